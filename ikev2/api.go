@@ -1,0 +1,260 @@
+// Package ikev2 is IKEv2 (RFC 7296) as a pure machine: datagrams, timers and
+// commands go in with the current time, an ordered list of actions comes out. It
+// has no sockets, no goroutines, no clock and no global randomness, and it knows
+// nothing of tunnels, TOML or Linux.
+package ikev2
+
+import (
+	"io"
+	"net/netip"
+	"time"
+
+	"greseal/crypto/esp"
+	"greseal/crypto/suite"
+)
+
+// Time is monotonic time since an origin the caller chose once. The engine has
+// no clock of its own.
+type Time = time.Duration
+
+// PeerID is the caller's name for a Peer. The engine only copies it into
+// actions and events.
+type PeerID string
+
+// SAID names an IKE SA within one engine; never reused.
+type SAID uint64
+
+// ChildID names a pair of Child SAs within one engine; never reused.
+type ChildID uint64
+
+// Config is what an engine needs once.
+type Config struct {
+	// Rand yields SPIs, nonces, key exchange secrets and jitter.
+	Rand io.Reader
+	// PortIKE and PortNAT are the local UDP ports, 500 and 4500 by default.
+	// Datagrams on PortNAT carry the non-ESP marker on the wire; the caller
+	// strips and adds it (RFC 3948 section 2.2).
+	PortIKE, PortNAT uint16
+	// NATKeepalive is the interval of NAT keepalives, 20 s by default.
+	NATKeepalive time.Duration
+}
+
+// EncapMode says when ESP travels in UDP.
+type EncapMode uint8
+
+// Encapsulation modes.
+const (
+	EncapAuto  EncapMode = iota // when NAT detection finds a NAT
+	EncapForce                  // a NAT is feigned so that both sides use UDP
+	EncapNever                  // no NAT detection is sent, what comes is ignored
+)
+
+// Peer is one configured other side with everything that is offered to it and
+// expected of it. The engine keeps its own copy.
+type Peer struct {
+	ID PeerID
+
+	// Local restricts the own address, Remotes the peer's; an unset address
+	// or an empty list means any. They choose the candidates of an
+	// IKE_SA_INIT request (contract 9).
+	Local   netip.Addr
+	Remotes []netip.Addr
+
+	LocalID  Identity // unset: the own address of the IKE SA
+	RemoteID Identity // unset: any identity is accepted (PSK only)
+	PSK      []byte
+
+	IKE []suite.Proposal
+	ESP []suite.Proposal
+	PFS bool // offer the IKE groups when rekeying Child SAs; as responder accept without
+
+	Transport bool      // ask for, and as responder accept, transport mode
+	Encap     EncapMode // EncapForce is also how a datapath gets UDP on purpose
+
+	// GRELocal and GRERemote are the GRE endpoints: the /32 or /128 of the
+	// traffic selectors, protocol 47, all ports. Unset means the outer
+	// endpoints of the IKE SA; GRERemoteAny accepts any single address of the
+	// peer's choice (remote = "any"), reported in Child.GRERemote.
+	GRELocal, GRERemote netip.Addr
+	GRERemoteAny        bool
+
+	IKELifetime   time.Duration // IKE SA rekeyed before this age; 0 never
+	ChildLifetime time.Duration // Child SA rekeyed before this age; 0 never
+
+	DPD     time.Duration // liveness check after this silence of IKE
+	Suspect time.Duration // no answer for so long: Liveness{Suspect}
+	Dead    time.Duration // no answer for so long: the IKE SA is given up
+}
+
+// Datagram is an IKE message with its addresses, without the non-ESP marker.
+type Datagram struct {
+	Local, Remote netip.AddrPort
+	Data          []byte // owned by the receiver of the Datagram
+}
+
+// Child is a pair of Child SAs as negotiated, without its keys.
+type Child struct {
+	ID        ChildID
+	Peer      PeerID
+	IKE       SAID
+	Initiator bool    // who asked for this pair
+	Replaces  ChildID // the pair it rekeys, 0 for a first one
+
+	Local, Remote netip.AddrPort // outer addresses, and the ports of UDP encapsulation
+	Encap         bool
+	Transport     bool
+
+	GRELocal, GRERemote netip.Addr // agreed selectors: single addresses, protocol 47
+
+	Suite         suite.Suite
+	SPIIn, SPIOut uint32
+	Created       Time
+	RekeyAt       Time // 0: not by time
+}
+
+// Action is one step the caller carries out, in the order it was returned.
+type Action interface{ isAction() }
+
+// Send asks for a datagram to be sent; from PortNAT with the non-ESP marker.
+type Send struct {
+	Datagram
+	Peer PeerID // may be empty: an answer to an unknown source
+}
+
+// SendKeepalive asks for a NAT keepalive, one octet 0xff without marker, from
+// PortNAT (RFC 3948 section 2.3).
+type SendKeepalive struct{ Local, Remote netip.AddrPort }
+
+// InstallIn asks for the inbound SA of a pair to be installed. A failure comes
+// back through Engine.InstallFailed.
+type InstallIn struct {
+	Child  *Child // shared with later actions, never changed
+	Params esp.Params
+	// WatchFirstUse asks for Engine.ChildUsed at the first authenticated
+	// packet on this SA (contract 11).
+	WatchFirstUse bool
+}
+
+// InstallOut asks for the outbound SA to be installed; from then on it is the
+// one that carries the traffic (contract 11).
+type InstallOut struct {
+	Child  *Child
+	Params esp.Params
+}
+
+// RemoveIn asks for an inbound SA to be removed. Removing what was never
+// installed is not an error.
+type RemoveIn struct{ Child *Child }
+
+// RemoveOut asks for an outbound SA to be removed.
+type RemoveOut struct{ Child *Child }
+
+// WakeAt asks for Engine.Tick at At; it replaces any earlier WakeAt. A list of
+// actions holds at most one.
+type WakeAt struct{ At Time }
+
+// IKEInfo describes an IKE SA; it holds no secret.
+type IKEInfo struct {
+	ID            SAID
+	Peer          PeerID
+	Initiator     bool
+	SPIi, SPIr    uint64
+	Local, Remote netip.AddrPort
+	LocalID       Identity
+	RemoteID      Identity // as authenticated
+	Suite         suite.Suite
+	NATLocal      bool // we are behind a NAT
+	NATRemote     bool // the peer is behind a NAT
+	EncapForced   bool // a NAT was feigned by us
+	Established   Time
+	RekeyAt       Time // 0: not by time
+	LastHeard     Time // last authenticated message from the peer
+	Replaces      SAID // rekeyed from, 0 for a first one
+	ChildCount    int
+	Retransmits   uint64 // requests repeated so far
+}
+
+// IKEUp reports an authenticated IKE SA (also one made by rekeying).
+type IKEUp struct{ IKEInfo }
+
+// IKEDown reports that an IKE SA is gone. Its Child SAs' Remove actions came
+// before. Reason is nil when it was rekeyed or closed by the caller.
+type IKEDown struct {
+	IKEInfo
+	Reason *Failure
+}
+
+// Failed reports that an attempt (Initiate, or an incoming one that got far
+// enough to be matched to a peer) has failed for good, or that a Child SA could
+// not be made. The engine does not try again by itself: the caller does.
+type Failed struct {
+	Peer   PeerID
+	Reason *Failure
+}
+
+// Noted reports something a person looking for a fault wants to see while the
+// engine goes on trying: an unauthenticated error notify, no answer yet.
+type Noted struct {
+	Peer   PeerID
+	Reason *Failure
+}
+
+// LivenessState is how sure we are of the peer.
+type LivenessState uint8
+
+// Liveness states.
+const (
+	Alive LivenessState = iota
+	Suspect
+)
+
+// Liveness reports a change of an IKE SA's liveness. Dead is an IKEDown.
+type Liveness struct {
+	Peer  PeerID
+	IKE   SAID
+	State LivenessState
+}
+
+// PeerMoved reports that an authenticated message showed a new outer address
+// or port of the peer (NAT mapping, MOBIKE). Children are those affected; their
+// Remote already holds the new address.
+type PeerMoved struct {
+	Peer     PeerID
+	IKE      SAID
+	Local    netip.AddrPort
+	Old, New netip.AddrPort
+	Children []*Child
+}
+
+func (Send) isAction()          {}
+func (SendKeepalive) isAction() {}
+func (InstallIn) isAction()     {}
+func (InstallOut) isAction()    {}
+func (RemoveIn) isAction()      {}
+func (RemoveOut) isAction()     {}
+func (WakeAt) isAction()        {}
+func (IKEUp) isAction()         {}
+func (IKEDown) isAction()       {}
+func (Failed) isAction()        {}
+func (Noted) isAction()         {}
+func (Liveness) isAction()      {}
+func (PeerMoved) isAction()     {}
+
+// The engine is driven through these methods, each with the current time, each
+// returning the actions to carry out:
+//
+//	New(Config) *Engine
+//	SetPeer(now, Peer) []Action              register or replace; SAs that stand are kept
+//	RemovePeer(now, PeerID) []Action         closes its SAs and forgets it
+//	Initiate(now, PeerID, local, remote netip.AddrPort) []Action
+//	Close(now, PeerID) []Action              delete all its SAs, tell the peer, keep the Peer
+//	Receive(now, Datagram) []Action
+//	Tick(now) []Action
+//	InstallFailed(now, ChildID, error) []Action
+//	ChildUsed(now, spiIn uint32) []Action    first authenticated packet on a watched inbound SA
+//	RekeyChild(now, ChildID) []Action        soft limit of bytes or packets reached, or asked for
+//	RekeyIKE(now, SAID) []Action
+//	ChildLost(now, spi uint32) []Action      the datapath lost an SA (hard limit, deleted by hand)
+//	Check(now, PeerID) []Action              a liveness check at once
+//	SAs(PeerID) []IKEInfo                    for status
+//	Children(PeerID) []*Child                for status

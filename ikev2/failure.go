@@ -1,0 +1,40 @@
+package ikev2
+
+// FailureKind is the typed reason of a Failure.
+type FailureKind uint8
+
+// Failure kinds. Where a notify of RFC 7296 section 3.10.1 exists the kind has
+// its name.
+const (
+	FailTimeout        FailureKind = iota + 1 // a request was never answered
+	FailNoProposal                            // NO_PROPOSAL_CHOSEN
+	FailInvalidKE                             // INVALID_KE_PAYLOAD without a way on
+	FailAuthentication                        // AUTHENTICATION_FAILED
+	FailIdentity                              // the peer's identity is not the expected one
+	FailSelectors                             // TS_UNACCEPTABLE
+	FailSyntax                                // INVALID_SYNTAX
+	FailMajorVersion                          // INVALID_MAJOR_VERSION: the peer speaks another IKE version
+	FailCritical                              // UNSUPPORTED_CRITICAL_PAYLOAD
+	FailNoAdditionalSA                        // NO_ADDITIONAL_SAS
+	FailTemporary                             // TEMPORARY_FAILURE without end
+	FailMode                                  // transport mode asked for and not confirmed, or the reverse
+	FailInstall                               // the datapath could not install an SA
+	FailDead                                  // liveness: no answer for the dead threshold
+	FailDeleted                               // the peer deleted the SA
+	FailNotify                                // any other error notify
+)
+
+// Failure is a typed reason with both sides' view where both are known. Its
+// Error method is the one sentence that status, log and doctor print.
+type Failure struct {
+	Kind     FailureKind
+	Exchange string // RFC name of the exchange, such as "IKE_AUTH"
+	ByPeer   bool   // the peer refused; otherwise we did
+	Local    string // own address and port
+	Remote   string // the peer's address and port
+	Ours     string // our side's view (proposals, identity, selectors), or empty
+	Theirs   string // the peer's view, or empty when it is not known
+	Detail   string // the first transform, identity or selector without a match
+	Remedy   string // what to change, and on which side
+	Attempts int    // FailTimeout: how often the request was sent
+}

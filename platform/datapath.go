@@ -1,0 +1,181 @@
+// Package platform is what a tunnel needs of a machine: the Datapath interface
+// with its two implementations in the folders kernel and userspace, the capability
+// probe, and addresses, routes and their changes. It knows no IKE.
+package platform
+
+import (
+	"net/netip"
+
+	"greseal/crypto/esp"
+	"greseal/crypto/suite"
+)
+
+// Link is the wanted state of one tunnel's network interface.
+type Link struct {
+	Name     string // interface name, at most 15 octets
+	Ethernet bool   // gretap or TAP instead of an IP device
+
+	// Local and Remote are the GRE endpoints. Remote is unset until the peer
+	// of a remote = "any" tunnel is known.
+	Local, Remote netip.Addr
+
+	Key        uint32 // GRE key (RFC 2890), sent and required when HasKey
+	HasKey     bool
+	Sequence   bool
+	Checksum   bool
+	TTL        uint8 // outer TTL, 0 inherits
+	TOS        uint8 // outer TOS when not TOSInherit
+	TOSInherit bool
+	IgnoreDF   bool
+	MTU        int // of the interface, bytes
+	Bridge     string
+	FWMark     uint32 // mark of the outer packets
+}
+
+// SA is one direction of a Child SA to be installed. The datapath owns and
+// wipes Params' keys.
+type SA struct {
+	Link          string // name of the Link it carries
+	Out           bool
+	Params        esp.Params
+	Local, Remote netip.AddrPort // outer addresses; the ports count with Encap only
+	Encap         bool           // UDP encapsulation (RFC 3948)
+	Transport     bool
+
+	GRELocal, GRERemote netip.Addr // the selectors: single addresses, protocol 47
+
+	ReplayWindow int // packets, inbound only
+
+	// Limits, 0 for none. Soft ones raise SoftExpire once; hard ones remove
+	// the SA and raise HardExpire.
+	SoftBytes, HardBytes     uint64
+	SoftPackets, HardPackets uint64
+
+	WatchFirstUse bool // raise FirstUse at the first authenticated inbound packet
+}
+
+// SAKey names an installed SA.
+type SAKey struct {
+	Link string
+	Out  bool
+	SPI  uint32
+}
+
+// Counters are the totals of one SA. Bytes are those of the protected packets
+// (the GRE packet, without ESP).
+type Counters struct {
+	Packets, Bytes uint64
+	Replay         uint64 // dropped by the anti-replay window
+	Integrity      uint64 // dropped because the ICV was wrong
+	Selector       uint64 // dropped by the inbound check of RFC 4301 section 5.2
+	Malformed      uint64 // dropped as no valid ESP, padding or GRE packet
+}
+
+// Add adds o to c.
+func (c *Counters) Add(o Counters) {
+	c.Packets += o.Packets
+	c.Bytes += o.Bytes
+	c.Replay += o.Replay
+	c.Integrity += o.Integrity
+	c.Selector += o.Selector
+	c.Malformed += o.Malformed
+}
+
+// EventKind tells the events of a datapath apart.
+type EventKind uint8
+
+// Events (contract 5).
+const (
+	FirstUse    EventKind = iota + 1 // first authenticated packet on a watched inbound SA
+	SoftExpire                       // soft limit of bytes or packets
+	HardExpire                       // hard limit: the SA is gone
+	Mapping                          // authenticated packet from a new address or port
+	SequenceLow                      // the sequence space of an outbound SA nears its end
+	LinkLost                         // somebody deleted the interface
+)
+
+// Event is something a datapath saw by itself.
+type Event struct {
+	Kind   EventKind
+	Link   string // may be empty when only the SPI is known
+	Out    bool
+	SPI    uint32
+	Remote netip.AddrPort // Mapping: the new one
+}
+
+// Datagram is an IKE message that came in on one of the IKE ports, without the
+// non-ESP marker.
+type Datagram struct {
+	Local, Remote netip.AddrPort
+	Data          []byte // owned by the receiver
+}
+
+// Datapath carries packets: one a daemon. All methods are called from one
+// goroutine (the tunnel loop) except that the channels are read anywhere.
+//
+// Fail closed is the datapath's own duty: no order of these calls, and no
+// failure or kill between them, lets protocol 47 leave or enter in clear for a
+// guarded remote, or makes an interface that sends outside ESP.
+type Datapath interface {
+	// Kind is "kernel" or "userspace".
+	Kind() string
+
+	// Supports returns nil when the datapath computes this ESP algorithm
+	// right (known-answer probe), otherwise an error that names it and what
+	// is missing (such as the kernel module or OpenWrt package).
+	Supports(encr, integ suite.Transform) error
+
+	// Guard closes protocol 47 in clear between this machine and remotes, for
+	// a link; it may be called again with more or other addresses. Unguard
+	// opens what no other link needs. Guards outlive the daemon.
+	Guard(link string, remotes []netip.Addr) error
+	Unguard(link string) error
+
+	// SetLink makes the interface or changes it in place (same index wherever
+	// the kernel allows it), brings it up administratively with link state
+	// "not running" when new, and returns its index. A foreign interface of
+	// that name is an error and is left alone.
+	SetLink(Link) (index int, err error)
+
+	// DeleteLink removes the interface and every SA and allowing policy of it;
+	// its guards stay.
+	DeleteLink(name string) error
+
+	// SetRunning shows the peer's authenticated liveness as link state.
+	SetRunning(name string, running bool) error
+
+	// InstallIn installs an inbound SA; InstallOut installs an outbound one
+	// and moves the traffic to it. RemoveSA returns the final counters, zero
+	// counters and nil for an SA that is not there.
+	InstallIn(SA) error
+	InstallOut(SA) error
+	RemoveSA(SAKey) (Counters, error)
+
+	// MoveSA changes the outer addresses or ports of an installed SA.
+	MoveSA(key SAKey, local, remote netip.AddrPort) error
+
+	// SACounters reads the counters of an installed SA.
+	SACounters(SAKey) (Counters, error)
+
+	// IKE delivers the datagrams of UDP 500 and 4500; SendIKE sends one, with
+	// the non-ESP marker when local's port is the NAT port. SendKeepalive
+	// sends the one octet 0xff. df sets the don't-fragment bit.
+	IKE() <-chan Datagram
+	SendIKE(local, remote netip.AddrPort, data []byte, df bool) error
+	SendKeepalive(local, remote netip.AddrPort) error
+
+	// Events delivers what the datapath saw by itself.
+	Events() <-chan Event
+
+	// Notes are lines for status: which offloads or algorithms are off and why.
+	Notes() []string
+
+	// Sweep removes what earlier daemons left (contract 8): the SAs and
+	// allowing policies of all, then interfaces and at last guards of links
+	// that keep does not name.
+	Sweep(keep []string) error
+
+	// Close stops the workers and closes the sockets. Interfaces and guards
+	// stay as they are.
+	Close() error
+}
