@@ -1,5 +1,10 @@
 package ikev2
 
+import (
+	"fmt"
+	"strings"
+)
+
 // FailureKind is the typed reason of a Failure.
 type FailureKind uint8
 
@@ -37,4 +42,72 @@ type Failure struct {
 	Detail   string // the first transform, identity or selector without a match
 	Remedy   string // what to change, and on which side
 	Attempts int    // FailTimeout: how often the request was sent
+}
+
+var failureWhat = [...]string{
+	FailTimeout:        "no answer",
+	FailNoProposal:     "no common proposal (NO_PROPOSAL_CHOSEN)",
+	FailInvalidKE:      "no common key exchange group (INVALID_KE_PAYLOAD)",
+	FailAuthentication: "authentication failed (AUTHENTICATION_FAILED)",
+	FailIdentity:       "the peer's identity is not the expected one (AUTHENTICATION_FAILED)",
+	FailSelectors:      "no common traffic selectors (TS_UNACCEPTABLE)",
+	FailSyntax:         "malformed message (INVALID_SYNTAX)",
+	FailMajorVersion:   "the peer speaks another IKE version (INVALID_MAJOR_VERSION)",
+	FailCritical:       "unknown critical payload (UNSUPPORTED_CRITICAL_PAYLOAD)",
+	FailNoAdditionalSA: "no further Child SA wanted (NO_ADDITIONAL_SAS)",
+	FailTemporary:      "still busy (TEMPORARY_FAILURE)",
+	FailMode:           "the modes differ",
+	FailInstall:        "the datapath could not install the SA",
+	FailDead:           "the peer is dead",
+	FailDeleted:        "the peer deleted the SA",
+	FailNotify:         "error notify",
+}
+
+// Error is one sentence: where, who refused what, both views, and what to
+// change.
+func (f *Failure) Error() string {
+	var b strings.Builder
+	if f.Exchange != "" {
+		b.WriteString(f.Exchange)
+	} else {
+		b.WriteString("IKE")
+	}
+	if f.Remote != "" {
+		fmt.Fprintf(&b, " with %s", f.Remote)
+	}
+	b.WriteString(": ")
+	what := "refused"
+	if int(f.Kind) < len(failureWhat) && failureWhat[f.Kind] != "" {
+		what = failureWhat[f.Kind]
+	}
+	switch f.Kind {
+	case FailTimeout, FailDead, FailDeleted, FailInstall:
+		b.WriteString(what)
+	default:
+		if f.ByPeer {
+			b.WriteString("the peer refused: ")
+		} else {
+			b.WriteString("we refused: ")
+		}
+		b.WriteString(what)
+	}
+	if f.Attempts > 0 {
+		fmt.Fprintf(&b, " after %d attempts", f.Attempts)
+		if f.Local != "" {
+			fmt.Fprintf(&b, " from %s", f.Local)
+		}
+	}
+	if f.Detail != "" {
+		fmt.Fprintf(&b, ": %s", f.Detail)
+	}
+	if f.Ours != "" {
+		fmt.Fprintf(&b, "; ours: %s", f.Ours)
+	}
+	if f.Theirs != "" {
+		fmt.Fprintf(&b, "; theirs: %s", f.Theirs)
+	}
+	if f.Remedy != "" {
+		fmt.Fprintf(&b, "; %s", f.Remedy)
+	}
+	return b.String()
 }
