@@ -71,6 +71,14 @@ type Counters struct {
 	Malformed      uint64 // dropped as no valid ESP, padding or GRE packet
 }
 
+// Drops are the packets of one interface thrown away outside any one SA, since
+// the interface was made or adopted.
+type Drops struct {
+	NoSA   uint64 // outbound without an SA to carry them
+	TooBig uint64 // outbound, larger than the MTU and not to be fragmented
+	Queue  uint64 // either way: a queue was full or the kernel refused
+}
+
 // Add adds o to c.
 func (c *Counters) Add(o Counters) {
 	c.Packets += o.Packets
@@ -156,6 +164,12 @@ type Datapath interface {
 
 	// SACounters reads the counters of an installed SA.
 	SACounters(SAKey) (Counters, error)
+
+	// LinkDrops reads what an interface's packets lost outside any one SA.
+	LinkDrops(name string) (Drops, error)
+
+	// Listening names the open IKE sockets, such as "0.0.0.0:500".
+	Listening() []string
 
 	// IKE delivers the datagrams of UDP 500 and 4500; SendIKE sends one, with
 	// the non-ESP marker when local's port is the NAT port. SendKeepalive
