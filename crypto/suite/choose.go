@@ -280,8 +280,7 @@ func Verify(own []Proposal, accepted Proposal) (Suite, error) {
 		if o.Protocol != accepted.Protocol {
 			continue
 		}
-		s, at := match(o, accepted)
-		if at == 0 && answers(o, accepted) {
+		if s, at := match(o, accepted); at == 0 {
 			return s, nil
 		}
 	}
@@ -289,17 +288,6 @@ func Verify(own []Proposal, accepted Proposal) (Suite, error) {
 		return Suite{}, errors.New("the peer accepted a proposal although none was offered")
 	}
 	return Suite{}, fmt.Errorf("the peer accepted %q, which was not offered (%s)", accepted, list(own))
-}
-
-// answers checks that the accepted proposal leaves out no type of the offer
-// for which the offer did not leave the choice.
-func answers(own, accepted Proposal) bool {
-	for _, t := range own.Transforms {
-		if !accepted.Has(t.Type) && !slices.Contains(own.Transforms, Transform{Type: t.Type}) {
-			return false
-		}
-	}
-	return true
 }
 
 func list(ps []Proposal) string {
