@@ -1,0 +1,122 @@
+package status
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"time"
+
+	"github.com/tinylib/msgp/msgp"
+	"golang.org/x/sys/unix"
+)
+
+// maxReply bounds what a client reads: far more than 1000 tunnels need.
+const maxReply = 64 << 20
+
+// Client is a connection to a daemon. It is not safe for concurrent use.
+type Client struct {
+	conn net.Conn
+	buf  []byte // received and not yet consumed
+}
+
+// Dial connects to the daemon that answers at path.
+func Dial(path string) (*Client, error) {
+	c, err := net.Dial("unix", path)
+	switch {
+	case err == nil:
+		return &Client{conn: c}, nil
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
+		return nil, fmt.Errorf("no daemon answers at %s; start it with: greseal run", path)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("%s may not be read by this user; run this command as root, or set status_group in the config", path)
+	}
+	return nil, fmt.Errorf("status socket: %w", err)
+}
+
+// Close ends the connection.
+func (c *Client) Close() error { return c.conn.Close() }
+
+// Call sends a request and returns its reply. A reply that is not OK is returned
+// together with a *RequestError.
+func (c *Client) Call(r Request) (*Reply, error) {
+	if err := c.Send(r); err != nil {
+		return nil, err
+	}
+	wait := statusTimeout
+	if r.Changes() {
+		wait = changeTimeout
+	}
+	c.conn.SetReadDeadline(time.Now().Add(wait + 5*time.Second))
+	defer c.conn.SetReadDeadline(time.Time{})
+	return c.Next()
+}
+
+// Send sends a request whose replies are read with Next.
+func (c *Client) Send(r Request) error {
+	c.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+	if _, err := c.conn.Write(r.Append(nil)); err != nil {
+		return fmt.Errorf("ask the daemon: %w", err)
+	}
+	return nil
+}
+
+// Next reads the next reply. It waits as long as the daemon keeps the connection.
+func (c *Client) Next() (*Reply, error) {
+	raw, err := c.NextRaw()
+	if err != nil {
+		return nil, err
+	}
+	var r Reply
+	if _, err := r.UnmarshalMsg(raw); err != nil {
+		return nil, fmt.Errorf("the daemon's reply makes no sense: %w; use the greseal of the same version", err)
+	}
+	if !r.OK {
+		return &r, &RequestError{Text: r.Error, Remedy: r.Remedy, Lines: r.Lines}
+	}
+	return &r, nil
+}
+
+// NextRaw reads the next reply as MessagePack. It is valid until the next call.
+func (c *Client) NextRaw() ([]byte, error) {
+	for {
+		rest, err := msgp.Skip(c.buf)
+		if err == nil {
+			raw := c.buf[:len(c.buf)-len(rest)]
+			c.buf = rest
+			return raw, nil
+		}
+		if !errors.Is(err, msgp.ErrShortBytes) {
+			return nil, fmt.Errorf("the daemon's reply makes no sense: %w", err)
+		}
+		if len(c.buf) >= maxReply {
+			return nil, fmt.Errorf("the daemon's reply is larger than %d bytes", maxReply)
+		}
+		more := make([]byte, max(16<<10, len(c.buf)))
+		n, err := c.conn.Read(more)
+		if n == 0 {
+			if err == nil {
+				continue
+			}
+			var ne net.Error
+			if errors.As(err, &ne) && ne.Timeout() {
+				return nil, errors.New("the daemon did not answer in time; look at its log")
+			}
+			return nil, fmt.Errorf("the daemon closed the connection: %w", err)
+		}
+		c.buf = append(c.buf[:len(c.buf):len(c.buf)], more[:n]...)
+	}
+}
+
+// RequestError is a request that the daemon refused or could not carry out.
+type RequestError struct {
+	Text, Remedy string
+	Lines        []string
+}
+
+func (e *RequestError) Error() string {
+	if e.Remedy == "" {
+		return e.Text
+	}
+	return e.Text + "; " + e.Remedy
+}

@@ -1,0 +1,17 @@
+// Package status is what a running daemon tells about itself and how it is asked:
+// the schema of snapshots, events, requests and replies (version 1, MessagePack),
+// the server on a unix stream socket, the client, and the renderers for people,
+// JSON and programs. It decides nothing about tunnels: a request reaches the
+// daemon's loop as a Query on a channel, and the loop answers it.
+//
+// A client writes one request map such as {"v":1,"op":"status"} and reads replies;
+// "status" and the changing requests get one reply, "watch" and "events" with
+// follow get replies until either side closes. The schema only ever grows: a field
+// keeps its name, type and unit for good.
+//
+// Units: a field named after a moment is Unix seconds of the daemon's wall clock, 0
+// for never or unknown; a field ending in _s is whole seconds, measured with the
+// monotonic clock; byte counters are octets. No field ever holds a secret.
+package status
+
+//go:generate go tool msgp -file schema.go -o schema_gen.go -io=false -tests=false

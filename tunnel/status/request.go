@@ -1,0 +1,197 @@
+package status
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/tinylib/msgp/msgp"
+)
+
+// Operations a client can ask for.
+const (
+	OpStatus  = "status"  // one snapshot
+	OpWatch   = "watch"   // a snapshot each Interval seconds and after each event
+	OpEvents  = "events"  // the last Last events, then those to come when Follow
+	OpUp      = "up"      // want the tunnel up, whatever the config says
+	OpDown    = "down"    // want it down; its guards stay unless Open
+	OpRestart = "restart" // delete its SAs and make them anew
+	OpReload  = "reload"  // read the config file again; answered when it is carried out
+)
+
+// Limits of a request.
+const (
+	MaxRequest  = 4096 // bytes of a whole request
+	maxName     = 64   // bytes of a tunnel's name, more than any interface has
+	maxLast     = 1000 // events asked for
+	maxInterval = 3600 // seconds
+)
+
+// Request is what a client asks, one map on the wire with the keys v, op, tunnel,
+// open, last, follow and interval; keys at their zero value are left out.
+type Request struct {
+	Op       string
+	Tunnel   string // empty for all, where that makes sense
+	Open     bool   // down: also take away the guards
+	Last     int    // events: how many of the past
+	Follow   bool   // events: go on with those to come
+	Interval int    // watch: seconds between snapshots, 1 by default
+}
+
+// Changes reports whether the request changes anything: only root may.
+func (r Request) Changes() bool {
+	switch r.Op {
+	case OpStatus, OpWatch, OpEvents:
+		return false
+	}
+	return true
+}
+
+// Append appends the request's MessagePack form to b.
+func (r Request) Append(b []byte) []byte {
+	n := uint32(2)
+	for _, set := range []bool{r.Tunnel != "", r.Open, r.Last != 0, r.Follow, r.Interval != 0} {
+		if set {
+			n++
+		}
+	}
+	b = msgp.AppendMapHeader(b, n)
+	b = msgp.AppendInt(msgp.AppendString(b, "v"), Version)
+	b = msgp.AppendString(msgp.AppendString(b, "op"), r.Op)
+	if r.Tunnel != "" {
+		b = msgp.AppendString(msgp.AppendString(b, "tunnel"), r.Tunnel)
+	}
+	if r.Open {
+		b = msgp.AppendBool(msgp.AppendString(b, "open"), true)
+	}
+	if r.Last != 0 {
+		b = msgp.AppendInt(msgp.AppendString(b, "last"), r.Last)
+	}
+	if r.Follow {
+		b = msgp.AppendBool(msgp.AppendString(b, "follow"), true)
+	}
+	if r.Interval != 0 {
+		b = msgp.AppendInt(msgp.AppendString(b, "interval"), r.Interval)
+	}
+	return b
+}
+
+// ErrShort says that a request is not complete yet.
+var ErrShort = errors.New("request is incomplete")
+
+// ParseRequest decodes the request at the head of b and returns what follows it.
+// It accepts exactly one flat map with the keys of Request, each at most once and
+// of its type, and returns ErrShort while b could still become one by growing. An
+// unknown key is an error: a client that asks for more than this daemon knows is
+// told so instead of getting something else done.
+func ParseRequest(b []byte) (Request, []byte, error) {
+	r, rest, err := parseRequest(b)
+	if errors.Is(err, msgp.ErrShortBytes) {
+		if len(b) >= MaxRequest {
+			return Request{}, nil, fmt.Errorf("request is larger than %d bytes", MaxRequest)
+		}
+		return Request{}, b, ErrShort
+	}
+	if err == nil && len(b)-len(rest) > MaxRequest {
+		err = fmt.Errorf("request is larger than %d bytes", MaxRequest)
+	}
+	if err != nil {
+		return Request{}, nil, err
+	}
+	return r, rest, nil
+}
+
+// requestKeys are the keys in the order of their bits in parseRequest's seen.
+var requestKeys = [...]string{"v", "op", "tunnel", "open", "last", "follow", "interval"}
+
+func parseRequest(b []byte) (r Request, rest []byte, err error) {
+	n, b, err := msgp.ReadMapHeaderBytes(b)
+	if err != nil {
+		return r, nil, notA("a map", err)
+	}
+	if n > uint32(len(requestKeys)) {
+		return r, nil, fmt.Errorf("request has %d keys, at most %d are known", n, len(requestKeys))
+	}
+	var seen uint
+	for range n {
+		var key []byte
+		if key, b, err = msgp.ReadStringZC(b); err != nil {
+			return r, nil, notA("a string as key", err)
+		}
+		bit := -1
+		for i, k := range requestKeys {
+			if string(key) == k {
+				bit = i
+			}
+		}
+		if bit < 0 {
+			return r, nil, fmt.Errorf("request has the unknown key %.40q", key)
+		}
+		if seen&(1<<bit) != 0 {
+			return r, nil, fmt.Errorf("request has the key %q twice", requestKeys[bit])
+		}
+		seen |= 1 << bit
+		switch requestKeys[bit] {
+		case "v":
+			var v int
+			v, b, err = readInt(b, 1<<30)
+			if err == nil && v != Version {
+				err = fmt.Errorf("request is of schema version %d, this daemon speaks %d: use the greseal of the same version", v, Version)
+			}
+		case "op":
+			r.Op, b, err = readWord(b)
+		case "tunnel":
+			r.Tunnel, b, err = readWord(b)
+		case "open":
+			r.Open, b, err = msgp.ReadBoolBytes(b)
+		case "last":
+			r.Last, b, err = readInt(b, maxLast)
+		case "follow":
+			r.Follow, b, err = msgp.ReadBoolBytes(b)
+		case "interval":
+			r.Interval, b, err = readInt(b, maxInterval)
+		}
+		if err != nil {
+			return r, nil, notA("key "+requestKeys[bit]+" of its type", err)
+		}
+	}
+	if seen&3 != 3 {
+		return r, nil, errors.New(`request lacks "v" or "op"`)
+	}
+	switch r.Op {
+	case OpStatus, OpWatch, OpEvents, OpUp, OpDown, OpRestart, OpReload:
+	default:
+		return r, nil, fmt.Errorf("request asks for the unknown op %.40q", r.Op)
+	}
+	return r, b, nil
+}
+
+func readInt(b []byte, max int64) (int, []byte, error) {
+	v, rest, err := msgp.ReadInt64Bytes(b)
+	if err == nil && (v < 0 || v > max) {
+		err = fmt.Errorf("number %d is out of range 0 to %d", v, max)
+	}
+	return int(v), rest, err
+}
+
+func readWord(b []byte) (string, []byte, error) {
+	v, rest, err := msgp.ReadStringZC(b)
+	if err != nil {
+		return "", nil, err
+	}
+	if len(v) > maxName {
+		return "", nil, fmt.Errorf("string is longer than %d bytes", maxName)
+	}
+	for _, c := range v {
+		if c < 0x20 || c == 0x7f {
+			return "", nil, errors.New("string has a control character")
+		}
+	}
+	return string(v), rest, nil
+}
+
+func notA(what string, err error) error {
+	if errors.Is(err, msgp.ErrShortBytes) {
+		return err
+	}
+	return fmt.Errorf("request: expected %s: %w", what, err)
+}

@@ -1,0 +1,254 @@
+package status
+
+//msgp:limit arrays:65536 maps:1024
+
+// Version is the version of the schema. It changes only if a field changes its
+// meaning, which is not planned.
+const Version = 1
+
+// States of a tunnel.
+const (
+	StateDisabled   = "disabled"   // enabled = false, or taken down by a request
+	StateWaiting    = "waiting"    // for something of this machine: WaitingFor says what
+	StateConnecting = "connecting" // an IKE SA or its first Child SA is being made
+	StateUp         = "up"         // Child SA stands and the peer answers
+	StateSuspect    = "suspect"    // Child SA stands, the peer has been silent for too long
+	StateDown       = "down"       // no Child SA: Reason and Remedy say why; tried again by itself
+	StateListening  = "listening"  // responder without a peer yet (remote = "any")
+	StateClosing    = "closing"    // SAs are being deleted
+)
+
+// What a tunnel in StateWaiting waits for.
+const (
+	WaitAddress   = "address"   // the local address to come from
+	WaitRoute     = "route"     // a route to the peer
+	WaitName      = "name"      // the peer's host name to resolve
+	WaitInterface = "interface" // the local interface
+)
+
+// Wishes about a tunnel.
+const (
+	DesiredUp   = "up"
+	DesiredDown = "down"
+)
+
+// Snapshot is everything a daemon knows at one moment.
+type Snapshot struct {
+	Version int      `msg:"v"`       // of the schema
+	Time    int64    `msg:"time"`    // when it was taken, Unix seconds
+	Daemon  Daemon   `msg:"daemon"`  // the process
+	Tunnels []Tunnel `msg:"tunnels"` // in the order of the config file
+}
+
+// Daemon describes the process.
+type Daemon struct {
+	Version     string   `msg:"version"`      // of greseal
+	Platform    string   `msg:"platform"`     // such as linux/mipsle
+	PID         int      `msg:"pid"`          // process id
+	Started     int64    `msg:"started"`      // Unix seconds
+	UptimeS     int64    `msg:"uptime_s"`     // seconds
+	Datapath    string   `msg:"datapath"`     // kernel or userspace
+	DatapathWhy string   `msg:"datapath_why"` // why that one, one sentence
+	Notes       []string `msg:"notes"`        // algorithms and offloads that are off, and why
+	Listen      []string `msg:"listen"`       // IKE ports, such as "0.0.0.0:500"
+	Socket      string   `msg:"socket"`       // path of the status socket
+
+	ConfigFile      string   `msg:"config_file"`       // as given
+	ConfigLoaded    int64    `msg:"config_loaded"`     // when the running config was loaded, Unix seconds
+	ConfigProblems  []string `msg:"config_problems"`   // why the last reload was refused; empty when it was not
+	ConfigRefusedAt int64    `msg:"config_refused_at"` // when that was, Unix seconds
+
+	IKE IKETotals `msg:"ike"`
+}
+
+// IKETotals counts the IKE datagrams of the whole daemon.
+type IKETotals struct {
+	Received    uint64 `msg:"received"`    // datagrams
+	Sent        uint64 `msg:"sent"`        // datagrams, retransmissions included
+	Malformed   uint64 `msg:"malformed"`   // dropped as no valid IKE message
+	Dropped     uint64 `msg:"dropped"`     // dropped because a queue was full or no peer matched
+	HalfOpen    int    `msg:"half_open"`   // IKE SAs being made at this moment, as responder
+	SendErrors  uint64 `msg:"send_errors"` // refused by the kernel
+	Retransmits uint64 `msg:"retransmits"` // requests repeated
+}
+
+// Tunnel is one [[tunnel]] of the config.
+type Tunnel struct {
+	Name       string `msg:"name"`        // and name of the interface
+	Enabled    bool   `msg:"enabled"`     // as configured
+	Desired    string `msg:"desired"`     // up or down: the config's wish or the last request's
+	State      string `msg:"state"`       // one of the State words
+	WaitingFor string `msg:"waiting_for"` // one of the Wait words in StateWaiting, else empty
+	Since      int64  `msg:"since"`       // when State was entered, Unix seconds
+	InStateS   int64  `msg:"in_state_s"`  // seconds in State
+	Reason     string `msg:"reason"`      // why it is not up, one sentence; empty when it is
+	Remedy     string `msg:"remedy"`      // what to change, one sentence; may be empty
+
+	Attempts       uint64 `msg:"attempts"`          // handshakes begun since it was last up
+	NextAttempt    int64  `msg:"next_attempt"`      // Unix seconds, 0 when none is planned
+	NextAttemptInS int64  `msg:"next_attempt_in_s"` // seconds
+	UpCount        uint64 `msg:"up_count"`          // times it came up since the daemon started
+
+	Peer      Peer      `msg:"peer"`
+	IKE       *IKESA    `msg:"ike"`   // nil without one
+	Child     *ChildSA  `msg:"child"` // nil without one
+	Outside   Outside   `msg:"outside"`
+	Interface Interface `msg:"interface"`
+	MTU       MTU       `msg:"mtu"`
+	In        Traffic   `msg:"in"`  // all Child SAs since the daemon started
+	Out       Traffic   `msg:"out"` // all Child SAs since the daemon started
+	Drops     Drops     `msg:"drops"`
+	Addresses []Placed  `msg:"addresses"`
+	Routes    []Placed  `msg:"routes"`
+	Guards    []Guard   `msg:"guards"`
+	Events    []Event   `msg:"events"` // the latest, oldest first
+}
+
+// Peer is the other side: as configured and as met.
+type Peer struct {
+	Configured []string `msg:"configured"`    // remote, in order of preference; "any"
+	Address    string   `msg:"address"`       // real outer address and port; empty when unknown
+	LocalAddr  string   `msg:"local_address"` // own outer address and port
+	LocalID    string   `msg:"local_id"`      // identity we send, type and value
+	RemoteID   string   `msg:"remote_id"`     // identity the peer proved; else the one required; else "any"
+	Proved     bool     `msg:"proved"`        // RemoteID is authenticated
+	Auth       string   `msg:"auth"`          // psk, certificate or raw key
+	LastHeard  int64    `msg:"last_heard"`    // last authenticated message or packet, Unix seconds
+	SilentS    int64    `msg:"silent_s"`      // seconds since LastHeard
+	Liveness   string   `msg:"liveness"`      // alive, suspect, or empty without an IKE SA
+}
+
+// IKESA is the IKE SA in use.
+type IKESA struct {
+	Role        string `msg:"role"`         // initiator or responder
+	SPIi        string `msg:"spi_i"`        // 16 hex digits
+	SPIr        string `msg:"spi_r"`        // 16 hex digits
+	Suite       string `msg:"suite"`        // in the config's words, such as aes256gcm16-prfsha384-x25519
+	SuiteIANA   string `msg:"suite_iana"`   // transforms with IANA's names
+	Established int64  `msg:"established"`  // Unix seconds
+	AgeS        int64  `msg:"age_s"`        // seconds
+	Rekey       int64  `msg:"rekey"`        // Unix seconds, 0 for never
+	RekeyInS    int64  `msg:"rekey_in_s"`   // seconds
+	Rekeys      uint64 `msg:"rekeys"`       // times this SA was replaced since it was authenticated
+	NATLocal    bool   `msg:"nat_local"`    // a NAT stands before us
+	NATRemote   bool   `msg:"nat_remote"`   // a NAT stands before the peer
+	EncapForced bool   `msg:"encap_forced"` // we feigned a NAT to get UDP
+	Retransmits uint64 `msg:"retransmits"`  // requests repeated
+	Children    int    `msg:"children"`     // pairs of Child SAs, more than one during rekeying
+}
+
+// ChildSA is the pair of Child SAs in use.
+type ChildSA struct {
+	SPIIn       string `msg:"spi_in"`      // 8 hex digits
+	SPIOut      string `msg:"spi_out"`     // 8 hex digits
+	Suite       string `msg:"suite"`       // in the config's words, such as aes128gcm16
+	SuiteIANA   string `msg:"suite_iana"`  // transforms with IANA's names
+	ESN         bool   `msg:"esn"`         // extended sequence numbers
+	Established int64  `msg:"established"` // Unix seconds
+	AgeS        int64  `msg:"age_s"`       // seconds
+	Rekey       int64  `msg:"rekey"`       // Unix seconds, 0 for never by time
+	RekeyInS    int64  `msg:"rekey_in_s"`  // seconds
+	Rekeys      uint64 `msg:"rekeys"`      // times replaced since the tunnel came up
+	ReplayWin   int    `msg:"replay_window"`
+	BytesIn     uint64 `msg:"bytes_in"` // of this pair alone, GRE packets without ESP
+	BytesOut    uint64 `msg:"bytes_out"`
+	PacketsIn   uint64 `msg:"packets_in"`
+	PacketsOut  uint64 `msg:"packets_out"`
+	SelectorIn  string `msg:"selector_local"`  // traffic selector of this side, such as 192.0.2.1/32 proto 47
+	SelectorOut string `msg:"selector_remote"` // traffic selector of the peer
+}
+
+// Outside says how the tunnel looks on the wire.
+type Outside struct {
+	Family        int    `msg:"family"`         // 4 or 6, 0 when unknown
+	Encap         string `msg:"encap"`          // "udp" (port 4500), "esp" (IP protocol 50), empty when unknown
+	EncapAsked    string `msg:"encap_asked"`    // auto, always, never
+	EncapWhy      string `msg:"encap_why"`      // why that one, one sentence
+	Mode          string `msg:"mode"`           // tunnel or transport in use, empty without a Child SA
+	ModeAsked     string `msg:"mode_asked"`     // as configured
+	GRELocal      string `msg:"gre_local"`      // GRE endpoint of this side
+	GRERemote     string `msg:"gre_remote"`     // GRE endpoint of the peer
+	GREKey        string `msg:"gre_key"`        // decimal, empty without
+	OverheadBytes int    `msg:"overhead_bytes"` // largest for one packet, outer header included
+}
+
+// Interface is the network interface.
+type Interface struct {
+	Name    string `msg:"name"`
+	Index   int    `msg:"index"`   // 0 while there is none
+	Kind    string `msg:"kind"`    // gre, ip6gre, gretap, ip6gretap, tun, tap
+	Running bool   `msg:"running"` // link state: operational
+	Bridge  string `msg:"bridge"`  // bridge it is a port of, or empty
+}
+
+// MTU is the size of the interface and where it comes from.
+type MTU struct {
+	Bytes     int    `msg:"bytes"`      // of the interface
+	How       string `msg:"how"`        // configured, computed, searched
+	Why       string `msg:"why"`        // one line, such as "1500 of eth0 - 73 for ..."
+	OuterMTU  int    `msg:"outer_mtu"`  // bytes of the path or interface below, 0 when unknown
+	OuterLink string `msg:"outer_link"` // interface below
+	MSS4      int    `msg:"mss4"`       // TCP MSS clamp for IPv4, bytes, 0 for none
+	MSS6      int    `msg:"mss6"`       // TCP MSS clamp for IPv6, bytes, 0 for none
+}
+
+// Traffic is one direction.
+type Traffic struct {
+	Packets uint64 `msg:"packets"`
+	Bytes   uint64 `msg:"bytes"` // GRE packets without ESP
+}
+
+// Drops counts packets thrown away, since the daemon started.
+type Drops struct {
+	Replay    uint64 `msg:"replay"`    // in: seen before or left of the anti-replay window
+	Integrity uint64 `msg:"integrity"` // in: wrong ICV
+	Selector  uint64 `msg:"selector"`  // in: the inner header matched no selector (RFC 4301 section 5.2)
+	Malformed uint64 `msg:"malformed"` // in: no valid ESP, padding or GRE packet
+	NoSA      uint64 `msg:"no_sa"`     // out: no SA to carry them
+	TooBig    uint64 `msg:"too_big"`   // out: larger than the MTU and not to be fragmented
+	Queue     uint64 `msg:"queue"`     // either way: a queue was full or the kernel refused
+}
+
+// Placed is an address or a route that belongs on the interface.
+type Placed struct {
+	Prefix  string `msg:"prefix"`
+	InPlace bool   `msg:"in_place"`
+	Why     string `msg:"why"` // why not, when it is not
+}
+
+// Guard is what keeps a remote's GRE, or a route's traffic, out of the clear.
+type Guard struct {
+	What    string `msg:"what"`   // "gre" for protocol 47, "route" for an unreachable route
+	Target  string `msg:"target"` // address or prefix
+	InPlace bool   `msg:"in_place"`
+	How     string `msg:"how"` // such as "xfrm block policy", "no code path", "unreachable route"
+}
+
+// Levels of events, those of log/slog.
+const (
+	LevelDebug = "debug"
+	LevelInfo  = "info"
+	LevelWarn  = "warn"
+	LevelError = "error"
+)
+
+// Event is something that happened.
+type Event struct {
+	Time   int64  `msg:"time"`   // Unix seconds
+	Millis int    `msg:"millis"` // thousandths of the second
+	Tunnel string `msg:"tunnel"` // empty for the daemon's own
+	Level  string `msg:"level"`  // one of the Level words
+	Kind   string `msg:"kind"`   // one word, such as up, down, rekey, moved, install, reload
+	Text   string `msg:"text"`   // one sentence
+}
+
+// Reply answers a request. OK false has Error and, where a person can act, Remedy.
+type Reply struct {
+	Version  int       `msg:"v"`
+	OK       bool      `msg:"ok"`
+	Error    string    `msg:"error"`
+	Remedy   string    `msg:"remedy"`
+	Lines    []string  `msg:"lines"`    // what was done, or the problems of a refused config, one a line
+	Snapshot *Snapshot `msg:"snapshot"` // of status and watch
+	Events   []Event   `msg:"events"`   // of events
+}
