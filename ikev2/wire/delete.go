@@ -71,7 +71,7 @@ func (p *Delete) AppendBody(b []byte) ([]byte, error) {
 // String is "D(IKE)" or "D(ESP 0a0b0c0d …)".
 func (p *Delete) String() string {
 	var s strings.Builder
-	s.WriteString("D(" + protocolName(p.Protocol))
+	s.WriteString("D(" + p.Protocol.String())
 	for i, spi := range p.SPIs {
 		if i == 8 {
 			fmt.Fprintf(&s, " and %d more", len(p.SPIs)-i)

@@ -2,11 +2,8 @@ package wire
 
 import (
 	"encoding/hex"
-	"fmt"
 	"strconv"
 	"strings"
-
-	"greseal/crypto/suite"
 )
 
 // String is the message in one line: exchange, direction, message ID and the
@@ -54,30 +51,6 @@ func short(p Payload, response bool) string {
 		return p.String()
 	}
 	return p.Type().String()
-}
-
-// protocolName is the name of a protocol ID.
-func protocolName(p suite.Protocol) string {
-	switch p {
-	case 0:
-		return "none"
-	case suite.IKE:
-		return "IKE"
-	case suite.AH:
-		return "AH"
-	case suite.ESP:
-		return "ESP"
-	}
-	return "protocol " + strconv.Itoa(int(p))
-}
-
-// transformName shows a transform as package suite names it.
-func transformName(t Transform) string {
-	s := fmt.Sprint(t.Transform)
-	if t.Unusable {
-		s += " (unknown attribute)"
-	}
-	return s
 }
 
 // shownOctets bounds what of a peer's free octets gets into a line.

@@ -82,7 +82,7 @@ func (p *Notify) Number() (uint16, bool) {
 func (p *Notify) String() string {
 	s := ""
 	if len(p.SPI) > 0 {
-		s = fmt.Sprintf(" %s %s", protocolName(p.Protocol), hexShort(p.SPI))
+		s = fmt.Sprintf(" %s %s", p.Protocol, hexShort(p.SPI))
 	}
 	switch p.Kind {
 	case InvalidKEPayload:

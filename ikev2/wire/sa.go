@@ -50,21 +50,16 @@ func NewProposal(number uint8, spi []byte, p suite.Proposal) Proposal {
 	return w
 }
 
-// Offer is the proposal without its unusable transforms, for a chooser. It is
-// false when some type has only unusable ones: leaving these out would turn a
-// demand into a proposal without it, so the proposal as a whole is refused.
-// Transforms of unknown types are kept: they refuse the proposal too.
-func (p *Proposal) Offer() (suite.Proposal, bool) {
-	o := suite.Proposal{Protocol: p.Protocol, Transforms: make([]suite.Transform, 0, len(p.Transforms))}
-	var seen, usable [256]bool
-	for _, t := range p.Transforms {
-		seen[t.Type] = true
-		if !t.Unusable {
-			usable[t.Type] = true
-			o.Transforms = append(o.Transforms, t.Transform)
+// Offer is the proposal for a chooser. In the place of each transform that must
+// not be chosen stands suite.Unusable of its type, which matches nothing.
+func (p *Proposal) Offer() suite.Proposal {
+	o := suite.Proposal{Protocol: p.Protocol, Transforms: make([]suite.Transform, len(p.Transforms))}
+	for i, t := range p.Transforms {
+		if o.Transforms[i] = t.Transform; t.Unusable {
+			o.Transforms[i] = suite.Unusable(t.Type)
 		}
 	}
-	return o, seen == usable
+	return o
 }
 
 // SPI32 is the SPI of an ESP or AH proposal, 0 for others.
@@ -85,6 +80,15 @@ func (p *Proposal) SPI64() uint64 {
 
 // SA is the Security Association payload (RFC 7296 section 3.3).
 type SA struct{ Proposals []Proposal }
+
+// Offers are the proposals for a chooser, in their order.
+func (p *SA) Offers() []suite.Proposal {
+	out := make([]suite.Proposal, len(p.Proposals))
+	for i := range p.Proposals {
+		out[i] = p.Proposals[i].Offer()
+	}
+	return out
+}
 
 // Type is TypeSA.
 func (*SA) Type() PayloadType { return TypeSA }
@@ -132,7 +136,7 @@ func parseProposal(b []byte) (Proposal, error) {
 		return p, syntaxf(TypeSA, "SPI size %d, %d octets are left", spi, len(b))
 	}
 	if !spiSizeFits(p.Protocol, spi) {
-		return p, syntaxf(TypeSA, "SPI of %d octets for protocol %s", spi, protocolName(p.Protocol))
+		return p, syntaxf(TypeSA, "SPI of %d octets for protocol %s", spi, p.Protocol)
 	}
 	if spi > 0 {
 		p.SPI = b[:spi:spi]
@@ -235,7 +239,7 @@ func (p *SA) AppendBody(b []byte) ([]byte, error) {
 
 func (p *Proposal) append(b []byte, last byte) ([]byte, error) {
 	if len(p.SPI) > math.MaxUint8 || !spiSizeFits(p.Protocol, len(p.SPI)) {
-		return nil, fmt.Errorf("SPI of %d octets for protocol %s", len(p.SPI), protocolName(p.Protocol))
+		return nil, fmt.Errorf("SPI of %d octets for protocol %s", len(p.SPI), p.Protocol)
 	}
 	if len(p.Transforms) > math.MaxUint8 {
 		return nil, errors.New("more than 255 transforms")
@@ -271,10 +275,10 @@ func (p *Proposal) append(b []byte, last byte) ([]byte, error) {
 }
 
 // String shows protocol, SPI and transforms:
-// "ESP 0a0b0c0d: ENCR_AES_GCM_16 256, ESN". SPIs are no secret.
+// "1 ESP 0a0b0c0d: ENCR_AES_GCM_16-256, Extended Sequence Numbers".
 func (p *Proposal) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d %s", p.Number, protocolName(p.Protocol))
+	fmt.Fprintf(&b, "%d %s", p.Number, p.Protocol)
 	if len(p.SPI) > 0 {
 		fmt.Fprintf(&b, " %s", hexShort(p.SPI))
 	}
@@ -283,7 +287,11 @@ func (p *Proposal) String() string {
 		if i == 0 {
 			sep = ":"
 		}
-		fmt.Fprintf(&b, "%s %s", sep, transformName(t))
+		s := t.Transform
+		if t.Unusable {
+			s = suite.Unusable(t.Type)
+		}
+		fmt.Fprintf(&b, "%s %s", sep, s)
 	}
 	return b.String()
 }
