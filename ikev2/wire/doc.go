@@ -8,7 +8,7 @@
 // chain of payloads, the last of which may be an SK or SKF), Message.Open
 // (authenticate, decrypt, parse the inner chain) and Collect (sort a chain by
 // kind). A message to be sent goes through Message.Append when it is in clear,
-// and AppendSealed or AppendFragments when it is protected.
+// and AppendSealed or SealFragments when it is protected.
 //
 // Parsing copies nothing: every []byte in a parsed payload is part of the
 // buffer that was parsed, which must not be changed while the payload is used.

@@ -6,13 +6,13 @@ import (
 	"math"
 )
 
-// AppendFragments splits the plaintext of an SK payload over as many messages
+// SealFragments splits the plaintext of an SK payload over as many messages
 // with an SKF payload as it takes for none to be longer than max octets (IKE
 // header included; IP, UDP and non-ESP marker are the caller's to subtract), and
 // returns them in order (RFC 7383 section 2.5). First is the type of the first
 // payload in plain. All have the same header but for their lengths. It fails
 // when max leaves no room for content or more than limit messages were needed.
-func AppendFragments(h Header, first PayloadType, plain []byte, s Sealer, max, limit int) ([][]byte, error) {
+func SealFragments(h Header, first PayloadType, plain []byte, s Sealer, max, limit int) ([][]byte, error) {
 	chunk := chunkLen(s, max)
 	if chunk == 0 {
 		return nil, fmt.Errorf("fragment IKE message: %d octets leave no room for content", max)
