@@ -1,0 +1,283 @@
+// Package ikesock is the UDP sockets of IKE: ports 500 and 4500, one socket for
+// each port and IP version. It adds and strips the non-ESP marker on the NAT
+// port (RFC 3948 section 2.2), drops NAT keepalives, tells which local address a
+// datagram was sent to and sends from the address it is told, with or without
+// the don't-fragment bit. It knows nothing of what the datagrams say.
+//
+// Open gives Sockets whose one goroutine puts what it reads into a bounded
+// inbox; what does not fit is dropped and counted. With ReadNAT false the NAT
+// port is left to a reader of the caller's (NATSocket, Deliver): two readers of
+// one socket would each see half of it.
+package ikesock
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"greseal/platform"
+)
+
+// Default ports (RFC 7296 section 2, RFC 3948 section 2).
+const (
+	DefaultPortIKE = 500
+	DefaultPortNAT = 4500
+)
+
+// maxDatagram is more than any IKE message in UDP over IP can be.
+const maxDatagram = 65535
+
+// Config says which sockets to open.
+type Config struct {
+	PortIKE, PortNAT uint16 // 0: 500 and 4500
+
+	// ReadNAT lets the package read the NAT port. Otherwise the caller does.
+	ReadNAT bool
+
+	// UDPEncap gives ESP in UDP on the NAT port to the kernel (RFC 3948); the
+	// sockets then see IKE only. It must not be set when the caller decrypts.
+	UDPEncap bool
+
+	Mark   uint32 // SO_MARK of what is sent, 0 for none
+	Inbox  int    // datagrams that wait at most, 0 for 256
+	Logger *slog.Logger
+}
+
+// Sockets are the open sockets of a daemon. Send, SendKeepalive and Deliver may
+// be called from any goroutine.
+type Sockets struct {
+	config  Config
+	log     *slog.Logger
+	inbox   chan platform.Datagram
+	dropped atomic.Uint64
+	socks   []*Socket
+	wake    int // eventfd that ends the reader
+	done    chan struct{}
+	close   sync.Once
+}
+
+// Open binds the sockets in the network namespace of the calling thread and
+// starts reading. A machine without IPv6 or without IPv4 gets the other alone.
+func Open(c Config) (*Sockets, error) {
+	if c.PortIKE == 0 {
+		c.PortIKE = DefaultPortIKE
+	}
+	if c.PortNAT == 0 {
+		c.PortNAT = DefaultPortNAT
+	}
+	if c.Inbox == 0 {
+		c.Inbox = 256
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.PortIKE == c.PortNAT {
+		return nil, fmt.Errorf("IKE and NAT port are both %d: choose two", c.PortIKE)
+	}
+	wake, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("eventfd: %w", err)
+	}
+	s := &Sockets{
+		config: c,
+		log:    c.Logger,
+		inbox:  make(chan platform.Datagram, c.Inbox),
+		wake:   wake,
+		done:   make(chan struct{}),
+	}
+	var absent error
+	for _, v6 := range []bool{false, true} {
+		for _, nat := range []bool{false, true} {
+			sock, err := openSocket(&c, v6, nat)
+			if isNoFamily(err) {
+				absent = err
+				break
+			}
+			if err != nil {
+				s.closeAll()
+				return nil, err
+			}
+			s.socks = append(s.socks, sock)
+		}
+	}
+	if len(s.socks) == 0 {
+		s.closeAll()
+		return nil, absent
+	}
+	go s.read()
+	return s, nil
+}
+
+// Inbox delivers what came in, markers stripped. It is never closed.
+func (s *Sockets) Inbox() <-chan platform.Datagram { return s.inbox }
+
+// Dropped counts the datagrams that found the inbox full.
+func (s *Sockets) Dropped() uint64 { return s.dropped.Load() }
+
+// HasIPv6 reports whether the IPv6 sockets could be opened.
+func (s *Sockets) HasIPv6() bool { return s.socket(true, false) != nil }
+
+// NATSocket is the socket of the NAT port for one IP version, nil when the
+// machine has no such IP version.
+func (s *Sockets) NATSocket(v6 bool) *Socket { return s.socket(v6, true) }
+
+// Deliver puts a datagram, without marker, into the inbox and reports whether
+// it found room. The inbox owns d.Data from then on.
+func (s *Sockets) Deliver(d platform.Datagram) bool {
+	select {
+	case s.inbox <- d:
+		return true
+	default:
+		s.dropped.Add(1)
+		return false
+	}
+}
+
+// Send sends one IKE message from local to remote; local's port chooses the
+// socket and with it the non-ESP marker. An unset local address leaves the
+// choice to the kernel.
+func (s *Sockets) Send(local, remote netip.AddrPort, data []byte, df bool) error {
+	sock, err := s.choose(local, remote)
+	if err != nil {
+		return err
+	}
+	return sock.send(local.Addr(), remote, data, sock.NAT, df)
+}
+
+// SendKeepalive sends a NAT keepalive, the one octet 0xff (RFC 3948 section
+// 2.3), from the NAT port.
+func (s *Sockets) SendKeepalive(local, remote netip.AddrPort) error {
+	sock, err := s.choose(local, remote)
+	if err != nil {
+		return err
+	}
+	if !sock.NAT {
+		return fmt.Errorf("NAT keepalive from port %d: keepalives belong on port %d", local.Port(), s.config.PortNAT)
+	}
+	return sock.send(local.Addr(), remote, keepalive, false, false)
+}
+
+var keepalive = []byte{0xff}
+
+// Close ends the reader and closes the sockets.
+func (s *Sockets) Close() error {
+	s.close.Do(func() {
+		wakeUp(s.wake)
+		<-s.done
+		s.closeAll()
+	})
+	return nil
+}
+
+func (s *Sockets) closeAll() {
+	for _, sock := range s.socks {
+		sock.shut()
+	}
+	_ = unix.Close(s.wake)
+}
+
+func (s *Sockets) socket(v6, nat bool) *Socket {
+	for _, sock := range s.socks {
+		if sock.V6 == v6 && sock.NAT == nat {
+			return sock
+		}
+	}
+	return nil
+}
+
+func (s *Sockets) choose(local, remote netip.AddrPort) (*Socket, error) {
+	var nat bool
+	switch local.Port() {
+	case s.config.PortIKE:
+	case s.config.PortNAT:
+		nat = true
+	default:
+		return nil, fmt.Errorf("no IKE socket has port %d: it is %d or %d", local.Port(), s.config.PortIKE, s.config.PortNAT)
+	}
+	v6 := remote.Addr().Is6() && !remote.Addr().Is4In6()
+	if sock := s.socket(v6, nat); sock != nil {
+		return sock, nil
+	}
+	if v6 {
+		return nil, errors.New("this machine has no IPv6: give the peer's IPv4 address")
+	}
+	return nil, errors.New("this machine has no IPv4: give the peer's IPv6 address")
+}
+
+// read is the one reader: it waits for any of its sockets, empties it, and ends
+// when wake becomes readable.
+func (s *Sockets) read() {
+	defer close(s.done)
+	fds := []unix.PollFd{{Fd: int32(s.wake), Events: unix.POLLIN}}
+	var socks []*Socket
+	for _, sock := range s.socks {
+		if !sock.NAT || s.config.ReadNAT {
+			fds = append(fds, unix.PollFd{Fd: int32(sock.FD), Events: unix.POLLIN})
+			socks = append(socks, sock)
+		}
+	}
+	buf := make([]byte, maxDatagram)
+	oob := make([]byte, 256)
+	for {
+		if _, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR {
+			s.log.Error("the IKE sockets cannot be waited for: restart the daemon", "error", err)
+			return
+		}
+		if fds[0].Revents != 0 {
+			return
+		}
+		for i, sock := range socks {
+			if fds[i+1].Revents != 0 {
+				s.drain(sock, buf, oob)
+			}
+		}
+	}
+}
+
+// drain reads a socket until it is empty, at most 64 datagrams so that the
+// others get their turn.
+func (s *Sockets) drain(sock *Socket, buf, oob []byte) {
+	for range 64 {
+		d, err := sock.receive(buf, oob)
+		if err == unix.EAGAIN {
+			return
+		}
+		if err != nil {
+			// An ICMP error of an earlier datagram; reading it has cleared it.
+			s.log.Debug("IKE socket", "port", sock.Port, "error", err)
+			continue
+		}
+		data, ok := Strip(d.Data, sock.NAT)
+		if !ok {
+			continue
+		}
+		// Room first: a flood must not cost a copy for each datagram.
+		if len(s.inbox) == cap(s.inbox) {
+			s.dropped.Add(1)
+			continue
+		}
+		d.Data = append([]byte(nil), data...)
+		s.Deliver(d)
+	}
+}
+
+// Strip takes the non-ESP marker off a datagram of the NAT port and reports
+// whether an IKE message remains: keepalives and ESP are not one.
+func Strip(data []byte, nat bool) ([]byte, bool) {
+	if !nat {
+		return data, len(data) > 0
+	}
+	if len(data) <= 4 || data[0]|data[1]|data[2]|data[3] != 0 {
+		return nil, false
+	}
+	return data[4:], true
+}
+
+func wakeUp(fd int) {
+	_, _ = unix.Write(fd, []byte{0, 0, 0, 1, 0, 0, 0, 1}) // not zero in either byte order
+}
