@@ -1,0 +1,91 @@
+// Package kex holds the key exchange methods of IKEv2 (transform type 4): the
+// MODP groups of RFC 7296 appendix B and RFC 3526, the ECP groups of RFC 5903
+// and Curve25519 of RFC 8031, in the form their values have in a KE payload.
+//
+// Every exchange makes a secret of its own and no secret is used for a second
+// one; public values are checked as RFC 6989 asks before they meet a secret.
+// The elliptic curves are those of the standard library, in constant time. MODP
+// is math/big, which is not, and therefore last in every default list.
+package kex
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"greseal/crypto/suite"
+)
+
+// ErrPublic is wrapped by every error about a peer's public value: RFC 6989
+// section 2.5 says what an exchange does then.
+var ErrPublic = errors.New("invalid public value")
+
+// Exchange is one side of one key exchange. It holds its secret until it is
+// dropped.
+type Exchange interface {
+	// Group is the transform ID.
+	Group() uint16
+	// Public is the value to send in the KE payload. The caller may keep it
+	// but not change it.
+	Public() []byte
+	// Shared checks the peer's KE data and returns the shared secret, with
+	// its leading zeros. It may be called again when the first peer value
+	// turns out to have come from somebody else.
+	Shared(peer []byte) ([]byte, error)
+}
+
+// New starts an exchange with a fresh secret from rand.
+func New(group uint16, rand io.Reader) (Exchange, error) {
+	switch group {
+	case suite.KE_CURVE25519, suite.KE_ECP_256, suite.KE_ECP_384, suite.KE_ECP_521:
+		return newECDH(group, rand)
+	case suite.KE_MODP_1024, suite.KE_MODP_1536, suite.KE_MODP_2048, suite.KE_MODP_3072, suite.KE_MODP_4096:
+		return newMODP(group, rand)
+	}
+	return nil, fmt.Errorf("key exchange %s is not implemented", name(group))
+}
+
+// Respond is the responder's whole part: it answers the initiator's public
+// value with one of its own and returns it with the shared secret. Methods in
+// which the responder's value depends on the initiator's (encapsulation) exist
+// in this form only.
+func Respond(group uint16, rand io.Reader, peer []byte) (public, shared []byte, err error) {
+	if want := PublicLen(group); want != 0 && len(peer) != want {
+		return nil, nil, lengthError(group, len(peer))
+	}
+	x, err := New(group, rand)
+	if err != nil {
+		return nil, nil, err
+	}
+	if shared, err = x.Shared(peer); err != nil {
+		return nil, nil, err
+	}
+	return x.Public(), shared, nil
+}
+
+// Supported reports whether New knows the group.
+func Supported(group uint16) bool { return PublicLen(group) != 0 }
+
+// PublicLen is the exact length in octets of the group's KE data, 0 for an
+// unknown group.
+func PublicLen(group uint16) int {
+	switch group {
+	case suite.KE_CURVE25519:
+		return 32
+	case suite.KE_ECP_256:
+		return 64
+	case suite.KE_ECP_384:
+		return 96
+	case suite.KE_ECP_521:
+		return 132
+	}
+	return modpBits(group) / 8
+}
+
+func name(group uint16) string {
+	return suite.Transform{Type: suite.TypeKE, ID: group}.String()
+}
+
+func lengthError(group uint16, got int) error {
+	return fmt.Errorf("%s: %w: %d octets instead of %d", name(group), ErrPublic, got, PublicLen(group))
+}
