@@ -9,15 +9,12 @@ import (
 )
 
 // holder names the process that has bound a UDP port in this thread's network
-// namespace, for a person to act on.
-func holder(port uint16, v6 bool) string {
+// namespace, for a person to act on. An IPv6 socket may hold the port of both
+// IP versions.
+func holder(port uint16) string {
 	const unknown = "another process, probably another IKE daemon such as strongSwan's charon or libreswan's pluto"
 	inodes := make(map[string]bool)
-	tables := []string{"/proc/thread-self/net/udp"}
-	if v6 {
-		tables = append(tables, "/proc/thread-self/net/udp6")
-	}
-	for _, t := range tables {
+	for _, t := range []string{"/proc/thread-self/net/udp", "/proc/thread-self/net/udp6"} {
 		b, err := os.ReadFile(t)
 		if err != nil {
 			continue

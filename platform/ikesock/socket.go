@@ -81,7 +81,7 @@ func openSocket(c *Config, v6, nat bool) (_ *Socket, err error) {
 		}
 	case unix.EADDRINUSE:
 		return nil, fmt.Errorf("%s is held by %s: stop it and keep it from starting again, two IKE daemons cannot share the port (%w)",
-			what, holder(s.Port, v6), err)
+			what, holder(s.Port), err)
 	case unix.EACCES:
 		return nil, fmt.Errorf("%s: run as root or with CAP_NET_BIND_SERVICE (%w)", what, err)
 	}
