@@ -53,6 +53,9 @@ func short(p Payload, response bool) string {
 	return p.Type().String()
 }
 
+// maxLine is where the line of an SA payload ends in "and … more".
+const maxLine = 1024
+
 // shownOctets bounds what of a peer's free octets gets into a line.
 const shownOctets = 64
 

@@ -62,7 +62,7 @@ func ParsePayloads(first PayloadType, b []byte) ([]Payload, error) {
 // parseChain walks a chain that must fill b exactly. Each step takes at least
 // four octets, so it ends.
 func parseChain(next PayloadType, b []byte, outer bool) ([]Payload, error) {
-	var ps []Payload
+	ps := []Payload{}
 	for next != NoNext {
 		t := next
 		if len(ps) == MaxPayloads {

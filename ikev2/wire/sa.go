@@ -283,6 +283,10 @@ func (p *Proposal) String() string {
 		fmt.Fprintf(&b, " %s", hexShort(p.SPI))
 	}
 	for i, t := range p.Transforms {
+		if b.Len() > maxLine {
+			fmt.Fprintf(&b, " and %d more", len(p.Transforms)-i)
+			break
+		}
 		sep := ","
 		if i == 0 {
 			sep = ":"
@@ -302,6 +306,10 @@ func (p *SA) String() string {
 	for i := range p.Proposals {
 		if i > 0 {
 			b.WriteString("; ")
+		}
+		if b.Len() > maxLine {
+			fmt.Fprintf(&b, "and %d more", len(p.Proposals)-i)
+			break
 		}
 		b.WriteString(p.Proposals[i].String())
 	}
