@@ -1,0 +1,267 @@
+package platform
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// AliasPrefix begins the ifalias of every interface that is ours; the
+// interface's name follows (contract 8).
+const AliasPrefix = "greseal:"
+
+// Alias is the ownership mark of an interface.
+func Alias(name string) string { return AliasPrefix + name }
+
+// OperState values (RFC 2863, linux/if.h).
+const (
+	OperUnknown    uint8 = 0
+	OperNotPresent uint8 = 1
+	OperDown       uint8 = 2
+	OperLowerDown  uint8 = 3
+	OperTesting    uint8 = 4
+	OperDormant    uint8 = 5
+	OperUp         uint8 = 6
+)
+
+// LinkInfo is what the kernel says of an interface.
+type LinkInfo struct {
+	Index     int
+	Name      string
+	Alias     string
+	Kind      string // "gre", "ip6gretap", "tun", …; empty for hardware
+	Type      uint16 // ARPHRD_ETHER, ARPHRD_IPGRE, …
+	Flags     uint32 // IFF_UP, IFF_RUNNING, IFF_LOWER_UP, …
+	MTU       int
+	Master    int // index of the bridge or VRF it is a port of, 0 for none
+	Group     uint32
+	OperState uint8
+	Data      []byte // attributes of the kind (IFLA_INFO_DATA)
+}
+
+// Ours reports whether the interface has our ownership mark.
+func (l *LinkInfo) Ours() bool { return strings.HasPrefix(l.Alias, AliasPrefix) }
+
+// Ethernet reports whether the interface carries Ethernet frames.
+func (l *LinkInfo) Ethernet() bool { return l.Type == unix.ARPHRD_ETHER }
+
+// Up reports the administrative state.
+func (l *LinkInfo) Up() bool { return l.Flags&unix.IFF_UP != 0 }
+
+// Running reports IFF_RUNNING, the state that routing daemons follow.
+func (l *LinkInfo) Running() bool { return l.Flags&unix.IFF_RUNNING != 0 }
+
+// Carrier reports whether the layer below is there.
+func (l *LinkInfo) Carrier() bool { return l.Flags&unix.IFF_LOWER_UP != 0 }
+
+// ErrNoLink reports that there is no interface of that name or index.
+var ErrNoLink = errors.New("no such interface")
+
+// LinkByName reads one interface; the error wraps ErrNoLink when there is none.
+func LinkByName(n *Netlink, name string) (*LinkInfo, error) {
+	if err := CheckName(name); err != nil {
+		return nil, err
+	}
+	return getLink(n, name, nl.NewIfInfomsg(unix.AF_UNSPEC),
+		nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
+}
+
+// LinkByIndex reads one interface; the error wraps ErrNoLink when there is none.
+func LinkByIndex(n *Netlink, index int) (*LinkInfo, error) {
+	m := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	m.Index = int32(index)
+	return getLink(n, fmt.Sprintf("index %d", index), m)
+}
+
+func getLink(n *Netlink, what string, parts ...nl.NetlinkRequestData) (*LinkInfo, error) {
+	var l *LinkInfo
+	err := n.Get(Request(unix.RTM_GETLINK, 0, parts...), func(typ uint16, p []byte) (err error) {
+		if typ == unix.RTM_NEWLINK && l == nil {
+			l, err = parseLink(p)
+		}
+		return err
+	})
+	switch {
+	case errors.Is(err, unix.ENODEV):
+		return nil, fmt.Errorf("interface %s: %w", what, ErrNoLink)
+	case err != nil:
+		return nil, fmt.Errorf("read interface %s: %w", what, err)
+	case l == nil:
+		return nil, fmt.Errorf("interface %s: %w", what, ErrNoLink)
+	}
+	return l, nil
+}
+
+// Links reads all interfaces.
+func Links(n *Netlink) ([]*LinkInfo, error) {
+	var all []*LinkInfo
+	err := retryDump(func() error {
+		all = all[:0]
+		return n.Get(Request(unix.RTM_GETLINK, unix.NLM_F_DUMP, nl.NewIfInfomsg(unix.AF_UNSPEC)),
+			func(typ uint16, p []byte) error {
+				if typ != unix.RTM_NEWLINK {
+					return nil
+				}
+				l, err := parseLink(p)
+				if err == nil {
+					all = append(all, l)
+				}
+				return err
+			})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read interfaces: %w", err)
+	}
+	return all, nil
+}
+
+// retryDump repeats a dump that a change interrupted. A table that keeps
+// changing is taken as it was seen last: the watcher reports the next change.
+func retryDump(dump func() error) error {
+	for try := 0; ; try++ {
+		err := dump()
+		if !errors.Is(err, ErrInterrupted) {
+			return err
+		}
+		if try == 5 {
+			return nil
+		}
+	}
+}
+
+func parseLink(p []byte) (*LinkInfo, error) {
+	if len(p) < unix.SizeofIfInfomsg {
+		return nil, errors.New("interface message: too short")
+	}
+	l := &LinkInfo{
+		Type:  binary.NativeEndian.Uint16(p[2:]),
+		Index: int(int32(binary.NativeEndian.Uint32(p[4:]))),
+		Flags: binary.NativeEndian.Uint32(p[8:]),
+	}
+	err := EachAttr(p[unix.SizeofIfInfomsg:], func(typ uint16, v []byte) error {
+		switch typ {
+		case unix.IFLA_IFNAME:
+			l.Name = cString(v)
+		case unix.IFLA_IFALIAS:
+			l.Alias = cString(v)
+		case unix.IFLA_MTU:
+			l.MTU = int(attr32(v))
+		case unix.IFLA_MASTER:
+			l.Master = int(attr32(v))
+		case unix.IFLA_GROUP:
+			l.Group = attr32(v)
+		case unix.IFLA_OPERSTATE:
+			if len(v) > 0 {
+				l.OperState = v[0]
+			}
+		case unix.IFLA_LINKINFO:
+			return EachAttr(v, func(typ uint16, v []byte) error {
+				switch typ {
+				case unix.IFLA_INFO_KIND:
+					l.Kind = cString(v)
+				case unix.IFLA_INFO_DATA:
+					l.Data = append([]byte(nil), v...)
+				}
+				return nil
+			})
+		}
+		return nil
+	})
+	return l, err
+}
+
+// attr32 reads a 32 bit attribute in the machine's order, 0 when it is shorter.
+func attr32(v []byte) uint32 {
+	if len(v) < 4 {
+		return 0
+	}
+	return binary.NativeEndian.Uint32(v)
+}
+
+// CheckName refuses what the kernel would not take as an interface name.
+func CheckName(name string) error {
+	if name == "" || len(name) >= unix.IFNAMSIZ || name == "." || name == ".." || strings.ContainsAny(name, "/: \t\n\v\f\r\x00") {
+		return fmt.Errorf("interface name %q: 1 to 15 octets without space, slash or colon are allowed", name)
+	}
+	return nil
+}
+
+// ChangeLink changes an interface by its index: flags under mask (such as
+// IFF_UP) and the attributes given.
+func ChangeLink(n *Netlink, index int, flags, mask uint32, attrs ...*nl.RtAttr) error {
+	m := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	m.Index = int32(index)
+	m.Flags = flags
+	m.Change = mask
+	req := Request(unix.RTM_SETLINK, 0, m)
+	for _, a := range attrs {
+		req.AddData(a)
+	}
+	return n.Do(req)
+}
+
+// SetUp changes the administrative state.
+func SetUp(n *Netlink, index int, up bool) error {
+	var flags uint32
+	if up {
+		flags = unix.IFF_UP
+	}
+	return ChangeLink(n, index, flags, unix.IFF_UP)
+}
+
+// SetMTU changes an interface's MTU.
+func SetMTU(n *Netlink, index, mtu int) error {
+	return ChangeLink(n, index, 0, 0, nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(mtu))))
+}
+
+// SetMaster makes an interface a port of a bridge, or of none with index 0.
+func SetMaster(n *Netlink, index, master int) error {
+	return ChangeLink(n, index, 0, 0, nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(master))))
+}
+
+// MarkLink writes our ownership mark.
+func MarkLink(n *Netlink, index int, name string) error {
+	return ChangeLink(n, index, 0, 0, nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(Alias(name))))
+}
+
+// SetRunning shows liveness as RFC 2863 state: up, or dormant, which takes
+// IFF_RUNNING away while packets still flow.
+func SetRunning(n *Netlink, index int, running bool) error {
+	state := OperDormant
+	if running {
+		state = OperUp
+	}
+	const dormantMode = 1 // IF_LINK_MODE_DORMANT: userspace decides
+	return ChangeLink(n, index, 0, 0,
+		nl.NewRtAttr(unix.IFLA_LINKMODE, []byte{dormantMode}),
+		nl.NewRtAttr(unix.IFLA_OPERSTATE, []byte{state}))
+}
+
+// SetLinkLocal says whether the kernel makes an IPv6 link-local address, with
+// which an interface starts to send router solicitations. A kernel without IPv6
+// makes none anyway.
+func SetLinkLocal(n *Netlink, index int, on bool) error {
+	const attrMode, eui64, none = 8, 0, 1 // IFLA_INET6_ADDR_GEN_MODE
+	mode := byte(none)
+	if on {
+		mode = eui64
+	}
+	spec := nl.NewRtAttr(unix.IFLA_AF_SPEC, nil)
+	spec.AddRtAttr(unix.AF_INET6, nil).AddRtAttr(attrMode, []byte{mode})
+	err := ChangeLink(n, index, 0, 0, spec)
+	if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) {
+		return nil
+	}
+	return err
+}
+
+// DeleteLink removes an interface.
+func DeleteLink(n *Netlink, index int) error {
+	m := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	m.Index = int32(index)
+	return n.Do(Request(unix.RTM_DELLINK, 0, m))
+}

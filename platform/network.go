@@ -1,0 +1,383 @@
+package platform
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// Network lays the addresses and routes of our interfaces and takes back only
+// what is ours: routes by their protocol number, addresses by theirs. It keeps
+// what each link wants and makes the kernel agree, as often as it is asked:
+// a device that goes down loses its routes and IPv6 addresses, and coming up
+// brings none of them back. It belongs to one goroutine.
+type Network struct {
+	nl    *Netlink
+	log   *slog.Logger
+	links map[string]*inside
+	laid  map[route]bool // by this process; others only Sweep may remove
+	ipv6  map[int]bool   // interfaces that were given their link-local address
+	swept bool
+}
+
+// inside is what one link wants.
+type inside struct {
+	addresses []netip.Prefix
+	ours      map[netip.Prefix]bool // addresses laid by this process
+	routes    RouteSet
+	running   bool
+}
+
+// RouteSet is what is routed into a link.
+type RouteSet struct {
+	Prefixes []netip.Prefix // 0.0.0.0/0 and ::/0 are laid as two halves
+	Metric   uint32         // 0: the kernel's default
+	Table    uint32         // 0: main
+
+	// DownMetric, when set, keeps the routes while the link is not running,
+	// with this metric instead of Metric; otherwise they are withdrawn.
+	DownMetric uint32
+
+	// Fallback lets traffic follow other routes while the link's own are
+	// withdrawn. Otherwise an unreachable route lies under each of them, and
+	// under the networks of the link's addresses.
+	Fallback bool
+
+	// Peers are the outer addresses that must stay reachable outside the
+	// tunnels: where a tunnel's routes would cover one, it gets a host route
+	// through the underlay.
+	Peers []netip.Addr
+}
+
+// OpenNetwork opens its netlink socket in the calling thread's namespace.
+func OpenNetwork(log *slog.Logger) (*Network, error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	s, err := OpenNetlink(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, err
+	}
+	// Lets the kernel choose routes by protocol in a dump (4.20).
+	_ = unix.SetsockoptInt(s.fd, unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
+	return &Network{nl: s, log: log, links: make(map[string]*inside), laid: make(map[route]bool), ipv6: make(map[int]bool)}, nil
+}
+
+// Close closes the socket and leaves the kernel as it is.
+func (n *Network) Close() { n.nl.Close() }
+
+// Netlink is the socket, for LinkByName and its like.
+func (n *Network) Netlink() *Netlink { return n.nl }
+
+func (n *Network) inside(link string) *inside {
+	in := n.links[link]
+	if in == nil {
+		in = &inside{ours: make(map[netip.Prefix]bool)}
+		n.links[link] = in
+	}
+	return in
+}
+
+// own reads one of our interfaces.
+func (n *Network) own(link string) (*LinkInfo, error) {
+	l, err := LinkByName(n.nl, link)
+	if err != nil {
+		return nil, err
+	}
+	if !l.Ours() {
+		return nil, fmt.Errorf("interface %s is not ours: rename it or the tunnel", link)
+	}
+	return l, nil
+}
+
+// SetAddresses makes the addresses of link those wanted: adds what is missing
+// and removes what is ours and no longer wanted. Asking again with the same list
+// repairs what went missing.
+func (n *Network) SetAddresses(link string, want []netip.Prefix) error {
+	in := n.inside(link)
+	in.addresses = slices.Clone(want)
+	l, err := n.own(link)
+	if err != nil {
+		return err
+	}
+	have, err := listAddresses(n.nl, l.Index)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	present := make(map[netip.Prefix]bool)
+	for _, a := range have {
+		if slices.Contains(want, a.prefix) {
+			if a.flags&unix.IFA_F_DADFAILED == 0 {
+				present[a.prefix] = true
+			}
+			continue
+		}
+		if a.proto != ownProtocol && !in.ours[a.prefix] {
+			continue
+		}
+		if err := changeAddress(n.nl, unix.RTM_DELADDR, l, a.prefix); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+			errs = append(errs, fmt.Errorf("remove address %s from %s: %w", a.prefix, link, err))
+			continue
+		}
+		delete(in.ours, a.prefix)
+	}
+	if slices.ContainsFunc(want, func(p netip.Prefix) bool { return p.Addr().Is6() }) {
+		n.wantIPv6(l)
+	}
+	for _, p := range want {
+		if present[p] {
+			continue
+		}
+		if err := changeAddress(n.nl, unix.RTM_NEWADDR, l, p); err != nil && !errors.Is(err, unix.EEXIST) {
+			errs = append(errs, fmt.Errorf("add address %s to %s: %w", p, link, err))
+			continue
+		}
+		in.ours[p] = true
+	}
+	errs = append(errs, n.reconcile(link))
+	return errors.Join(errs...)
+}
+
+// wantIPv6 gives a link that carries IPv6 the link-local address that was left
+// out when it was made.
+func (n *Network) wantIPv6(l *LinkInfo) {
+	if n.ipv6[l.Index] {
+		return
+	}
+	if err := SetLinkLocal(n.nl, l.Index, true); err != nil {
+		n.log.Warn("no IPv6 link-local address", "interface", l.Name, "error", err)
+		return
+	}
+	n.ipv6[l.Index] = true
+}
+
+// SetRoutes makes the routes of link those of set, for a link that is running or
+// not. The interface may be absent or down: then only what lies underneath is
+// laid, and its own routes follow with the next call. It is safe to repeat.
+func (n *Network) SetRoutes(link string, set RouteSet, running bool) error {
+	in := n.inside(link)
+	set.Prefixes = slices.Clone(set.Prefixes)
+	set.Peers = slices.Clone(set.Peers)
+	if set.Table == 0 {
+		set.Table = unix.RT_TABLE_MAIN
+	}
+	in.routes, in.running = set, running
+	return n.reconcile(link)
+}
+
+// Refresh lays the peers' host routes anew after the underlay has changed, and
+// whatever else went missing on interfaces that are up.
+func (n *Network) Refresh() error {
+	return n.reconcile(slices.Collect(maps.Keys(n.links))...)
+}
+
+// Forget removes all routes of link: those into it, those underneath that no
+// other link shares, and the host routes of its peers. It opens the inner side
+// and is for a tunnel that left the config.
+func (n *Network) Forget(link string) error {
+	delete(n.links, link)
+	return n.reconcile()
+}
+
+// Sweep removes the routes of earlier daemons that no SetRoutes since asked for.
+// Call it when every configured link had its SetRoutes.
+func (n *Network) Sweep() error {
+	n.swept = true
+	return n.reconcile()
+}
+
+// reconcile computes what all links want, removes what is ours and unwanted,
+// then adds what is missing: shared routes, and those into the links named.
+func (n *Network) reconcile(links ...string) error {
+	all, err := Links(n.nl)
+	if err != nil {
+		return err
+	}
+	byName := make(map[string]*LinkInfo)
+	ours := make(map[int]bool)
+	for _, l := range all {
+		if l.Ours() {
+			byName[l.Name] = l
+			ours[l.Index] = true
+		}
+	}
+	have, err := listRoutes(n.nl, unix.AF_UNSPEC, ownProtocol)
+	if err != nil {
+		return err
+	}
+	into, shared := n.wanted(byName)
+	pins, err := n.pins(ours, into, shared)
+	if err != nil {
+		return err
+	}
+
+	var errs []error
+	keep := make(map[route]bool)
+	for r := range into {
+		keep[r.key()] = true
+	}
+	for r := range shared {
+		keep[r.key()] = true
+	}
+	for _, r := range pins {
+		keep[r.key()] = true
+	}
+	present := make(map[route]bool)
+	for _, r := range have {
+		k := r.key()
+		if k.typ == unix.RTN_UNREACHABLE {
+			k.oif = 0 // IPv6 reports the loopback interface
+		}
+		if keep[k] {
+			present[k] = true
+			continue
+		}
+		if !n.swept && !n.laid[k] {
+			continue
+		}
+		if err := changeRoute(n.nl, unix.RTM_DELROUTE, k); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		delete(n.laid, k)
+	}
+	add := func(r route) {
+		k := r.key()
+		if present[k] {
+			n.laid[k] = true
+			return
+		}
+		if err := changeRoute(n.nl, unix.RTM_NEWROUTE, r); err != nil {
+			errs = append(errs, err)
+			return
+		}
+		n.laid[k] = true
+		present[k] = true
+	}
+	// The peers' host routes first: nothing may cover them even for a moment.
+	for _, r := range pins {
+		add(r)
+	}
+	for r := range shared {
+		add(r)
+	}
+	for r, link := range into {
+		if slices.Contains(links, link) {
+			add(r)
+		}
+	}
+	for k := range n.laid {
+		if !keep[k] {
+			delete(n.laid, k)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// wanted computes the routes into interfaces that are there and up, and the
+// unreachable ones underneath, which links share.
+func (n *Network) wanted(byName map[string]*LinkInfo) (into map[route]string, shared map[route]bool) {
+	into = make(map[route]string)
+	shared = make(map[route]bool)
+	for _, name := range slices.Sorted(maps.Keys(n.links)) {
+		in := n.links[name]
+		l := byName[name]
+		metric, lay := in.routes.Metric, l != nil && l.Up()
+		if !in.running {
+			metric = in.routes.DownMetric
+			lay = lay && metric != 0
+		}
+		under := func(p netip.Prefix, table uint32) {
+			if !in.routes.Fallback {
+				shared[route{table: table, dst: p, metric: unreachableMetric, typ: unix.RTN_UNREACHABLE}] = true
+			}
+		}
+		has6 := false
+		for _, whole := range in.routes.Prefixes {
+			for _, p := range halves(whole) {
+				under(p, in.routes.Table)
+				if !lay {
+					continue
+				}
+				r := route{table: in.routes.Table, dst: p, metric: metric, typ: unix.RTN_UNICAST, oif: l.Index}
+				if p.Addr().Is6() {
+					has6 = true
+					if r.metric == 0 {
+						r.metric = defaultMetric6
+					}
+				}
+				if _, taken := into[r]; !taken {
+					into[r] = name
+				}
+			}
+		}
+		if has6 {
+			n.wantIPv6(l)
+		}
+		for _, p := range in.addresses {
+			if p.Bits() < p.Addr().BitLen() {
+				under(p.Masked(), unix.RT_TABLE_MAIN)
+			}
+		}
+	}
+	return into, shared
+}
+
+// pins computes the host routes of the peers that our routes would cover.
+func (n *Network) pins(ours map[int]bool, into map[route]string, shared map[route]bool) ([]route, error) {
+	var cover []netip.Prefix
+	for r := range into {
+		if r.table == unix.RT_TABLE_MAIN {
+			cover = append(cover, r.dst)
+		}
+	}
+	for r := range shared {
+		if r.table == unix.RT_TABLE_MAIN {
+			cover = append(cover, r.dst)
+		}
+	}
+	covered := make(map[netip.Addr]int) // to the longest prefix that covers it
+	for _, in := range n.links {
+		for _, peer := range in.routes.Peers {
+			peer = peer.Unmap().WithZone("")
+			for _, p := range cover {
+				if p.Contains(peer) && p.Bits() >= covered[peer] {
+					covered[peer] = p.Bits()
+				}
+			}
+		}
+	}
+	if len(covered) == 0 {
+		return nil, nil
+	}
+	routes, err := listRoutes(n.nl, unix.AF_UNSPEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	var pins []route
+	for peer, bits := range covered {
+		r, ok := underlay(routes, ours, peer)
+		if !ok {
+			n.log.Debug("no way to the peer outside the tunnels", "peer", peer)
+			continue
+		}
+		if r.dst.Bits() > bits {
+			continue // it wins by itself
+		}
+		pin := route{
+			table: unix.RT_TABLE_MAIN, dst: netip.PrefixFrom(peer, peer.BitLen()), typ: unix.RTN_UNICAST,
+			oif: r.oif, gateway: r.gateway, via: r.via, prefsrc: r.prefsrc, metrics: r.metrics, flags: r.flags,
+		}
+		if peer.Is6() {
+			pin.metric = defaultMetric6
+		}
+		pins = append(pins, pin)
+	}
+	return pins, nil
+}

@@ -1,0 +1,250 @@
+package platform
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// settle is how long a Watcher gathers changes before it reports them: a WAN
+// that comes up makes a dozen within a few milliseconds.
+const settle = 50 * time.Millisecond
+
+// Change says that the machine's network is not what it was. It is a reason to
+// look again, not a description: several changes may have become one.
+type Change struct {
+	// Underlay: a link, address or route that is not ours came, went or
+	// changed; routes to peers, local addresses and MTUs may be others now.
+	Underlay bool
+	// Own names our interfaces that somebody else set up or down or deleted,
+	// or whose addresses or routes somebody else changed.
+	Own []string
+}
+
+func (c *Change) empty() bool { return !c.Underlay && len(c.Own) == 0 }
+
+func (c *Change) own(name string) {
+	if !slices.Contains(c.Own, name) {
+		c.Own = append(c.Own, name)
+	}
+}
+
+func (c *Change) add(o Change) {
+	c.Underlay = c.Underlay || o.Underlay
+	for _, name := range o.Own {
+		c.own(name)
+	}
+}
+
+// Watcher reports changes of links, addresses and routes. What this process
+// changed itself it leaves out where the kernel says who did it.
+type Watcher struct {
+	sub   *Subscription
+	out   chan Change
+	log   *slog.Logger
+	found chan Change
+	wg    sync.WaitGroup
+	stop  chan struct{}
+
+	links map[int]linkSeen // the reader's
+}
+
+type linkSeen struct {
+	name    string
+	own     bool
+	flags   uint32
+	mtu     int
+	present bool
+}
+
+// Watch starts a Watcher in the calling thread's network namespace.
+func Watch(log *slog.Logger) (*Watcher, error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	sub, err := Subscribe(unix.NETLINK_ROUTE,
+		unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
+		unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)
+	if err != nil {
+		return nil, err
+	}
+	n, err := OpenNetlink(unix.NETLINK_ROUTE)
+	if err != nil {
+		sub.Close()
+		return nil, err
+	}
+	defer n.Close()
+	links, err := Links(n)
+	if err != nil {
+		sub.Close()
+		return nil, err
+	}
+	w := &Watcher{
+		sub: sub, log: log, out: make(chan Change), found: make(chan Change, 16),
+		stop: make(chan struct{}), links: make(map[int]linkSeen),
+	}
+	for _, l := range links {
+		w.links[l.Index] = seen(l)
+	}
+	w.wg.Add(2)
+	go w.read()
+	go w.gather()
+	return w, nil
+}
+
+// Changes delivers what happened, gathered. While nobody reads, changes are
+// merged into one.
+func (w *Watcher) Changes() <-chan Change { return w.out }
+
+// Close ends the Watcher and waits for its goroutines.
+func (w *Watcher) Close() {
+	w.sub.Close()
+	close(w.stop)
+	w.wg.Wait()
+}
+
+func (w *Watcher) read() {
+	defer w.wg.Done()
+	for {
+		var c Change
+		err := w.sub.Next(func(typ uint16, port uint32, p []byte) { w.see(&c, typ, port, p) })
+		switch {
+		case errors.Is(err, os.ErrClosed):
+			return
+		case errors.Is(err, unix.ENOBUFS):
+			// Something was lost: everything is to be looked at again. The
+			// links seen so far stay; each next message corrects its own.
+			w.log.Debug("netlink notifications lost, looking at everything again")
+			c.Underlay = true
+			for _, l := range w.links {
+				if l.own {
+					c.own(l.name)
+				}
+			}
+		case err != nil:
+			w.log.Error("netlink notifications ended", "error", err)
+			return
+		}
+		if c.empty() {
+			continue
+		}
+		select {
+		case w.found <- c:
+		case <-w.stop:
+			return
+		}
+	}
+}
+
+// gather merges what is found until it has settled and somebody takes it.
+func (w *Watcher) gather() {
+	defer w.wg.Done()
+	var pending Change
+	var out chan Change
+	settled := time.NewTimer(settle)
+	settled.Stop()
+	waiting := false
+	for {
+		select {
+		case <-w.stop:
+			return
+		case c := <-w.found:
+			pending.add(c)
+			if !waiting && out == nil {
+				settled.Reset(settle)
+				waiting = true
+			}
+		case <-settled.C:
+			waiting, out = false, w.out
+		case out <- pending:
+			pending, out = Change{}, nil
+		}
+	}
+}
+
+// see judges one notification.
+func (w *Watcher) see(c *Change, typ uint16, port uint32, p []byte) {
+	switch typ {
+	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
+		w.seeLink(c, typ == unix.RTM_NEWLINK, p)
+	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
+		a, err := parseAddress(p)
+		if err != nil || ownPort(port) {
+			return
+		}
+		w.blame(c, a.index, typ == unix.RTM_DELADDR)
+	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
+		r, err := parseRoute(p)
+		if err != nil || ownPort(port) || !r.dst.IsValid() || r.typ == unix.RTN_MULTICAST || r.typ == unix.RTN_BROADCAST || r.typ == unix.RTN_ANYCAST {
+			return
+		}
+		if r.proto == ownProtocol {
+			if typ == unix.RTM_DELROUTE && r.typ == unix.RTN_UNICAST {
+				w.blame(c, r.oif, true)
+			} else if typ == unix.RTM_DELROUTE {
+				c.Underlay = true // an unreachable route: laid again by Refresh
+			}
+			return
+		}
+		w.blame(c, r.oif, false)
+	}
+}
+
+// blame notes a change on an interface: what happens on our own matters only
+// when something was taken away.
+func (w *Watcher) blame(c *Change, index int, gone bool) {
+	l, known := w.links[index]
+	switch {
+	case !known || !l.own:
+		c.Underlay = true
+	case gone:
+		c.own(l.name)
+	}
+}
+
+func seen(l *LinkInfo) linkSeen {
+	return linkSeen{
+		name: l.Name, own: l.Ours(), mtu: l.MTU, present: true,
+		flags: l.Flags & (unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_LOWER_UP),
+	}
+}
+
+func (w *Watcher) seeLink(c *Change, present bool, p []byte) {
+	// Bridges repeat their ports' messages with family AF_BRIDGE.
+	if len(p) < unix.SizeofIfInfomsg || p[0] != unix.AF_UNSPEC {
+		return
+	}
+	l, err := parseLink(p)
+	if err != nil {
+		return
+	}
+	now, before := seen(l), w.links[l.Index]
+	if !present {
+		delete(w.links, l.Index)
+		switch {
+		case before.own || now.own:
+			c.own(l.Name)
+		case before.present && before.flags&unix.IFF_UP != 0:
+			c.Underlay = true
+		}
+		return
+	}
+	w.links[l.Index] = now
+	switch {
+	case now.own:
+		// Its liveness is our own doing; its administrative state may not be.
+		if before.present && (before.flags^now.flags)&unix.IFF_UP != 0 {
+			c.own(now.name)
+		}
+	case now == before:
+	case !before.present && now.flags&unix.IFF_UP == 0:
+		// New and down: nothing can go there yet.
+	default:
+		c.Underlay = true
+	}
+}
