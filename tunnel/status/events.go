@@ -72,6 +72,7 @@ type subscription struct {
 // is the only owner of both, and never waits for a subscriber: one that is slow
 // is told how many events it missed.
 func (s *Server) hub(done <-chan struct{}) {
+	defer close(s.hubDone)
 	subs := map[*subscription]bool{}
 	log := NewEventLog(logLength)
 	for {

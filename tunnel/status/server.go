@@ -59,7 +59,8 @@ type Server struct {
 	published   chan Event
 	subscribe   chan *subscription
 	unsubscribe chan *subscription
-	owner       int // the daemon's own user may change things, as root may
+	hubDone     chan struct{} // closed when the hub takes no more
+	owner       int           // the daemon's own user may change things, as root may
 }
 
 // Listen makes the socket at path, readable by group too unless it is empty. Call
@@ -75,6 +76,7 @@ func Listen(path, group string) (*Server, error) {
 		published:   make(chan Event, publishBacklog),
 		subscribe:   make(chan *subscription),
 		unsubscribe: make(chan *subscription),
+		hubDone:     make(chan struct{}),
 		owner:       os.Geteuid(),
 	}, nil
 }
@@ -182,7 +184,7 @@ func (s *Server) answer(ctx context.Context, uid int, req Request) Reply {
 		select {
 		case s.subscribe <- sub:
 			return Reply{OK: true, Events: <-sub.past}
-		case <-ctx.Done():
+		case <-s.hubDone:
 			return Fail("", "the daemon is stopping")
 		}
 	}
@@ -252,20 +254,13 @@ func (s *Server) stream(ctx context.Context, cancel func(), c *net.UnixConn, uid
 	sub := &subscription{tunnel: req.Tunnel, last: req.Last, past: make(chan []Event, 1), events: make(chan Event, followBacklog)}
 	select {
 	case s.subscribe <- sub:
-	case <-ctx.Done():
+	case <-s.hubDone:
 		return
 	}
 	defer func() {
 		select {
 		case s.unsubscribe <- sub:
-		case <-ctx.Done():
-			// The hub may be alive, for only this client has gone.
-			go func() {
-				select {
-				case s.unsubscribe <- sub:
-				case <-time.After(time.Second):
-				}
-			}()
+		case <-s.hubDone:
 		}
 	}()
 	if req.Op == OpEvents {

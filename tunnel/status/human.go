@@ -1,0 +1,355 @@
+package status
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Human writes a snapshot for people: the daemon, one line a tunnel with the
+// reason under those that are not up, and with details, or when there is only one
+// tunnel, everything about each.
+func Human(w io.Writer, s *Snapshot, details bool, style Style) error {
+	p := &page{Style: style}
+	p.daemon(s)
+	if len(s.Tunnels) == 0 {
+		p.fill("", "", "no tunnel is configured; add a [[tunnel]] to "+s.Daemon.ConfigFile+", then run: greseal apply")
+		return p.flush(w)
+	}
+	p.table(s.Tunnels)
+	if details || len(s.Tunnels) == 1 {
+		for i := range s.Tunnels {
+			p.WriteByte('\n')
+			p.tunnel(&s.Tunnels[i])
+		}
+	}
+	return p.flush(w)
+}
+
+// HumanEvent writes one event as one line, or more where it does not fit.
+func HumanEvent(w io.Writer, e Event, style Style) error {
+	p := &page{Style: style}
+	p.event("", e)
+	return p.flush(w)
+}
+
+func (p *page) daemon(s *Snapshot) {
+	d := &s.Daemon
+	p.fill("", "", fmt.Sprintf("greseal %s, pid %d, running %s, %s datapath", d.Version, d.PID, Span(d.UptimeS), d.Datapath))
+	if d.DatapathWhy != "" {
+		p.fill("  datapath  ", colDim, d.DatapathWhy)
+	}
+	for _, n := range d.Notes {
+		p.fill("  note      ", colDim, n)
+	}
+	if len(d.ConfigProblems) > 0 {
+		p.fill("  config    ", colBad, "the last reload ("+moment(d.ConfigRefusedAt)+") was refused, the config before it is in use; change what follows, then run: greseal apply")
+		for _, line := range d.ConfigProblems {
+			p.fill("            ", colBad, line)
+		}
+	}
+	p.WriteByte('\n')
+}
+
+// table writes one line a tunnel.
+func (p *page) table(ts []Tunnel) {
+	name := len("TUNNEL")
+	for _, t := range ts {
+		name = max(name, min(len(t.Name), 15))
+	}
+	const state, since, size = 11, 8, 8
+	peer := p.width() - name - state - since - 2*size - 5
+	p.WriteString(p.paint(colDim, strings.TrimRight(strings.Join([]string{
+		pad("TUNNEL", name), pad("STATE", state), pad("SINCE", since), pad("PEER", peer),
+		fmt.Sprintf("%*s", size, "IN"), fmt.Sprintf("%*s", size, "OUT")}, " "), " ")))
+	p.WriteByte('\n')
+	for _, t := range ts {
+		who := t.Peer.Address
+		if who == "" {
+			who = strings.Join(t.Peer.Configured, " ")
+		}
+		p.WriteString(pad(t.Name, name) + " " + p.paint(stateColor(t.State), pad(t.State, state)) + " " +
+			pad(Span(t.InStateS), since) + " " + pad(who, peer) + " " +
+			fmt.Sprintf("%*s %*s\n", size, Size(t.In.Bytes), size, Size(t.Out.Bytes)))
+		if why := sentence(&t); why != "" {
+			p.fill(strings.Repeat(" ", name+1), stateColor(t.State), why)
+		}
+	}
+}
+
+// sentence joins what is wrong and what to do, empty when nothing is.
+func sentence(t *Tunnel) string {
+	why := t.Reason
+	if why == "" && t.State == StateWaiting && t.WaitingFor != "" {
+		why = waitingFor(t)
+	}
+	if t.Remedy != "" {
+		why = strings.TrimSuffix(why, ".") + "; " + t.Remedy
+	}
+	return why
+}
+
+const labelWidth = 13
+
+// field writes a labelled fact; further ones of the same label go without it.
+func (p *page) field(label, format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if text == "" {
+		return
+	}
+	p.fill("  "+pad(label, labelWidth), "", text)
+}
+
+func (p *page) tunnel(t *Tunnel) {
+	head := fmt.Sprintf("%s is %s", t.Name, t.State)
+	if t.Since > 0 {
+		head += fmt.Sprintf(" for %s, since %s", Span(t.InStateS), moment(t.Since))
+	}
+	if t.Desired == DesiredDown {
+		head += ", wanted down"
+	}
+	p.fill("", colBold, head)
+	if why := sentence(t); why != "" {
+		p.fill("  "+pad("because", labelWidth), stateColor(t.State), why)
+	}
+	if t.State != StateUp && t.Attempts > 0 {
+		next := ""
+		if t.NextAttempt > 0 {
+			next = ", next in " + Span(t.NextAttemptInS)
+		}
+		p.field("attempts", "%d since it was last up%s", t.Attempts, next)
+	}
+	p.peer(t)
+	p.sas(t)
+	p.outside(t)
+	p.inside(t)
+	for i, e := range t.Events {
+		label := ""
+		if i == 0 {
+			label = "events"
+		}
+		p.event("  "+pad(label, labelWidth), e)
+	}
+}
+
+func (p *page) peer(t *Tunnel) {
+	pe := &t.Peer
+	conf := strings.Join(pe.Configured, ", ")
+	switch {
+	case pe.Address == "":
+		p.field("peer", "%s, address not known yet", conf)
+	case slices.Contains(pe.Configured, strings.Split(pe.Address, ":")[0]):
+		p.field("peer", "%s%s", pe.Address, heard(pe))
+	default:
+		p.field("peer", "%s (configured: %s)%s", pe.Address, conf, heard(pe))
+	}
+	if pe.LocalAddr != "" {
+		p.field("from", "%s", pe.LocalAddr)
+	}
+	if pe.RemoteID != "" {
+		how := "required"
+		if pe.Proved {
+			how = "proved by " + pe.Auth
+		} else if pe.Auth != "" {
+			how = "not proved yet (" + pe.Auth + ")"
+		}
+		p.field("identities", "peer %s, %s; own %s", pe.RemoteID, how, orDash(pe.LocalID))
+	}
+}
+
+func heard(pe *Peer) string {
+	if pe.LastHeard == 0 {
+		return ""
+	}
+	s := ", heard " + Span(pe.SilentS) + " ago"
+	if pe.Liveness != "" {
+		s += ", " + pe.Liveness
+	}
+	return s
+}
+
+func (p *page) sas(t *Tunnel) {
+	if k := t.IKE; k != nil {
+		p.field("IKE SA", "%s, %s", k.Suite, k.Role)
+		p.field("", "SPIs %s %s, made %s ago, %s, rekeyed %s, %d retransmits", k.SPIi, k.SPIr, Span(k.AgeS), rekey(k.Rekey, k.RekeyInS), times(k.Rekeys), k.Retransmits)
+	}
+	if c := t.Child; c != nil {
+		esn := ""
+		if c.ESN {
+			esn = ", ESN"
+		}
+		p.field("Child SA", "%s%s, %s mode, replay window %d", c.Suite, esn, orDash(t.Outside.Mode), c.ReplayWin)
+		p.field("", "SPIs in %s out %s, made %s ago, %s, rekeyed %s", c.SPIIn, c.SPIOut, Span(c.AgeS), rekey(c.Rekey, c.RekeyInS), times(c.Rekeys))
+		if c.SelectorIn != "" {
+			p.field("", "selectors %s to %s", c.SelectorIn, c.SelectorOut)
+		}
+	}
+}
+
+func (p *page) outside(t *Tunnel) {
+	o := &t.Outside
+	switch o.Encap {
+	case "udp":
+		p.field("outside", "ESP in UDP, port 4500%s", because(o.EncapWhy))
+	case "esp":
+		p.field("outside", "ESP, IP protocol 50%s", because(o.EncapWhy))
+	}
+	if k := t.IKE; k != nil {
+		nat := "none found"
+		switch {
+		case k.NATLocal && k.NATRemote:
+			nat = "before both sides"
+		case k.NATLocal:
+			nat = "before this side"
+		case k.NATRemote:
+			nat = "before the peer"
+		}
+		if k.EncapForced {
+			nat += ", one feigned to get UDP"
+		}
+		p.field("NAT", "%s", nat)
+	}
+	if o.Mode != "" && o.Mode != o.ModeAsked {
+		p.field("mode", "%s; %s was asked for and not agreed to", o.Mode, o.ModeAsked)
+	}
+	if o.GRELocal != "" {
+		key := ""
+		if o.GREKey != "" {
+			key = ", key " + o.GREKey
+		}
+		p.field("GRE", "%s to %s%s", o.GRELocal, orDash(o.GRERemote), key)
+	}
+}
+
+func (p *page) inside(t *Tunnel) {
+	if i := &t.Interface; i.Index > 0 {
+		link := "link not running"
+		if i.Running {
+			link = "link running"
+		}
+		bridge := ""
+		if i.Bridge != "" {
+			bridge = ", port of " + i.Bridge
+		}
+		p.field("interface", "%s, %s, index %d, %s%s", i.Name, i.Kind, i.Index, link, bridge)
+	}
+	if m := &t.MTU; m.Bytes > 0 {
+		p.field("MTU", "%d, %s: %s", m.Bytes, orDash(m.How), m.Why)
+		if m.MSS4 > 0 || m.MSS6 > 0 {
+			p.field("", "TCP MSS clamped to %d (IPv4), %d (IPv6)", m.MSS4, m.MSS6)
+		}
+	}
+	p.field("traffic", "in %d packets, %s; out %d packets, %s", t.In.Packets, Size(t.In.Bytes), t.Out.Packets, Size(t.Out.Bytes))
+	p.field("drops", "%s", drops(&t.Drops))
+	p.placed("addresses", t.Addresses)
+	p.placed("routes", t.Routes)
+	var g []string
+	for _, x := range t.Guards {
+		s := x.What + " " + x.Target
+		if x.How != "" {
+			s += " (" + x.How + ")"
+		}
+		if !x.InPlace {
+			s += " NOT IN PLACE"
+		}
+		g = append(g, s)
+	}
+	p.field("guards", "%s", strings.Join(g, ", "))
+}
+
+func (p *page) placed(label string, list []Placed) {
+	var out []string
+	for _, x := range list {
+		s := x.Prefix
+		if !x.InPlace {
+			s += " (not in place" + because(x.Why) + ")"
+		}
+		out = append(out, s)
+	}
+	p.field(label, "%s", strings.Join(out, ", "))
+}
+
+func (p *page) event(lead string, e Event) {
+	color := ""
+	switch e.Level {
+	case LevelWarn:
+		color = colWarn
+	case LevelError:
+		color = colBad
+	case LevelDebug:
+		color = colDim
+	}
+	at := time.Unix(e.Time, int64(e.Millis)*1e6).Format("15:04:05.000")
+	name := ""
+	if lead == "" && e.Tunnel != "" {
+		name = clean(e.Tunnel) + ": "
+	}
+	p.fill(lead+at+" "+name, color, e.Text)
+}
+
+func moment(unix int64) string {
+	if unix == 0 {
+		return "never"
+	}
+	return time.Unix(unix, 0).Format("2006-01-02 15:04:05")
+}
+
+func rekey(at, in int64) string {
+	if at == 0 {
+		return "no rekey by time"
+	}
+	return "rekey in " + Span(in)
+}
+
+func times(n uint64) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
+}
+
+func because(why string) string {
+	if why == "" {
+		return ""
+	}
+	return ": " + why
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// drops names replay and integrity always, the others when there were any.
+func drops(d *Drops) string {
+	out := fmt.Sprintf("replay %d, integrity %d", d.Replay, d.Integrity)
+	for _, x := range []struct {
+		what string
+		n    uint64
+	}{{"selector", d.Selector}, {"malformed", d.Malformed}, {"no SA", d.NoSA}, {"too big", d.TooBig}, {"queue full", d.Queue}} {
+		if x.n > 0 {
+			out += fmt.Sprintf(", %s %d", x.what, x.n)
+		}
+	}
+	return out
+}
+
+// waitingFor says what a Wait word means for this tunnel.
+func waitingFor(t *Tunnel) string {
+	remote := strings.Join(t.Peer.Configured, ", ")
+	switch t.WaitingFor {
+	case WaitAddress:
+		return "no local address to come from yet"
+	case WaitRoute:
+		return "no route to " + remote + " yet"
+	case WaitName:
+		return "the name " + remote + " does not resolve yet"
+	case WaitInterface:
+		return "the interface to come from is not there yet"
+	}
+	return "waiting for: " + t.WaitingFor
+}

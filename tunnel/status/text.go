@@ -1,0 +1,159 @@
+package status
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+)
+
+// Style is how text for people is drawn.
+type Style struct {
+	Color bool // ANSI colours
+	Width int  // columns, 80 when 0
+}
+
+// SGR colours by meaning.
+const (
+	colGood = "32"
+	colWarn = "33"
+	colBad  = "31"
+	colDim  = "2"
+	colBold = "1"
+)
+
+// Paint returns text in a colour when the style has colours.
+func (s Style) paint(color, text string) string {
+	if !s.Color || color == "" {
+		return text
+	}
+	return "\x1b[" + color + "m" + text + "\x1b[0m"
+}
+
+func (s Style) width() int {
+	if s.Width <= 0 {
+		return 80
+	}
+	return min(max(s.Width, 60), 120)
+}
+
+func stateColor(state string) string {
+	switch state {
+	case StateUp:
+		return colGood
+	case StateDown:
+		return colBad
+	case StateDisabled:
+		return colDim
+	}
+	return colWarn
+}
+
+// page collects lines for a terminal.
+type page struct {
+	Style
+	bytes.Buffer
+}
+
+// clean makes text from outside, such as a peer's identity, safe to print.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 || r >= 0x7f && r < 0xa0 || r == utf8.RuneError || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// fill writes text behind lead, wrapped at the page's width with the following
+// lines indented by as many columns as lead has.
+func (p *page) fill(lead, color, text string) {
+	cols := utf8.RuneCountInString(lead)
+	room := max(p.width()-cols, 20)
+	for i, line := range wrap(clean(text), room) {
+		if i == 0 {
+			p.WriteString(lead)
+		} else {
+			p.WriteString(strings.Repeat(" ", cols))
+		}
+		p.WriteString(p.paint(color, line))
+		p.WriteByte('\n')
+	}
+}
+
+// wrap breaks text into lines of at most room columns, at spaces where it can.
+func wrap(text string, room int) []string {
+	var lines []string
+	line, cols := "", 0
+	for _, word := range strings.Fields(text) {
+		n := utf8.RuneCountInString(word)
+		if cols > 0 && cols+1+n > room {
+			lines = append(lines, line)
+			line, cols = "", 0
+		}
+		if cols > 0 {
+			line, cols = line+" ", cols+1
+		}
+		for n > room {
+			r := []rune(word)
+			lines = append(lines, line+string(r[:room-cols]))
+			word, n = string(r[room-cols:]), n-(room-cols)
+			line, cols = "", 0
+		}
+		line, cols = line+word, cols+n
+	}
+	if line != "" || len(lines) == 0 {
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// pad returns s cleaned and exactly n columns wide, cut with a tilde if need be.
+func pad(s string, n int) string {
+	s = clean(s)
+	l := utf8.RuneCountInString(s)
+	if l > n {
+		return string([]rune(s)[:n-1]) + "~"
+	}
+	return s + strings.Repeat(" ", n-l)
+}
+
+// Span writes seconds in the two largest units that matter.
+func Span(s int64) string {
+	if s < 0 {
+		s = 0
+	}
+	switch {
+	case s < 60:
+		return fmt.Sprintf("%ds", s)
+	case s < 3600:
+		return fmt.Sprintf("%dm%02ds", s/60, s%60)
+	case s < 86400:
+		return fmt.Sprintf("%dh%02dm", s/3600, s/60%60)
+	}
+	return fmt.Sprintf("%dd%02dh", s/86400, s/3600%24)
+}
+
+// Size writes a number of octets with a decimal unit.
+func Size(n uint64) string {
+	if n < 1000 {
+		return fmt.Sprintf("%d B", n)
+	}
+	v, units := float64(n), []string{"kB", "MB", "GB", "TB", "PB", "EB"}
+	for i, u := range units {
+		v /= 1000
+		if v < 999.5 || i == len(units)-1 {
+			if v < 9.95 {
+				return fmt.Sprintf("%.1f %s", v, u)
+			}
+			return fmt.Sprintf("%.0f %s", v, u)
+		}
+	}
+	return ""
+}
+
+func (p *page) flush(w io.Writer) error {
+	_, err := w.Write(p.Bytes())
+	return err
+}
