@@ -1,0 +1,167 @@
+// Package labnet builds the small networks the lab's scenarios run in: network
+// namespaces joined by veth pairs, a wire that is captured in the middle,
+// daemons of both sides, and pings.
+//
+// A Lab owns everything it made. A namespace has no name and no file: it is a
+// locked thread, and processes started in it are told to die with that thread,
+// so nothing stays behind when a scenario fails, is interrupted or is killed.
+// Failures end the scenario by a panic that Run turns into an error, which
+// keeps scenarios readable: each line either worked or ended the story.
+//
+// Needs root and /proc, nothing else; it also runs on a router with busybox.
+package labnet
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Lab is one scenario's world.
+type Lab struct {
+	Dir      string // scratch files, logs, captures
+	Datapath string // datapath the greseal under test is told to use
+	Binary   string // path of greseal
+
+	mu      sync.Mutex
+	cleanup []func()
+	procs   []*Proc
+	facts   []string
+	log     *os.File
+	start   time.Time
+}
+
+// failure is what Failf panics with.
+type failure struct{ text string }
+
+// skipped is what Skipf panics with.
+type skipped struct{ text string }
+
+// SkipError says why a scenario could not be run here.
+type SkipError struct{ Reason string }
+
+func (e *SkipError) Error() string { return e.Reason }
+
+// Run calls story with a fresh Lab under parent and cleans up after it. The
+// error is nil, a *SkipError, or the failure. The scratch folder with its logs
+// stays when keep is set or the story failed. Facts are what the story noted.
+func Run(parent, name, datapath, binary string, story func(*Lab)) (facts []string, err error) {
+	l := &Lab{Dir: filepath.Join(parent, name), Datapath: datapath, Binary: binary, start: time.Now()}
+	if err := os.RemoveAll(l.Dir); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(l.Dir, 0o755); err != nil {
+		return nil, err
+	}
+	if l.log, err = os.Create(filepath.Join(l.Dir, "story.log")); err != nil {
+		return nil, err
+	}
+	defer l.log.Close()
+	func() {
+		defer l.close()
+		defer func() {
+			switch p := recover().(type) {
+			case nil:
+			case failure:
+				err = fmt.Errorf("%s", p.text)
+			case skipped:
+				err = &SkipError{p.text}
+			default:
+				err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			}
+		}()
+		story(l)
+	}()
+	if err != nil {
+		fmt.Fprintf(l.log, "ended with: %v\n", err)
+	}
+	return l.facts, err
+}
+
+// Failf ends the scenario as failed.
+func (l *Lab) Failf(format string, args ...any) {
+	panic(failure{fmt.Sprintf(format, args...)})
+}
+
+// Skipf ends the scenario as not runnable here.
+func (l *Lab) Skipf(format string, args ...any) {
+	panic(skipped{fmt.Sprintf(format, args...)})
+}
+
+// Must ends the scenario when err is set.
+func (l *Lab) Must(err error, doing string) {
+	if err != nil {
+		l.Failf("%s: %v", doing, err)
+	}
+}
+
+// Check ends the scenario unless ok.
+func (l *Lab) Check(ok bool, format string, args ...any) {
+	if !ok {
+		l.Failf(format, args...)
+	}
+}
+
+// Logf writes to the scenario's log.
+func (l *Lab) Logf(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	fmt.Fprintf(l.log, "%7.3f %s\n", time.Since(l.start).Seconds(), strings.TrimRight(fmt.Sprintf(format, args...), "\n"))
+}
+
+// Fact notes a figure or finding that the table shows beside the result.
+func (l *Lab) Fact(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	l.Logf("fact: %s", text)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.facts = append(l.facts, text)
+}
+
+// Wait calls ok every 20 ms until it is true, and fails the scenario after
+// limit. what says what was waited for.
+func (l *Lab) Wait(limit time.Duration, what string, ok func() bool) time.Duration {
+	begin := time.Now()
+	for {
+		if ok() {
+			took := time.Since(begin)
+			l.Logf("%s: after %v", what, took.Round(time.Millisecond))
+			return took
+		}
+		if time.Since(begin) > limit {
+			l.Failf("waited %v in vain for: %s", limit, what)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// File writes a scratch file with mode 0600 and returns its path.
+func (l *Lab) File(name, content string) string {
+	path := filepath.Join(l.Dir, name)
+	l.Must(os.MkdirAll(filepath.Dir(path), 0o755), "make folder")
+	l.Must(os.WriteFile(path, []byte(content), 0o600), "write "+name)
+	return path
+}
+
+// Defer has f called when the lab closes, last first.
+func (l *Lab) Defer(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cleanup = append(l.cleanup, f)
+}
+
+func (l *Lab) close() {
+	l.mu.Lock()
+	procs, cleanup := l.procs, l.cleanup
+	l.mu.Unlock()
+	for i := len(procs) - 1; i >= 0; i-- {
+		procs[i].Kill()
+	}
+	for i := len(cleanup) - 1; i >= 0; i-- {
+		cleanup[i]()
+	}
+}

@@ -1,0 +1,291 @@
+package labnet
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Swan is the configuration of one strongSwan daemon with one connection. Zero
+// values are strongSwan's ordinary ones.
+type Swan struct {
+	Local  string // own outer address
+	Remote string // the peer's, or "%any"
+
+	LocalID, RemoteID string // default: the addresses
+	PSK               string
+
+	IKE       string // proposals, such as "aes256gcm16-prfsha384-x25519"
+	ESP       string
+	Transport bool
+	Encap     bool   // force UDP encapsulation by faking a NAT
+	LocalTS   string // default: Local/32[47]
+	RemoteTS  string
+
+	IKERekey, ChildRekey string // rekey times such as "30s"; default never
+	DPD                  string // dpd_delay, default never
+	Options              string // further lines of strongswan.conf, inside charon { }
+	Conn, Child          string // further lines of swanctl.conf, in the connection and the child
+
+	// Libipsec uses kernel-libipsec, strongSwan's own ESP, for machines whose
+	// kernel has none: tunnel mode and ESP-in-UDP only.
+	Libipsec bool
+}
+
+// StrongSwan is a running charon.
+type StrongSwan struct {
+	Swan
+	ns   *NS
+	dir  string
+	proc *Proc
+}
+
+// plugins of charon, in the order of loading; kernel-libipsec must stand
+// before kernel-netlink.
+const plugins = "random nonce drbg aesni aes sha1 sha2 hmac kdf gcm ccm ctr curve25519 gmp openssl chapoly pem pkcs1 pkcs8 x509 pubkey revocation constraints %s kernel-netlink socket-default vici updown counters"
+
+const charon, swanctl = "/usr/lib/ipsec/charon", "/usr/sbin/swanctl"
+
+// StrongSwan starts charon in the namespace and loads the connection "peer"
+// with the child "gre". The scenario is skipped where strongSwan is not
+// installed.
+func (n *NS) StrongSwan(c Swan) *StrongSwan {
+	if _, err := os.Stat(charon); err != nil {
+		n.lab.Skipf("strongSwan is not installed; run build/lab/setup")
+	}
+	s := &StrongSwan{Swan: c, ns: n, dir: filepath.Join(n.lab.Dir, "swan-"+n.Name)}
+	// Copies, because on many machines AppArmor confines the originals to
+	// files below /etc.
+	for _, program := range []string{charon, swanctl} {
+		data, err := os.ReadFile(program)
+		n.lab.Must(err, "read "+program)
+		n.lab.File("swan-"+n.Name+"/"+filepath.Base(program), string(data))
+		os.Chmod(filepath.Join(s.dir, filepath.Base(program)), 0o755)
+	}
+	n.lab.File("swan-"+n.Name+"/strongswan.conf", s.daemonConfig())
+	s.Start()
+	s.Load(c)
+	return s
+}
+
+// Start starts charon and waits for its control socket.
+func (s *StrongSwan) Start() {
+	os.Remove(filepath.Join(s.dir, "vici"))
+	s.proc = s.ns.Start("charon-"+s.ns.Name, "unshare", "-m", "sh", "-c",
+		"mount -t tmpfs t /run; STRONGSWAN_CONF="+s.dir+"/strongswan.conf exec "+s.dir+"/charon")
+	s.ns.lab.Wait(30*time.Second, "charon's control socket", func() bool {
+		if !s.proc.Running() {
+			s.ns.lab.Failf("charon ended at once: %s", lastLines(s.proc.Output(), 5))
+		}
+		_, err := os.Stat(filepath.Join(s.dir, "vici"))
+		return err == nil
+	})
+}
+
+// Kill ends charon without giving it time for anything.
+func (s *StrongSwan) Kill() { s.proc.Kill() }
+
+// Stop ends charon in order: it deletes its SAs.
+func (s *StrongSwan) Stop() {
+	s.proc.Signal(syscall.SIGTERM)
+	s.proc.WaitExit(20 * time.Second)
+}
+
+func (s *StrongSwan) daemonConfig() string {
+	libipsec, extra := "", ""
+	if s.Libipsec {
+		libipsec = "kernel-libipsec"
+		extra = "kernel-libipsec { allow_peer_ts = yes }\n kernel-netlink { fwmark = !0x42 }\n socket-default { fwmark = 0x42 }\n"
+	}
+	return fmt.Sprintf(`charon {
+ load = %s
+ pidfile = %[2]s/charon.pid
+ install_virtual_ip = no
+ filelog { log { path = %[2]s/charon.log
+  time_format = %%H:%%M:%%S
+  flush_line = yes
+  default = 1
+  ike = 2
+  knl = 2
+ } }
+ plugins {
+ vici { socket = unix://%[2]s/vici }
+ %[3]s
+ }
+ %[4]s
+}
+`, fmt.Sprintf(plugins, libipsec), s.dir, extra, s.Options)
+}
+
+// Load replaces the connection by this one; SAs that stand stay.
+func (s *StrongSwan) Load(c Swan) {
+	s.Swan = c
+	or := func(value, other string) string {
+		if value == "" {
+			return other
+		}
+		return value
+	}
+	host := func(address string) string {
+		if strings.Contains(address, ":") {
+			return address + "/128[47]"
+		}
+		return address + "/32[47]"
+	}
+	mode, encap := "tunnel", "no"
+	if c.Transport {
+		mode = "transport"
+	}
+	if c.Encap || c.Libipsec {
+		encap = "yes"
+	}
+	remote := c.Remote
+	remoteTS := "dynamic[47]"
+	if remote == "" || remote == "%any" {
+		remote = "%any"
+	} else {
+		remoteTS = host(remote)
+	}
+	life := "0" // a lifetime without a rekey time would rekey at random times before it
+	if c.ChildRekey != "" {
+		life = "2h"
+	}
+	config := fmt.Sprintf(`connections {
+ peer {
+  version = 2
+  local_addrs = %s
+  remote_addrs = %s
+  proposals = %s
+  encap = %s
+  mobike = no
+  rekey_time = %s
+  over_time = 1h
+  rand_time = 0
+  dpd_delay = %s
+  local { auth = psk
+   id = %s
+  }
+  remote { auth = psk
+   id = %s
+  }
+  %s
+  children { gre {
+   mode = %s
+   esp_proposals = %s
+   local_ts = %s
+   remote_ts = %s
+   rekey_time = %s
+   life_time = %s
+   rand_time = 0
+   %s
+  } }
+ }
+}
+secrets { ike-peer { secret = "%s"
+} }
+`, c.Local, remote, or(c.IKE, "aes256gcm16-prfsha384-x25519"), encap, or(c.IKERekey, "0"), or(c.DPD, "0"),
+		or(c.LocalID, c.Local), or(c.RemoteID, or(c.Remote, "%any")), c.Conn,
+		mode, or(c.ESP, "aes128gcm16-x25519"), or(c.LocalTS, host(c.Local)), or(c.RemoteTS, remoteTS), or(c.ChildRekey, "0"), life,
+		c.Child, c.PSK)
+	s.ns.lab.File("swan-"+s.ns.Name+"/swanctl.conf", config)
+	r := s.swanctl("--load-all", "--clear", "-f", s.dir+"/swanctl.conf")
+	s.ns.lab.Check(r.Code == 0, "swanctl --load-all: %s", r.Out())
+}
+
+// swanctl runs a command against this charon.
+func (s *StrongSwan) swanctl(args ...string) Result {
+	argv := append([]string{"env", "STRONGSWAN_CONF=" + s.dir + "/strongswan.conf", s.dir + "/swanctl"}, args...)
+	return s.ns.Run(append(argv, "--uri", "unix://"+s.dir+"/vici")...)
+}
+
+// Initiate brings the child up and fails the scenario if that does not work
+// within 20 s.
+func (s *StrongSwan) Initiate() {
+	r := s.TryInitiate()
+	s.ns.lab.Check(r.Code == 0, "strongSwan could not initiate: %s", lastLines(r.Out(), 8))
+}
+
+// TryInitiate is Initiate whose failure is the scenario's to judge.
+func (s *StrongSwan) TryInitiate() Result {
+	return s.swanctl("--initiate", "--child", "gre", "--timeout", "20")
+}
+
+// RekeyChild, RekeyIKE, TerminateChild and TerminateIKE are strongSwan's own
+// side of these events.
+func (s *StrongSwan) RekeyChild()     { s.command("--rekey", "--child", "gre") }
+func (s *StrongSwan) RekeyIKE()       { s.command("--rekey", "--ike", "peer") }
+func (s *StrongSwan) TerminateChild() { s.command("--terminate", "--child", "gre") }
+func (s *StrongSwan) TerminateIKE()   { s.command("--terminate", "--ike", "peer") }
+
+func (s *StrongSwan) command(args ...string) {
+	r := s.swanctl(args...)
+	s.ns.lab.Check(r.Code == 0, "swanctl %s: %s", strings.Join(args, " "), lastLines(r.Out(), 4))
+}
+
+// SAs is what swanctl --list-sas shows, taken apart.
+type SAs struct {
+	Text     string
+	IKE      int      // established IKE SAs
+	Children int      // installed Child SAs
+	IKESPIs  []string // both SPIs of each IKE SA
+	ESPSPIs  []string // inbound and outbound SPI of each installed Child SA
+	Mode     string   // TUNNEL, TRANSPORT, TUNNEL-in-UDP, TRANSPORT-in-UDP
+}
+
+var (
+	ikeLine   = regexp.MustCompile(`^peer: #\d+, ESTABLISHED, IKEv2, ([0-9a-f]+)_i\*? ([0-9a-f]+)_r`)
+	childLine = regexp.MustCompile(`^  gre: #\d+, reqid \d+, ([A-Z]+), ([A-Za-z-]+)`)
+	spiLine   = regexp.MustCompile(`^    (?:in|out) +([0-9a-f]{8})`)
+)
+
+// List reads the SAs.
+func (s *StrongSwan) List() SAs {
+	sas := SAs{Text: s.swanctl("--list-sas").Stdout}
+	installed := false // a replaced Child SA is shown as DELETED for some seconds
+	for line := range strings.Lines(sas.Text) {
+		if m := ikeLine.FindStringSubmatch(line); m != nil {
+			sas.IKE++
+			sas.IKESPIs = append(sas.IKESPIs, m[1]+m[2])
+		}
+		if m := childLine.FindStringSubmatch(line); m != nil {
+			if installed = m[1] == "INSTALLED"; installed {
+				sas.Children++
+				sas.Mode = m[2]
+			}
+		}
+		if m := spiLine.FindStringSubmatch(line); m != nil && installed {
+			sas.ESPSPIs = append(sas.ESPSPIs, m[1])
+		}
+	}
+	return sas
+}
+
+// WaitUp waits until a Child SA is installed.
+func (s *StrongSwan) WaitUp(limit time.Duration) {
+	s.ns.lab.Wait(limit, "strongSwan shows a Child SA", func() bool { return s.List().Children > 0 })
+}
+
+// WaitGone waits until no SA is left.
+func (s *StrongSwan) WaitGone(limit time.Duration) {
+	s.ns.lab.Wait(limit, "strongSwan shows no SA", func() bool {
+		sas := s.List()
+		return sas.IKE == 0 && sas.Children == 0
+	})
+}
+
+// Log is what charon has logged so far.
+func (s *StrongSwan) Log() string {
+	data, _ := os.ReadFile(filepath.Join(s.dir, "charon.log"))
+	return string(data)
+}
+
+// Have tells whether a program is there.
+func Have(program string) bool {
+	_, err := exec.LookPath(program)
+	return err == nil
+}

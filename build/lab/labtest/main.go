@@ -1,0 +1,36 @@
+// Labtest plays the lab's scenarios on this machine and writes one result a
+// line.
+//
+//	labtest run [-greseal FILE] [-dir FOLDER] [-out FILE] [-j N] [-where host|vm] [-path userspace|kernel] [words…]
+//	labtest list
+//	labtest suite
+//
+// Words choose the scenarios whose name, peer and datapath hold all of them.
+// A failed scenario's folder below -dir keeps its logs and captures. suite is
+// the whole of make test: see suite.go.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+)
+
+func main() {
+	command := ""
+	if len(os.Args) > 1 {
+		command = os.Args[1]
+	}
+	switch command {
+	case "run":
+		os.Exit(runCommand(os.Args[2:]))
+	case "list":
+		for _, j := range jobs("", "", nil) {
+			fmt.Println(strings.Join([]string{j.Name, j.Peer, j.path}, " × "))
+		}
+	default:
+		fmt.Fprintln(flag.CommandLine.Output(), "usage: labtest run|list|suite")
+		os.Exit(2)
+	}
+}
