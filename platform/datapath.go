@@ -118,6 +118,12 @@ type Datagram struct {
 	Data          []byte // owned by the receiver
 }
 
+// Kinds of datapath.
+const (
+	KindKernel    = "kernel"
+	KindUserspace = "userspace"
+)
+
 // Datapath carries packets: one a daemon. All methods are called from one
 // goroutine (the tunnel loop) except that the channels are read anywhere.
 //
@@ -125,7 +131,7 @@ type Datagram struct {
 // failure or kill between them, lets protocol 47 leave or enter in clear for a
 // guarded remote, or makes an interface that sends outside ESP.
 type Datapath interface {
-	// Kind is "kernel" or "userspace".
+	// Kind is KindKernel or KindUserspace.
 	Kind() string
 
 	// Supports returns nil when the datapath computes this ESP algorithm
