@@ -96,6 +96,8 @@ func (s *StrongSwan) Stop() {
 	s.proc.WaitExit(20 * time.Second)
 }
 
+// daemonConfig keeps swanctl to one plugin: by default it loads all there are,
+// and each of its commands then takes a second in a virtual machine.
 func (s *StrongSwan) daemonConfig() string {
 	libipsec, extra := "", ""
 	if s.Libipsec {
@@ -118,6 +120,9 @@ func (s *StrongSwan) daemonConfig() string {
  %[3]s
  }
  %[4]s
+}
+swanctl {
+ load = random
 }
 `, fmt.Sprintf(plugins, libipsec), s.dir, extra, s.Options)
 }
