@@ -115,9 +115,9 @@ func TestCapturedMessagesParseAndReencodeToTheSameOctets(t *testing.T) {
 						key = c.SKei
 					}
 					b, _ := hex.DecodeString(key)
-					_, plain, err := m.Decrypt(newGCM(t, b))
-					if err != nil || !bytes.Equal(plain, inner) {
-						t.Errorf("%s: opened as (%v) %x, want %x", at, err, plain, inner)
+					c, err := m.Decrypt(newGCM(t, b))
+					if err != nil || !bytes.Equal(c.Plain, inner) {
+						t.Errorf("%s: opened as (%v) %x, want %x", at, err, c.Plain, inner)
 					}
 					opened++
 				}

@@ -54,8 +54,7 @@ func parseCP(b []byte) (*CP, error) {
 		return nil, syntaxf(TypeCP, "body has %d octets, at least 4 are needed", len(b))
 	}
 	p := &CP{Kind: CPKind(b[0])}
-	b = b[4:]
-	for len(b) > 0 {
+	for b = b[4:]; len(b) > 0; {
 		if len(p.Attrs) == MaxCPAttrs {
 			return nil, syntaxf(TypeCP, "more than %d attributes", MaxCPAttrs)
 		}

@@ -21,5 +21,5 @@ const (
 	MaxProposals  = 64  // proposals in one SA payload
 	MaxTransforms = 512 // transforms in one SA payload
 	MaxAttributes = 16  // attributes of one transform
-	MaxCPAttrs    = 256 // attributes in one CP payload
+	MaxCPAttrs    = 64  // attributes in one CP payload
 )

@@ -56,6 +56,7 @@ func chunkLen(s Sealer, max int) int {
 // Errors of Reassembly.Add. After each the fragment is dropped in silence and
 // the reassembly stands as before.
 var (
+	ErrFragmentNumber = errors.New("fragment number is zero or above the total")
 	ErrFragmentOld    = errors.New("fragment of a set that was replaced by one with more fragments")
 	ErrFragmentTwice  = errors.New("fragment is there already")
 	ErrFragmentLimit  = errors.New("fragments exceed the limit of a reassembled message")
@@ -72,8 +73,8 @@ type Reassembly struct {
 	total  int
 	have   int
 	octets int
-	longer int // longest fragment as a message
-	first  PayloadType
+	longer int      // longest fragment as a message
+	first  *SKF     // fragment 1
 	chunks [][]byte // by fragment number less one; nil: not there yet
 	done   bool
 }
@@ -83,6 +84,8 @@ type Reassembly struct {
 func (r *Reassembly) Wanted(p *SKF) error {
 	total, i := int(p.Total), int(p.Number)-1
 	switch {
+	case p.Number == 0 || p.Number > p.Total:
+		return ErrFragmentNumber
 	case r.done:
 		return ErrFragmentNoRest
 	case total < r.total:
@@ -125,7 +128,7 @@ func (r *Reassembly) Add(m *Message, o Opener) (complete bool, err error) {
 		chunk = []byte{} // an empty fragment is there too
 	}
 	if p.Number == 1 {
-		r.first = p.First
+		r.first = p
 	}
 	r.chunks[p.Number-1] = chunk
 	r.have++
@@ -135,19 +138,18 @@ func (r *Reassembly) Add(m *Message, o Opener) (complete bool, err error) {
 	return r.done, nil
 }
 
-// Content returns what stood in the SK payload of the original message: the
-// type of its first payload and its plaintext. It is only to be called once Add
-// has reported true.
-func (r *Reassembly) Content() (PayloadType, []byte) {
-	b := make([]byte, 0, r.octets)
-	for _, c := range r.chunks {
-		b = append(b, c...)
+// Content is what stood in the SK payload of the original message, empty as
+// long as Add has not reported true.
+func (r *Reassembly) Content() Content {
+	if !r.done {
+		return Content{}
 	}
-	return r.first, b
+	c := Content{First: r.first.First, Reserved: r.first.Reserved, Plain: make([]byte, 0, r.octets)}
+	for _, b := range r.chunks {
+		c.Plain = append(c.Plain, b...)
+	}
+	return c
 }
-
-// Payloads parses the content of a complete message.
-func (r *Reassembly) Payloads() ([]Payload, error) { return ParsePayloads(r.Content()) }
 
 // LongestFragment is the length in octets of the longest fragment so far as an
 // IKE message: as responder, a threshold for the answer (RFC 7383 section

@@ -89,10 +89,11 @@ func TestFragmentsFitAndComeTogetherInAnyOrder(t *testing.T) {
 					t.Errorf("the same fragment again: %v", err)
 				}
 			}
-			if first, got := r.Content(); first != TypeCert || !bytes.Equal(got, plain) {
-				t.Errorf("put together as %s, %d octets", first, len(got))
+			c := r.Content()
+			if c.First != TypeCert || !bytes.Equal(c.Plain, plain) {
+				t.Errorf("put together as %s, %d octets", c.First, len(c.Plain))
 			}
-			if ps, err := r.Payloads(); err != nil || len(ps) != 2 || ps[1].String() != "N(INITIAL_CONTACT)" {
+			if ps, err := c.Payloads(); err != nil || len(ps) != 2 || ps[1].String() != "N(INITIAL_CONTACT)" {
 				t.Errorf("payloads %v, error %v", ps, err)
 			}
 			if r.LongestFragment() != longest {
@@ -112,7 +113,7 @@ func TestEmptyContentIsOneFragment(t *testing.T) {
 	if complete, err := r.Add(parsed(t, out[0]), g); err != nil || !complete {
 		t.Fatalf("complete %v, error %v", complete, err)
 	}
-	if ps, err := r.Payloads(); err != nil || len(ps) != 0 {
+	if ps, err := r.Content().Payloads(); err != nil || len(ps) != 0 {
 		t.Errorf("payloads %v, error %v", ps, err)
 	}
 }
@@ -174,8 +175,8 @@ func TestReassemblyKeepsTheRulesOfSection26(t *testing.T) {
 		if complete, err := r.Add(four[1], g); !complete || err != nil {
 			t.Fatalf("complete %v, error %v", complete, err)
 		}
-		if first, got := r.Content(); first != TypeNotify || !bytes.Equal(got, plain) {
-			t.Errorf("put together as %s, %x", first, got)
+		if c := r.Content(); c.First != TypeNotify || !bytes.Equal(c.Plain, plain) {
+			t.Errorf("put together as %s, %x", c.First, c.Plain)
 		}
 		if _, err := r.Add(six[0], g); !errors.Is(err, ErrFragmentNoRest) {
 			t.Errorf("a fragment after the end: %v", err)
@@ -231,6 +232,20 @@ func TestReassemblyKeepsTheRulesOfSection26(t *testing.T) {
 			t.Errorf("the zero value took a fragment: %v", err)
 		}
 	})
+	t.Run("numbers are checked", func(t *testing.T) {
+		r := Reassembly{MaxFragments: 5, MaxOctets: 100}
+		if _, err := r.Add(three[0], g); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range []*SKF{{}, {Total: 3}, {Number: 4, Total: 3}} {
+			if err := r.Wanted(p); !errors.Is(err, ErrFragmentNumber) {
+				t.Errorf("%s: %v", p, err)
+			}
+		}
+		if c := r.Content(); c.Plain != nil {
+			t.Errorf("an incomplete message has content %x", c.Plain)
+		}
+	})
 	t.Run("other messages are refused", func(t *testing.T) {
 		r := Reassembly{MaxFragments: 5, MaxOctets: 100}
 		b, err := AppendSealed(nil, Header{Exchange: IKEAuth}, nil, g)
@@ -262,8 +277,11 @@ func TestSampleFragmentsMakeTheSampleMessage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, got := r.Content(); !complete || whole == nil || !bytes.Equal(got, whole) {
-		t.Errorf("complete %v, put together as\n%x, want\n%x", complete, got, whole)
+	if !complete || whole == nil {
+		t.Fatalf("complete %v", complete)
+	}
+	if c := r.Content(); !bytes.Equal(c.Plain, whole) {
+		t.Errorf("put together as\n%x, want\n%x", c.Plain, whole)
 	}
 }
 

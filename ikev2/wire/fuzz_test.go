@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Seeds are the messages of testdata/messages.txt; what fuzzing has found stands
-// in testdata/fuzz.
+// Seeds are the messages of testdata/messages.txt; an input that fails belongs
+// into testdata/fuzz, where every later test run tries it.
 
 func FuzzParse(f *testing.F) {
 	for _, s := range samples(f) {

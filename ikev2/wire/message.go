@@ -30,6 +30,9 @@ type Message struct {
 // genericLen is the length of the generic payload header.
 const genericLen = 4
 
+// criticalBit is the C bit in the second octet of the generic payload header.
+const criticalBit = 0x80
+
 // Parse reads one IKE message, which must fill b exactly. It returns an *Error
 // when b is not an IKEv2 message; one of another major version, IKEv1 among
 // them, has Notify InvalidMajorVersion. An unknown payload with the critical
@@ -75,7 +78,7 @@ func parseChain(next PayloadType, b []byte, outer bool) ([]Payload, error) {
 		if n < genericLen || n > len(b) {
 			return nil, syntaxf(t, "length field says %d, %d octets are left", n, len(b))
 		}
-		critical := b[1]&0x80 != 0
+		reserved := b[1]
 		next = PayloadType(b[0])
 		body := b[genericLen:n:n]
 		b = b[n:]
@@ -91,13 +94,13 @@ func parseChain(next PayloadType, b []byte, outer bool) ([]Payload, error) {
 				return nil, syntaxf(t, "%d octets follow, it must be the last payload", len(b))
 			}
 			if t == TypeSK {
-				p = &SK{First: next, Sealed: body}
+				p = &SK{First: next, Reserved: reserved, Sealed: body}
 			} else {
-				p, err = parseSKF(next, body)
+				p, err = parseSKF(next, reserved, body)
 			}
 			next = NoNext
 		} else {
-			p, err = parseBody(t, critical, body)
+			p, err = parseBody(t, reserved&criticalBit != 0, body)
 		}
 		if err != nil {
 			return nil, err
@@ -173,15 +176,15 @@ func AppendPayloads(b []byte, ps []Payload) ([]byte, error) {
 			if i != len(ps)-1 {
 				return nil, fmt.Errorf("write %s payload: it must be the last", p.Type())
 			}
-			next = e.First
+			next, flags = e.First, e.Reserved
 		case *SKF:
 			if i != len(ps)-1 {
 				return nil, fmt.Errorf("write %s payload: it must be the last", p.Type())
 			}
-			next = e.First
+			next, flags = e.First, e.Reserved
 		case *Unknown:
 			if e.Critical {
-				flags = 0x80
+				flags = criticalBit
 			}
 		}
 		start := len(b)

@@ -137,9 +137,9 @@ func TestSampleMessagesParseAndReencodeToTheSameOctets(t *testing.T) {
 				}
 				return
 			}
-			gotFirst, plain, err := m.Decrypt(g)
-			if err != nil || gotFirst != first || !bytes.Equal(plain, s.bytes(t, "inner")) {
-				t.Fatalf("SK holds (%v) first %d\n%x, want %d\n%s", err, gotFirst, plain, first, s.fields["inner"])
+			c, err := m.Decrypt(g)
+			if err != nil || c.First != first || !bytes.Equal(c.Plain, s.bytes(t, "inner")) {
+				t.Fatalf("SK holds (%v) first %d\n%x, want %d\n%s", err, c.First, c.Plain, first, s.fields["inner"])
 			}
 			ps, err := m.Open(g)
 			if err != nil {

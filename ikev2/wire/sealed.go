@@ -31,8 +31,9 @@ type Opener interface {
 
 // SK is the Encrypted and Authenticated payload (RFC 7296 section 3.14).
 type SK struct {
-	First  PayloadType // type of the first payload inside
-	Sealed []byte      // IV, ciphertext, integrity check value
+	First    PayloadType // type of the first payload inside
+	Reserved byte        // second octet of the generic header as received, see Content
+	Sealed   []byte      // IV, ciphertext, integrity check value
 }
 
 // Type is TypeSK.
@@ -63,30 +64,42 @@ func (m *Message) aad(sealed []byte) []byte {
 	return m.Raw[:n:n]
 }
 
-// Decrypt authenticates and decrypts the SK payload of a parsed message and
-// returns the type of the first payload inside with the plaintext, for those
-// who also need the octets (RFC 9242 section 3.3).
-func (m *Message) Decrypt(o Opener) (PayloadType, []byte, error) {
+// Content is what an SK payload holds, or what those of all fragments of a
+// message hold together, authenticated and decrypted.
+type Content struct {
+	First PayloadType // type of the first payload
+	Plain []byte      // the chain of payloads, without padding
+	// Reserved is the second octet of the SK payload's generic header. It
+	// means nothing, but IntAuth covers it as it was sent.
+	Reserved byte
+}
+
+// Payloads parses the chain.
+func (c Content) Payloads() ([]Payload, error) { return ParsePayloads(c.First, c.Plain) }
+
+// Decrypt authenticates and decrypts the SK payload of a parsed message. The
+// message stays as it is.
+func (m *Message) Decrypt(o Opener) (Content, error) {
 	p := m.SK()
 	if p == nil {
-		return 0, nil, ErrNotSealed
+		return Content{}, ErrNotSealed
 	}
 	plain, err := o.Open(nil, m.aad(p.Sealed), p.Sealed)
 	if err != nil {
-		return 0, nil, fmt.Errorf("open SK payload: %w", err)
+		return Content{}, fmt.Errorf("open SK payload: %w", err)
 	}
-	return p.First, plain, nil
+	return Content{First: p.First, Plain: plain, Reserved: p.Reserved}, nil
 }
 
 // Open authenticates and decrypts the SK payload and parses the payloads
 // inside. An *Error means that the message is authentic but malformed; any
 // other error, that it is to be dropped in silence.
 func (m *Message) Open(o Opener) ([]Payload, error) {
-	first, plain, err := m.Decrypt(o)
+	c, err := m.Decrypt(o)
 	if err != nil {
 		return nil, err
 	}
-	return ParsePayloads(first, plain)
+	return c.Payloads()
 }
 
 // AppendSealed appends a message whose only payload is an SK holding inner.

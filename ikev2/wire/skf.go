@@ -9,6 +9,7 @@ import (
 // 2.5).
 type SKF struct {
 	First         PayloadType // type of the first payload inside, in fragment 1; else 0
+	Reserved      byte        // second octet of the generic header as received, see Content
 	Number, Total uint16      // 1 <= Number <= Total
 	Sealed        []byte      // IV, ciphertext, integrity check value
 }
@@ -18,11 +19,12 @@ func (*SKF) Type() PayloadType { return TypeSKF }
 
 // parseSKF reads the body. Wrong numbers mean a message that is discarded in
 // silence (RFC 7383 section 2.6), so the error has no notify.
-func parseSKF(first PayloadType, b []byte) (*SKF, error) {
+func parseSKF(first PayloadType, reserved byte, b []byte) (*SKF, error) {
 	if len(b) < 4 {
 		return nil, syntaxf(TypeSKF, "body has %d octets, at least 4 are needed", len(b))
 	}
-	p := &SKF{First: first, Number: binary.BigEndian.Uint16(b), Total: binary.BigEndian.Uint16(b[2:]), Sealed: b[4:]}
+	p := &SKF{First: first, Reserved: reserved, Sealed: b[4:]}
+	p.Number, p.Total = binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:])
 	if p.Number == 0 || p.Number > p.Total {
 		return nil, &Error{Payload: TypeSKF, Reason: fmt.Sprintf("fragment %d of %d", p.Number, p.Total)}
 	}

@@ -83,6 +83,7 @@ func parseTS(t PayloadType, b []byte) (*TS, error) {
 	p := &TS{Of: t}
 	count := int(b[0])
 	b = b[4:]
+	p.Selectors = make([]Selector, 0, min(count, len(b)/16))
 	for i := 0; i < count; i++ {
 		if len(b) < 4 {
 			return nil, syntaxf(t, "%d selectors announced, %d found", count, i)
