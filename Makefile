@@ -1,0 +1,57 @@
+# greseal: one static binary. Needs Go 1.26 and nothing else; `make test` sets
+# up the rest by itself.
+#
+#   make            ./greseal for this machine
+#   make demo       build it and watch a tunnel come up (root)
+#   make test       every test there is, one table at the end (root, Debian or Ubuntu)
+#   make unit       the Go tests alone
+#   make lab        the scenarios in namespaces alone (root); LAB="words" chooses
+#   make all        binaries for every target into out/
+#   make size       their sizes, stripped and packed with xz
+#   make generate   the msgp code anew
+
+# Everything that goes into a binary comes from the commit, so that the same
+# commit gives the same bytes: the version and the date are git's.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+DATE    ?= $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
+
+export CGO_ENABLED = 0
+LDFLAGS = -s -w -buildid= -X main.version=$(VERSION) -X main.date=$(DATE)
+GOFLAGS = -trimpath -buildvcs=false
+
+# OpenWrt's architectures. GOARCH[-variant]: the variant is GOMIPS or GOARM.
+TARGETS = mips-softfloat mipsle-softfloat arm-5 arm-6 arm-7 arm64 amd64 386 riscv64 loong64
+
+.PHONY: greseal all size demo test unit lab generate clean $(TARGETS)
+
+greseal:
+	go build $(GOFLAGS) -ldflags '$(LDFLAGS)' -o $@ .
+
+all: $(TARGETS)
+
+$(TARGETS):
+	@echo "  $@"
+	@GOOS=linux GOARCH=$(firstword $(subst -, ,$@)) GOMIPS=softfloat GOARM=$(or $(word 2,$(subst -, ,$@)),7) \
+		go build $(GOFLAGS) -ldflags '$(LDFLAGS)' -o out/greseal-linux-$@ .
+
+size: all
+	@build/size
+
+demo: greseal
+	@./greseal demo
+
+test:
+	@build/lab/suite
+
+unit:
+	go test ./...
+
+lab: greseal
+	@go build -o out/lab/labtest ./build/lab/labtest
+	@out/lab/labtest run -greseal ./greseal $(LAB)
+
+generate:
+	go generate ./...
+
+clean:
+	rm -rf greseal out .lab
