@@ -185,4 +185,3 @@ func (s *Sealer) String() string { return Params{SPI: s.spi}.String() }
 
 // Format keeps every fmt verb from printing the keys.
 func (s *Sealer) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String())) }
-
