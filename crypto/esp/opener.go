@@ -87,6 +87,9 @@ func NewOpener(p Params) (*Opener, error) {
 // SPI is the SA's.
 func (o *Opener) SPI() uint32 { return o.spi }
 
+// Headroom is where the payload begins in a packet, in octets.
+func (o *Opener) Headroom() int { return o.head() }
+
 // Open opens a packet in place. The anti-replay window is asked before anything
 // is computed and told after the integrity check has passed. The error is one
 // of ErrMalformed, ErrReplay and ErrIntegrity; the packet's content is then
