@@ -48,16 +48,6 @@ func (t Transform) fact() fact {
 // integrity check. It is false for algorithms this package doesn't compute with.
 func (t Transform) IsAEAD() bool { return t.fact().aead }
 
-// aeadNumber knows every AEAD of the registry, implemented or not: RFC 7296
-// section 3.3.3 keeps INTEG out of any proposal with one.
-func aeadNumber(id uint16) bool {
-	switch id {
-	case 14, 15, 16, 18, 19, 20, 21, 25, 26, 27, 28, 29, 30, 31:
-		return true
-	}
-	return false
-}
-
 // KeyBytes is the number of octets that t takes from KEYMAT, or from prf+ for
 // SK_e and SK_a: key and salt for an AEAD, the key for all others. For a PRF it
 // is the preferred key length (SK_d, SK_pi, SK_pr). 0 for an unknown algorithm.
