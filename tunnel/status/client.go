@@ -40,8 +40,14 @@ func (c *Client) Close() error { return c.conn.Close() }
 // Call sends a request and returns its reply. A reply that is not OK is returned
 // together with a *RequestError.
 func (c *Client) Call(r Request) (*Reply, error) {
+	_, reply, err := c.CallRaw(r)
+	return reply, err
+}
+
+// CallRaw is Call with the reply's MessagePack form, valid until the next call.
+func (c *Client) CallRaw(r Request) ([]byte, *Reply, error) {
 	if err := c.Send(r); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	wait := statusTimeout
 	if r.Changes() {
@@ -49,7 +55,7 @@ func (c *Client) Call(r Request) (*Reply, error) {
 	}
 	c.conn.SetReadDeadline(time.Now().Add(wait + 5*time.Second))
 	defer c.conn.SetReadDeadline(time.Time{})
-	return c.Next()
+	return c.NextRaw()
 }
 
 // Send sends a request whose replies are read with Next.
@@ -63,22 +69,28 @@ func (c *Client) Send(r Request) error {
 
 // Next reads the next reply. It waits as long as the daemon keeps the connection.
 func (c *Client) Next() (*Reply, error) {
-	raw, err := c.NextRaw()
+	_, r, err := c.NextRaw()
+	return r, err
+}
+
+// NextRaw is Next with the reply's MessagePack form, valid until the next call.
+func (c *Client) NextRaw() ([]byte, *Reply, error) {
+	raw, err := c.message()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var r Reply
 	if _, err := r.UnmarshalMsg(raw); err != nil {
-		return nil, fmt.Errorf("the daemon's reply makes no sense: %w; use the greseal of the same version", err)
+		return nil, nil, fmt.Errorf("the daemon's reply makes no sense: %w; use the greseal of the same version", err)
 	}
 	if !r.OK {
-		return &r, &RequestError{Text: r.Error, Remedy: r.Remedy, Lines: r.Lines}
+		return raw, &r, &RequestError{Text: r.Error, Remedy: r.Remedy, Lines: r.Lines}
 	}
-	return &r, nil
+	return raw, &r, nil
 }
 
-// NextRaw reads the next reply as MessagePack. It is valid until the next call.
-func (c *Client) NextRaw() ([]byte, error) {
+// message reads up to the end of one MessagePack value.
+func (c *Client) message() ([]byte, error) {
 	for {
 		rest, err := msgp.Skip(c.buf)
 		if err == nil {

@@ -35,6 +35,18 @@ func HumanEvent(w io.Writer, e Event, style Style) error {
 	return p.flush(w)
 }
 
+// Line says in one line how a tunnel is, without what changes every second.
+func Line(t *Tunnel) string {
+	line := t.Name + " " + t.State
+	if t.Peer.Address != "" {
+		line += ", peer " + t.Peer.Address
+	}
+	if why := sentence(t); why != "" {
+		line += ": " + why
+	}
+	return clean(line)
+}
+
 func (p *page) daemon(s *Snapshot) {
 	d := &s.Daemon
 	p.fill("", "", fmt.Sprintf("greseal %s, pid %d, running %s, %s datapath", d.Version, d.PID, Span(d.UptimeS), d.Datapath))

@@ -33,14 +33,13 @@ func JSONLine(w io.Writer, raw []byte, key string) error {
 	return err
 }
 
-// EncodeJSON writes one of the schema's structs, or anything else that msgp
-// encodes, as indented JSON and a newline.
-func EncodeJSON(w io.Writer, v msgp.Marshaler) error {
-	raw, err := v.MarshalMsg(nil)
+// EventJSON writes an event as one line of JSON.
+func EventJSON(w io.Writer, e *Event) error {
+	raw, err := e.MarshalMsg(nil)
 	if err != nil {
 		return err
 	}
-	return JSON(w, raw, "")
+	return JSONLine(w, raw, "")
 }
 
 func compactJSON(b *bytes.Buffer, raw []byte, key string) error {

@@ -186,10 +186,17 @@ type MTU struct {
 	Bytes     int    `msg:"bytes"`      // of the interface
 	How       string `msg:"how"`        // configured, computed, searched
 	Why       string `msg:"why"`        // one line, such as "1500 of eth0 - 73 for ..."
+	Sum       []Step `msg:"sum"`        // how Bytes is come by, from the path's MTU down
 	OuterMTU  int    `msg:"outer_mtu"`  // bytes of the path or interface below, 0 when unknown
 	OuterLink string `msg:"outer_link"` // interface below
 	MSS4      int    `msg:"mss4"`       // TCP MSS clamp for IPv4, bytes, 0 for none
 	MSS6      int    `msg:"mss6"`       // TCP MSS clamp for IPv6, bytes, 0 for none
+}
+
+// Step is one line of a sum.
+type Step struct {
+	Name  string `msg:"name"`
+	Bytes int    `msg:"bytes"` // negative for what is taken away
 }
 
 // Traffic is one direction.

@@ -1151,9 +1151,9 @@ func (z *Interface) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *MTU) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 7
+	// map header, size 8
 	// string "bytes"
-	o = append(o, 0x87, 0xa5, 0x62, 0x79, 0x74, 0x65, 0x73)
+	o = append(o, 0x88, 0xa5, 0x62, 0x79, 0x74, 0x65, 0x73)
 	o = msgp.AppendInt(o, z.Bytes)
 	// string "how"
 	o = append(o, 0xa3, 0x68, 0x6f, 0x77)
@@ -1161,6 +1161,18 @@ func (z *MTU) MarshalMsg(b []byte) (o []byte, err error) {
 	// string "why"
 	o = append(o, 0xa3, 0x77, 0x68, 0x79)
 	o = msgp.AppendString(o, z.Why)
+	// string "sum"
+	o = append(o, 0xa3, 0x73, 0x75, 0x6d)
+	o = msgp.AppendArrayHeader(o, uint32(len(z.Sum)))
+	for za0001 := range z.Sum {
+		// map header, size 2
+		// string "name"
+		o = append(o, 0x82, 0xa4, 0x6e, 0x61, 0x6d, 0x65)
+		o = msgp.AppendString(o, z.Sum[za0001].Name)
+		// string "bytes"
+		o = append(o, 0xa5, 0x62, 0x79, 0x74, 0x65, 0x73)
+		o = msgp.AppendInt(o, z.Sum[za0001].Bytes)
+	}
 	// string "outer_mtu"
 	o = append(o, 0xa9, 0x6f, 0x75, 0x74, 0x65, 0x72, 0x5f, 0x6d, 0x74, 0x75)
 	o = msgp.AppendInt(o, z.OuterMTU)
@@ -1216,6 +1228,62 @@ func (z *MTU) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Why")
 				return
 			}
+		case "sum":
+			var zb0002 uint32
+			zb0002, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Sum")
+				return
+			}
+			if zb0002 > zb417a25dlimitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.Sum) >= int(zb0002) {
+				z.Sum = (z.Sum)[:zb0002]
+			} else {
+				z.Sum = make([]Step, zb0002)
+			}
+			for za0001 := range z.Sum {
+				var zb0003 uint32
+				zb0003, bts, err = msgp.ReadMapHeaderBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Sum", za0001)
+					return
+				}
+				if zb0003 > zb417a25dlimitMaps {
+					err = msgp.ErrLimitExceeded
+					return
+				}
+				for zb0003 > 0 {
+					zb0003--
+					field, bts, err = msgp.ReadMapKeyZC(bts)
+					if err != nil {
+						err = msgp.WrapError(err, "Sum", za0001)
+						return
+					}
+					switch msgp.UnsafeString(field) {
+					case "name":
+						z.Sum[za0001].Name, bts, err = msgp.ReadStringBytes(bts)
+						if err != nil {
+							err = msgp.WrapError(err, "Sum", za0001, "Name")
+							return
+						}
+					case "bytes":
+						z.Sum[za0001].Bytes, bts, err = msgp.ReadIntBytes(bts)
+						if err != nil {
+							err = msgp.WrapError(err, "Sum", za0001, "Bytes")
+							return
+						}
+					default:
+						bts, err = msgp.Skip(bts)
+						if err != nil {
+							err = msgp.WrapError(err, "Sum", za0001)
+							return
+						}
+					}
+				}
+			}
 		case "outer_mtu":
 			z.OuterMTU, bts, err = msgp.ReadIntBytes(bts)
 			if err != nil {
@@ -1254,7 +1322,11 @@ func (z *MTU) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *MTU) Msgsize() (s int) {
-	s = 1 + 6 + msgp.IntSize + 4 + msgp.StringPrefixSize + len(z.How) + 4 + msgp.StringPrefixSize + len(z.Why) + 10 + msgp.IntSize + 11 + msgp.StringPrefixSize + len(z.OuterLink) + 5 + msgp.IntSize + 5 + msgp.IntSize
+	s = 1 + 6 + msgp.IntSize + 4 + msgp.StringPrefixSize + len(z.How) + 4 + msgp.StringPrefixSize + len(z.Why) + 4 + msgp.ArrayHeaderSize
+	for za0001 := range z.Sum {
+		s += 1 + 5 + msgp.StringPrefixSize + len(z.Sum[za0001].Name) + 6 + msgp.IntSize
+	}
+	s += 10 + msgp.IntSize + 11 + msgp.StringPrefixSize + len(z.OuterLink) + 5 + msgp.IntSize + 5 + msgp.IntSize
 	return
 }
 
@@ -1927,6 +1999,71 @@ func (z *Snapshot) Msgsize() (s int) {
 	for za0001 := range z.Tunnels {
 		s += z.Tunnels[za0001].Msgsize()
 	}
+	return
+}
+
+// MarshalMsg implements msgp.Marshaler
+func (z Step) MarshalMsg(b []byte) (o []byte, err error) {
+	o = msgp.Require(b, z.Msgsize())
+	// map header, size 2
+	// string "name"
+	o = append(o, 0x82, 0xa4, 0x6e, 0x61, 0x6d, 0x65)
+	o = msgp.AppendString(o, z.Name)
+	// string "bytes"
+	o = append(o, 0xa5, 0x62, 0x79, 0x74, 0x65, 0x73)
+	o = msgp.AppendInt(o, z.Bytes)
+	return
+}
+
+// UnmarshalMsg implements msgp.Unmarshaler
+func (z *Step) UnmarshalMsg(bts []byte) (o []byte, err error) {
+	var field []byte
+	_ = field
+	var zb0001 uint32
+	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err)
+		return
+	}
+	if zb0001 > zb417a25dlimitMaps {
+		err = msgp.ErrLimitExceeded
+		return
+	}
+	for zb0001 > 0 {
+		zb0001--
+		field, bts, err = msgp.ReadMapKeyZC(bts)
+		if err != nil {
+			err = msgp.WrapError(err)
+			return
+		}
+		switch msgp.UnsafeString(field) {
+		case "name":
+			z.Name, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Name")
+				return
+			}
+		case "bytes":
+			z.Bytes, bts, err = msgp.ReadIntBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Bytes")
+				return
+			}
+		default:
+			bts, err = msgp.Skip(bts)
+			if err != nil {
+				err = msgp.WrapError(err)
+				return
+			}
+		}
+	}
+	o = bts
+	return
+}
+
+// Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
+func (z Step) Msgsize() (s int) {
+	s = 1 + 5 + msgp.StringPrefixSize + len(z.Name) + 6 + msgp.IntSize
 	return
 }
 

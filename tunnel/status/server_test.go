@@ -300,7 +300,7 @@ func full() *Snapshot {
 			Outside: Outside{Family: 4, Encap: "udp", EncapAsked: "auto", EncapWhy: "a NAT stands before this side", Mode: "tunnel", ModeAsked: "tunnel",
 				GRELocal: "192.168.1.7", GRERemote: "203.0.113.5", GREKey: "42", OverheadBytes: 90},
 			Interface: Interface{Name: "hq", Index: 7, Kind: "tun", Running: true},
-			MTU:       MTU{Bytes: 1410, How: "computed", Why: "1500 of eth0 - 90 for IPv4, UDP, ESP aes128gcm16, IPv4, GRE with key", OuterMTU: 1500, OuterLink: "eth0", MSS4: 1370, MSS6: 1350},
+			MTU:       MTU{Bytes: 1410, How: "computed", Why: "1500 of eth0 - 90 for IPv4, UDP, ESP aes128gcm16, IPv4, GRE with key", OuterMTU: 1500, OuterLink: "eth0", Sum: []Step{{"path MTU", 1500}, {"outer IPv4 header", -20}}, MSS4: 1370, MSS6: 1350},
 			In:        Traffic{Packets: 1234567, Bytes: 1234567890}, Out: Traffic{Packets: 4321, Bytes: 45678},
 			Drops:     Drops{Replay: 1, Integrity: 2, Selector: 3, Malformed: 4, NoSA: 5, TooBig: 6, Queue: 7},
 			Addresses: []Placed{{Prefix: "10.255.0.2/30", InPlace: true}},
