@@ -4,53 +4,45 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net"
-	"regexp"
-	"strconv"
 	"sync"
 	"time"
 )
 
-// PingPattern is the payload of every ping here, to be searched for on the
-// wire: it must never be found outside ESP.
-const PingPattern = "67726573"
-
-// PingPayload is PingPattern as it stands on the wire, twice.
+// PingPayload is what every ping here carries, to be searched for on the wire:
+// it must never be found outside ESP.
 var PingPayload = []byte("gresgres")
-
-var pingSummary = regexp.MustCompile(`(\d+) packets transmitted, (\d+) (?:packets )?received`)
 
 // Pings is what a ping counted.
 type Pings struct{ Sent, Received int }
 
 func (p Pings) String() string { return fmt.Sprintf("%d of %d answered", p.Received, p.Sent) }
 
-func parsePing(output string) Pings {
-	m := pingSummary.FindStringSubmatch(output)
-	if m == nil {
-		return Pings{}
-	}
-	sent, _ := strconv.Atoi(m[1])
-	received, _ := strconv.Atoi(m[2])
-	return Pings{sent, received}
-}
-
 // Ping sends count pings, 20 ms apart, and waits at most 2 s for the last.
-func (n *NS) Ping(address string, count int, options ...string) Pings {
-	argv := append([]string{"ping", "-n", "-c", strconv.Itoa(count), "-i", "0.02", "-W", "2", "-p", PingPattern}, options...)
-	return parsePing(n.Run(append(argv, address)...).Stdout)
+func (n *NS) Ping(address string, count int) Pings {
+	p := n.startPing(address, 20*time.Millisecond, count)
+	<-p.done
+	got := p.Stop()
+	n.lab.Logf("%s: ping to %s: %v", n.Name, address, got)
+	return got
 }
 
 // MustPing fails the scenario unless every ping is answered.
-func (n *NS) MustPing(address string, count int, options ...string) {
-	got := n.Ping(address, count, options...)
-	n.lab.Check(got.Sent == count && got.Received == count, "ping from %s to %s: %v", n.Name, address, got)
+func (n *NS) MustPing(address string, count int) {
+	got := n.Ping(address, count)
+	n.lab.Check(got.Received == count, "ping from %s to %s: %v", n.Name, address, got)
 }
 
-// WaitPing pings every 100 ms until one is answered.
-func (n *NS) WaitPing(address string, limit time.Duration) {
-	n.lab.Wait(limit, "ping from "+n.Name+" to "+address, func() bool {
-		return n.Run("ping", "-n", "-c", "1", "-W", "1", "-p", PingPattern, address).Code == 0
-	})
+// MustNotPing fails the scenario if any ping is answered.
+func (n *NS) MustNotPing(address string, count int) {
+	got := n.Ping(address, count)
+	n.lab.Check(got.Received == 0, "ping from %s to %s went through: %v", n.Name, address, got)
+}
+
+// WaitPing pings every 10 ms until one is answered.
+func (n *NS) WaitPing(address string, limit time.Duration) time.Duration {
+	p := n.startPing(address, 10*time.Millisecond, 0)
+	defer p.quit()
+	return n.lab.Wait(limit, "ping from "+n.Name+" to "+address, func() bool { return p.Count().Received > 0 })
 }
 
 // Pinger is an ICMP echo sent at an interval until it is stopped, with every
@@ -62,13 +54,19 @@ type Pinger struct {
 	reply    byte
 	sent     []time.Time
 	answered []bool
+	first    time.Time // of the first answer
 	stop     chan struct{}
 	done     chan struct{}
+	once     sync.Once
 	mu       sync.Mutex
 }
 
 // StartPing sends an echo request every interval until Stop.
 func (n *NS) StartPing(address string, interval time.Duration) *Pinger {
+	return n.startPing(address, interval, 0)
+}
+
+func (n *NS) startPing(address string, interval time.Duration, count int) *Pinger {
 	p := &Pinger{lab: n.lab, stop: make(chan struct{}), done: make(chan struct{})}
 	ip := net.ParseIP(address)
 	p.to = &net.IPAddr{IP: ip}
@@ -82,11 +80,11 @@ func (n *NS) StartPing(address string, interval time.Duration) *Pinger {
 	})
 	id := uint16(time.Now().UnixNano()) | 1
 	go p.receive(id)
-	go p.send(request, id, interval)
+	go p.send(request, id, interval, count)
 	return p
 }
 
-func (p *Pinger) send(request byte, id uint16, interval time.Duration) {
+func (p *Pinger) send(request byte, id uint16, interval time.Duration, count int) {
 	defer close(p.done)
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
@@ -103,6 +101,9 @@ func (p *Pinger) send(request byte, id uint16, interval time.Duration) {
 		}
 		binary.BigEndian.PutUint16(b[2:], checksum(b)) // for ICMPv6 the kernel writes it
 		p.conn.WriteTo(b, p.to)                        // an error is a ping without an answer
+		if count--; count == 0 {
+			return
+		}
 		select {
 		case <-p.stop:
 			return
@@ -124,9 +125,19 @@ func (p *Pinger) receive(id uint16) {
 		p.mu.Lock()
 		if seq := int(binary.BigEndian.Uint16(b[6:])); seq < len(p.answered) {
 			p.answered[seq] = true
+			if p.first.IsZero() {
+				p.first = time.Now()
+			}
 		}
 		p.mu.Unlock()
 	}
+}
+
+// FirstAnswer is when the first answer came; zero before.
+func (p *Pinger) FirstAnswer() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.first
 }
 
 // Count tells how many were sent and answered so far.
@@ -145,7 +156,8 @@ func (p *Pinger) Count() Pings {
 // Stop ends the sending, waits up to 2 s for outstanding answers and returns
 // the totals. Runs of lost ones are written to the log with their times.
 func (p *Pinger) Stop() Pings {
-	close(p.stop)
+	defer p.quit()
+	p.once.Do(func() { close(p.stop) })
 	<-p.done
 	for range 100 {
 		if got := p.Count(); got.Sent == got.Received {
@@ -153,7 +165,6 @@ func (p *Pinger) Stop() Pings {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	p.conn.Close()
 	got := p.Count()
 	for seq, ok := range p.answered {
 		if !ok {
@@ -161,6 +172,13 @@ func (p *Pinger) Stop() Pings {
 		}
 	}
 	return got
+}
+
+// quit ends everything at once.
+func (p *Pinger) quit() {
+	p.once.Do(func() { close(p.stop) })
+	<-p.done
+	p.conn.Close()
 }
 
 // checksum is the internet checksum (RFC 1071).

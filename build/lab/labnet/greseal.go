@@ -1,0 +1,207 @@
+package labnet
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Greseal is a running greseal daemon.
+type Greseal struct {
+	Config string // path of its greseal.toml
+	Socket string // path of its status socket
+	ns     *NS
+	proc   *Proc
+}
+
+// Tunnel is a [[tunnel]] as TOML: the name and further lines.
+func Tunnel(name string, lines ...string) string {
+	return "[[tunnel]]\nname = " + strconv.Quote(name) + "\n" + strings.Join(lines, "\n") + "\n"
+}
+
+// Greseal starts the daemon under test with this config; the datapath is the
+// lab's unless the config has a [daemon] table of its own. It waits until the
+// daemon answers.
+func (n *NS) Greseal(config string) *Greseal {
+	if n.lab.Binary == "" {
+		n.lab.Failf("no greseal to test; use labtest run -greseal FILE")
+	}
+	g := &Greseal{ns: n, Socket: filepath.Join(n.lab.Dir, "greseal-"+n.Name+".sock")}
+	g.Config = filepath.Join(n.lab.Dir, "greseal-"+n.Name+".toml")
+	g.Write(config)
+	g.Start()
+	return g
+}
+
+// Write replaces the config file, without telling the daemon.
+func (g *Greseal) Write(config string) {
+	if !strings.Contains(config, "[daemon]") {
+		config = fmt.Sprintf("[daemon]\ndatapath = %q\nlog_level = \"debug\"\n\n", g.ns.lab.Datapath) + config
+	}
+	g.ns.lab.File(filepath.Base(g.Config), config)
+}
+
+// Start runs the daemon, again after an end.
+func (g *Greseal) Start() {
+	os.Remove(g.Socket)
+	g.proc = g.ns.Start("greseal-"+g.ns.Name, g.ns.lab.Binary, "run", "-c", g.Config, "--socket", g.Socket)
+	g.ns.lab.Wait(60*time.Second, "greseal's status socket", func() bool {
+		if !g.proc.Running() {
+			g.ns.lab.Failf("greseal ended at once: %s", lastLines(g.proc.Output(), 8))
+		}
+		_, err := os.Stat(g.Socket)
+		return err == nil
+	})
+}
+
+// Reload is SIGHUP.
+func (g *Greseal) Reload() { g.proc.Signal(syscall.SIGHUP) }
+
+// Kill is SIGKILL.
+func (g *Greseal) Kill() { g.proc.Kill() }
+
+// Stop is SIGTERM; the daemon must end with 0 within 10 s.
+func (g *Greseal) Stop() {
+	g.proc.Signal(syscall.SIGTERM)
+	code := g.proc.WaitExit(10 * time.Second)
+	g.ns.lab.Check(code == 0, "greseal ended with %d on SIGTERM: %s", code, lastLines(g.proc.Output(), 5))
+}
+
+// Pid of the daemon.
+func (g *Greseal) Pid() int { return g.proc.Pid() }
+
+// Log is what the daemon has logged so far.
+func (g *Greseal) Log() string { return g.proc.Output() }
+
+// Do runs a command of greseal against this daemon.
+func (g *Greseal) Do(command string, args ...string) Result {
+	argv := append([]string{g.ns.lab.Binary, command}, args...)
+	return g.ns.Run(append(argv, "--socket", g.Socket)...)
+}
+
+// Must is Do that ends the scenario unless the exit code is 0.
+func (g *Greseal) Must(command string, args ...string) string {
+	r := g.Do(command, args...)
+	g.ns.lab.Check(r.Code == 0, "greseal %s %s: exit code %d: %s", command, strings.Join(args, " "), r.Code, lastLines(r.Out(), 6))
+	return r.Stdout
+}
+
+// Status is the part of `greseal status --json` that scenarios look at.
+type Status struct {
+	Daemon struct {
+		Datapath    string `json:"datapath"`
+		DatapathWhy string `json:"datapath_why"`
+	} `json:"daemon"`
+	Tunnels []TunnelStatus `json:"tunnels"`
+}
+
+// TunnelStatus is one tunnel of it.
+type TunnelStatus struct {
+	Name    string `json:"name"`
+	State   string `json:"state"`
+	Reason  string `json:"reason"`
+	Remedy  string `json:"remedy"`
+	UpCount int    `json:"up_count"`
+	Peer    struct {
+		Address  string `json:"address"`
+		RemoteID string `json:"remote_id"`
+	} `json:"peer"`
+	IKE *struct {
+		Role      string `json:"role"`
+		Suite     string `json:"suite"`
+		SPIi      string `json:"spi_i"`
+		SPIr      string `json:"spi_r"`
+		Rekeys    int    `json:"rekeys"`
+		NATLocal  bool   `json:"nat_local"`
+		NATRemote bool   `json:"nat_remote"`
+		Children  int    `json:"children"`
+	} `json:"ike"`
+	Child *struct {
+		Suite  string `json:"suite"`
+		ESN    bool   `json:"esn"`
+		SPIIn  string `json:"spi_in"`
+		SPIOut string `json:"spi_out"`
+		Rekeys int    `json:"rekeys"`
+	} `json:"child"`
+	Outside struct {
+		Encap    string `json:"encap"`
+		EncapWhy string `json:"encap_why"`
+		Mode     string `json:"mode"`
+	} `json:"outside"`
+	Interface struct {
+		Index   int  `json:"index"`
+		Running bool `json:"running"`
+	} `json:"interface"`
+	MTU struct {
+		Bytes int    `json:"bytes"`
+		Why   string `json:"why"`
+	} `json:"mtu"`
+	In    TrafficStatus  `json:"in"`
+	Out   TrafficStatus  `json:"out"`
+	Drops map[string]int `json:"drops"`
+}
+
+// TrafficStatus counts one direction.
+type TrafficStatus struct {
+	Packets int `json:"packets"`
+	Bytes   int `json:"bytes"`
+}
+
+// Status asks the daemon.
+func (g *Greseal) Status() Status {
+	var s Status
+	text := g.Must("status", "--json")
+	g.ns.lab.Must(json.Unmarshal([]byte(text), &s), "read greseal status --json")
+	return s
+}
+
+// Tunnel is the status of one tunnel.
+func (g *Greseal) Tunnel(name string) TunnelStatus {
+	for _, t := range g.Status().Tunnels {
+		if t.Name == name {
+			return t
+		}
+	}
+	g.ns.lab.Failf("status has no tunnel %q", name)
+	return TunnelStatus{}
+}
+
+// WaitUp waits until a tunnel is up.
+func (g *Greseal) WaitUp(name string, limit time.Duration) TunnelStatus {
+	return g.WaitState(name, "up", limit)
+}
+
+// WaitState waits until a tunnel is in a state, and shows on failure why it is
+// not.
+func (g *Greseal) WaitState(name, state string, limit time.Duration) TunnelStatus {
+	begin := time.Now()
+	for {
+		t := g.Tunnel(name)
+		if t.State == state {
+			g.ns.lab.Logf("tunnel %s is %s after %v", name, state, time.Since(begin).Round(time.Millisecond))
+			return t
+		}
+		g.ns.lab.Check(time.Since(begin) < limit, "tunnel %s is %q and not %q after %v; it says: %s; %s; last log lines:\n%s",
+			name, t.State, state, limit, t.Reason, t.Remedy, lastLines(g.Log(), 8))
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// RSS is the daemon's resident memory in kB.
+func (g *Greseal) RSS() int {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", g.Pid()))
+	g.ns.lab.Must(err, "read the daemon's memory")
+	for line := range strings.Lines(string(data)) {
+		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kb, _ := strconv.Atoi(strings.Fields(rest)[0])
+			return kb
+		}
+	}
+	g.ns.lab.Failf("no VmRSS in /proc")
+	return 0
+}
