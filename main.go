@@ -1,0 +1,32 @@
+// Command greseal keeps GRE tunnels over IPsec (IKEv2 and ESP): one process, one
+// config file, one interface a tunnel. This file is the table of its commands.
+package main
+
+import (
+	"os"
+
+	"greseal/tunnel/cli"
+)
+
+// version is set by the build: -ldflags "-X main.version=1.2.3".
+var version = "unknown"
+
+var commands = []cli.Command{
+	cli.Run,
+	cli.Status,
+	cli.Watch,
+	cli.Events,
+	cli.Up,
+	cli.Down,
+	cli.Restart,
+	cli.Apply,
+	cli.Check,
+	cli.GenPSK,
+	cli.MTU,
+	cli.PrintVersion,
+}
+
+func main() {
+	cli.Version = version
+	os.Exit(cli.Main(os.Args[1:], commands))
+}

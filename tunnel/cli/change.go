@@ -1,0 +1,60 @@
+package cli
+
+import (
+	"flag"
+	"fmt"
+
+	"greseal/tunnel/status"
+)
+
+// Up, Down and Restart ask the daemon to change a tunnel.
+var (
+	Up = change(status.OpUp, "bring a tunnel up, also one that is not enabled", nil)
+
+	Down = change(status.OpDown, "take a tunnel down; its traffic stays blocked", func(fs *flag.FlagSet, r *status.Request) {
+		fs.BoolVar(&r.Open, "open", false, "also let its GRE and its routes' traffic go in the clear")
+	})
+
+	Restart = change(status.OpRestart, "delete a tunnel's SAs and make them anew", nil)
+)
+
+func change(op, short string, more func(*flag.FlagSet, *status.Request)) Command {
+	return Command{
+		Name: op, Args: "NAME...", Group: groupChange, Short: short,
+		Setup: func(fs *flag.FlagSet) func(*Env, []string) error {
+			var p place
+			p.flags(fs)
+			all := fs.Bool("all", false, "every tunnel")
+			r := status.Request{Op: op}
+			if more != nil {
+				more(fs, &r)
+			}
+			return func(env *Env, names []string) error {
+				switch {
+				case *all && len(names) > 0:
+					return usagef("either names or --all")
+				case *all:
+					names = []string{""}
+				case len(names) == 0:
+					return usagef("which tunnel? Give its name, or --all")
+				}
+				c, err := p.dial()
+				if err != nil {
+					return err
+				}
+				defer c.Close()
+				for _, n := range names {
+					r.Tunnel = n
+					reply, err := c.Call(r)
+					if err != nil {
+						return err
+					}
+					for _, l := range reply.Lines {
+						fmt.Fprintln(env.Stdout, l)
+					}
+				}
+				return nil
+			}
+		},
+	}
+}

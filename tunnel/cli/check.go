@@ -1,0 +1,87 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+
+	"greseal/tunnel/config"
+)
+
+// Check reads the config and reports every mistake.
+var Check = Command{
+	Name: "check", Group: groupChange,
+	Short: "report every mistake of the config file; changes nothing",
+	Setup: func(fs *flag.FlagSet) func(*Env, []string) error {
+		file := fs.String("c", config.DefaultFile, "the config `FILE`")
+		asJSON := fs.Bool("json", false, "as JSON")
+		return func(env *Env, args []string) error {
+			if len(args) > 0 {
+				return usagef("takes no arguments; name the file with -c")
+			}
+			cfg, err := config.Load(*file)
+			var ps config.Problems
+			if err != nil && !errors.As(err, &ps) {
+				return err
+			}
+			if err == nil {
+				ps = cfg.Warnings
+				defer cfg.Wipe()
+			}
+			if *asJSON {
+				if jerr := problemsJSON(env, ps); jerr != nil {
+					return jerr
+				}
+			} else {
+				for _, p := range ps {
+					fmt.Fprintln(env.Stdout, p)
+				}
+			}
+			n := len(ps.Mistakes())
+			if n > 0 {
+				return refusedConfig{plural(n, "mistake") + " in " + *file}
+			}
+			if !*asJSON {
+				fmt.Fprintf(env.Stdout, "%s: fine, %s, %s\n", *file, plural(len(cfg.Tunnels), "tunnel"), plural(len(ps), "warning"))
+			}
+			return nil
+		}
+	},
+}
+
+// problem is one row of check --json.
+type problem struct {
+	File    string `json:"file"`
+	Line    int    `json:"line"`   // from 1, 0 for the file as a whole
+	Column  int    `json:"column"` // in characters, from 1
+	Tunnel  string `json:"tunnel"`
+	Key     string `json:"key"`
+	What    string `json:"what"`
+	Remedy  string `json:"remedy"`
+	Warning bool   `json:"warning"`
+}
+
+func problemsJSON(env *Env, ps config.Problems) error {
+	rows := make([]problem, 0, len(ps))
+	for _, p := range ps {
+		rows = append(rows, problem{p.File, p.Line, p.Column, p.Tunnel, p.Key, p.What, p.Remedy, p.Warning})
+	}
+	return writeJSON(env, rows)
+}
+
+func writeJSON(env *Env, v any) error {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = env.Stdout.Write(append(b, '\n'))
+	return err
+}
+
+func plural(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return fmt.Sprintf("%d %ss", n, word)
+}

@@ -1,0 +1,60 @@
+package cli
+
+import (
+	"flag"
+	"os"
+
+	"greseal/tunnel/config"
+	"greseal/tunnel/status"
+)
+
+// place says which daemon a command talks to.
+type place struct {
+	config, socket string
+}
+
+func (p *place) flags(fs *flag.FlagSet) {
+	fs.StringVar(&p.config, "c", config.DefaultFile, "the config `FILE`")
+	fs.StringVar(&p.socket, "socket", "", "`PATH` of the status socket (default: from the config)")
+}
+
+// path is the socket to ask: the flag's, else the config's, else the usual one.
+// A config that cannot be read or is wrong does not keep a command from asking
+// the daemon that runs with an earlier one.
+func (p *place) path() string {
+	if p.socket != "" {
+		return p.socket
+	}
+	if data, err := os.ReadFile(p.config); err == nil {
+		f, _ := config.Read(p.config, data)
+		for _, e := range f.Daemon.Entries {
+			if s, ok := e.Value.(string); ok && s != "" && e.Key == "status_socket" {
+				return s
+			}
+		}
+	}
+	return status.DefaultSocket
+}
+
+func (p *place) dial() (*status.Client, error) { return status.Dial(p.path()) }
+
+// call asks one question and closes the connection.
+func (p *place) call(r status.Request) (*status.Reply, error) {
+	c, err := p.dial()
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	return c.Call(r)
+}
+
+// atMostOne returns the single optional argument.
+func atMostOne(args []string) (string, error) {
+	switch len(args) {
+	case 0:
+		return "", nil
+	case 1:
+		return args[0], nil
+	}
+	return "", usagef("at most one tunnel's name can be given")
+}

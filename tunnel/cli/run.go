@@ -1,0 +1,64 @@
+package cli
+
+import (
+	"context"
+	"flag"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"greseal/tunnel"
+	"greseal/tunnel/config"
+)
+
+// Run is the daemon.
+var Run = Command{
+	Name: "run", Group: groupDaemon,
+	Short: "bring the tunnels up and keep them up, in the foreground",
+	Setup: func(fs *flag.FlagSet) func(*Env, []string) error {
+		file := fs.String("c", config.DefaultFile, "the config `FILE`")
+		socket := fs.String("socket", "", "`PATH` of the status socket (default: from the config)")
+		return func(env *Env, args []string) error {
+			if len(args) > 0 {
+				return usagef("takes no arguments; name the config file with -c")
+			}
+			level := new(slog.LevelVar)
+			return daemon(tunnel.Options{
+				ConfigPath: *file,
+				Socket:     *socket,
+				Version:    Version,
+				Logger:     slog.New(slog.NewTextHandler(env.Stderr, &slog.HandlerOptions{Level: level})),
+				Level:      level,
+			})
+		}
+	},
+}
+
+// daemon runs until SIGTERM or SIGINT and reloads at SIGHUP. A second signal
+// ends it at once: what stays behind is closed and is adopted at the next start.
+func daemon(opt tunnel.Options) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	reload := make(chan struct{}, 1)
+	opt.Reload = reload
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hup:
+				select {
+				case reload <- struct{}{}:
+				default: // one is pending already
+				}
+			}
+		}
+	}()
+	return tunnel.Run(ctx, opt)
+}

@@ -1,0 +1,38 @@
+package cli
+
+import (
+	"flag"
+
+	"greseal/tunnel/status"
+)
+
+// Status prints one snapshot.
+var Status = Command{
+	Name: "status", Args: "[NAME]", Group: groupLook,
+	Short: "what the tunnels do, and why one is down; all about it with NAME",
+	Setup: func(fs *flag.FlagSet) func(*Env, []string) error {
+		var p place
+		p.flags(fs)
+		all := fs.Bool("all", false, "every detail of every tunnel")
+		asJSON := fs.Bool("json", false, "as JSON")
+		return func(env *Env, args []string) error {
+			name, err := atMostOne(args)
+			if err != nil {
+				return err
+			}
+			c, err := p.dial()
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			raw, r, err := c.CallRaw(status.Request{Op: status.OpStatus, Tunnel: name})
+			if err != nil {
+				return err
+			}
+			if *asJSON {
+				return status.JSON(env.Stdout, raw, "snapshot")
+			}
+			return status.Human(env.Stdout, r.Snapshot, *all || name != "", env.Style)
+		}
+	},
+}
