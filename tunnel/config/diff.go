@@ -62,3 +62,41 @@ type Difference struct {
 
 // Empty says that nothing changed.
 func (d Difference) Empty() bool { return len(d.Daemon) == 0 && len(d.Tunnels) == 0 }
+
+// Diff compares two configs tunnel by tunnel, by name. A secret file whose
+// contents changed counts as a change of its key. old may be nil.
+func Diff(old, new *Config) Difference {
+	if old == nil {
+		old = &Config{Daemon: new.Daemon}
+	}
+	var d Difference
+	for i := range daemonKeys {
+		if k := &daemonKeys[i]; !sameField(k.dmn(&old.Daemon), k.dmn(&new.Daemon)) {
+			d.Daemon = append(d.Daemon, k.Name)
+		}
+	}
+	for i := range old.Tunnels {
+		if t := &old.Tunnels[i]; new.Tunnel(t.Name) == nil {
+			d.Tunnels = append(d.Tunnels, Change{Name: t.Name, Kind: Removed})
+		}
+	}
+	for i := range new.Tunnels {
+		t := &new.Tunnels[i]
+		before := old.Tunnel(t.Name)
+		if before == nil {
+			d.Tunnels = append(d.Tunnels, Change{Name: t.Name, Kind: Added})
+			continue
+		}
+		c := Change{Name: t.Name, Kind: Changed}
+		for i := range tunnelKeys {
+			if k := &tunnelKeys[i]; !k.sameKey(before, t) {
+				c.Keys = append(c.Keys, k.Name)
+				c.Class = max(c.Class, k.Class)
+			}
+		}
+		if len(c.Keys) > 0 {
+			d.Tunnels = append(d.Tunnels, c)
+		}
+	}
+	return d
+}

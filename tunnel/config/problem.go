@@ -10,7 +10,7 @@ import (
 // looked at.
 type Problem struct {
 	Position
-	Tunnel  string // name of the tunnel, "" outside of any
+	Tunnel  string // name of the tunnel, "#2" when it has none, "" outside of any
 	Table   string // "[daemon]", "[defaults]", or "" in a tunnel
 	Key     string // as in the schema, "" when no single key is meant
 	What    string // what is wrong
@@ -28,6 +28,8 @@ func (p Problem) String() string {
 		b.WriteString("warning: ")
 	}
 	switch {
+	case strings.HasPrefix(p.Tunnel, "#"):
+		b.WriteString("tunnel " + p.Tunnel + ": ")
 	case p.Tunnel != "":
 		b.WriteString("tunnel " + quote(p.Tunnel) + ": ")
 	case p.Table != "":

@@ -1,0 +1,452 @@
+package config
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Kind is the TOML type of a key's value.
+type Kind uint8
+
+// Kinds.
+const (
+	Text      Kind = iota + 1 // a string
+	SecretKey                 // a string that is never shown
+	Path                      // a string: path, relative to the file that names it
+	Switch                    // a boolean
+	Number                    // an integer
+	Duration                  // a string such as "90s", "10m", "24h"
+	Size                      // an integer of bytes, or a string such as "10GB", "512MiB"
+	Texts                     // a list of strings; one string will do
+	Paths                     // a list of Path
+	Prefixes                  // a list of addresses with prefix length; one string will do
+	Address                   // a string with an IP address
+	NumberOr                  // an integer, or one of the words in Choices
+)
+
+func (k Kind) String() string {
+	return [...]string{"", "string", "string", "path", "boolean", "integer", "duration",
+		"size", "list of strings", "list of paths", "list of prefixes", "address", "integer or word"}[k]
+}
+
+// Key is all there is to know of one key. Everything that reads, checks,
+// documents or translates a configuration works from these.
+type Key struct {
+	Name    string   // as written; with a dot for keys of [tunnel.gre]
+	Kind    Kind     // TOML type
+	Default string   // as it would be written in TOML; "" when leaving it out means off or by itself
+	Choices []string // the words allowed, for Text and NumberOr
+	Min     int64    // of Number and NumberOr; nanoseconds of Duration; bytes of Size
+	Max     int64
+	Class   Class  // what a change costs
+	Doc     string // one or more whole sentences in plain text
+	Example string // as it would be written in TOML
+
+	field func(*Tunnel) any                               // pointer to the field, typed as Kind wants it
+	dmn   func(*Daemon) any                               // the same for keys of [daemon]
+	check func(string) fault                              // of each string, after its type
+	read  func(k *Key, t *Tunnel, raw any, fail failFunc) // instead of field, for values that are more than one field
+	same  func(a, b *Tunnel) bool
+}
+
+// TunnelKeys is the schema of [[tunnel]] and [defaults], in the order in which
+// people should read about it.
+func TunnelKeys() []Key { return tunnelKeys }
+
+// DaemonKeys is the schema of [daemon].
+func DaemonKeys() []Key { return daemonKeys }
+
+// LookUp finds a key of [[tunnel]] by its exact name.
+func LookUp(name string) (*Key, bool) {
+	for i := range tunnelKeys {
+		if tunnelKeys[i].Name == name {
+			return &tunnelKeys[i], true
+		}
+	}
+	return nil, false
+}
+
+const (
+	second = int64(time.Second)
+	minute = 60 * second
+	hour   = 60 * minute
+	day    = 24 * hour
+)
+
+var daemonKeys = []Key{
+	{
+		Name: "datapath", Kind: Text, Default: `"auto"`, Choices: []string{DatapathAuto, DatapathKernel, DatapathUserspace},
+		Doc: "What carries the packets. \"auto\" asks the kernel what it can really do, by a packet with a known answer through each algorithm, and takes the kernel when it can, else the datapath built into greseal. One daemon runs one datapath for all its tunnels.",
+		dmn: func(d *Daemon) any { return &d.Datapath },
+	},
+	{
+		Name: "log_level", Kind: Text, Default: `"info"`, Choices: []string{"debug", "info", "warn", "error"},
+		Doc: "How much is written to standard error. No level shows a secret.",
+		dmn: func(d *Daemon) any { return &d.LogLevel },
+	},
+	{
+		Name: "status_socket", Kind: Text, Default: `"/var/run/greseal/status.sock"`, check: checkSocket,
+		Doc: "Unix socket on which the daemon answers greseal status and the other commands. Each daemon of a machine needs its own.",
+		dmn: func(d *Daemon) any { return &d.StatusSocket },
+	},
+	{
+		Name: "status_group", Kind: Text, check: checkGroup, Example: `"adm"`,
+		Doc: "Group whose members may read the status. Without it only root may. Whatever changes something is for root alone.",
+		dmn: func(d *Daemon) any { return &d.StatusGroup },
+	},
+}
+
+var tunnelKeys = slices.Concat(endpointKeys, authKeys, ikeKeys, livenessKeys, routingKeys, greKeys)
+
+var endpointKeys = []Key{
+	{
+		Name: "name", Kind: Text, Class: Reestablish, check: checkName, Example: `"hq"`,
+		Doc:   "Name of the tunnel and of its network interface: at most 15 letters, digits, \"-\", \"_\" and \".\".",
+		field: func(t *Tunnel) any { return &t.Name },
+	},
+	{
+		Name: "enabled", Kind: Switch, Default: "true", Class: Reestablish,
+		Doc:   "false keeps the tunnel in the file without bringing it up. Its checks are still made.",
+		field: func(t *Tunnel) any { return &t.Enabled },
+	},
+	{
+		Name: "remote", Kind: Texts, Class: Reestablish, check: checkRemote, Example: `"vpn.example.net"`,
+		Doc:  "The other side: an address, a host name, or a list of them in order of preference. \"any\" waits for peers from any address and never initiates.",
+		read: readRemote,
+		same: func(a, b *Tunnel) bool { return a.RemoteAny == b.RemoteAny && slices.Equal(a.Remotes, b.Remotes) },
+	},
+	{
+		Name: "remote_port", Kind: Number, Default: "500", Min: 1, Max: 65535, Class: Reestablish,
+		Doc:   "UDP port on which the peer answers. 4500 begins with UDP encapsulation at once, for peers behind a NAT that forwards only this port.",
+		field: func(t *Tunnel) any { return &t.RemotePort },
+	},
+	{
+		Name: "local", Kind: Text, Class: Reestablish, check: checkLocal, Example: `"wan"`,
+		Doc:   "Own address, or the interface whose address is used. Without it the route to the peer decides.",
+		field: func(t *Tunnel) any { return &t.Local },
+	},
+}
+
+var authKeys = []Key{
+	{
+		Name: "psk", Kind: SecretKey, Class: Reestablish, check: checkPSK, Example: `"…"`,
+		Doc:   "Pre-shared key: these very characters, without any decoding. greseal genpsk makes a good one. The file that holds it must be readable by its owner only. Exactly one of psk, psk_file, cert and raw_key is given.",
+		field: func(t *Tunnel) any { return &t.PSK },
+		same:  func(a, b *Tunnel) bool { return inline(a.PSK, a.PSKFile).Equal(inline(b.PSK, b.PSKFile)) },
+	},
+	{
+		Name: "psk_file", Kind: Path, Class: Reestablish, Example: `"/etc/greseal/hq.psk"`,
+		Doc:   "File that holds the pre-shared key, readable by its owner only. One newline at its end does not count.",
+		field: func(t *Tunnel) any { return &t.PSKFile },
+		same:  func(a, b *Tunnel) bool { return a.PSKFile == b.PSKFile && (a.PSKFile == "" || a.PSK.Equal(b.PSK)) },
+	},
+	{
+		Name: "cert", Kind: Path, Class: Reestablish, Example: `"/etc/greseal/router.crt"`,
+		Doc:   "Own certificate and its intermediates in PEM form. Goes together with key and ca.",
+		field: func(t *Tunnel) any { return &t.Cert },
+	},
+	{
+		Name: "key", Kind: Path, Class: Reestablish, Example: `"/etc/greseal/router.key"`,
+		Doc:   "Private key of cert in PEM form, readable by its owner only.",
+		field: func(t *Tunnel) any { return &t.Key },
+	},
+	{
+		Name: "ca", Kind: Paths, Class: Reestablish, Example: `"/etc/greseal/ca.crt"`,
+		Doc:   "Certificates of the authorities that the peer's certificate must come from.",
+		field: func(t *Tunnel) any { return &t.CA },
+	},
+	{
+		Name: "crl", Kind: Paths, Class: Hitless, Example: `"/etc/greseal/ca.crl"`,
+		Doc:   "Revocation lists of these authorities. They are read again when they change.",
+		field: func(t *Tunnel) any { return &t.CRL },
+	},
+	{
+		Name: "raw_key", Kind: Path, Class: Reestablish, Example: `"/etc/greseal/router.key"`,
+		Doc:   "Own private key for authentication by raw public keys, readable by its owner only. greseal genkey makes one. Goes together with peer_raw_key.",
+		field: func(t *Tunnel) any { return &t.RawKey },
+	},
+	{
+		Name: "peer_raw_key", Kind: Path, Class: Reestablish, Example: `"/etc/greseal/hq.pub"`,
+		Doc:   "The peer's public key.",
+		field: func(t *Tunnel) any { return &t.PeerRawKey },
+	},
+	{
+		Name: "local_id", Kind: Text, Class: Reestablish, check: checkIdentity, Example: `"branch1.example.net"`,
+		Doc:   "Own identity: a domain name, mail address or IP address, or keyid: before any other text. Without it the own address, or the subject of cert.",
+		field: func(t *Tunnel) any { return &t.LocalID },
+	},
+	{
+		Name: "remote_id", Kind: Text, Class: Reestablish, check: checkIdentity, Example: `"hq.example.net"`,
+		Doc:   "Identity the peer must prove. Without it any is accepted from who knows the pre-shared key; with cert it is the host or address in remote.",
+		field: func(t *Tunnel) any { return &t.RemoteID },
+	},
+	{
+		Name: "ppk_id", Kind: Text, Class: Reestablish, Example: `"ppk1"`,
+		Doc:   "Name of the postquantum pre-shared key (RFC 8784) both sides have.",
+		field: func(t *Tunnel) any { return &t.PPKID },
+	},
+	{
+		Name: "ppk", Kind: SecretKey, Class: Reestablish, check: checkPSK, Example: `"…"`,
+		Doc:   "The postquantum pre-shared key itself, mixed into the keys in addition to the authentication above.",
+		field: func(t *Tunnel) any { return &t.PPK },
+		same:  func(a, b *Tunnel) bool { return inline(a.PPK, a.PPKFile).Equal(inline(b.PPK, b.PPKFile)) },
+	},
+	{
+		Name: "ppk_file", Kind: Path, Class: Reestablish, Example: `"/etc/greseal/hq.ppk"`,
+		Doc:   "File that holds it, readable by its owner only.",
+		field: func(t *Tunnel) any { return &t.PPKFile },
+		same:  func(a, b *Tunnel) bool { return a.PPKFile == b.PPKFile && (a.PPKFile == "" || a.PPK.Equal(b.PPK)) },
+	},
+	{
+		Name: "ppk_required", Kind: Switch, Default: "false", Class: Reestablish,
+		Doc:   "true refuses a peer that does not use the postquantum pre-shared key.",
+		field: func(t *Tunnel) any { return &t.PPKRequired },
+	},
+}
+
+var ikeKeys = []Key{
+	{
+		Name: "mode", Kind: Text, Default: `"tunnel"`, Choices: []string{ModeTunnel, ModeTransport}, Class: Reestablish,
+		Doc:   "\"tunnel\" hides the whole GRE packet, its IP header included. \"transport\" saves 20 bytes a packet (40 with IPv6) and is in use only when the peer confirms it.",
+		field: func(t *Tunnel) any { return &t.Mode },
+	},
+	{
+		Name: "encap", Kind: Text, Default: `"auto"`, Choices: []string{EncapAuto, EncapAlways, EncapNever}, Class: Reestablish,
+		Doc:   "When ESP travels in UDP port 4500: \"auto\" when a NAT is found (and always in userspace, where it is faster), \"always\", or \"never\".",
+		field: func(t *Tunnel) any { return &t.Encap },
+	},
+	{
+		Name: "ike", Kind: Texts, Class: Rekey, check: checkIKE, Example: `"aes256gcm16-prfsha384-x25519"`,
+		Doc:   "Proposals for the IKE SA in order of preference, algorithms joined with \"-\": encryption, integrity unless the encryption brings its own, pseudorandom function, key exchange. Without it a strong list that most peers share.",
+		field: func(t *Tunnel) any { return &t.IKE },
+	},
+	{
+		Name: "esp", Kind: Texts, Class: Rekey, check: checkESP, Example: `"aes128gcm16"`,
+		Doc:   "Proposals for the Child SA in order of preference: encryption, and integrity unless the encryption brings its own. \"esn\" or \"noesn\" insists on extended or on 32-bit sequence numbers. Without it a strong list of what the datapath can do.",
+		field: func(t *Tunnel) any { return &t.ESP },
+	},
+	{
+		Name: "pfs", Kind: Switch, Default: "true", Class: Rekey,
+		Doc:   "Make a new key exchange at each rekey of the Child SA. A peer that wants none is still accepted when it initiates.",
+		field: func(t *Tunnel) any { return &t.PFS },
+	},
+	{
+		Name: "ike_lifetime", Kind: Duration, Default: `"24h"`, Min: second, Max: 30 * day, Class: Hitless,
+		Doc:   "Age at which the IKE SA has been replaced. Rekeying begins earlier, by a random spread.",
+		field: func(t *Tunnel) any { return &t.IKELifetime },
+	},
+	{
+		Name: "child_lifetime", Kind: Duration, Default: `"1h"`, Min: second, Max: 30 * day, Class: Hitless,
+		Doc:   "Age at which the Child SA has been replaced. Rekeying begins earlier, by a random spread.",
+		field: func(t *Tunnel) any { return &t.ChildLifetime },
+	},
+	{
+		Name: "child_bytes", Kind: Size, Min: 1 << 20, Max: 1e15, Class: Rekey, Example: `"50GB"`,
+		Doc:   "Bytes after which the Child SA has been replaced: a number, or a string with kB, MB, GB, TB (powers of 1000) or KiB, MiB, GiB, TiB (powers of 1024).",
+		field: func(t *Tunnel) any { return &t.ChildBytes },
+	},
+	{
+		Name: "child_packets", Kind: Number, Min: 1000, Max: 1e15, Class: Rekey, Example: "1000000000",
+		Doc:   "Packets after which the Child SA has been replaced. With 32-bit sequence numbers it is replaced before they end in any case.",
+		field: func(t *Tunnel) any { return &t.ChildPackets },
+	},
+	{
+		Name: "reauth", Kind: Duration, Min: second, Max: 365 * day, Class: Hitless, Example: `"168h"`,
+		Doc:   "Age at which the peers authenticate each other anew, the new IKE SA being made before the old one goes.",
+		field: func(t *Tunnel) any { return &t.Reauth },
+	},
+	{
+		Name: "replay_window", Kind: Number, Default: "2048", Min: 32, Max: 4096, Class: Rekey,
+		Doc:   "Packets by which one may arrive late and still be accepted, rounded up to a multiple of 64.",
+		field: func(t *Tunnel) any { return &t.ReplayWindow },
+	},
+}
+
+var livenessKeys = []Key{
+	{
+		Name: "dpd", Kind: Duration, Default: `"10s"`, Min: second, Max: hour, Class: Hitless,
+		Doc:   "The peer is asked whether it is alive when nothing was heard of it for so long. 10 s cost about 45 MB a month on an idle line.",
+		field: func(t *Tunnel) any { return &t.DPD },
+	},
+	{
+		Name: "dpd_suspect", Kind: Duration, Default: `"15s"`, Min: second, Max: 6 * hour, Class: Hitless,
+		Doc:   "Silence after which the link is shown as down and other routes take over. Without it at least one and a half times dpd.",
+		field: func(t *Tunnel) any { return &t.DPDSuspect },
+	},
+	{
+		Name: "dpd_dead", Kind: Duration, Default: `"120s"`, Min: second, Max: 24 * hour, Class: Hitless,
+		Doc:   "Silence after which the SAs are given up and made anew. A shorter outage needs no new handshake. Without it at least twice dpd_suspect.",
+		field: func(t *Tunnel) any { return &t.DPDDead },
+	},
+	{
+		Name: "failback", Kind: Duration, Default: `"60s"`, Min: 0, Max: 7 * day, Class: Hitless,
+		Doc:   "How long a preferred remote must have been healthy before it is used again.",
+		field: func(t *Tunnel) any { return &t.Failback },
+	},
+}
+
+var routingKeys = []Key{
+	{
+		Name: "address", Kind: Prefixes, Class: Hitless, Example: `["10.255.0.2/30"]`,
+		Doc:   "Addresses of the interface, with prefix length.",
+		field: func(t *Tunnel) any { return &t.Address },
+	},
+	{
+		Name: "routes", Kind: Prefixes, Class: Hitless, Example: `["10.0.0.0/16"]`,
+		Doc:   "Networks behind the peer. Under each stands an unreachable route, so that while the tunnel is down its traffic goes nowhere else.",
+		field: func(t *Tunnel) any { return &t.Routes },
+	},
+	{
+		Name: "metric", Kind: Number, Default: "0", Min: 0, Max: 1<<32 - 2, Class: Hitless,
+		Doc:   "Metric of the routes; the lowest wins.",
+		field: func(t *Tunnel) any { return &t.Metric },
+	},
+	{
+		Name: "table", Kind: NumberOr, Default: `"main"`, Choices: []string{"main"}, Min: 1, Max: 1<<32 - 1, Class: Hitless,
+		Doc:  "Routing table of the routes: \"main\" or a number.",
+		read: readTable, same: func(a, b *Tunnel) bool { return a.Table == b.Table },
+	},
+	{
+		Name: "fwmark", Kind: Number, Default: "0", Min: 0, Max: 1<<32 - 1, Class: Reestablish,
+		Doc:   "Firewall mark of the outer packets, for policy routing.",
+		field: func(t *Tunnel) any { return &t.FWMark },
+	},
+	{
+		Name: "link_down", Kind: Text, Default: `"withdraw"`, Choices: []string{LinkDownWithdraw, LinkDownMetric}, Class: Hitless,
+		Doc:   "What happens to the routes while the peer does not answer: \"withdraw\" removes them, \"metric\" gives them a bad metric.",
+		field: func(t *Tunnel) any { return &t.LinkDown },
+	},
+	{
+		Name: "fallback", Kind: Switch, Default: "false", Class: Hitless,
+		Doc:   "true lets traffic for the routes take other routes, unencrypted ones too, while the tunnel is down.",
+		field: func(t *Tunnel) any { return &t.Fallback },
+	},
+	{
+		Name: "mtu", Kind: NumberOr, Default: `"auto"`, Choices: []string{"auto"}, Min: 576, Max: 65000, Class: Hitless,
+		Doc:  "Largest packet inside, in bytes. \"auto\" computes it from the agreed algorithms and the path.",
+		read: readMTU, same: func(a, b *Tunnel) bool { return a.MTU == b.MTU },
+	},
+	{
+		Name: "mss_clamp", Kind: Switch, Default: "true", Class: Hitless,
+		Doc:   "Lower the segment size of TCP connections through the tunnel to what fits.",
+		field: func(t *Tunnel) any { return &t.MSSClamp },
+	},
+}
+
+var greKeys = []Key{
+	{
+		Name: "gre_local", Kind: Address, Class: Reestablish, Example: `"192.168.9.2"`,
+		Doc:   "Own GRE endpoint inside ESP, in tunnel mode. Without it the outer address.",
+		field: func(t *Tunnel) any { return &t.GRELocal },
+	},
+	{
+		Name: "gre_remote", Kind: Address, Class: Reestablish, Example: `"192.168.9.1"`,
+		Doc:   "The peer's GRE endpoint inside ESP, in tunnel mode. Without it the outer address; with remote = \"any\" what the authenticated peer proposes.",
+		field: func(t *Tunnel) any { return &t.GRERemote },
+	},
+	{
+		Name: "gre.type", Kind: Text, Default: `"ip"`, Choices: []string{"ip", "ethernet"}, Class: Reestablish,
+		Doc:  "\"ip\" carries IPv4 and IPv6 packets, \"ethernet\" whole frames (gretap).",
+		read: readGREType, same: func(a, b *Tunnel) bool { return a.GRE.Ethernet == b.GRE.Ethernet },
+	},
+	{
+		Name: "gre.key", Kind: Number, Min: 0, Max: 1<<32 - 1, Class: Reestablish, Example: "42",
+		Doc:  "GRE key, the same on both sides. It tells several tunnels to one peer apart.",
+		read: readGREKey,
+		same: func(a, b *Tunnel) bool { return a.GRE.HasKey == b.GRE.HasKey && a.GRE.Key == b.GRE.Key },
+	},
+	{
+		Name: "gre.sequence", Kind: Switch, Default: "false", Class: Reestablish,
+		Doc:   "Number the GRE packets and drop those that come out of order. ESP protects against replay without it.",
+		field: func(t *Tunnel) any { return &t.GRE.Sequence },
+	},
+	{
+		Name: "gre.checksum", Kind: Switch, Default: "false", Class: Reestablish,
+		Doc:   "Carry a GRE checksum. ESP protects integrity without it.",
+		field: func(t *Tunnel) any { return &t.GRE.Checksum },
+	},
+	{
+		Name: "gre.ttl", Kind: Number, Default: "64", Min: 0, Max: 255, Class: Reestablish,
+		Doc:   "Time to live of the GRE packet; 0 copies that of the packet inside, which loses routing protocols that send with 1.",
+		field: func(t *Tunnel) any { return &t.GRE.TTL },
+	},
+	{
+		Name: "gre.tos", Kind: NumberOr, Choices: []string{"inherit"}, Min: 0, Max: 255, Class: Reestablish, Example: `"inherit"`,
+		Doc:  "TOS byte of the GRE packet, or \"inherit\" to copy that of the packet inside, where an observer can read it.",
+		read: readTOS,
+		same: func(a, b *Tunnel) bool { return a.GRE.TOS == b.GRE.TOS && a.GRE.TOSInherit == b.GRE.TOSInherit },
+	},
+	{
+		Name: "gre.keepalive", Kind: Duration, Min: second, Max: hour, Class: Hitless, Example: `"10s"`,
+		Doc:   "Interval of GRE keepalives in Cisco's form, for peers that want them. Liveness does not need them.",
+		field: func(t *Tunnel) any { return &t.GRE.Keepalive },
+	},
+	{
+		Name: "gre.ignore_df", Kind: Switch, Default: "false", Class: Reestablish,
+		Doc:   "Let packets that are too large be fragmented outside, even when they forbid it.",
+		field: func(t *Tunnel) any { return &t.GRE.IgnoreDF },
+	},
+	{
+		Name: "gre.bridge", Kind: Text, Class: Hitless, check: checkBridge, Example: `"br-lan"`,
+		Doc:   "Bridge that the interface joins, with gre.type = \"ethernet\".",
+		field: func(t *Tunnel) any { return &t.GRE.Bridge },
+	},
+}
+
+// A failFunc takes up a fault of a value, or of its item when item is not -1.
+type failFunc func(item int, f fault)
+
+// A fault is what a check found: what is wrong and what to write instead. The
+// zero value is "nothing".
+type fault struct{ what, remedy string }
+
+func (f fault) bad() bool { return f.what != "" }
+
+// sameField says whether two pointers to fields of one key point to equal
+// values.
+func sameField(a, b any) bool {
+	switch a := a.(type) {
+	case *string:
+		return *a == *b.(*string)
+	case *bool:
+		return *a == *b.(*bool)
+	case *int:
+		return *a == *b.(*int)
+	case *uint8:
+		return *a == *b.(*uint8)
+	case *uint16:
+		return *a == *b.(*uint16)
+	case *uint32:
+		return *a == *b.(*uint32)
+	case *uint64:
+		return *a == *b.(*uint64)
+	case *time.Duration:
+		return *a == *b.(*time.Duration)
+	case *netip.Addr:
+		return *a == *b.(*netip.Addr)
+	case *[]string:
+		return slices.Equal(*a, *b.(*[]string))
+	case *[]netip.Prefix:
+		return slices.Equal(*a, *b.(*[]netip.Prefix))
+	case *Secret:
+		return a.Equal(*b.(*Secret))
+	}
+	return false
+}
+
+// inline is a secret that stands in the config itself.
+func inline(s Secret, file string) Secret {
+	if file != "" {
+		return Secret{}
+	}
+	return s
+}
+
+// sameKey says whether two tunnels agree in one key.
+func (k *Key) sameKey(a, b *Tunnel) bool {
+	if k.same != nil {
+		return k.same(a, b)
+	}
+	return sameField(k.field(a), k.field(b))
+}

@@ -1,0 +1,128 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"greseal/ikev2"
+)
+
+// checkTogether makes the checks between tunnels. Only names count for disabled
+// ones.
+func (b *builder) checkTogether(all []*reading) {
+	byName := map[string]*reading{}
+	routes := map[routeKey]*reading{}
+	addrs := map[netip.Addr]*reading{}
+	var earlier []*reading
+	for _, r := range all {
+		if r.has("name") {
+			if first, ok := byName[r.Name]; ok {
+				r.mistake("name", -1, fault{"is also the name of the tunnel at " + first.line(r), "give each its own"})
+			} else {
+				byName[r.Name] = r
+			}
+		}
+		if !r.Enabled {
+			continue
+		}
+		for i, p := range r.Routes {
+			k := routeKey{p, r.Metric, r.Table}
+			if first, ok := routes[k]; ok {
+				r.mistake("routes", i, fault{fmt.Sprintf("%s with metric %d is also a route of tunnel %s", p, r.Metric, quote(first.Name)), "give one of them another metric"})
+				continue
+			}
+			routes[k] = r
+		}
+		for i, p := range r.Address {
+			if first, ok := addrs[p.Addr()]; ok && !p.IsSingleIP() {
+				r.warn("address", i, fault{p.Addr().String() + " is also an address of tunnel " + quote(first.Name), "give each its own"})
+				continue
+			}
+			addrs[p.Addr()] = r
+		}
+		for _, first := range earlier {
+			r.against(first)
+		}
+		earlier = append(earlier, r)
+	}
+}
+
+type routeKey struct {
+	prefix        netip.Prefix
+	metric, table uint32
+}
+
+// line names the place of a tunnel in a message about another one.
+func (r *reading) line(from *reading) string {
+	if r.section.At.File == from.section.At.File {
+		return fmt.Sprintf("line %d", r.section.At.Line)
+	}
+	return r.section.At.String()
+}
+
+// against checks that packets and peers of two tunnels can be told apart.
+func (r *reading) against(first *reading) {
+	for _, k := range []string{"remote", "local", "local_id", "remote_id", "gre.key", "gre_local", "gre_remote"} {
+		if r.bad[k] || first.bad[k] {
+			return
+		}
+	}
+	peer := ""
+	switch {
+	case r.RemoteAny && first.RemoteAny:
+		peer = "any"
+	default:
+		for _, s := range r.Remotes {
+			if slices.Contains(first.Remotes, s) {
+				peer = s
+				break
+			}
+		}
+	}
+	if peer == "" || r.Local != first.Local && r.Local != "" && first.Local != "" {
+		return
+	}
+	other := "tunnel " + quote(first.Name)
+	if !r.RemoteAny && r.GRELocal == first.GRELocal && r.GRERemote == first.GRERemote &&
+		r.GRE.HasKey == first.GRE.HasKey && r.GRE.Key == first.GRE.Key {
+		r.mistake("remote", -1, fault{quote(peer) + " is also the remote of " + other + ", with the same GRE endpoints and key", "give each its own gre.key, on both sides"})
+	}
+	// A responder finds the tunnel by address and then by identity alone.
+	if sameIdentity(r.LocalID, first.LocalID) && sameIdentity(r.RemoteID, first.RemoteID) {
+		key := "remote_id"
+		if !r.has(key) {
+			key = "remote"
+		}
+		r.mistake(key, -1, fault{"a peer of this tunnel can't be told from one of " + other + ": remote, local_id and remote_id are the same", "give each its own remote_id"})
+	}
+}
+
+// sameIdentity compares two identities as written, "" being none.
+func sameIdentity(a, b string) bool {
+	if a == b {
+		return true
+	}
+	i, err1 := ikev2.ParseIdentity(a)
+	j, err2 := ikev2.ParseIdentity(b)
+	return err1 == nil && err2 == nil && i == j
+}
+
+// checkSecrecy checks that a file with secrets in it is for its owner only.
+func (b *builder) checkSecrecy() {
+	perm := b.file.Perm
+	if perm&0o022 != 0 {
+		b.add(Problem{Position: Position{File: b.file.Name}, What: fmt.Sprintf("others can change it (mode %04o)", perm), Remedy: "run chmod go-w " + shell(b.file.Name), Warning: true})
+	}
+	if perm&0o077 == 0 {
+		return
+	}
+	for _, s := range append([]Section{b.file.Defaults}, b.file.Tunnels...) {
+		for _, e := range s.Entries {
+			if k, ok := LookUp(e.Key); ok && k.Kind == SecretKey && e.KeyAt.File == b.file.Name {
+				b.add(Problem{Position: e.KeyAt, Key: k.Name, What: fmt.Sprintf("others can read this secret (file mode %04o)", perm), Remedy: "run chmod 600 " + shell(b.file.Name) + ", or use " + k.Name + "_file"})
+				return
+			}
+		}
+	}
+}
