@@ -232,8 +232,9 @@ func (c *Command) help(w io.Writer, fs *flag.FlagSet) {
 
 func usage(w io.Writer, commands []Command) {
 	fmt.Fprint(w, "greseal: GRE over IPsec as one thing. Each [[tunnel]] of the config is a network\n"+
-		"interface that is keyed, encrypted and kept up. The config is "+config.DefaultFile+".\n\n"+
-		"usage: greseal COMMAND [flags] [arguments]\n")
+		"interface that is keyed, encrypted and kept up.\n\n"+
+		"usage: greseal COMMAND [flags] [arguments]\n"+
+		"config: "+config.DefaultFile+"\n")
 	var groups []string
 	for _, c := range commands {
 		if !slices.Contains(groups, c.Group) {
