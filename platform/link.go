@@ -40,7 +40,29 @@ type LinkInfo struct {
 	Master    int // index of the bridge or VRF it is a port of, 0 for none
 	Group     uint32
 	OperState uint8
+	Stats     LinkStats
 	Data      []byte // attributes of the kind (IFLA_INFO_DATA)
+}
+
+// LinkStats are the counters of an interface, as the kernel keeps them.
+type LinkStats struct {
+	RxPackets, RxBytes, RxDropped uint64
+	TxPackets, TxBytes, TxDropped uint64
+	TxErrors                      uint64
+	TxCarrierErrors               uint64 // of GRE: no route, or a policy that blocks
+}
+
+func parseStats(v []byte) LinkStats {
+	word := func(i int) uint64 { // struct rtnl_link_stats64 is made of 64 bit words
+		if len(v) < 8*(i+1) {
+			return 0
+		}
+		return binary.NativeEndian.Uint64(v[8*i:])
+	}
+	return LinkStats{
+		RxPackets: word(0), TxPackets: word(1), RxBytes: word(2), TxBytes: word(3),
+		TxErrors: word(5), RxDropped: word(6), TxDropped: word(7), TxCarrierErrors: word(17),
+	}
 }
 
 // Ours reports whether the interface has our ownership mark.
@@ -158,6 +180,8 @@ func parseLink(p []byte) (*LinkInfo, error) {
 			if len(v) > 0 {
 				l.OperState = v[0]
 			}
+		case unix.IFLA_STATS64:
+			l.Stats = parseStats(v)
 		case unix.IFLA_LINKINFO:
 			return EachAttr(v, func(typ uint16, v []byte) error {
 				switch typ {

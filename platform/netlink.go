@@ -90,6 +90,10 @@ func (n *Netlink) setup() error {
 	return nil
 }
 
+// Port is the socket's netlink port id, which notifications of what it changed
+// carry.
+func (n *Netlink) Port() uint32 { return n.pid }
+
 // Close closes the socket.
 func (n *Netlink) Close() {
 	n.mu.Lock()
@@ -293,8 +297,10 @@ func Request(typ uint16, flags int, parts ...nl.NetlinkRequestData) *nl.NetlinkR
 
 // Subscription is a socket that only listens to netlink notifications.
 type Subscription struct {
-	file   *os.File
-	raw    interface{ Read(func(uintptr) bool) error }
+	file *os.File
+	raw  interface {
+		Read(func(uintptr) bool) error
+	}
 	buf    []byte
 	closed atomic.Bool
 }

@@ -1,0 +1,302 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"greseal/platform"
+)
+
+// XFRM multicast groups.
+const (
+	groupExpire  = nl.XFRMNLGRP_EXPIRE
+	groupSA      = nl.XFRMNLGRP_SA
+	groupMapping = nl.XFRMNLGRP_MAPPING
+)
+
+// firstUsePoll is how often a watched SA is looked at. The kernel has no event
+// for a first packet.
+const firstUsePoll = 50 * time.Millisecond
+
+// listen starts the goroutines that make events. Acquires are not listened for:
+// without a listener the kernel makes no larval states, and tunnels are always
+// wanted.
+func (d *Datapath) listen() error {
+	xfrm, err := platform.Subscribe(unix.NETLINK_XFRM, groupExpire, groupSA, groupMapping)
+	if err != nil {
+		return err
+	}
+	d.subs = append(d.subs, xfrm)
+	links, err := platform.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK)
+	if err != nil {
+		return err
+	}
+	d.subs = append(d.subs, links)
+	d.wg.Add(3)
+	go d.hear(xfrm, d.heardXFRM, d.resyncSAs)
+	go d.hear(links, d.heardLink, d.resyncLinks)
+	go d.pollUse()
+	return nil
+}
+
+// hear turns notifications into events. After an overflow of the socket, resync
+// looks for what the lost ones may have said.
+func (d *Datapath) hear(s *platform.Subscription, heard func(typ uint16, port uint32, p []byte) []platform.Event, resync func() []platform.Event) {
+	defer d.wg.Done()
+	for {
+		var events []platform.Event
+		err := s.Next(func(typ uint16, port uint32, p []byte) {
+			events = append(events, heard(typ, port, p)...)
+		})
+		switch {
+		case errors.Is(err, os.ErrClosed):
+			return
+		case errors.Is(err, unix.ENOBUFS):
+			events = append(events, resync()...)
+		case err != nil:
+			d.log.Error("kernel notifications ended", "error", err)
+			return
+		}
+		for _, e := range events {
+			if d.emit(e) != nil {
+				return
+			}
+		}
+	}
+}
+
+func (d *Datapath) emit(e platform.Event) error {
+	select {
+	case d.events <- e:
+		return nil
+	case <-d.done:
+		return errClosed
+	}
+}
+
+// byID finds an SA by what the kernel calls it. d.mu is held.
+func (d *Datapath) byID(id stateID) *installed {
+	for _, s := range d.sas {
+		if s.stateID == id {
+			return s
+		}
+	}
+	return nil
+}
+
+func event(kind platform.EventKind, s *installed) platform.Event {
+	return platform.Event{Kind: kind, Link: s.key.Link, Out: s.key.Out, SPI: s.key.SPI}
+}
+
+func (d *Datapath) heardXFRM(typ uint16, port uint32, p []byte) []platform.Event {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch typ {
+	case nl.XFRM_MSG_EXPIRE:
+		// SPI 0 is a larval state that somebody else's listening made.
+		if len(p) < nl.SizeofXfrmUserExpire || p[76] != protoESP {
+			return nil
+		}
+		info, err := parseState(p[:nl.SizeofXfrmUsersaInfo])
+		s := d.byID(info.stateID)
+		if err != nil || info.spi == 0 || s == nil || s.lost {
+			return nil
+		}
+		if hard := p[nl.SizeofXfrmUsersaInfo] != 0; hard {
+			s.lost, s.last = true, s.count(info)
+			return []platform.Event{event(platform.HardExpire, s)}
+		}
+		return []platform.Event{event(softKind(s, info), s)}
+
+	case nl.XFRM_MSG_DELSA:
+		if port == d.xfrm.Port() || len(p) < nl.SizeofXfrmUsersaId || p[22] != protoESP {
+			return nil
+		}
+		id := stateID{addressOf(binary.NativeEndian.Uint16(p[20:]), p), binary.BigEndian.Uint32(p[16:])}
+		s := d.byID(id)
+		if s == nil || s.lost {
+			return nil
+		}
+		s.lost = true
+		_ = platform.EachAttr(p[nl.SizeofXfrmUsersaId:], func(typ uint16, v []byte) error {
+			if typ == nl.XFRMA_SA && len(v) >= nl.SizeofXfrmUsersaInfo {
+				if info, err := parseState(v[:nl.SizeofXfrmUsersaInfo]); err == nil {
+					s.last = s.count(info)
+				}
+			}
+			return nil
+		})
+		d.log.Warn("somebody deleted an SA of ours", "interface", s.key.Link, "outbound", s.key.Out)
+		return []platform.Event{event(platform.HardExpire, s)}
+
+	case nl.XFRM_MSG_FLUSHSA:
+		return d.gone()
+
+	case nl.XFRM_MSG_MAPPING:
+		if len(p) < sizeMapping {
+			return nil
+		}
+		fam := binary.NativeEndian.Uint16(p[20:])
+		s := d.byID(stateID{addressOf(fam, p), binary.BigEndian.Uint32(p[16:])})
+		to := netip.AddrPortFrom(addressOf(fam, p[44:]), binary.BigEndian.Uint16(p[62:]))
+		if s == nil || s.mapped == to {
+			return nil
+		}
+		s.mapped = to
+		e := event(platform.Mapping, s)
+		e.Remote = to
+		return []platform.Event{e}
+	}
+	return nil
+}
+
+// softKind tells the limit that was asked for from our own, which keeps 32 bit
+// sequence numbers from running out.
+func softKind(s *installed, info stateInfo) platform.EventKind {
+	asked := s.softBytes != 0 && info.bytes >= s.softBytes || s.softPackets != 0 && info.packets >= s.softPackets
+	if !asked && s.out && !s.esn && info.packets >= sequenceLow {
+		return platform.SequenceLow
+	}
+	return platform.SoftExpire
+}
+
+// gone finds the SAs the kernel has no more. d.mu is held.
+func (d *Datapath) gone() []platform.Event {
+	var events []platform.Event
+	for _, s := range d.sas {
+		if s.lost {
+			continue
+		}
+		if _, err := readUse(d.xfrm, s.stateID); errors.Is(err, unix.ESRCH) {
+			s.lost = true
+			events = append(events, event(platform.HardExpire, s))
+		}
+	}
+	if len(events) > 0 {
+		d.log.Warn("SAs of ours are gone", "number", len(events))
+	}
+	return events
+}
+
+// resyncSAs also repeats soft expiry: asking for a rekey twice does no harm,
+// missing it does.
+func (d *Datapath) resyncSAs() []platform.Event {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	events := d.gone()
+	for _, s := range d.sas {
+		if s.lost || s.softBytes == 0 && s.softPacket == 0 {
+			continue
+		}
+		info, err := readState(d.xfrm, s.stateID)
+		if err == nil && (s.softBytes != 0 && info.bytes >= s.softBytes || s.softPacket != 0 && info.packets >= s.softPacket) {
+			events = append(events, event(softKind(s, info), s))
+		}
+	}
+	return events
+}
+
+func (d *Datapath) heardLink(typ uint16, port uint32, p []byte) []platform.Event {
+	if typ != unix.RTM_DELLINK || len(p) < unix.SizeofIfInfomsg || p[0] != unix.AF_UNSPEC {
+		return nil
+	}
+	return d.linkGone(int(int32(binary.NativeEndian.Uint32(p[4:]))))
+}
+
+func (d *Datapath) linkGone(index int) []platform.Event {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for name, dev := range d.links {
+		if dev.index == index && !dev.gone {
+			dev.gone = true
+			return []platform.Event{{Kind: platform.LinkLost, Link: name}}
+		}
+	}
+	return nil
+}
+
+func (d *Datapath) resyncLinks() []platform.Event {
+	all, err := platform.Links(d.route)
+	if err != nil {
+		return nil
+	}
+	there := make(map[int]bool)
+	for _, l := range all {
+		there[l.Index] = true
+	}
+	d.mu.Lock()
+	var lost []int
+	for _, dev := range d.links {
+		if !there[dev.index] {
+			lost = append(lost, dev.index)
+		}
+	}
+	d.mu.Unlock()
+	var events []platform.Event
+	for _, index := range lost {
+		events = append(events, d.linkGone(index)...)
+	}
+	return events
+}
+
+// watch wakes pollUse.
+func (d *Datapath) watch() {
+	select {
+	case d.poll <- struct{}{}:
+	default:
+	}
+}
+
+// pollUse looks at the watched SAs until each has carried a packet.
+func (d *Datapath) pollUse() {
+	defer d.wg.Done()
+	tick := time.NewTicker(firstUsePoll)
+	tick.Stop()
+	defer tick.Stop()
+	for {
+		select {
+		case <-d.done:
+			return
+		case <-d.poll:
+			tick.Reset(firstUsePoll)
+			continue
+		case <-tick.C:
+		}
+		used, left := d.lookForUse()
+		if left == 0 {
+			tick.Stop()
+		}
+		for _, e := range used {
+			if d.emit(e) != nil {
+				return
+			}
+		}
+	}
+}
+
+func (d *Datapath) lookForUse() (used []platform.Event, left int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, s := range d.sas {
+		if !s.watched || s.lost {
+			continue
+		}
+		packets, err := readUse(d.xfrm, s.stateID)
+		switch {
+		case err == nil && packets > 0:
+			s.watched = false
+			used = append(used, event(platform.FirstUse, s))
+		case errors.Is(err, unix.ESRCH):
+			s.watched = false
+		default:
+			left++
+		}
+	}
+	return used, left
+}

@@ -1,0 +1,287 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// Policies come in two layers (priority is no part of a policy's identity, so
+// both need selectors of their own):
+//
+//	guard  out  any local → R   proto 47  block  from before the device to after it
+//	       in   R → any         proto 47  block
+//	       fwd  R → any         proto 47  block
+//	allow  out  L → R           proto 47  ESP    while an SA stands
+//	       in   R → L           proto 47  ESP
+//
+// The lower priority number wins. No allow policy is needed for fwd: what leaves
+// a GRE device has lost its IPsec history. The numbers are unusual ones on
+// purpose: they are part of the mark by which a later daemon knows its own.
+const (
+	guardPriority = 3047
+	allowPriority = 1047
+)
+
+// Reqids of ours: "GR" and 16 bits more.
+const (
+	reqidBase = 0x47520000
+	reqidMask = 0xffff0000
+)
+
+func ourReqid(id uint32) bool { return id&reqidMask == reqidBase }
+
+func anyOf(a netip.Addr) netip.Prefix {
+	if a.Is4() {
+		return netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	}
+	return netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+}
+
+func host(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
+
+func guardPolicies(remote netip.Addr) [3]policy {
+	p := policy{proto: protoGRE, priority: guardPriority, action: actionBlock}
+	out, in, fwd := p, p, p
+	out.dir, out.src, out.dst = dirOut, anyOf(remote), host(remote)
+	in.dir, in.src, in.dst = dirIn, host(remote), anyOf(remote)
+	fwd.dir, fwd.src, fwd.dst = dirFwd, host(remote), anyOf(remote)
+	return [3]policy{out, in, fwd}
+}
+
+// isGuard reports whether p is a guard of ours, and for which address.
+func isGuard(p policy) (netip.Addr, bool) {
+	if p.proto != protoGRE || p.priority != guardPriority || p.action != actionBlock {
+		return netip.Addr{}, false
+	}
+	remote, other := p.src, p.dst
+	if p.dir == dirOut {
+		remote, other = p.dst, p.src
+	}
+	return remote.Addr(), remote.IsSingleIP() && other.Bits() == 0
+}
+
+// Guard closes protocol 47 in clear between this machine and remotes. Called
+// again, the new list replaces the old one, except for addresses that link's
+// device or SAs still use.
+func (d *Datapath) Guard(link string, remotes []netip.Addr) error {
+	asked := make(map[netip.Addr]bool)
+	for _, r := range remotes {
+		if r = r.Unmap().WithZone(""); !r.IsValid() || r.IsUnspecified() {
+			return fmt.Errorf("guard of %s: %s is no address of a peer", link, r)
+		}
+		asked[r] = true
+	}
+	for r := range asked {
+		if err := d.closeTo(r); err != nil {
+			return err
+		}
+	}
+	d.asked[link] = asked
+	return d.dropGuards()
+}
+
+// Unguard opens what no other link needs. It refuses while the interface is
+// still there.
+func (d *Datapath) Unguard(link string) error {
+	if _, there := d.links[link]; there {
+		return fmt.Errorf("open the guard of %s: its interface still exists, delete it first", link)
+	}
+	delete(d.asked, link)
+	delete(d.remotes, link)
+	return d.dropGuards()
+}
+
+// closeTo makes the guard policies of one remote stand.
+func (d *Datapath) closeTo(remote netip.Addr) error {
+	if d.guards[remote] {
+		return nil
+	}
+	for _, p := range guardPolicies(remote) {
+		err := writePolicy(d.xfrm, nl.XFRM_MSG_NEWPOLICY, p)
+		if errors.Is(err, unix.EEXIST) {
+			var there policy
+			if there, err = readPolicy(d.xfrm, p); err == nil && there.action != actionBlock {
+				err = fmt.Errorf("somebody else's policy lets it pass (ip xfrm policy: %s proto 47): remove that", there)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("close protocol 47 in clear for %s: %w", remote, explain(err))
+		}
+	}
+	d.guards[remote] = true
+	return nil
+}
+
+// needed are the remotes that must stay closed.
+func (d *Datapath) needed() map[netip.Addr]bool {
+	need := make(map[netip.Addr]bool)
+	for _, asked := range d.asked {
+		maps.Copy(need, asked)
+	}
+	for _, r := range d.remotes {
+		need[r] = true
+	}
+	for _, p := range d.pairs {
+		need[p.remote] = true
+	}
+	return need
+}
+
+// dropGuards removes the guards nothing needs any more. Those of earlier
+// daemons are Sweep's.
+func (d *Datapath) dropGuards() error {
+	need := d.needed()
+	for r := range d.guards {
+		if !need[r] {
+			if err := d.openTo(r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (d *Datapath) openTo(remote netip.Addr) error {
+	for _, p := range slices.Backward(arr(guardPolicies(remote))) {
+		if err := deletePolicy(d.xfrm, p); err != nil {
+			return fmt.Errorf("open protocol 47 for %s: %w", remote, err)
+		}
+	}
+	delete(d.guards, remote)
+	return nil
+}
+
+func arr(a [3]policy) []policy { return a[:] }
+
+// endpoints is a pair of GRE endpoints. All tunnels between them, told apart by
+// their GRE keys, share its reqid and its policies.
+type endpoints struct{ local, remote netip.Addr }
+
+// pair is what stands between two GRE endpoints.
+type pair struct {
+	endpoints
+	reqid uint32
+	in    []*installed // oldest first
+	out   []*installed
+	// What the kernel has, by direction; unset: no policy.
+	allowIn, allowOut *policy
+}
+
+func newest(sas []*installed) *installed {
+	if len(sas) == 0 {
+		return nil
+	}
+	return sas[len(sas)-1]
+}
+
+// wantAllow computes the allowing policy of one direction. The kernel sends on
+// the newest SA, so the newest one says where tunnel mode's outer header goes.
+// Inbound, the source is left open: the reqid binds the template to our SAs as
+// tightly, and SAs from the old and the new address of a moving peer both fit.
+func (p *pair) wantAllow(out bool) *policy {
+	if out {
+		sa := newest(p.out)
+		if sa == nil {
+			return nil
+		}
+		return &policy{
+			dir: dirOut, src: host(p.local), dst: host(p.remote), proto: protoGRE, priority: allowPriority,
+			reqid: p.reqid, mode: sa.mode, tmplSrc: sa.src, tmplDst: sa.dst,
+		}
+	}
+	sa := newest(p.in)
+	if sa == nil {
+		return nil
+	}
+	return &policy{
+		dir: dirIn, src: host(p.remote), dst: host(p.local), proto: protoGRE, priority: allowPriority,
+		reqid: p.reqid, mode: sa.mode, tmplSrc: anyOf(sa.dst).Addr(), tmplDst: sa.dst,
+	}
+}
+
+// syncAllow makes the kernel's allowing policies those the pair's SAs want.
+func (d *Datapath) syncAllow(p *pair) error {
+	for _, out := range []bool{false, true} {
+		have := &p.allowIn
+		if out {
+			have = &p.allowOut
+		}
+		want := p.wantAllow(out)
+		switch {
+		case want == nil && *have != nil:
+			if err := deletePolicy(d.xfrm, **have); err != nil {
+				return fmt.Errorf("remove the policy %s: %w", **have, err)
+			}
+			*have = nil
+		case want != nil && (*have == nil || **have != *want):
+			if err := d.allow(*want, *have != nil); err != nil {
+				return err
+			}
+			*have = want
+		}
+	}
+	return nil
+}
+
+func (d *Datapath) allow(p policy, ours bool) error {
+	var err error
+	if !ours {
+		err = writePolicy(d.xfrm, nl.XFRM_MSG_NEWPOLICY, p)
+		if errors.Is(err, unix.EEXIST) {
+			there, rerr := readPolicy(d.xfrm, p)
+			switch {
+			case rerr != nil:
+				err = rerr
+			case !ourReqid(there.reqid) || there.priority != allowPriority:
+				return fmt.Errorf("another IKE daemon's policy is in the way (ip xfrm policy: %s proto 47): remove it", there)
+			default:
+				ours = true // an earlier daemon's
+			}
+		}
+	}
+	if ours {
+		err = writePolicy(d.xfrm, nl.XFRM_MSG_UPDPOLICY, p)
+	}
+	if err != nil {
+		return fmt.Errorf("add the policy %s: %w", p, explain(err))
+	}
+	return nil
+}
+
+// pairFor finds or makes the pair of two GRE endpoints, with its guard.
+func (d *Datapath) pairFor(e endpoints) (*pair, error) {
+	if p := d.pairs[e]; p != nil {
+		return p, nil
+	}
+	if err := d.closeTo(e.remote); err != nil {
+		return nil, err
+	}
+	used := make(map[uint32]bool)
+	for _, p := range d.pairs {
+		used[p.reqid] = true
+	}
+	for range 0xffff {
+		d.lastReqid++
+		id := reqidBase | d.lastReqid&^reqidMask
+		if id == reqidBase || used[id] {
+			continue
+		}
+		p := &pair{endpoints: e, reqid: id}
+		d.pairs[e] = p
+		return p, nil
+	}
+	return nil, errors.New("all reqids are in use")
+}
+
+// dropPair forgets a pair that has no SAs and policies left.
+func (d *Datapath) dropPair(p *pair) {
+	if len(p.in) == 0 && len(p.out) == 0 && p.allowIn == nil && p.allowOut == nil {
+		delete(d.pairs, p.endpoints)
+	}
+}

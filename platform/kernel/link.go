@@ -1,0 +1,427 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"net/netip"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"greseal/platform"
+)
+
+// Attributes of GRE interfaces the library has no names for
+// (linux/if_tunnel.h).
+const (
+	greIgnoreDF = 19
+	greFWMark   = 20
+
+	greFlagChecksum = 0x8000 // RFC 2784 and 2890, as in the header
+	greFlagKey      = 0x2000
+	greFlagSequence = 0x1000
+
+	ip6IgnoreEncapLimit = 0x1 // IP6_TNL_F_*
+	ip6InheritTClass    = 0x2
+)
+
+// newGroup is the interface group of an interface between being made and
+// getting its ifalias, which cannot be given with the first message.
+const newGroup = 26482
+
+// device is an interface of ours.
+type device struct {
+	want   platform.Link
+	index  int
+	kind   string
+	remote netip.Addr // the GRE remote, or the placeholder
+	gone   bool       // somebody deleted it
+}
+
+// kindOf is the kernel's name for the device link needs.
+func kindOf(l platform.Link, remote netip.Addr) string {
+	switch {
+	case remote.Is4() && l.Ethernet:
+		return "gretap"
+	case remote.Is4():
+		return "gre"
+	case l.Ethernet:
+		return "ip6gretap"
+	default:
+		return "ip6gre"
+	}
+}
+
+func isGRE(kind string) bool {
+	return kind == "gre" || kind == "gretap" || kind == "ip6gre" || kind == "ip6gretap"
+}
+
+// placeholder is the remote of a device whose peer is not known yet: the kernel
+// changes a unicast remote into another one, but not an unset one. It is from
+// the blocks for documentation (RFC 5737) and for discarding (RFC 6666), told
+// apart by the interface's name, and guarded like any other.
+func placeholder(link string, v6 bool, try int) netip.Addr {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(link))
+	_, _ = h.Write([]byte{byte(try)})
+	sum := h.Sum32()
+	if v6 {
+		a := [16]byte{1: 0x01 /* 0100::/64 */, 15: 1}
+		a[0], a[1] = 0x01, 0x00
+		binary.BigEndian.PutUint32(a[8:], sum)
+		return netip.AddrFrom16(a)
+	}
+	blocks := [3][3]byte{{192, 0, 2}, {198, 51, 100}, {203, 0, 113}}
+	b := blocks[sum>>8%3]
+	return netip.AddrFrom4([4]byte{b[0], b[1], b[2], byte(1 + sum%254)})
+}
+
+// greLink builds the one message that makes a GRE interface (index 0) or changes
+// it in place. Everything is said each time: what is left out would go back to a
+// default, the MTU of ip6gre included.
+func greLink(l platform.Link, kind string, remote netip.Addr, index int) *nl.NetlinkRequest {
+	m := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	m.Index = int32(index)
+	req := platform.Request(unix.RTM_NEWLINK, 0, m)
+	if index == 0 {
+		req.Flags |= unix.NLM_F_CREATE | unix.NLM_F_EXCL
+		req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(l.Name)))
+		req.AddData(nl.NewRtAttr(unix.IFLA_GROUP, nl.Uint32Attr(newGroup)))
+	}
+	if l.MTU != 0 {
+		req.AddData(nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(l.MTU))))
+	}
+	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
+	info.AddRtAttr(nl.IFLA_INFO_KIND, []byte(kind))
+	data := info.AddRtAttr(nl.IFLA_INFO_DATA, nil)
+	req.AddData(info)
+
+	local := l.Local.Unmap().WithZone("")
+	if !local.IsValid() {
+		local = anyOf(remote).Addr()
+	}
+	data.AddRtAttr(nl.IFLA_GRE_LOCAL, local.AsSlice())
+	data.AddRtAttr(nl.IFLA_GRE_REMOTE, remote.AsSlice())
+	var flags uint16
+	if l.HasKey {
+		flags |= greFlagKey
+	}
+	if l.Sequence {
+		flags |= greFlagSequence
+	}
+	if l.Checksum {
+		flags |= greFlagChecksum
+	}
+	key := uint32(0)
+	if l.HasKey {
+		key = l.Key
+	}
+	data.AddRtAttr(nl.IFLA_GRE_IKEY, binary.BigEndian.AppendUint32(nil, key))
+	data.AddRtAttr(nl.IFLA_GRE_OKEY, binary.BigEndian.AppendUint32(nil, key))
+	data.AddRtAttr(nl.IFLA_GRE_IFLAGS, binary.BigEndian.AppendUint16(nil, flags))
+	data.AddRtAttr(nl.IFLA_GRE_OFLAGS, binary.BigEndian.AppendUint16(nil, flags))
+	data.AddRtAttr(nl.IFLA_GRE_TTL, []byte{l.TTL})
+	data.AddRtAttr(greFWMark, nl.Uint32Attr(l.FWMark))
+
+	if remote.Is6() {
+		// The encapsulation limit (RFC 2473) would cost 8 octets and stand
+		// outside ESP in transport mode.
+		flags := uint32(ip6IgnoreEncapLimit)
+		flow := uint32(l.TOS) << 20
+		if l.TOSInherit {
+			flags |= ip6InheritTClass
+			flow = 0
+		}
+		data.AddRtAttr(nl.IFLA_GRE_ENCAP_LIMIT, []byte{0})
+		data.AddRtAttr(nl.IFLA_GRE_FLAGS, nl.Uint32Attr(flags))
+		data.AddRtAttr(nl.IFLA_GRE_FLOWINFO, binary.BigEndian.AppendUint32(nil, flow))
+		return req
+	}
+	tos, pmtudisc, ignoreDF := l.TOS, byte(1), byte(0)
+	if l.TOSInherit {
+		tos = 1
+	}
+	if l.IgnoreDF {
+		pmtudisc, ignoreDF = 0, 1 // together only, says the kernel
+	}
+	data.AddRtAttr(nl.IFLA_GRE_TOS, []byte{tos})
+	data.AddRtAttr(nl.IFLA_GRE_PMTUDISC, []byte{pmtudisc})
+	data.AddRtAttr(greIgnoreDF, []byte{ignoreDF})
+	return req
+}
+
+// SetLink makes the interface or changes it in place. One whose peer is not
+// known yet stays down.
+func (d *Datapath) SetLink(l platform.Link) (int, error) {
+	index, err := d.setLink(l)
+	if err != nil {
+		return 0, fmt.Errorf("interface %s: %w", l.Name, err)
+	}
+	return index, nil
+}
+
+func (d *Datapath) setLink(l platform.Link) (int, error) {
+	if err := platform.CheckName(l.Name); err != nil {
+		return 0, err
+	}
+	remote, local := l.Remote.Unmap().WithZone(""), l.Local.Unmap().WithZone("")
+	unknown := !remote.IsValid()
+	if unknown {
+		remote = placeholder(l.Name, local.Is6(), 0)
+	}
+	if local.IsValid() && local.Is4() != remote.Is4() {
+		return 0, fmt.Errorf("GRE endpoints %s and %s are of different IP versions", local, remote)
+	}
+	if l.Bridge != "" && !l.Ethernet {
+		return 0, errors.New(`only an Ethernet tunnel can join a bridge: set gre.type = "ethernet"`)
+	}
+	// The guard of the old remote stays until the device has left it.
+	if err := d.closeTo(remote); err != nil {
+		return 0, err
+	}
+	kind := kindOf(l, remote)
+	dev, err := d.present(l.Name, kind)
+	if err != nil {
+		return 0, err
+	}
+	for try := 1; ; try++ {
+		err = d.write(dev, l, kind, remote)
+		if !errors.Is(err, unix.EEXIST) || !unknown || try == 8 {
+			break
+		}
+		// Another device has this placeholder.
+		remote = placeholder(l.Name, remote.Is6(), try)
+		if err := d.closeTo(remote); err != nil {
+			return 0, err
+		}
+	}
+	if err != nil {
+		return 0, err
+	}
+	d.remotes[l.Name] = remote
+	if err := d.finish(d.links[l.Name], l, !unknown); err != nil {
+		return 0, err
+	}
+	return d.links[l.Name].index, d.dropGuards()
+}
+
+// present looks for the interface; one of ours of another kind is removed.
+func (d *Datapath) present(ifname, kind string) (*platform.LinkInfo, error) {
+	there, err := platform.LinkByName(d.route, ifname)
+	if errors.Is(err, platform.ErrNoLink) {
+		d.forget(ifname)
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	half := there.Alias == "" && there.Group == newGroup && isGRE(there.Kind)
+	if there.Alias != platform.Alias(ifname) && !half {
+		return nil, errors.New("an interface of this name exists and is not ours: rename the tunnel or remove the interface")
+	}
+	if there.Kind == kind {
+		return there, nil
+	}
+	d.forget(ifname)
+	if err := d.removeDevice(there.Index); err != nil {
+		return nil, err
+	}
+	return nil, nil
+}
+
+func (d *Datapath) forget(ifname string) {
+	d.mu.Lock()
+	delete(d.links, ifname)
+	d.mu.Unlock()
+}
+
+// write sends the message, unless the interface is known to be as wanted.
+func (d *Datapath) write(there *platform.LinkInfo, l platform.Link, kind string, remote netip.Addr) error {
+	index := 0
+	if there != nil {
+		index = there.Index
+		if have := d.links[l.Name]; have != nil && have.index == index && have.want == l && have.remote == remote && (l.MTU == 0 || there.MTU == l.MTU) {
+			return nil
+		}
+	}
+	err := d.route.Do(greLink(l, kind, remote, index))
+	switch {
+	case errors.Is(err, unix.EEXIST):
+		return fmt.Errorf("another GRE interface has the same endpoints and key: give each tunnel its own gre.key (%w)", err)
+	case err != nil:
+		return explainLink(err, kind)
+	}
+	if index == 0 {
+		made, err := platform.LinkByName(d.route, l.Name)
+		if err != nil {
+			return err
+		}
+		index = made.Index
+	}
+	d.mu.Lock()
+	d.links[l.Name] = &device{want: l, index: index, kind: kind, remote: remote}
+	d.mu.Unlock()
+	return nil
+}
+
+// finish marks a new interface as ours, not running and silent, and brings it
+// up when its remote is the peer's.
+func (d *Datapath) finish(dev *device, l platform.Link, up bool) error {
+	info, err := platform.LinkByIndex(d.route, dev.index)
+	if err != nil {
+		return err
+	}
+	if !info.Ours() {
+		if err := platform.ChangeLink(d.route, dev.index, 0, 0,
+			nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(platform.Alias(l.Name))),
+			nl.NewRtAttr(unix.IFLA_GROUP, nl.Uint32Attr(0)),
+		); err != nil {
+			return fmt.Errorf("mark it as ours: %w", err)
+		}
+		if err := platform.SetRunning(d.route, dev.index, false); err != nil {
+			return fmt.Errorf("set it not running: %w", err)
+		}
+		if err := platform.SetLinkLocal(d.route, dev.index, false); err != nil {
+			return fmt.Errorf("keep it from sending router solicitations: %w", err)
+		}
+	}
+	if err := d.setMaster(info, l); err != nil {
+		return err
+	}
+	if info.Up() != up {
+		if err := platform.SetUp(d.route, dev.index, up); err != nil {
+			return fmt.Errorf("set it up: %w", err)
+		}
+	}
+	if l.IgnoreDF && dev.remote.Is6() {
+		d.note("interface " + l.Name + ": gre.ignore_df has no effect with IPv6 outer addresses in the kernel")
+	}
+	return nil
+}
+
+func (d *Datapath) setMaster(info *platform.LinkInfo, l platform.Link) error {
+	if !l.Ethernet {
+		return nil
+	}
+	master := 0
+	if l.Bridge != "" {
+		bridge, err := platform.LinkByName(d.route, l.Bridge)
+		if err != nil {
+			return fmt.Errorf("bridge %s: %w", l.Bridge, err)
+		}
+		master = bridge.Index
+	}
+	if info.Master == master {
+		return nil
+	}
+	if err := platform.SetMaster(d.route, info.Index, master); err != nil {
+		return fmt.Errorf("join bridge %s: %w", l.Bridge, err)
+	}
+	return nil
+}
+
+// SetRunning shows the peer's authenticated liveness as link state. Packets flow
+// in either state.
+func (d *Datapath) SetRunning(link string, running bool) error {
+	dev := d.links[link]
+	if dev == nil {
+		return fmt.Errorf("interface %s: %w", link, platform.ErrNoLink)
+	}
+	if err := platform.SetRunning(d.route, dev.index, running); err != nil {
+		return fmt.Errorf("interface %s: set running %t: %w", link, running, err)
+	}
+	return nil
+}
+
+// LinkDrops reads what the interface lost outside any one SA: the guard shows as
+// carrier errors of the GRE interface.
+func (d *Datapath) LinkDrops(link string) (platform.Drops, error) {
+	l, err := platform.LinkByName(d.route, link)
+	if err != nil {
+		return platform.Drops{}, err
+	}
+	s := l.Stats
+	return platform.Drops{
+		NoSA:   s.TxCarrierErrors,
+		TooBig: s.TxErrors - min(s.TxErrors, s.TxCarrierErrors),
+		Queue:  s.RxDropped + s.TxDropped,
+	}, nil
+}
+
+// DeleteLink removes the interface: device down, allowing policies, SAs, device.
+// The guards stay.
+func (d *Datapath) DeleteLink(link string) error {
+	there, err := platform.LinkByName(d.route, link)
+	switch {
+	case errors.Is(err, platform.ErrNoLink):
+		there = nil
+	case err != nil:
+		return err
+	case !there.Ours() && d.links[link] == nil:
+		return fmt.Errorf("interface %s is not ours and is left alone", link)
+	}
+	var errs []error
+	if there != nil {
+		errs = append(errs, platform.SetUp(d.route, there.Index, false))
+	}
+	for _, s := range d.of(link) {
+		list := s.pair.list(s.out)
+		if len(*list) == 1 {
+			errs = append(errs, d.withdraw(s.pair, s.out))
+		}
+		_, err := d.RemoveSA(s.key)
+		errs = append(errs, err)
+	}
+	d.forget(link)
+	if there != nil {
+		if err := platform.DeleteLink(d.route, there.Index); err != nil && !errors.Is(err, unix.ENODEV) {
+			errs = append(errs, err)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("delete interface %s: %w", link, err)
+	}
+	return nil
+}
+
+// withdraw removes the allowing policy of one direction of a pair.
+func (d *Datapath) withdraw(p *pair, out bool) error {
+	have := &p.allowIn
+	if out {
+		have = &p.allowOut
+	}
+	if *have == nil {
+		return nil
+	}
+	if err := deletePolicy(d.xfrm, **have); err != nil {
+		return err
+	}
+	*have = nil
+	return nil
+}
+
+// of lists the SAs of a link.
+func (d *Datapath) of(link string) []*installed {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var sas []*installed
+	for _, s := range d.sas {
+		if s.key.Link == link {
+			sas = append(sas, s)
+		}
+	}
+	return sas
+}
+
+func (d *Datapath) removeDevice(index int) error {
+	err := platform.SetUp(d.route, index, false)
+	if err == nil {
+		err = platform.DeleteLink(d.route, index)
+	}
+	if errors.Is(err, unix.ENODEV) {
+		return nil
+	}
+	return err
+}

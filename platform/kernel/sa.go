@@ -1,0 +1,281 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"greseal/platform"
+)
+
+// installed is one of our SAs in the kernel. Its keys are there and nowhere
+// else.
+type installed struct {
+	state
+	key  platform.SAKey
+	pair *pair
+
+	softPackets uint64            // asked for by the caller; the kernel's may be lower
+	base        platform.Counters // of states this one replaced
+	last        platform.Counters // the kernel's, when it removed the SA itself
+
+	watched bool           // FirstUse is wanted
+	lost    bool           // the kernel has it no more
+	mapped  netip.AddrPort // last reported by a Mapping event
+}
+
+// sequenceLow is how many packets without extended sequence numbers raise
+// SequenceLow: a sixteenth of the space is left for the rekeying.
+const sequenceLow = math.MaxUint32 - math.MaxUint32/16
+
+// moveSkip is how many sequence numbers an outbound SA leaves out when it is
+// replaced: more than the old one can use up meanwhile.
+const moveSkip = 1 << 16
+
+// InstallIn installs an inbound SA.
+func (d *Datapath) InstallIn(sa platform.SA) error { return d.install(sa, false) }
+
+// InstallOut installs an outbound SA, onto which the kernel moves the traffic at
+// once: the newest matching one is used.
+func (d *Datapath) InstallOut(sa platform.SA) error { return d.install(sa, true) }
+
+func (d *Datapath) install(sa platform.SA, out bool) error {
+	defer sa.Params.Wipe()
+	what := "inbound"
+	if out {
+		what = "outbound"
+	}
+	if err := d.add(sa, out); err != nil {
+		return fmt.Errorf("install the %s SA %08x of %s: %w", what, sa.Params.SPI, sa.Link, err)
+	}
+	return nil
+}
+
+func (d *Datapath) add(sa platform.SA, out bool) error {
+	s := &installed{
+		key:         platform.SAKey{Link: sa.Link, Out: out, SPI: sa.Params.SPI},
+		softPackets: sa.SoftPackets,
+		watched:     sa.WatchFirstUse && !out,
+	}
+	local, remote := sa.Local.Addr().Unmap().WithZone(""), sa.Remote.Addr().Unmap().WithZone("")
+	e := endpoints{sa.GRELocal.Unmap(), sa.GRERemote.Unmap()}
+	switch {
+	case sa.Params.SPI < 256:
+		return fmt.Errorf("SPI %d is reserved", sa.Params.SPI)
+	case !local.IsValid() || local.Is4() != remote.Is4() || local.IsUnspecified() || remote.IsUnspecified():
+		return fmt.Errorf("outer addresses %s and %s are no pair", sa.Local.Addr(), sa.Remote.Addr())
+	case !e.local.IsValid() || e.local.Is4() != e.remote.Is4() || e.local.IsUnspecified() || e.remote.IsUnspecified():
+		return fmt.Errorf("GRE endpoints %s and %s are no pair", sa.GRELocal, sa.GRERemote)
+	case sa.Transport && (e.local != local || e.remote != remote):
+		return fmt.Errorf("transport mode between %s and %s cannot carry GRE between %s and %s: use tunnel mode", local, remote, e.local, e.remote)
+	}
+	mode := modeTunnel
+	if sa.Transport {
+		mode = modeTransport
+	}
+	s.state = state{
+		mode: mode, out: out, dirs: d.probe.SADirection,
+		encap: sa.Encap, mixed: e.local.Is4() != local.Is4(),
+		esn: sa.Params.ESN, window: sa.ReplayWindow,
+		softBytes: sa.SoftBytes, hardBytes: sa.HardBytes,
+		softPacket: sa.SoftPackets, hardPacket: sa.HardPackets,
+	}
+	s.spi = sa.Params.SPI
+	s.setAddresses(netip.AddrPortFrom(local, sa.Local.Port()), netip.AddrPortFrom(remote, sa.Remote.Port()))
+	if out && !s.esn && (s.softPacket == 0 || s.softPacket > sequenceLow) {
+		s.softPacket = sequenceLow
+	}
+	if l := d.links[sa.Link]; l != nil {
+		s.mark = l.want.FWMark
+	}
+	if d.find(s.key) != nil {
+		return fmt.Errorf("an SA with this SPI is installed already: %w", unix.EEXIST)
+	}
+	p, err := d.pairFor(e)
+	if err != nil {
+		return err
+	}
+	defer d.dropPair(p)
+	s.pair, s.reqid = p, p.reqid
+	for _, other := range append(slices.Clone(p.in), p.out...) {
+		if other.mode != mode && other.key.Link != sa.Link {
+			return fmt.Errorf("tunnel %q has the same GRE endpoints in the other mode: give both the same mode", other.key.Link)
+		}
+	}
+	if err := addState(d.xfrm, s.state, &sa.Params); err != nil {
+		return explainState(err, sa.Params.Encr, sa.Params.Integ)
+	}
+	list := p.list(out)
+	*list = append(*list, s)
+	if err := d.syncAllow(p); err != nil {
+		*list = (*list)[:len(*list)-1]
+		return errors.Join(err, deleteState(d.xfrm, s.stateID), d.syncAllow(p))
+	}
+	d.mu.Lock()
+	d.sas[s.key] = s
+	d.mu.Unlock()
+	if s.watched {
+		d.watch()
+	}
+	return nil
+}
+
+func (p *pair) list(out bool) *[]*installed {
+	if out {
+		return &p.out
+	}
+	return &p.in
+}
+
+// setAddresses turns local and remote into the SA's own direction.
+func (s *state) setAddresses(local, remote netip.AddrPort) {
+	from, to := remote, local
+	if s.out {
+		from, to = local, remote
+	}
+	s.src, s.dst = from.Addr(), to.Addr()
+	s.sport, s.dport = from.Port(), to.Port()
+}
+
+func (d *Datapath) find(key platform.SAKey) *installed {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.sas[key]
+}
+
+// RemoveSA removes an SA and returns its final counters.
+func (d *Datapath) RemoveSA(key platform.SAKey) (platform.Counters, error) {
+	s := d.find(key)
+	if s == nil {
+		return platform.Counters{}, nil
+	}
+	c, err := d.counters(s)
+	if err != nil {
+		c = d.lastCounters(s)
+	}
+	if err := deleteState(d.xfrm, s.stateID); err != nil {
+		return c, fmt.Errorf("remove the SA %08x of %s: %w", key.SPI, key.Link, err)
+	}
+	d.mu.Lock()
+	delete(d.sas, key)
+	d.mu.Unlock()
+	p := s.pair
+	list := p.list(key.Out)
+	*list = slices.DeleteFunc(*list, func(o *installed) bool { return o == s })
+	err = d.syncAllow(p)
+	d.dropPair(p)
+	return c, errors.Join(err, d.dropGuards())
+}
+
+// SACounters reads the counters of an installed SA.
+func (d *Datapath) SACounters(key platform.SAKey) (platform.Counters, error) {
+	s := d.find(key)
+	if s == nil {
+		return platform.Counters{}, fmt.Errorf("SA %08x of %s is not installed", key.SPI, key.Link)
+	}
+	c, err := d.counters(s)
+	if err != nil {
+		return d.lastCounters(s), fmt.Errorf("read the SA %08x of %s: %w", key.SPI, key.Link, err)
+	}
+	return c, nil
+}
+
+func (d *Datapath) counters(s *installed) (platform.Counters, error) {
+	info, err := readState(d.xfrm, s.stateID)
+	if err != nil {
+		return platform.Counters{}, err
+	}
+	return s.total(s.count(info)), nil
+}
+
+// count translates the kernel's counters. In tunnel mode it counts the GRE
+// packet's own IP header too.
+func (s *installed) count(info stateInfo) platform.Counters {
+	c := platform.Counters{
+		Packets: info.packets, Bytes: info.bytes,
+		Replay: uint64(info.replay) + uint64(info.tooOld), Integrity: uint64(info.bad),
+	}
+	if s.mode == modeTunnel {
+		header := uint64(20)
+		if s.pair.local.Is6() {
+			header = 40
+		}
+		c.Bytes -= min(c.Bytes, c.Packets*header)
+	}
+	return c
+}
+
+// lastCounters are those of an SA that the kernel removed by itself.
+func (d *Datapath) lastCounters(s *installed) platform.Counters {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return s.total(s.last)
+}
+
+func (s *installed) total(c platform.Counters) platform.Counters {
+	sum := s.base
+	sum.Add(c)
+	return sum
+}
+
+// MoveSA changes the outer addresses or ports of an installed SA.
+func (d *Datapath) MoveSA(key platform.SAKey, local, remote netip.AddrPort) error {
+	s := d.find(key)
+	if s == nil {
+		return fmt.Errorf("move the SA %08x of %s: it is not installed", key.SPI, key.Link)
+	}
+	if err := d.move(s, unmap(local), unmap(remote)); err != nil {
+		return fmt.Errorf("move the SA %08x of %s to %s: %w", key.SPI, key.Link, remote, err)
+	}
+	return nil
+}
+
+func unmap(a netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
+}
+
+func (d *Datapath) move(s *installed, local, remote netip.AddrPort) error {
+	next := s.state
+	next.setAddresses(local, remote)
+	c := change{src: next.src, dst: next.dst, sport: next.sport, dport: next.dport}
+	if next.dst == s.dst && next.src == s.src {
+		if !s.encap || next.sport == s.sport && next.dport == s.dport {
+			return nil
+		}
+		// In place: the sequence numbers go on.
+		if err := alter(d.xfrm, s.stateID, c); err != nil {
+			return explain(err)
+		}
+	} else {
+		if s.mode == modeTransport {
+			return errors.New("transport mode protects the old addresses only: a new Child SA is needed")
+		}
+		if next.dst.Is4() != s.dst.Is4() {
+			return errors.New("the IP version changes: a new Child SA is needed")
+		}
+		// The kernel ignores a new source address in an update.
+		before, err := readState(d.xfrm, s.stateID)
+		if err != nil {
+			return explain(err)
+		}
+		c.replace = true
+		if s.out {
+			c.skip = moveSkip
+		}
+		if err := alter(d.xfrm, s.stateID, c); err != nil {
+			return explain(err)
+		}
+		// Packets and octets went over; drop counters begin anew.
+		s.base.Replay += uint64(before.replay) + uint64(before.tooOld)
+		s.base.Integrity += uint64(before.bad)
+	}
+	d.mu.Lock()
+	s.state = next
+	s.mapped = netip.AddrPort{}
+	d.mu.Unlock()
+	return d.syncAllow(s.pair)
+}

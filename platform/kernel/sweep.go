@@ -1,0 +1,193 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"greseal/platform"
+)
+
+// Sweep removes what earlier daemons left: allowing policies and SAs of all,
+// then interfaces, and at last guards. Interfaces of links that keep names stay,
+// blocked, until SetLink takes them over. Call Guard for the configured links
+// first: guards of addresses that nobody asked for are removed, unless a link of
+// keep is still without both guard and interface, as its peer's name may not be
+// resolved yet.
+func (d *Datapath) Sweep(keep []string) error {
+	var errs []error
+	errs = append(errs, d.sweepAllows(), d.sweepSAs())
+	pending, err := d.sweepLinks(keep)
+	errs = append(errs, err)
+	if !pending {
+		errs = append(errs, d.sweepGuards())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("remove what an earlier daemon left: %w", err)
+	}
+	return nil
+}
+
+func (d *Datapath) sweepAllows() error {
+	all, err := listPolicies(d.xfrm)
+	if err != nil {
+		return err
+	}
+	live := make(map[uint32]bool)
+	for _, p := range d.pairs {
+		live[p.reqid] = true
+	}
+	var errs []error
+	for _, p := range all {
+		if p.proto != protoGRE || p.priority != allowPriority || !ourReqid(p.reqid) || live[p.reqid] && d.wrote(p) {
+			continue
+		}
+		errs = append(errs, deletePolicy(d.xfrm, p))
+	}
+	return errors.Join(errs...)
+}
+
+// wrote reports whether an allowing policy in the kernel is one of this daemon.
+func (d *Datapath) wrote(there policy) bool {
+	for _, p := range d.pairs {
+		for _, have := range []*policy{p.allowIn, p.allowOut} {
+			if have != nil && have.dir == there.dir && have.src == there.src && have.dst == there.dst {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (d *Datapath) sweepSAs() error {
+	all, err := listStates(d.xfrm)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, s := range all {
+		if !ourReqid(s.reqid) || d.has(s.stateID) {
+			continue
+		}
+		errs = append(errs, deleteState(d.xfrm, s.stateID))
+	}
+	return errors.Join(errs...)
+}
+
+func (d *Datapath) has(id stateID) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.byID(id) != nil
+}
+
+// sweepLinks removes interfaces of ours that are not kept, and closes the
+// remotes of those that are. pending says that a kept link has neither interface
+// nor guard.
+func (d *Datapath) sweepLinks(keep []string) (pending bool, err error) {
+	all, err := platform.Links(d.route)
+	if err != nil {
+		return true, err
+	}
+	var errs []error
+	for _, l := range all {
+		half := l.Alias == "" && l.Group == newGroup && isGRE(l.Kind)
+		switch {
+		case !l.Ours() && !half, d.links[l.Name] != nil:
+		case half, !slices.Contains(keep, l.Name):
+			errs = append(errs, d.removeDevice(l.Index))
+		case isGRE(l.Kind):
+			if remote := greRemote(l); remote.IsValid() && !remote.IsUnspecified() {
+				errs = append(errs, d.closeTo(remote))
+				d.remotes[l.Name] = remote
+			}
+		}
+	}
+	for _, name := range keep {
+		if len(d.asked[name]) == 0 && !d.remotes[name].IsValid() {
+			pending = true
+		}
+	}
+	return pending, errors.Join(errs...)
+}
+
+// greRemote reads the remote address of a GRE interface.
+func greRemote(l *platform.LinkInfo) netip.Addr {
+	var remote netip.Addr
+	_ = platform.EachAttr(l.Data, func(typ uint16, v []byte) error {
+		if typ == nl.IFLA_GRE_REMOTE {
+			remote, _ = netip.AddrFromSlice(v)
+		}
+		return nil
+	})
+	return remote
+}
+
+func (d *Datapath) sweepGuards() error {
+	all, err := listPolicies(d.xfrm)
+	if err != nil {
+		return err
+	}
+	need := d.needed()
+	var errs []error
+	for _, p := range all {
+		if remote, ok := isGuard(p); ok && !need[remote] {
+			errs = append(errs, deletePolicy(d.xfrm, p))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// RemoveLeftovers removes all GRE interfaces, SAs and policies of ours without
+// a running kernel datapath: when the userspace datapath takes over (guards
+// false), or for good (guards true). A kernel without XFRM has no SAs and
+// policies to remove.
+func RemoveLeftovers(log *slog.Logger, guards bool) error {
+	d, err := open(log)
+	if errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) {
+		return removeLinks()
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = d.Close() }()
+	errs := []error{d.sweepAllows(), d.sweepSAs(), removeLinksOn(d.route)}
+	if guards {
+		errs = append(errs, d.sweepGuards())
+	}
+	err = errors.Join(errs...)
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		err = nil // 32 bit program on a 64 bit kernel: it never made any
+	}
+	if err != nil {
+		return fmt.Errorf("remove what an earlier daemon left: %w", err)
+	}
+	return nil
+}
+
+func removeLinks() error {
+	n, err := platform.OpenNetlink(unix.NETLINK_ROUTE)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	return removeLinksOn(n)
+}
+
+func removeLinksOn(n *platform.Netlink) error {
+	all, err := platform.Links(n)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, l := range all {
+		if l.Ours() && isGRE(l.Kind) {
+			errs = append(errs, platform.SetUp(n, l.Index, false), platform.DeleteLink(n, l.Index))
+		}
+	}
+	return errors.Join(errs...)
+}

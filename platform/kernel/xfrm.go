@@ -1,0 +1,574 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"unsafe"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"greseal/crypto/esp"
+	"greseal/platform"
+)
+
+// This file is XFRM on the wire: every message to and from NETLINK_XFRM. The
+// library's own state functions know no window beside ESN, no direction with
+// ESN, print keys and keep copies of them.
+
+const (
+	protoESP = unix.IPPROTO_ESP
+	protoGRE = unix.IPPROTO_GRE
+
+	modeTransport uint8 = 0
+	modeTunnel    uint8 = 1
+
+	dirIn  uint8 = 0 // policy directions
+	dirOut uint8 = 1
+	dirFwd uint8 = 2
+
+	actionAllow uint8 = 0
+	actionBlock uint8 = 1
+
+	saDirIn  uint8 = 1 // XFRMA_SA_DIR, Linux 6.10
+	saDirOut uint8 = 2
+
+	encapESPinUDP = 2
+
+	sizeAevent  = 48
+	sizeMapping = 64
+)
+
+// stateID is what the kernel tells ESP states apart by.
+type stateID struct {
+	dst netip.Addr
+	spi uint32
+}
+
+// state is an SA as it is installed.
+type state struct {
+	stateID
+	src        netip.Addr
+	reqid      uint32
+	mode       uint8
+	out        bool
+	dirs       bool // the kernel knows directions
+	encap      bool
+	sport      uint16 // of UDP encapsulation, in the SA's direction
+	dport      uint16
+	mixed      bool // inner and outer addresses are of different IP versions
+	esn        bool
+	window     int
+	mark       uint32 // of the ESP packets sent
+	softBytes  uint64 // limits, 0 for none
+	hardBytes  uint64
+	softPacket uint64
+	hardPacket uint64
+}
+
+// secret is an attribute that holds a key: it serializes as itself, so that
+// wiping it leaves no copy behind.
+type secret []byte
+
+func (s secret) Len() int          { return len(s) }
+func (s secret) Serialize() []byte { return s }
+
+// secretAttr builds struct xfrm_algo (words is the key length alone) or
+// xfrm_algo_aead and xfrm_algo_auth (with the ICV's length, in bits).
+func secretAttr(typ uint16, algorithm string, key []byte, icvBits ...uint32) secret {
+	size := unix.SizeofRtAttr + 64 + 4 + 4*len(icvBits) + len(key)
+	b := make([]byte, (size+3)&^3)
+	binary.NativeEndian.PutUint16(b, uint16(size))
+	binary.NativeEndian.PutUint16(b[2:], typ)
+	copy(b[4:4+63], algorithm)
+	binary.NativeEndian.PutUint32(b[68:], uint32(len(key))*8)
+	at := 72
+	for _, bits := range icvBits {
+		binary.NativeEndian.PutUint32(b[at:], bits)
+		at += 4
+	}
+	copy(b[at:], key)
+	return b
+}
+
+func xfrmAddress(a netip.Addr) (x nl.XfrmAddress) {
+	copy(x[:], a.AsSlice())
+	return x
+}
+
+func addressOf(fam uint16, b []byte) netip.Addr {
+	if fam == unix.AF_INET {
+		return netip.AddrFrom4([4]byte(b[:4]))
+	}
+	return netip.AddrFrom16([16]byte(b[:16]))
+}
+
+func family(a netip.Addr) uint16 {
+	if a.Is4() {
+		return unix.AF_INET
+	}
+	return unix.AF_INET6
+}
+
+func bigEndian16(v uint16) (n uint16) { // in memory as on the wire
+	b := binary.BigEndian.AppendUint16(nil, v)
+	return binary.NativeEndian.Uint16(b)
+}
+
+func bigEndian32(v uint32) uint32 {
+	b := binary.BigEndian.AppendUint32(nil, v)
+	return binary.NativeEndian.Uint32(b)
+}
+
+// unlimited is how the kernel writes that a lifetime has no limit.
+func unlimited(v uint64) uint64 {
+	if v == 0 {
+		return math.MaxUint64
+	}
+	return v
+}
+
+// addState installs an SA with XFRM_MSG_NEWSA. p's keys are only read.
+func addState(n *platform.Netlink, s state, p *esp.Params) error {
+	alg, err := algorithmFor(p.Encr, p.Integ)
+	if err != nil {
+		return err
+	}
+	info := &nl.XfrmUsersaInfo{
+		Id:     nl.XfrmId{Daddr: xfrmAddress(s.dst), Spi: bigEndian32(s.spi), Proto: protoESP},
+		Saddr:  xfrmAddress(s.src),
+		Reqid:  s.reqid,
+		Family: family(s.dst),
+		Mode:   s.mode,
+		Lft: nl.XfrmLifetimeCfg{
+			SoftByteLimit: unlimited(s.softBytes), HardByteLimit: unlimited(s.hardBytes),
+			SoftPacketLimit: unlimited(s.softPacket), HardPacketLimit: unlimited(s.hardPacket),
+		},
+	}
+	if s.mixed {
+		info.Flags |= nl.XFRM_STATE_AF_UNSPEC
+	}
+	if s.esn {
+		info.Flags |= nl.XFRM_STATE_ESN
+	}
+	req := platform.Request(nl.XFRM_MSG_NEWSA, unix.NLM_F_CREATE|unix.NLM_F_EXCL, info)
+
+	var keys []secret
+	if alg.aead != "" {
+		keys = append(keys, secretAttr(nl.XFRMA_ALG_AEAD, alg.aead, p.Key, alg.icvBits))
+	} else {
+		keys = append(keys, secretAttr(nl.XFRMA_ALG_CRYPT, alg.crypt, p.Key),
+			secretAttr(nl.XFRMA_ALG_AUTH_TRUNC, alg.auth, p.AuthKey, alg.icvBits))
+	}
+	for _, k := range keys {
+		req.AddData(k)
+		defer clear(k)
+	}
+	if esn := s.replay(); esn != nil {
+		req.AddData(nl.NewRtAttr(nl.XFRMA_REPLAY_ESN_VAL, esn))
+	}
+	if s.dirs {
+		dir := saDirIn
+		if s.out {
+			dir = saDirOut
+		}
+		req.AddData(nl.NewRtAttr(nl.XFRMA_SA_DIR, []byte{dir}))
+	}
+	if s.encap {
+		req.AddData(nl.NewRtAttr(nl.XFRMA_ENCAP, encapTemplate(s.sport, s.dport)))
+		if !s.out {
+			// Otherwise each packet from a moved peer makes a message; kernels
+			// before 5.17 don't know it and do so.
+			req.AddData(nl.NewRtAttr(nl.XFRMA_MTIMER_THRESH, nl.Uint32Attr(5)))
+		}
+	}
+	if s.mark != 0 && s.out {
+		req.AddData(nl.NewRtAttr(nl.XFRMA_SET_MARK, nl.Uint32Attr(s.mark)))
+		req.AddData(nl.NewRtAttr(nl.XFRMA_SET_MARK_MASK, nl.Uint32Attr(math.MaxUint32)))
+	}
+	return n.Do(req)
+}
+
+// replay builds struct xfrm_replay_state_esn, which gives windows above 32 with
+// and without ESN. Outbound SAs have no window; kernels that know no direction
+// refuse ESN without one and get the smallest.
+func (s *state) replay() []byte {
+	window := 0
+	switch {
+	case !s.out:
+		if window = s.window; window == 0 {
+			window = esp.DefaultWindow
+		}
+		window = min(max(window, esp.MinWindow), esp.MaxWindow)
+	case s.esn && !s.dirs:
+		window = 32
+	case !s.esn:
+		return nil
+	}
+	words := (window + 31) / 32
+	b := make([]byte, 24+4*words)
+	binary.NativeEndian.PutUint32(b, uint32(words))
+	binary.NativeEndian.PutUint32(b[20:], uint32(window))
+	return b
+}
+
+func encapTemplate(sport, dport uint16) []byte {
+	e := nl.XfrmEncapTmpl{EncapType: encapESPinUDP, EncapSport: bigEndian16(sport), EncapDport: bigEndian16(dport)}
+	return append([]byte(nil), e.Serialize()...)
+}
+
+func userID(id stateID) *nl.XfrmUsersaId {
+	return &nl.XfrmUsersaId{Daddr: xfrmAddress(id.dst), Spi: bigEndian32(id.spi), Family: family(id.dst), Proto: protoESP}
+}
+
+// deleteState removes an SA; one that is not there is no error.
+func deleteState(n *platform.Netlink, id stateID) error {
+	err := n.Do(platform.Request(nl.XFRM_MSG_DELSA, 0, userID(id)))
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	return err
+}
+
+// stateInfo is what reading an SA back tells, without its keys.
+type stateInfo struct {
+	stateID
+	src                 netip.Addr
+	reqid               uint32
+	mode                uint8
+	packets, bytes      uint64
+	tooOld, replay, bad uint32
+	esn                 bool
+	dir                 uint8
+	window              int
+	seq, oseq           uint64
+	sport, dport        uint16
+}
+
+// parseState reads a struct xfrm_usersa_info and the attributes behind it.
+func parseState(p []byte) (stateInfo, error) {
+	if len(p) < nl.SizeofXfrmUsersaInfo {
+		return stateInfo{}, errors.New("XFRM state message: too short")
+	}
+	info := stateInfo{
+		reqid:  binary.NativeEndian.Uint32(p[208:]),
+		mode:   p[214],
+		window: int(p[215]),
+		esn:    p[216]&nl.XFRM_STATE_ESN != 0,
+		bytes:  binary.NativeEndian.Uint64(p[160:]), packets: binary.NativeEndian.Uint64(p[168:]),
+		tooOld: binary.NativeEndian.Uint32(p[192:]), replay: binary.NativeEndian.Uint32(p[196:]), bad: binary.NativeEndian.Uint32(p[200:]),
+	}
+	fam := binary.NativeEndian.Uint16(p[212:])
+	info.dst = addressOf(fam, p[56:])
+	info.spi = binary.BigEndian.Uint32(p[72:])
+	info.src = addressOf(fam, p[80:])
+	return info, platform.EachAttr(p[nl.SizeofXfrmUsersaInfo:], func(typ uint16, v []byte) error {
+		switch {
+		case typ == nl.XFRMA_REPLAY_ESN_VAL && len(v) >= 24:
+			info.window = int(binary.NativeEndian.Uint32(v[20:]))
+			info.oseq = uint64(binary.NativeEndian.Uint32(v[12:]))<<32 | uint64(binary.NativeEndian.Uint32(v[4:]))
+			info.seq = uint64(binary.NativeEndian.Uint32(v[16:]))<<32 | uint64(binary.NativeEndian.Uint32(v[8:]))
+		case typ == nl.XFRMA_REPLAY_VAL && len(v) >= 12:
+			info.oseq, info.seq = uint64(binary.NativeEndian.Uint32(v)), uint64(binary.NativeEndian.Uint32(v[4:]))
+		case typ == nl.XFRMA_SA_DIR && len(v) > 0:
+			info.dir = v[0]
+		case typ == nl.XFRMA_ENCAP && len(v) >= 6:
+			info.sport, info.dport = binary.BigEndian.Uint16(v[2:]), binary.BigEndian.Uint16(v[4:])
+		}
+		return nil
+	})
+}
+
+// readState reads one SA; the error is unix.ESRCH when it is not there.
+func readState(n *platform.Netlink, id stateID) (stateInfo, error) {
+	var info stateInfo
+	err := n.Get(platform.Request(nl.XFRM_MSG_GETSA, 0, userID(id)), func(typ uint16, p []byte) (err error) {
+		if typ == nl.XFRM_MSG_NEWSA {
+			info, err = parseState(p)
+		}
+		return err
+	})
+	return info, err
+}
+
+// listStates reads all ESP states.
+func listStates(n *platform.Netlink) ([]stateInfo, error) {
+	for try := 0; ; try++ {
+		var all []stateInfo
+		err := n.Get(platform.Request(nl.XFRM_MSG_GETSA, unix.NLM_F_DUMP), func(typ uint16, p []byte) error {
+			if typ != nl.XFRM_MSG_NEWSA || len(p) < nl.SizeofXfrmUsersaInfo || p[76] != protoESP {
+				return nil
+			}
+			info, err := parseState(p)
+			all = append(all, info)
+			return err
+		})
+		if !errors.Is(err, platform.ErrInterrupted) || try == 5 {
+			return all, err
+		}
+	}
+}
+
+// readUse tells how many packets an SA has carried, from a message that holds
+// no keys (XFRM_MSG_GETAE). The error is unix.ESRCH when the SA is not there.
+func readUse(n *platform.Netlink, id stateID) (packets uint64, err error) {
+	req := platform.Request(nl.XFRM_MSG_GETAE, 0, secret(make([]byte, sizeAevent)))
+	copy(req.Data[0].(secret), userID(id).Serialize())
+	err = n.Get(req, func(typ uint16, p []byte) error {
+		if typ != nl.XFRM_MSG_NEWAE || len(p) < sizeAevent {
+			return nil
+		}
+		return platform.EachAttr(p[sizeAevent:], func(typ uint16, v []byte) error {
+			if typ == nl.XFRMA_LTIME_VAL && len(v) >= nl.SizeofXfrmLifetimeCur {
+				packets = binary.NativeEndian.Uint64(v[8:])
+			}
+			return nil
+		})
+	})
+	return packets, err
+}
+
+// errRedacted reports a kernel that keeps keys to itself (lockdown).
+var errRedacted = errors.New("the kernel does not give keys back (lockdown)")
+
+// change is what alter changes of an SA.
+type change struct {
+	src, dst     netip.Addr
+	sport, dport uint16
+	replace      bool // a new SA; otherwise an update in place
+	skip         uint64
+}
+
+// alter reads an SA and writes it back with other outer addresses or ports: the
+// kernel wants the keys again for either, and so nobody else keeps them. The
+// sequence number, the replay window and the counters go on; an outbound one
+// that is replaced skips some numbers, so that none is used twice.
+func alter(n *platform.Netlink, id stateID, c change) error {
+	var msg []byte
+	defer func() { clear(msg) }()
+	err := n.Get(platform.Request(nl.XFRM_MSG_GETSA, 0, userID(id)), func(typ uint16, p []byte) error {
+		if typ == nl.XFRM_MSG_NEWSA && len(p) >= nl.SizeofXfrmUsersaInfo {
+			msg = append(msg[:0], p...)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if msg == nil {
+		return unix.ESRCH
+	}
+	dst, src := xfrmAddress(c.dst), xfrmAddress(c.src)
+	copy(msg[56:], dst[:])
+	copy(msg[80:], src[:])
+	typ, flags := uint16(nl.XFRM_MSG_UPDSA), unix.NLM_F_REPLACE
+	if c.replace {
+		typ, flags = nl.XFRM_MSG_NEWSA, unix.NLM_F_CREATE|unix.NLM_F_EXCL
+	}
+	req := platform.Request(typ, flags, secret(msg[:nl.SizeofXfrmUsersaInfo]))
+	err = platform.EachAttr(msg[nl.SizeofXfrmUsersaInfo:], func(typ uint16, v []byte) error {
+		switch typ {
+		case nl.XFRMA_ALG_AUTH, nl.XFRMA_LASTUSED, nl.XFRMA_PAD:
+			return nil // said better by XFRMA_ALG_AUTH_TRUNC; not for sending
+		case nl.XFRMA_ALG_AEAD, nl.XFRMA_ALG_CRYPT, nl.XFRMA_ALG_AUTH_TRUNC:
+			if c.replace && allZero(v[72:]) {
+				return errRedacted
+			}
+		case nl.XFRMA_ENCAP:
+			if len(v) >= 6 {
+				binary.BigEndian.PutUint16(v[2:], c.sport)
+				binary.BigEndian.PutUint16(v[4:], c.dport)
+			}
+		case nl.XFRMA_REPLAY_ESN_VAL:
+			if len(v) >= 24 {
+				oseq := uint64(binary.NativeEndian.Uint32(v[12:]))<<32 | uint64(binary.NativeEndian.Uint32(v[4:]))
+				esn := msg[216]&nl.XFRM_STATE_ESN != 0
+				if !esn {
+					oseq &= math.MaxUint32
+				}
+				if err := checkSkip(oseq, c.skip, esn); err != nil {
+					return err
+				}
+				binary.NativeEndian.PutUint32(v[4:], uint32(oseq+c.skip))
+				binary.NativeEndian.PutUint32(v[12:], uint32((oseq+c.skip)>>32))
+			}
+		case nl.XFRMA_REPLAY_VAL:
+			if len(v) >= 12 {
+				oseq := uint64(binary.NativeEndian.Uint32(v))
+				if err := checkSkip(oseq, c.skip, false); err != nil {
+					return err
+				}
+				binary.NativeEndian.PutUint32(v, uint32(oseq+c.skip))
+			}
+		}
+		req.AddData(rawAttr(typ, v))
+		return nil
+	})
+	defer func() {
+		for _, part := range req.Data {
+			clear(part.(secret))
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	if c.replace {
+		req.AddData(rawAttr(nl.XFRMA_LTIME_VAL, msg[160:192]))
+	}
+	if c.replace && c.dst == id.dst {
+		// Same identity: the old one must go first.
+		if err := deleteState(n, id); err != nil {
+			return err
+		}
+	}
+	if err := n.Do(req); err != nil {
+		return err
+	}
+	if c.replace && c.dst != id.dst {
+		return deleteState(n, id)
+	}
+	return nil
+}
+
+func checkSkip(oseq, skip uint64, esn bool) error {
+	if !esn && oseq+skip > math.MaxUint32-1<<20 {
+		return errors.New("the sequence numbers of the SA are nearly used up: rekey it")
+	}
+	return nil
+}
+
+func allZero(b []byte) bool {
+	for _, c := range b {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func rawAttr(typ uint16, v []byte) secret {
+	b := make([]byte, (unix.SizeofRtAttr+len(v)+3)&^3)
+	binary.NativeEndian.PutUint16(b, uint16(unix.SizeofRtAttr+len(v)))
+	binary.NativeEndian.PutUint16(b[2:], typ)
+	copy(b[unix.SizeofRtAttr:], v)
+	return b
+}
+
+// policy is a policy of ours or one that stands in our way.
+type policy struct {
+	dir      uint8
+	src, dst netip.Prefix
+	proto    uint8
+	priority uint32
+	action   uint8
+
+	// The template of an allowing policy.
+	reqid            uint32
+	mode             uint8
+	tmplSrc, tmplDst netip.Addr
+}
+
+func (p *policy) selector() nl.XfrmSelector {
+	return nl.XfrmSelector{
+		Daddr: xfrmAddress(p.dst.Addr()), Saddr: xfrmAddress(p.src.Addr()),
+		PrefixlenD: uint8(p.dst.Bits()), PrefixlenS: uint8(p.src.Bits()),
+		Family: family(p.dst.Addr()), Proto: p.proto,
+	}
+}
+
+// writePolicy adds a policy (XFRM_MSG_NEWPOLICY, EEXIST when its selector is
+// taken) or replaces the one with its selector (XFRM_MSG_UPDPOLICY).
+func writePolicy(n *platform.Netlink, typ uint16, p policy) error {
+	info := &nl.XfrmUserpolicyInfo{Sel: p.selector(), Priority: p.priority, Dir: p.dir, Action: p.action}
+	info.Lft = nl.XfrmLifetimeCfg{
+		SoftByteLimit: math.MaxUint64, HardByteLimit: math.MaxUint64,
+		SoftPacketLimit: math.MaxUint64, HardPacketLimit: math.MaxUint64,
+	}
+	req := platform.Request(typ, unix.NLM_F_CREATE, info)
+	if p.action == actionAllow {
+		// The family is said, not guessed from an address that may be unset.
+		tmpl := &nl.XfrmUserTmpl{
+			XfrmId: nl.XfrmId{Daddr: xfrmAddress(p.tmplDst), Proto: protoESP},
+			Saddr:  xfrmAddress(p.tmplSrc),
+			Family: family(p.tmplDst),
+			Reqid:  p.reqid,
+			Mode:   p.mode,
+			Aalgos: math.MaxUint32, Ealgos: math.MaxUint32, Calgos: math.MaxUint32,
+		}
+		req.AddData(nl.NewRtAttr(nl.XFRMA_TMPL, append([]byte(nil), tmpl.Serialize()...)))
+	}
+	return n.Do(req)
+}
+
+func (p *policy) id() *nl.XfrmUserpolicyId {
+	return &nl.XfrmUserpolicyId{Sel: p.selector(), Dir: p.dir}
+}
+
+// deletePolicy removes the policy with p's selector and direction; one that is
+// not there is no error.
+func deletePolicy(n *platform.Netlink, p policy) error {
+	err := n.Do(platform.Request(nl.XFRM_MSG_DELPOLICY, 0, p.id()))
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	return err
+}
+
+// readPolicy reads the policy with p's selector and direction.
+func readPolicy(n *platform.Netlink, p policy) (policy, error) {
+	var got policy
+	err := n.Get(platform.Request(nl.XFRM_MSG_GETPOLICY, 0, p.id()), func(typ uint16, m []byte) (err error) {
+		if typ == nl.XFRM_MSG_NEWPOLICY {
+			got, err = parsePolicy(m)
+		}
+		return err
+	})
+	return got, err
+}
+
+func listPolicies(n *platform.Netlink) ([]policy, error) {
+	for try := 0; ; try++ {
+		var all []policy
+		err := n.Get(platform.Request(nl.XFRM_MSG_GETPOLICY, unix.NLM_F_DUMP), func(typ uint16, m []byte) error {
+			if typ != nl.XFRM_MSG_NEWPOLICY {
+				return nil
+			}
+			p, err := parsePolicy(m)
+			if err == nil && p.dir <= dirFwd { // above: per-socket policies
+				all = append(all, p)
+			}
+			return err
+		})
+		if !errors.Is(err, platform.ErrInterrupted) || try == 5 {
+			return all, err
+		}
+	}
+}
+
+func parsePolicy(m []byte) (policy, error) {
+	const size = int(unsafe.Sizeof(nl.XfrmUserpolicyInfo{}))
+	if len(m) < size {
+		return policy{}, errors.New("XFRM policy message: too short")
+	}
+	fam := binary.NativeEndian.Uint16(m[40:])
+	p := policy{
+		dst:   netip.PrefixFrom(addressOf(fam, m), int(m[42])),
+		src:   netip.PrefixFrom(addressOf(fam, m[16:]), int(m[43])),
+		proto: m[44], priority: binary.NativeEndian.Uint32(m[152:]), dir: m[160], action: m[161],
+	}
+	return p, platform.EachAttr(m[size:], func(typ uint16, v []byte) error {
+		if typ == nl.XFRMA_TMPL && len(v) >= nl.SizeofXfrmUserTmpl {
+			fam := binary.NativeEndian.Uint16(v[24:])
+			p.tmplDst, p.tmplSrc = addressOf(fam, v), addressOf(fam, v[28:])
+			p.reqid, p.mode = binary.NativeEndian.Uint32(v[44:]), v[48]
+		}
+		return nil
+	})
+}
+
+func (p policy) String() string {
+	return fmt.Sprintf("%s %s → %s", [...]string{"in", "out", "fwd"}[p.dir], p.src, p.dst)
+}
