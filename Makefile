@@ -11,13 +11,12 @@
 #   make generate   the msgp code anew
 
 # Everything that goes into a binary comes from the commit, so that the same
-# commit gives the same bytes: the version and the date are git's.
+# commit gives the same bytes: the version is git's.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-DATE    ?= $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
 
-export CGO_ENABLED = 0
-LDFLAGS = -s -w -buildid= -X main.version=$(VERSION) -X main.date=$(DATE)
-GOFLAGS = -trimpath -buildvcs=false
+
+LDFLAGS = -s -w -buildid= -X main.version=$(VERSION)
+BUILDFLAGS = -trimpath -buildvcs=false
 
 # OpenWrt's architectures. GOARCH[-variant]: the variant is GOMIPS or GOARM.
 TARGETS = mips-softfloat mipsle-softfloat arm-5 arm-6 arm-7 arm64 amd64 386 riscv64 loong64
@@ -25,14 +24,14 @@ TARGETS = mips-softfloat mipsle-softfloat arm-5 arm-6 arm-7 arm64 amd64 386 risc
 .PHONY: greseal all size demo test unit lab generate clean $(TARGETS)
 
 greseal:
-	go build $(GOFLAGS) -ldflags '$(LDFLAGS)' -o $@ .
+	CGO_ENABLED=0 go build $(BUILDFLAGS) -ldflags '$(LDFLAGS)' -o $@ .
 
 all: $(TARGETS)
 
 $(TARGETS):
 	@echo "  $@"
-	@GOOS=linux GOARCH=$(firstword $(subst -, ,$@)) GOMIPS=softfloat GOARM=$(or $(word 2,$(subst -, ,$@)),7) \
-		go build $(GOFLAGS) -ldflags '$(LDFLAGS)' -o out/greseal-linux-$@ .
+	@CGO_ENABLED=0 GOOS=linux GOARCH=$(firstword $(subst -, ,$@)) GOMIPS=softfloat GOARM=$(or $(word 2,$(subst -, ,$@)),7) \
+		go build $(BUILDFLAGS) -ldflags '$(LDFLAGS)' -o out/greseal-linux-$@ .
 
 size: all
 	@build/size
@@ -47,7 +46,7 @@ unit:
 	go test ./...
 
 lab: greseal
-	@go build -o out/lab/labtest ./build/lab/labtest
+	@CGO_ENABLED=0 go build -o out/lab/labtest ./build/lab/labtest
 	@out/lab/labtest run -greseal ./greseal $(LAB)
 
 generate:

@@ -33,6 +33,7 @@ type GREEnd struct {
 	seq     uint32
 	stop    chan struct{}
 	wait    sync.WaitGroup
+	once    sync.Once
 
 	mu  sync.Mutex
 	bad map[string]int // packets refused, by reason
@@ -82,14 +83,18 @@ func (n *NS) GREEnd(local, remote, inner, through string, o GREOptions) *GREEnd 
 	g.wait.Add(2)
 	go g.out()
 	go g.in(src.Is4())
-	n.lab.Defer(func() {
+	n.lab.Defer(g.Close)
+	return g
+}
+
+// Close removes the endpoint and its device.
+func (g *GREEnd) Close() {
+	g.once.Do(func() {
 		close(g.stop)
 		g.tun.Close()
 		g.wait.Wait()
 		unix.Close(g.raw)
-		n.lab.Logf("GRE endpoint in %s refused: %v", n.Name, g.bad)
 	})
-	return g
 }
 
 // Bad tells how many packets were refused, by reason.

@@ -1,6 +1,7 @@
 package labnet
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"runtime"
 	"sync"
@@ -43,4 +44,25 @@ func SendClearGRE(from, to string) error {
 		return err
 	}
 	return unix.Sendto(fd, []byte{0, 0, 8, 0, 0x45, 0, 0, 20}, 0, &unix.SockaddrInet4{Addr: dst.As4()})
+}
+
+// SendUDP sends one datagram from the namespace, from and to the same port.
+// The port may be in use by a daemon there.
+func SendUDP(n *NS, from, to string, port uint16, data []byte) {
+	src, dst := netip.MustParseAddr(from), netip.MustParseAddr(to)
+	n.Must("send a datagram", func() error {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_UDP)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: src.As4()}); err != nil {
+			return err
+		}
+		udp := binary.BigEndian.AppendUint16(nil, port)
+		udp = binary.BigEndian.AppendUint16(udp, port)
+		udp = binary.BigEndian.AppendUint16(udp, uint16(8+len(data)))
+		udp = append(udp, 0, 0) // no checksum (RFC 768)
+		return unix.Sendto(fd, append(udp, data...), 0, &unix.SockaddrInet4{Addr: dst.As4()})
+	})
 }

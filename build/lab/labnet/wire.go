@@ -45,6 +45,9 @@ func (p Packet) SPI() uint32 {
 	return binary.BigEndian.Uint32(p.Payload)
 }
 
+// Size is the length of the IP packet in bytes.
+func (p Packet) Size() int { return len(p.frame) - 14 }
+
 // Wire captures everything that passes one interface, both directions.
 type Wire struct {
 	lab  *Lab

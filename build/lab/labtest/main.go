@@ -1,7 +1,7 @@
 // Labtest plays the lab's scenarios on this machine and writes one result a
 // line.
 //
-//	labtest run [-greseal FILE] [-dir FOLDER] [-out FILE] [-j N] [-where host|vm] [-path userspace|kernel] [words…]
+//	labtest run [-greseal FILE] [-dir FOLDER] [-out FILE] [-j N] [-where host|vm|router] [-path userspace|kernel] [words…]
 //	labtest list
 //	labtest suite
 //

@@ -35,11 +35,11 @@ type job struct {
 	path string
 }
 
-// jobs lists what is to be played. where is "host", "vm" or "" for all.
+// jobs lists what is to be played.
 func jobs(where, path string, words []string) []job {
 	var list []job
 	for _, s := range scenario.All() {
-		if s.Where == scenario.VM && where == "host" || s.Where == scenario.Host && where == "vm" {
+		if !fits(s.Where, where) {
 			continue
 		}
 		paths := s.Paths
@@ -57,6 +57,20 @@ func jobs(where, path string, words []string) []job {
 		}
 	}
 	return list
+}
+
+// fits tells whether a scenario is played on "host", "vm" or "router"; "" is
+// all of them.
+func fits(w scenario.Where, where string) bool {
+	switch where {
+	case "host":
+		return w == scenario.Anywhere || w == scenario.Host
+	case "vm":
+		return w == scenario.Anywhere || w == scenario.VM
+	case "router":
+		return w == scenario.Router
+	}
+	return true
 }
 
 func matches(text string, words []string) bool {
@@ -146,7 +160,7 @@ func runCommand(args []string) int {
 	save := flags.String("save", "", "copy the logs and captures of failed scenarios below this folder")
 	parallel := flags.Int("j", 4, "scenarios at the same time")
 	path := flags.String("path", "", "only this datapath")
-	where := flags.String("where", "", "host or vm; default: what the kernel here has")
+	where := flags.String("where", "", "host, vm or router; default: what the kernel here has")
 	flags.Parse(args)
 	if os.Getuid() != 0 {
 		fmt.Fprintln(os.Stderr, "labtest: network namespaces need root; run it with sudo")

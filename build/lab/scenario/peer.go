@@ -57,6 +57,7 @@ func (s *swanPeer) raiseGRE() {
 	if kind == "ip6gre" {
 		argv = append(argv, "encaplimit", "none")
 	}
+	s.failClosed()
 	if s.gre.HasKey {
 		argv = append(argv, "key", netip.AddrFrom4([4]byte{byte(s.gre.Key >> 24), byte(s.gre.Key >> 16), byte(s.gre.Key >> 8), byte(s.gre.Key)}).String())
 	}
@@ -70,4 +71,14 @@ func (s *swanPeer) raiseGRE() {
 	s.ns.Addr("gre1", s.inner+"/30")
 	s.ns.MTU("gre1", 1300)
 	s.ns.LinkUp("gre1")
+}
+
+// failClosed keeps strongSwan's side from sending or taking GRE in clear when
+// its SAs are gone, so that whatever clear GRE the wire shows is greseal's. The
+// policies rank behind strongSwan's own.
+func (s *swanPeer) failClosed() {
+	local, remote := s.config.Local, s.config.Remote
+	for _, way := range [][]string{{"out", local, remote}, {"in", remote, local}} {
+		s.ns.MustRun("ip", "xfrm", "policy", "add", "dir", way[0], "src", way[1], "dst", way[2], "proto", "47", "priority", "4000000000", "action", "block")
+	}
 }

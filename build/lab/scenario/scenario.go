@@ -26,6 +26,7 @@ type Where int
 const (
 	Anywhere Where = iota
 	VM             // needs GRE and ESP in the kernel
+	Router         // the emulated MIPS router only
 	Host           // needs this machine's speed, or would only repeat itself in the VM
 )
 
