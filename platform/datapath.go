@@ -77,6 +77,8 @@ type Drops struct {
 	NoSA   uint64 // outbound without an SA to carry them
 	TooBig uint64 // outbound, larger than the MTU and not to be fragmented
 	Queue  uint64 // either way: a queue was full or the kernel refused
+	Key    uint64 // inbound, with another GRE key than the link's, or with one too many or too few
+	GRE    uint64 // inbound, wrong GRE checksum, out of sequence or of an unknown protocol type
 }
 
 // Add adds o to c.

@@ -122,13 +122,31 @@ func (s *Sockets) Dropped() uint64 { return s.dropped.Load() }
 // HasIPv6 reports whether the IPv6 sockets could be opened.
 func (s *Sockets) HasIPv6() bool { return s.socket(true, false) != nil }
 
+// Listening names the open sockets, such as "0.0.0.0:500".
+func (s *Sockets) Listening() []string {
+	var open []string
+	for _, sock := range s.socks {
+		a := netip.IPv4Unspecified()
+		if sock.V6 {
+			a = netip.IPv6Unspecified()
+		}
+		open = append(open, netip.AddrPortFrom(a, sock.Port).String())
+	}
+	return open
+}
+
 // NATSocket is the socket of the NAT port for one IP version, nil when the
 // machine has no such IP version.
 func (s *Sockets) NATSocket(v6 bool) *Socket { return s.socket(v6, true) }
 
-// Deliver puts a datagram, without marker, into the inbox and reports whether
-// it found room. The inbox owns d.Data from then on.
+// Deliver puts a copy of a datagram, without marker, into the inbox and reports
+// whether it found room.
 func (s *Sockets) Deliver(d platform.Datagram) bool {
+	if len(s.inbox) == cap(s.inbox) { // a flood must not cost a copy for each datagram
+		s.dropped.Add(1)
+		return false
+	}
+	d.Data = append([]byte(nil), d.Data...)
 	select {
 	case s.inbox <- d:
 		return true
@@ -252,17 +270,10 @@ func (s *Sockets) drain(sock *Socket, buf, oob []byte) {
 			s.log.Debug("IKE socket", "port", sock.Port, "error", err)
 			continue
 		}
-		data, ok := Strip(d.Data, sock.NAT)
-		if !ok {
-			continue
+		var ok bool
+		if d.Data, ok = Strip(d.Data, sock.NAT); ok {
+			s.Deliver(d)
 		}
-		// Room first: a flood must not cost a copy for each datagram.
-		if len(s.inbox) == cap(s.inbox) {
-			s.dropped.Add(1)
-			continue
-		}
-		d.Data = append([]byte(nil), data...)
-		s.Deliver(d)
 	}
 }
 
