@@ -1,68 +1,341 @@
 package ikev2
 
 import (
+	"bytes"
+	"math"
 	"net/netip"
+	"slices"
+	"time"
+
+	"greseal/crypto/suite"
+	"greseal/ikev2/wire"
 )
 
+// never is a time that does not come.
+const never Time = math.MaxInt64
+
 // Engine is the IKEv2 machine of one daemon. It is not safe for concurrent use:
-// one goroutine owns it (contract 6).
+// one goroutine owns it (contract 6). Every method that takes the time returns
+// the actions to carry out in their order; afterwards no half-done step is left
+// behind, whatever the input was. Time that runs backwards is taken as standing
+// still.
 type Engine struct {
 	cfg Config
+	rnd random
+	now Time
 	out []Action
+
+	peers map[PeerID]*peer
+	order []*peer // in the order they were registered
+	sas   map[uint64]*ikeSA
+	ids   map[SAID]*ikeSA
+	bySPI map[uint32]*child // by inbound SPI
+	pairs map[ChildID]*child
+
+	ikeReserved map[uint64]bool // SPIs in requests of ours that are not answered yet
+	espReserved map[uint32]bool
+
+	half    halfOpen
+	cookies cookieJar
+	ghosts  map[uint64]*ghost
+	buried  []*ghost // in the order they expire
+	errors  bucket   // unprotected error answers
+
+	timers    timers
+	dirty     []*ikeSA
+	reported  Time // last WakeAt, 0: none stands
+	nextSA    SAID
+	nextChild ChildID
+	stats     Stats
+
+	// onMessage, when set, is told what every message that is sent says.
+	onMessage func(data []byte, h wire.Header, outer, inner []wire.Payload)
+}
+
+// Stats counts what came in; it only grows, HalfOpen excepted.
+type Stats struct {
+	Received      uint64 // datagrams
+	Malformed     uint64 // dropped as no IKEv2 message
+	UnknownSPI    uint64 // of no IKE SA of ours
+	Unauthentic   uint64 // integrity check failed, or clear where SK was due
+	OutOfWindow   uint64 // wrong message ID
+	Retransmitted uint64 // requests answered again from the cache
+	Cookies       uint64 // IKE_SA_INIT requests answered with a COOKIE
+	Refused       uint64 // IKE_SA_INIT requests dropped or refused
+	HalfOpen      int    // IKE SAs waiting for IKE_AUTH now
 }
 
 // New returns an engine without peers.
 func New(cfg Config) *Engine {
-	return &Engine{cfg: cfg}
+	if cfg.PortIKE == 0 {
+		cfg.PortIKE = 500
+	}
+	if cfg.PortNAT == 0 {
+		cfg.PortNAT = 4500
+	}
+	if cfg.NATKeepalive <= 0 {
+		cfg.NATKeepalive = 20 * time.Second
+	}
+	return &Engine{
+		cfg:         cfg,
+		rnd:         random{cfg.Rand},
+		peers:       map[PeerID]*peer{},
+		sas:         map[uint64]*ikeSA{},
+		ids:         map[SAID]*ikeSA{},
+		bySPI:       map[uint32]*child{},
+		pairs:       map[ChildID]*child{},
+		ikeReserved: map[uint64]bool{},
+		espReserved: map[uint32]bool{},
+		ghosts:      map[uint64]*ghost{},
+		errors:      bucket{rate: 20, burst: 40},
+	}
 }
 
-// SetPeer registers a peer or replaces its settings; SAs that stand are kept.
-func (e *Engine) SetPeer(now Time, p Peer) []Action { return e.flush(now) }
+// SetPeer registers a peer or replaces its settings; SAs that stand are kept
+// and use the new settings from their next exchange on.
+func (e *Engine) SetPeer(now Time, cfg Peer) []Action {
+	e.enter(now)
+	cfg.PSK = bytes.Clone(cfg.PSK)
+	cfg.Remotes = slices.Clone(cfg.Remotes)
+	// Additional key exchanges need IKE_INTERMEDIATE (RFC 9242).
+	cfg.IKE = suite.WithoutAddKE(cfg.IKE)
+	cfg.ESP = suite.WithoutAddKE(cfg.ESP)
+	if cfg.Suspect <= 0 {
+		cfg.Suspect = defaultSuspect
+	}
+	if cfg.Dead <= 0 {
+		cfg.Dead = defaultDead
+	}
+	p := e.peers[cfg.ID]
+	if p == nil {
+		p = &peer{}
+		e.peers[cfg.ID] = p
+		e.order = append(e.order, p)
+	}
+	clear(p.cfg.PSK)
+	p.cfg = cfg
+	return e.flush()
+}
 
 // RemovePeer closes a peer's SAs and forgets it.
-func (e *Engine) RemovePeer(now Time, id PeerID) []Action { return e.flush(now) }
-
-// Initiate starts an IKE SA with a peer.
-func (e *Engine) Initiate(now Time, id PeerID, local, remote netip.AddrPort) []Action {
-	return e.flush(now)
+func (e *Engine) RemovePeer(now Time, id PeerID) []Action {
+	e.enter(now)
+	if p := e.peers[id]; p != nil {
+		e.closePeer(p)
+		delete(e.peers, id)
+		e.order = slices.DeleteFunc(e.order, func(q *peer) bool { return q == p })
+		p.gone = true
+		clear(p.cfg.PSK)
+		p.cfg.PSK = nil
+	}
+	return e.flush()
 }
 
-// Close deletes all SAs of a peer and tells it, but keeps its settings.
-func (e *Engine) Close(now Time, id PeerID) []Action { return e.flush(now) }
+// Initiate makes sure that an IKE SA with a Child SA to remote exists or is
+// being made. Where one stands or is under way nothing happens; an attempt to
+// another address is dropped; an IKE SA to another address stays until the new
+// one is up.
+func (e *Engine) Initiate(now Time, id PeerID, local, remote netip.AddrPort) []Action {
+	e.enter(now)
+	if p := e.peers[id]; p != nil {
+		e.initiate(p, local, remote)
+	}
+	return e.flush()
+}
 
-// Receive takes one datagram that came in.
-func (e *Engine) Receive(now Time, d Datagram) []Action { return e.flush(now) }
+// Close deletes all SAs of a peer and tells it, but keeps its settings. Pending
+// says when the peer has answered.
+func (e *Engine) Close(now Time, id PeerID) []Action {
+	e.enter(now)
+	if p := e.peers[id]; p != nil {
+		e.closePeer(p)
+	}
+	return e.flush()
+}
+
+// Pending counts the IKE SAs whose Delete has not been answered yet: what a
+// daemon that goes down may wait for, a second or so.
+func (e *Engine) Pending() int {
+	n := 0
+	for _, s := range e.ids {
+		if s.state == stateDeleting {
+			n++
+		}
+	}
+	return n
+}
 
 // Tick does what is due.
-func (e *Engine) Tick(now Time) []Action { return e.flush(now) }
+func (e *Engine) Tick(now Time) []Action {
+	e.enter(now)
+	e.reported = 0
+	for {
+		s := e.timers.first()
+		if s == nil || s.wake > e.now {
+			break
+		}
+		e.timers.remove(s)
+		e.touch(s)
+		e.due(s)
+		e.settle()
+	}
+	return e.flush()
+}
 
 // InstallFailed reports that an InstallIn or InstallOut of a pair failed.
-func (e *Engine) InstallFailed(now Time, id ChildID, err error) []Action { return e.flush(now) }
+func (e *Engine) InstallFailed(now Time, id ChildID, err error) []Action {
+	e.enter(now)
+	if c := e.pairs[id]; c != nil {
+		e.installFailed(c, err)
+	}
+	return e.flush()
+}
 
 // ChildUsed reports the first authenticated packet on a watched inbound SA.
-func (e *Engine) ChildUsed(now Time, spiIn uint32) []Action { return e.flush(now) }
+func (e *Engine) ChildUsed(now Time, spiIn uint32) []Action {
+	e.enter(now)
+	if c := e.bySPI[spiIn]; c != nil && c.spare != nil && !c.loser && !c.closing() {
+		e.carry(c)
+	}
+	return e.flush()
+}
 
 // RekeyChild rekeys a pair now.
-func (e *Engine) RekeyChild(now Time, id ChildID) []Action { return e.flush(now) }
+func (e *Engine) RekeyChild(now Time, id ChildID) []Action {
+	e.enter(now)
+	if c := e.pairs[id]; c != nil {
+		c.rekeyAt = min(c.rekeyAt, e.now)
+		e.touch(c.sa)
+	}
+	return e.flush()
+}
 
 // RekeyIKE rekeys an IKE SA now.
-func (e *Engine) RekeyIKE(now Time, id SAID) []Action { return e.flush(now) }
+func (e *Engine) RekeyIKE(now Time, id SAID) []Action {
+	e.enter(now)
+	if s := e.ids[id]; s != nil && s.state == stateEstablished {
+		s.rekeyAt = min(s.rekeyAt, e.now)
+		e.touch(s)
+	}
+	return e.flush()
+}
 
 // ChildLost reports that the datapath lost the SA with this SPI, ours or the
-// peer's.
-func (e *Engine) ChildLost(now Time, spi uint32) []Action { return e.flush(now) }
+// peer's. The pair is replaced at once.
+func (e *Engine) ChildLost(now Time, spi uint32) []Action {
+	e.enter(now)
+	c := e.bySPI[spi]
+	for _, p := range e.order {
+		for _, s := range p.sas {
+			for _, o := range s.children {
+				if c == nil && o.pub.SPIOut == spi && o.out {
+					c = o
+				}
+			}
+		}
+	}
+	if c != nil && !c.closing() {
+		c.lost = true
+		c.rekeyAt = min(c.rekeyAt, e.now)
+		e.touch(c.sa)
+	}
+	return e.flush()
+}
 
 // Check starts a liveness check of a peer's IKE SAs at once.
-func (e *Engine) Check(now Time, id PeerID) []Action { return e.flush(now) }
+func (e *Engine) Check(now Time, id PeerID) []Action {
+	e.enter(now)
+	if p := e.peers[id]; p != nil {
+		for _, s := range p.sas {
+			if s.state == stateEstablished {
+				s.check = true
+				e.touch(s)
+			}
+		}
+	}
+	return e.flush()
+}
 
-// SAs describes the peer's IKE SAs.
-func (e *Engine) SAs(id PeerID) []IKEInfo { return nil }
+// SAs describes the peer's established IKE SAs, oldest first.
+func (e *Engine) SAs(id PeerID) []IKEInfo {
+	var out []IKEInfo
+	if p := e.peers[id]; p != nil {
+		for _, s := range p.sas {
+			if s.state == stateEstablished && s.announced {
+				out = append(out, s.info())
+			}
+		}
+	}
+	return out
+}
 
-// Children returns the peer's Child SA pairs.
-func (e *Engine) Children(id PeerID) []*Child { return nil }
+// Children returns the peer's Child SA pairs that are not being deleted, oldest
+// first.
+func (e *Engine) Children(id PeerID) []*Child {
+	var out []*Child
+	if p := e.peers[id]; p != nil {
+		for _, s := range p.sas {
+			for _, c := range s.children {
+				if !c.closing() {
+					out = append(out, c.pub)
+				}
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b *Child) int { return int(a.ID) - int(b.ID) })
+	return out
+}
 
-// flush hands over the actions gathered by one call.
-func (e *Engine) flush(Time) []Action {
+// Stats returns the counters.
+func (e *Engine) Stats() Stats {
+	s := e.stats
+	s.HalfOpen = e.half.count
+	return s
+}
+
+// enter starts a call.
+func (e *Engine) enter(now Time) { e.now = max(e.now, now) }
+
+// touch notes that something about an SA changed: before the call ends its next
+// exchange is started, if one is due, and its timer set.
+func (e *Engine) touch(s *ikeSA) {
+	if s != nil && !s.touched {
+		s.touched = true
+		e.dirty = append(e.dirty, s)
+	}
+}
+
+func (e *Engine) emit(a Action) { e.out = append(e.out, a) }
+
+// settle starts what is due on the SAs that changed and sets their timers.
+func (e *Engine) settle() {
+	for len(e.dirty) > 0 {
+		s := e.dirty[0]
+		e.dirty = e.dirty[1:]
+		s.touched = false
+		if s.state == stateGone && len(s.children) == 0 {
+			e.timers.remove(s)
+			continue
+		}
+		e.pump(s)
+		e.timers.set(s, s.nextWake())
+	}
+	e.dirty = nil
+}
+
+// flush ends a call: it hands over the actions and the next time to wake.
+func (e *Engine) flush() []Action {
+	e.settle()
+	e.bury()
+	e.half.forget(e.now)
+	wake := Time(0)
+	if s := e.timers.first(); s != nil {
+		wake = max(s.wake, e.now)
+	}
+	if wake != 0 && wake != e.reported {
+		e.reported = wake
+		e.emit(WakeAt{wake})
+	}
 	out := e.out
 	e.out = nil
 	return out

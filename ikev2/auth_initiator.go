@@ -1,0 +1,180 @@
+package ikev2
+
+import (
+	"encoding/binary"
+	"slices"
+	"time"
+
+	"greseal/crypto/suite"
+	"greseal/ikev2/wire"
+)
+
+// sendAuth sends the IKE_AUTH request, with the first Child SA in it.
+func (e *Engine) sendAuth(s *ikeSA) {
+	p := s.peer
+	spi, err := e.newESPSPI()
+	if err != nil {
+		f := s.failure(FailNotify, "IKE_AUTH", false)
+		f.Detail = err.Error()
+		e.fail(s, f)
+		return
+	}
+	r := &request{kind: askAuth, exchange: wire.IKEAuth, spi: spi, offer: suite.WithoutKE(p.cfg.ESP)}
+	e.espReserved[spi] = true
+	s.localID = p.localID(s.local.Addr())
+	idi := idPayload(wire.TypeIDi, s.localID)
+	ps := []wire.Payload{idi}
+	if !e.known(s) {
+		ps = append(ps, notify(wire.InitialContact))
+	}
+	if p.cfg.RemoteID.IsSet() {
+		ps = append(ps, idPayload(wire.TypeIDr, p.cfg.RemoteID))
+	}
+	ps = append(ps, &wire.Auth{Method: wire.AuthSharedKey, Data: s.authOf(true, p.cfg.PSK, idi)})
+	mode, sa, tsi, tsr := e.offerChild(s, r)
+	ps = append(append(ps, mode...), sa, tsi, tsr)
+	s.state = stateAuth
+	e.sendRequest(s, wire.IKEAuth, r, ps)
+}
+
+// known tells whether another IKE SA with the peer is in use, so that
+// INITIAL_CONTACT would be a lie (RFC 7296 section 2.4).
+func (e *Engine) known(s *ikeSA) bool {
+	return slices.ContainsFunc(s.peer.sas, func(o *ikeSA) bool {
+		return o != s && (o.state == stateEstablished || o.state == stateReplaced)
+	})
+}
+
+// onAuthResponse is the answer to sendAuth.
+func (e *Engine) onAuthResponse(s *ikeSA, c content, r *request) {
+	p := s.peer
+	if c.broken != nil {
+		f := s.failure(FailSyntax, "IKE_AUTH", false)
+		f.Detail = c.broken.Error()
+		f.Remedy = "report it to the peer's maker"
+		e.fail(s, f)
+		return
+	}
+	if c.Auth == nil || c.IDr == nil {
+		n := c.Error()
+		if n == nil {
+			n = notify(wire.InvalidSyntax)
+		}
+		e.fail(s, s.refusedBy(n, "IKE_AUTH", r.offer, nil))
+		return
+	}
+	if s.shake.abandoned {
+		// It was closed meanwhile; the peer has it, so it is told.
+		e.establish(s)
+		e.closeSA(s, nil, false)
+		return
+	}
+	s.remoteID = identityFrom(c.IDr)
+	if f := s.checkPeer(c.Contents); f != nil {
+		e.giveUp(s, f)
+		return
+	}
+	ni, nr := s.shake.ni, s.shake.nr
+	s.lowNonce = lowest(ni, nr)
+	if n := c.Error(); n != nil {
+		// Authenticated, but without the Child SA, which is all we are here
+		// for: the IKE SA goes (RFC 7296 section 2.21.2).
+		f := s.refusedBy(n, "IKE_AUTH", r.offer, nil)
+		e.establish(s)
+		e.emit(Failed{p.cfg.ID, f})
+		e.closeSA(s, f, false)
+		return
+	}
+	a, f := e.takeChild(s, r, c.Contents, ni, nr)
+	if f != nil {
+		e.establish(s)
+		e.emit(Failed{p.cfg.ID, f})
+		e.closeSA(s, f, false)
+		return
+	}
+	e.establish(s)
+	e.authLifetime(s, c.Contents)
+	e.announce(s)
+	child := e.addChild(s, a)
+	e.settleDuplicates(s, child)
+}
+
+// checkPeer authenticates the responder: its identity, then its AUTH.
+func (s *ikeSA) checkPeer(c *wire.Contents) *Failure {
+	want := s.peer.cfg.RemoteID
+	if !s.remoteID.IsSet() || want.IsSet() && !want.equal(s.remoteID) {
+		f := s.failure(FailIdentity, "IKE_AUTH", false)
+		f.Ours, f.Theirs = "we expect "+want.String(), "it is "+s.remoteID.String()
+		f.Remedy = "set local_id at the peer, or remote_id here, so that they are equal"
+		return f
+	}
+	if s.verifyAuth(c.Auth, s.peer.cfg.PSK, c.IDr) {
+		return nil
+	}
+	return s.wrongAuth(c.Auth)
+}
+
+// wrongAuth explains an AUTH payload that does not authenticate.
+func (s *ikeSA) wrongAuth(a *wire.Auth) *Failure {
+	f := s.failure(FailAuthentication, "IKE_AUTH", false)
+	f.Theirs = "it is " + s.remoteID.String()
+	if a != nil && a.Method != wire.AuthSharedKey {
+		f.Detail = "the peer authenticates by " + a.Method.String() + ", a shared key is configured here"
+		f.Remedy = "set the peer to authenticate by a pre-shared key"
+		return f
+	}
+	f.Detail = "the peer's pre-shared key differs from ours"
+	f.Remedy = "write the same psk on both sides; mind spaces and line ends"
+	return f
+}
+
+// giveUp ends an IKE SA whose responder could not be authenticated, and tells it
+// (RFC 7296 section 2.21.2).
+func (e *Engine) giveUp(s *ikeSA, f *Failure) {
+	p := s.peer
+	s.shake.wipe()
+	s.shake = nil
+	s.state = stateDeleting
+	s.dropAt = e.now + giveUpPatience
+	e.emit(Failed{p.cfg.ID, f})
+	e.sendRequest(s, wire.Informational, &request{kind: askGiveUp}, []wire.Payload{notify(wire.AuthenticationFailed)})
+}
+
+const giveUpPatience = 4 * time.Second
+
+// announce reports an IKE SA.
+func (e *Engine) announce(s *ikeSA) {
+	if !s.announced {
+		s.announced = true
+		e.emit(IKEUp{s.info()})
+	}
+}
+
+// authLifetime notes by when the responder wants a new authentication (RFC 4478
+// section 3).
+func (e *Engine) authLifetime(s *ikeSA, c *wire.Contents) {
+	n := c.Notify(wire.AuthLifetime)
+	if n == nil || len(n.Data) != 4 || !s.initiator {
+		return
+	}
+	life := time.Duration(binary.BigEndian.Uint32(n.Data)) * time.Second
+	if life < time.Minute {
+		life = time.Minute // nobody can make us authenticate without end
+	}
+	s.reauthAt = e.now + life*8/10
+}
+
+// reauthenticate makes a new IKE SA beside the old one, which is deleted when
+// the new one stands (RFC 7296 section 2.8.3).
+func (e *Engine) reauthenticate(s *ikeSA) {
+	for _, o := range s.peer.sas {
+		if o.state == stateInit || o.state == stateAuth {
+			return
+		}
+	}
+	local, remote := s.local, s.remote
+	if !s.encap() {
+		local, remote = e.ports(local, remote)
+	}
+	e.attempt(s.peer, local, remote)
+}

@@ -1,0 +1,101 @@
+package ikev2
+
+import (
+	"slices"
+
+	"greseal/ikev2/wire"
+)
+
+// onAuthRequest answers IKE_AUTH: the peer is found by its identity (contract
+// 9) and authenticated by that tunnel's own key.
+func (e *Engine) onAuthRequest(s *ikeSA, m *wire.Message, d *Datagram, c content) {
+	e.half.leave(s, e.now+halfOpenLife)
+	s.state, s.dropAt = stateAuth, never
+	s.shake.deadline = e.now + attemptTime
+	s.local, s.remote = d.Local, d.Remote // it may have moved to the NAT port
+	switch {
+	case m.Exchange != wire.IKEAuth, c.broken != nil:
+		e.refuse(s, m, d, notify(wire.InvalidSyntax))
+		e.drop(s, nil, false)
+		return
+	case c.critical != 0:
+		e.refuse(s, m, d, wire.NewNotify(wire.UnsupportedCriticalPayload, []byte{byte(c.critical)}))
+		e.drop(s, nil, false)
+		return
+	case c.IDi == nil:
+		e.refuse(s, m, d, notify(wire.InvalidSyntax))
+		e.drop(s, nil, false)
+		return
+	}
+	s.remoteID = identityFrom(c.IDi)
+	p, f := e.choosePeer(s, s.remoteID, identityFrom(c.IDr))
+	if f == nil && c.Auth == nil {
+		f = s.failure(FailAuthentication, "IKE_AUTH", false)
+		f.Theirs = "it is " + s.remoteID.String()
+		f.Detail = "the peer wants to authenticate by EAP, a shared key is configured here"
+		f.Remedy = "set the peer to authenticate by a pre-shared key"
+	}
+	if f == nil && !s.verifyAuth(c.Auth, p.cfg.PSK, c.IDi) {
+		f = s.wrongAuth(c.Auth)
+	}
+	if f == nil {
+		f = s.checkSuite(p)
+	}
+	if f != nil {
+		e.refuse(s, m, d, notify(wire.AuthenticationFailed))
+		e.drop(s, nil, false)
+		if p != nil {
+			// Nobody was authenticated: this must not disturb what stands.
+			e.note(p, f)
+		}
+		return
+	}
+	e.authenticated(s, p, m, d, c.Contents)
+}
+
+// checkSuite requires the suite agreed on before the tunnel was known to be one
+// of the tunnel's own (contract 9).
+func (s *ikeSA) checkSuite(p *peer) *Failure {
+	for _, o := range p.cfg.IKE {
+		ok := slices.Contains(o.Transforms, s.suite.Encr) && slices.Contains(o.Transforms, s.suite.PRF) && slices.Contains(o.Transforms, s.suite.KE)
+		if ok && (s.suite.Integ.ID == 0 || slices.Contains(o.Transforms, s.suite.Integ)) {
+			return nil
+		}
+	}
+	f := s.failure(FailNoProposal, "IKE_AUTH", false)
+	f.Ours, f.Theirs = proposalsText(p.cfg.IKE), s.suite.String()
+	f.Detail = "the suite agreed on is another tunnel's of the same address, not this one's"
+	f.Remedy = "offer at the peer what ike of this tunnel allows, or give the tunnels remote addresses of their own"
+	return f
+}
+
+// authenticated answers a peer that is who it says: with our own AUTH and, where
+// they agree, the Child SA.
+func (e *Engine) authenticated(s *ikeSA, p *peer, m *wire.Message, d *Datagram, c *wire.Contents) {
+	s.peer = p
+	p.sas = append(p.sas, s)
+	s.localID = p.localID(s.local.Addr())
+	idr := idPayload(wire.TypeIDr, s.localID)
+	ps := []wire.Payload{idr, &wire.Auth{Method: wire.AuthSharedKey, Data: s.authOf(false, p.cfg.PSK, idr)}}
+	ni, nr := s.shake.ni, s.shake.nr
+	s.lowNonce = lowest(ni, nr)
+	a, answer, no := e.acceptChild(s, wire.IKEAuth, c, nil, ni, nr, true)
+	e.establish(s)
+	if no != nil {
+		e.respond(s, m, d, append(ps, no.notify))
+		if no.why != nil {
+			e.emit(Failed{p.cfg.ID, no.why})
+		}
+		// The initiator may ask again on this SA, or delete it.
+		s.dropAt = e.now + replacedPatience
+		s.childlessEnd = true
+		return
+	}
+	e.announce(s)
+	child := e.addChild(s, a)
+	if c.Notify(wire.InitialContact) != nil {
+		e.initialContact(s, child)
+	}
+	e.settleDuplicates(s, child)
+	e.respond(s, m, d, append(ps, answer...))
+}

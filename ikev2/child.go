@@ -1,0 +1,302 @@
+package ikev2
+
+import (
+	"slices"
+	"time"
+
+	"greseal/crypto/esp"
+	"greseal/crypto/suite"
+	"greseal/ikev2/wire"
+)
+
+// lingerTime is how long the inbound SA of a deleted pair still takes packets
+// that were under way (contract 11).
+const lingerTime = 5 * time.Second
+
+// replacedPatience is how long a pair that the peer has rekeyed, or an IKE SA,
+// waits for the Delete that is the peer's to send.
+const replacedPatience = 60 * time.Second
+
+// maxChildren bounds the pairs of one IKE SA; we want one, and rekeying with its
+// collisions makes three.
+const maxChildren = 8
+
+// childState is the life of a pair.
+type childState uint8
+
+const (
+	childLive    childState = iota
+	childDoomed             // our Delete is due or unanswered
+	childLingers            // deleted; the inbound SA takes what is under way
+	childGone
+)
+
+// child is a pair of Child SAs.
+type child struct {
+	pub   *Child // replaced, not changed, when something in it does
+	sa    *ikeSA
+	state childState
+
+	in, out bool        // installed
+	spare   *esp.Params // outbound keys, while the SA is not to be used yet
+
+	replaced   bool // rekeyed, by either side
+	loser      bool // lost in simultaneous rekeying: the peer is to delete it
+	lost       bool // the datapath lost one of its SAs
+	deleteSent bool
+
+	rekeyAt, expireAt Time
+	retryAt           Time // no rekeying before
+	stalled           Time // first TEMPORARY_FAILURE of an unbroken row, 0: none
+	noPFS             bool // the peer refused a key exchange of its own
+	lingerAt          Time
+}
+
+// closing tells whether the pair is on its way out.
+func (c *child) closing() bool { return c.state != childLive }
+
+func (c *child) nextWake() Time {
+	if c.state == childLive {
+		return c.expireAt
+	}
+	if c.state == childLingers {
+		return c.lingerAt
+	}
+	return never
+}
+
+func (c *child) nextRekey() Time {
+	if c.state != childLive || c.replaced || c.rekeyAt == never {
+		return never
+	}
+	return max(c.rekeyAt, c.retryAt)
+}
+
+// agreed is what two sides have settled on for a pair.
+type agreed struct {
+	suite         suite.Suite
+	ends          ends
+	transport     bool
+	spiIn, spiOut uint32
+	in, out       *esp.Params
+	initiator     bool // of the exchange
+	old           *child
+}
+
+// addChild makes a pair known and installs its inbound SA; the outbound keys are
+// kept until carry.
+func (e *Engine) addChild(s *ikeSA, a agreed) *child {
+	e.nextChild++
+	local, remote := s.outer(&e.cfg)
+	pub := &Child{
+		ID: e.nextChild, Peer: s.peer.cfg.ID, IKE: s.id, Initiator: a.initiator,
+		Local: local, Remote: remote, Encap: s.encap(), Transport: a.transport,
+		GRELocal: a.ends.local, GRERemote: a.ends.remote,
+		Suite: a.suite, SPIIn: a.spiIn, SPIOut: a.spiOut, Created: e.now,
+	}
+	c := &child{pub: pub, sa: s, spare: a.out}
+	if a.old != nil {
+		pub.Replaces = a.old.pub.ID
+		c.noPFS = a.old.noPFS
+	}
+	c.rekeyAt, c.expireAt = e.lifetime(s.peer.cfg.ChildLifetime, a.initiator)
+	if c.rekeyAt != never {
+		pub.RekeyAt = c.rekeyAt
+	}
+	s.children = append(s.children, c)
+	s.createAt = never
+	e.bySPI[pub.SPIIn] = c
+	e.pairs[pub.ID] = c
+	e.touch(s)
+
+	c.in = true
+	e.emit(InstallIn{Child: pub, Params: *a.in, WatchFirstUse: !a.initiator && a.old != nil})
+	return c
+}
+
+// carry installs a pair's outbound SA, which from then on carries the traffic.
+func (e *Engine) carry(c *child) {
+	if c.spare == nil {
+		return
+	}
+	c.out = true
+	e.emit(InstallOut{Child: c.pub, Params: *c.spare})
+	c.spare = nil // the datapath owns the keys now
+	c.sa.peer.current = c
+}
+
+// removeOut takes a pair's outbound SA away. Where another pair can carry the
+// traffic it does so first.
+func (e *Engine) removeOut(c *child) {
+	if c.spare != nil {
+		c.spare.Wipe()
+		c.spare = nil
+	}
+	p := c.sa.peer
+	if p.current == c {
+		p.current = nil
+		if n := p.substitute(c); n != nil {
+			e.carry(n)
+		}
+	}
+	if c.out {
+		c.out = false
+		e.emit(RemoveOut{c.pub})
+	}
+}
+
+// substitute is the pair to carry the traffic when c no longer can: the newest
+// one, those that lost a collision last.
+func (p *peer) substitute(c *child) *child {
+	var best *child
+	for _, s := range p.sas {
+		for _, o := range s.children {
+			if o == c || o.closing() || o.spare == nil {
+				continue
+			}
+			if best == nil || best.loser && !o.loser || best.loser == o.loser && o.pub.ID > best.pub.ID {
+				best = o
+			}
+		}
+	}
+	return best
+}
+
+// doom begins the deletion of a pair: nothing is sent on it any more, and the
+// peer is told.
+func (e *Engine) doom(c *child) {
+	if c.state != childLive {
+		return
+	}
+	c.state = childDoomed
+	e.removeOut(c)
+	e.touch(c.sa)
+}
+
+// retire ends a pair without telling the peer, who knows.
+func (e *Engine) retire(c *child, linger bool) {
+	if c.state == childLingers || c.state == childGone {
+		return
+	}
+	c.state = childLingers
+	e.removeOut(c)
+	e.touch(c.sa)
+	if linger && c.in && !c.lost {
+		c.lingerAt = e.now + lingerTime
+		return
+	}
+	e.forgetChild(c)
+}
+
+func (e *Engine) forgetChild(c *child) {
+	c.state = childGone
+	if c.in {
+		c.in = false
+		e.emit(RemoveIn{c.pub})
+	}
+	delete(e.bySPI, c.pub.SPIIn)
+	delete(e.pairs, c.pub.ID)
+	c.sa.children = slices.DeleteFunc(c.sa.children, func(o *child) bool { return o == c })
+}
+
+// childDue does what a pair's time has come for.
+func (e *Engine) childDue(c *child) {
+	switch {
+	case c.state == childLingers && c.lingerAt <= e.now:
+		e.forgetChild(c)
+	case c.state == childLive && c.expireAt <= e.now:
+		// Its lifetime is over (RFC 7296 section 2.8): it must not be used any
+		// more. Where it was not replaced a new one is made from scratch.
+		c.expireAt = never
+		if !c.replaced {
+			f := c.sa.failure(FailTemporary, "CREATE_CHILD_SA", false)
+			f.Detail = "the Child SA reached the end of its lifetime before it could be rekeyed"
+			f.Remedy = "a new one is made; if this repeats, look at the peer's log for refused rekeying"
+			e.note(c.sa.peer, f)
+		}
+		e.doom(c)
+		e.wantChild(c.sa, 0)
+	}
+}
+
+// childless tells whether an SA has no pair left that is in use.
+func (s *ikeSA) childless() bool {
+	return !slices.ContainsFunc(s.children, func(c *child) bool { return !c.closing() })
+}
+
+// wantChild asks for a Child SA from scratch where there is none left: an IKE SA
+// without one is of no use here.
+func (e *Engine) wantChild(s *ikeSA, after time.Duration) {
+	if s.state == stateEstablished && !s.redundant && s.childless() {
+		s.createAt = min(s.createAt, e.now+after)
+		e.touch(s)
+	}
+}
+
+// Who makes a Child SA again after the peer deleted the last one: the IKE SA's
+// initiator soon, the responder when nothing came.
+func (s *ikeSA) recreatePause() time.Duration {
+	if s.initiator {
+		return time.Second
+	}
+	return 10 * time.Second
+}
+
+// pumpDeletes tells the peer about all pairs that are to go.
+func (e *Engine) pumpDeletes(s *ikeSA) bool {
+	r := &request{kind: askDeleteChild}
+	d := &wire.Delete{Protocol: suite.ESP}
+	for _, c := range s.children {
+		if c.state == childDoomed && !c.deleteSent {
+			c.deleteSent = true
+			r.deletes = append(r.deletes, c)
+			d.SPIs = append(d.SPIs, c.pub.SPIIn)
+		}
+	}
+	if len(r.deletes) == 0 {
+		return false
+	}
+	e.sendRequest(s, wire.Informational, r, []wire.Payload{d})
+	return true
+}
+
+// onDeletedChildren is the response to pumpDeletes.
+func (e *Engine) onDeletedChildren(s *ikeSA, r *request, _ *wire.Contents) {
+	for _, c := range r.deletes {
+		e.retire(c, true)
+	}
+	e.wantChild(s, 0)
+}
+
+// installFailed replaces a pair that the datapath could not take (contract 2);
+// when that does not help, the IKE SA is given up.
+func (e *Engine) installFailed(c *child, err error) {
+	if c.closing() {
+		return
+	}
+	s := c.sa
+	f := s.failure(FailInstall, "", false)
+	f.Detail = err.Error()
+	f.Remedy = "look at the kernel's modules and at what else uses IPsec on this machine"
+	c.lost = true // at least one half is not there
+	for _, o := range s.children {
+		if o.pub.ID == c.pub.Replaces && !o.closing() {
+			// The old pair carries on and is rekeyed again later.
+			o.replaced = false
+			o.retryAt = e.now + e.jitter(10*time.Second)
+		}
+	}
+	e.doom(c)
+	if s.state != stateEstablished {
+		return
+	}
+	s.peer.installFailures++
+	if s.peer.installFailures >= 3 {
+		s.peer.installFailures = 0
+		e.emit(Failed{s.peer.cfg.ID, f})
+		e.closeSA(s, f, false)
+		return
+	}
+	e.note(s.peer, f)
+	e.wantChild(s, 0)
+}

@@ -1,0 +1,272 @@
+package ikev2
+
+import (
+	"net/netip"
+	"time"
+
+	"greseal/crypto/kex"
+	"greseal/crypto/suite"
+	"greseal/ikev2/wire"
+)
+
+// ask is what a request of ours is for.
+type ask uint8
+
+const (
+	askInit ask = iota + 1
+	askAuth
+	askAlive       // empty INFORMATIONAL: a liveness check
+	askRekeyChild  // CREATE_CHILD_SA with REKEY_SA
+	askNewChild    // CREATE_CHILD_SA
+	askRekeyIKE    // CREATE_CHILD_SA with an IKE proposal
+	askDeleteChild // INFORMATIONAL with D(ESP …)
+	askDeleteIKE   // INFORMATIONAL with D(IKE)
+	askGiveUp      // INFORMATIONAL with a fatal error notify
+)
+
+// request is the one request of ours that may be unanswered. It is repeated bit
+// for bit (RFC 7296 section 2.1).
+type request struct {
+	kind     ask
+	id       uint32
+	exchange wire.ExchangeType
+	data     []byte
+
+	first, next Time
+	wait        time.Duration
+	tries       int
+
+	// What a CREATE_CHILD_SA request needs for its response.
+	old     *child // rekeyed pair
+	nonce   []byte
+	ke      kex.Exchange
+	spi     uint32 // offered inbound SPI
+	ikeSPI  uint64 // offered IKE SPI
+	offer   []suite.Proposal
+	noPFS   bool   // a second try without key exchange
+	regroup int    // INVALID_KE_PAYLOAD retries
+	group   uint16 // wanted by the peer
+
+	rival    *child // pair made by the peer's rekeying of old meanwhile
+	rivalLow []byte // lowest nonce of the exchange that made it
+
+	deletes []*child
+}
+
+// Retransmission: exponential, with jitter, by the side that asks only (RFC
+// 7296 section 2.4). The pause is bounded so that an outage ends soon after the
+// path is back (contract 13).
+const (
+	firstPause = 500 * time.Millisecond
+	lastPause  = 10 * time.Second
+)
+
+// sendRequest seals and sends a request and makes it the SA's outstanding one.
+func (e *Engine) sendRequest(s *ikeSA, x wire.ExchangeType, r *request, inner []wire.Payload) {
+	h := s.header(x, s.nextOut, false)
+	data, err := wire.AppendSealed(nil, h, inner, s.keys.out)
+	if err != nil {
+		// Randomness or the IVs have run out: nothing more can be sent.
+		f := s.failure(FailNotify, x.String(), false)
+		f.Detail = err.Error()
+		f.Remedy = "a new IKE SA is made"
+		e.drop(s, f, false)
+		return
+	}
+	e.tell(data, h, sealedOnly, inner)
+	e.startRequest(s, x, r, data)
+}
+
+// startRequest sends a request that is already encoded.
+func (e *Engine) startRequest(s *ikeSA, x wire.ExchangeType, r *request, data []byte) {
+	r.id, r.exchange, r.data = s.nextOut, x, data
+	r.first, r.tries, r.wait = e.now, 1, firstPause
+	r.next = e.now + e.jitter(r.wait)
+	s.nextOut++
+	s.req = r
+	e.touch(s)
+	e.send(s, data)
+}
+
+func (e *Engine) jitter(d time.Duration) time.Duration {
+	return d - d/8 + e.rnd.between(0, d/4)
+}
+
+// endRequest forgets the outstanding request with everything that hangs on it.
+func (e *Engine) endRequest(s *ikeSA) {
+	r := s.req
+	if r == nil {
+		return
+	}
+	s.req = nil
+	if r.spi != 0 {
+		delete(e.espReserved, r.spi)
+	}
+	if r.ikeSPI != 0 {
+		delete(e.ikeReserved, r.ikeSPI)
+	}
+	e.touch(s)
+}
+
+// reserved tells whether an IKE SPI stands in an unanswered request of ours.
+func (e *Engine) reserved(spi uint64) bool { return e.ikeReserved[spi] }
+
+// retransmit repeats the outstanding request when its pause is over.
+func (e *Engine) retransmit(s *ikeSA) {
+	r := s.req
+	if r == nil || r.next > e.now {
+		return
+	}
+	r.tries++
+	r.wait = min(r.wait*9/5, lastPause)
+	r.next = e.now + e.jitter(r.wait)
+	s.repeats++
+	e.touch(s)
+	if s.shake != nil && r.tries == 4 {
+		e.note(s.peer, s.timeoutFailure(r))
+	}
+	e.send(s, r.data)
+}
+
+func (s *ikeSA) header(x wire.ExchangeType, id uint32, response bool) wire.Header {
+	h := wire.Header{SPIi: s.spiI, SPIr: s.spiR, Exchange: x, MessageID: id}
+	if s.initiator {
+		h.Flags |= wire.FlagInitiator
+	}
+	if response {
+		h.Flags |= wire.FlagResponse
+	}
+	return h
+}
+
+// send sends a message of an SA.
+func (e *Engine) send(s *ikeSA, data []byte) { e.sendFrom(s, s.local, s.remote, data) }
+
+func (e *Engine) sendFrom(s *ikeSA, local, remote netip.AddrPort, data []byte) {
+	s.sent = e.now
+	a := Send{Datagram: Datagram{Local: local, Remote: remote, Data: data}}
+	if s.peer != nil {
+		a.Peer = s.peer.cfg.ID
+	}
+	e.emit(a)
+}
+
+// cached is the answer to the last request, kept until the next one comes (RFC
+// 7296 section 2.1). A repeated request is known by its end, which is the
+// integrity check value: it is the same only if the whole message is.
+type cached struct {
+	data []byte
+	tail [16]byte
+	size int
+	id   uint32
+}
+
+func (c *cached) is(id uint32, datagram []byte) bool {
+	return c.data != nil && c.id == id && c.size == len(datagram) && c.tail == tailOf(datagram)
+}
+
+func tailOf(b []byte) (t [16]byte) {
+	copy(t[:], b[max(0, len(b)-len(t)):])
+	return t
+}
+
+// respond seals, sends and keeps the response to the request m.
+func (e *Engine) respond(s *ikeSA, m *wire.Message, d *Datagram, inner []wire.Payload) {
+	h := s.header(m.Exchange, m.MessageID, true)
+	data, err := wire.AppendSealed(nil, h, inner, s.keys.out)
+	if err != nil {
+		return // as if it was lost: the peer asks again and gives up
+	}
+	e.tell(data, h, sealedOnly, inner)
+	s.answered = cached{data: data, tail: tailOf(m.Raw), size: len(m.Raw), id: m.MessageID}
+	// Answers go where the request came from (RFC 7296 section 2.23).
+	e.sendFrom(s, d.Local, d.Remote, data)
+}
+
+// sealedOnly is the outside of a protected message, for tell.
+var sealedOnly = []wire.Payload{&wire.SK{}}
+
+// tell reports what a message says before it is sent.
+func (e *Engine) tell(data []byte, h wire.Header, outer, inner []wire.Payload) {
+	if e.onMessage != nil {
+		if inner == nil {
+			inner = []wire.Payload{}
+		}
+		e.onMessage(data, h, outer, inner)
+	}
+}
+
+// refuse is respond with one error notify.
+func (e *Engine) refuse(s *ikeSA, m *wire.Message, d *Datagram, n *wire.Notify) {
+	e.respond(s, m, d, []wire.Payload{n})
+}
+
+func notify(t wire.NotifyType) *wire.Notify { return wire.NewNotify(t, nil) }
+
+// ghost answers repeated requests to an SA that is gone: the Delete that ended
+// it, or the IKE_AUTH that was refused.
+type ghost struct {
+	spi     uint64
+	answer  cached
+	expires Time
+}
+
+// Ghosts stay for as long as a peer is likely to repeat a request, and are
+// bounded in number; the oldest go first.
+const (
+	ghostLife = 90 * time.Second
+	maxGhosts = 1024
+)
+
+// haunt leaves a ghost of an SA that is gone.
+func (e *Engine) haunt(s *ikeSA) {
+	if s.answered.data == nil || s.own() == 0 {
+		return
+	}
+	g := &ghost{s.own(), s.answered, e.now + ghostLife}
+	s.answered = cached{}
+	e.ghosts[g.spi] = g
+	e.buried = append(e.buried, g)
+	if len(e.buried) > maxGhosts {
+		e.exorcise()
+	}
+}
+
+// bury removes ghosts whose time is over.
+func (e *Engine) bury() {
+	for len(e.buried) > 0 && e.buried[0].expires <= e.now {
+		e.exorcise()
+	}
+}
+
+func (e *Engine) exorcise() {
+	g := e.buried[0]
+	e.buried[0] = nil
+	e.buried = e.buried[1:]
+	if e.ghosts[g.spi] == g {
+		delete(e.ghosts, g.spi)
+	}
+}
+
+// bucket limits how often something is done on unauthenticated input (RFC 7296
+// section 2.21.4).
+type bucket struct {
+	rate   float64 // a second
+	burst  float64
+	tokens float64
+	at     Time
+	filled bool
+}
+
+func (b *bucket) take(now Time) bool {
+	if !b.filled {
+		b.tokens, b.filled = b.burst, true
+	}
+	b.tokens = min(b.burst, b.tokens+(now-b.at).Seconds()*b.rate)
+	b.at = now
+	if b.tokens < 1 {
+		return false
+	}
+	b.tokens--
+	return true
+}

@@ -1,0 +1,182 @@
+package ikev2
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"greseal/crypto/suite"
+	"greseal/ikev2/wire"
+)
+
+// failure starts a Failure about an SA.
+func (s *ikeSA) failure(kind FailureKind, exchange string, byPeer bool) *Failure {
+	return &Failure{
+		Kind: kind, Exchange: exchange, ByPeer: byPeer,
+		Local: s.local.String(), Remote: s.remote.String(),
+	}
+}
+
+// note reports something while the engine goes on.
+func (e *Engine) note(p *peer, f *Failure) {
+	if p != nil {
+		e.emit(Noted{p.cfg.ID, f})
+	}
+}
+
+// noProposal explains why we accept none of the peer's proposals.
+func (s *ikeSA) noProposal(exchange string, err error) *Failure {
+	f := s.failure(FailNoProposal, exchange, false)
+	describeNoMatch(f, err)
+	return f
+}
+
+func describeNoMatch(f *Failure, err error) {
+	var no *suite.NoMatch
+	if !errors.As(err, &no) {
+		f.Detail = err.Error()
+		return
+	}
+	f.Ours, f.Theirs = proposalsText(no.OwnList), proposalsText(no.OfferedList)
+	if no.Reason != "" {
+		f.Detail = no.Reason
+		return
+	}
+	f.Detail = fmt.Sprintf("no match for %s: we allow %s, the peer offers %s", no.Type, suite.Words(no.Own), suite.Words(no.Offered))
+	f.Remedy = fmt.Sprintf("allow %s at the peer, or one of the peer's in %s here", suite.Words(no.Own), strings.ToLower(no.Protocol.String()))
+}
+
+func proposalsText(ps []suite.Proposal) string {
+	out := make([]string, 0, len(ps))
+	for i, p := range ps {
+		if i == 4 {
+			out = append(out, "…")
+			break
+		}
+		out = append(out, p.String())
+	}
+	return strings.Join(out, ", ")
+}
+
+// kinds of the error notifies that a peer refuses with.
+var notifyKinds = map[wire.NotifyType]FailureKind{
+	wire.UnsupportedCriticalPayload: FailCritical,
+	wire.InvalidMajorVersion:        FailMajorVersion,
+	wire.InvalidSyntax:              FailSyntax,
+	wire.NoProposalChosen:           FailNoProposal,
+	wire.InvalidKEPayload:           FailInvalidKE,
+	wire.AuthenticationFailed:       FailAuthentication,
+	wire.NoAdditionalSAs:            FailNoAdditionalSA,
+	wire.TSUnacceptable:             FailSelectors,
+	wire.InvalidSelectors:           FailSelectors,
+	wire.SinglePairRequired:         FailSelectors,
+	wire.TemporaryFailure:           FailTemporary,
+}
+
+// refusedBy explains an error notify of the peer's. offer is what we asked for.
+func (s *ikeSA) refusedBy(n *wire.Notify, exchange string, offer []suite.Proposal, old *child) *Failure {
+	kind, known := notifyKinds[n.Kind]
+	if !known {
+		kind = FailNotify
+	}
+	f := s.failure(kind, exchange, true)
+	switch kind {
+	case FailNoProposal:
+		f.Ours = "we offer " + proposalsText(offer)
+		key := "esp"
+		if exchange == "IKE_SA_INIT" || len(offer) > 0 && offer[0].Protocol == suite.IKE {
+			key = "ike"
+		}
+		f.Remedy = fmt.Sprintf("allow one of these at the peer, or set %s here to what the peer allows; its log says what that is", key)
+	case FailInvalidKE:
+		f.Ours = "we offer " + suite.Words(suite.Groups(offer))
+		if g, ok := n.Number(); ok {
+			f.Theirs = "it wants " + suite.Transform{Type: suite.TypeKE, ID: g}.Word()
+		}
+		f.Remedy = "add the peer's key exchange group here, or one of ours there"
+	case FailSelectors:
+		f.Ours = "we ask for " + s.wantedEnds(old).text()
+		f.Remedy = "the peer must allow exactly these addresses with protocol 47 (on strongSwan local_ts = dynamic[gre], remote_ts = dynamic[gre])"
+		if s.natLocal || s.natRemote {
+			f.Remedy = "there is a NAT in between, so that the peer sees other addresses: set gre_local and gre_remote on both sides, or use mode = \"transport\"; " + f.Remedy
+		}
+	case FailAuthentication:
+		f.Ours = "we are " + s.peer.localID(s.local.Addr()).String()
+		if s.peer.cfg.RemoteID.IsSet() {
+			f.Ours += " and ask for " + s.peer.cfg.RemoteID.String()
+		}
+		f.Remedy = "compare psk on both sides, and local_id here with what the peer expects; its log says which of them it was"
+	case FailCritical:
+		if len(n.Data) == 1 {
+			f.Theirs = "it does not know payload " + wire.PayloadType(n.Data[0]).String()
+		}
+		f.Remedy = "update the peer's software"
+	case FailMajorVersion:
+		f.Ours, f.Remedy = "IKEv2", "set the peer to IKEv2"
+	case FailNoAdditionalSA:
+		f.Remedy = "the peer allows no further Child SA; allow rekeying there"
+	case FailSyntax:
+		f.Remedy = "compare the two sides' software versions; report it with both logs"
+	case FailTemporary:
+		f.Remedy = "the peer is busy with another exchange; this ends by itself"
+	default:
+		f.Detail = n.Kind.String()
+		f.Remedy = "the peer's log says more"
+	}
+	return f
+}
+
+// explainTS says what is wrong with the traffic selectors of a request and what
+// would help.
+func (s *ikeSA) explainTS(c *wire.Contents, old *child) (detail, remedy string) {
+	w := s.wantedEnds(old)
+	ours, theirs := covers(c.TSr, w.local), covers(c.TSi, w.remote)
+	switch {
+	case !ours && !anyGRE(c.TSr) || !theirs && !anyGRE(c.TSi):
+		detail = "the peer does not offer protocol 47 with all ports"
+		remedy = "set the peer's traffic selectors to protocol 47 (gre), all ports, on both sides"
+	case !ours:
+		detail = fmt.Sprintf("the peer does not offer our GRE endpoint %s", w.local)
+		remedy = fmt.Sprintf("set the peer's remote selector to %s/32 protocol 47, or gre_local here to what the peer names", w.local)
+	default:
+		detail = fmt.Sprintf("the peer's GRE endpoint is not %s", w.remote)
+		remedy = fmt.Sprintf("set gre_remote here to what the peer names, or the peer's local selector to %s protocol 47", w.remote)
+	}
+	if w.local.Is6() {
+		remedy = strings.Replace(remedy, "/32", "/128", 1)
+	}
+	if s.natRemote || s.natLocal {
+		remedy = "there is a NAT in between, so that the two sides see different addresses: set gre_local and gre_remote on both sides, or use mode = \"transport\"; " + remedy
+	}
+	return detail, remedy
+}
+
+func anyGRE(ts *wire.TS) bool {
+	for _, t := range ts.Selectors {
+		if t.AllPorts() && (t.Protocol == 0 || t.Protocol == protoGRE) {
+			return true
+		}
+	}
+	return false
+}
+
+// timeoutFailure says which request was never answered, and on which port.
+func (s *ikeSA) timeoutFailure(r *request) *Failure {
+	f := s.failure(FailTimeout, r.exchange.String(), false)
+	f.Attempts = r.tries
+	switch {
+	case r.kind == askInit && s.remote.Port() == 500:
+		f.Remedy = fmt.Sprintf("check that %s is the peer's address, that IKE runs there, and that no firewall drops UDP 500 in between", s.remote.Addr())
+	case r.kind == askInit:
+		f.Remedy = fmt.Sprintf("check that %s is the peer's address, that IKE runs there, and that no firewall drops UDP %d in between", s.remote.Addr(), s.remote.Port())
+	case s.local.Port() != 500 && r.kind == askAuth:
+		f.Detail = "IKE_SA_INIT was answered"
+		f.Remedy = fmt.Sprintf("UDP %d must pass as UDP 500 does; a peer that refuses in silence says why in its log", s.remote.Port())
+	case r.kind == askAuth:
+		f.Detail = "IKE_SA_INIT was answered"
+		f.Remedy = "the peer drops what it cannot verify in silence: its log says why; a forged IKE_SA_INIT response has the same effect"
+	default:
+		f.Remedy = "the path to the peer is broken or the peer is gone"
+	}
+	return f
+}

@@ -1,0 +1,114 @@
+package ikev2
+
+import (
+	"crypto/hmac"
+	"time"
+
+	"greseal/crypto/kex"
+	"greseal/crypto/prf"
+	"greseal/ikev2/wire"
+)
+
+// handshake is what an IKE SA needs only until it is authenticated.
+type handshake struct {
+	ke       kex.Exchange
+	ni, nr   []byte
+	message1 []byte // IKE_SA_INIT request and response as sent: AUTH covers them
+	message2 []byte
+	deadline Time
+
+	// Initiator.
+	cookie    []byte
+	cookies   int      // COOKIE answers followed since the last timeout
+	regroups  int      // INVALID_KE_PAYLOAD answers followed
+	tried     []uint16 // key exchange methods tried
+	refused   *Failure // unauthenticated error notify, the latest
+	abandoned bool     // closed meanwhile: delete it when it stands
+	child     *request // what takeChild needs
+
+	// Responder.
+	key    halfKey
+	peerKE []byte
+	expiry Time
+}
+
+func (h *handshake) wipe() {
+	h.ke = nil
+	clear(h.ni)
+	clear(h.nr)
+}
+
+// attemptTime is how long an initiator tries; refusedTime, how long it goes on
+// after an error notify that anybody may have sent (RFC 7296 section 2.21.1).
+const (
+	attemptTime = 60 * time.Second
+	refusedTime = 12 * time.Second
+)
+
+// handshakeTimeout ends an attempt that came to nothing.
+func (e *Engine) handshakeTimeout(s *ikeSA) {
+	f := s.shake.refused
+	if f == nil {
+		if s.req != nil {
+			f = s.timeoutFailure(s.req)
+		} else {
+			f = s.failure(FailTimeout, "IKE_SA_INIT", false)
+		}
+	}
+	p, silent := s.peer, s.shake.abandoned
+	e.drop(s, nil, false)
+	if p != nil && !silent {
+		e.emit(Failed{p.cfg.ID, f})
+	}
+}
+
+// fail ends an attempt for good.
+func (e *Engine) fail(s *ikeSA, f *Failure) {
+	p := s.peer
+	silent := s.shake != nil && s.shake.abandoned
+	e.drop(s, f, false)
+	if p != nil && !silent {
+		e.emit(Failed{p.cfg.ID, f})
+	}
+}
+
+// sharedKeyAuth is the data of an AUTH payload with a shared key (RFC 7296
+// section 2.15):
+//
+//	AUTH = prf( prf(Shared Secret, "Key Pad for IKEv2"), <SignedOctets>)
+//	SignedOctets = RealMessage | NonceData of the other side | prf(SK_p, RestOfIDPayload)
+func sharedKeyAuth(p prf.PRF, psk, message, nonce, skp []byte, id *wire.ID) []byte {
+	body, _ := id.AppendBody(nil)
+	padded := p.Sum(psk, []byte("Key Pad for IKEv2"))
+	defer clear(padded)
+	return p.Sum(padded, message, nonce, p.Sum(skp, body))
+}
+
+// authOf is the AUTH data of one side of an SA, ours or the peer's.
+func (s *ikeSA) authOf(initiator bool, psk []byte, id *wire.ID) []byte {
+	h := s.shake
+	if initiator {
+		return sharedKeyAuth(s.keys.prf, psk, h.message1, h.nr, s.keys.pi, id)
+	}
+	return sharedKeyAuth(s.keys.prf, psk, h.message2, h.ni, s.keys.pr, id)
+}
+
+// verifyAuth checks the peer's AUTH payload. An empty PSK authenticates nobody.
+func (s *ikeSA) verifyAuth(a *wire.Auth, psk []byte, id *wire.ID) bool {
+	if a == nil || a.Method != wire.AuthSharedKey || len(psk) == 0 {
+		return false
+	}
+	return hmac.Equal(a.Data, s.authOf(!s.initiator, psk, id))
+}
+
+// idPayload and identityOf turn identities into payloads and back.
+func idPayload(of wire.PayloadType, i Identity) *wire.ID {
+	return &wire.ID{Of: of, Kind: wire.IDKind(i.Type), Data: []byte(i.Data)}
+}
+
+func identityFrom(p *wire.ID) Identity {
+	if p == nil || len(p.Data) > maxIdentity {
+		return Identity{}
+	}
+	return Identity{uint8(p.Kind), string(p.Data)}
+}

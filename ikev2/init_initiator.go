@@ -1,0 +1,248 @@
+package ikev2
+
+import (
+	"bytes"
+	"net/netip"
+	"slices"
+
+	"greseal/crypto/kex"
+	"greseal/crypto/prf"
+	"greseal/crypto/suite"
+	"greseal/ikev2/wire"
+)
+
+// initiate is Engine.Initiate.
+func (e *Engine) initiate(p *peer, local, remote netip.AddrPort) {
+	local, remote = e.ports(local, remote)
+	for _, s := range slices.Clone(p.sas) {
+		same := s.remote.Addr() == remote.Addr()
+		switch {
+		case s.state == stateInit && same,
+			s.state == stateAuth && same && !s.shake.abandoned:
+			return
+		case s.state == stateInit:
+			e.drop(s, nil, false)
+		case s.state == stateAuth:
+			s.shake.abandoned = true
+		case s.state == stateEstablished && !s.redundant && same:
+			if s.childless() && s.req == nil {
+				s.createAt = e.now
+				e.touch(s)
+			}
+			return
+		}
+	}
+	e.attempt(p, local, remote)
+}
+
+// ports completes the addresses of an attempt: a remote port other than 500 is
+// spoken to from the NAT port, with the non-ESP marker.
+func (e *Engine) ports(local, remote netip.AddrPort) (netip.AddrPort, netip.AddrPort) {
+	lp, rp := local.Port(), remote.Port()
+	if rp == 0 {
+		rp = 500
+	}
+	if lp == 0 {
+		lp = e.cfg.PortIKE
+		if rp != 500 {
+			lp = e.cfg.PortNAT
+		}
+	}
+	return netip.AddrPortFrom(local.Addr().Unmap(), lp), netip.AddrPortFrom(remote.Addr().Unmap(), rp)
+}
+
+// attempt starts an IKE SA.
+func (e *Engine) attempt(p *peer, local, remote netip.AddrPort) {
+	groups := p.groups()
+	spi, err := e.newIKESPI()
+	var ni []byte
+	if err == nil {
+		ni, err = e.rnd.nonce()
+	}
+	if err != nil || len(groups) == 0 || len(p.cfg.ESP) == 0 {
+		f := &Failure{Kind: FailNoProposal, Exchange: "IKE_SA_INIT", Local: local.String(), Remote: remote.String(),
+			Detail: "nothing can be proposed with what is configured and can be done here",
+			Remedy: "leave ike and esp out to get the default proposals"}
+		if err != nil {
+			f.Kind, f.Detail, f.Remedy = FailNotify, err.Error(), ""
+		}
+		e.emit(Failed{p.cfg.ID, f})
+		return
+	}
+	s := e.newSA(p, true, spi, 0, local, remote)
+	s.setEncap(p.cfg.Encap)
+	s.shake = &handshake{ni: ni, deadline: e.now + attemptTime}
+	group := groups[0].ID
+	if slices.Contains(groups, suite.Transform{Type: suite.TypeKE, ID: p.group}) {
+		group = p.group // what the peer asked for the last time
+	}
+	e.sendInit(s, group)
+}
+
+// sendInit sends the IKE_SA_INIT request, first or changed by a cookie or
+// another key exchange method; a change of neither repeats all other payloads
+// (RFC 7296 section 2.6).
+func (e *Engine) sendInit(s *ikeSA, group uint16) {
+	h := s.shake
+	if h.ke == nil || h.ke.Group() != group {
+		ke, err := kex.New(group, e.rnd.r)
+		if err != nil {
+			f := s.failure(FailInvalidKE, "IKE_SA_INIT", false)
+			f.Detail = err.Error()
+			e.fail(s, f)
+			return
+		}
+		h.ke, h.tried = ke, append(h.tried, group)
+	}
+	var ps []wire.Payload
+	if h.cookie != nil {
+		ps = append(ps, wire.NewNotify(wire.Cookie, h.cookie))
+	}
+	ps = append(ps, saPayload(s.peer.cfg.IKE, nil), &wire.KE{Method: group, Data: h.ke.Public()}, &wire.Nonce{Data: h.ni})
+	ps = append(ps, s.natPayloads()...)
+	m := wire.Message{Header: s.header(wire.IKESAInit, 0, false), Payloads: ps}
+	data, err := m.Append(nil)
+	if err != nil {
+		f := s.failure(FailNoProposal, "IKE_SA_INIT", false)
+		f.Detail = err.Error()
+		f.Remedy = "configure fewer proposals in ike"
+		e.fail(s, f)
+		return
+	}
+	e.tell(data, m.Header, ps, nil)
+	h.message1 = data
+	s.state = stateInit
+	s.req, s.nextOut = nil, 0
+	e.startRequest(s, wire.IKESAInit, &request{kind: askInit}, data)
+}
+
+// onInitResponse handles what claims to answer IKE_SA_INIT. It may come from
+// anybody, so nothing in it ends the attempt at once.
+func (e *Engine) onInitResponse(s *ikeSA, m *wire.Message, d *Datagram) {
+	c, err := wire.Collect(m.Payloads)
+	if err != nil {
+		e.stats.Malformed++
+		return
+	}
+	if _, bad := wire.UnsupportedCritical(m.Payloads); bad {
+		e.stats.Malformed++ // no response may have one (RFC 7296 section 2.5)
+		return
+	}
+	if c.SA == nil {
+		e.onInitNotify(s, c)
+		return
+	}
+	h, offer := s.shake, s.peer.cfg.IKE
+	chosen, err := accepted(offer, c.SA)
+	switch {
+	case m.SPIr == 0 || c.KE == nil || c.Nonce == nil:
+		e.stats.Malformed++
+		return
+	case err != nil:
+		f := s.failure(FailNoProposal, "IKE_SA_INIT", false)
+		f.Detail = err.Error()
+		f.Remedy = "the peer breaks RFC 7296 section 2.7, or somebody forges its answers"
+		e.initRefused(s, f)
+		return
+	case chosen.KE.ID != h.ke.Group() || c.KE.Method != h.ke.Group():
+		e.stats.Malformed++
+		return
+	}
+	shared, err := h.ke.Shared(c.KE.Data)
+	if err != nil {
+		f := s.failure(FailInvalidKE, "IKE_SA_INIT", false)
+		f.Detail = err.Error()
+		f.Remedy = "the peer's key exchange value is invalid, or somebody forges its answers"
+		e.initRefused(s, f)
+		return
+	}
+	h.nr = bytes.Clone(c.Nonce.Data)
+	h.message2 = bytes.Clone(m.Raw)
+	s.spiR, s.suite = m.SPIr, chosen
+	p, err := prf.New(chosen.PRF.ID)
+	if err == nil {
+		s.keys, err = e.newKeys(chosen, true, p.SKEYSEED(h.ni, h.nr, shared), h.ni, h.nr, s.spiI, s.spiR)
+	}
+	clear(shared)
+	if err != nil {
+		f := s.failure(FailNoProposal, "IKE_SA_INIT", false)
+		f.Detail = err.Error()
+		f.Remedy = "choose other ike proposals"
+		e.fail(s, f)
+		return
+	}
+	s.natDetect(c, d, m.SPIr)
+	e.floatPorts(s)
+	s.peer.group = chosen.KE.ID
+	e.endRequest(s)
+	e.sendAuth(s)
+}
+
+// onInitNotify handles an answer without SA: a cookie, another key exchange
+// method, or an error.
+func (e *Engine) onInitNotify(s *ikeSA, c *wire.Contents) {
+	h := s.shake
+	if n := c.Notify(wire.Cookie); n != nil {
+		// A second cookie is followed as well, but forged ones must not make
+		// us send without end (RFC 7296 section 2.6).
+		if len(n.Data) < 1 || len(n.Data) > 64 || h.cookies >= maxCookies {
+			e.stats.Malformed++
+			return
+		}
+		h.cookies++
+		h.cookie = bytes.Clone(n.Data)
+		e.resendInit(s, h.ke.Group())
+		return
+	}
+	n := c.Error()
+	if n == nil {
+		e.stats.Malformed++
+		return
+	}
+	if n.Kind == wire.InvalidKEPayload {
+		group, ok := n.Number()
+		offered := slices.Contains(s.peer.groups(), suite.Transform{Type: suite.TypeKE, ID: group})
+		if ok && offered && !slices.Contains(h.tried, group) && h.regroups < maxRegroups {
+			h.regroups++
+			s.peer.group = group
+			e.resendInit(s, group)
+			return
+		}
+		if ok && offered {
+			return // an answer to a request we have already changed
+		}
+	}
+	e.initRefused(s, s.refusedBy(n, "IKE_SA_INIT", s.peer.cfg.IKE, nil))
+}
+
+// maxCookies and maxRegroups bound what unauthenticated answers can make us
+// send at once.
+const (
+	maxCookies  = 4
+	maxRegroups = 3
+)
+
+// resendInit sends the changed request and keeps the count of the attempt.
+func (e *Engine) resendInit(s *ikeSA, group uint16) {
+	tries := 0
+	if s.req != nil {
+		tries = s.req.tries
+	}
+	e.sendInit(s, group)
+	if s.req != nil {
+		s.req.tries += tries
+	}
+}
+
+// initRefused notes an error that anybody may have sent and goes on trying for a
+// while (RFC 7296 section 2.21.1).
+func (e *Engine) initRefused(s *ikeSA, f *Failure) {
+	h := s.shake
+	first := h.refused == nil || h.refused.Kind != f.Kind
+	h.refused = f
+	h.deadline = min(h.deadline, e.now+refusedTime)
+	if first {
+		e.note(s.peer, f)
+	}
+	e.touch(s)
+}

@@ -1,0 +1,161 @@
+package ikev2
+
+import (
+	"bytes"
+
+	"greseal/crypto/kex"
+	"greseal/crypto/prf"
+	"greseal/crypto/suite"
+	"greseal/ikev2/wire"
+)
+
+// onInitRequest answers IKE_SA_INIT. Until IKE_AUTH comes nobody is
+// authenticated: memory is bounded, and no answer is much larger than the
+// request.
+func (e *Engine) onInitRequest(m *wire.Message, d *Datagram) {
+	key := halfKeyOf(m.Raw)
+	if s := e.half.sas[key]; s != nil {
+		e.stats.Retransmitted++
+		if s.state == stateHalfOpen {
+			e.sendFrom(s, d.Local, d.Remote, s.shake.message2)
+		}
+		return
+	}
+	if t, bad := wire.UnsupportedCritical(m.Payloads); bad {
+		e.refuseInit(m, d, wire.NewNotify(wire.UnsupportedCriticalPayload, []byte{byte(t)}))
+		return
+	}
+	c, err := wire.Collect(m.Payloads)
+	if err != nil || c.SA == nil || c.KE == nil || c.Nonce == nil {
+		e.stats.Malformed++
+		return
+	}
+	cands := e.candidates(d.Local.Addr(), d.Remote.Addr())
+	if len(cands) == 0 {
+		e.refuseInit(m, d, notify(wire.NoProposalChosen))
+		return
+	}
+	ni, from := c.Nonce.Data, d.Remote.Addr()
+	proved := false
+	if n := c.Notify(wire.Cookie); n != nil {
+		proved = e.cookies.valid(e.now, n.Data, m.SPIi, ni, from)
+	}
+	switch e.half.admission(from, proved) {
+	case askCookie:
+		if cookie := e.cookies.make(e.now, e.rnd, m.SPIi, ni, from); cookie != nil {
+			e.stats.Cookies++
+			e.answerClear(m.Header, d, wire.NewNotify(wire.Cookie, cookie))
+		}
+		return
+	case turnAway:
+		e.stats.Refused++
+		return
+	}
+
+	// The union of the candidates' proposals; whether the tunnel itself has
+	// the suite is checked once it is known (contract 9).
+	var own []suite.Proposal
+	for _, p := range cands {
+		own = append(own, p.cfg.IKE...)
+	}
+	chosen, number, want, err := chooseKE(own, c.SA.Offers(), c.KE.Method)
+	if err != nil {
+		f := &Failure{Kind: FailNoProposal, Exchange: "IKE_SA_INIT", Local: d.Local.String(), Remote: d.Remote.String()}
+		describeNoMatch(f, err)
+		for _, p := range cands {
+			if len(p.established()) == 0 {
+				e.note(p, f)
+			}
+		}
+		e.refuseInit(m, d, notify(wire.NoProposalChosen))
+		return
+	}
+	if want != 0 {
+		e.refuseInit(m, d, invalidKE(want))
+		return
+	}
+	e.openHalf(m, d, c, key, cands, chosen, number)
+}
+
+// refuseInit sends an unprotected error, as often as the limit allows.
+func (e *Engine) refuseInit(m *wire.Message, d *Datagram, n *wire.Notify) {
+	e.stats.Refused++
+	if n.Kind == wire.InvalidKEPayload || e.errors.take(e.now) {
+		e.answerClear(m.Header, d, n)
+	}
+}
+
+// openHalf makes the half-open SA and sends the IKE_SA_INIT response. The
+// shared secret is only computed when IKE_AUTH comes.
+func (e *Engine) openHalf(m *wire.Message, d *Datagram, c *wire.Contents, key halfKey, cands []*peer, chosen suite.Suite, number int) {
+	ke, err := kex.New(chosen.KE.ID, e.rnd.r)
+	if err != nil || len(c.KE.Data) != kex.PublicLen(chosen.KE.ID) {
+		e.stats.Malformed++
+		return
+	}
+	spi, err := e.newIKESPI()
+	if err != nil {
+		return
+	}
+	nr, err := e.rnd.nonce()
+	if err != nil {
+		return
+	}
+	s := e.newSA(nil, false, m.SPIi, spi, d.Local, d.Remote)
+	s.state, s.suite = stateHalfOpen, chosen
+	s.dropAt = e.now + halfOpenLife
+	s.nextIn = 1
+	best := -1
+	for _, p := range cands {
+		if n, _ := p.accepts(d.Local.Addr(), d.Remote.Addr()); n > best {
+			best = n
+			s.setEncap(p.cfg.Encap)
+		}
+	}
+	s.natDetect(c, d, 0)
+
+	offer := &c.SA.Proposals[number-1]
+	answer := wire.NewProposal(offer.Number, nil, chosen.Answer(offer.Offer()))
+	ps := []wire.Payload{
+		&wire.SA{Proposals: []wire.Proposal{answer}},
+		&wire.KE{Method: chosen.KE.ID, Data: ke.Public()},
+		&wire.Nonce{Data: nr},
+	}
+	if s.natd {
+		ps = append(ps, s.natPayloads()...)
+	}
+	h := s.header(wire.IKESAInit, 0, true)
+	msg := wire.Message{Header: h, Payloads: ps}
+	data, err := msg.Append(nil)
+	if err != nil {
+		e.drop(s, nil, false)
+		return
+	}
+	s.shake = &handshake{
+		ke: ke, ni: bytes.Clone(c.Nonce.Data), nr: nr, key: key, peerKE: bytes.Clone(c.KE.Data),
+		message1: bytes.Clone(m.Raw), message2: data, deadline: never,
+	}
+	e.tell(data, h, ps, nil)
+	e.half.enter(s)
+	e.send(s, data)
+}
+
+// deriveHalf computes the keys of a half-open SA, once.
+func (e *Engine) deriveHalf(s *ikeSA) bool {
+	h := s.shake
+	if s.state != stateHalfOpen || h.ke == nil {
+		return false
+	}
+	shared, err := h.ke.Shared(h.peerKE)
+	h.ke, h.peerKE = nil, nil
+	if err != nil {
+		return false // an invalid public value (RFC 6989 section 2.5)
+	}
+	defer clear(shared)
+	p, err := prf.New(s.suite.PRF.ID)
+	if err != nil {
+		return false
+	}
+	s.keys, err = e.newKeys(s.suite, false, p.SKEYSEED(h.ni, h.nr, shared), h.ni, h.nr, s.spiI, s.spiR)
+	return err == nil
+}

@@ -1,0 +1,106 @@
+package ikev2
+
+import (
+	"time"
+
+	"greseal/ikev2/wire"
+)
+
+// Liveness counts authenticated IKE messages only: ESP that arrives says
+// nothing about the other direction. A silent SA is asked; while a request is
+// unanswered it is repeated, the SA becomes suspect, and after the dead
+// threshold it is given up (contract 13).
+
+// heard notes an authentic message that is no repetition.
+func (e *Engine) heard(s *ikeSA, d *Datagram) {
+	s.heard = e.now
+	e.follow(s, d)
+	e.proved(s)
+	e.proveStays(s)
+	if s.suspect {
+		s.suspect = false
+		e.emit(Liveness{s.peer.cfg.ID, s.id, Alive})
+	}
+	e.touch(s)
+}
+
+// proved ends the caution with an SA that the peer made by rekeying: it uses it,
+// so it has had our answer.
+func (e *Engine) proved(s *ikeSA) {
+	if s.quiet {
+		s.quiet, s.dropAt = false, never
+	}
+}
+
+// idle tells whether a liveness check is due.
+func (e *Engine) idle(s *ikeSA) bool {
+	return s.peer.cfg.DPD > 0 && s.heard+s.peer.cfg.DPD <= e.now
+}
+
+// silence is since when the peer owes us an answer, never: it does not.
+func (s *ikeSA) silence() Time {
+	if s.req == nil {
+		return never
+	}
+	return max(s.req.first, s.heard)
+}
+
+// deafness bounds how long one request goes unanswered by a peer that sends
+// requests of its own: as a multiple of the dead threshold.
+const deafness = 3
+
+// nextLiveness is when an SA is to be asked, suspected or given up.
+func (s *ikeSA) nextLiveness() Time {
+	c := &s.peer.cfg
+	if s.req == nil {
+		if c.DPD <= 0 || s.quiet || s.redundant || s.state != stateEstablished {
+			return never
+		}
+		return s.heard + c.DPD
+	}
+	at := min(s.silence()+c.Dead, s.req.first+deafness*c.Dead)
+	if !s.suspect && s.state == stateEstablished {
+		at = min(at, s.silence()+c.Suspect)
+	}
+	return at
+}
+
+// liveness draws the conclusions of silence. It is false when the SA is gone.
+func (e *Engine) liveness(s *ikeSA) bool {
+	if s.req == nil {
+		return true
+	}
+	c := &s.peer.cfg
+	if s.silence()+c.Dead <= e.now || s.req.first+deafness*c.Dead <= e.now {
+		f := s.failure(FailDead, s.req.exchange.String(), false)
+		f.Attempts = s.req.tries
+		f.Detail = "nothing authentic came back for " + (e.now - s.silence()).Round(time.Second).String()
+		f.Remedy = "look at the path to the peer and whether it runs; a new IKE SA is made"
+		e.drop(s, f, false)
+		if s.heir != nil && s.heir.state == stateEstablished {
+			e.proved(s.heir)
+			e.touch(s.heir)
+		}
+		return false
+	}
+	if !s.suspect && s.state == stateEstablished && s.announced && s.silence()+c.Suspect <= e.now {
+		s.suspect = true
+		e.emit(Liveness{c.ID, s.id, Suspect})
+	}
+	return true
+}
+
+// hintPause limits liveness checks that unauthenticated input can cause (RFC
+// 7296 section 2.21.4).
+const hintPause = 10 * time.Second
+
+// hint takes an unprotected error answer, such as INVALID_IKE_SPI, for a reason
+// to look whether the peer is alive, and for nothing else.
+func (e *Engine) hint(s *ikeSA, m *wire.Message) {
+	e.stats.Unauthentic++
+	if s.state != stateEstablished || len(m.Payloads) == 0 || s.req != nil || s.heard+hintPause > e.now {
+		return
+	}
+	s.check = true
+	e.touch(s)
+}

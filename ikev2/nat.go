@@ -1,0 +1,116 @@
+package ikev2
+
+import (
+	"bytes"
+	"net/netip"
+
+	"greseal/ikev2/wire"
+)
+
+// natPort is the peer's port once a NAT was found (RFC 7296 section 2.23).
+const natPort = 4500
+
+// natPayloads are the NAT detection notifies of a message of ours. To feign a
+// NAT, the source hash is that of a port nobody uses.
+func (s *ikeSA) natPayloads() []wire.Payload {
+	if s.natNever {
+		return nil
+	}
+	source := s.local
+	if s.natForced {
+		source = netip.AddrPortFrom(source.Addr(), 0)
+	}
+	src := wire.NATDetectionHash(s.spiI, s.spiR, source)
+	dst := wire.NATDetectionHash(s.spiI, s.spiR, s.remote)
+	return []wire.Payload{
+		wire.NewNotify(wire.NATDetectionSourceIP, src[:]),
+		wire.NewNotify(wire.NATDetectionDestinationIP, dst[:]),
+	}
+}
+
+// natDetect compares the notifies of a message with where it came from and
+// arrived (RFC 7296 section 2.23). spiR is that of the message's header.
+func (s *ikeSA) natDetect(c *wire.Contents, d *Datagram, spiR uint64) {
+	if s.natNever {
+		return
+	}
+	src := wire.NATDetectionHash(s.spiI, spiR, d.Remote)
+	dst := wire.NATDetectionHash(s.spiI, spiR, d.Local)
+	var sources, destinations int
+	var sourceFits, destinationFits bool
+	for _, n := range c.Notifies {
+		switch n.Kind {
+		case wire.NATDetectionSourceIP:
+			sources++
+			sourceFits = sourceFits || bytes.Equal(n.Data, src[:])
+		case wire.NATDetectionDestinationIP:
+			destinations++
+			destinationFits = destinationFits || bytes.Equal(n.Data, dst[:])
+		}
+	}
+	s.natd = sources > 0 && destinations > 0
+	s.natRemote = s.natd && !sourceFits
+	s.natLocal = s.natd && !destinationFits
+}
+
+// setEncap applies a peer's wish to an SA.
+func (s *ikeSA) setEncap(m EncapMode) {
+	s.natForced = m == EncapForce
+	s.natNever = m == EncapNever
+}
+
+// floatPorts moves an initiator to the NAT ports when ESP is to travel in UDP
+// (RFC 7296 section 2.23).
+func (e *Engine) floatPorts(s *ikeSA) {
+	if !s.encap() || s.local.Port() != e.cfg.PortIKE {
+		return
+	}
+	s.local = netip.AddrPortFrom(s.local.Addr(), e.cfg.PortNAT)
+	if s.remote.Port() == 500 {
+		s.remote = netip.AddrPortFrom(s.remote.Addr(), natPort)
+	}
+}
+
+// follow takes over the addresses of a new authentic message: the peer's NAT
+// mapping changed, or it began to use the NAT port. Whoever is behind a NAT
+// itself does not follow (RFC 7296 section 2.23). Repeated messages never get
+// here, so old addresses do not come back.
+func (e *Engine) follow(s *ikeSA, d *Datagram) {
+	if d.Remote == s.remote || s.natLocal || s.state == stateAuth {
+		return
+	}
+	moved := PeerMoved{Peer: s.peer.cfg.ID, IKE: s.id, Local: d.Local, Old: s.remote, New: d.Remote}
+	s.local, s.remote = d.Local, d.Remote
+	if s.state != stateEstablished {
+		return
+	}
+	for _, c := range s.children {
+		if c.state == childGone || c.pub.SPIOut == 0 {
+			continue
+		}
+		p := *c.pub
+		p.Local, p.Remote = s.outer(&e.cfg)
+		c.pub = &p
+		moved.Children = append(moved.Children, c.pub)
+	}
+	e.emit(moved)
+}
+
+// Keepalives hold the mapping of the NAT in front of us, when nothing else was
+// sent (RFC 3948 section 4).
+
+func (s *ikeSA) nextKeepalive() Time {
+	if !s.natLocal || s.state != stateEstablished || s.redundant {
+		return never
+	}
+	return s.sent + s.pause
+}
+
+func (e *Engine) keepalive(s *ikeSA) {
+	if s.nextKeepalive() > e.now {
+		return
+	}
+	s.sent = e.now
+	local, remote := s.outer(&e.cfg)
+	e.emit(SendKeepalive{local, remote})
+}

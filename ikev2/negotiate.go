@@ -1,0 +1,322 @@
+package ikev2
+
+import (
+	"encoding/binary"
+	"errors"
+	"slices"
+
+	"greseal/crypto/kex"
+	"greseal/crypto/suite"
+	"greseal/ikev2/wire"
+)
+
+// refusal is what a request is answered with, and the sentence for our side.
+type refusal struct {
+	notify *wire.Notify
+	why    *Failure
+}
+
+// chooseKE picks a suite as responder. Our own order decides on the algorithms;
+// the key exchange method is the one the initiator has already sent a value for
+// (0: none), where our list allows that with the same algorithms, which saves a
+// round trip. want is the method to ask for with INVALID_KE_PAYLOAD, 0 when all
+// is well.
+func chooseKE(own, offered []suite.Proposal, sent uint16) (s suite.Suite, number int, want uint16, err error) {
+	s, number, err = suite.Choose(own, offered)
+	if err != nil || s.KE.ID == sent {
+		return s, number, 0, err
+	}
+	same := make([]suite.Proposal, 0, len(own))
+	for _, p := range own {
+		q := suite.Proposal{Protocol: p.Protocol}
+		for _, t := range p.Transforms {
+			if t.Type != suite.TypeKE || t.ID == sent {
+				q.Transforms = append(q.Transforms, t)
+			}
+		}
+		if q.Has(suite.TypeKE) == p.Has(suite.TypeKE) {
+			same = append(same, q)
+		}
+	}
+	o, n, err2 := suite.Choose(same, offered)
+	if err2 == nil && o.KE.ID == sent && o.Encr == s.Encr && o.Integ == s.Integ && o.PRF == s.PRF {
+		return o, n, 0, nil
+	}
+	// A value that is not needed does no harm.
+	return s, number, s.KE.ID, nil
+}
+
+// invalidKE is the notify that asks for another method.
+func invalidKE(want uint16) *wire.Notify { return wire.NewNumberNotify(wire.InvalidKEPayload, want) }
+
+// saPayload writes proposals with one SPI for all.
+func saPayload(ps []suite.Proposal, spi []byte) *wire.SA {
+	sa := &wire.SA{Proposals: make([]wire.Proposal, len(ps))}
+	for i, p := range ps {
+		sa.Proposals[i] = wire.NewProposal(uint8(i+1), spi, p)
+	}
+	return sa
+}
+
+// accepted checks the one proposal of a response against what was offered.
+func accepted(offer []suite.Proposal, sa *wire.SA) (suite.Suite, error) {
+	if sa == nil || len(sa.Proposals) != 1 {
+		return suite.Suite{}, errors.New("the response does not hold exactly one proposal")
+	}
+	p := &sa.Proposals[0]
+	n := int(p.Number)
+	if n < 1 || n > len(offer) {
+		return suite.Suite{}, errors.New("the response accepts a proposal number that was not offered")
+	}
+	return suite.Verify(offer[n-1:n], p.Offer())
+}
+
+// offerChild are the payloads by which a request asks for a pair: the mode, the
+// proposals and the traffic selectors.
+func (e *Engine) offerChild(s *ikeSA, r *request) (mode []wire.Payload, sa *wire.SA, tsi, tsr *wire.TS) {
+	if s.asksTransport(r.old) {
+		mode = []wire.Payload{notify(wire.UseTransportMode)}
+	}
+	w := s.wantedEnds(r.old)
+	tsi, tsr = tsPayloads(w.local, w.remote)
+	return mode, saPayload(r.offer, binary.BigEndian.AppendUint32(nil, r.spi)), tsi, tsr
+}
+
+// asksTransport tells whether transport mode is asked for. It takes GRE
+// endpoints that are the outer addresses.
+func (s *ikeSA) asksTransport(old *child) bool {
+	if old != nil {
+		return old.pub.Transport
+	}
+	return s.peer.cfg.Transport && s.wantedEnds(nil) == (ends{s.local.Addr(), s.remote.Addr()})
+}
+
+// takeChild reads, as initiator, the response to offerChild. nr is the
+// responder's nonce.
+func (e *Engine) takeChild(s *ikeSA, r *request, c *wire.Contents, ni, nr []byte) (agreed, *Failure) {
+	a := agreed{initiator: true, old: r.old, spiIn: r.spi}
+	x := r.exchange.String()
+	bad := func(kind FailureKind, detail, remedy string) (agreed, *Failure) {
+		f := s.failure(kind, x, false)
+		f.Detail, f.Remedy = detail, remedy
+		return agreed{}, f
+	}
+	var err error
+	if a.suite, err = accepted(r.offer, c.SA); err != nil {
+		return bad(FailNoProposal, err.Error(), "the peer breaks RFC 7296 section 2.7; report it to its maker")
+	}
+	if a.spiOut = c.SA.Proposals[0].SPI32(); a.spiOut < 256 {
+		return bad(FailSyntax, "the response has no usable SPI", "report it to the peer's maker")
+	}
+	var shared []byte
+	if a.suite.KE.ID != 0 {
+		if c.KE == nil || r.ke == nil || c.KE.Method != r.ke.Group() || a.suite.KE.ID != r.ke.Group() {
+			return bad(FailInvalidKE, "the response has no key exchange value for "+a.suite.KE.Word(), "report it to the peer's maker")
+		}
+		if shared, err = r.ke.Shared(c.KE.Data); err != nil {
+			return bad(FailInvalidKE, err.Error(), "report it to the peer's maker")
+		}
+	}
+	if a.ends, a.transport, err = s.responseEnds(r, c); err != nil {
+		kind := FailSelectors
+		if errors.Is(err, errMode) {
+			kind = FailMode
+		}
+		a, f := bad(kind, err.Error(), "set the peer's traffic selectors to exactly our GRE endpoints, protocol 47")
+		f.Ours = s.wantedEnds(r.old).text()
+		f.Theirs = tsText(c.TSi, c.TSr)
+		return a, f
+	}
+	if a.in, a.out, err = s.keys.childKeys(a.suite, true, shared, ni, nr, a.spiIn, a.spiOut); err != nil {
+		return bad(FailNoProposal, err.Error(), "choose other esp proposals")
+	}
+	return a, nil
+}
+
+var (
+	errMode  = errors.New("the response uses transport mode, which was not asked for")
+	errWider = errors.New("the response does not hold exactly the traffic selectors that were offered")
+)
+
+// responseEnds checks the traffic selectors of a response: nothing but what was
+// offered is taken. Transport mode is only in use when the peer confirmed it
+// (RFC 7296 section 1.3.1); otherwise the pair is a tunnel mode one.
+func (s *ikeSA) responseEnds(r *request, c *wire.Contents) (ends, bool, error) {
+	w := s.wantedEnds(r.old)
+	transport := c.Notify(wire.UseTransportMode) != nil
+	if transport && !s.asksTransport(r.old) {
+		return ends{}, false, errMode
+	}
+	tsi, tsr := c.TSi, c.TSr
+	if tsi == nil || tsr == nil {
+		return ends{}, false, errWider
+	}
+	if transport {
+		if t, ok := substitute(tsi, w.local); ok && s.natLocal {
+			tsi = t
+		}
+		if t, ok := substitute(tsr, w.remote); ok && s.natRemote {
+			tsr = t
+		}
+	}
+	if !exactly(tsi, w.local) || !exactly(tsr, w.remote) {
+		return ends{}, false, errWider
+	}
+	return w, transport, nil
+}
+
+// acceptChild answers, as responder, a request for a pair. old is the pair that
+// is rekeyed; nr is nil in IKE_AUTH, whose nonces are those of IKE_SA_INIT.
+// Nothing is installed yet.
+func (e *Engine) acceptChild(s *ikeSA, exchange wire.ExchangeType, c *wire.Contents, old *child, ni, nr []byte, first bool) (agreed, []wire.Payload, *refusal) {
+	x := exchange.String()
+	if c.SA == nil || c.TSi == nil || c.TSr == nil || len(ni) == 0 {
+		f := s.failure(FailSyntax, x, false)
+		f.Detail = "the request for a Child SA lacks a payload"
+		f.Remedy = "report it to the peer's maker"
+		return agreed{}, nil, &refusal{notify(wire.InvalidSyntax), f}
+	}
+	a := agreed{old: old}
+	own := s.peer.espAccept()
+	if first {
+		own = suite.WithoutKE(s.peer.cfg.ESP)
+	}
+	sent := uint16(0)
+	if c.KE != nil {
+		sent = c.KE.Method
+	}
+	var want uint16
+	var number int
+	var err error
+	a.suite, number, want, err = chooseKE(own, c.SA.Offers(), sent)
+	if err != nil {
+		return a, nil, &refusal{notify(wire.NoProposalChosen), s.noProposal(x, err)}
+	}
+	offer := &c.SA.Proposals[number-1]
+	if a.spiOut = offer.SPI32(); a.spiOut < 256 {
+		f := s.failure(FailSyntax, x, false)
+		f.Detail = "the offered SPI is reserved or missing"
+		f.Remedy = "report it to the peer's maker"
+		return a, nil, &refusal{notify(wire.InvalidSyntax), f}
+	}
+	if want != 0 {
+		return a, nil, &refusal{invalidKE(want), nil}
+	}
+	tsi, tsr, ok := e.acceptEnds(s, c, &a)
+	if !ok {
+		f := s.failure(FailSelectors, x, false)
+		f.Ours = s.wantedEnds(old).text()
+		if s.peer.cfg.GRERemoteAny && old == nil {
+			f.Ours = wire.HostSelector(s.wantedEnds(nil).local, protoGRE).String() + " to any single address"
+		}
+		f.Theirs = tsText(c.TSr, c.TSi)
+		f.Detail, f.Remedy = s.explainTS(c, old)
+		return a, nil, &refusal{notify(wire.TSUnacceptable), f}
+	}
+	var ke *wire.KE
+	var shared []byte
+	if a.suite.KE.ID != 0 {
+		var public []byte
+		public, shared, err = kex.Respond(a.suite.KE.ID, e.rnd.r, c.KE.Data)
+		if err != nil {
+			f := s.failure(FailInvalidKE, x, false)
+			f.Detail = err.Error()
+			f.Remedy = "report it to the peer's maker"
+			return a, nil, &refusal{notify(wire.InvalidSyntax), f}
+		}
+		ke = &wire.KE{Method: a.suite.KE.ID, Data: public}
+	}
+	if a.spiIn, err = e.newESPSPI(); err == nil {
+		a.in, a.out, err = s.keys.childKeys(a.suite, false, shared, ni, nr, a.spiIn, a.spiOut)
+	}
+	if err != nil {
+		f := s.failure(FailNoProposal, x, false)
+		f.Detail = err.Error()
+		return a, nil, &refusal{notify(wire.NoProposalChosen), f}
+	}
+
+	answer := wire.NewProposal(offer.Number, binary.BigEndian.AppendUint32(nil, a.spiIn), a.suite.Answer(offer.Offer()))
+	var ps []wire.Payload
+	if a.transport {
+		ps = append(ps, notify(wire.UseTransportMode))
+	}
+	ps = append(ps, &wire.SA{Proposals: []wire.Proposal{answer}})
+	if !first {
+		ps = append(ps, &wire.Nonce{Data: nr})
+	}
+	if ke != nil {
+		ps = append(ps, ke)
+	}
+	return a, append(ps, tsi, tsr), nil
+}
+
+// acceptEnds finds the endpoints and the mode of a request, with the address
+// substitution of transport mode (RFC 7296 section 2.23.1), and the selectors to
+// answer with.
+func (e *Engine) acceptEnds(s *ikeSA, c *wire.Contents, a *agreed) (tsi, tsr *wire.TS, ok bool) {
+	w := s.wantedEnds(a.old)
+	outer := ends{s.local.Addr(), s.remote.Addr()}
+	any := s.peer.cfg.GRERemoteAny && a.old == nil
+	if any {
+		w.remote = outer.remote
+	}
+	wanted := s.peer.cfg.Transport
+	if a.old != nil {
+		wanted = a.old.pub.Transport
+	}
+	if wanted && c.Notify(wire.UseTransportMode) != nil && w == outer && !e.transportTaken(s, outer) {
+		theirs, ours, fits := c.TSi, c.TSr, true
+		if s.natRemote {
+			theirs, fits = substitute(theirs, outer.remote)
+		}
+		if s.natLocal && fits {
+			ours, fits = substitute(ours, outer.local)
+		}
+		if fits {
+			if got, ok := narrow(theirs, ours, w, false, outer.remote); ok {
+				a.ends, a.transport = got, true
+				tsi, tsr = tsPayloads(got.remote, got.local)
+				return tsi, tsr, true
+			}
+		}
+	}
+	got, ok := narrow(c.TSi, c.TSr, w, any, outer.remote)
+	if !ok {
+		return nil, nil, false
+	}
+	a.ends = got
+	tsi, tsr = tsPayloads(got.remote, got.local)
+	return tsi, tsr, true
+}
+
+// transportTaken tells whether another peer, behind the same NAT, already has a
+// transport mode pair between these addresses: its packets could not be told
+// from this one's.
+func (e *Engine) transportTaken(s *ikeSA, outer ends) bool {
+	for _, p := range e.order {
+		if p == s.peer {
+			continue
+		}
+		for _, o := range p.sas {
+			if slices.ContainsFunc(o.children, func(c *child) bool {
+				return !c.closing() && c.pub.Transport && c.pub.GRELocal == outer.local && c.pub.GRERemote == outer.remote
+			}) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// disown has the peer delete a pair that it made and we cannot take.
+func (e *Engine) disown(s *ikeSA, spiIn uint32) {
+	e.nextChild++
+	c := &child{
+		pub: &Child{ID: e.nextChild, Peer: s.peer.cfg.ID, IKE: s.id, SPIIn: spiIn, Created: e.now},
+		sa:  s, state: childDoomed, rekeyAt: never, expireAt: never,
+	}
+	s.children = append(s.children, c)
+	e.bySPI[spiIn] = c
+	e.pairs[c.pub.ID] = c
+	e.touch(s)
+}

@@ -1,0 +1,550 @@
+package ikev2
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"greseal/crypto/esp"
+	"greseal/crypto/suite"
+	"greseal/ikev2/wire"
+)
+
+// network is a deterministic network of engines in virtual time: no sockets, no
+// goroutines, no clock. What is lost, doubled, delayed or held is decided by a
+// seeded generator, or by the test.
+type network struct {
+	now   Time
+	rand  *rand.Rand
+	seq   int
+	queue []*flight
+	nodes []*node
+
+	loss, double float64 // probabilities
+	delayMin     time.Duration
+	delayMax     time.Duration
+	filter       func(*flight) bool // false: the datagram is lost
+	translate    func(from, to netip.AddrPort, out bool) (netip.AddrPort, netip.AddrPort)
+	hold         bool
+	held         []*flight
+	log          func(format string, a ...any)
+	fault        func(format string, a ...any)
+}
+
+// flight is a datagram or ESP packet under way.
+type flight struct {
+	at       Time
+	seq      int
+	from     *node
+	src, dst netip.AddrPort
+	data     []byte
+	text     string
+	spi      uint32 // ESP when not 0
+}
+
+// node is one machine: an engine and the datapath that carries out its actions.
+type node struct {
+	net    *network
+	name   string
+	e      *Engine
+	peer   Peer
+	local  netip.AddrPort
+	remote netip.AddrPort
+	public netip.Addr // behind a NAT: the address others see
+	wake   Time
+
+	in      map[uint32]*installed
+	out     map[uint32]*installed
+	carrier uint32 // SPI of the outbound SA that carries the traffic, 0: none
+	gone    map[uint32]Time
+
+	texts     map[*byte]string
+	seen      map[*byte]bool
+	ups       int
+	downs     []IKEDown
+	failed    []Failed
+	noted     []Noted
+	live      []Liveness
+	moved     []PeerMoved
+	kept      int
+	sent      int
+	outages   int
+	failIn    int // InstallIn to fail
+	reconnect bool
+	retryAt   Time
+	quiet     bool
+}
+
+type installed struct {
+	child  *Child
+	params esp.Params
+	watch  bool
+	used   bool
+}
+
+func newNetwork(seed uint64) *network {
+	return &network{
+		rand:     rand.New(rand.NewPCG(seed, 1)),
+		delayMin: time.Millisecond, delayMax: time.Millisecond,
+		log:   func(string, ...any) {},
+		fault: func(f string, a ...any) { panic(fmt.Sprintf(f, a...)) },
+	}
+}
+
+// reader is seeded randomness for an engine.
+type reader struct{ *rand.ChaCha8 }
+
+func seeded(seed uint64) reader {
+	var s [32]byte
+	copy(s[:], fmt.Sprintf("greseal test %d", seed))
+	return reader{rand.NewChaCha8(s)}
+}
+
+// testPeer is a peer with everything a test seldom cares about.
+func testPeer(id string) Peer {
+	return Peer{
+		ID: PeerID(id), PSK: []byte("correct horse battery staple"),
+		IKE: []suite.Proposal{ike("aes128gcm16-prfsha256-x25519")},
+		ESP: []suite.Proposal{espProposal("aes128gcm16")},
+		PFS: true, DPD: 10 * time.Second, Suspect: 15 * time.Second, Dead: 120 * time.Second,
+	}
+}
+
+func ike(s string) suite.Proposal {
+	p, err := suite.ParseIKE(s)
+	if err != nil {
+		panic(err)
+	}
+	return p
+}
+
+func espProposal(s string) suite.Proposal {
+	p, err := suite.ParseESP(s)
+	if err != nil {
+		panic(err)
+	}
+	return p
+}
+
+// add makes a node. local and remote are its own and its peer's address.
+func (n *network) add(name, local, remote string, p Peer) *node {
+	x := &node{
+		net: n, name: name, peer: p,
+		local:  netip.AddrPortFrom(netip.MustParseAddr(local), 500),
+		remote: netip.AddrPortFrom(netip.MustParseAddr(remote), 500),
+	}
+	n.nodes = append(n.nodes, x)
+	x.boot()
+	return x
+}
+
+// boot starts a node's engine anew, with nothing in the datapath.
+func (x *node) boot() {
+	x.net.seq++
+	seed := x.net.rand.Uint64()
+	x.e = New(Config{Rand: seeded(seed)})
+	x.in, x.out, x.gone = map[uint32]*installed{}, map[uint32]*installed{}, map[uint32]Time{}
+	x.texts, x.seen = map[*byte]string{}, map[*byte]bool{}
+	x.carrier, x.wake = 0, 0
+	x.e.onMessage = func(data []byte, h wire.Header, outer, inner []wire.Payload) {
+		x.texts[&data[0]] = wire.Describe(h, outer, inner)
+	}
+	x.do(x.e.SetPeer(x.net.now, x.peer))
+}
+
+func (x *node) initiate() { x.do(x.e.Initiate(x.net.now, x.peer.ID, x.local, x.remote)) }
+
+// do carries out actions as the tunnel loop does.
+func (x *node) do(actions []Action) {
+	type failure struct {
+		id  ChildID
+		err error
+	}
+	var failures []failure
+	wakes := 0
+	for _, a := range actions {
+		switch a := a.(type) {
+		case WakeAt:
+			wakes++
+			if a.At < x.net.now {
+				x.net.fault("%s: WakeAt %v in the past of %v", x.name, a.At, x.net.now)
+			}
+			x.wake = a.At
+		case Send:
+			x.sent++
+			x.net.send(x, a)
+		case SendKeepalive:
+			x.kept++
+			x.say("keepalive to %s", a.Remote)
+		case InstallIn:
+			if x.failIn > 0 {
+				x.failIn--
+				x.say("InstallIn %s fails", pair(a.Child))
+				failures = append(failures, failure{a.Child.ID, fmt.Errorf("file exists")})
+				continue
+			}
+			if x.in[a.Child.SPIIn] != nil {
+				x.net.fault("%s: InstallIn of %08x twice", x.name, a.Child.SPIIn)
+			}
+			x.in[a.Child.SPIIn] = &installed{child: a.Child, params: a.Params, watch: a.WatchFirstUse}
+			x.say("InstallIn %s", pair(a.Child))
+		case InstallOut:
+			if slices.ContainsFunc(failures, func(f failure) bool { return f.id == a.Child.ID }) {
+				continue
+			}
+			if x.out[a.Child.SPIOut] != nil {
+				x.net.fault("%s: InstallOut of %08x twice", x.name, a.Child.SPIOut)
+			}
+			if x.in[a.Child.SPIIn] == nil {
+				x.net.fault("%s: InstallOut of %s before InstallIn", x.name, pair(a.Child))
+			}
+			x.out[a.Child.SPIOut] = &installed{child: a.Child, params: a.Params}
+			x.carrier = a.Child.SPIOut
+			x.say("InstallOut %s", pair(a.Child))
+			x.checkKeys(a)
+		case RemoveIn:
+			if x.in[a.Child.SPIIn] != nil {
+				x.say("RemoveIn %s", pair(a.Child))
+			}
+			delete(x.in, a.Child.SPIIn)
+			x.gone[a.Child.SPIIn] = x.net.now
+		case RemoveOut:
+			if x.out[a.Child.SPIOut] != nil {
+				x.say("RemoveOut %s", pair(a.Child))
+			}
+			delete(x.out, a.Child.SPIOut)
+			if x.carrier == a.Child.SPIOut {
+				x.carrier = 0
+			}
+		case IKEUp:
+			x.ups++
+			role := "responder"
+			if a.Initiator {
+				role = "initiator"
+			}
+			how := ""
+			if a.Replaces != 0 {
+				how = fmt.Sprintf(", replaces %d", a.Replaces)
+			}
+			x.say("IKE SA %d up as %s%s: %s, peer is %s at %s%s", a.ID, role, how, a.Suite, a.RemoteID, a.Remote, nat(a.IKEInfo))
+		case IKEDown:
+			x.downs = append(x.downs, a)
+			if a.Reason != nil {
+				x.say("IKE SA %d down: %v", a.ID, a.Reason)
+			} else {
+				x.say("IKE SA %d down", a.ID)
+			}
+			x.lost()
+		case Failed:
+			x.failed = append(x.failed, a)
+			x.say("failed: %v", a.Reason)
+			x.lost()
+		case Noted:
+			x.noted = append(x.noted, a)
+			x.say("noted: %v", a.Reason)
+		case Liveness:
+			x.live = append(x.live, a)
+			x.say("peer is %s", []string{"alive", "suspect"}[a.State])
+		case PeerMoved:
+			x.moved = append(x.moved, a)
+			x.say("peer moved from %s to %s, %d pairs", a.Old, a.New, len(a.Children))
+			for _, c := range a.Children {
+				if i := x.in[c.SPIIn]; i != nil {
+					i.child = c
+				}
+				if o := x.out[c.SPIOut]; o != nil {
+					o.child = c
+				}
+			}
+		}
+	}
+	if wakes > 1 {
+		x.net.fault("%s: %d WakeAt in one list", x.name, wakes)
+	}
+	for _, f := range failures {
+		x.do(x.e.InstallFailed(x.net.now, f.id, f.err))
+	}
+}
+
+// lost plans another attempt, for nodes that keep a tunnel up.
+func (x *node) lost() {
+	if x.reconnect && len(x.e.SAs(x.peer.ID)) == 0 {
+		x.retryAt = x.net.now + time.Second + time.Duration(x.net.rand.Int64N(int64(2*time.Second)))
+	}
+}
+
+func nat(i IKEInfo) string {
+	var s string
+	if i.NATLocal {
+		s += ", we are behind a NAT"
+	}
+	if i.NATRemote {
+		s += ", it is behind a NAT"
+	}
+	if i.EncapForced {
+		s += ", NAT feigned by us"
+	}
+	return s
+}
+
+func pair(c *Child) string {
+	s := fmt.Sprintf("%08x/%08x %s", c.SPIIn, c.SPIOut, c.Suite)
+	if c.Transport {
+		s += " transport"
+	} else {
+		s += " tunnel"
+	}
+	if c.Encap {
+		s += " in UDP"
+	}
+	return s + fmt.Sprintf(" %s to %s", c.GRELocal, c.GRERemote)
+}
+
+func (x *node) say(format string, a ...any) {
+	if !x.quiet {
+		x.net.log("%s: %s", x.name, fmt.Sprintf(format, a...))
+	}
+}
+
+// checkKeys compares a new outbound SA with the peer's inbound one.
+func (x *node) checkKeys(a InstallOut) {
+	for _, y := range x.net.nodes {
+		if y == x || y.in[a.Child.SPIOut] == nil {
+			continue
+		}
+		p := y.in[a.Child.SPIOut].params
+		if p.SPI != a.Params.SPI || p.ESN != a.Params.ESN || p.Encr != a.Params.Encr || !bytes.Equal(p.Key, a.Params.Key) || !bytes.Equal(p.AuthKey, a.Params.AuthKey) {
+			x.net.fault("%s: keys of %08x differ from the peer's", x.name, a.Child.SPIOut)
+		}
+		return
+	}
+}
+
+// send puts a datagram on its way.
+func (n *network) send(x *node, a Send) {
+	text := x.texts[&a.Data[0]]
+	if x.seen[&a.Data[0]] {
+		text += " (again)"
+	}
+	x.seen[&a.Data[0]] = true
+	n.put(&flight{from: x, src: a.Local, dst: a.Remote, data: bytes.Clone(a.Data), text: text})
+}
+
+func (n *network) put(f *flight) {
+	if n.translate != nil {
+		f.src, f.dst = n.translate(f.src, f.dst, true)
+	}
+	port := ""
+	if f.dst.Port() != 500 {
+		port = fmt.Sprintf(":%d", f.dst.Port())
+	}
+	if f.spi == 0 && !f.from.quiet {
+		n.log("%s -> %s%s %s", f.from.name, n.nameOf(f.dst.Addr()), port, f.text)
+	}
+	copies := 1
+	if n.rand.Float64() < n.double {
+		copies++
+	}
+	for range copies {
+		g := *f
+		if n.filter != nil && !n.filter(&g) {
+			if f.spi == 0 {
+				n.log("  lost")
+			}
+			continue
+		}
+		if n.loss > 0 && n.rand.Float64() < n.loss {
+			continue
+		}
+		n.seq++
+		g.seq = n.seq
+		g.at = n.now + n.delayMin
+		if n.delayMax > n.delayMin {
+			g.at += time.Duration(n.rand.Int64N(int64(n.delayMax - n.delayMin)))
+		}
+		if n.hold {
+			n.held = append(n.held, &g)
+			continue
+		}
+		n.queue = append(n.queue, &g)
+	}
+}
+
+func (n *network) nameOf(a netip.Addr) string {
+	if x := n.at(a); x != nil {
+		return x.name
+	}
+	return a.String()
+}
+
+// at finds the node that owns an address.
+func (n *network) at(a netip.Addr) *node {
+	for _, x := range n.nodes {
+		if x.local.Addr() == a || x.public == a {
+			return x
+		}
+	}
+	return nil
+}
+
+// next is the time of the next event, never: none.
+func (n *network) next() Time {
+	at := never
+	for _, f := range n.queue {
+		at = min(at, f.at)
+	}
+	for _, x := range n.nodes {
+		if x.wake != 0 {
+			at = min(at, x.wake)
+		}
+		if x.retryAt != 0 {
+			at = min(at, x.retryAt)
+		}
+	}
+	return at
+}
+
+// step handles the next event.
+func (n *network) step() {
+	at := n.next()
+	n.now = max(n.now, at)
+	best := -1
+	for i, f := range n.queue {
+		if f.at <= n.now && (best < 0 || f.at < n.queue[best].at || f.at == n.queue[best].at && f.seq < n.queue[best].seq) {
+			best = i
+		}
+	}
+	if best >= 0 {
+		f := n.queue[best]
+		n.queue = slices.Delete(n.queue, best, best+1)
+		n.deliver(f)
+		return
+	}
+	for _, x := range n.nodes {
+		if x.retryAt != 0 && x.retryAt <= n.now {
+			x.retryAt = 0
+			x.initiate()
+			return
+		}
+		if x.wake != 0 && x.wake <= n.now {
+			x.wake = 0
+			x.do(x.e.Tick(n.now))
+			return
+		}
+	}
+}
+
+func (n *network) deliver(f *flight) {
+	src, dst := f.src, f.dst
+	if n.translate != nil {
+		src, dst = n.translate(src, dst, false)
+	}
+	x := n.at(dst.Addr())
+	if x == nil {
+		return
+	}
+	if f.spi != 0 {
+		x.arrive(f)
+		return
+	}
+	x.do(x.e.Receive(n.now, Datagram{Local: dst, Remote: src, Data: f.data}))
+}
+
+// run handles events until t.
+func (n *network) run(until Time) {
+	for steps := 0; n.next() <= until; steps++ {
+		if steps > 2_000_000 {
+			n.fault("the network does not come to rest")
+			return
+		}
+		n.step()
+	}
+	n.now = max(n.now, until)
+}
+
+// packet sends one ESP packet over the SA that carries x's traffic.
+func (x *node) packet() {
+	if o := x.out[x.carrier]; o != nil {
+		x.net.put(&flight{from: x, src: o.child.Local, dst: o.child.Remote, spi: x.carrier})
+	}
+}
+
+func (x *node) arrive(f *flight) {
+	i := x.in[f.spi]
+	if i == nil {
+		if !f.from.rebooted(f.spi) {
+			x.outages++
+		}
+		return
+	}
+	if i.watch && !i.used {
+		i.used = true
+		x.do(x.e.ChildUsed(x.net.now, f.spi))
+	}
+}
+
+// rebooted tells whether the sender no longer has the SA it sent on.
+func (x *node) rebooted(spi uint32) bool { return x.out[spi] == nil }
+
+// twoNodes is the usual setup: west and east, each the other's peer.
+func twoNodes(t testing.TB, seed uint64, change func(west, east *Peer)) (*network, *node, *node) {
+	n := newNetwork(seed)
+	n.fault = func(f string, a ...any) { t.Helper(); t.Fatalf("seed %d at %v: %s", seed, n.now, fmt.Sprintf(f, a...)) }
+	w, e := testPeer("east"), testPeer("west")
+	if change != nil {
+		change(&w, &e)
+	}
+	return n, n.add("west", "192.0.2.1", "192.0.2.2", w), n.add("east", "192.0.2.2", "192.0.2.1", e)
+}
+
+// agree checks that two nodes have one IKE SA and one pair, the same ones, and
+// that each one's traffic is taken by the other.
+func agree(t testing.TB, a, b *node) {
+	t.Helper()
+	if s := disagreement(a, b); s != "" {
+		t.Fatal(s)
+	}
+}
+
+func disagreement(a, b *node) string {
+	sa, sb := a.e.SAs(a.peer.ID), b.e.SAs(b.peer.ID)
+	ca, cb := a.e.Children(a.peer.ID), b.e.Children(b.peer.ID)
+	switch {
+	case len(sa) != 1 || len(sb) != 1:
+		return fmt.Sprintf("%s has %d IKE SAs, %s has %d:\n%s", a.name, len(sa), b.name, len(sb), dump(a, b))
+	case sa[0].SPIi != sb[0].SPIi || sa[0].SPIr != sb[0].SPIr:
+		return "the IKE SAs differ:\n" + dump(a, b)
+	case len(ca) != 1 || len(cb) != 1:
+		return fmt.Sprintf("%s has %d pairs, %s has %d:\n%s", a.name, len(ca), b.name, len(cb), dump(a, b))
+	case ca[0].SPIIn != cb[0].SPIOut || ca[0].SPIOut != cb[0].SPIIn:
+		return "the pairs differ:\n" + dump(a, b)
+	case a.carrier == 0 || b.carrier == 0:
+		return "no pair carries the traffic:\n" + dump(a, b)
+	case b.in[a.carrier] == nil || a.in[b.carrier] == nil:
+		return "traffic is sent that the other side does not take:\n" + dump(a, b)
+	case len(a.out) != 1 || len(b.out) != 1 || len(a.in) != 1 || len(b.in) != 1:
+		return fmt.Sprintf("SAs are left over: %d/%d and %d/%d:\n%s", len(a.in), len(a.out), len(b.in), len(b.out), dump(a, b))
+	}
+	return ""
+}
+
+func dump(nodes ...*node) string {
+	var b strings.Builder
+	for _, x := range nodes {
+		for _, p := range x.e.order {
+			for _, s := range p.sas {
+				fmt.Fprintf(&b, "%s: IKE SA %d %016x/%016x state %d announced %v redundant %v quiet %v req %v\n", x.name, s.id, s.spiI, s.spiR, s.state, s.announced, s.redundant, s.quiet, s.req != nil)
+				for _, c := range s.children {
+					fmt.Fprintf(&b, "   pair %d %08x/%08x state %d in %v out %v spare %v loser %v replaced %v\n", c.pub.ID, c.pub.SPIIn, c.pub.SPIOut, c.state, c.in, c.out, c.spare != nil, c.loser, c.replaced)
+				}
+			}
+		}
+		fmt.Fprintf(&b, "%s: carrier %08x\n", x.name, x.carrier)
+	}
+	return b.String()
+}

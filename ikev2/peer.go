@@ -1,0 +1,160 @@
+package ikev2
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"greseal/crypto/suite"
+)
+
+// Defaults of the two thresholds of contract 13.
+const (
+	defaultSuspect = 15 * time.Second
+	defaultDead    = 120 * time.Second
+)
+
+// peer is one configured other side with its IKE SAs.
+type peer struct {
+	cfg     Peer
+	sas     []*ikeSA // attempts and SAs being deleted among them, oldest first
+	current *child   // the pair whose outbound SA carries the traffic
+	group   uint16   // key exchange method the peer last asked for, 0: none yet
+	gone    bool     // removed while SAs were still being closed
+
+	installFailures int // in a row
+}
+
+// accepts tells whether a request from remote to local may be this peer's, and
+// how specific that is: 2 for each address that is configured.
+func (p *peer) accepts(local, remote netip.Addr) (specific int, ok bool) {
+	if p.cfg.Local.IsValid() {
+		if p.cfg.Local.Unmap() != local.Unmap() {
+			return 0, false
+		}
+		specific++
+	}
+	if len(p.cfg.Remotes) > 0 {
+		if !slices.ContainsFunc(p.cfg.Remotes, func(a netip.Addr) bool { return a.Unmap() == remote.Unmap() }) {
+			return 0, false
+		}
+		specific += 2
+	}
+	return specific, true
+}
+
+// candidates are the peers that a request may be from (contract 9).
+func (e *Engine) candidates(local, remote netip.Addr) []*peer {
+	var out []*peer
+	for _, p := range e.order {
+		if _, ok := p.accepts(local, remote); ok {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// localID is our identity towards the peer.
+func (p *peer) localID(local netip.Addr) Identity {
+	if p.cfg.LocalID.IsSet() {
+		return p.cfg.LocalID
+	}
+	return AddrIdentity(local)
+}
+
+// choosePeer finds the peer an IKE_AUTH request belongs to (contract 9): by
+// IDr, then by the most specific remote identity, then by the most specific
+// addresses. On failure it says how close it came.
+func (e *Engine) choosePeer(s *ikeSA, idi Identity, idr Identity) (*peer, *Failure) {
+	cands := e.candidates(s.local.Addr(), s.remote.Addr())
+	var byIDr []*peer
+	for _, p := range cands {
+		if !idr.IsSet() || idr.equal(p.localID(s.local.Addr())) {
+			byIDr = append(byIDr, p)
+		}
+	}
+	var best *peer
+	bestScore := -1
+	for _, p := range byIDr {
+		score := 0
+		if p.cfg.RemoteID.IsSet() {
+			if !p.cfg.RemoteID.equal(idi) {
+				continue
+			}
+			score = 8
+		}
+		specific, _ := p.accepts(s.local.Addr(), s.remote.Addr())
+		if score += specific; score > bestScore {
+			best, bestScore = p, score
+		}
+	}
+	if best != nil {
+		return best, nil
+	}
+	f := s.failure(FailIdentity, "IKE_AUTH", false)
+	if len(byIDr) == 0 {
+		f.Theirs = "it asks for " + idr.String()
+		f.Ours = "we are " + identities(cands, func(p *peer) Identity { return p.localID(s.local.Addr()) })
+		f.Detail = "no tunnel here has the identity the peer asks for"
+		f.Remedy = "set remote_id at the peer, or local_id here, so that they are equal"
+	} else {
+		f.Theirs = "it is " + idi.String()
+		f.Ours = "we expect " + identities(byIDr, func(p *peer) Identity { return p.cfg.RemoteID })
+		f.Detail = "no tunnel here expects the peer's identity"
+		f.Remedy = "set local_id at the peer, or remote_id here, so that they are equal"
+	}
+	// Named after a tunnel so that somebody gets to see it.
+	if len(cands) > 0 {
+		best = cands[0]
+		if len(byIDr) > 0 {
+			best = byIDr[0]
+		}
+	}
+	return best, f
+}
+
+func identities(ps []*peer, of func(*peer) Identity) string {
+	out := ""
+	for i, p := range ps {
+		if i == 4 {
+			return out + ", …"
+		}
+		if i > 0 {
+			out += ", "
+		}
+		out += of(p).String()
+	}
+	return out
+}
+
+// groups are the key exchange methods offered to the peer.
+func (p *peer) groups() []suite.Transform { return suite.Groups(p.cfg.IKE) }
+
+// espOffer is what is offered for a Child SA by CREATE_CHILD_SA.
+func (p *peer) espOffer(pfs bool) []suite.Proposal {
+	if !pfs {
+		return suite.WithoutKE(p.cfg.ESP)
+	}
+	return suite.WithKE(p.cfg.ESP, p.groups(), false)
+}
+
+// espAccept is what is accepted for one: with a key exchange or without, the
+// configured wish first.
+func (p *peer) espAccept() []suite.Proposal {
+	if p.cfg.PFS {
+		return suite.WithKE(p.cfg.ESP, p.groups(), true)
+	}
+	none := append([]suite.Transform{{Type: suite.TypeKE}}, p.groups()...)
+	return suite.WithKE(p.cfg.ESP, none, false)
+}
+
+// established lists the peer's IKE SAs that are in use.
+func (p *peer) established() []*ikeSA {
+	var out []*ikeSA
+	for _, s := range p.sas {
+		if s.state == stateEstablished && s.announced && !s.redundant {
+			out = append(out, s)
+		}
+	}
+	return out
+}

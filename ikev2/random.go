@@ -1,0 +1,82 @@
+package ikev2
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"time"
+)
+
+// errRandom is what every exchange that needs randomness ends with when the
+// injected reader fails: nothing is ever sent with predictable values.
+var errRandom = errors.New("the source of randomness failed; look at the machine's getrandom(2)")
+
+// random draws from Config.Rand.
+type random struct{ r io.Reader }
+
+func (r random) fill(b []byte) bool {
+	_, err := io.ReadFull(r.r, b)
+	return err == nil
+}
+
+// uint64 draws a number; ok is false when the reader fails.
+func (r random) uint64() (n uint64, ok bool) {
+	var b [8]byte
+	ok = r.fill(b[:])
+	return binary.BigEndian.Uint64(b[:]), ok
+}
+
+// between draws a duration from [lo, hi). It is for jitter only: when the
+// reader fails it is the middle.
+func (r random) between(lo, hi time.Duration) time.Duration {
+	if hi <= lo {
+		return lo
+	}
+	n, ok := r.uint64()
+	if !ok {
+		return lo + (hi-lo)/2
+	}
+	return lo + time.Duration(n%uint64(hi-lo))
+}
+
+// nonceLen is the length of our nonces: at least half the key size of every PRF
+// (RFC 7296 section 2.10), of which HMAC-SHA2-512's 64 octets is the largest.
+const nonceLen = 32
+
+func (r random) nonce() ([]byte, error) {
+	n := make([]byte, nonceLen)
+	if !r.fill(n) {
+		return nil, errRandom
+	}
+	return n, nil
+}
+
+// newIKESPI draws an IKE SPI of ours: never zero, unique among our own.
+func (e *Engine) newIKESPI() (uint64, error) {
+	for range 64 {
+		n, ok := e.rnd.uint64()
+		if !ok {
+			return 0, errRandom
+		}
+		if n != 0 && e.sas[n] == nil && e.ghosts[n] == nil && !e.reserved(n) {
+			return n, nil
+		}
+	}
+	return 0, errRandom
+}
+
+// newESPSPI draws an inbound SPI: 256 and above (RFC 4303 section 2.1), unique
+// among ours (contract 2).
+func (e *Engine) newESPSPI() (uint32, error) {
+	for range 64 {
+		n, ok := e.rnd.uint64()
+		if !ok {
+			return 0, errRandom
+		}
+		spi := uint32(n)
+		if spi >= 256 && e.bySPI[spi] == nil && !e.espReserved[spi] {
+			return spi, nil
+		}
+	}
+	return 0, errRandom
+}

@@ -1,0 +1,284 @@
+package ikev2
+
+import (
+	"errors"
+
+	"greseal/ikev2/wire"
+)
+
+// Receive takes one datagram that came in. Nothing in it is believed before it
+// is authenticated; what cannot be an IKEv2 message is counted and dropped.
+func (e *Engine) Receive(now Time, d Datagram) []Action {
+	e.enter(now)
+	e.stats.Received++
+	e.receive(&d)
+	return e.flush()
+}
+
+func (e *Engine) receive(d *Datagram) {
+	h, err := wire.ParseHeader(d.Data)
+	if err != nil || uint64(h.Length) != uint64(len(d.Data)) {
+		e.stats.Malformed++
+		return
+	}
+	if h.Major() != 2 {
+		e.otherVersion(h, d)
+		return
+	}
+	if h.SPIi == 0 {
+		e.stats.Malformed++
+		return
+	}
+	if h.Exchange == wire.IKESAInit {
+		e.receiveInit(h, d)
+		return
+	}
+	own, other := h.SPIi, h.SPIr
+	if h.Initiator() {
+		own, other = h.SPIr, h.SPIi
+	}
+	s := e.sas[own]
+	if s == nil || s.initiator == h.Initiator() {
+		e.receiveUnknown(own, h, d)
+		return
+	}
+	if s.other() != other {
+		e.stats.UnknownSPI++
+		return
+	}
+	m, err := wire.Parse(d.Data)
+	if err != nil {
+		e.stats.Malformed++
+		return
+	}
+	if h.Response() {
+		e.receiveResponse(s, m, d)
+	} else {
+		e.receiveRequest(s, m, d)
+	}
+}
+
+// receiveInit sorts the messages of IKE_SA_INIT, which nothing protects.
+func (e *Engine) receiveInit(h wire.Header, d *Datagram) {
+	m, err := wire.Parse(d.Data)
+	if err != nil || h.MessageID != 0 {
+		e.stats.Malformed++
+		return
+	}
+	switch {
+	case h.Response() && !h.Initiator():
+		s := e.sas[h.SPIi]
+		if s == nil || !s.initiator || s.state != stateInit {
+			e.stats.UnknownSPI++
+			return
+		}
+		e.onInitResponse(s, m, d)
+	case !h.Response() && h.Initiator() && h.SPIr == 0:
+		e.onInitRequest(m, d)
+	default:
+		e.stats.Malformed++
+	}
+}
+
+// receiveUnknown handles a message for no SA of ours: a repeated last request,
+// or one from a peer that still has an SA we have forgotten (RFC 7296 section
+// 2.21.4).
+func (e *Engine) receiveUnknown(own uint64, h wire.Header, d *Datagram) {
+	if g := e.ghosts[own]; g != nil {
+		if !h.Response() && g.answer.is(h.MessageID, d.Data) {
+			e.stats.Retransmitted++
+			e.emit(Send{Datagram: Datagram{d.Local, d.Remote, g.answer.data}})
+		}
+		return
+	}
+	e.stats.UnknownSPI++
+	if h.Response() || e.ikeReserved[own] || !e.errors.take(e.now) {
+		return
+	}
+	e.answerClear(h, d, notify(wire.InvalidIKESPI))
+}
+
+// otherVersion answers a higher major version (RFC 7296 section 2.5) and lets a
+// person know that the other side speaks IKEv1.
+func (e *Engine) otherVersion(h wire.Header, d *Datagram) {
+	e.stats.Malformed++
+	if h.Response() && h.Major() > 2 || !e.errors.take(e.now) {
+		return
+	}
+	if h.Major() > 2 {
+		e.answerClear(h, d, notify(wire.InvalidMajorVersion))
+		return
+	}
+	if h.Major() != 1 {
+		return
+	}
+	for _, p := range e.candidates(d.Local.Addr(), d.Remote.Addr()) {
+		if len(p.cfg.Remotes) == 0 || len(p.established()) > 0 {
+			continue
+		}
+		e.note(p, &Failure{
+			Kind: FailMajorVersion, Local: d.Local.String(), Remote: d.Remote.String(),
+			Ours: "IKEv2", Theirs: "IKEv1",
+			Remedy: "set the peer to IKEv2 (on strongSwan version = 2, on RouterOS exchange-mode=ike2)",
+		})
+	}
+}
+
+// answerClear sends an unprotected answer about a message outside any IKE SA:
+// SPIs, message ID and exchange type are copied (RFC 7296 section 1.5).
+func (e *Engine) answerClear(h wire.Header, d *Datagram, ps ...wire.Payload) {
+	h.Version = wire.Version
+	h.Flags = wire.FlagResponse | (h.Flags & wire.FlagInitiator) ^ wire.FlagInitiator
+	m := wire.Message{Header: h, Payloads: ps}
+	data, err := m.Append(nil)
+	if err != nil || len(data) > 2*len(d.Data) {
+		return
+	}
+	e.tell(data, h, ps, nil)
+	e.emit(Send{Datagram: Datagram{Local: d.Local, Remote: d.Remote, Data: data}})
+}
+
+// receiveRequest handles a request to an SA that exists.
+func (e *Engine) receiveRequest(s *ikeSA, m *wire.Message, d *Datagram) {
+	if s.answered.is(m.MessageID, d.Data) {
+		e.stats.Retransmitted++
+		e.sendFrom(s, d.Local, d.Remote, s.answered.data)
+		return
+	}
+	if m.MessageID != s.nextIn || s.keys == nil && s.state != stateHalfOpen {
+		e.stats.OutOfWindow++
+		return
+	}
+	if s.state == stateInit || s.state == stateAuth {
+		e.stats.OutOfWindow++ // the peer is ahead of us; it asks again
+		return
+	}
+	c, ok := e.open(s, m)
+	if !ok {
+		return
+	}
+	s.nextIn++
+	if s.state == stateHalfOpen {
+		e.onAuthRequest(s, m, d, c)
+		return
+	}
+	e.heard(s, d)
+	e.decided(s, c)
+	switch {
+	case c.broken != nil:
+		e.brokenRequest(s, m, d, c.broken)
+	case c.critical != 0:
+		e.refuse(s, m, d, wire.NewNotify(wire.UnsupportedCriticalPayload, []byte{byte(c.critical)}))
+		f := s.failure(FailCritical, m.Exchange.String(), false)
+		f.Theirs = "payload of type " + c.critical.String() + ", marked as critical"
+		f.Remedy = "turn the extension off at the peer"
+		e.note(s.peer, f)
+	case m.Exchange == wire.CreateChildSA:
+		e.onCreateChild(s, m, d, c.Contents)
+	case m.Exchange == wire.Informational:
+		e.onInformational(s, m, d, c.Contents)
+	default:
+		// Unknown exchanges get an answer that says no (RFC 7296 section 2.21).
+		e.refuse(s, m, d, notify(wire.InvalidSyntax))
+	}
+	e.touch(s)
+}
+
+// brokenRequest answers an authentic but malformed request, which is fatal on
+// both sides (RFC 7296 section 2.21.3).
+func (e *Engine) brokenRequest(s *ikeSA, m *wire.Message, d *Datagram, err *wire.Error) {
+	e.refuse(s, m, d, notify(wire.InvalidSyntax))
+	f := s.failure(FailSyntax, m.Exchange.String(), false)
+	f.Detail = err.Error()
+	f.Remedy = "a new IKE SA is made; if this repeats, the peer's software is at fault"
+	e.drop(s, f, false)
+}
+
+// receiveResponse handles a response; only the one to the outstanding request
+// is looked at.
+func (e *Engine) receiveResponse(s *ikeSA, m *wire.Message, d *Datagram) {
+	if m.SK() == nil {
+		// Unprotected errors are hints at most (RFC 7296 section 2.21.4).
+		e.hint(s, m)
+		return
+	}
+	r := s.req
+	if r == nil || m.MessageID != r.id || m.Exchange != r.exchange || s.keys == nil {
+		e.stats.OutOfWindow++
+		return
+	}
+	c, ok := e.open(s, m)
+	if !ok {
+		return
+	}
+	e.endRequest(s)
+	e.heard(s, d)
+	e.onResponse(s, r, c)
+	e.touch(s)
+}
+
+// content is what an authentic message holds: sorted payloads, or the reason
+// why it must be refused as a whole.
+type content struct {
+	*wire.Contents
+	broken   *wire.Error
+	critical wire.PayloadType
+}
+
+// open authenticates and decrypts a message. When ok is false it was dropped.
+func (e *Engine) open(s *ikeSA, m *wire.Message) (c content, ok bool) {
+	if s.keys == nil && !e.deriveHalf(s) {
+		e.stats.Unauthentic++
+		return c, false
+	}
+	ps, err := m.Open(s.keys.in)
+	if err == nil {
+		c.Contents, err = wire.Collect(ps)
+	}
+	if err != nil {
+		if !errors.As(err, &c.broken) {
+			e.stats.Unauthentic++
+			return c, false
+		}
+		c.Contents = &wire.Contents{}
+		return c, true
+	}
+	c.critical, _ = wire.UnsupportedCritical(ps)
+	return c, true
+}
+
+// onResponse hands a response to what was asked.
+func (e *Engine) onResponse(s *ikeSA, r *request, c content) {
+	switch r.kind {
+	case askAuth:
+		e.onAuthResponse(s, c, r)
+		return
+	case askDeleteIKE, askGiveUp:
+		// Whatever it says, the SA is gone (RFC 7296 section 2.21).
+		e.drop(s, nil, true)
+		return
+	}
+	if c.broken != nil {
+		// The two sides no longer agree; clean up (RFC 7296 section 2.21).
+		f := s.failure(FailSyntax, r.exchange.String(), false)
+		f.Detail = c.broken.Error()
+		f.Remedy = "a new IKE SA is made; if this repeats, the peer's software is at fault"
+		e.closeSA(s, f, false)
+		return
+	}
+	if n := c.Notify(wire.InvalidSyntax); n != nil {
+		f := s.failure(FailSyntax, r.exchange.String(), true)
+		f.Remedy = "a new IKE SA is made; if this repeats, compare the two sides' software versions"
+		e.drop(s, f, false)
+		return
+	}
+	switch r.kind {
+	case askAlive:
+	case askDeleteChild:
+		e.onDeletedChildren(s, r, c.Contents)
+	case askRekeyChild, askNewChild:
+		e.onChildResponse(s, r, c.Contents)
+	case askRekeyIKE:
+		e.onRekeyIKEResponse(s, r, c.Contents)
+	}
+}

@@ -1,0 +1,314 @@
+package ikev2
+
+import (
+	"bytes"
+	"encoding/binary"
+	"slices"
+	"time"
+
+	"greseal/crypto/kex"
+	"greseal/crypto/prf"
+	"greseal/crypto/suite"
+	"greseal/ikev2/wire"
+)
+
+// Rekeying an IKE SA (RFC 7296 sections 1.3.2, 2.8.2 and 2.18). The new IKE SA
+// inherits the Child SAs; the side that asked deletes the old one, as its last
+// request. When both ask at once the SA of the exchange with the lowest nonce
+// is deleted by the side that asked for it, and the other inherits.
+
+// quietTime is how long the responder of a rekeying leaves the new IKE SA alone
+// while the peer may not have our answer yet.
+const quietTime = 10 * time.Second
+
+// pumpRekeyIKE starts the rekeying of an IKE SA that is due.
+func (e *Engine) pumpRekeyIKE(s *ikeSA) bool {
+	if s.rekeyAt > e.now || s.retryAt > e.now {
+		return false
+	}
+	return e.askRekeyIKE(s, &request{kind: askRekeyIKE}, 0)
+}
+
+func (e *Engine) askRekeyIKE(s *ikeSA, r *request, group uint16) bool {
+	r.offer = s.peer.cfg.IKE
+	groups := s.peer.groups()
+	var err error
+	if len(groups) == 0 {
+		return false
+	}
+	if r.nonce, err = e.rnd.nonce(); err != nil {
+		return false
+	}
+	if r.ikeSPI, err = e.newIKESPI(); err != nil {
+		return false
+	}
+	if r.ke, err = e.startKE(groups, group, s.suite.KE.ID); err != nil {
+		return false
+	}
+	e.ikeReserved[r.ikeSPI] = true
+	spi := binary.BigEndian.AppendUint64(nil, r.ikeSPI)
+	e.sendRequest(s, wire.CreateChildSA, r, []wire.Payload{
+		saPayload(r.offer, spi), &wire.Nonce{Data: r.nonce}, &wire.KE{Method: r.ke.Group(), Data: r.ke.Public()},
+	})
+	return true
+}
+
+// successor makes the new IKE SA, with the addresses and what is known of NATs
+// of the old one.
+func (e *Engine) successor(s *ikeSA, initiator bool, chosen suite.Suite, spiI, spiR uint64, shared, ni, nr []byte) (*ikeSA, error) {
+	defer clear(shared)
+	if _, err := prf.New(chosen.PRF.ID); err != nil {
+		return nil, err
+	}
+	// SKEYSEED by the PRF of the old IKE SA (RFC 7296 section 2.18).
+	k, err := e.newKeys(chosen, initiator, s.keys.prf.NextSKEYSEED(s.keys.d, shared, ni, nr), ni, nr, spiI, spiR)
+	if err != nil {
+		return nil, err
+	}
+	n := e.newSA(s.peer, initiator, spiI, spiR, s.local, s.remote)
+	n.suite, n.keys, n.replaces = chosen, k, s.id
+	n.natd, n.natLocal, n.natRemote, n.natForced, n.natNever = s.natd, s.natLocal, s.natRemote, s.natForced, s.natNever
+	n.localID, n.remoteID = s.localID, s.remoteID
+	n.lowNonce = lowest(ni, nr)
+	n.reauthAt = s.reauthAt
+	e.establish(n)
+	return n, nil
+}
+
+// inherit hands the Child SAs to the new IKE SA, which takes the place of the old
+// one.
+func (e *Engine) inherit(old, heir *ikeSA) {
+	old.heir = heir
+	var stay []*child
+	for _, c := range old.children {
+		if c.state == childLingers {
+			stay = append(stay, c)
+			continue
+		}
+		// A Delete that was never sent is sent on the new SA.
+		c.sa = heir
+		p := *c.pub
+		p.IKE = heir.id
+		c.pub = &p
+		heir.children = append(heir.children, c)
+	}
+	old.children = stay
+	heir.createAt = old.createAt
+	heir.redundant = false
+	old.createAt = never
+	if old.announced {
+		e.announce(heir)
+		old.announced = false
+		e.emit(IKEDown{old.info(), nil})
+	}
+	if old.state == stateEstablished {
+		old.state = stateReplaced
+		old.dropAt = e.now + replacedPatience
+	}
+	heir.contends = nil
+	e.wantChild(heir, heir.recreatePause())
+	e.touch(heir)
+	e.touch(old)
+}
+
+// onRekeyIKEResponse handles the answer to askRekeyIKE.
+func (e *Engine) onRekeyIKEResponse(s *ikeSA, r *request, c *wire.Contents) {
+	rival := s.rival
+	s.rival = nil
+	if rival != nil && rival.state != stateEstablished {
+		rival = nil
+	}
+	if n := c.Error(); n != nil && c.SA == nil {
+		e.rekeyIKERefused(s, r, n, rival)
+		return
+	}
+	heir, f := e.takeRekeyIKE(s, r, c)
+	if f != nil {
+		if rival != nil {
+			e.inherit(s, rival)
+			return
+		}
+		// The peer has an IKE SA now that we cannot use, and it expects the
+		// Delete of this one: nothing can be mended.
+		e.closeSA(s, f, false)
+		return
+	}
+	s.stalled = 0
+	if s.state != stateEstablished {
+		// Closed while the answer was under way: the new one is to go too.
+		e.closeSA(heir, nil, false)
+		return
+	}
+	if rival != nil && bytes.Compare(heir.lowNonce, s.rivalLow) < 0 {
+		// Ours goes, by our hand; the peer deletes the old one.
+		e.inherit(s, rival)
+		e.closeSA(heir, nil, false)
+		return
+	}
+	if rival != nil {
+		// Theirs goes, by their hand. Should they never learn of it, because
+		// the Delete of the old SA reaches them first, it is forgotten.
+		rival.redundant = true
+		rival.dropAt = e.now + quietTime
+		e.touch(rival)
+	}
+	e.inherit(s, heir)
+	e.closeSA(s, nil, true)
+}
+
+// takeRekeyIKE reads the responder's half.
+func (e *Engine) takeRekeyIKE(s *ikeSA, r *request, c *wire.Contents) (*ikeSA, *Failure) {
+	bad := func(detail string) (*ikeSA, *Failure) {
+		f := s.failure(FailSyntax, "CREATE_CHILD_SA", false)
+		f.Detail = detail
+		f.Remedy = "report it to the peer's maker; a new IKE SA is made"
+		return nil, f
+	}
+	chosen, err := accepted(r.offer, c.SA)
+	if err != nil {
+		return bad(err.Error())
+	}
+	spiR := c.SA.Proposals[0].SPI64()
+	if spiR == 0 || c.Nonce == nil || c.KE == nil || c.KE.Method != r.ke.Group() || chosen.KE.ID != r.ke.Group() {
+		return bad("the response to rekeying the IKE SA lacks its SPI, nonce or key exchange value")
+	}
+	shared, err := r.ke.Shared(c.KE.Data)
+	if err != nil {
+		return bad(err.Error())
+	}
+	n, err := e.successor(s, true, chosen, r.ikeSPI, spiR, shared, r.nonce, c.Nonce.Data)
+	if err != nil {
+		return bad(err.Error())
+	}
+	return n, nil
+}
+
+// rekeyIKERefused handles an error answer to askRekeyIKE.
+func (e *Engine) rekeyIKERefused(s *ikeSA, r *request, n *wire.Notify, rival *ikeSA) {
+	if rival != nil {
+		e.inherit(s, rival) // the peer's own rekeying was first
+		return
+	}
+	if s.state != stateEstablished {
+		return
+	}
+	if n.Kind == wire.InvalidKEPayload {
+		group, ok := n.Number()
+		if ok && r.regroup < maxRegroups && group != r.ke.Group() && slices.Contains(s.peer.groups(), suite.Transform{Type: suite.TypeKE, ID: group}) {
+			e.askRekeyIKE(s, &request{kind: askRekeyIKE, regroup: r.regroup + 1}, group)
+			return
+		}
+	}
+	f := s.refusedBy(n, "CREATE_CHILD_SA", r.offer, nil)
+	if f.Kind == FailTemporary {
+		if s.stalled == 0 {
+			s.stalled = e.now
+		}
+		if e.now-s.stalled > busyTime {
+			f.Detail = "the peer has said so for " + busyTime.String()
+			f.Remedy = "the two sides no longer agree on what exists; a new IKE SA is made"
+			e.closeSA(s, f, false)
+			return
+		}
+		s.retryAt = e.now + e.rnd.between(busyPauseLo, busyPauseHi)
+		e.touch(s)
+		return
+	}
+	// A peer that does not rekey IKE SAs gets a new one (RFC 7296 section 2.8).
+	e.note(s.peer, f)
+	s.retryAt = e.now + e.jitter(2*retryPause)
+	e.reauthenticate(s)
+	e.touch(s)
+}
+
+// onRekeyIKE answers a request to rekey the IKE SA.
+func (e *Engine) onRekeyIKE(s *ikeSA, m *wire.Message, d *Datagram, c *wire.Contents) {
+	if s.state != stateEstablished || s.redundant || s.rival != nil || s.contends != nil || s.busyWithChild() {
+		e.refuse(s, m, d, notify(wire.TemporaryFailure))
+		return
+	}
+	if c.Nonce == nil || c.KE == nil {
+		e.brokenRequest(s, m, d, &wire.Error{Notify: wire.InvalidSyntax, Reason: "rekeying the IKE SA without nonce or key exchange value"})
+		return
+	}
+	chosen, number, want, err := chooseKE(s.peer.cfg.IKE, c.SA.Offers(), c.KE.Method)
+	if err != nil {
+		e.refuse(s, m, d, notify(wire.NoProposalChosen))
+		e.note(s.peer, s.noProposal("CREATE_CHILD_SA", err))
+		return
+	}
+	if want != 0 {
+		e.refuse(s, m, d, invalidKE(want))
+		return
+	}
+	offer := &c.SA.Proposals[number-1]
+	spiI := offer.SPI64()
+	if spiI == 0 {
+		e.brokenRequest(s, m, d, &wire.Error{Notify: wire.InvalidSyntax, Reason: "rekeying the IKE SA without SPI"})
+		return
+	}
+	public, shared, err := kex.Respond(chosen.KE.ID, e.rnd.r, c.KE.Data)
+	if err != nil {
+		e.refuse(s, m, d, notify(wire.InvalidSyntax))
+		f := s.failure(FailInvalidKE, "CREATE_CHILD_SA", false)
+		f.Detail = err.Error()
+		f.Remedy = "report it to the peer's maker; a new IKE SA is made"
+		e.drop(s, f, false)
+		return
+	}
+	spiR, err := e.newIKESPI()
+	var nr []byte
+	if err == nil {
+		nr, err = e.rnd.nonce()
+	}
+	var heir *ikeSA
+	if err == nil {
+		heir, err = e.successor(s, false, chosen, spiI, spiR, shared, c.Nonce.Data, nr)
+	}
+	if err != nil {
+		e.refuse(s, m, d, notify(wire.TemporaryFailure))
+		return
+	}
+	heir.quiet = true
+	heir.dropAt = e.now + quietTime
+	answer := wire.NewProposal(offer.Number, binary.BigEndian.AppendUint64(nil, spiR), chosen.Answer(offer.Offer()))
+	e.respond(s, m, d, []wire.Payload{
+		&wire.SA{Proposals: []wire.Proposal{answer}}, &wire.Nonce{Data: nr}, &wire.KE{Method: chosen.KE.ID, Data: public},
+	})
+	if s.req != nil && s.req.kind == askRekeyIKE {
+		// Both at once: who wins shows with the answer to ours.
+		s.rival, s.rivalLow = heir, heir.lowNonce
+		heir.contends, heir.dropAt = s, never
+		return
+	}
+	e.inherit(s, heir)
+}
+
+// decided ends an undecided collision when the peer uses its own new IKE SA for
+// anything but its deletion: then that is the one that stays.
+func (e *Engine) decided(s *ikeSA, c content) {
+	old := s.contends
+	if old == nil || old.rival != s {
+		return
+	}
+	for _, d := range c.Deletes {
+		if d.Protocol == suite.IKE {
+			return
+		}
+	}
+	old.rival = nil
+	e.inherit(old, s)
+}
+
+// busyWithChild tells whether a request about Child SAs of ours is under way,
+// which comes before the rekeying of the IKE SA (RFC 7296 section 2.25.1).
+func (s *ikeSA) busyWithChild() bool {
+	if s.req == nil {
+		return false
+	}
+	switch s.req.kind {
+	case askRekeyChild, askNewChild, askDeleteChild:
+		return true
+	}
+	return false
+}

@@ -1,0 +1,378 @@
+package ikev2
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"greseal/crypto/suite"
+	"greseal/ikev2/wire"
+)
+
+// saState is the life of an IKE SA.
+type saState uint8
+
+const (
+	stateInit        saState = iota // initiator: IKE_SA_INIT request sent
+	stateHalfOpen                   // responder: IKE_SA_INIT answered, IKE_AUTH not yet seen
+	stateAuth                       // initiator: IKE_AUTH request sent
+	stateEstablished                // authenticated, in use
+	stateReplaced                   // rekeyed; the peer is to delete it, or we are about to
+	stateDeleting                   // our Delete is due or unanswered
+	stateGone                       // only inbound SAs linger
+)
+
+// ikeSA is one IKE SA from its first message to its last. It exists once for
+// every tunnel, so what is only needed while it is made hangs on shake.
+type ikeSA struct {
+	id        SAID
+	peer      *peer // nil on a responder until IKE_AUTH
+	state     saState
+	initiator bool // original initiator of this IKE SA
+	announced bool // IKEUp was reported
+
+	spiI, spiR    uint64
+	local, remote netip.AddrPort
+
+	natd      bool          // NAT detection took place
+	natLocal  bool          // we are behind a NAT
+	natRemote bool          // the peer is behind a NAT
+	natForced bool          // we feigned a NAT
+	natNever  bool          // NAT detection is neither sent nor looked at
+	pause     time.Duration // between NAT keepalives
+
+	suite suite.Suite
+	keys  *keys
+	shake *handshake // until established
+
+	// Requests of ours: one at a time (window size 1).
+	nextOut uint32
+	req     *request
+	// Requests of the peer: the next expected, and the answer to the last.
+	nextIn   uint32
+	answered cached
+
+	localID, remoteID Identity // as authenticated
+
+	began, established Time // first message; IKE_AUTH done
+	heard              Time // last authenticated message
+	sent               Time // last message of ours
+	rekeyAt, expireAt  Time
+	reauthAt           Time // AUTH_LIFETIME asks for a new IKE SA by then
+	retryAt            Time // no CREATE_CHILD_SA for the IKE SA itself before
+	stalled            Time // first TEMPORARY_FAILURE of an unbroken row, 0: none
+	createAt           Time // a Child SA from scratch is wanted, never: not
+	dropAt             Time // half-open, replaced or redundant: forget it then
+	lowNonce           []byte
+
+	check     bool // a liveness check is wanted
+	suspect   bool
+	quiet     bool // made by the peer's rekeying, which it may not know to be done
+	redundant bool // lost to another IKE SA; it is to be deleted
+	// With redundant: by us, once the SA that stays has been heard.
+	deleteWhenProved bool
+	childlessEnd     bool // answered without a Child SA; ends at dropAt
+	repeats          uint64
+	replaces         SAID
+	heir             *ikeSA // after rekeying: where the Child SAs went
+	rival            *ikeSA // made by the peer's rekeying while ours was unanswered
+	rivalLow         []byte // lowest nonce of the exchange that made rival
+	contends         *ikeSA // the SA whose rival this is, until it is decided
+
+	children []*child
+
+	slot    int  // in Engine.timers
+	wake    Time // while in there
+	touched bool
+}
+
+// own and other are the SPIs by which we and the peer find the SA.
+func (s *ikeSA) own() uint64 {
+	if s.initiator {
+		return s.spiI
+	}
+	return s.spiR
+}
+
+func (s *ikeSA) other() uint64 {
+	if s.initiator {
+		return s.spiR
+	}
+	return s.spiI
+}
+
+// newSA makes an SA known under our SPI.
+func (e *Engine) newSA(p *peer, initiator bool, spiI, spiR uint64, local, remote netip.AddrPort) *ikeSA {
+	e.nextSA++
+	s := &ikeSA{
+		id: e.nextSA, peer: p, initiator: initiator, spiI: spiI, spiR: spiR,
+		local: local, remote: remote, began: e.now, sent: e.now,
+		rekeyAt: never, expireAt: never, reauthAt: never, createAt: never, dropAt: never,
+		pause: e.cfg.NATKeepalive, slot: -1,
+	}
+	e.sas[s.own()] = s
+	e.ids[s.id] = s
+	if p != nil {
+		p.sas = append(p.sas, s)
+	}
+	e.touch(s)
+	return s
+}
+
+// encap tells whether ESP travels in UDP: when a NAT was found or feigned, which
+// takes NAT detection in both directions.
+func (s *ikeSA) encap() bool {
+	return s.natd && (s.natLocal || s.natRemote || s.natForced)
+}
+
+// outer are the addresses of the Child SAs' packets.
+func (s *ikeSA) outer(cfg *Config) (local, remote netip.AddrPort) {
+	local, remote = s.local, s.remote
+	if s.encap() && local.Port() == cfg.PortIKE {
+		// A peer that saw no NAT goes on using port 500 for IKE.
+		local = netip.AddrPortFrom(local.Addr(), cfg.PortNAT)
+		remote = netip.AddrPortFrom(remote.Addr(), natPort)
+	}
+	return local, remote
+}
+
+func (s *ikeSA) info() IKEInfo {
+	i := IKEInfo{
+		ID: s.id, Initiator: s.initiator, SPIi: s.spiI, SPIr: s.spiR,
+		Local: s.local, Remote: s.remote, LocalID: s.localID, RemoteID: s.remoteID,
+		Suite: s.suite, NATLocal: s.natLocal, NATRemote: s.natRemote, EncapForced: s.natForced,
+		Established: s.established, LastHeard: s.heard,
+		Replaces: s.replaces, Retransmits: s.repeats,
+	}
+	if s.rekeyAt != never {
+		i.RekeyAt = s.rekeyAt
+	}
+	if s.peer != nil {
+		i.Peer = s.peer.cfg.ID
+	}
+	for _, c := range s.children {
+		if !c.closing() {
+			i.ChildCount++
+		}
+	}
+	return i
+}
+
+// establish begins an SA's life proper.
+func (e *Engine) establish(s *ikeSA) {
+	s.state = stateEstablished
+	s.established, s.heard = e.now, e.now
+	s.rekeyAt, s.expireAt = e.lifetime(s.peer.cfg.IKELifetime, s.initiator)
+	if s.shake != nil {
+		s.shake.wipe()
+		s.shake = nil
+	}
+	s.keys.authenticated()
+}
+
+// lifetime spreads the time of rekeying over the last part of a lifetime, the
+// initiator's before the responder's, so that both seldom start at once (RFC
+// 7296 section 2.8.1).
+func (e *Engine) lifetime(whole time.Duration, initiator bool) (rekey, expire Time) {
+	if whole <= 0 {
+		return never, never
+	}
+	lo := whole * 85 / 100
+	if !initiator {
+		lo = whole * 90 / 100
+	}
+	return e.now + lo + e.rnd.between(0, whole*5/100), e.now + whole
+}
+
+// drop forgets an SA at once. Its Child SAs go with it; with linger their
+// inbound SAs stay for what is still under way. A reason nil is a wanted end.
+func (e *Engine) drop(s *ikeSA, why *Failure, linger bool) {
+	if s.state == stateGone {
+		return
+	}
+	if s.state == stateHalfOpen && s.shake != nil {
+		e.half.leave(s, 0)
+	}
+	s.state, s.dropAt = stateGone, never
+	if s.rival != nil {
+		e.drop(s.rival, nil, false)
+	}
+	e.endRequest(s)
+	for _, c := range slices.Clone(s.children) {
+		e.retire(c, linger)
+	}
+	if s.announced {
+		s.announced = false
+		e.emit(IKEDown{s.info(), why})
+	}
+	if s.shake != nil {
+		s.shake.wipe()
+		s.shake = nil
+	}
+	if s.keys != nil {
+		s.keys.wipe()
+		s.keys = nil
+	}
+	delete(e.sas, s.own())
+	delete(e.ids, s.id)
+	e.haunt(s)
+	if s.peer != nil {
+		s.peer.sas = slices.DeleteFunc(s.peer.sas, func(o *ikeSA) bool { return o == s })
+		e.revive(s.peer)
+	}
+	e.touch(s)
+}
+
+// closeSA ends an SA with a Delete to the peer, after what is under way.
+func (e *Engine) closeSA(s *ikeSA, why *Failure, linger bool) {
+	switch s.state {
+	case stateEstablished, stateReplaced:
+		s.state = stateDeleting
+		for _, c := range slices.Clone(s.children) {
+			e.retire(c, linger)
+		}
+		if s.announced {
+			s.announced = false
+			e.emit(IKEDown{s.info(), why})
+		}
+		s.dropAt = e.now + deletePatience
+		e.touch(s)
+	case stateAuth:
+		// The peer may have an SA already: go on, and delete it then.
+		s.shake.abandoned = true
+	case stateDeleting:
+	default:
+		e.drop(s, why, false)
+	}
+}
+
+// deletePatience is how long an unanswered Delete is repeated.
+const deletePatience = 30 * time.Second
+
+// closePeer ends everything with a peer.
+func (e *Engine) closePeer(p *peer) {
+	for _, s := range slices.Clone(p.sas) {
+		e.closeSA(s, nil, false)
+	}
+}
+
+// pump starts the next exchange that an SA wants, when none is under way.
+func (e *Engine) pump(s *ikeSA) {
+	if s.req != nil || s.keys == nil {
+		return
+	}
+	switch s.state {
+	case stateDeleting:
+		e.sendRequest(s, wire.Informational, &request{kind: askDeleteIKE},
+			[]wire.Payload{&wire.Delete{Protocol: suite.IKE}})
+		return
+	case stateEstablished:
+	default:
+		return
+	}
+	if s.quiet || s.redundant {
+		return
+	}
+	switch {
+	case e.pumpDeletes(s):
+	case e.pumpRekeyIKE(s):
+	case e.pumpRekeyChild(s):
+	case e.pumpNewChild(s):
+	case s.check || e.idle(s):
+		s.check = false
+		e.sendRequest(s, wire.Informational, &request{kind: askAlive}, nil)
+	}
+}
+
+// nextWake is the next time an SA has something to do by itself.
+func (s *ikeSA) nextWake() Time {
+	at := s.dropAt
+	for _, c := range s.children {
+		at = min(at, c.nextWake())
+	}
+	if s.state == stateGone {
+		return at
+	}
+	if s.req != nil {
+		at = min(at, s.req.next)
+	}
+	switch s.state {
+	case stateInit, stateAuth:
+		return min(at, s.shake.deadline)
+	case stateEstablished, stateReplaced:
+	default:
+		return at
+	}
+	at = min(at, s.nextLiveness(), s.nextKeepalive())
+	if s.state != stateEstablished || s.redundant {
+		return at
+	}
+	at = min(at, s.expireAt, s.reauthAt)
+	if s.req == nil && !s.quiet {
+		if s.rekeyAt != never {
+			at = min(at, max(s.rekeyAt, s.retryAt))
+		}
+		at = min(at, s.createAt)
+		for _, c := range s.children {
+			at = min(at, c.nextRekey())
+		}
+	}
+	return at
+}
+
+// due does what an SA's time has come for, except starting exchanges.
+func (e *Engine) due(s *ikeSA) {
+	for _, c := range slices.Clone(s.children) {
+		e.childDue(c)
+	}
+	if s.state == stateGone {
+		return
+	}
+	if s.dropAt <= e.now {
+		switch s.state {
+		case stateReplaced:
+			// The peer was to delete it and did not.
+			e.closeSA(s, nil, true)
+		case stateEstablished:
+			switch {
+			case s.redundant && !s.announced:
+				e.drop(s, nil, true) // lost to another rekeying; nothing hangs on it
+			case s.redundant:
+				e.supersededDue(s)
+			case s.childlessEnd && s.childless():
+				e.closeSA(s, nil, false)
+			default:
+				s.quiet, s.childlessEnd, s.dropAt = false, false, never
+			}
+		default:
+			e.drop(s, nil, false)
+			return
+		}
+	}
+	if s.shake != nil && s.shake.deadline <= e.now {
+		e.handshakeTimeout(s)
+		return
+	}
+	e.retransmit(s)
+	if s.state != stateEstablished && s.state != stateReplaced {
+		return
+	}
+	if !e.liveness(s) {
+		return
+	}
+	e.keepalive(s)
+	if s.state != stateEstablished {
+		return
+	}
+	if s.expireAt <= e.now && !s.redundant {
+		f := s.failure(FailTemporary, "CREATE_CHILD_SA", false)
+		f.Detail = "the IKE SA reached the end of its lifetime before it could be rekeyed"
+		f.Remedy = "a new IKE SA is made; if this repeats, look at the peer's log for refused rekeying"
+		e.closeSA(s, f, false)
+		return
+	}
+	if s.reauthAt <= e.now {
+		s.reauthAt = never
+		e.reauthenticate(s)
+	}
+}
