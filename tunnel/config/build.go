@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 type builder struct {
 	file     File
 	problems Problems
+	more     int // problems left out because there are too many
 }
 
 // reading is one tunnel being built.
@@ -45,6 +47,9 @@ func Build(f File) (*Config, error) {
 		b.add(Problem{Position: Position{File: f.Name}, What: "there is no tunnel in it", Remedy: "write one, beginning with [[tunnel]]", Warning: true})
 	}
 	b.problems.sort()
+	if b.more > 0 {
+		b.problems = append(b.problems, Problem{Position: Position{File: f.Name}, What: fmt.Sprintf("there are %d more problems like these", b.more), Remedy: "mend these first"})
+	}
 	for _, r := range readings {
 		c.Tunnels = append(c.Tunnels, r.Tunnel)
 	}
@@ -63,6 +68,10 @@ func (b *builder) add(p Problem) {
 		if q.Position == p.Position && q.Key == p.Key && q.What == p.What && p.Line != 0 {
 			return
 		}
+	}
+	if len(b.problems) == maxProblems {
+		b.more++
+		return
 	}
 	b.problems = append(b.problems, p)
 }

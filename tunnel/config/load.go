@@ -1,10 +1,12 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -19,6 +21,10 @@ import (
 const (
 	maxFile  = 1 << 20 // bytes
 	maxDepth = 1000    // of brackets
+
+	maxTunnels  = 4096
+	maxItems    = 4096 // of a list
+	maxProblems = 1000
 )
 
 // Entry is one key as it was written down.
@@ -84,7 +90,7 @@ func Read(name string, data []byte) (File, Problems) {
 		return f, Problems{{Position: at, What: what, Remedy: remedy}}
 	}
 	text := strings.TrimPrefix(string(data), "\uFEFF")
-	where := &lines{file: name, text: text}
+	where := newLines(name, text)
 	switch {
 	case len(data) > maxFile:
 		return fail(Position{File: name}, fmt.Sprintf("is larger than %d KiB", maxFile>>10), "write less, or several files with a daemon each")
@@ -202,8 +208,8 @@ func (r *tableReader) at(m *mark, value bool) Position {
 }
 
 func (r *tableReader) file(tables map[string]any, root *mark, f File) File {
-	for name, value := range tables {
-		m := root.child(name)
+	for _, name := range inOrder(tables, root) {
+		value, m := tables[name], root.child(name)
 		switch name {
 		case "daemon", "defaults":
 			table, ok := value.(map[string]any)
@@ -218,6 +224,10 @@ func (r *tableReader) file(tables map[string]any, root *mark, f File) File {
 				f.Defaults = s
 			}
 		case "tunnel":
+			if n := len(tunnelTables(value)); n > maxTunnels {
+				r.fail(r.at(m, false), fmt.Sprintf("there are %d tunnels", n), fmt.Sprintf("write at most %d, and run another daemon for more", maxTunnels))
+				continue
+			}
 			for i, table := range tunnelTables(value) {
 				f.Tunnels = append(f.Tunnels, r.section(table, m.item(i), true))
 			}
@@ -277,11 +287,11 @@ func (r *tableReader) unknownTop(name string, value any, m *mark) {
 // table of that name is taken in, keys with a dot.
 func (r *tableReader) section(table map[string]any, m *mark, gre bool) Section {
 	s := Section{At: r.at(m, false)}
-	for name, value := range table {
-		child := m.child(name)
+	for _, name := range inOrder(table, m) {
+		value, child := table[name], m.child(name)
 		if sub, ok := value.(map[string]any); ok && gre && name == "gre" {
-			for n, v := range sub {
-				s.Entries = append(s.Entries, r.entry("gre."+n, v, child.child(n)))
+			for _, n := range inOrder(sub, child) {
+				s.Entries = append(s.Entries, r.entry("gre."+n, sub[n], child.child(n)))
 			}
 			continue
 		}
@@ -290,15 +300,6 @@ func (r *tableReader) section(table map[string]any, m *mark, gre bool) Section {
 		}
 		s.Entries = append(s.Entries, r.entry(name, value, child))
 	}
-	slices.SortFunc(s.Entries, func(a, b Entry) int {
-		if a.KeyAt.Line != b.KeyAt.Line {
-			return a.KeyAt.Line - b.KeyAt.Line
-		}
-		if a.KeyAt.Column != b.KeyAt.Column {
-			return a.KeyAt.Column - b.KeyAt.Column
-		}
-		return strings.Compare(a.Key, b.Key)
-	})
 	return s
 }
 
@@ -310,6 +311,19 @@ func (r *tableReader) entry(key string, value any, m *mark) Entry {
 		}
 	}
 	return e
+}
+
+// inOrder lists the keys of a table in the order of the file.
+func inOrder(table map[string]any, m *mark) []string {
+	place := func(name string) int {
+		if c := m.child(name); c != nil {
+			return c.name
+		}
+		return 0
+	}
+	return slices.SortedFunc(maps.Keys(table), func(a, b string) int {
+		return cmp.Or(cmp.Compare(place(a), place(b)), strings.Compare(a, b))
+	})
 }
 
 // child and item descend in marks; both take nil.

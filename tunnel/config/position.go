@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"sort"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -335,25 +336,35 @@ func joinKey(parts []string) string {
 
 // lines turns offsets into positions.
 type lines struct {
-	file string
-	text string
-	last Position // of lastAt: most look-ups go forward
+	file   string
+	text   string
+	starts []int // offset of each line
+
+	// The last place asked for: the next one is mostly a little behind it, and
+	// a line may be as long as the file.
 	at   int
+	last Position
 }
 
-// position counts from the last place asked for, or anew for one before it.
+func newLines(file, text string) *lines {
+	l := &lines{file: file, text: text, starts: []int{0}}
+	for i := range len(text) {
+		if text[i] == '\n' {
+			l.starts = append(l.starts, i+1)
+		}
+	}
+	return l
+}
+
 func (l *lines) position(offset int) Position {
 	offset = min(max(offset, 0), len(l.text))
-	if offset < l.at || l.last.Line == 0 {
-		l.at, l.last = 0, Position{File: l.file, Line: 1, Column: 1}
+	n := sort.SearchInts(l.starts, offset+1) // number of lines that begin at offset or before
+	p := Position{File: l.file, Line: n, Column: 1}
+	from := l.starts[n-1]
+	if l.last.Line == n && l.at <= offset {
+		from, p.Column = l.at, l.last.Column
 	}
-	part := l.text[l.at:offset]
-	if n := strings.Count(part, "\n"); n > 0 {
-		l.last.Line += n
-		l.last.Column = 1
-		part = part[strings.LastIndexByte(part, '\n')+1:]
-	}
-	l.last.Column += utf8.RuneCountInString(part)
-	l.at = offset
-	return l.last
+	p.Column += utf8.RuneCountInString(l.text[from:offset])
+	l.at, l.last = offset, p
+	return p
 }

@@ -39,9 +39,9 @@ func guessingBits(s string) int {
 // and no more than the distinct ones allow.
 func perCharacter(s string) float64 {
 	var lower, upper, digit, other, hexOnly = false, false, false, false, true
-	distinct := map[byte]bool{}
+	distinct, signs := map[byte]bool{}, 0
 	for i := range len(s) {
-		c := s[i]
+		c, again := s[i], distinct[s[i]]
 		distinct[c] = true
 		switch {
 		case c >= 'a' && c <= 'z':
@@ -54,6 +54,9 @@ func perCharacter(s string) float64 {
 			digit = true
 		default:
 			other, hexOnly = true, false
+			if !again {
+				signs++
+			}
 		}
 	}
 	pool := 0.0
@@ -64,7 +67,7 @@ func perCharacter(s string) float64 {
 		for _, kind := range []struct {
 			there bool
 			size  float64
-		}{{lower, 26}, {upper, 26}, {digit, 10}, {other, 16}} {
+		}{{lower, 26}, {upper, 26}, {digit, 10}, {other, min(16, 3*float64(signs))}} {
 			if kind.there {
 				pool += kind.size
 			}

@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"greseal/ikev2"
 )
@@ -14,7 +13,7 @@ func (b *builder) checkTogether(all []*reading) {
 	byName := map[string]*reading{}
 	routes := map[routeKey]*reading{}
 	addrs := map[netip.Addr]*reading{}
-	var earlier []*reading
+	byPeer := map[string][]*reading{} // those before, by remote
 	for _, r := range all {
 		if r.has("name") {
 			if first, ok := byName[r.Name]; ok {
@@ -41,10 +40,20 @@ func (b *builder) checkTogether(all []*reading) {
 			}
 			addrs[p.Addr()] = r
 		}
-		for _, first := range earlier {
-			r.against(first)
+		peers := r.Remotes
+		if r.RemoteAny {
+			peers = []string{"any"}
 		}
-		earlier = append(earlier, r)
+		seen := map[*reading]bool{}
+		for _, peer := range peers {
+			for _, first := range byPeer[peer] {
+				if !seen[first] {
+					r.against(first, peer)
+				}
+				seen[first] = true
+			}
+			byPeer[peer] = append(byPeer[peer], r)
+		}
 	}
 }
 
@@ -61,26 +70,15 @@ func (r *reading) line(from *reading) string {
 	return r.section.At.String()
 }
 
-// against checks that packets and peers of two tunnels can be told apart.
-func (r *reading) against(first *reading) {
+// against checks that packets and peers of two tunnels with the same remote can
+// be told apart.
+func (r *reading) against(first *reading, peer string) {
 	for _, k := range []string{"remote", "local", "local_id", "remote_id", "gre.key", "gre_local", "gre_remote"} {
 		if r.bad[k] || first.bad[k] {
 			return
 		}
 	}
-	peer := ""
-	switch {
-	case r.RemoteAny && first.RemoteAny:
-		peer = "any"
-	default:
-		for _, s := range r.Remotes {
-			if slices.Contains(first.Remotes, s) {
-				peer = s
-				break
-			}
-		}
-	}
-	if peer == "" || r.Local != first.Local && r.Local != "" && first.Local != "" {
+	if r.Local != first.Local && r.Local != "" && first.Local != "" {
 		return
 	}
 	other := "tunnel " + quote(first.Name)

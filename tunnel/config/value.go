@@ -105,6 +105,10 @@ func (k *Key) strings(raw any, fail failFunc) ([]string, bool) {
 		fail(-1, k.wrongType(raw))
 		return nil, false
 	}
+	if len(items) > maxItems {
+		fail(-1, fault{fmt.Sprintf("has %d items", len(items)), fmt.Sprintf("write at most %d", maxItems)})
+		return nil, false
+	}
 	var out []string
 	good := true
 	for i, item := range items {

@@ -1,0 +1,139 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"testing"
+)
+
+func TestDiffNamesWhatChanged(t *testing.T) {
+	base := `[daemon]
+log_level = "info"
+[defaults]
+psk = "9mVqk2Lw8sTzB4nXcR7yHd1JfGpA6uEo"
+[[tunnel]]
+name = "a"
+remote = "192.0.2.1"
+[[tunnel]]
+name = "b"
+remote = "192.0.2.2"
+routes = ["10.0.0.0/16"]
+[[tunnel]]
+name = "c"
+remote = "192.0.2.3"
+`
+	changed := `[daemon]
+log_level = "debug"
+[[tunnel]]
+name = "d"
+remote = "192.0.2.4"
+psk = "9mVqk2Lw8sTzB4nXcR7yHd1JfGpA6uEo"
+[[tunnel]]
+# moved, and the same
+name = "c"
+remote = ["192.0.2.3"]
+psk = "9mVqk2Lw8sTzB4nXcR7yHd1JfGpA6uEo"
+pfs = true
+[[tunnel]]
+name = "b"
+remote = "192.0.2.2"
+psk = "9mVqk2Lw8sTzB4nXcR7yHd1JfGpA6uEo"
+routes = ["10.0.0.0/16", "10.1.0.0/16"]
+esp = "aes256gcm16"
+`
+	old, _ := parse(t, base)
+	new, _ := parse(t, changed)
+	want := Difference{
+		Daemon: []string{"log_level"},
+		Tunnels: []Change{
+			{Name: "a", Kind: Removed},
+			{Name: "d", Kind: Added},
+			{Name: "b", Kind: Changed, Keys: []string{"esp", "routes"}, Class: Rekey},
+		},
+	}
+	if got := Diff(old, new); !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	if d := Diff(nil, old); len(d.Daemon) != 0 || len(d.Tunnels) != 3 || d.Tunnels[0].Kind != Added {
+		t.Errorf("from nothing: %+v", d)
+	}
+	if d := Diff(old, old); !d.Empty() {
+		t.Errorf("from itself: %+v", d)
+	}
+}
+
+// Each key that is changed alone is reported alone, with its class.
+func TestDiffSeesEachKey(t *testing.T) {
+	values := map[string]string{
+		"name": `"hq"`, "enabled": "false", "remote": `"any"`, "remote_port": "4500", "local": `"wan"`,
+		"psk": `"kQ7xZr2mWv9pLs4tYb6nHc1dJf8gEaUo"`, "local_id": `"a"`, "remote_id": `"b"`,
+		"mode": `"transport"`, "encap": `"never"`, "ike": `"aes256-sha256-modp2048"`, "esp": `"aes256-sha256"`,
+		"pfs": "false", "ike_lifetime": `"2h"`, "child_lifetime": `"2h"`, "child_bytes": `"2GB"`, "child_packets": "1000000",
+		"replay_window": "64", "dpd": `"5s"`, "dpd_suspect": `"16s"`, "dpd_dead": `"130s"`, "failback": `"5s"`,
+		"address": `["10.0.0.1/30"]`, "routes": `["10.1.0.0/16"]`, "metric": "5", "table": "5", "fwmark": "5",
+		"link_down": `"metric"`, "fallback": "true", "mtu": "1400", "mss_clamp": "false",
+		"gre_local": `"10.9.9.1"`, "gre_remote": `"10.9.9.2"`, "gre.type": `"ethernet"`, "gre.key": "0",
+		"gre.sequence": "true", "gre.checksum": "true", "gre.ttl": "1", "gre.tos": `"inherit"`, "gre.ignore_df": "true",
+	}
+	const head = "[[tunnel]]\nname = \"hq\"\n"
+	base := map[string]string{"remote": `"vpn.example.net"`, "psk": `"9mVqk2Lw8sTzB4nXcR7yHd1JfGpA6uEo"`}
+	text := func(key, value string) string {
+		s := head
+		for k, v := range base {
+			if k != key {
+				s += k + " = " + v + "\n"
+			}
+		}
+		if key != "name" {
+			s += key + " = " + value + "\n"
+		}
+		return s
+	}
+	old, _ := parse(t, text("pfs", "true"))
+	for _, k := range TunnelKeys() {
+		value, ok := values[k.Name]
+		if !ok {
+			if unsupported[k.Name] == "" && k.Name != "psk_file" && k.Name != "gre.bridge" {
+				t.Errorf("%s is not tried", k.Name)
+			}
+			continue
+		}
+		if k.Name == "name" {
+			continue // another name is another tunnel
+		}
+		new, ps := parse(t, text(k.Name, value))
+		if new == nil {
+			t.Errorf("%s = %s:\n%s", k.Name, value, all(ps))
+			continue
+		}
+		want := []Change{{Name: "hq", Kind: Changed, Keys: []string{k.Name}, Class: k.Class}}
+		if got := Diff(old, new).Tunnels; !reflect.DeepEqual(got, want) {
+			t.Errorf("%s = %s: %+v", k.Name, value, got)
+		}
+	}
+}
+
+func TestDiffSeesNewContentsOfASecretFile(t *testing.T) {
+	dir := t.TempDir()
+	load := func(secret string) *Config {
+		if err := os.WriteFile(filepath.Join(dir, "psk"), []byte(secret), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := Parse(filepath.Join(dir, "g.toml"), fmt.Appendf(nil, "[[tunnel]]\nname = \"hq\"\nremote = \"192.0.2.1\"\npsk_file = \"psk\"\n"), 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	old, same, other := load(hidden), load(hidden+"\n"), load("9mVqk2Lw8sTzB4nXcR7yHd1JfGpA6uEo")
+	if d := Diff(old, same); !d.Empty() {
+		t.Errorf("the same secret: %+v", d)
+	}
+	d := Diff(old, other)
+	if len(d.Tunnels) != 1 || !slices.Equal(d.Tunnels[0].Keys, []string{"psk_file"}) || d.Tunnels[0].Class != Reestablish {
+		t.Errorf("another secret: %+v", d)
+	}
+}
