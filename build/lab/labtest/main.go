@@ -29,6 +29,8 @@ func main() {
 		for _, j := range jobs("", "", nil) {
 			fmt.Println(strings.Join([]string{j.Name, j.Peer, j.path}, " × "))
 		}
+	case "suite":
+		os.Exit(suiteCommand(os.Args[2:]))
 	default:
 		fmt.Fprintln(flag.CommandLine.Output(), "usage: labtest run|list|suite")
 		os.Exit(2)

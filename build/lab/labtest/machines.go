@@ -1,0 +1,237 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// build makes greseal for this machine and for every target, and measures.
+func (s *suite) build() {
+	s.check("build for this machine", 5*time.Minute, nil, "make", "-s", "greseal")
+	begin := time.Now()
+	out, err := s.command("size.log", 10*time.Minute, nil, "make", "-s", "size")
+	row := Row{Scenario: "cross build and size", Result: "pass", Seconds: time.Since(begin).Seconds()}
+	targets := 0
+	for line := range strings.Lines(out) {
+		f := strings.Fields(line)
+		if len(f) == 3 && f[0] != "target" {
+			targets++
+			if f[0] == "mipsle-softfloat" {
+				row.Note = fmt.Sprintf("mipsle %s bytes, %s with xz", f[1], f[2])
+			}
+		}
+	}
+	row.Note = fmt.Sprintf("%d targets; %s", targets, row.Note)
+	if err != nil {
+		row.Result, row.Note = "FAIL", fmt.Sprintf("%v: %s", err, lastLines(out, 5))
+	}
+	s.add(row)
+}
+
+// lab plays the scenarios in namespaces of this machine.
+func (s *suite) lab() {
+	if !isRoot() {
+		s.add(Row{Scenario: "scenarios on this machine", Peer: "all", Datapath: "userspace", Result: "skip", Note: "namespaces need root"})
+		return
+	}
+	self, err := os.Executable()
+	if err != nil {
+		s.add(Row{Scenario: "scenarios on this machine", Result: "FAIL", Note: err.Error()})
+		return
+	}
+	s.played("lab", "scenarios on this machine", "", 15*time.Minute,
+		self, "run", "-greseal", "greseal", "-where", "host", "-dir", filepath.Join(s.logs, "host"), "-out", filepath.Join(s.logs, "lab.rows"))
+}
+
+// played runs a command that plays scenarios and takes its rows over. on is
+// put behind the datapath.
+func (s *suite) played(name, title, on string, limit time.Duration, argv ...string) string {
+	file := filepath.Join(s.logs, name+".rows")
+	out, err := s.command(name+".log", limit, nil, argv...)
+	rows, rerr := readRows(file)
+	failed := false
+	for _, r := range rows {
+		failed = failed || r.Result == "FAIL"
+		if on != "" {
+			r.Datapath = strings.TrimPrefix(r.Datapath+" on "+on, "- ")
+		}
+		s.add(r)
+	}
+	switch {
+	case rerr != nil && len(rows) == 0:
+		s.add(Row{Scenario: title, Datapath: on, Result: "FAIL", Note: fmt.Sprintf("no scenario was played: %v\n%s", err, lastLines(out, 15))})
+	case err != nil && !failed:
+		s.add(Row{Scenario: title, Datapath: on, Result: "FAIL", Note: fmt.Sprintf("%v\n%s", err, lastLines(out, 15))})
+	}
+	return out
+}
+
+func readRows(file string) ([]Row, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var rows []Row
+	scanner := bufio.NewScanner(f)
+	scanner.Buffer(nil, 1<<20)
+	for scanner.Scan() {
+		var r Row
+		if err := json.Unmarshal(scanner.Bytes(), &r); err != nil {
+			return rows, err
+		}
+		rows = append(rows, r)
+	}
+	return rows, scanner.Err()
+}
+
+// demo runs greseal demo here.
+func (s *suite) demo() {
+	if !isRoot() {
+		s.add(Row{Scenario: "greseal demo", Peer: "greseal", Datapath: "userspace", Result: "skip", Note: "namespaces need root"})
+		return
+	}
+	begin := time.Now()
+	out, err := s.command("demo.log", time.Minute, nil, "./greseal", "demo")
+	row := Row{Scenario: "greseal demo", Peer: "greseal", Datapath: "userspace", Result: "pass", Seconds: time.Since(begin).Seconds(), Note: fmt.Sprintf("%.1f s", time.Since(begin).Seconds())}
+	if err != nil {
+		row.Result, row.Note = "FAIL", fmt.Sprintf("%v\n%s", err, lastLines(out, 15))
+	}
+	s.add(row)
+}
+
+// vm boots each kernel once and does there, in one boot: the unit tests that
+// this machine's kernel had to skip, the scenarios, and the demo.
+func (s *suite) vm() {
+	const title = "scenarios on a real kernel"
+	if missing, ok := have("qemu-system-x86_64", "busybox", "cpio", "depmod"); !ok {
+		s.add(Row{Scenario: title, Peer: "all", Datapath: "kernel", Result: "skip", Note: missing + " is not installed; run build/lab/setup"})
+		s.stillSkipped(nil)
+		return
+	}
+	binaries := s.testBinaries()
+	ran := map[string]bool{}
+	for _, kernel := range []string{"6.1", "6.12"} {
+		out := filepath.Join(s.logs, "vm-"+kernel)
+		script := []string{"code=0"}
+		for _, b := range binaries {
+			base := filepath.Base(b.file)
+			script = append(script, fmt.Sprintf("(cd %s && %s -test.v -test.timeout 300s >$LAB_OUT/%s.out 2>&1; echo $? >$LAB_OUT/%s.code)", b.dir, b.file, base, base))
+		}
+		script = append(script,
+			"out/lab/labtest run -greseal greseal -where vm -j 3 -dir /tmp/lab -save $LAB_OUT/failed -out $LAB_OUT/rows || code=1",
+			"./greseal demo >$LAB_OUT/demo.out 2>&1; echo $? >$LAB_OUT/demo.code",
+			"exit $code")
+		os.MkdirAll(out, 0o755)
+		rows := filepath.Join(out, "rows")
+		os.Remove(rows)
+		os.Symlink(rows, filepath.Join(s.logs, "vm-"+kernel+".rows"))
+		s.played("vm-"+kernel, title, kernel, 25*time.Minute, "build/lab/vm", "run", "--kernel", kernel, "--timeout", "1500", "--out", out, "--", "bash", "-c", strings.Join(script, "\n"))
+		for _, b := range binaries {
+			s.unitInVM(b, kernel, out, ran)
+		}
+		s.demoInVM(kernel, out)
+	}
+	s.stillSkipped(ran)
+}
+
+func (s *suite) demoInVM(kernel, out string) {
+	text, err := os.ReadFile(filepath.Join(out, "demo.out"))
+	code, _ := os.ReadFile(filepath.Join(out, "demo.code"))
+	row := Row{Scenario: "greseal demo", Peer: "greseal", Datapath: "kernel on " + kernel, Result: "pass"}
+	if err != nil || strings.TrimSpace(string(code)) != "0" {
+		row.Result, row.Note = "FAIL", fmt.Sprintf("exit code %s\n%s", strings.TrimSpace(string(code)), lastLines(string(text), 15))
+	}
+	s.add(row)
+}
+
+// testBinary is the compiled tests of a package.
+type testBinary struct{ pkg, dir, file string }
+
+// testBinaries compiles the tests of every package in which some were skipped
+// here.
+func (s *suite) testBinaries() []testBinary {
+	var list []testBinary
+	for _, k := range s.skips {
+		if slices.ContainsFunc(list, func(b testBinary) bool { return b.pkg == k.pkg }) || strings.Contains(k.reason, "GRESEAL_VECTORS") {
+			continue
+		}
+		short := strings.TrimPrefix(k.pkg, "greseal/")
+		b := testBinary{pkg: k.pkg, dir: filepath.Join(s.root, short), file: filepath.Join(s.root, "out", "lab", strings.ReplaceAll(short, "/", "-")+".test")}
+		if out, err := s.command("compile-tests.log", 5*time.Minute, []string{"CGO_ENABLED=0"}, "go", "test", "-c", "-o", b.file, k.pkg); err != nil {
+			s.add(Row{Scenario: "compile the tests of " + short, Result: "FAIL", Note: tail(out, 3)})
+			continue
+		}
+		list = append(list, b)
+	}
+	return list
+}
+
+// unitInVM turns the output of a test binary into a row, and notes which tests
+// were run.
+func (s *suite) unitInVM(b testBinary, kernel, out string, ran map[string]bool) {
+	base := filepath.Base(b.file)
+	name := "unit tests on a real kernel: " + strings.TrimPrefix(b.pkg, "greseal/")
+	text, err := s.command("vm-"+kernel+"/"+base+".json", time.Minute, nil, "go", "tool", "test2json", "-p", b.pkg, "cat", filepath.Join(out, base+".out"))
+	code, _ := os.ReadFile(filepath.Join(out, base+".code"))
+	if err != nil || len(code) == 0 {
+		s.add(Row{Scenario: name, Datapath: "kernel on " + kernel, Result: "FAIL", Note: "did not run"})
+		return
+	}
+	t := count(text)[b.pkg]
+	if t == nil {
+		t = &tally{}
+	}
+	t.ok = strings.TrimSpace(string(code)) == "0"
+	row := t.row(name)
+	row.Datapath = "kernel on " + kernel
+	s.add(row)
+	skipped := map[string]bool{}
+	for _, k := range t.skipped {
+		skipped[k.test] = true
+	}
+	for _, k := range s.skips {
+		if k.pkg == b.pkg && t.ok && !skipped[k.test] {
+			ran[k.pkg+" "+k.test] = true
+		}
+	}
+}
+
+// stillSkipped adds a row for each unit test that ran nowhere.
+func (s *suite) stillSkipped(ran map[string]bool) {
+	for _, k := range s.skips {
+		if !ran[k.pkg+" "+k.test] {
+			s.add(Row{Scenario: strings.TrimPrefix(k.pkg, "greseal/") + " " + k.test, Result: "skip", Note: k.reason})
+		}
+	}
+	s.skips = nil
+}
+
+// malta boots the MIPS router once.
+func (s *suite) malta() {
+	const title = "scenarios on a MIPS router"
+	if missing, ok := have("qemu-system-mipsel", "cpio", "depmod"); !ok {
+		s.add(Row{Scenario: title, Peer: "greseal", Datapath: "kernel", Result: "skip", Note: missing + " is not installed; run build/lab/setup"})
+		return
+	}
+	out := filepath.Join(s.logs, "malta")
+	os.MkdirAll(out, 0o755)
+	env := []string{"GOOS=linux", "GOARCH=mipsle", "GOMIPS=softfloat", "CGO_ENABLED=0"}
+	if text, err := s.command("malta-build.log", 5*time.Minute, env, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(out, "labtest"), "./build/lab/labtest"); err != nil {
+		s.add(Row{Scenario: title, Result: "FAIL", Note: tail(text, 3)})
+		return
+	}
+	if text, err := s.command("malta-copy.log", time.Minute, nil, "cp", "out/greseal-linux-mipsle-softfloat", filepath.Join(out, "greseal")); err != nil {
+		s.add(Row{Scenario: title, Result: "FAIL", Note: tail(text, 3)})
+		return
+	}
+	os.Symlink(filepath.Join(out, "rows"), filepath.Join(s.logs, "malta.rows"))
+	s.played("malta", title, "mipsle, 64 MB", 10*time.Minute, "build/lab/malta", "run", "--timeout", "300", "--out", out, "--",
+		"./labtest", "run", "-greseal", "./greseal", "-where", "router", "-dir", "/tmp/lab", "-save", "/lab/failed", "-out", "/lab/rows")
+}

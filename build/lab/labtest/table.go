@@ -1,0 +1,64 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// noteWidth is how much of a note stands in the table; a failure's is told in
+// full below it.
+const noteWidth = 90
+
+// table prints all rows and then what failed, and returns the exit code.
+func (s *suite) table(w io.Writer) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	wide := [3]int{len("scenario"), len("peer"), len("datapath")}
+	count := map[string]int{}
+	for _, r := range s.rows {
+		for i, text := range []string{r.Scenario, r.Peer, r.Datapath} {
+			wide[i] = max(wide[i], utf8.RuneCountInString(text))
+		}
+		count[r.Result]++
+	}
+	line := func(scenario, peer, datapath, result, note string) {
+		text := pad(scenario, wide[0]) + "  " + pad(peer, wide[1]) + "  " + pad(datapath, wide[2]) + "  " + pad(result, 6) + "  " + short(note)
+		fmt.Fprintln(w, strings.TrimRight(text, " "))
+	}
+	fmt.Fprintln(w)
+	line("scenario", "peer", "datapath", "result", "")
+	line(strings.Repeat("-", wide[0]), strings.Repeat("-", wide[1]), strings.Repeat("-", wide[2]), "------", "")
+	for _, r := range s.rows {
+		line(r.Scenario, r.Peer, r.Datapath, r.Result, r.Note)
+	}
+	if count["FAIL"] > 0 {
+		fmt.Fprintln(w, "\nfailed:")
+		for _, r := range s.rows {
+			if r.Result == "FAIL" {
+				fmt.Fprintf(w, "\n%s × %s × %s\n    %s\n", r.Scenario, r.Peer, r.Datapath, strings.ReplaceAll(strings.TrimSpace(r.Note), "\n", "\n    "))
+			}
+		}
+		fmt.Fprintln(w, "\nlogs and captures are in .lab/")
+	}
+	fmt.Fprintf(w, "\ntook %v\n", time.Since(s.start).Round(time.Second))
+	fmt.Fprintf(w, "%d passed, %d failed, %d skipped\n", count["pass"], count["FAIL"], count["skip"])
+	if count["FAIL"] > 0 || s.ctx.Err() != nil {
+		return 1
+	}
+	return 0
+}
+
+func pad(text string, width int) string {
+	return text + strings.Repeat(" ", max(0, width-utf8.RuneCountInString(text)))
+}
+
+func short(note string) string {
+	note = strings.Join(strings.Fields(note), " ")
+	if utf8.RuneCountInString(note) <= noteWidth {
+		return note
+	}
+	return string([]rune(note)[:noteWidth-1]) + "…"
+}
