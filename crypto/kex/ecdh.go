@@ -65,7 +65,7 @@ func (x *ecdhExchange) Public() []byte { return x.public }
 // that Curve25519's result is not all zero (RFC 8031 section 3.1).
 func (x *ecdhExchange) Shared(peer []byte) ([]byte, error) {
 	if len(peer) != PublicLen(x.group) {
-		return nil, lengthError(x.group, len(peer))
+		return nil, lengthError(x.group, len(peer), PublicLen(x.group))
 	}
 	point := peer
 	if x.group != suite.KE_CURVE25519 {

@@ -1,6 +1,7 @@
 // Package kex holds the key exchange methods of IKEv2 (transform type 4): the
-// MODP groups of RFC 7296 appendix B and RFC 3526, the ECP groups of RFC 5903
-// and Curve25519 of RFC 8031, in the form their values have in a KE payload.
+// MODP groups of RFC 7296 appendix B and RFC 3526, the ECP groups of RFC 5903,
+// Curve25519 of RFC 8031 and ML-KEM of draft-ietf-ipsecme-ikev2-mlkem, in the
+// form their values have in a KE payload.
 //
 // Every exchange makes a secret of its own and no secret is used for a second
 // one; public values are checked as RFC 6989 asks before they meet a secret.
@@ -9,6 +10,7 @@
 package kex
 
 import (
+	"crypto/mlkem"
 	"errors"
 	"fmt"
 	"io"
@@ -34,13 +36,16 @@ type Exchange interface {
 	Shared(peer []byte) ([]byte, error)
 }
 
-// New starts an exchange with a fresh secret from rand.
+// New starts an exchange with a fresh secret from rand. ML-KEM has two unlike
+// sides: New is its initiator, and its responder is Respond.
 func New(group uint16, rand io.Reader) (Exchange, error) {
 	switch group {
 	case suite.KE_CURVE25519, suite.KE_ECP_256, suite.KE_ECP_384, suite.KE_ECP_521:
 		return newECDH(group, rand)
 	case suite.KE_MODP_1024, suite.KE_MODP_1536, suite.KE_MODP_2048, suite.KE_MODP_3072, suite.KE_MODP_4096:
 		return newMODP(group, rand)
+	case suite.KE_MLKEM_768, suite.KE_MLKEM_1024:
+		return newMLKEM(group, rand)
 	}
 	return nil, fmt.Errorf("key exchange %s is not implemented", name(group))
 }
@@ -51,7 +56,10 @@ func New(group uint16, rand io.Reader) (Exchange, error) {
 // in this form only.
 func Respond(group uint16, rand io.Reader, peer []byte) (public, shared []byte, err error) {
 	if want := PublicLen(group); want != 0 && len(peer) != want {
-		return nil, nil, lengthError(group, len(peer))
+		return nil, nil, lengthError(group, len(peer), want)
+	}
+	if isKEM(group) {
+		return respondMLKEM(group, peer)
 	}
 	x, err := New(group, rand)
 	if err != nil {
@@ -66,8 +74,8 @@ func Respond(group uint16, rand io.Reader, peer []byte) (public, shared []byte, 
 // Supported reports whether New knows the group.
 func Supported(group uint16) bool { return PublicLen(group) != 0 }
 
-// PublicLen is the exact length in octets of the group's KE data, 0 for an
-// unknown group.
+// PublicLen is the exact length in octets of the KE data that an initiator sends
+// for the group, 0 for an unknown group.
 func PublicLen(group uint16) int {
 	switch group {
 	case suite.KE_CURVE25519:
@@ -78,14 +86,30 @@ func PublicLen(group uint16) int {
 		return 96
 	case suite.KE_ECP_521:
 		return 132
+	case suite.KE_MLKEM_768:
+		return mlkem.EncapsulationKeySize768
+	case suite.KE_MLKEM_1024:
+		return mlkem.EncapsulationKeySize1024
 	}
 	return modpBits(group) / 8
+}
+
+// ResponseLen is the exact length in octets of the KE data that a responder
+// sends: as PublicLen, but for ML-KEM a ciphertext.
+func ResponseLen(group uint16) int {
+	switch group {
+	case suite.KE_MLKEM_768:
+		return mlkem.CiphertextSize768
+	case suite.KE_MLKEM_1024:
+		return mlkem.CiphertextSize1024
+	}
+	return PublicLen(group)
 }
 
 func name(group uint16) string {
 	return suite.Transform{Type: suite.TypeKE, ID: group}.String()
 }
 
-func lengthError(group uint16, got int) error {
-	return fmt.Errorf("%s: %w: %d octets instead of %d", name(group), ErrPublic, got, PublicLen(group))
+func lengthError(group uint16, got, want int) error {
+	return fmt.Errorf("%s: %w: %d octets instead of %d", name(group), ErrPublic, got, want)
 }

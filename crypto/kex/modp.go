@@ -103,7 +103,7 @@ func (e *modpExchange) Public() []byte { return e.public }
 
 func (e *modpExchange) Shared(peer []byte) ([]byte, error) {
 	if len(peer) != PublicLen(e.group) {
-		return nil, lengthError(e.group, len(peer))
+		return nil, lengthError(e.group, len(peer), PublicLen(e.group))
 	}
 	// 1 < r < p-1 (RFC 6989 section 2.1); these groups have no other small
 	// subgroup.
