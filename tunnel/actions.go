@@ -1,0 +1,454 @@
+package tunnel
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+
+	"greseal/ikev2"
+	"greseal/platform"
+)
+
+// do carries out the engine's actions in their order (contract 1). What could
+// not be installed goes back into the engine once the list is through.
+func (l *loop) do(actions []ikev2.Action) {
+	var failed []failedInstall
+	for _, a := range actions {
+		switch a := a.(type) {
+		case ikev2.WakeAt:
+			l.wake = a.At
+		case ikev2.Send:
+			l.send(a)
+		case ikev2.SendKeepalive:
+			if err := l.dp.SendKeepalive(a.Local, a.Remote); err != nil {
+				l.log.Debug("sending a NAT keepalive", "error", err)
+			}
+		case ikev2.InstallIn:
+			if err := l.installIn(a); err != nil {
+				a.Params.Wipe()
+				failed = append(failed, failedInstall{a.Child, err})
+			}
+		case ikev2.InstallOut:
+			if anyOf(failed, a.Child.ID) {
+				a.Params.Wipe()
+				continue
+			}
+			if err := l.installOut(a); err != nil {
+				a.Params.Wipe()
+				failed = append(failed, failedInstall{a.Child, err})
+			}
+		case ikev2.RemoveIn:
+			l.remove(a.Child, false)
+		case ikev2.RemoveOut:
+			l.remove(a.Child, true)
+		case ikev2.IKEUp:
+			l.ikeUp(a.IKEInfo)
+		case ikev2.IKEDown:
+			l.ikeDown(a)
+		case ikev2.Failed:
+			l.failed(a)
+		case ikev2.Noted:
+			if t := l.tunnels[a.Peer]; t != nil && !t.established() {
+				r := reason{a.Reason.Error(), a.Reason.Remedy}
+				if t.note != r {
+					t.note = r
+					l.event(t, slog.LevelInfo, "note", r.text)
+				}
+			}
+		case ikev2.Liveness:
+			l.liveness(a)
+		case ikev2.PeerMoved:
+			l.peerMoved(a)
+		}
+	}
+	for _, f := range failed {
+		if t := l.tunnels[f.child.Peer]; t != nil {
+			l.event(t, slog.LevelError, "install", fmt.Sprintf("Child SA not installed: %v", f.err))
+		}
+		l.do(l.engine.InstallFailed(l.now(), f.child.ID, f.err))
+	}
+}
+
+type failedInstall struct {
+	child *ikev2.Child
+	err   error
+}
+
+func anyOf(failed []failedInstall, id ikev2.ChildID) bool {
+	for _, f := range failed {
+		if f.child.ID == id {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *loop) send(a ikev2.Send) {
+	l.ike.Sent++
+	err := l.dp.SendIKE(a.Local, a.Remote, a.Data, false)
+	if err == nil {
+		return
+	}
+	l.ike.SendErrors++
+	if t := l.tunnels[a.Peer]; t != nil && !t.established() {
+		t.note = reason{
+			text:   fmt.Sprintf("the kernel refused to send to %s: %v", a.Remote, err),
+			remedy: "look at the route and the firewall's output rules for that address",
+		}
+	}
+	l.log.Debug("sending an IKE message", "remote", a.Remote, "error", err)
+}
+
+// installIn brings the machine to where the new pair fits (guards, interface)
+// and installs its inbound SA.
+func (l *loop) installIn(a ikev2.InstallIn) error {
+	t := l.tunnels[a.Child.Peer]
+	if t == nil {
+		return fmt.Errorf("tunnel %q is no longer configured", a.Child.Peer)
+	}
+	if err := l.fits(t, a.Child); err != nil {
+		return err
+	}
+	if err := l.guard(t, a.Child.GRERemote, a.Child.Remote.Addr()); err != nil {
+		return err
+	}
+	if err := l.setLink(t, a.Child); err != nil {
+		return err
+	}
+	sa := l.sa(t, a.Child, false)
+	sa.Params = a.Params
+	sa.WatchFirstUse = a.WatchFirstUse
+	if err := l.dp.InstallIn(sa); err != nil {
+		return err
+	}
+	p := t.pairs[a.Child.ID]
+	if p == nil {
+		p = &pair{Child: a.Child}
+		t.pairs[a.Child.ID] = p
+	}
+	p.in = true
+	return nil
+}
+
+// fits refuses a GRE endpoint of the peer's choice that would hijack one of our
+// own addresses or another tunnel's (contract 16).
+func (l *loop) fits(t *state, c *ikev2.Child) error {
+	if !t.cfg.RemoteAny || t.cfg.GRERemote.IsValid() {
+		return nil
+	}
+	locals, err := platform.LocalAddrs(l.net.Netlink())
+	if err != nil {
+		return err
+	}
+	if slices.Contains(locals, c.GRERemote) {
+		return fmt.Errorf("the peer asks for the GRE endpoint %s, which is an address of this machine; give it another gre_local", c.GRERemote)
+	}
+	for _, other := range l.tunnels {
+		if other == t || other.link.Remote != c.GRERemote || other.link.Local != c.GRELocal {
+			continue
+		}
+		if other.link.HasKey == t.cfg.GRE.HasKey && other.link.Key == t.cfg.GRE.Key {
+			return fmt.Errorf("the peer asks for the GRE endpoint %s, which tunnel %q already has; give one of them another gre_local or a gre.key", c.GRERemote, other.id)
+		}
+	}
+	return nil
+}
+
+// installOut installs the outbound SA, which moves the traffic to it.
+func (l *loop) installOut(a ikev2.InstallOut) error {
+	t := l.tunnels[a.Child.Peer]
+	if t == nil {
+		return fmt.Errorf("tunnel %q is no longer configured", a.Child.Peer)
+	}
+	sa := l.sa(t, a.Child, true)
+	sa.Params = a.Params
+	if err := l.dp.InstallOut(sa); err != nil {
+		return err
+	}
+	p := t.pairs[a.Child.ID]
+	if p == nil {
+		p = &pair{Child: a.Child}
+		t.pairs[a.Child.ID] = p
+	}
+	p.out = true
+	t.carrying = a.Child.ID
+	l.carries(t)
+	return nil
+}
+
+// sa is the datapath's view of one direction of a pair, without its keys.
+func (l *loop) sa(t *state, c *ikev2.Child, out bool) platform.SA {
+	sa := platform.SA{
+		Link: string(t.id), Out: out,
+		Local: c.Local, Remote: c.Remote, Encap: c.Encap, Transport: c.Transport,
+		GRELocal: c.GRELocal, GRERemote: c.GRERemote,
+		ReplayWindow: t.cfg.ReplayWindow,
+	}
+	// Soft limits are spread so that both ends and many tunnels do not rekey
+	// at once; hard ones stand well beyond (contract 7).
+	limit := func(n uint64) (soft, hard uint64) {
+		if n == 0 {
+			return 0, 0
+		}
+		return uint64(float64(n) * (0.85 + 0.1*l.random())), n + n/2
+	}
+	sa.SoftBytes, sa.HardBytes = limit(t.cfg.ChildBytes)
+	sa.SoftPackets, sa.HardPackets = limit(t.cfg.ChildPackets)
+	return sa
+}
+
+// remove takes one direction of a pair out of the datapath and keeps its
+// counters in the tunnel's totals.
+func (l *loop) remove(c *ikev2.Child, out bool) {
+	t := l.tunnels[c.Peer]
+	if t == nil {
+		return
+	}
+	p := t.pairs[c.ID]
+	if p == nil {
+		return
+	}
+	key := platform.SAKey{Link: string(t.id), Out: out, SPI: c.SPIIn}
+	if out {
+		key.SPI = c.SPIOut
+	}
+	if out && !p.out || !out && !p.in {
+		return
+	}
+	n, err := l.dp.RemoveSA(key)
+	if err != nil {
+		l.log.Warn("removing an SA", "tunnel", t.id, "error", err)
+	}
+	if out {
+		p.out = false
+		t.total.out.Add(later(n, p.countOut))
+	} else {
+		p.in = false
+		t.total.in.Add(later(n, p.countIn))
+	}
+	if !p.in && !p.out {
+		delete(t.pairs, c.ID)
+	}
+	if out && t.carrying == c.ID {
+		t.carrying = 0
+		for _, other := range t.pairs {
+			if other.out && other.ID > t.carrying {
+				t.carrying = other.ID
+			}
+		}
+		if t.carrying == 0 {
+			l.carriesNot(t)
+		}
+	}
+}
+
+// later is the final count, or the last one read when the SA was gone already.
+func later(final, read platform.Counters) platform.Counters {
+	if final.Packets < read.Packets {
+		return read
+	}
+	return final
+}
+
+func (l *loop) ikeUp(i ikev2.IKEInfo) {
+	t := l.tunnels[i.Peer]
+	if t == nil {
+		return
+	}
+	t.ike[i.ID] = i
+	if i.Replaces != 0 {
+		t.ikeRekeys++
+		l.event(t, slog.LevelInfo, "rekey", "IKE SA rekeyed with "+i.Suite.String())
+		return
+	}
+	l.event(t, slog.LevelInfo, "ike", fmt.Sprintf("IKE SA with %s established with %s as %s", i.Remote, i.Suite, role(i.Initiator)))
+}
+
+func role(initiator bool) string {
+	if initiator {
+		return "initiator"
+	}
+	return "responder"
+}
+
+func (l *loop) ikeDown(a ikev2.IKEDown) {
+	t := l.tunnels[a.Peer]
+	if t == nil {
+		return
+	}
+	delete(t.ike, a.ID)
+	if a.Reason != nil {
+		r := reason{a.Reason.Error(), a.Reason.Remedy}
+		l.event(t, slog.LevelWarn, "ike", r.text)
+		if !t.established() {
+			l.lost(t, r)
+		}
+	}
+	l.stir(t)
+}
+
+// failed notes the end of an attempt; a tunnel that carries packets all the
+// same (a second SA was refused, say) is not disturbed.
+func (l *loop) failed(a ikev2.Failed) {
+	t := l.tunnels[a.Peer]
+	if t == nil {
+		return
+	}
+	r := reason{a.Reason.Error(), a.Reason.Remedy}
+	l.event(t, slog.LevelWarn, "failed", r.text)
+	if t.established() {
+		return
+	}
+	l.lost(t, r)
+}
+
+// lost puts a tunnel without SAs into the state down and plans the next
+// attempt.
+func (l *loop) lost(t *state, r reason) {
+	t.trying = false
+	if !t.wanted {
+		return
+	}
+	t.set(phaseDown, r)
+	if t.cfg.RemoteAny {
+		return
+	}
+	t.attempts++
+	t.candidate++
+	if len(t.candidates) > 0 && t.candidate%len(t.candidates) == 0 {
+		t.resolveAt = 0 // the name may have moved
+	}
+	wait := backoff(t.attempts, l.random())
+	if t.candidate%max(len(t.candidates), 1) != 0 {
+		wait = backoff(1, l.random()) // another address has not been tried yet
+	}
+	t.retryAt = l.now() + wait
+	l.stir(t)
+}
+
+func (l *loop) liveness(a ikev2.Liveness) {
+	t := l.tunnels[a.Peer]
+	if t == nil || !t.established() || t.current().IKE != a.IKE {
+		return
+	}
+	switch a.State {
+	case ikev2.Suspect:
+		t.set(phaseSuspect, reason{
+			text:   "the peer has not answered liveness checks for " + t.cfg.DPDSuspect.String(),
+			remedy: "look at the path to the peer; the tunnel goes on by itself when it answers",
+		})
+		l.event(t, slog.LevelWarn, "suspect", t.reason.text)
+		l.setRunning(t, false)
+	case ikev2.Alive:
+		if t.phase == phaseSuspect {
+			t.set(phaseUp, reason{})
+			l.event(t, slog.LevelInfo, "alive", "the peer answers again")
+			l.setRunning(t, true)
+		}
+	}
+}
+
+// peerMoved follows the peer's outer address or port in the datapath.
+func (l *loop) peerMoved(a ikev2.PeerMoved) {
+	t := l.tunnels[a.Peer]
+	if t == nil {
+		return
+	}
+	l.event(t, slog.LevelInfo, "moved", fmt.Sprintf("the peer moved from %s to %s", a.Old, a.New))
+	if err := l.guard(t, a.New.Addr()); err != nil {
+		l.log.Error("closing the peer's new address", "tunnel", t.id, "error", err)
+		return
+	}
+	if i, ok := t.ike[a.IKE]; ok {
+		i.Local, i.Remote = a.Local, a.New
+		t.ike[a.IKE] = i
+	}
+	for _, c := range a.Children {
+		p := t.pairs[c.ID]
+		if p == nil {
+			continue
+		}
+		for _, out := range []bool{false, true} {
+			key := platform.SAKey{Link: string(t.id), Out: out, SPI: c.SPIIn}
+			if out {
+				key.SPI = c.SPIOut
+			}
+			if out && !p.out || !out && !p.in {
+				continue
+			}
+			if err := l.dp.MoveSA(key, c.Local, c.Remote); err != nil {
+				l.log.Warn("moving an SA", "tunnel", t.id, "error", err)
+			}
+		}
+		p.Child = c
+	}
+}
+
+// carries is called when a pair has become the one that carries the traffic.
+func (l *loop) carries(t *state) {
+	c := t.current()
+	t.trying, t.attempts, t.retryAt = false, 0, 0
+	t.note = reason{}
+	if t.phase == phaseUp {
+		t.childRekeys++
+		l.event(t, slog.LevelInfo, "rekey", fmt.Sprintf("Child SA rekeyed with %s", c.Suite))
+		return
+	}
+	t.ups++
+	t.ikeRekeys, t.childRekeys = 0, 0
+	t.set(phaseUp, reason{})
+	how := "ESP"
+	if c.Encap {
+		how = "ESP in UDP"
+	}
+	l.event(t, slog.LevelInfo, "up", fmt.Sprintf("up: %s with %s, %s, %s mode, MTU %d", how, c.Remote.Addr(), c.Suite, mode(c.Transport), t.link.MTU))
+	l.setRunning(t, true)
+}
+
+func mode(transport bool) string {
+	if transport {
+		return "transport"
+	}
+	return "tunnel"
+}
+
+// carriesNot is called when the last outbound SA is gone.
+func (l *loop) carriesNot(t *state) {
+	l.setRunning(t, false)
+	if !t.wanted {
+		return
+	}
+	t.set(phaseDown, reason{text: "the Child SA is gone; making a new one"})
+	l.event(t, slog.LevelWarn, "down", "no Child SA carries packets any more")
+	if !t.cfg.RemoteAny {
+		t.retryAt = l.now() + backoff(1, l.random())/4
+	}
+	l.stir(t)
+}
+
+// guard closes protocol 47 in clear towards addresses, keeping those closed
+// before.
+func (l *loop) guard(t *state, addrs ...netip.Addr) error {
+	grown := false
+	for _, a := range addrs {
+		if a.IsValid() && !a.IsUnspecified() && !t.guarded[a] {
+			t.guarded[a] = true
+			grown = true
+		}
+	}
+	if !grown {
+		return nil
+	}
+	all := make([]netip.Addr, 0, len(t.guarded))
+	for a := range t.guarded {
+		all = append(all, a)
+	}
+	if err := l.dp.Guard(string(t.id), all); err != nil {
+		for _, a := range addrs {
+			delete(t.guarded, a)
+		}
+		return fmt.Errorf("closing protocol 47 towards %v: %w", addrs, err)
+	}
+	return nil
+}

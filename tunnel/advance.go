@@ -1,0 +1,304 @@
+package tunnel
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"time"
+
+	"greseal/crypto/suite"
+	"greseal/ikev2"
+	"greseal/platform"
+	"greseal/tunnel/config"
+)
+
+const (
+	routeRetry = 5 * time.Second  // without a route; a change of routes comes sooner
+	linkRetry  = 30 * time.Second // after the interface could not be made
+)
+
+// advance decides what a tunnel does next. It may be called at any time and
+// does nothing when there is nothing to do: names, then addresses and route,
+// then the machine's side, then the handshake.
+func (l *loop) advance(t *state) {
+	if t == nil || !t.wanted || t.established() || t.trying {
+		return
+	}
+	now := l.now()
+	if t.retryAt > now {
+		return // waiting on purpose
+	}
+	t.waitingFor = ""
+
+	if t.cfg.RemoteAny {
+		l.listen(t)
+		return
+	}
+
+	if addrs, ok := literals(t.cfg.Remotes); ok {
+		if len(t.candidates) == 0 {
+			t.candidates = addrs
+			l.register(t)
+		}
+	} else if !t.resolving && t.resolveAt <= now {
+		l.resolve(t)
+	}
+	if len(t.candidates) == 0 {
+		if t.phase != phaseWaiting || t.waitingFor != waitName {
+			t.set(phaseWaiting, reason{text: fmt.Sprintf("resolving %s", t.cfg.Remotes[0])})
+			t.waitingFor = waitName
+		}
+		return
+	}
+
+	if !l.lookOutside(t) {
+		t.retryAt = now + routeRetry
+		return
+	}
+	if err := l.prepare(t); err != nil {
+		t.set(phaseDown, reason{text: err.Error()})
+		l.event(t, slog.LevelError, "machine", err.Error())
+		t.retryAt = now + linkRetry
+		return
+	}
+	if len(l.proposals(t).esp) == 0 {
+		return // proposals has said why
+	}
+
+	t.trying = true
+	t.set(phaseConnecting, reason{text: fmt.Sprintf("waiting for %s to answer", t.remote())})
+	port := t.cfg.RemotePort
+	from := uint16(portIKE)
+	if port != portIKE {
+		from = portNAT // anything but 500 is spoken to with the non-ESP marker
+	}
+	l.do(l.engine.Initiate(now, t.id, netip.AddrPortFrom(t.local, from), netip.AddrPortFrom(t.remote(), port)))
+}
+
+const (
+	portIKE = 500
+	portNAT = 4500
+)
+
+// listen prepares a tunnel whose peer speaks first.
+func (l *loop) listen(t *state) {
+	if err := l.prepare(t); err != nil {
+		t.set(phaseDown, reason{text: err.Error()})
+		l.event(t, slog.LevelError, "machine", err.Error())
+		t.retryAt = l.now() + linkRetry
+		return
+	}
+	l.register(t)
+	if t.phase != phaseDown {
+		t.set(phaseWaiting, reason{
+			text:   "no peer has come yet",
+			remedy: "start the other side; UDP 500 and 4500 must reach this machine",
+		})
+	}
+}
+
+// lookOutside finds the local address and the path to the candidate.
+func (l *loop) lookOutside(t *state) bool {
+	remote := t.remote()
+	hint, ifname := netip.Addr{}, ""
+	if a, err := netip.ParseAddr(t.cfg.Local); err == nil {
+		hint = a
+	} else {
+		ifname = t.cfg.Local
+	}
+	info, err := l.net.RouteTo(remote, hint, ifname, t.cfg.FWMark)
+	if err != nil {
+		t.set(phaseWaiting, reason{err.Error(), "the tunnel goes on by itself when the address or route appears"})
+		t.waitingFor = waitRoute
+		if t.cfg.Local != "" {
+			t.waitingFor = waitAddress
+		}
+		t.outside = false
+		return false
+	}
+	t.local, t.underlay, t.outside = info.Local, info, true
+	return true
+}
+
+// What a tunnel in phaseWaiting waits for; the words are those of status.
+const (
+	waitName    = "name"
+	waitRoute   = "route"
+	waitAddress = "address"
+)
+
+// register tells the engine what to offer to, and expect of, the tunnel's peer.
+// A tunnel that is not wanted, or whose names are not known yet, has no Peer:
+// nobody can talk it up.
+func (l *loop) register(t *state) {
+	if !t.wanted || !t.cfg.RemoteAny && len(t.candidates) == 0 {
+		return
+	}
+	p := l.proposals(t)
+	c := t.cfg
+	peer := ikev2.Peer{
+		ID:            t.id,
+		Remotes:       t.candidates,
+		PSK:           c.PSK.Bytes(),
+		IKE:           p.ike,
+		ESP:           p.esp,
+		PFS:           c.PFS,
+		Transport:     c.Transport(),
+		GRELocal:      c.GRELocal,
+		GRERemote:     c.GRERemote,
+		GRERemoteAny:  c.RemoteAny && !c.GRERemote.IsValid(),
+		IKELifetime:   c.IKELifetime,
+		ChildLifetime: c.ChildLifetime,
+		DPD:           c.DPD,
+		Suspect:       c.DPDSuspect,
+		Dead:          c.DPDDead,
+	}
+	switch {
+	case c.Encap == config.EncapAlways:
+		peer.Encap = ikev2.EncapForce
+	case c.Encap == config.EncapNever:
+		peer.Encap = ikev2.EncapNever
+	case l.dp.Kind() == platform.KindUserspace:
+		// UDP is three times as fast as raw ESP there (contract 14).
+		peer.Encap = ikev2.EncapForce
+	}
+	if a, err := netip.ParseAddr(c.Local); err == nil {
+		peer.Local = a
+	}
+	var err error
+	if c.LocalID != "" {
+		if peer.LocalID, err = ikev2.ParseIdentity(c.LocalID); err != nil {
+			l.log.Error("local_id", "tunnel", t.id, "error", err) // config has checked it
+		}
+	}
+	if c.RemoteID != "" {
+		if peer.RemoteID, err = ikev2.ParseIdentity(c.RemoteID); err != nil {
+			l.log.Error("remote_id", "tunnel", t.id, "error", err)
+			return // never accept more than what was configured
+		}
+	}
+	l.do(l.engine.SetPeer(l.now(), peer))
+}
+
+// offers are the proposals of a tunnel that this machine can carry out.
+type offers struct{ ike, esp []suite.Proposal }
+
+// proposals are the configured or built-in lists less the ESP algorithms that
+// the datapath cannot compute. When none is left the tunnel is down and says
+// which and why.
+func (l *loop) proposals(t *state) offers {
+	o := offers{t.cfg.IKEProposals, t.cfg.ESPProposals}
+	if o.ike == nil {
+		o.ike = suite.DefaultIKE()
+	}
+	if o.esp == nil {
+		o.esp = suite.DefaultESP(suite.HasAESInGo() || l.dp.Kind() == platform.KindKernel && suite.HasAES())
+	}
+	var last error
+	o.esp, last = possible(o.esp, l.dp.Supports)
+	if len(o.esp) == 0 {
+		why := "the list is empty"
+		if last != nil {
+			why = last.Error()
+		}
+		t.set(phaseDown, reason{
+			text:   "none of the ESP proposals can be carried out here: " + why,
+			remedy: `install what is named, choose other algorithms in esp, or set datapath = "userspace"`,
+		})
+		t.retryAt = l.now() + time.Minute
+	}
+	return o
+}
+
+// possible drops what supports refuses from ESP proposals, and the proposals
+// that have nothing left. A cipher is judged with the integrity algorithms
+// beside it, and the error is the last refusal.
+func possible(ps []suite.Proposal, supports func(encr, integ suite.Transform) error) ([]suite.Proposal, error) {
+	var last error
+	var out []suite.Proposal
+	for _, p := range ps {
+		encrs, integs := map[suite.Transform]bool{}, map[suite.Transform]bool{}
+		for _, e := range p.Of(suite.TypeEncr) {
+			if e.IsAEAD() {
+				err := supports(e, suite.Transform{})
+				encrs[e] = err == nil
+				if err != nil {
+					last = err
+				}
+				continue
+			}
+			for _, i := range p.Of(suite.TypeInteg) {
+				if err := supports(e, i); err != nil {
+					last = err
+					continue
+				}
+				encrs[e], integs[i] = true, true
+			}
+		}
+		kept := suite.Filter([]suite.Proposal{p}, func(t suite.Transform) bool {
+			switch t.Type {
+			case suite.TypeEncr:
+				return encrs[t]
+			case suite.TypeInteg:
+				return integs[t] || t.ID == 0
+			}
+			return true
+		})
+		out = append(out, kept...)
+	}
+	return out, last
+}
+
+// surroundingsChanged is called when addresses, links or routes changed.
+func (l *loop) surroundingsChanged(ch platform.Change) {
+	if err := l.net.Refresh(); err != nil {
+		l.log.Warn("laying routes anew", "error", err)
+	}
+	locals, err := platform.LocalAddrs(l.net.Netlink())
+	if err != nil {
+		l.log.Warn("reading the own addresses", "error", err)
+		return
+	}
+	for _, id := range l.order {
+		t := l.tunnels[id]
+		if !t.wanted {
+			continue
+		}
+		if slices.Contains(ch.Own, string(id)) && t.index != 0 {
+			if err := l.restore(t); err != nil {
+				l.event(t, slog.LevelError, "machine", err.Error())
+			}
+		}
+		if !ch.Underlay {
+			continue
+		}
+		if !t.established() {
+			if t.phase == phaseWaiting {
+				t.retryAt = 0
+				l.stir(t)
+			}
+			continue
+		}
+		c := t.current()
+		if !slices.Contains(locals, c.Local.Addr()) {
+			// The address this pair came from is gone: nothing can be sent
+			// from it any more, so start anew from where the route now points.
+			l.event(t, slog.LevelWarn, "moved", fmt.Sprintf("the own address %s is gone", c.Local.Addr()))
+			l.restart(t, "the own address changed")
+			continue
+		}
+		l.followUnderlay(t)
+	}
+}
+
+// restart closes a tunnel's SAs and starts anew at once.
+func (l *loop) restart(t *state, why string) {
+	l.do(l.engine.Close(l.now(), t.id))
+	t.trying = false
+	t.attempts, t.retryAt, t.resolveAt = 0, 0, 0
+	if t.wanted {
+		t.set(phaseWaiting, reason{text: why})
+	}
+	l.stir(t)
+}

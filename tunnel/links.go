@@ -1,0 +1,363 @@
+package tunnel
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"greseal/crypto/suite"
+	"greseal/ikev2"
+	"greseal/platform"
+	"greseal/tunnel/config"
+	"greseal/tunnel/mtu"
+	"greseal/tunnel/status"
+)
+
+// The machine's side of a tunnel, in the order of design: close (guards and
+// unreachable routes), prepare (interface and addresses), setRunning (routes
+// and link state), dismantle (the reverse, still closed), open (only when the
+// tunnel leaves the configuration or its operator says so).
+
+// close puts the guards and unreachable routes in place. It is done before
+// anything else, also for tunnels that are disabled or down.
+func (l *loop) close(t *state) {
+	c := t.cfg
+	if err := l.net.SetAddresses(string(t.id), c.Address); err != nil && t.index != 0 {
+		l.event(t, slog.LevelError, "machine", "addresses: "+err.Error())
+	}
+	l.layRoutes(t)
+	if addrs, ok := literals(c.Remotes); ok {
+		if err := l.guard(t, append(addrs, c.GRERemote)...); err != nil {
+			l.event(t, slog.LevelError, "close", err.Error())
+		}
+	} else if err := l.guard(t, c.GRERemote); err != nil {
+		l.event(t, slog.LevelError, "close", err.Error())
+	}
+}
+
+// layRoutes makes the kernel's routes what they should be now: into the
+// interface while the peer is there, unreachable ones beneath, host routes to
+// the peers outside.
+func (l *loop) layRoutes(t *state) {
+	c := t.cfg
+	set := platform.RouteSet{
+		Prefixes: c.Routes, Metric: c.Metric, Table: c.Table, Fallback: c.Fallback,
+		Peers: t.candidates,
+	}
+	if p := t.current(); p != nil && !slices.Contains(set.Peers, p.Remote.Addr()) {
+		set.Peers = append(slices.Clone(set.Peers), p.Remote.Addr())
+	}
+	if c.LinkDown == config.LinkDownMetric {
+		set.DownMetric = downMetric
+	}
+	if err := l.net.SetRoutes(string(t.id), set, t.running); err != nil {
+		l.event(t, slog.LevelError, "machine", "routes: "+err.Error())
+	}
+}
+
+// downMetric is the metric of routes that are kept while the peer is not there:
+// worse than what people and routing daemons use, better than unreachable.
+const downMetric = 4_000_000_000
+
+// open takes guards and unreachable routes away.
+func (l *loop) open(t *state) {
+	if err := l.net.Forget(string(t.id)); err != nil {
+		l.event(t, slog.LevelError, "open", "routes: "+err.Error())
+	}
+	if err := l.dp.Unguard(string(t.id)); err != nil {
+		l.event(t, slog.LevelError, "open", err.Error())
+	}
+	clear(t.guarded)
+}
+
+// prepare makes the interface as far as it can be made before the peer is known:
+// its MTU is the smallest the proposals allow, so that nothing has to shrink.
+func (l *loop) prepare(t *state) error {
+	if err := l.guard(t, t.remote(), t.cfg.GRERemote); err != nil {
+		return err
+	}
+	l.layRoutes(t)
+	return l.refresh(t)
+}
+
+// refresh makes or changes the interface for what is known now: of the carrying
+// pair, or before one stands of the configuration.
+func (l *loop) refresh(t *state) error {
+	if p := t.current(); p != nil {
+		return l.setLink(t, p.Child)
+	}
+	return l.setLink(t, nil)
+}
+
+// setLink makes the interface or changes it in place, with its addresses.
+func (l *loop) setLink(t *state, c *ikev2.Child) error {
+	want := l.wantLink(t, c)
+	if t.index != 0 && want == t.link {
+		return nil
+	}
+	made := t.index == 0
+	index, err := l.dp.SetLink(want)
+	if err != nil {
+		return fmt.Errorf("interface %s: %w", want.Name, err)
+	}
+	if !made && want.MTU != t.link.MTU {
+		l.event(t, slog.LevelInfo, "mtu", fmt.Sprintf("MTU %d: %s", want.MTU, t.mtuWhy))
+	}
+	if !made && index != t.index {
+		l.event(t, slog.LevelInfo, "machine", fmt.Sprintf("interface made anew (index %d): the outer address family changed", index))
+	}
+	t.link, t.index = want, index
+	if err := l.net.SetAddresses(want.Name, t.cfg.Address); err != nil {
+		return fmt.Errorf("addresses of %s: %w", want.Name, err)
+	}
+	return nil
+}
+
+// wantLink is the interface as it should be.
+func (l *loop) wantLink(t *state, child *ikev2.Child) platform.Link {
+	c := t.cfg
+	want := platform.Link{
+		Name: c.Name, Ethernet: c.GRE.Ethernet,
+		Local: c.GRELocal, Remote: c.GRERemote,
+		Key: c.GRE.Key, HasKey: c.GRE.HasKey, Sequence: c.GRE.Sequence, Checksum: c.GRE.Checksum,
+		TTL: c.GRE.TTL, TOS: c.GRE.TOS, TOSInherit: c.GRE.TOSInherit, IgnoreDF: c.GRE.IgnoreDF,
+		Bridge: c.GRE.Bridge, FWMark: c.FWMark,
+	}
+	if child != nil {
+		want.Local, want.Remote = child.GRELocal, child.GRERemote
+	} else {
+		if !want.Local.IsValid() {
+			want.Local = t.local
+		}
+		if !want.Remote.IsValid() {
+			want.Remote = t.remote()
+		}
+		if t.index != 0 && !want.Remote.IsValid() {
+			want.Local, want.Remote = t.link.Local, t.link.Remote // stay as the last peer left it
+		}
+	}
+	want.MTU = l.wantMTU(t, child)
+	return want
+}
+
+// wantMTU computes the MTU of the interface and says in t how it was come by.
+func (l *loop) wantMTU(t *state, child *ikev2.Child) int {
+	c := t.cfg
+	outer, ifname := 1500, ""
+	if t.outside && t.underlay.MTU > 0 {
+		outer, ifname = t.underlay.MTU, t.underlay.IfName
+	}
+	p := mtu.Params{
+		Outer:  outer,
+		GREKey: c.GRE.HasKey, GRESeq: c.GRE.Sequence, GRECsum: c.GRE.Checksum,
+		Ethernet: c.GRE.Ethernet,
+	}
+	if child != nil {
+		p.Encr, p.Integ = child.Suite.Encr, child.Suite.Integ
+		p.Transport, p.Encap = child.Transport, child.Encap
+		p.OuterV6, p.InnerV6 = child.Remote.Addr().Is6(), child.GRERemote.Is6()
+		return l.fit(t, []mtu.Params{p}, outer, ifname)
+	}
+	// Nothing is agreed yet: take the worst that could be.
+	p.Encap = true
+	p.OuterV6 = t.remote().Is6()
+	p.InnerV6 = p.OuterV6
+	if c.GRERemote.IsValid() {
+		p.InnerV6 = c.GRERemote.Is6()
+	}
+	if c.RemoteAny {
+		p.OuterV6, p.InnerV6 = true, true
+	}
+	var all []mtu.Params
+	for _, prop := range l.proposals(t).esp {
+		integs := prop.Of(suite.TypeInteg)
+		if len(integs) == 0 {
+			integs = []suite.Transform{{}}
+		}
+		for _, p.Encr = range prop.Of(suite.TypeEncr) {
+			for _, p.Integ = range integs {
+				all = append(all, p)
+			}
+		}
+	}
+	return l.fit(t, all, outer, ifname)
+}
+
+func (l *loop) fit(t *state, all []mtu.Params, outer int, ifname string) int {
+	var least mtu.Result
+	for _, p := range all {
+		r, err := mtu.Fit(p)
+		if err == nil && (least.MTU == 0 || r.MTU < least.MTU) {
+			least = r
+			wire, _ := mtu.Wire(p, r.MTU)
+			t.overhead = wire - r.MTU
+		}
+	}
+	t.outerMTU, t.outerLink = outer, ifname
+	t.mtuHow = "computed"
+	if ifname == "" {
+		ifname = "the usual path"
+	}
+	if least.MTU == 0 {
+		t.mtuWhy = fmt.Sprintf("%d of %s leaves no room; the least of IPv6 is taken", outer, ifname)
+		least.MTU = 1280
+	} else {
+		t.mtuWhy = fmt.Sprintf("%d of %s less %d for %s", outer, ifname, outer-least.MTU, taken(least))
+	}
+	if m := t.cfg.MTU; m != 0 {
+		t.mtuHow = "configured"
+		t.mtuWhy = fmt.Sprintf("mtu = %d in the configuration; %d would fit", m, least.MTU)
+		return m
+	}
+	return least.MTU
+}
+
+// taken names the lines of the sum, the first left out.
+func taken(r mtu.Result) string {
+	var words []string
+	for _, line := range r.Lines[1:] {
+		words = append(words, fmt.Sprintf("%s %d", line.Name, -line.Bytes))
+	}
+	return strings.Join(words, ", ")
+}
+
+// followUnderlay looks again at the path below a tunnel that stands: another
+// MTU, another way to the same peer.
+func (l *loop) followUnderlay(t *state) {
+	c := t.current()
+	info, err := l.net.RouteTo(c.Remote.Addr(), c.Local.Addr(), "", t.cfg.FWMark)
+	if err != nil || info == t.underlay {
+		return
+	}
+	t.underlay, t.outside = info, true
+	if err := l.refresh(t); err != nil {
+		l.event(t, slog.LevelError, "machine", err.Error())
+	}
+}
+
+// setRunning shows the peer's liveness: link state and routes. Addresses are set
+// again, since the kernel drops IPv6 ones when a link goes down.
+func (l *loop) setRunning(t *state, running bool) {
+	if t.index == 0 {
+		return
+	}
+	name := string(t.id)
+	if running {
+		l.followUnderlay(t)
+		if err := l.net.SetAddresses(name, t.cfg.Address); err != nil {
+			l.event(t, slog.LevelError, "machine", "addresses: "+err.Error())
+		}
+	}
+	if err := l.dp.SetRunning(name, running); err != nil {
+		l.event(t, slog.LevelError, "machine", "link state: "+err.Error())
+	}
+	t.running = running
+	l.layRoutes(t)
+}
+
+// linkLost makes an interface again that somebody deleted. Its SAs went with
+// it, so the peer is asked for new ones.
+func (l *loop) linkLost(t *state) {
+	l.event(t, slog.LevelWarn, "machine", "somebody deleted the interface; making it again")
+	t.index, t.running = 0, false
+	l.restart(t, "the interface was deleted from outside")
+}
+
+// dismantle removes SAs and interface; what closes the tunnel stays.
+func (l *loop) dismantle(t *state) {
+	name := string(t.id)
+	for _, p := range t.pairs {
+		l.remove(p.Child, true)
+		l.remove(p.Child, false)
+	}
+	clear(t.pairs)
+	t.carrying = 0
+	t.running = false
+	l.layRoutes(t)
+	if t.index != 0 {
+		if err := l.dp.DeleteLink(name); err != nil {
+			l.event(t, slog.LevelError, "machine", "removing the interface: "+err.Error())
+		}
+	}
+	t.index, t.link = 0, platform.Link{}
+}
+
+// linkKind is the interface's kind in the words of ip-link(8).
+func (l *loop) linkKind(t *state) string {
+	kind := "gre"
+	switch {
+	case l.dp.Kind() == platform.KindUserspace && t.cfg.GRE.Ethernet:
+		return "tap"
+	case l.dp.Kind() == platform.KindUserspace:
+		return "tun"
+	case t.cfg.GRE.Ethernet:
+		kind = "gretap"
+	}
+	if t.link.Remote.Is6() {
+		kind = "ip6" + kind
+	}
+	return kind
+}
+
+func (l *loop) describeMTU(t *state) status.MTU {
+	m := status.MTU{Bytes: t.link.MTU, How: t.mtuHow, Why: t.mtuWhy, OuterMTU: t.outerMTU, OuterLink: t.outerLink}
+	if t.index == 0 {
+		return status.MTU{}
+	}
+	return m
+}
+
+// describePlaced lists addresses, routes and guards with whether they are in
+// place.
+func (l *loop) describePlaced(t *state) (addrs, routes []status.Placed, guards []status.Guard) {
+	for _, a := range t.cfg.Address {
+		p := status.Placed{Prefix: a.String(), InPlace: t.index != 0}
+		if !p.InPlace {
+			p.Why = "there is no interface yet"
+		}
+		addrs = append(addrs, p)
+	}
+	for _, r := range t.cfg.Routes {
+		p := status.Placed{Prefix: r.String(), InPlace: t.running}
+		if !p.InPlace {
+			p.Why = "withdrawn while the peer is not there"
+		}
+		routes = append(routes, p)
+		if !t.cfg.Fallback && !(t.phase == phaseClosed && len(t.guarded) == 0) {
+			guards = append(guards, status.Guard{What: "route", Target: r.String(), InPlace: true, How: "unreachable route"})
+		}
+	}
+	how := "xfrm block policy"
+	if l.dp.Kind() == platform.KindUserspace {
+		how = "no code path sends GRE outside ESP"
+	}
+	for a := range t.guarded {
+		guards = append(guards, status.Guard{What: "gre", Target: a.String(), InPlace: true, How: how})
+	}
+	return addrs, routes, guards
+}
+
+// restore repairs an interface that somebody else changed: its own settings,
+// addresses and routes.
+func (l *loop) restore(t *state) error {
+	info, err := platform.LinkByName(l.net.Netlink(), string(t.id))
+	if errors.Is(err, platform.ErrNoLink) {
+		l.linkLost(t)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !info.Up() {
+		// Whoever did this meant it. The unreachable routes still close it.
+		l.event(t, slog.LevelWarn, "machine", fmt.Sprintf("somebody set the interface down; nothing passes until: ip link set %s up", t.id))
+		return nil
+	}
+	if err := l.net.SetAddresses(string(t.id), t.cfg.Address); err != nil {
+		return err
+	}
+	l.layRoutes(t)
+	return nil
+}

@@ -1,0 +1,343 @@
+// Package tunnel keeps every [[tunnel]] of the configuration in its wanted
+// state: it is the only package that knows the IKEv2 engine, the datapaths and
+// the configuration together.
+//
+// One goroutine, the loop, owns the engine, the tunnels and all writes to the
+// kernel. Everything else (sockets, the datapath's events, the name resolver,
+// the watcher of addresses and routes, status clients, signals) sends it
+// messages on bounded channels; there is no lock. Each message goes into the
+// engine or a tunnel's state, the engine's actions are carried out in order
+// (actions.go), and then every tunnel whose circumstances changed is advanced
+// (advance.go): the one place that decides what a tunnel does next.
+package tunnel
+
+import (
+	"context"
+	crand "crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"greseal/ikev2"
+	"greseal/platform"
+	"greseal/tunnel/config"
+	"greseal/tunnel/status"
+)
+
+// Options say what a daemon is run with.
+type Options struct {
+	ConfigPath string
+	Socket     string // overrides [daemon] status_socket when set
+	Version    string
+	Logger     *slog.Logger
+	Level      *slog.LevelVar  // follows [daemon] log_level; may be nil
+	Reload     <-chan struct{} // SIGHUP
+}
+
+// loop is the daemon's one owner of state.
+type loop struct {
+	opt    Options
+	log    *slog.Logger
+	origin time.Time // of ikev2.Time
+	rand   io.Reader
+	cfg    *config.Config
+	engine *ikev2.Engine
+	dp     platform.Datapath
+	dpWhy  string
+	net    *platform.Network
+	watch  *platform.Watcher
+	server *status.Server
+	names  chan resolution
+
+	tunnels map[ikev2.PeerID]*state
+	order   []ikev2.PeerID
+	wake    ikev2.Time // of the engine, 0: none
+	stirred map[ikev2.PeerID]bool
+
+	started  time.Time
+	loadedAt time.Time
+	refused  refusal
+	ike      status.IKETotals
+}
+
+// refusal is the last configuration that was not taken.
+type refusal struct {
+	at       time.Time
+	problems []string
+}
+
+func (l *loop) now() ikev2.Time { return time.Since(l.origin) }
+
+// wall turns the engine's time into wall time; zero stays zero.
+func (l *loop) wall(t ikev2.Time) time.Time {
+	if t == 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(t - l.now())
+}
+
+// random returns a number in [0, 1).
+func (l *loop) random() float64 {
+	var b [8]byte
+	_, _ = io.ReadFull(l.rand, b[:]) // crypto/rand never fails
+	return float64(binary.NativeEndian.Uint64(b[:])>>11) / (1 << 53)
+}
+
+// Run loads the configuration, brings its tunnels up and keeps them so until
+// ctx ends; then it deletes SAs and interfaces, leaves the guards, and returns
+// nil. An error means that the daemon could not start: a config.Problems when
+// the file is wrong.
+func Run(ctx context.Context, opt Options) error {
+	cfg, err := config.Load(opt.ConfigPath)
+	if err != nil {
+		return err
+	}
+	l := &loop{
+		opt:     opt,
+		log:     opt.Logger,
+		origin:  time.Now().Add(-time.Second), // so that 0 is never a present time
+		rand:    crand.Reader,
+		cfg:     cfg,
+		engine:  ikev2.New(ikev2.Config{Rand: crand.Reader}),
+		names:   make(chan resolution, 64),
+		tunnels: map[ikev2.PeerID]*state{},
+		stirred: map[ikev2.PeerID]bool{},
+		started: time.Now(),
+	}
+	l.warn(cfg)
+	l.setLevel()
+	if opt.Socket == "" {
+		l.opt.Socket = cfg.Daemon.StatusSocket
+	}
+
+	// The socket comes first: it refuses a second daemon before anything of
+	// the first one's is touched.
+	server, err := status.Listen(l.opt.Socket, cfg.Daemon.StatusGroup)
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	l.server = server
+
+	if l.dp, l.dpWhy, err = openDatapath(cfg.Daemon.Datapath, opt.Logger); err != nil {
+		return err
+	}
+	defer l.dp.Close()
+	l.log.Info("datapath chosen", "datapath", l.dp.Kind(), "why", l.dpWhy)
+	if l.net, err = platform.OpenNetwork(opt.Logger); err != nil {
+		return err
+	}
+	defer l.net.Close()
+	if l.watch, err = platform.Watch(opt.Logger); err != nil {
+		return fmt.Errorf("watching addresses and routes: %w", err)
+	}
+	defer l.watch.Close()
+
+	l.adopt()
+
+	serving, stop := context.WithCancel(ctx)
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		if err := server.Serve(serving); err != nil {
+			l.log.Error("status socket", "error", err)
+		}
+	}()
+	defer func() { stop(); <-served }()
+
+	l.run(ctx)
+	l.shutdown()
+	return nil
+}
+
+// adopt takes over what an earlier daemon left and closes every tunnel's
+// protocol 47 and routes before anything else happens (contract 8).
+func (l *loop) adopt() {
+	l.loadedAt = time.Now()
+	for i := range l.cfg.Tunnels {
+		l.add(&l.cfg.Tunnels[i])
+	}
+	for _, id := range l.order {
+		l.close(l.tunnels[id])
+	}
+	var keep []string
+	for _, id := range l.order {
+		keep = append(keep, string(id))
+	}
+	if err := l.dp.Sweep(keep); err != nil {
+		l.log.Warn("removing what an earlier run left", "error", err)
+	}
+	if err := l.net.Sweep(); err != nil {
+		l.log.Warn("removing routes an earlier run left", "error", err)
+	}
+	l.log.Info("closed: no packet of a tunnel leaves in clear from here on", "tunnels", len(l.order))
+	for _, id := range l.order {
+		l.stir(l.tunnels[id])
+	}
+}
+
+// run is the loop.
+func (l *loop) run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		l.settle()
+		timer.Reset(l.untilDue())
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.opt.Reload:
+			l.reload()
+		case d := <-l.dp.IKE():
+			l.receive(d)
+		case ev := <-l.dp.Events():
+			l.datapathEvent(ev)
+		case c := <-l.watch.Changes():
+			l.surroundingsChanged(c)
+		case r := <-l.names:
+			l.resolved(r)
+		case q := <-l.server.Queries():
+			l.query(q)
+		case <-timer.C:
+		}
+		l.tick()
+	}
+}
+
+// untilDue is how long nothing is due.
+func (l *loop) untilDue() time.Duration {
+	now := l.now()
+	due := now + time.Hour
+	if l.wake != 0 && l.wake < due {
+		due = l.wake
+	}
+	for _, t := range l.tunnels {
+		if t.retryAt != 0 && t.retryAt < due {
+			due = t.retryAt
+		}
+	}
+	return max(due-now, 0)
+}
+
+// tick does what is due.
+func (l *loop) tick() {
+	now := l.now()
+	if l.wake != 0 && l.wake <= now {
+		l.wake = 0
+		l.do(l.engine.Tick(now))
+	}
+	for _, t := range l.tunnels {
+		if t.retryAt != 0 && t.retryAt <= now {
+			t.retryAt = 0
+			l.stir(t)
+		}
+	}
+}
+
+// stir marks a tunnel to be advanced once the present message is done with.
+func (l *loop) stir(t *state) { l.stirred[t.id] = true }
+
+// settle advances the tunnels that were stirred, in the order of the file.
+func (l *loop) settle() {
+	for len(l.stirred) > 0 {
+		for _, id := range l.order {
+			if l.stirred[id] {
+				delete(l.stirred, id)
+				l.advance(l.tunnels[id])
+			}
+		}
+		for id := range l.stirred {
+			if l.tunnels[id] == nil {
+				delete(l.stirred, id)
+			}
+		}
+	}
+}
+
+func (l *loop) receive(d platform.Datagram) {
+	l.ike.Received++
+	l.do(l.engine.Receive(l.now(), ikev2.Datagram{Local: d.Local, Remote: d.Remote, Data: d.Data}))
+}
+
+// datapathEvent passes on what the datapath saw (contract 5).
+func (l *loop) datapathEvent(ev platform.Event) {
+	now := l.now()
+	if ev.Kind == platform.LinkLost {
+		if t := l.tunnels[ikev2.PeerID(ev.Link)]; t != nil && t.index != 0 {
+			l.linkLost(t)
+		}
+		return
+	}
+	t, p := l.find(ev)
+	if p == nil {
+		return // removed meanwhile
+	}
+	switch ev.Kind {
+	case platform.FirstUse:
+		l.do(l.engine.ChildUsed(now, ev.SPI))
+	case platform.SoftExpire, platform.SequenceLow:
+		l.event(t, slog.LevelInfo, "limit", "soft limit of a Child SA reached: rekeying")
+		l.do(l.engine.RekeyChild(now, p.ID))
+	case platform.HardExpire:
+		l.event(t, slog.LevelWarn, "limit", "hard limit of a Child SA reached: it is gone")
+		l.do(l.engine.ChildLost(now, ev.SPI))
+	case platform.Mapping:
+		// An ESP packet alone moves nothing: the IKE SA is asked, and its
+		// authenticated answer shows the new address (RFC 7296 section 2.23).
+		l.do(l.engine.Check(now, t.id))
+	}
+}
+
+func (l *loop) find(ev platform.Event) (*state, *pair) {
+	for _, t := range l.tunnels {
+		if ev.Link != "" && ev.Link != string(t.id) {
+			continue
+		}
+		if p := t.spi(ev.SPI, ev.Out); p != nil {
+			return t, p
+		}
+	}
+	return nil, nil
+}
+
+// shutdown deletes SAs and interfaces; guards and unreachable routes stay. The
+// peers get a second to answer the Deletes, so that neither side keeps a dead
+// SA until its liveness check finds out.
+func (l *loop) shutdown() {
+	l.log.Info("closing all tunnels")
+	for _, id := range l.order {
+		l.tunnels[id].wanted = false
+		l.do(l.engine.RemovePeer(l.now(), id))
+	}
+	deadline := time.NewTimer(time.Second)
+	defer deadline.Stop()
+	for l.anySA() {
+		wake := time.NewTimer(l.untilDue())
+		select {
+		case <-deadline.C:
+			wake.Stop()
+			goto over
+		case d := <-l.dp.IKE():
+			l.receive(d)
+		case <-wake.C:
+			l.tick()
+		}
+		wake.Stop()
+	}
+over:
+	for _, id := range l.order {
+		l.dismantle(l.tunnels[id])
+	}
+	l.log.Info("stopped; guards stay in place", "tunnels", len(l.order))
+}
+
+func (l *loop) anySA() bool {
+	for _, t := range l.tunnels {
+		if len(t.ike) > 0 {
+			return true
+		}
+	}
+	return false
+}

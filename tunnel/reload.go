@@ -1,0 +1,165 @@
+package tunnel
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"greseal/ikev2"
+	"greseal/tunnel/config"
+	"greseal/tunnel/status"
+)
+
+// add registers a tunnel of the configuration; nothing is done for it yet.
+func (l *loop) add(c *config.Tunnel) *state {
+	t := newState(c)
+	l.tunnels[t.id] = t
+	l.order = append(l.order, t.id)
+	return t
+}
+
+// reload reads the file again and touches only the tunnels whose settings
+// changed. A file with a mistake changes nothing.
+func (l *loop) reload() status.Reply {
+	next, err := config.Load(l.opt.ConfigPath)
+	if err != nil {
+		lines := []string{err.Error()}
+		var ps config.Problems
+		if errors.As(err, &ps) {
+			lines = lines[:0]
+			for _, p := range ps.Mistakes() {
+				lines = append(lines, p.String())
+			}
+		}
+		l.refused = refusal{time.Now(), lines}
+		l.event(nil, slog.LevelError, "reload", "configuration refused, the running one stays: "+lines[0])
+		r := status.Fail("mend the file and run: greseal apply", "the configuration has mistakes; nothing was changed")
+		r.Lines = lines
+		return r
+	}
+	l.refused = refusal{}
+	l.loadedAt = time.Now()
+	diff := config.Diff(l.cfg, next)
+	l.warn(next)
+	var lines []string
+	for _, key := range diff.Daemon {
+		if key == "log_level" {
+			continue
+		}
+		lines = append(lines, fmt.Sprintf("[daemon] %s changed: it takes effect when the daemon is restarted", key))
+	}
+	l.cfg = next
+	l.setLevel()
+
+	// The secrets and pointers of unchanged tunnels move over to the new
+	// configuration without a word to engine or datapath.
+	for id, t := range l.tunnels {
+		if c := next.Tunnel(string(id)); c != nil {
+			t.was, t.cfg = t.cfg, c
+		}
+	}
+	for _, ch := range diff.Tunnels {
+		id := ikev2.PeerID(ch.Name)
+		switch ch.Kind {
+		case config.Removed:
+			t := l.tunnels[id]
+			l.event(t, slog.LevelInfo, "reload", "removed from the configuration")
+			t.wanted = false
+			l.do(l.engine.RemovePeer(l.now(), id))
+			l.dismantle(t)
+			l.open(t)
+			delete(l.tunnels, id)
+			lines = append(lines, ch.Name+": removed")
+		case config.Added:
+			t := l.add(next.Tunnel(ch.Name))
+			l.event(t, slog.LevelInfo, "reload", "added to the configuration")
+			l.close(t)
+			l.stir(t)
+			lines = append(lines, ch.Name+": added")
+		case config.Changed:
+			l.changed(l.tunnels[id], ch)
+			lines = append(lines, fmt.Sprintf("%s: %s (%s)", ch.Name, ch.Class, strings.Join(ch.Keys, ", ")))
+		}
+	}
+	l.order = l.order[:0]
+	for i := range next.Tunnels {
+		l.order = append(l.order, ikev2.PeerID(next.Tunnels[i].Name))
+	}
+	if diff.Empty() {
+		lines = append(lines, "nothing changed")
+	}
+	l.settle()
+	l.event(nil, slog.LevelInfo, "reload", "configuration loaded: "+strings.Join(lines, ", "))
+	return status.Done(lines...)
+}
+
+// changed carries out the change of one tunnel's settings, at no higher cost
+// than its class.
+func (l *loop) changed(t *state, ch config.Change) {
+	l.event(t, slog.LevelInfo, "reload", fmt.Sprintf("settings changed (%s): %s", strings.Join(ch.Keys, ", "), ch.Class))
+	for _, k := range ch.Keys {
+		if k == "enabled" {
+			if t.cfg.Enabled {
+				l.up(t)
+			} else {
+				l.down(t, false)
+				t.set(phaseDisabled, reason{text: "enabled = false in the configuration", remedy: "set enabled = true and run: greseal apply"})
+			}
+		}
+	}
+	l.close(t)
+	if !t.wanted {
+		return
+	}
+	switch ch.Class {
+	case config.Reestablish:
+		l.do(l.engine.RemovePeer(l.now(), t.id))
+		if t.was.GRE.Ethernet != t.cfg.GRE.Ethernet {
+			l.dismantle(t) // another kind of interface
+		}
+		t.candidates, t.candidate = nil, 0
+		l.restart(t, "settings changed")
+	case config.Rekey:
+		l.register(t)
+		if p := t.current(); p != nil {
+			l.do(l.engine.RekeyIKE(l.now(), p.IKE))
+			l.do(l.engine.RekeyChild(l.now(), p.ID))
+		}
+		fallthrough
+	default:
+		l.register(t)
+		if t.index != 0 {
+			if err := l.refresh(t); err != nil {
+				l.event(t, slog.LevelError, "machine", err.Error())
+			}
+		}
+		l.stir(t)
+	}
+}
+
+// warn logs what the configuration says that should be looked at.
+func (l *loop) warn(c *config.Config) {
+	for _, p := range c.Warnings {
+		l.log.Warn(p.String())
+	}
+}
+
+func (l *loop) setLevel() {
+	if l.opt.Level == nil {
+		return
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(l.cfg.Daemon.LogLevel)); err == nil {
+		l.opt.Level.Set(level)
+	}
+}
+
+func (l *loop) tunnelNames() []string {
+	names := make([]string, len(l.order))
+	for i, id := range l.order {
+		names[i] = string(id)
+	}
+	return names
+}

@@ -1,0 +1,337 @@
+package tunnel
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"runtime"
+	"strconv"
+	"time"
+
+	"greseal/crypto/suite"
+	"greseal/ikev2"
+	"greseal/platform"
+	"greseal/tunnel/config"
+	"greseal/tunnel/status"
+)
+
+// snapshot is everything known at this moment, without any secret.
+func (l *loop) snapshot() *status.Snapshot {
+	s := &status.Snapshot{
+		Version: status.Version,
+		Time:    time.Now().Unix(),
+		Daemon: status.Daemon{
+			Version:         l.opt.Version,
+			Platform:        runtime.GOOS + "/" + runtime.GOARCH,
+			PID:             os.Getpid(),
+			Started:         l.started.Unix(),
+			UptimeS:         int64(time.Since(l.started) / time.Second),
+			Datapath:        l.dp.Kind(),
+			DatapathWhy:     l.dpWhy,
+			Notes:           l.dp.Notes(),
+			Listen:          l.dp.Listening(),
+			Socket:          l.opt.Socket,
+			ConfigFile:      l.opt.ConfigPath,
+			ConfigLoaded:    l.loadedAt.Unix(),
+			ConfigProblems:  l.refused.problems,
+			ConfigRefusedAt: unix(l.refused.at),
+			IKE:             l.ike,
+		},
+	}
+	for _, id := range l.order {
+		s.Tunnels = append(s.Tunnels, l.describe(l.tunnels[id]))
+	}
+	return s
+}
+
+func (l *loop) describe(t *state) status.Tunnel {
+	c := t.cfg
+	s := status.Tunnel{
+		Name:       string(t.id),
+		Enabled:    c.Enabled,
+		Desired:    status.DesiredDown,
+		State:      t.word(),
+		WaitingFor: t.waitingFor,
+		Since:      t.since.Unix(),
+		InStateS:   int64(time.Since(t.since) / time.Second),
+		Reason:     t.reason.text,
+		Remedy:     t.reason.remedy,
+		Attempts:   uint64(t.attempts),
+		UpCount:    t.ups,
+		Events:     t.events.Last(tunnelEvents, ""),
+	}
+	if t.wanted {
+		s.Desired = status.DesiredUp
+	}
+	if t.phase != phaseWaiting {
+		s.WaitingFor = ""
+	}
+	if t.phase == phaseConnecting && t.note.text != "" {
+		s.Reason, s.Remedy = t.note.text, t.note.remedy
+	}
+	if t.retryAt != 0 {
+		s.NextAttempt = l.wall(t.retryAt).Unix()
+		s.NextAttemptInS = seconds(max(t.retryAt-l.now(), 0))
+	}
+	s.Peer = l.describePeer(t)
+	if i, ok := l.freshIKE(t); ok {
+		s.IKE = l.describeIKE(t, i)
+	}
+	var in, out platform.Counters
+	if p := t.current(); p != nil {
+		s.Child = l.describeChild(t, p)
+	}
+	in, out = l.totals(t)
+	s.In = status.Traffic{Packets: in.Packets, Bytes: in.Bytes}
+	s.Out = status.Traffic{Packets: out.Packets, Bytes: out.Bytes}
+	s.Drops = status.Drops{Replay: in.Replay, Integrity: in.Integrity, Selector: in.Selector, Malformed: in.Malformed}
+	if t.index != 0 {
+		if d, err := l.dp.LinkDrops(string(t.id)); err == nil {
+			s.Drops.NoSA, s.Drops.TooBig, s.Drops.Queue = d.NoSA, d.TooBig, d.Queue
+		}
+	}
+	s.Outside = l.describeOutside(t)
+	s.Interface = status.Interface{
+		Name: c.Name, Index: t.index, Kind: l.linkKind(t), Running: t.running, Bridge: c.GRE.Bridge,
+	}
+	s.MTU = l.describeMTU(t)
+	s.Addresses, s.Routes, s.Guards = l.describePlaced(t)
+	return s
+}
+
+// word is the phase in the schema's words.
+func (t *state) word() string {
+	switch t.phase {
+	case phaseDisabled, phaseClosed:
+		return status.StateDisabled
+	case phaseWaiting:
+		if t.cfg.RemoteAny {
+			return status.StateListening
+		}
+		return status.StateWaiting
+	case phaseConnecting:
+		return status.StateConnecting
+	case phaseUp:
+		return status.StateUp
+	case phaseSuspect:
+		return status.StateSuspect
+	}
+	return status.StateDown
+}
+
+// freshIKE is the current IKE SA as the engine knows it now.
+func (l *loop) freshIKE(t *state) (ikev2.IKEInfo, bool) {
+	i, ok := t.currentIKE()
+	if !ok {
+		return i, false
+	}
+	for _, f := range l.engine.SAs(t.id) {
+		if f.ID == i.ID {
+			return f, true
+		}
+	}
+	return i, true
+}
+
+func (l *loop) describePeer(t *state) status.Peer {
+	c := t.cfg
+	p := status.Peer{
+		Configured: c.Remotes,
+		LocalID:    c.LocalID,
+		RemoteID:   c.RemoteID,
+		Auth:       "psk",
+	}
+	if c.RemoteAny {
+		p.Configured = []string{"any"}
+	}
+	if p.RemoteID == "" {
+		p.RemoteID = "any"
+	}
+	if r := t.remote(); r.IsValid() {
+		p.Address = netip.AddrPortFrom(r, c.RemotePort).String()
+	}
+	if t.local.IsValid() {
+		p.LocalAddr = t.local.String()
+		if p.LocalID == "" {
+			p.LocalID = t.local.String()
+		}
+	}
+	i, ok := l.freshIKE(t)
+	if !ok {
+		return p
+	}
+	p.Address, p.LocalAddr = i.Remote.String(), i.Local.String()
+	p.LocalID, p.RemoteID, p.Proved = i.LocalID.String(), i.RemoteID.String(), true
+	p.LastHeard = l.wall(i.LastHeard).Unix()
+	p.SilentS = seconds(l.now() - i.LastHeard)
+	p.Liveness = "alive"
+	if t.phase == phaseSuspect {
+		p.Liveness = "suspect"
+	}
+	return p
+}
+
+func (l *loop) describeIKE(t *state, i ikev2.IKEInfo) *status.IKESA {
+	return &status.IKESA{
+		Role:        role(i.Initiator),
+		SPIi:        fmt.Sprintf("%016x", i.SPIi),
+		SPIr:        fmt.Sprintf("%016x", i.SPIr),
+		Suite:       i.Suite.String(),
+		SuiteIANA:   iana(i.Suite),
+		Established: l.wall(i.Established).Unix(),
+		AgeS:        seconds(l.now() - i.Established),
+		Rekey:       unix(l.wall(i.RekeyAt)),
+		RekeyInS:    l.in(i.RekeyAt),
+		Rekeys:      t.ikeRekeys,
+		NATLocal:    i.NATLocal,
+		NATRemote:   i.NATRemote,
+		EncapForced: i.EncapForced,
+		Retransmits: i.Retransmits,
+		Children:    len(t.pairs),
+	}
+}
+
+func (l *loop) describeChild(t *state, p *pair) *status.ChildSA {
+	l.count(t, p)
+	return &status.ChildSA{
+		SPIIn:       fmt.Sprintf("%08x", p.SPIIn),
+		SPIOut:      fmt.Sprintf("%08x", p.SPIOut),
+		Suite:       p.Suite.String(),
+		SuiteIANA:   iana(p.Suite),
+		ESN:         p.Suite.ESN,
+		Established: l.wall(p.Created).Unix(),
+		AgeS:        seconds(l.now() - p.Created),
+		Rekey:       unix(l.wall(p.RekeyAt)),
+		RekeyInS:    l.in(p.RekeyAt),
+		Rekeys:      t.childRekeys,
+		ReplayWin:   t.cfg.ReplayWindow,
+		BytesIn:     p.countIn.Bytes,
+		BytesOut:    p.countOut.Bytes,
+		PacketsIn:   p.countIn.Packets,
+		PacketsOut:  p.countOut.Packets,
+		SelectorIn:  selector(p.GRELocal),
+		SelectorOut: selector(p.GRERemote),
+	}
+}
+
+func selector(a netip.Addr) string {
+	return netip.PrefixFrom(a, a.BitLen()).String() + " proto 47"
+}
+
+// count reads a pair's counters from the datapath.
+func (l *loop) count(t *state, p *pair) {
+	if p.in {
+		if n, err := l.dp.SACounters(platform.SAKey{Link: string(t.id), SPI: p.SPIIn}); err == nil {
+			p.countIn = n
+		}
+	}
+	if p.out {
+		if n, err := l.dp.SACounters(platform.SAKey{Link: string(t.id), Out: true, SPI: p.SPIOut}); err == nil {
+			p.countOut = n
+		}
+	}
+}
+
+// totals are the counters of all pairs, gone and standing.
+func (l *loop) totals(t *state) (in, out platform.Counters) {
+	in, out = t.total.in, t.total.out
+	for _, p := range t.pairs {
+		l.count(t, p)
+		if p.in {
+			in.Add(p.countIn)
+		}
+		if p.out {
+			out.Add(p.countOut)
+		}
+	}
+	return in, out
+}
+
+func (l *loop) describeOutside(t *state) status.Outside {
+	c := t.cfg
+	o := status.Outside{EncapAsked: c.Encap, ModeAsked: c.Mode}
+	if t.link.Local.IsValid() {
+		o.GRELocal = t.link.Local.String()
+	}
+	if t.link.Remote.IsValid() {
+		o.GRERemote = t.link.Remote.String()
+	}
+	if c.GRE.HasKey {
+		o.GREKey = strconv.FormatUint(uint64(c.GRE.Key), 10)
+	}
+	p := t.current()
+	if p == nil {
+		if r := t.remote(); r.IsValid() {
+			o.Family = family(r)
+		}
+		return o
+	}
+	o.Family = family(p.Remote.Addr())
+	o.Mode = mode(p.Transport)
+	o.Encap = "esp"
+	if p.Encap {
+		o.Encap = "udp"
+	}
+	i, _ := t.currentIKE()
+	o.EncapWhy = encapWhy(c, i, p.Encap, l.dp.Kind())
+	o.OverheadBytes = t.overhead
+	return o
+}
+
+func encapWhy(c *config.Tunnel, i ikev2.IKEInfo, udp bool, kind string) string {
+	switch {
+	case udp && i.NATLocal && !i.EncapForced:
+		return "this side is behind a NAT"
+	case udp && i.NATRemote:
+		return "the peer is behind a NAT, or says so on purpose"
+	case udp && c.Encap == config.EncapAlways:
+		return `encap = "always"`
+	case udp && i.EncapForced:
+		return "the userspace datapath is three times faster in UDP than in raw ESP"
+	case udp:
+		return "NAT detection found an address translated on the way"
+	case c.Encap == config.EncapNever:
+		return `encap = "never"`
+	case kind == platform.KindKernel:
+		return "no NAT was found on the way"
+	}
+	return "the peer did not take part in NAT detection"
+}
+
+func family(a netip.Addr) int {
+	if a.Is4() {
+		return 4
+	}
+	return 6
+}
+
+// iana are a suite's transforms with IANA's names.
+func iana(s suite.Suite) string {
+	out := ""
+	for _, t := range []suite.Transform{s.Encr, s.PRF, s.Integ, s.KE} {
+		if t.Type == 0 {
+			continue
+		}
+		if out != "" {
+			out += " "
+		}
+		out += t.String()
+	}
+	return out
+}
+
+func (l *loop) in(t ikev2.Time) int64 {
+	if t == 0 {
+		return 0
+	}
+	return seconds(max(t-l.now(), 0))
+}
+
+func seconds(d time.Duration) int64 { return int64(d / time.Second) }
+
+func unix(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.Unix()
+}

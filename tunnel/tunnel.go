@@ -1,0 +1,173 @@
+package tunnel
+
+import (
+	"net/netip"
+	"time"
+
+	"greseal/ikev2"
+	"greseal/platform"
+	"greseal/tunnel/config"
+	"greseal/tunnel/status"
+)
+
+// phase is what a tunnel is doing about its wanted state.
+type phase uint8
+
+const (
+	phaseDisabled   phase = iota // enabled = false
+	phaseClosed                  // taken down by its operator
+	phaseWaiting                 // for a name, a route, an address, or the peer's first word
+	phaseConnecting              // an exchange is under way
+	phaseUp                      // a Child SA pair carries packets and the peer answers
+	phaseSuspect                 // the pair stands but the peer has not answered for the suspect threshold
+	phaseDown                    // the last attempt failed; the next one is due
+)
+
+func (p phase) String() string {
+	return [...]string{"disabled", "closed", "waiting", "connecting", "up", "suspect", "down"}[p]
+}
+
+// reason is why a tunnel is not up: one sentence and what to change.
+type reason struct {
+	text, remedy string
+}
+
+// pair is a pair of Child SAs as the datapath has it.
+type pair struct {
+	*ikev2.Child
+	in, out           bool              // installed
+	countIn, countOut platform.Counters // as last read
+}
+
+// state is one [[tunnel]]: what is wanted of it, what stands, and what is to be
+// tried next. It belongs to the loop.
+type state struct {
+	cfg    *config.Tunnel
+	was    *config.Tunnel // before the last reload
+	id     ikev2.PeerID
+	wanted bool // not taken down by its operator
+
+	phase  phase
+	since  time.Time // of phase, wall time
+	reason reason
+	note   reason // the newest remark while an attempt goes on
+	// waitingFor is one of the wait words in phaseWaiting.
+	waitingFor string
+	events     status.EventLog
+
+	// What is known of the outside.
+	resolving  bool
+	resolveAt  ikev2.Time   // not before this, unless asked for
+	candidates []netip.Addr // all addresses of remote, in order of preference
+	candidate  int          // the one to try
+	local      netip.Addr   // chosen for the candidate
+	underlay   platform.RouteInfo
+	outside    bool // underlay is known
+
+	// What stands in the machine.
+	guarded map[netip.Addr]bool
+	link    platform.Link
+	index   int // of the interface, 0: not made
+	running bool
+
+	// How the MTU was come by.
+	mtuHow, mtuWhy     string
+	outerMTU, overhead int
+	outerLink          string
+
+	// What stands with the peer.
+	ike                    map[ikev2.SAID]ikev2.IKEInfo
+	pairs                  map[ikev2.ChildID]*pair
+	carrying               ikev2.ChildID // the pair whose outbound SA carries the traffic, 0: none
+	total                  struct{ in, out platform.Counters }
+	ikeRekeys, childRekeys uint64 // since it came up
+
+	// Attempts.
+	trying   bool
+	attempts int        // in a row without success
+	retryAt  ikev2.Time // 0: when something changes
+	ups      uint64     // how often it came up
+}
+
+// tunnelEvents is how many events a tunnel remembers for its status.
+const tunnelEvents = 8
+
+func newState(c *config.Tunnel) *state {
+	t := &state{
+		cfg:     c,
+		id:      ikev2.PeerID(c.Name),
+		wanted:  c.Enabled,
+		guarded: map[netip.Addr]bool{},
+		ike:     map[ikev2.SAID]ikev2.IKEInfo{},
+		pairs:   map[ikev2.ChildID]*pair{},
+		since:   time.Now(),
+		events:  status.NewEventLog(tunnelEvents),
+	}
+	if c.Enabled {
+		t.phase = phaseWaiting
+		t.reason = reason{text: "starting"}
+	} else {
+		t.reason = reason{text: "enabled = false in the configuration", remedy: "set enabled = true and run: greseal apply"}
+	}
+	return t
+}
+
+// set moves t to another phase; since only changes with the phase.
+func (t *state) set(p phase, r reason) {
+	if t.phase != p {
+		t.phase, t.since = p, time.Now()
+	}
+	t.reason = r
+}
+
+// established reports whether a pair of Child SAs carries packets.
+func (t *state) established() bool { return t.carrying != 0 }
+
+// current returns the carrying pair or nil.
+func (t *state) current() *pair { return t.pairs[t.carrying] }
+
+// currentIKE returns the IKE SA of the carrying pair, or the newest one.
+func (t *state) currentIKE() (ikev2.IKEInfo, bool) {
+	if p := t.current(); p != nil {
+		if i, ok := t.ike[p.IKE]; ok {
+			return i, true
+		}
+	}
+	var newest ikev2.IKEInfo
+	found := false
+	for _, i := range t.ike {
+		if !found || i.ID > newest.ID {
+			newest, found = i, true
+		}
+	}
+	return newest, found
+}
+
+// spi finds the pair with an SPI in one direction.
+func (t *state) spi(spi uint32, out bool) *pair {
+	for _, p := range t.pairs {
+		if out && p.SPIOut == spi || !out && p.SPIIn == spi {
+			return p
+		}
+	}
+	return nil
+}
+
+// remote returns the address to try, or an unset one.
+func (t *state) remote() netip.Addr {
+	if len(t.candidates) == 0 {
+		return netip.Addr{}
+	}
+	return t.candidates[t.candidate%len(t.candidates)]
+}
+
+// backoff is how long to wait after so many failures in a row: 1 s doubling to
+// 60 s, spread by a quarter either way so that many tunnels, and both ends of
+// one, do not march in step. random is uniform in [0, 1).
+func backoff(failures int, random float64) time.Duration {
+	d := time.Minute
+	if failures < 6 {
+		d = time.Second << max(failures-1, 0)
+	}
+	return time.Duration(float64(d) * (0.75 + random/2))
+}

@@ -1,0 +1,78 @@
+package tunnel
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"greseal/ikev2"
+	"greseal/platform"
+	"greseal/tunnel/config"
+)
+
+func TestBackoffDoublesToAMinuteAndIsSpread(t *testing.T) {
+	for failures, want := range map[int]time.Duration{
+		1: time.Second, 2: 2 * time.Second, 3: 4 * time.Second, 5: 16 * time.Second,
+		6: time.Minute, 7: time.Minute, 1000: time.Minute,
+	} {
+		least, most := backoff(failures, 0), backoff(failures, 0.999999)
+		if least != want*3/4 {
+			t.Errorf("after %d failures at least %v, want %v", failures, least, want*3/4)
+		}
+		if most < want*124/100 || most > want*5/4 {
+			t.Errorf("after %d failures at most %v, want just under %v", failures, most, want*5/4)
+		}
+	}
+}
+
+func TestLiteralRemotesNeedNoResolver(t *testing.T) {
+	addrs, ok := literals([]string{"192.0.2.1", "::ffff:192.0.2.2", "2001:db8::1"})
+	want := []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("2001:db8::1")}
+	if !ok || len(addrs) != 3 || addrs[0] != want[0] || addrs[1] != want[1] || addrs[2] != want[2] {
+		t.Errorf("literals = %v, %v; want %v", addrs, ok, want)
+	}
+	if _, ok := literals([]string{"192.0.2.1", "vpn.example.net"}); ok {
+		t.Error("a host name passes as a literal address")
+	}
+}
+
+func TestCountersOfARemovedSAAreNeverLost(t *testing.T) {
+	read := platform.Counters{Packets: 7, Bytes: 700}
+	if got := later(platform.Counters{}, read); got != read {
+		t.Errorf("an SA the datapath had lost counts %+v, want what was read last, %+v", got, read)
+	}
+	final := platform.Counters{Packets: 9, Bytes: 900}
+	if got := later(final, read); got != final {
+		t.Errorf("the final count %+v gave way to an older one: %+v", final, got)
+	}
+}
+
+func TestSinceChangesOnlyWithThePhase(t *testing.T) {
+	s := newState(&config.Tunnel{Name: "hq", Enabled: true})
+	s.since = time.Unix(1000, 0)
+	s.set(phaseWaiting, reason{text: "resolving"})
+	if s.since != time.Unix(1000, 0) || s.reason.text != "resolving" {
+		t.Errorf("same phase: since %v, reason %q", s.since, s.reason.text)
+	}
+	s.set(phaseConnecting, reason{})
+	if s.since == time.Unix(1000, 0) {
+		t.Error("another phase kept the old since")
+	}
+}
+
+func TestTheCarryingPairsIKESAIsTheCurrentOne(t *testing.T) {
+	s := newState(&config.Tunnel{Name: "hq", Enabled: true})
+	if _, ok := s.currentIKE(); ok {
+		t.Error("an IKE SA where there is none")
+	}
+	s.ike[3] = ikev2.IKEInfo{ID: 3}
+	s.ike[5] = ikev2.IKEInfo{ID: 5}
+	if i, _ := s.currentIKE(); i.ID != 5 {
+		t.Errorf("without a pair IKE SA %d, want the newest, 5", i.ID)
+	}
+	s.pairs[8] = &pair{Child: &ikev2.Child{ID: 8, IKE: 3}}
+	s.carrying = 8
+	if i, _ := s.currentIKE(); i.ID != 3 {
+		t.Errorf("with a pair IKE SA %d, want the pair's, 3", i.ID)
+	}
+}
