@@ -23,6 +23,7 @@ var commands = []cli.Command{
 	cli.Check,
 	cli.GenPSK,
 	cli.MTU,
+	cli.Demo,
 	cli.PrintVersion,
 }
 

@@ -44,7 +44,7 @@ func Line(t *Tunnel) string {
 	if why := sentence(t); why != "" {
 		line += ": " + why
 	}
-	return clean(line)
+	return Clean(line)
 }
 
 func (p *page) daemon(s *Snapshot) {
@@ -296,7 +296,7 @@ func (p *page) event(lead string, e Event) {
 	at := time.Unix(e.Time, int64(e.Millis)*1e6).Format("15:04:05.000")
 	name := ""
 	if lead == "" && e.Tunnel != "" {
-		name = clean(e.Tunnel) + ": "
+		name = Clean(e.Tunnel) + ": "
 	}
 	p.fill(lead+at+" "+name, color, e.Text)
 }

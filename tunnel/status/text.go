@@ -23,7 +23,15 @@ const (
 	colBold = "1"
 )
 
-// Paint returns text in a colour when the style has colours.
+// Good, Bad and Bold return text as the style shows it.
+func (s Style) Good(text string) string { return s.paint(colGood, text) }
+
+// Bad is Good's opposite.
+func (s Style) Bad(text string) string { return s.paint(colBad, text) }
+
+// Bold is for headings.
+func (s Style) Bold(text string) string { return s.paint(colBold, text) }
+
 func (s Style) paint(color, text string) string {
 	if !s.Color || color == "" {
 		return text
@@ -56,8 +64,8 @@ type page struct {
 	bytes.Buffer
 }
 
-// clean makes text from outside, such as a peer's identity, safe to print.
-func clean(s string) string {
+// Clean makes text from outside, such as a peer's identity, safe to print.
+func Clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < 0x20 || r >= 0x7f && r < 0xa0 || r == utf8.RuneError || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
 			return '?'
@@ -71,7 +79,7 @@ func clean(s string) string {
 func (p *page) fill(lead, color, text string) {
 	cols := utf8.RuneCountInString(lead)
 	room := max(p.width()-cols, 20)
-	for i, line := range wrap(clean(text), room) {
+	for i, line := range Wrap(Clean(text), room) {
 		if i == 0 {
 			p.WriteString(lead)
 		} else {
@@ -82,8 +90,8 @@ func (p *page) fill(lead, color, text string) {
 	}
 }
 
-// wrap breaks text into lines of at most room columns, at spaces where it can.
-func wrap(text string, room int) []string {
+// Wrap breaks text into lines of at most room columns, at spaces where it can.
+func Wrap(text string, room int) []string {
 	var lines []string
 	line, cols := "", 0
 	for _, word := range strings.Fields(text) {
@@ -111,7 +119,7 @@ func wrap(text string, room int) []string {
 
 // pad returns s cleaned and exactly n columns wide, cut with a tilde if need be.
 func pad(s string, n int) string {
-	s = clean(s)
+	s = Clean(s)
 	l := utf8.RuneCountInString(s)
 	if l > n {
 		return string([]rune(s)[:n-1]) + "~"
