@@ -44,6 +44,7 @@ type child struct {
 	loser      bool // lost in simultaneous rekeying: the peer is to delete it
 	lost       bool // the datapath lost one of its SAs
 	deleteSent bool
+	unproved   bool // made at the peer's wish; it may not have our answer yet
 
 	rekeyAt, expireAt Time
 	retryAt           Time // no rekeying before
@@ -66,7 +67,7 @@ func (c *child) nextWake() Time {
 }
 
 func (c *child) nextRekey() Time {
-	if c.state != childLive || c.replaced || c.rekeyAt == never {
+	if c.state != childLive || c.replaced || c.unproved || c.rekeyAt == never {
 		return never
 	}
 	return max(c.rekeyAt, c.retryAt)
@@ -94,7 +95,7 @@ func (e *Engine) addChild(s *ikeSA, a agreed) *child {
 		GRELocal: a.ends.local, GRERemote: a.ends.remote,
 		Suite: a.suite, SPIIn: a.spiIn, SPIOut: a.spiOut, Created: e.now,
 	}
-	c := &child{pub: pub, sa: s, spare: a.out}
+	c := &child{pub: pub, sa: s, spare: a.out, unproved: !a.initiator}
 	if a.old != nil {
 		pub.Replaces = a.old.pub.ID
 		c.noPFS = a.old.noPFS
@@ -122,6 +123,7 @@ func (e *Engine) carry(c *child) {
 	c.out = true
 	e.emit(InstallOut{Child: c.pub, Params: *c.spare})
 	c.spare = nil // the datapath owns the keys now
+	c.unproved = false
 	c.sa.peer.current = c
 }
 

@@ -477,8 +477,9 @@ func (x *node) packet() {
 func (x *node) arrive(f *flight) {
 	i := x.in[f.spi]
 	if i == nil {
-		if !f.from.rebooted(f.spi) {
+		if _, was := x.gone[f.spi]; was && !f.from.rebooted(f.spi) {
 			x.outages++
+			x.say("a packet on %08x finds no inbound SA", f.spi)
 		}
 		return
 	}

@@ -164,6 +164,9 @@ func (e *Engine) receiveRequest(s *ikeSA, m *wire.Message, d *Datagram) {
 	}
 	e.heard(s, d)
 	e.decided(s, c)
+	for _, c := range s.children {
+		c.unproved = false // a new request shows that the last answer came (window 1)
+	}
 	switch {
 	case c.broken != nil:
 		e.brokenRequest(s, m, d, c.broken)

@@ -124,8 +124,11 @@ func (e *Engine) onChildResponse(s *ikeSA, r *request, c *wire.Contents) {
 		}
 		return
 	}
+	others := !s.childless()
 	c2 := e.addChild(s, a)
-	if r.rival != nil && !r.rival.closing() && bytes.Compare(lowest(r.nonce, nr), r.rivalLow) < 0 {
+	// The nonces alone decide, even when the peer's pair has long been replaced
+	// or deleted: the peer has decided by them, too.
+	if r.rival != nil && others && bytes.Compare(lowest(r.nonce, nr), r.rivalLow) < 0 {
 		// Ours has the lowest nonce: we delete it; the peer deletes the old
 		// one. It is installed inbound, as the peer may have begun to use it.
 		c2.loser = true
