@@ -63,9 +63,16 @@ var failureWhat = [...]string{
 	FailNotify:         "error notify",
 }
 
-// Error is one sentence: where, who refused what, both views, and what to
-// change.
+// Error is one sentence: What and, after a semicolon, the Remedy.
 func (f *Failure) Error() string {
+	if f.Remedy == "" {
+		return f.What()
+	}
+	return f.What() + "; " + f.Remedy
+}
+
+// What says where, who refused what, and both views.
+func (f *Failure) What() string {
 	var b strings.Builder
 	if f.Exchange != "" {
 		b.WriteString(f.Exchange)
@@ -105,9 +112,6 @@ func (f *Failure) Error() string {
 	}
 	if f.Theirs != "" {
 		fmt.Fprintf(&b, "; theirs: %s", f.Theirs)
-	}
-	if f.Remedy != "" {
-		fmt.Fprintf(&b, "; %s", f.Remedy)
 	}
 	return b.String()
 }

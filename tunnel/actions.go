@@ -49,13 +49,7 @@ func (l *loop) do(actions []ikev2.Action) {
 		case ikev2.Failed:
 			l.failed(a)
 		case ikev2.Noted:
-			if t := l.tunnels[a.Peer]; t != nil && !t.established() {
-				r := reason{a.Reason.Error(), a.Reason.Remedy}
-				if t.note != r {
-					t.note = r
-					l.event(t, slog.LevelInfo, "note", r.text)
-				}
-			}
+			l.noted(a)
 		case ikev2.Liveness:
 			l.liveness(a)
 		case ikev2.PeerMoved:
@@ -279,14 +273,29 @@ func (l *loop) ikeDown(a ikev2.IKEDown) {
 	}
 	delete(t.ike, a.ID)
 	if a.Reason != nil {
-		r := reason{a.Reason.Error(), a.Reason.Remedy}
-		l.event(t, slog.LevelWarn, "ike", r.text)
+		r := why(a.Reason)
+		l.event(t, slog.LevelWarn, "ike", r.String())
 		if !t.established() {
 			l.lost(t, r)
 		}
 	}
 	l.stir(t)
 }
+
+// noted keeps a remark about the attempt under way. An answer, even one that
+// nobody authenticated, says more than the silence after it.
+func (l *loop) noted(a ikev2.Noted) {
+	t := l.tunnels[a.Peer]
+	if t == nil || t.established() || a.Reason.Kind == ikev2.FailTimeout && t.note.text != "" {
+		return
+	}
+	if r := why(a.Reason); t.note != r {
+		t.note = r
+		l.event(t, slog.LevelInfo, "note", r.String())
+	}
+}
+
+func why(f *ikev2.Failure) reason { return reason{f.What(), f.Remedy} }
 
 // failed notes the end of an attempt; a tunnel that carries packets all the
 // same (a second SA was refused, say) is not disturbed.
@@ -295,8 +304,8 @@ func (l *loop) failed(a ikev2.Failed) {
 	if t == nil {
 		return
 	}
-	r := reason{a.Reason.Error(), a.Reason.Remedy}
-	l.event(t, slog.LevelWarn, "failed", r.text)
+	r := why(a.Reason)
+	l.event(t, slog.LevelWarn, "failed", r.String())
 	if t.established() {
 		return
 	}

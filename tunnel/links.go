@@ -103,7 +103,7 @@ func (l *loop) setLink(t *state, c *ikev2.Child) error {
 		return fmt.Errorf("interface %s: %w", want.Name, err)
 	}
 	if !made && want.MTU != t.link.MTU {
-		l.event(t, slog.LevelInfo, "mtu", fmt.Sprintf("MTU %d: %s", want.MTU, t.mtuWhy))
+		l.event(t, slog.LevelInfo, "mtu", fmt.Sprintf("MTU %d instead of %d", want.MTU, t.link.MTU))
 	}
 	if !made && index != t.index {
 		l.event(t, slog.LevelInfo, "machine", fmt.Sprintf("interface made anew (index %d): the outer address family changed", index))
@@ -159,6 +159,9 @@ func (l *loop) wantMTU(t *state, child *ikev2.Child) int {
 		p.Transport, p.Encap = child.Transport, child.Encap
 		p.OuterV6, p.InnerV6 = child.Remote.Addr().Is6(), child.GRERemote.Is6()
 		return l.fit(t, []mtu.Params{p}, outer, ifname)
+	}
+	if t.index != 0 && c.MTU == 0 && outer == t.outerMTU {
+		return t.link.MTU // what was agreed last most likely will be again
 	}
 	// Nothing is agreed yet: take the worst that could be.
 	p.Encap = true

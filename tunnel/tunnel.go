@@ -32,6 +32,13 @@ type reason struct {
 	text, remedy string
 }
 
+func (r reason) String() string {
+	if r.remedy == "" {
+		return r.text
+	}
+	return r.text + "; " + r.remedy
+}
+
 // pair is a pair of Child SAs as the datapath has it.
 type pair struct {
 	*ikev2.Child
