@@ -89,6 +89,9 @@ type event struct {
 	Test    string
 	Output  string
 	Elapsed float64
+
+	ImportPath  string // of build-output
+	FailedBuild string // package whose build-output says why
 }
 
 // tally is what the events of one package amount to.
@@ -97,8 +100,8 @@ type tally struct {
 	skipped        []skippedTest
 	ok             bool // the package's own verdict
 	none           bool // no test files
-	output         strings.Builder
 	failures       []string
+	why            []string // output of the failed tests, or of the failed build
 	seconds        float64
 }
 
@@ -106,11 +109,18 @@ type tally struct {
 func count(out string) map[string]*tally {
 	packages := map[string]*tally{}
 	said := map[string][]string{}
+	built := map[string][]string{}
 	scanner := bufio.NewScanner(strings.NewReader(out))
 	scanner.Buffer(nil, 16<<20)
 	for scanner.Scan() {
 		var e event
-		if json.Unmarshal(scanner.Bytes(), &e) != nil || e.Package == "" {
+		if json.Unmarshal(scanner.Bytes(), &e) != nil {
+			continue
+		}
+		if e.Action == "build-output" {
+			built[e.ImportPath] = append(built[e.ImportPath], strings.TrimRight(e.Output, "\n"))
+		}
+		if e.Package == "" {
 			continue
 		}
 		t := packages[e.Package]
@@ -121,8 +131,7 @@ func count(out string) map[string]*tally {
 		key := e.Package + " " + e.Test
 		switch {
 		case e.Action == "output":
-			t.output.WriteString(e.Output)
-			said[key] = append(said[key], strings.TrimSpace(e.Output))
+			said[key] = append(said[key], strings.TrimRight(e.Output, "\n"))
 			if e.Test == "" && strings.Contains(e.Output, "[no test files]") {
 				t.none = true
 			}
@@ -130,6 +139,10 @@ func count(out string) map[string]*tally {
 			t.ok = t.ok || e.Action == "pass" || e.Action == "skip"
 			if e.Action == "fail" {
 				t.ok = false
+				t.why = append(t.why, built[e.FailedBuild]...)
+				if len(t.failures) == 0 { // TestMain, or a panic
+					t.why = append(t.why, said[key]...)
+				}
 			}
 			t.seconds = e.Elapsed
 		case e.Action == "pass":
@@ -137,6 +150,7 @@ func count(out string) map[string]*tally {
 		case e.Action == "fail":
 			t.failed++
 			t.failures = append(t.failures, e.Test)
+			t.why = append(t.why, said[key]...)
 		case e.Action == "skip":
 			t.skipped = append(t.skipped, skippedTest{e.Package, e.Test, reason(said[key])})
 		}
@@ -149,7 +163,7 @@ func reason(lines []string) string {
 	for _, l := range slices.Backward(lines) {
 		if _, text, found := strings.Cut(l, ".go:"); found {
 			if _, text, found = strings.Cut(text, ": "); found {
-				return text
+				return strings.TrimSpace(text)
 			}
 		}
 	}
@@ -213,7 +227,7 @@ func (t *tally) row(name string) Row {
 	}
 	if !t.ok || t.failed > 0 {
 		r.Result = "FAIL"
-		r.Note = strings.Join(t.failures, " ") + "\n" + lastLines(t.output.String(), 25)
+		r.Note = strings.Join(t.failures, " ") + "\n" + lastLines(strings.Join(t.why, "\n"), 25)
 	}
 	return r
 }
