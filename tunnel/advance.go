@@ -67,7 +67,12 @@ func (l *loop) advance(t *state) {
 	}
 
 	t.trying = true
-	t.set(phaseConnecting, reason{text: fmt.Sprintf("waiting for %s to answer", t.remote())})
+	t.note = reason{}
+	r := reason{text: fmt.Sprintf("waiting for %s to answer", t.remote())}
+	if t.attempts > 0 {
+		r = t.reason // why the last attempt failed says more
+	}
+	t.set(phaseConnecting, r)
 	port := t.cfg.RemotePort
 	from := uint16(portIKE)
 	if port != portIKE {
