@@ -1,0 +1,150 @@
+package userspace
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"greseal/platform"
+	"greseal/platform/gre"
+)
+
+// device is the TUN or TAP of one link.
+type device struct {
+	name     string
+	index    int
+	fd       int
+	ethernet bool
+	vnet     bool // packets are read and written with a vnet header
+
+	link atomic.Pointer[platform.Link]
+	out  atomic.Pointer[outSA] // the SA that carries the traffic
+	lost atomic.Bool           // somebody deleted the interface
+
+	egress *egress
+	token  int32 // among the egress worker's devices
+	active bool  // of the egress worker: has something to read
+
+	greSeq uint32      // of the egress worker
+	tx     txCounters  // of the egress worker
+	order  gre.Order   // of the ingress worker
+	rx     rxCounters  // of the ingress worker
+	events *eventQueue // LinkLost
+}
+
+// txCounters count packets on their way out.
+type txCounters struct {
+	sent       uint64
+	noSA       uint64 // there was no outbound SA
+	malformed  uint64 // neither IPv4 nor IPv6, or a wrong vnet header
+	tooBig     uint64 // more than the path takes
+	sendErrors uint64 // refused by the kernel
+}
+
+// rxCounters count packets behind the inbound checks of the SA.
+type rxCounters struct {
+	delivered   uint64
+	key         uint64 // GRE key missing, unexpected or wrong
+	checksum    uint64 // wrong GRE checksum
+	sequence    uint64 // out of sequence (RFC 2890)
+	protocol    uint64 // a protocol type this link does not carry
+	ecn         uint64 // congestion marked on a packet that knows no ECN (RFC 6040)
+	writeErrors uint64 // refused by the interface, such as one that is down
+}
+
+// Offload bits of TUNSETOFFLOAD (linux/if_tun.h).
+const (
+	tunCsum   = 0x01
+	tunTSO4   = 0x02
+	tunTSO6   = 0x04
+	tunTSOECN = 0x08
+	tunUSO4   = 0x20
+	tunUSO6   = 0x40
+)
+
+// errBusy says that another process has the TUN.
+var errBusy = errors.New("another process has opened the interface: is a second greseal running in this network namespace?")
+
+// errKind says that an interface of that name is no TUN, or TAP instead of TUN.
+var errKind = errors.New("the interface is of another kind")
+
+// openTUN opens, or makes, the TUN or TAP of a name.
+func openTUN(name string, ethernet, vnet bool) (int, error) {
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	switch {
+	case err == unix.ENOENT || err == unix.ENODEV || err == unix.ENXIO:
+		return -1, fmt.Errorf("/dev/net/tun: the kernel has no TUN, install or load it (kmod-tun) (%w)", err)
+	case err != nil:
+		return -1, fmt.Errorf("/dev/net/tun: %w", err)
+	}
+	ifr, err := unix.NewIfreq(name)
+	if err == nil {
+		flags := uint16(unix.IFF_TUN | unix.IFF_NO_PI)
+		if ethernet {
+			flags = unix.IFF_TAP | unix.IFF_NO_PI
+		}
+		if vnet {
+			flags |= unix.IFF_VNET_HDR
+		}
+		ifr.SetUint16(flags)
+		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, ifr)
+	}
+	if err == nil && vnet {
+		err = unix.IoctlSetPointerInt(fd, unix.TUNSETVNETHDRSZ, vnetLen)
+	}
+	if err == nil {
+		return fd, nil
+	}
+	_ = unix.Close(fd)
+	switch err {
+	case unix.EBUSY:
+		return -1, errBusy
+	case unix.EINVAL:
+		return -1, errKind
+	case unix.EPERM:
+		return -1, fmt.Errorf("interface %s: run as root or with CAP_NET_ADMIN (%w)", name, err)
+	}
+	return -1, fmt.Errorf("interface %s: %w", name, err)
+}
+
+// setCarrier shows link state. Kernels before 5.0 have no TUNSETCARRIER.
+func (d *device) setCarrier(n *platform.Netlink, on bool) error {
+	value := 0
+	if on {
+		value = 1
+	}
+	if err := unix.IoctlSetPointerInt(d.fd, unix.TUNSETCARRIER, value); err == nil {
+		return nil
+	}
+	return platform.ChangeLink(n, d.index, 0, 0, nl.NewRtAttr(unix.IFLA_CARRIER, []byte{byte(value)}))
+}
+
+// gone notes that the interface was deleted under us.
+func (d *device) gone() {
+	if d.lost.CompareAndSwap(false, true) {
+		d.events.post(platform.Event{Kind: platform.LinkLost, Link: d.name})
+	}
+}
+
+// wrote counts packets given to the interface.
+func (d *device) wrote(n int) { d.rx.delivered += uint64(n) }
+
+// writeFailed counts packets that the interface refused.
+func (d *device) writeFailed(e unix.Errno, n int) {
+	d.rx.writeErrors += uint64(n)
+	if e == unix.EBADFD {
+		d.gone()
+	}
+}
+
+// sendFailed counts packets that the outer socket refused.
+func (d *device) sendFailed(e unix.Errno, n int) {
+	if e == unix.EMSGSIZE {
+		d.tx.tooBig += uint64(n)
+		return
+	}
+	d.tx.sendErrors += uint64(n)
+}

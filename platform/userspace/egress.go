@@ -1,0 +1,272 @@
+package userspace
+
+import (
+	"golang.org/x/sys/unix"
+
+	"greseal/platform"
+	"greseal/platform/gre"
+)
+
+// Egress: from the links' TUN devices to the outer sockets. One egress worker
+// serves some of the links, and a link has one worker, so that the packets of
+// an SA leave in the order of their sequence numbers. A packet passes through
+//
+//	run      which devices have something to read
+//	drain    read it from the TUN, with its vnet header
+//	packet   find the link's SA and reserve sequence numbers
+//	segments cut it up (segment.go) straight into the outbox, behind room for
+//	         ESP header, inner IP header (tunnel mode) and GRE header
+//	seal     write these headers and seal in place
+//	outbox   join equal sizes into runs, send all runs by one call (outbox.go)
+//
+// The batch is sent when nothing more is to be read, or when it is large
+// enough. There is no other way for a packet out of a TUN than through seal.
+
+// egress is one worker and what it owns.
+type egress struct {
+	*worker
+	k      kernel
+	out    *outbox
+	in     []byte
+	devs   []*device // by token
+	active []*device // those that may have more to read
+	segs   segments
+	events *eventQueue
+}
+
+// maxPacket is the longest packet a TUN or TAP gives: 64 KB and an Ethernet
+// header with two VLAN tags.
+const maxPacket = 65535 + etherLen + 2*vlanLen
+
+func newEgress(k kernel, events *eventQueue) (*egress, error) {
+	w, err := newWorker()
+	if err != nil {
+		return nil, err
+	}
+	return &egress{
+		worker: w, k: k, events: events,
+		out: newOutbox(k, w.writable),
+		in:  make([]byte, vnetLen+maxPacket),
+	}, nil
+}
+
+// addDevice and removeDevice are called by the loop. After removeDevice the
+// worker does not touch the device any more.
+func (w *egress) addDevice(d *device) error {
+	w.do(func() {
+		d.token = int32(len(w.devs))
+		for i, free := range w.devs {
+			if free == nil {
+				d.token = int32(i)
+				w.devs[i] = d
+				return
+			}
+		}
+		w.devs = append(w.devs, d)
+	})
+	if err := w.watch(d.fd, d.token); err != nil {
+		w.removeDevice(d)
+		return err
+	}
+	return nil
+}
+
+func (w *egress) removeDevice(d *device) {
+	w.do(func() {
+		w.unwatch(d.fd)
+		w.devs[d.token] = nil
+		for i, a := range w.active {
+			if a == d {
+				w.active = append(w.active[:i], w.active[i+1:]...)
+				break
+			}
+		}
+	})
+}
+
+// run is the worker's goroutine.
+func (w *egress) run() {
+	defer close(w.done)
+	for {
+		// With devices that are still being read, only look who else is there.
+		timeout := -1
+		if len(w.active) > 0 {
+			timeout = 0
+		}
+		if timeout < 0 || len(w.devs) > 1 {
+			for _, e := range w.ready(timeout) {
+				if e.Fd == wakeToken {
+					continue
+				}
+				if d := w.devs[e.Fd]; d != nil && !d.active {
+					d.active = true
+					w.active = append(w.active, d)
+				}
+			}
+		}
+		w.round()
+		w.asked()
+		if w.end {
+			return
+		}
+	}
+}
+
+// round gives every device that has something one turn, so that a flood on one
+// does not hold up the others, and sends what was collected.
+func (w *egress) round() {
+	kept := w.active[:0]
+	for _, d := range w.active {
+		if w.drain(d) {
+			kept = append(kept, d)
+		} else {
+			d.active = false
+		}
+	}
+	clear(w.active[len(kept):])
+	w.active = kept
+	w.out.flush()
+}
+
+// drain reads a device until it is empty or its turn is over, and reports
+// whether there may be more.
+func (w *egress) drain(d *device) bool {
+	for range batch {
+		n, e := w.k.read(d.fd, w.in)
+		switch e {
+		case 0:
+		case unix.EINTR:
+			continue
+		case unix.EAGAIN:
+			return false
+		default:
+			// EBADFD: deleted. Nothing else is left to wait for here.
+			w.unwatch(d.fd)
+			d.gone()
+			return false
+		}
+		w.packet(d, w.in[:n])
+		if w.out.full() {
+			w.out.flush()
+			return true
+		}
+	}
+	return true
+}
+
+// packet takes one packet as it was read.
+func (w *egress) packet(d *device, p []byte) {
+	var h vnetHeader
+	if d.vnet {
+		if len(p) < vnetLen {
+			d.tx.malformed++
+			return
+		}
+		h.read(p)
+		p = p[vnetLen:]
+	}
+	if len(p) == 0 || w.segs.start(&h, p, d.ethernet) != nil {
+		d.tx.malformed++
+		return
+	}
+	sa := d.out.Load()
+	if sa == nil {
+		d.tx.noSA += uint64(w.segs.n)
+		return
+	}
+	r := sa.route.Load()
+	g := r.gre
+	at, version := l3(p, d.ethernet)
+	switch {
+	case r.ethernet:
+		g.Proto = gre.ProtoTEB
+	case version == 4:
+		g.Proto = gre.ProtoIPv4
+	case version == 6:
+		g.Proto = gre.ProtoIPv6
+	default:
+		d.tx.malformed++
+		return
+	}
+	n := w.segs.n
+	if left := sa.limits.left(&sa.count); uint64(n) > left {
+		n = int(left)
+	}
+	if n == 0 {
+		w.expire(sa)
+		d.tx.noSA += uint64(w.segs.n)
+		return
+	}
+	first, err := sa.sealer.Reserve(n)
+	if err != nil {
+		w.expire(sa)
+		d.tx.noSA += uint64(w.segs.n)
+		return
+	}
+
+	// The class of the outer header: DSCP as the link says (RFC 2983), ECN
+	// always the packet's own (RFC 6040 section 4.1, normal mode).
+	class := trafficClass(p, at, version)
+	tos := r.tos&^3 | class&3
+	if r.tosInherit && version != 0 {
+		tos = class
+	}
+	ttl := r.ttl
+	if ttl == 0 {
+		ttl = hopLimit(p, at, version)
+	}
+	w.seal(d, sa, r, &g, n, first, tos, ttl)
+
+	if sa.limits.soft(&sa.count) {
+		w.events.post(platform.Event{Kind: platform.SoftExpire, Link: d.name, Out: true, SPI: sa.spi})
+	}
+	if !sa.low && sa.sealer.Left() < lowSequence {
+		sa.low = true
+		w.events.post(platform.Event{Kind: platform.SequenceLow, Link: d.name, Out: true, SPI: sa.spi})
+	}
+	if sa.limits.hard(&sa.count) {
+		w.expire(sa)
+	}
+}
+
+// seal makes n segments into ESP packets in the outbox.
+func (w *egress) seal(d *device, sa *outSA, r *route, g *gre.Header, n int, first uint64, tos, ttl uint8) {
+	head := sa.sealer.Headroom()
+	room := sa.sealer.PacketLen(r.prefix + w.segs.max)
+	for i := range n {
+		slot := w.out.room(room)
+		if slot == nil {
+			d.tx.tooBig++
+			continue
+		}
+		body := slot[head:]
+		size := r.greLen + w.segs.write(i, body[r.prefix:])
+		r.putInner(body, size, tos, ttl, uint16(first)+uint16(i))
+		if g.HasSequence {
+			g.Sequence = d.greSeq
+			d.greSeq++
+		}
+		g.Put(body[r.ipLen:])
+		if g.HasChecksum {
+			gre.SetChecksum(body[r.ipLen : r.ipLen+size])
+		}
+		size += r.ipLen
+		total, err := sa.sealer.Seal(slot, size, r.next, first+uint64(i))
+		if err != nil {
+			d.tx.malformed++ // room was computed for the largest: not reached
+			continue
+		}
+		sa.count.Packets++
+		sa.count.Bytes += uint64(size)
+		w.out.commit(r, d, total, tos)
+	}
+}
+
+// expire ends an SA at its hard limit or at the end of its sequence numbers:
+// nothing more is sent on it.
+func (w *egress) expire(sa *outSA) {
+	sa.dev.out.CompareAndSwap(sa, nil)
+	if sa.dead.CompareAndSwap(false, true) {
+		w.events.post(platform.Event{Kind: platform.HardExpire, Link: sa.dev.name, Out: true, SPI: sa.spi})
+	}
+}

@@ -1,0 +1,105 @@
+package userspace
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"greseal/crypto/esp"
+	"greseal/platform/gre"
+)
+
+// verdict is what an inbound check made of a packet.
+type verdict uint8
+
+const (
+	accept verdict = iota
+	wrongSelector
+	malformed
+)
+
+// innerGRE finds the GRE packet in the payload of a tunnel-mode ESP packet. The
+// inner header must be from remote to local and carry protocol 47: the SA's
+// selectors (RFC 4301 section 5.2). ecn is the inner header's.
+func innerGRE(payload []byte, next uint8, local, remote netip.Addr) (packet []byte, ecn uint8, v verdict) {
+	switch next {
+	case esp.NextIPv4:
+		if len(payload) < ip4Len || payload[0]>>4 != 4 {
+			return nil, 0, malformed
+		}
+		head, total := int(payload[0]&15)*4, int(binary.BigEndian.Uint16(payload[2:]))
+		if head < ip4Len || total < head || total > len(payload) {
+			return nil, 0, malformed
+		}
+		if payload[9] != gre.IPProtocol ||
+			netip.AddrFrom4([4]byte(payload[12:16])) != remote ||
+			netip.AddrFrom4([4]byte(payload[16:20])) != local {
+			return nil, 0, wrongSelector
+		}
+		if binary.BigEndian.Uint16(payload[6:])&0x3fff != 0 {
+			return nil, 0, malformed // a fragment: the peer's tunnel MTU is too large
+		}
+		return payload[head:total], payload[1] & 3, accept
+	case esp.NextIPv6:
+		if len(payload) < ip6Len || payload[0]>>4 != 6 {
+			return nil, 0, malformed
+		}
+		total := ip6Len + int(binary.BigEndian.Uint16(payload[4:]))
+		if total > len(payload) {
+			return nil, 0, malformed
+		}
+		if netip.AddrFrom16([16]byte(payload[8:24])) != remote ||
+			netip.AddrFrom16([16]byte(payload[24:40])) != local {
+			return nil, 0, wrongSelector
+		}
+		at, proto := ip6Len, payload[6]
+		// The tunnel encapsulation limit of Linux's ip6gre comes as a
+		// destination option (RFC 2473 section 4.1.1).
+		for proto == 0 || proto == 60 {
+			if total < at+8 {
+				return nil, 0, malformed
+			}
+			proto, at = payload[at], at+8+int(payload[at+1])*8
+			if at > total {
+				return nil, 0, malformed
+			}
+		}
+		switch proto {
+		case gre.IPProtocol:
+			return payload[at:total], payload[1] >> 4 & 3, accept
+		case 44:
+			return nil, 0, malformed // a fragment, as above
+		}
+		return nil, 0, wrongSelector
+	}
+	return nil, 0, wrongSelector
+}
+
+// ecnDecap is RFC 6040 section 4.2: what becomes of the inner ECN field when
+// the outer one was received; drop for congestion that the sender cannot hear
+// of.
+func ecnDecap(outer, inner uint8) (ecn uint8, drop bool) {
+	const notECT, ect1, ect0, ce = 0, 1, 2, 3
+	switch {
+	case outer == ce && inner == notECT:
+		return inner, true
+	case outer == ce && inner != notECT:
+		return ce, false
+	case outer == ect1 && inner == ect0:
+		return ect1, false
+	}
+	return inner, false
+}
+
+// setECN changes the ECN field of the IP header at p[at:].
+func setECN(p []byte, at int, version, ecn uint8) {
+	if version == 4 {
+		h := p[at:]
+		old := binary.BigEndian.Uint16(h)
+		h[1] = h[1]&^3 | ecn
+		// RFC 1624: HC' = ~(~HC + ~m + m')
+		sum := uint32(^binary.BigEndian.Uint16(h[10:])) + uint32(^old) + uint32(binary.BigEndian.Uint16(h))
+		binary.BigEndian.PutUint16(h[10:], ^gre.Fold(sum))
+		return
+	}
+	p[at+1] = p[at+1]&^0x30 | ecn<<4
+}

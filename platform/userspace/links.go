@@ -1,0 +1,306 @@
+package userspace
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"greseal/platform"
+)
+
+// minMTU is IPv4's; a TUN takes no smaller one.
+const minMTU = 68
+
+// SetLink makes the TUN or TAP of a link or changes it in place. A TUN is
+// persistent: a restart of the daemon finds it again, with its addresses and
+// routes.
+func (d *Datapath) SetLink(l platform.Link) (int, error) {
+	if err := platform.CheckName(l.Name); err != nil {
+		return 0, err
+	}
+	if l.MTU < minMTU || l.MTU > maxIPLen-etherLen {
+		return 0, fmt.Errorf("interface %s: an MTU of %d; choose from %d to %d", l.Name, l.MTU, minMTU, maxIPLen-etherLen)
+	}
+	info, err := platform.LinkByName(d.netlink, l.Name)
+	if err != nil && !errors.Is(err, platform.ErrNoLink) {
+		return 0, err
+	}
+	if info != nil && info.Alias != platform.Alias(l.Name) {
+		return 0, fmt.Errorf("interface %s is there already and not ours: rename it or the tunnel", l.Name)
+	}
+
+	dev := d.devices[l.Name]
+	if dev != nil && (dev.lost.Load() || info == nil || info.Index != dev.index || dev.ethernet != l.Ethernet) {
+		// Deleted by somebody, or to become the other kind: a new device, to
+		// which the SAs move.
+		d.closeDevice(dev)
+		dev.lost.Store(true)
+	}
+	fresh := dev == nil || dev.lost.Load()
+	if fresh {
+		old := dev
+		if dev, err = d.makeDevice(&l, info); err != nil {
+			return 0, err
+		}
+		d.devices[l.Name] = dev
+		d.adoptSAs(old, dev)
+	}
+	if err := d.configure(dev, &l, fresh); err != nil {
+		return 0, err
+	}
+	return dev.index, nil
+}
+
+// makeDevice opens a device of its own name, made or adopted. info is the
+// interface that stands, nil for none; it has our mark.
+func (d *Datapath) makeDevice(l *platform.Link, info *platform.LinkInfo) (*device, error) {
+	fd, vnet, err := d.openDevice(l.Name, l.Ethernet)
+	if errors.Is(err, errKind) && info != nil {
+		// The other kind of ours: a TAP where a TUN is wanted, or a GRE device
+		// of the kernel datapath.
+		if err := platform.DeleteLink(d.netlink, info.Index); err != nil {
+			return nil, fmt.Errorf("interface %s: replace the one that stands: %w", l.Name, err)
+		}
+		info = nil
+		fd, vnet, err = d.openDevice(l.Name, l.Ethernet)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("interface %s: %w", l.Name, err)
+	}
+	dev := &device{name: l.Name, fd: fd, ethernet: l.Ethernet, vnet: vnet, events: d.events}
+	dev.link.Store(l)
+	if err := d.claim(dev, info != nil); err != nil {
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("interface %s: %w", l.Name, err)
+	}
+	dev.egress = d.egress[0]
+	if err := dev.egress.addDevice(dev); err != nil {
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("interface %s: %w", l.Name, err)
+	}
+	return dev, nil
+}
+
+// openDevice opens a device with a vnet header, or without when the kernel has
+// none.
+func (d *Datapath) openDevice(name string, ethernet bool) (fd int, vnet bool, err error) {
+	if d.off&OffVnet == 0 {
+		if fd, err = openTUN(name, ethernet, true); err == nil {
+			d.tunOffloads(fd)
+			return fd, true, nil
+		}
+		if !errors.Is(err, errKind) {
+			return -1, false, err
+		}
+	}
+	fd, err = openTUN(name, ethernet, false)
+	if err == nil && d.off&OffVnet == 0 {
+		d.note("packets pass the interface one by one: the kernel's TUN has no vnet header")
+	}
+	return fd, false, err
+}
+
+// tunOffloads switches on what the device can do for us, the most first.
+func (d *Datapath) tunOffloads(fd int) {
+	tcp := tunCsum | tunTSO4 | tunTSO6 | tunTSOECN
+	udp := tunUSO4 | tunUSO6 // both or neither
+	if d.off&OffTSO != 0 {
+		tcp = 0
+	}
+	if d.off&(OffUSO|OffTSO) != 0 {
+		udp = 0
+	}
+	if udp != 0 {
+		err := d.kernel.setOffload(fd, tcp|udp)
+		if err == nil {
+			return
+		}
+		d.note("the interface gives UDP packets one by one: the kernel has no UDP segmentation for TUN, Linux 6.2 does (%v)", err)
+	}
+	if tcp != 0 {
+		err := d.kernel.setOffload(fd, tcp)
+		if err == nil {
+			return
+		}
+		d.note("the interface gives TCP packets one by one: the kernel has no segmentation for TUN (%v)", err)
+	}
+	_ = d.kernel.setOffload(fd, 0)
+}
+
+// claim marks a device as ours, takes its carrier away, and only then makes it
+// persistent: an interface without mark would be foreign to the next daemon.
+func (d *Datapath) claim(dev *device, adopted bool) error {
+	info, err := platform.LinkByName(d.netlink, dev.name)
+	if err != nil {
+		return err
+	}
+	dev.index = info.Index
+	if err := dev.setCarrier(d.netlink, false); err != nil {
+		return fmt.Errorf("set the link state: %w", err)
+	}
+	if adopted {
+		return nil
+	}
+	if err := platform.MarkLink(d.netlink, dev.index, dev.name); err != nil {
+		return fmt.Errorf("mark it as ours: %w", err)
+	}
+	if err := unix.IoctlSetInt(dev.fd, unix.TUNSETPERSIST, 1); err != nil {
+		return fmt.Errorf("make it persistent: %w", err)
+	}
+	return nil
+}
+
+// configure gives a device what the link asks for.
+func (d *Datapath) configure(dev *device, l *platform.Link, fresh bool) error {
+	info, err := platform.LinkByIndex(d.netlink, dev.index)
+	if err != nil {
+		return err
+	}
+	if info.MTU != l.MTU {
+		if err := platform.SetMTU(d.netlink, dev.index, l.MTU); err != nil {
+			return fmt.Errorf("interface %s: set MTU %d: %w", l.Name, l.MTU, err)
+		}
+	}
+	if err := d.setBridge(dev, l, info); err != nil {
+		return err
+	}
+	if dev.vnet {
+		// So large that all its segments fit into one run. Purely for speed.
+		_ = platform.ChangeLink(d.netlink, dev.index, 0, 0, nl.NewRtAttr(unix.IFLA_GSO_MAX_SIZE, nl.Uint32Attr(gsoMaxSize(l.MTU))))
+	}
+	dev.link.Store(l)
+	// The SAs' headers depend on the link.
+	for _, sa := range d.outs {
+		if sa.dev == dev {
+			r, err := d.routeOf(&sa.sa, l)
+			if err != nil {
+				return fmt.Errorf("interface %s: %w", l.Name, err)
+			}
+			sa.route.Store(r)
+		}
+	}
+	if fresh || !info.Up() {
+		if err := platform.SetUp(d.netlink, dev.index, true); err != nil {
+			return fmt.Errorf("interface %s: bring it up: %w", l.Name, err)
+		}
+	}
+	return nil
+}
+
+// gsoMaxSize is the largest TCP packet whose segments, each with the largest
+// overhead that occurs (about 110 octets: inner IPv6, GRE, ESP), fit into one
+// UDP message.
+func gsoMaxSize(mtu int) uint32 {
+	n := min(maxUDPPayload/(mtu+110), maxSegments)
+	return uint32(min(max(n*mtu, 4096), 65536))
+}
+
+func (d *Datapath) setBridge(dev *device, l *platform.Link, info *platform.LinkInfo) error {
+	master := 0
+	if l.Bridge != "" {
+		bridge, err := platform.LinkByName(d.netlink, l.Bridge)
+		if err != nil {
+			return fmt.Errorf("interface %s: bridge %s: %w", l.Name, l.Bridge, err)
+		}
+		master = bridge.Index
+	} else if dev.link.Load().Bridge == "" {
+		return nil // whoever made it a port of something decides
+	}
+	if info.Master == master {
+		return nil
+	}
+	if err := platform.SetMaster(d.netlink, dev.index, master); err != nil {
+		return fmt.Errorf("interface %s: bridge %q: %w", l.Name, l.Bridge, err)
+	}
+	return nil
+}
+
+// SetRunning shows liveness as the carrier.
+func (d *Datapath) SetRunning(name string, running bool) error {
+	dev := d.devices[name]
+	if dev == nil || dev.lost.Load() {
+		return fmt.Errorf("interface %s: %w", name, platform.ErrNoLink)
+	}
+	if err := dev.setCarrier(d.netlink, running); err != nil {
+		return fmt.Errorf("interface %s: set the link state: %w", name, err)
+	}
+	return nil
+}
+
+// LinkDrops reads what a link's packets lost outside any one SA.
+func (d *Datapath) LinkDrops(name string) (platform.Drops, error) {
+	dev := d.devices[name]
+	if dev == nil {
+		return platform.Drops{}, fmt.Errorf("interface %s: %w", name, platform.ErrNoLink)
+	}
+	var tx txCounters
+	var rx rxCounters
+	dev.egress.do(func() { tx = dev.tx })
+	d.ingress.do(func() { rx = dev.rx })
+	return platform.Drops{
+		NoSA:   tx.noSA,
+		TooBig: tx.tooBig,
+		Queue:  tx.sendErrors + tx.malformed + rx.writeErrors,
+		Key:    rx.key,
+		GRE:    rx.checksum + rx.sequence + rx.protocol + rx.ecn,
+	}, nil
+}
+
+// DeleteLink removes a link with its SAs and its interface.
+func (d *Datapath) DeleteLink(name string) error {
+	dev := d.devices[name]
+	if dev == nil {
+		return nil
+	}
+	for key := range d.ins {
+		if key.Link == name {
+			_, _ = d.RemoveSA(key)
+		}
+	}
+	for key := range d.outs {
+		if key.Link == name {
+			_, _ = d.RemoveSA(key)
+		}
+	}
+	delete(d.devices, name)
+	lost := dev.lost.Load()
+	d.closeDevice(dev)
+	if lost {
+		return nil
+	}
+	err := platform.DeleteLink(d.netlink, dev.index)
+	if err != nil && !errors.Is(err, unix.ENODEV) {
+		return fmt.Errorf("interface %s: delete: %w", name, err)
+	}
+	return nil
+}
+
+// closeDevice takes a device from its workers and closes it.
+func (d *Datapath) closeDevice(dev *device) {
+	dev.out.Store(nil)
+	dev.egress.removeDevice(dev)
+	d.ingress.do(func() {}) // whoever was writing to it has finished
+	_ = unix.Close(dev.fd)
+}
+
+// Sweep deletes what earlier daemons left: interfaces with our mark that keep
+// does not name. SAs and sockets die with a daemon.
+func (d *Datapath) Sweep(keep []string) error {
+	links, err := platform.Links(d.netlink)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, l := range links {
+		if !l.Ours() || slices.Contains(keep, l.Name) || d.devices[l.Name] != nil {
+			continue
+		}
+		if err := platform.DeleteLink(d.netlink, l.Index); err != nil && !errors.Is(err, unix.ENODEV) {
+			errs = append(errs, fmt.Errorf("interface %s: delete: %w", l.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}

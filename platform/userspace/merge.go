@@ -1,0 +1,419 @@
+package userspace
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	"golang.org/x/sys/unix"
+
+	"greseal/platform/gre"
+)
+
+// Coalescing: packets of one TCP or UDP flow that follow each other become one
+// large packet with a vnet header, written to the TUN in one system call and
+// cut up again by the kernel only where it must be. A packet passes through
+//
+//	coalescer.add   what is it, does it continue a flow that waits?
+//	flow.continues  the merge rules, those of the kernel's GRO
+//	coalescer.flush one writev with the payloads where they were decrypted
+//
+// What is merged is marked "checksum still to be computed", and the kernel then
+// trusts it: so the L4 checksum of every packet is verified before it is merged.
+// A packet that stays alone is written as it came and verified by the kernel.
+
+const (
+	maxFlows    = 8
+	maxSegments = 64 // of a UDP run, UDP_MAX_SEGMENTS of kernels before 6.9
+	maxIPLen    = 65535
+)
+
+// coalescer holds the flows that wait for their next packet. It is part of one
+// ingress worker.
+type coalescer struct {
+	k     kernel
+	flows [maxFlows]*flow
+	used  int // flows[:used] hold packets, oldest first
+	iov   [maxSegments]unix.Iovec
+
+	off      mergeKinds                          // kinds that this kernel cannot take
+	disabled func(kind mergeKinds, e unix.Errno) // called once for each kind
+}
+
+func newCoalescer(k kernel, disabled func(mergeKinds, unix.Errno)) *coalescer {
+	c := &coalescer{k: k, disabled: disabled}
+	for i := range c.flows {
+		c.flows[i] = new(flow)
+	}
+	return c
+}
+
+// mergeKinds are the kinds of runs, as bits.
+type mergeKinds uint8
+
+const (
+	mergeTCP mergeKinds = 1 << iota
+	mergeUDP
+)
+
+// flow is one run of packets that will be written as one.
+type flow struct {
+	dev  *device
+	pkts [maxSegments][]byte // each with vnetLen octets in front that are free
+	n    int
+
+	packetInfo        // of the first packet
+	size       int    // payload of the first packet, the run's gso_size
+	total      int    // IP length of the merged packet
+	nextSeq    uint32 // TCP
+	psh        bool   // the last packet had PSH
+	closed     bool   // nothing may follow
+	verified   bool   // the first packet's checksum is right
+	idStep     uint16 // IPv4 identification from packet to packet, once n > 1
+}
+
+// packetInfo says where things are in a packet.
+type packetInfo struct {
+	ip      int
+	version uint8
+	l4      int
+	hdr     int // length of all headers
+	udp     bool
+}
+
+// shape tells what coalescing makes of a packet.
+type shape uint8
+
+const (
+	foreign   shape = iota // neither TCP nor UDP: no flow can wait for it
+	irregular              // perhaps TCP or UDP, but fragmented or with options: never merged
+	regular
+)
+
+// inspect finds out whether p is TCP or UDP that may be merged: unfragmented,
+// without IPv4 options or IPv6 extension headers, its length as its IP header
+// says.
+func inspect(p []byte, ethernet bool) (i packetInfo, s shape) {
+	i.ip, i.version = l3(p, ethernet)
+	var proto uint8
+	s = regular
+	switch i.version {
+	case 4:
+		h := p[i.ip:]
+		if h[0] != 0x45 || binary.BigEndian.Uint16(h[6:])&0x3fff != 0 || int(binary.BigEndian.Uint16(h[2:])) != len(h) {
+			s = irregular
+		}
+		proto, i.l4 = h[9], i.ip+ip4Len
+	case 6:
+		h := p[i.ip:]
+		if int(binary.BigEndian.Uint16(h[4:]))+ip6Len != len(h) {
+			s = irregular
+		}
+		proto, i.l4 = h[6], i.ip+ip6Len
+	}
+	switch proto {
+	case protoTCP:
+		if s == irregular || len(p) < i.l4+tcpLen {
+			return i, irregular
+		}
+		i.hdr = i.l4 + int(p[i.l4+12]>>4)*4
+		if i.hdr < i.l4+tcpLen || i.hdr > len(p) {
+			return i, irregular
+		}
+		return i, regular
+	case protoUDP:
+		i.udp = true
+		i.hdr = i.l4 + udpLen
+		if s == irregular || i.hdr > len(p) || int(binary.BigEndian.Uint16(p[i.l4+4:])) != len(p)-i.l4 {
+			return i, irregular
+		}
+		return i, regular
+	case 0, 43, 44, 60: // IPv6: options, routing, fragment; IPv4 has none of them
+		if i.version == 6 {
+			return i, irregular
+		}
+	}
+	return i, foreign
+}
+
+// mergeable reports whether a packet may begin or continue a run at all.
+func (i *packetInfo) mergeable(p []byte) bool {
+	if len(p) == i.hdr {
+		return false
+	}
+	if i.udp {
+		return binary.BigEndian.Uint16(p[i.l4+6:]) != 0
+	}
+	return p[i.l4+13]&^tcpPSH == tcpACK
+}
+
+// sameFlow compares addresses, protocol and ports.
+func (f *flow) sameFlow(dev *device, i *packetInfo, p []byte) bool {
+	if f.dev != dev || f.version != i.version || f.udp != i.udp || f.ip != i.ip {
+		return false
+	}
+	q := f.pkts[0][vnetLen:]
+	if [4]byte(p[i.l4:]) != [4]byte(q[f.l4:]) {
+		return false
+	}
+	if f.version == 4 {
+		return [8]byte(p[i.ip+12:]) == [8]byte(q[f.ip+12:])
+	}
+	return [32]byte(p[i.ip+8:]) == [32]byte(q[f.ip+8:])
+}
+
+// continues reports whether p, of the same flow and mergeable, may be appended:
+// nothing but what segmentation restores may differ between the headers.
+func (f *flow) continues(i *packetInfo, p []byte) bool {
+	payload := len(p) - i.hdr
+	if f.closed || f.n == maxSegments || i.hdr != f.hdr || payload > f.size || f.total+payload > maxIPLen {
+		return false
+	}
+	q := f.pkts[0][vnetLen:]
+	if !bytes.Equal(p[:i.ip], q[:f.ip]) {
+		return false // Ethernet and VLAN
+	}
+	a, b := p[i.ip:], q[f.ip:]
+	if f.version == 4 {
+		// TOS; flags and offset; TTL and protocol.
+		if a[1] != b[1] || [4]byte(a[6:]) != [4]byte(b[6:]) {
+			return false
+		}
+		step := binary.BigEndian.Uint16(a[4:]) - binary.BigEndian.Uint16(b[4:])
+		df := b[6]&0x40 != 0
+		switch {
+		case f.n == 1 && step == 0 && df: // atomic datagrams need no identification (RFC 6864)
+		case f.n == 1 && step == 1:
+		case f.n > 1 && step == f.idStep*uint16(f.n):
+		default:
+			return false
+		}
+	} else if [4]byte(a) != [4]byte(b) || [2]byte(a[6:]) != [2]byte(b[6:]) {
+		return false // class and flow label; next header and hop limit
+	}
+	if f.udp {
+		return true
+	}
+	a, b = p[i.l4:i.hdr], q[f.l4:f.hdr]
+	return binary.BigEndian.Uint32(a[4:]) == f.nextSeq &&
+		[4]byte(a[8:]) == [4]byte(b[8:]) && // acknowledgement
+		a[12] == b[12] && [2]byte(a[14:]) == [2]byte(b[14:]) && // reserved bits, window
+		bytes.Equal(a[18:], b[18:]) // urgent pointer, options
+}
+
+// l4Valid verifies the TCP or UDP checksum.
+func (i *packetInfo) l4Valid(p []byte) bool {
+	return gre.Fold(gre.Sum(p[i.l4:], i.pseudoSum(p, len(p)-i.l4))) == 0xffff
+}
+
+// pseudoSum is the sum of the pseudo-header for an L4 length.
+func (i *packetInfo) pseudoSum(p []byte, length int) uint32 {
+	sum := uint32(protoTCP)
+	if i.udp {
+		sum = protoUDP
+	}
+	sum += uint32(length)
+	if i.version == 4 {
+		return gre.Sum(p[i.ip+12:i.ip+20], sum)
+	}
+	return gre.Sum(p[i.ip+8:i.ip+ip6Len], sum)
+}
+
+// add takes one packet for dev. b is vnetLen free octets and the packet; it is
+// kept until flushAll. The packets of a flow stay in order.
+func (c *coalescer) add(dev *device, b []byte) {
+	if !dev.vnet {
+		c.single(dev, b)
+		return
+	}
+	p := b[vnetLen:]
+	i, s := inspect(p, dev.ethernet)
+	switch s {
+	case foreign:
+		c.single(dev, b)
+		return
+	case irregular:
+		for at := c.used - 1; at >= 0; at-- {
+			if c.flows[at].dev == dev {
+				c.flush(at)
+			}
+		}
+		c.single(dev, b)
+		return
+	}
+	merge := c.off&i.kind() == 0 && i.mergeable(p)
+	for at, f := range c.flows[:c.used] {
+		if !f.sameFlow(dev, &i, p) {
+			continue
+		}
+		if merge && f.continues(&i, p) && c.append(f, &i, b) {
+			return
+		}
+		c.flush(at)
+		break
+	}
+	if !merge || c.off&i.kind() != 0 {
+		c.single(dev, b)
+		return
+	}
+	if c.used == maxFlows {
+		c.flush(0)
+	}
+	f := c.flows[c.used]
+	c.used++
+	f.dev, f.packetInfo = dev, i
+	f.pkts[0], f.n = b, 1
+	f.size, f.total = len(p)-i.hdr, len(p)-i.ip
+	f.verified, f.closed = false, false
+	f.track(&i, p)
+}
+
+func (i *packetInfo) kind() mergeKinds {
+	if i.udp {
+		return mergeUDP
+	}
+	return mergeTCP
+}
+
+// append verifies and appends; on a wrong checksum nothing is appended.
+func (c *coalescer) append(f *flow, i *packetInfo, b []byte) bool {
+	if !f.verified {
+		if !f.l4Valid(f.pkts[0][vnetLen:]) {
+			return false
+		}
+		f.verified = true
+	}
+	p := b[vnetLen:]
+	if !i.l4Valid(p) {
+		return false
+	}
+	if f.n == 1 && f.version == 4 {
+		f.idStep = binary.BigEndian.Uint16(p[i.ip+4:]) - binary.BigEndian.Uint16(f.pkts[0][vnetLen+f.ip+4:])
+	}
+	f.pkts[f.n] = b
+	f.n++
+	payload := len(p) - i.hdr
+	f.total += payload
+	if payload < f.size {
+		f.closed = true
+	}
+	f.track(i, p)
+	return true
+}
+
+// track notes what the next packet is compared with.
+func (f *flow) track(i *packetInfo, p []byte) {
+	if i.udp {
+		return
+	}
+	f.nextSeq = binary.BigEndian.Uint32(p[i.l4+4:]) + uint32(len(p)-i.hdr)
+	f.psh = p[i.l4+13]&tcpPSH != 0
+	if f.psh {
+		f.closed = true
+	}
+}
+
+// flushAll writes everything that waits: the buffers are free afterwards.
+func (c *coalescer) flushAll() {
+	for _, f := range c.flows[:c.used] {
+		c.write(f)
+	}
+	c.used = 0
+}
+
+// flush writes one flow; the others keep their order.
+func (c *coalescer) flush(at int) {
+	f := c.flows[at]
+	c.write(f)
+	c.used--
+	copy(c.flows[at:c.used], c.flows[at+1:])
+	c.flows[c.used] = f
+}
+
+func (c *coalescer) write(f *flow) {
+	if f.n == 1 {
+		c.single(f.dev, f.pkts[0])
+		return
+	}
+	first := f.pkts[0]
+	p := first[vnetLen:]
+	var saved [128]byte
+	keep := copy(saved[:], p[:f.hdr])
+	f.header(first)
+
+	iov := c.iov[:f.n]
+	iov[0].Base = &first[0]
+	iov[0].SetLen(len(first))
+	for k := 1; k < f.n; k++ {
+		b := f.pkts[k]
+		iov[k].Base = &b[vnetLen+f.hdr]
+		iov[k].SetLen(len(b) - vnetLen - f.hdr)
+	}
+	_, e := c.k.writev(f.dev.fd, iov)
+	if e == 0 {
+		f.dev.wrote(f.n)
+		return
+	}
+	if e != unix.EINVAL {
+		f.dev.writeFailed(e, f.n)
+		return
+	}
+	// The kernel takes no such run (no USO before Linux 6.2, and faults of its
+	// own): each packet goes alone, now and from now on.
+	if kind := f.kind(); c.off&kind == 0 {
+		c.off |= kind
+		c.disabled(kind, e)
+	}
+	copy(p, saved[:keep])
+	for k := range f.n {
+		c.single(f.dev, f.pkts[k])
+	}
+}
+
+// header makes the first packet's headers those of the run.
+func (f *flow) header(b []byte) {
+	p := b[vnetLen:]
+	if f.version == 4 {
+		h := p[f.ip:f.l4]
+		binary.BigEndian.PutUint16(h[2:], uint16(f.total))
+		binary.BigEndian.PutUint16(h[10:], 0)
+		binary.BigEndian.PutUint16(h[10:], ^gre.Fold(gre.Sum(h, 0)))
+	} else {
+		binary.BigEndian.PutUint16(p[f.ip+4:], uint16(f.total-ip6Len))
+	}
+	l4Len := f.total - (f.l4 - f.ip)
+	v := vnetHeader{
+		flags:     vnetNeedsCsum,
+		hdrLen:    uint16(f.hdr),
+		gsoSize:   uint16(f.size),
+		csumStart: uint16(f.l4),
+	}
+	l4 := p[f.l4:]
+	if f.udp {
+		v.gsoType, v.csumOffset = gsoUDP, 6
+		binary.BigEndian.PutUint16(l4[4:], uint16(l4Len))
+	} else {
+		v.gsoType, v.csumOffset = gsoTCP4, 16
+		if f.version == 6 {
+			v.gsoType = gsoTCP6
+		}
+		if f.psh {
+			l4[13] |= tcpPSH
+		}
+	}
+	binary.BigEndian.PutUint16(l4[v.csumOffset:], gre.Fold(f.pseudoSum(p, l4Len)))
+	v.write(b)
+}
+
+// single writes one packet as it is; the kernel verifies its checksum.
+func (c *coalescer) single(dev *device, b []byte) {
+	if dev.vnet {
+		clear(b[:vnetLen])
+	} else {
+		b = b[vnetLen:]
+	}
+	if _, e := c.k.write(dev.fd, b); e != 0 {
+		dev.writeFailed(e, 1)
+		return
+	}
+	dev.wrote(1)
+}

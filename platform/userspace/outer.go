@@ -1,0 +1,295 @@
+package userspace
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"greseal/platform"
+)
+
+// outSocket is a socket that ESP leaves by and comes in from: the UDP socket
+// of the NAT port, or a raw socket of IP protocol 50.
+type outSocket struct {
+	fd  int
+	v6  bool
+	udp bool
+	gso atomic.Bool // UDP_SEGMENT works
+	off func(unix.Errno)
+}
+
+// gsoOff turns segmentation by the kernel off for good.
+func (s *outSocket) gsoOff(e unix.Errno) {
+	if s.gso.CompareAndSwap(true, false) {
+		s.off(e)
+	}
+}
+
+// sockBuffer is what the kernel may hold for us on a socket, each way. Its
+// default holds three 64 KB packets.
+const sockBuffer = 4 << 20
+
+func (d *Datapath) bufferSizes(fd int) {
+	for _, o := range [][2]int{{unix.SO_RCVBUFFORCE, unix.SO_RCVBUF}, {unix.SO_SNDBUFFORCE, unix.SO_SNDBUF}} {
+		if d.kernel.setsockopt(fd, unix.SOL_SOCKET, o[0], sockBuffer) != nil {
+			_ = d.kernel.setsockopt(fd, unix.SOL_SOCKET, o[1], sockBuffer)
+		}
+	}
+}
+
+// udpSocket prepares the NAT port's socket for ESP.
+func (d *Datapath) udpSocket(fd int, v6 bool) *outSocket {
+	s := &outSocket{fd: fd, v6: v6, udp: true}
+	family := "IPv4"
+	if v6 {
+		family = "IPv6"
+	}
+	s.off = func(e unix.Errno) { // called by workers
+		d.note("UDP segmentation off (%s): the device or kernel refused it (%v); each packet is sent by itself", family, e)
+	}
+	d.bufferSizes(fd)
+	d.receiveClass(fd, v6)
+	if d.off&OffGSO == 0 {
+		// Setting it to 0 changes nothing, and fails before Linux 4.18.
+		if err := d.kernel.setsockopt(fd, unix.IPPROTO_UDP, unix.UDP_SEGMENT, 0); err != nil {
+			d.note("UDP segmentation off (%s): the kernel has none, Linux 4.18 does (%v)", family, err)
+		} else {
+			s.gso.Store(true)
+		}
+	}
+	if d.off&OffGRO == 0 {
+		if err := d.kernel.setsockopt(fd, unix.IPPROTO_UDP, unix.UDP_GRO, 1); err != nil {
+			d.note("UDP receive merging off (%s): the kernel has none, Linux 5.0 does (%v)", family, err)
+		}
+	}
+	return s
+}
+
+// receiveClass asks for the outer ECN field of what comes in.
+func (d *Datapath) receiveClass(fd int, v6 bool) {
+	if v6 {
+		_ = d.kernel.setsockopt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS, 1)
+		return
+	}
+	_ = d.kernel.setsockopt(fd, unix.IPPROTO_IP, unix.IP_RECVTOS, 1)
+}
+
+// rawSocket opens a socket of IP protocol 50.
+func (d *Datapath) rawSocket(v6, df bool) (*outSocket, error) {
+	family, level, discover, mode := unix.AF_INET, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE
+	pktinfo := unix.IP_PKTINFO
+	if v6 {
+		family, level, discover, mode = unix.AF_INET6, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_PROBE
+		pktinfo = unix.IPV6_RECVPKTINFO
+	}
+	if !df {
+		mode = unix.IP_PMTUDISC_DONT // the same number as IPv6's
+	}
+	fd, err := unix.Socket(family, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_ESP)
+	if err == unix.EPERM {
+		return nil, fmt.Errorf("raw ESP socket: run as root or with CAP_NET_RAW (%w)", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("raw ESP socket: %w", err)
+	}
+	for _, o := range [][2]int{{discover, mode}, {pktinfo, 1}} {
+		if err := unix.SetsockoptInt(fd, level, o[0], o[1]); err != nil {
+			_ = unix.Close(fd)
+			return nil, fmt.Errorf("raw ESP socket: %w", err)
+		}
+	}
+	d.bufferSizes(fd)
+	d.receiveClass(fd, v6)
+	if !df {
+		if err := deaf(fd); err != nil {
+			_ = unix.Close(fd)
+			return nil, fmt.Errorf("raw ESP socket: %w", err)
+		}
+	}
+	return &outSocket{fd: fd, v6: v6}, nil
+}
+
+// deaf keeps a socket that only sends from collecting copies of what comes in.
+func deaf(fd int) error {
+	drop := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K}
+	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &drop})
+}
+
+// fragmenting opens a second, deaf UDP socket with the NAT port as its source
+// whose datagrams leave without DF: DF is a property of the socket, and links
+// with IgnoreDF live beside others. It is bound to an address that nobody
+// sends to, so that the first socket goes on to receive everything; the two may
+// only share the port because both say so for as long as the bind takes.
+func (d *Datapath) fragmenting(first *outSocket, port uint16) (_ *outSocket, err error) {
+	family, level, discover, freebind := unix.AF_INET, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_FREEBIND
+	var at unix.Sockaddr = &unix.SockaddrInet4{Port: int(port), Addr: [4]byte{127, 0, 0, 254}}
+	if first.v6 {
+		family, level, discover, freebind = unix.AF_INET6, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_FREEBIND
+		at = &unix.SockaddrInet6{Port: int(port), Addr: [16]byte{0: 0x01, 15: 1}} // 100::1, discard-only (RFC 6666)
+	}
+	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("UDP socket without DF: %w", err)
+	}
+	defer func() {
+		_ = unix.SetsockoptInt(first.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 0)
+		if err != nil {
+			_ = unix.Close(fd)
+			err = fmt.Errorf("UDP socket without DF: %w", err)
+		}
+	}()
+	for _, o := range [][4]int{
+		{fd, level, discover, unix.IP_PMTUDISC_DONT},
+		{fd, level, freebind, 1},
+		{fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1},
+		{first.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1},
+	} {
+		if err = unix.SetsockoptInt(o[0], o[1], o[2], o[3]); err != nil {
+			return nil, err
+		}
+	}
+	if err = deaf(fd); err != nil {
+		return nil, err
+	}
+	if err = unix.Bind(fd, at); err != nil {
+		return nil, err
+	}
+	if err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 0); err != nil {
+		return nil, err
+	}
+	s := &outSocket{fd: fd, v6: first.v6, udp: true, off: first.off}
+	s.gso.Store(first.gso.Load())
+	d.bufferSizes(fd)
+	return s, nil
+}
+
+// socketFor finds, or opens, the socket that an SA's packets leave by.
+func (d *Datapath) socketFor(encap, v6, df bool) (*outSocket, error) {
+	for _, s := range d.sockets {
+		if s.udp == encap && s.v6 == v6 && s.df == df {
+			return s.outSocket, nil
+		}
+	}
+	var s *outSocket
+	var err error
+	switch {
+	case encap && df:
+		if v6 {
+			return nil, fmt.Errorf("this machine has no IPv6: give the peer's IPv4 address")
+		}
+		return nil, fmt.Errorf("this machine has no IPv4: give the peer's IPv6 address")
+	case encap:
+		first, err := d.socketFor(true, v6, true)
+		if err != nil {
+			return nil, err
+		}
+		if s, err = d.fragmenting(first, d.portNAT); err != nil {
+			return nil, err
+		}
+	default:
+		if s, err = d.rawSocket(v6, df); err != nil {
+			return nil, err
+		}
+		if df {
+			if err := d.ingress.addSocket(s); err != nil {
+				_ = unix.Close(s.fd)
+				return nil, err
+			}
+		}
+	}
+	d.sockets = append(d.sockets, boundSocket{s, df})
+	return s, nil
+}
+
+// boundSocket is a socket with what it is chosen by.
+type boundSocket struct {
+	*outSocket
+	df bool
+}
+
+// routeOf makes the route of an outbound SA over a link.
+func (d *Datapath) routeOf(sa *platform.SA, link *platform.Link) (*route, error) {
+	local, remote := sa.Local.Addr().Unmap(), sa.Remote.Addr().Unmap()
+	sock, err := d.socketFor(sa.Encap, remote.Is6(), !link.IgnoreDF)
+	if err != nil {
+		return nil, err
+	}
+	r := &route{sock: sock}
+	port := uint16(0) // a raw socket takes no other
+	if sa.Encap {
+		port = sa.Remote.Port()
+	}
+	if remote.Is4() {
+		binary.NativeEndian.PutUint16(r.name[:], unix.AF_INET)
+		binary.BigEndian.PutUint16(r.name[2:], port)
+		a := remote.As4()
+		copy(r.name[4:], a[:])
+		r.nameLen = unix.SizeofSockaddrInet4
+	} else {
+		binary.NativeEndian.PutUint16(r.name[:], unix.AF_INET6)
+		binary.BigEndian.PutUint16(r.name[2:], port)
+		a := remote.As16()
+		copy(r.name[8:], a[:])
+		if zone, err := strconv.ParseUint(remote.Zone(), 10, 32); err == nil {
+			binary.NativeEndian.PutUint32(r.name[24:], uint32(zone))
+		}
+		r.nameLen = unix.SizeofSockaddrInet6
+	}
+	switch {
+	case !local.IsValid() || local.IsUnspecified():
+	case local.Is4():
+		info := unix.Inet4Pktinfo{Spec_dst: local.As4()}
+		r.control(unix.IPPROTO_IP, unix.IP_PKTINFO, unsafe.Slice((*byte)(unsafe.Pointer(&info)), unsafe.Sizeof(info)))
+	default:
+		info := unix.Inet6Pktinfo{Addr: local.As16()}
+		r.control(unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, unsafe.Slice((*byte)(unsafe.Pointer(&info)), unsafe.Sizeof(info)))
+	}
+	if link.FWMark != 0 {
+		r.controlInt(unix.SOL_SOCKET, unix.SO_MARK, link.FWMark)
+	}
+	if link.TTL != 0 {
+		if remote.Is4() {
+			r.controlInt(unix.IPPROTO_IP, unix.IP_TTL, uint32(link.TTL))
+		} else {
+			r.controlInt(unix.IPPROTO_IPV6, unix.IPV6_HOPLIMIT, uint32(link.TTL))
+		}
+	}
+	r.innerHeader(sa, link)
+	return r, nil
+}
+
+func (r *route) control(level, typ int32, value []byte) {
+	r.ctlLen += putControl(r.ctl[r.ctlLen:], level, typ, value)
+}
+
+func (r *route) controlInt(level, typ int32, value uint32) {
+	var b [4]byte
+	binary.NativeEndian.PutUint32(b[:], value)
+	r.control(level, typ, b[:])
+}
+
+// peerOf reads a socket address the kernel wrote.
+func peerOf(name []byte) netip.AddrPort {
+	if len(name) < 8 {
+		return netip.AddrPort{}
+	}
+	port := binary.BigEndian.Uint16(name[2:])
+	switch binary.NativeEndian.Uint16(name) {
+	case unix.AF_INET:
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(name[4:])), port)
+	case unix.AF_INET6:
+		if len(name) >= unix.SizeofSockaddrInet6 {
+			a := netip.AddrFrom16([16]byte(name[8:]))
+			if zone := binary.NativeEndian.Uint32(name[24:]); zone != 0 && a.IsLinkLocalUnicast() {
+				a = a.WithZone(strconv.FormatUint(uint64(zone), 10)) // as ikesock writes it
+			}
+			return netip.AddrPortFrom(a, port)
+		}
+	}
+	return netip.AddrPort{}
+}

@@ -1,0 +1,206 @@
+package userspace
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"greseal/crypto/esp"
+	"greseal/platform"
+)
+
+// check refuses an SA that makes no sense, before anything is changed.
+func (d *Datapath) check(sa *platform.SA, out bool) (*device, error) {
+	dev := d.devices[sa.Link]
+	switch {
+	case sa.Out != out:
+		return nil, errors.New("the SA is of the other direction")
+	case dev == nil:
+		return nil, fmt.Errorf("interface %s: %w", sa.Link, platform.ErrNoLink)
+	case !sa.Remote.Addr().IsValid():
+		return nil, errors.New("the SA has no outer address of the peer")
+	case sa.Local.Addr().IsValid() && sa.Local.Addr().Unmap().Is4() != sa.Remote.Addr().Unmap().Is4():
+		return nil, fmt.Errorf("outer addresses %s and %s are of different IP versions", sa.Local.Addr(), sa.Remote.Addr())
+	case !sa.GRELocal.IsValid() || !sa.GRERemote.IsValid() || sa.GRELocal.Unmap().Is4() != sa.GRERemote.Unmap().Is4():
+		return nil, fmt.Errorf("GRE endpoints %s and %s: two addresses of one IP version are needed", sa.GRELocal, sa.GRERemote)
+	case sa.Encap && sa.Remote.Port() == 0:
+		return nil, errors.New("UDP encapsulation without the peer's port")
+	}
+	return dev, nil
+}
+
+// InstallIn installs an inbound SA.
+func (d *Datapath) InstallIn(sa platform.SA) error {
+	defer sa.Params.Wipe()
+	dev, err := d.check(&sa, false)
+	if err != nil {
+		return installError(&sa, err)
+	}
+	key := platform.SAKey{Link: sa.Link, SPI: sa.Params.SPI}
+	if d.sas.find(key.SPI) != nil {
+		return installError(&sa, fmt.Errorf("the SPI is in use"))
+	}
+	opener, err := esp.NewOpener(sa.Params)
+	if err != nil {
+		return installError(&sa, err)
+	}
+	window, err := esp.NewWindow(sa.ReplayWindow)
+	if err != nil {
+		return installError(&sa, err)
+	}
+	if !sa.Encap {
+		// Makes sure that somebody listens for protocol 50.
+		if _, err := d.socketFor(false, sa.Remote.Addr().Unmap().Is6(), true); err != nil {
+			return installError(&sa, err)
+		}
+	}
+	in := &inSA{
+		spi: key.SPI, dev: dev, transport: sa.Transport, encap: sa.Encap,
+		greLocal: sa.GRELocal.Unmap(), greRemote: sa.GRERemote.Unmap(),
+		opener: opener, window: window,
+		remote: unmap(sa.Remote), watch: sa.WatchFirstUse, limits: limitsOf(&sa),
+	}
+	d.ins[key] = in
+	d.sas.add(in)
+	return nil
+}
+
+// InstallOut installs an outbound SA and moves the link's traffic to it: the
+// egress worker takes it with the next packet.
+func (d *Datapath) InstallOut(sa platform.SA) error {
+	defer sa.Params.Wipe()
+	dev, err := d.check(&sa, true)
+	if err != nil {
+		return installError(&sa, err)
+	}
+	key := platform.SAKey{Link: sa.Link, Out: true, SPI: sa.Params.SPI}
+	if d.outs[key] != nil {
+		return installError(&sa, fmt.Errorf("it is installed already"))
+	}
+	sealer, err := esp.NewSealer(sa.Params, rand.Reader)
+	if err != nil {
+		return installError(&sa, err)
+	}
+	out := &outSA{spi: key.SPI, dev: dev, sa: sa, sealer: sealer, limits: limitsOf(&sa)}
+	out.sa.Params = esp.Params{}
+	out.sa.GRELocal, out.sa.GRERemote = sa.GRELocal.Unmap(), sa.GRERemote.Unmap()
+	r, err := d.routeOf(&out.sa, dev.link.Load())
+	if err != nil {
+		return installError(&sa, err)
+	}
+	out.route.Store(r)
+	d.outs[key] = out
+	d.latest = append(d.latest, out)
+	dev.out.Store(out)
+	return nil
+}
+
+func installError(sa *platform.SA, err error) error {
+	way := "inbound"
+	if sa.Out {
+		way = "outbound"
+	}
+	return fmt.Errorf("install %s SA %08x of %s: %w", way, sa.Params.SPI, sa.Link, err)
+}
+
+func unmap(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
+
+// RemoveSA removes an SA and returns its final counters. When it carried the
+// traffic, the SA installed before it does so again.
+func (d *Datapath) RemoveSA(key platform.SAKey) (c platform.Counters, err error) {
+	if key.Out {
+		sa := d.outs[key]
+		if sa == nil {
+			return c, nil
+		}
+		delete(d.outs, key)
+		d.latest = slices.DeleteFunc(d.latest, func(o *outSA) bool { return o == sa })
+		sa.dev.egress.do(func() {
+			if sa.dev.out.Load() == sa {
+				sa.dev.out.Store(d.newest(sa.dev))
+			}
+			c = sa.count
+		})
+		return c, nil
+	}
+	sa := d.ins[key]
+	if sa == nil {
+		return c, nil
+	}
+	delete(d.ins, key)
+	d.sas.remove(sa)
+	d.ingress.do(func() { c = sa.count })
+	return c, nil
+}
+
+// newest is the outbound SA of a device that was installed last and may still
+// send.
+func (d *Datapath) newest(dev *device) *outSA {
+	for _, sa := range slices.Backward(d.latest) {
+		if sa.dev == dev && !sa.dead.Load() {
+			return sa
+		}
+	}
+	return nil
+}
+
+// adoptSAs gives the SAs of a device that is gone to its successor.
+func (d *Datapath) adoptSAs(old, dev *device) {
+	if old == nil {
+		return
+	}
+	d.ingress.do(func() {
+		for _, sa := range d.ins {
+			if sa.dev == old {
+				sa.dev = dev
+			}
+		}
+	})
+	for _, sa := range d.outs {
+		if sa.dev == old {
+			sa.dev = dev
+		}
+	}
+	dev.out.Store(d.newest(dev))
+}
+
+// MoveSA changes the outer addresses of an SA.
+func (d *Datapath) MoveSA(key platform.SAKey, local, remote netip.AddrPort) error {
+	if key.Out {
+		sa := d.outs[key]
+		if sa == nil {
+			return fmt.Errorf("move outbound SA %08x of %s: it is not installed", key.SPI, key.Link)
+		}
+		moved := sa.sa
+		moved.Local, moved.Remote = local, remote
+		r, err := d.routeOf(&moved, sa.dev.link.Load())
+		if err != nil {
+			return fmt.Errorf("move outbound SA %08x of %s: %w", key.SPI, key.Link, err)
+		}
+		sa.sa = moved
+		sa.route.Store(r)
+		return nil
+	}
+	sa := d.ins[key]
+	if sa == nil {
+		return fmt.Errorf("move inbound SA %08x of %s: it is not installed", key.SPI, key.Link)
+	}
+	d.ingress.do(func() { sa.remote, sa.mapped = unmap(remote), netip.AddrPort{} })
+	return nil
+}
+
+// SACounters reads the counters of an SA.
+func (d *Datapath) SACounters(key platform.SAKey) (c platform.Counters, err error) {
+	if key.Out {
+		if sa := d.outs[key]; sa != nil {
+			sa.dev.egress.do(func() { c = sa.count })
+			return c, nil
+		}
+	} else if sa := d.ins[key]; sa != nil {
+		d.ingress.do(func() { c = sa.count })
+		return c, nil
+	}
+	return c, fmt.Errorf("SA %08x of %s is not installed", key.SPI, key.Link)
+}

@@ -1,0 +1,257 @@
+// Package userspace is the datapath that needs nothing of the kernel but TUN
+// and sockets: packets go from a TUN or TAP through GRE and ESP (tunnel or
+// transport mode) into UDP or raw IP, and back. It implements
+// platform.Datapath.
+//
+// It never sends GRE outside ESP and never takes GRE that did not come out of
+// an SA whose selectors it matches: there is no such code. It never holds a
+// queue of packets: what the kernel's queues cannot take is dropped there.
+//
+// The methods are for one goroutine, the daemon's loop. Packets are carried by
+// workers, each one goroutine that runs every packet to its end (egress.go,
+// ingress.go) and alone owns the counters, windows and sequence numbers of its
+// SAs; the loop reaches them between two batches (worker.go).
+package userspace
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"greseal/crypto/esp"
+	"greseal/crypto/suite"
+	"greseal/platform"
+	"greseal/platform/ikesock"
+)
+
+// Offload names what the kernel does for us, as bits.
+type Offload uint
+
+// Offloads. Each is used where the kernel has it; Options.Off refuses them.
+const (
+	OffTSO   Offload = 1 << iota // TUN gives large TCP packets and leaves checksums to us
+	OffUSO                       // TUN gives large runs of UDP datagrams
+	OffGSO                       // one send for many datagrams (UDP_SEGMENT)
+	OffGRO                       // one receive for many datagrams (UDP_GRO)
+	OffMerge                     // large packets are written to the TUN
+	OffVnet                      // no vnet header: none of TSO, USO and merging
+)
+
+// Options say how to open the datapath.
+type Options struct {
+	Logger           *slog.Logger
+	PortIKE, PortNAT uint16  // 0: 500 and 4500
+	Mark             uint32  // SO_MARK of IKE messages, 0 for none
+	Inbox            int     // IKE datagrams that wait at most, 0 for 256
+	Off              Offload // offloads not to use
+}
+
+// Datapath carries packets in userspace. It implements platform.Datapath.
+type Datapath struct {
+	log     *slog.Logger
+	kernel  kernel
+	off     Offload
+	portNAT uint16
+	ike     *ikesock.Sockets
+	netlink *platform.Netlink
+	events  *eventQueue
+	sas     spiTable
+	ingress *ingress
+	egress  []*egress
+	workers sync.WaitGroup
+
+	// What follows belongs to the loop.
+	sockets []boundSocket
+	devices map[string]*device
+	ins     map[platform.SAKey]*inSA
+	outs    map[platform.SAKey]*outSA
+	latest  []*outSA // outbound SAs in the order of their installation
+	guards  map[string][]netip.Addr
+	closed  bool
+
+	notesMu sync.Mutex
+	notes   []string
+}
+
+var _ platform.Datapath = (*Datapath)(nil)
+
+// Open opens the sockets in the calling thread's network namespace and starts
+// the workers.
+func Open(o Options) (*Datapath, error) {
+	return open(o, linux{})
+}
+
+func open(o Options, k kernel) (_ *Datapath, err error) {
+	d := &Datapath{
+		log: o.Logger, kernel: k, off: o.Off, portNAT: o.PortNAT,
+		devices: make(map[string]*device),
+		ins:     make(map[platform.SAKey]*inSA),
+		outs:    make(map[platform.SAKey]*outSA),
+		guards:  make(map[string][]netip.Addr),
+	}
+	if d.log == nil {
+		d.log = slog.New(slog.DiscardHandler)
+	}
+	if d.portNAT == 0 {
+		d.portNAT = ikesock.DefaultPortNAT
+	}
+	if d.netlink, err = platform.OpenNetlink(unix.NETLINK_ROUTE); err != nil {
+		return nil, err
+	}
+	d.ike, err = ikesock.Open(ikesock.Config{
+		PortIKE: o.PortIKE, PortNAT: o.PortNAT, Mark: o.Mark, Inbox: o.Inbox, Logger: o.Logger,
+	})
+	if err != nil {
+		d.netlink.Close()
+		return nil, err
+	}
+	d.events = newEventQueue()
+	if err := d.start(); err != nil {
+		_ = d.Close()
+		return nil, fmt.Errorf("start the packet workers: %w", err)
+	}
+	return d, nil
+}
+
+// start makes the workers: one each way.
+func (d *Datapath) start() error {
+	merge := newCoalescer(d.kernel, d.mergeOff)
+	if d.off&OffMerge != 0 {
+		merge.off = mergeTCP | mergeUDP
+	}
+	in, err := newIngress(d.kernel, &d.sas, d.events, d.ike, d.portNAT, merge)
+	if err != nil {
+		return err
+	}
+	d.ingress = in
+	d.workers.Go(in.run)
+	for _, v6 := range []bool{false, true} {
+		nat := d.ike.NATSocket(v6)
+		if nat == nil {
+			continue
+		}
+		s := d.udpSocket(nat.FD, v6)
+		d.sockets = append(d.sockets, boundSocket{s, true})
+		if err := in.addSocket(s); err != nil {
+			return err
+		}
+	}
+	out, err := newEgress(d.kernel, d.events)
+	if err != nil {
+		return err
+	}
+	d.egress = append(d.egress, out)
+	d.workers.Go(out.run)
+	return nil
+}
+
+// mergeOff is called by the ingress worker.
+func (d *Datapath) mergeOff(kind mergeKinds, e unix.Errno) {
+	what, since := "TCP", ""
+	if kind == mergeUDP {
+		what, since = "UDP", ", Linux 6.2 does"
+	}
+	d.note("joining %s packets for the interface is off: the kernel takes none%s (%v)", what, since, e)
+}
+
+// note writes a line for status and the log, once.
+func (d *Datapath) note(format string, args ...any) {
+	line := fmt.Sprintf(format, args...)
+	d.notesMu.Lock()
+	defer d.notesMu.Unlock()
+	if !slices.Contains(d.notes, line) {
+		d.notes = append(d.notes, line)
+		d.log.Warn(line)
+	}
+}
+
+// Notes are the offloads that are off, and why.
+func (d *Datapath) Notes() []string {
+	d.notesMu.Lock()
+	defer d.notesMu.Unlock()
+	return slices.Clone(d.notes)
+}
+
+// Kind is platform.KindUserspace.
+func (d *Datapath) Kind() string { return platform.KindUserspace }
+
+// Supports returns nil for what package esp can compute.
+func (d *Datapath) Supports(encr, integ suite.Transform) error {
+	return esp.Supported(encr, integ)
+}
+
+// Guard has nothing to close: nothing here sends or takes protocol 47 in clear.
+// It remembers its arguments so that Unguard of a link that was never guarded
+// stays harmless.
+func (d *Datapath) Guard(link string, remotes []netip.Addr) error {
+	d.guards[link] = slices.Clone(remotes)
+	return nil
+}
+
+// Unguard ends Guard.
+func (d *Datapath) Unguard(link string) error {
+	delete(d.guards, link)
+	return nil
+}
+
+// IKE delivers the datagrams of both ports, markers stripped.
+func (d *Datapath) IKE() <-chan platform.Datagram { return d.ike.Inbox() }
+
+// Listening names the open IKE sockets.
+func (d *Datapath) Listening() []string { return d.ike.Listening() }
+
+// IKEDropped counts IKE datagrams that found the inbox full.
+func (d *Datapath) IKEDropped() uint64 { return d.ike.Dropped() }
+
+// SendIKE sends one IKE message.
+func (d *Datapath) SendIKE(local, remote netip.AddrPort, data []byte, df bool) error {
+	return d.ike.Send(local, remote, data, df)
+}
+
+// SendKeepalive sends a NAT keepalive.
+func (d *Datapath) SendKeepalive(local, remote netip.AddrPort) error {
+	return d.ike.SendKeepalive(local, remote)
+}
+
+// Events delivers what the workers saw.
+func (d *Datapath) Events() <-chan platform.Event { return d.events.out }
+
+// Close stops the workers and closes sockets and devices. Interfaces are
+// persistent and stay, without carrier.
+func (d *Datapath) Close() error {
+	if d.closed {
+		return nil
+	}
+	d.closed = true
+	if d.ingress != nil {
+		d.ingress.stop()
+	}
+	for _, w := range d.egress {
+		w.stop()
+	}
+	d.workers.Wait()
+	var errs []error
+	for _, dev := range d.devices {
+		errs = append(errs, unix.Close(dev.fd))
+	}
+	for _, s := range d.sockets {
+		if !s.udp || !s.df { // the others are ikesock's
+			errs = append(errs, unix.Close(s.fd))
+		}
+	}
+	if d.ingress != nil {
+		d.ingress.release()
+	}
+	for _, w := range d.egress {
+		w.release()
+	}
+	d.events.close()
+	errs = append(errs, d.ike.Close())
+	d.netlink.Close()
+	return errors.Join(errs...)
+}
