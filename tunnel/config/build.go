@@ -215,6 +215,11 @@ var instead = func() map[string][]string {
 func (r *reading) enter(e Entry) {
 	k, ok := LookUp(e.Key)
 	if !ok {
+		r.bad[e.Key] = true
+		if len(r.problems) == maxProblems {
+			r.more++ // looking for what was meant takes time
+			return
+		}
 		p := r.problem(e.KeyAt, "")
 		p.What, p.Remedy = "there is no key "+quote(e.Key), notInTunnel(e.Key)
 		if strings.HasPrefix(e.Key, `"`) {
@@ -224,7 +229,6 @@ func (r *reading) enter(e Entry) {
 			p.What, p.Remedy = "gre is "+typeName(e.Value)+", not a table", "write [tunnel.gre] and its keys below, or gre.key = 42"
 		}
 		r.add(p)
-		r.bad[e.Key] = true
 		return
 	}
 	r.written[e.Key] = e

@@ -21,6 +21,7 @@ import (
 const (
 	maxFile  = 1 << 20 // bytes
 	maxDepth = 1000    // of brackets
+	maxDots  = 200     // of a key
 
 	maxTunnels  = 4096
 	maxItems    = 4096 // of a list
@@ -102,7 +103,7 @@ func Read(name string, data []byte) (File, Problems) {
 		return fail(where.position(invalidUTF8(text)), "this is not UTF-8", "save the file as UTF-8")
 	}
 	if at, deep := tooDeep(text); deep {
-		return fail(where.position(at), "brackets are nested too deeply", "close them")
+		return fail(where.position(at), "tables are nested too deeply", "close brackets, and write keys of few parts")
 	}
 	tables, md, err := decode(text)
 	if err != nil {
@@ -169,18 +170,26 @@ func invalidUTF8(text string) int {
 	return len(text)
 }
 
-// tooDeep finds brackets that would make the recursion of any reader deep. It
-// does not know strings and comments, hence the generous limit.
+// tooDeep finds nesting that would take any reader much stack or, as dotted
+// keys, the library quadratic time. It does not know strings and comments,
+// hence the generous limits.
 func tooDeep(text string) (at int, deep bool) {
-	depth := 0
+	depth, dots := 0, 0
 	for i := range len(text) {
-		switch text[i] {
-		case '[', '{':
-			if depth++; depth > maxDepth {
-				return i, true
-			}
-		case ']', '}':
+		switch c := text[i]; {
+		case c == '[' || c == '{':
+			depth++
+			dots = 0
+		case c == ']' || c == '}':
 			depth = max(depth-1, 0)
+			dots = 0
+		case c == '.':
+			dots++
+		case !bareKey(c) && !strings.ContainsRune(" \t\"'\\", rune(c)):
+			dots = 0
+		}
+		if depth > maxDepth || dots > maxDots {
+			return i, true
 		}
 	}
 	return 0, false

@@ -228,6 +228,9 @@ func TestManyTunnelsStayBounded(t *testing.T) {
 	if _, ps = parse(t, "a = "+strings.Repeat("[", 100000)); len(ps) != 1 || !strings.Contains(ps[0].What, "nested") {
 		t.Errorf("%v", ps)
 	}
+	if _, ps = parse(t, strings.Repeat("a.", 100000)+"b = 1"); len(ps) != 1 || !strings.Contains(ps[0].What, "nested") {
+		t.Errorf("%v", ps)
+	}
 	if _, ps = parse(t, strings.Repeat("#", maxFile+1)); len(ps) != 1 || !strings.Contains(ps[0].What, "larger") {
 		t.Errorf("%v", ps)
 	}
