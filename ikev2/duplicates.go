@@ -30,7 +30,16 @@ func lowest(a, b []byte) []byte {
 
 // overlapped tells whether the later of two SAs was begun before the earlier one
 // stood.
-func overlapped(a, b *ikeSA) bool { return a.began <= b.established && b.began <= a.established }
+func overlapped(a, b *ikeSA) bool {
+	return a.birth.began <= b.birth.stood && b.birth.began <= a.birth.stood
+}
+
+// birth is how a line of IKE SAs, each rekeyed from the one before, began.
+type birth struct {
+	began, stood Time // its IKE_SA_INIT request; its IKE_AUTH
+	lowNonce     []byte
+	ours         bool // we began it
+}
 
 // initialContact forgets the SAs of the peer's life before (RFC 7296 section
 // 2.4). It never takes one whose handshake overlapped the new one's (contract
@@ -70,15 +79,15 @@ func (e *Engine) settleDuplicates(s *ikeSA, c *child) {
 		if !overlapped(o, s) {
 			// The newer stays. Ours to delete when we began the newer one.
 			e.carry(c)
-			e.supersede(o, s.initiator)
+			e.supersede(o, s.birth.ours)
 			continue
 		}
-		if bytes.Compare(o.lowNonce, s.lowNonce) < 0 {
+		if bytes.Compare(o.birth.lowNonce, s.birth.lowNonce) < 0 {
 			e.carry(c)
-			e.supersede(o, o.initiator)
+			e.supersede(o, o.birth.ours)
 		} else {
 			c.loser = true
-			e.supersede(s, s.initiator)
+			e.supersede(s, s.birth.ours)
 		}
 	}
 	if !c.loser {

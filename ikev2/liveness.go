@@ -28,7 +28,10 @@ func (e *Engine) heard(s *ikeSA, d *Datagram) {
 // so it has had our answer.
 func (e *Engine) proved(s *ikeSA) {
 	if s.quiet {
-		s.quiet, s.dropAt = false, never
+		s.quiet = false
+		if !s.redundant {
+			s.dropAt = never
+		}
 	}
 }
 

@@ -72,6 +72,7 @@ func (e *Engine) successor(s *ikeSA, initiator bool, chosen suite.Suite, spiI, s
 	n.lowNonce = lowest(ni, nr)
 	n.reauthAt = s.reauthAt
 	e.establish(n)
+	n.birth = s.birth
 	return n, nil
 }
 
@@ -94,7 +95,10 @@ func (e *Engine) inherit(old, heir *ikeSA) {
 	}
 	old.children = stay
 	heir.createAt = old.createAt
-	heir.redundant = false
+	heir.redundant = old.redundant
+	if old.redundant {
+		heir.deleteWhenProved, heir.dropAt = old.deleteWhenProved, e.now+duplicatePatience
+	}
 	old.createAt = never
 	if old.announced {
 		e.announce(heir)

@@ -58,12 +58,13 @@ type ikeSA struct {
 	heard              Time // last authenticated message
 	sent               Time // last message of ours
 	rekeyAt, expireAt  Time
-	reauthAt           Time // AUTH_LIFETIME asks for a new IKE SA by then
-	retryAt            Time // no CREATE_CHILD_SA for the IKE SA itself before
-	stalled            Time // first TEMPORARY_FAILURE of an unbroken row, 0: none
-	createAt           Time // a Child SA from scratch is wanted, never: not
-	dropAt             Time // half-open, replaced or redundant: forget it then
-	lowNonce           []byte
+	reauthAt           Time   // AUTH_LIFETIME asks for a new IKE SA by then
+	retryAt            Time   // no CREATE_CHILD_SA for the IKE SA itself before
+	stalled            Time   // first TEMPORARY_FAILURE of an unbroken row, 0: none
+	createAt           Time   // a Child SA from scratch is wanted, never: not
+	dropAt             Time   // half-open, replaced or redundant: forget it then
+	lowNonce           []byte // lowest nonce of the exchange that made it
+	birth              birth  // of the first of the IKE SAs it was rekeyed from
 
 	check     bool // a liveness check is wanted
 	suspect   bool
@@ -162,6 +163,7 @@ func (s *ikeSA) info() IKEInfo {
 func (e *Engine) establish(s *ikeSA) {
 	s.state = stateEstablished
 	s.established, s.heard = e.now, e.now
+	s.birth = birth{s.began, e.now, s.lowNonce, s.initiator}
 	s.rekeyAt, s.expireAt = e.lifetime(s.peer.cfg.IKELifetime, s.initiator)
 	if s.shake != nil {
 		s.shake.wipe()
