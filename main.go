@@ -9,7 +9,7 @@ import (
 )
 
 // version is set by the build: -ldflags "-X main.version=1.2.3".
-var version = "unknown"
+var version = "devel"
 
 var commands = []cli.Command{
 	cli.Run,

@@ -86,10 +86,8 @@ func (d *daemon) connect(ctx context.Context) (*status.Client, error) {
 		if err == nil {
 			return c, nil
 		}
-		select {
-		case <-d.ended:
-			return nil, fmt.Errorf("the daemon on the %s has ended:\n%s", d.name, d.tail())
-		default:
+		if !d.alive() {
+			return nil, fmt.Errorf("the daemon on the %s has ended", d.name)
 		}
 		if !sleep(ctx, 2*time.Millisecond) {
 			return nil, fmt.Errorf("the daemon on the %s: %w", d.name, err)
@@ -129,19 +127,30 @@ func (d *daemon) tunnel(ctx context.Context) (*status.Tunnel, error) {
 }
 
 // waitUp waits until the tunnel is up; when ctx ends first, the error holds the
-// daemon's own reason.
+// daemon's own reason. A daemon that does not answer yet may still be finding out
+// what the kernel can do.
 func (d *daemon) waitUp(ctx context.Context) error {
 	for {
 		t, err := d.tunnel(ctx)
-		if err != nil {
-			return err
-		}
-		if t.State == status.StateUp {
+		if err == nil && t.State == status.StateUp {
 			return nil
 		}
-		if !sleep(ctx, 5*time.Millisecond) {
-			return errors.New(status.Line(t) + "\n" + d.tail())
+		if sleep(ctx, 5*time.Millisecond) && d.alive() {
+			continue
 		}
+		if err == nil {
+			err = errors.New(status.Line(t))
+		}
+		return fmt.Errorf("%w; its log ends with:\n%s", err, d.tail())
+	}
+}
+
+func (d *daemon) alive() bool {
+	select {
+	case <-d.ended:
+		return false
+	default:
+		return true
 	}
 }
 

@@ -24,6 +24,7 @@ import (
 	"syscall"
 	"time"
 
+	"greseal/crypto/suite"
 	"greseal/tunnel/status"
 
 	"golang.org/x/sys/unix"
@@ -171,7 +172,7 @@ func (s *show) control(ctx context.Context) error {
 	t := s.capture.sum()
 	s.note("A ping inside GRE without IPsec was sent from left to right, on purpose:")
 	s.prove(t.kinds[kindGRE] == 2 && t.found[needleText] >= 2 && t.found[needleInner] >= 2 && t.found[needleGRE] >= 2,
-		"counted as protocol 47 on both links; text, inner addresses and GRE header found")
+		"protocol 47 counted; text, inner addresses and GRE header found")
 	s.capture.forget()
 	return ctx.Err()
 }
@@ -203,8 +204,8 @@ func (s *show) bringUp(ctx, followers context.Context) error {
 	defer cancel()
 	for _, d := range []*daemon{s.left, s.right} {
 		if err := d.waitUp(limit); err != nil {
-			s.prove(false, "the tunnel is not up on the %s after %.0f s", d.name, upTimeout.Seconds())
-			return err
+			s.prove(false, "the tunnel is not up on the %s after %.0f s", d.name, time.Since(began).Seconds())
+			return fmt.Errorf("the daemon on the %s: %w", d.name, err)
 		}
 	}
 	took := time.Since(began)
@@ -247,7 +248,7 @@ func (s *show) wire(t tally, when string) {
 	}
 	s.prove(t.kinds[kindGRE] == 0, "%d packets of protocol 47 (GRE in the clear)%s", t.kinds[kindGRE], when)
 	s.prove(t.found[needleText]+t.found[needleInner]+t.found[needleGRE] == 0,
-		"the payload found %d times in %d frames, inner addresses %d, GRE headers %d", t.found[needleText], t.packets, t.found[needleInner], t.found[needleGRE])
+		"payload found %d times, inner addresses %d, GRE headers %d (%d frames)", t.found[needleText], t.found[needleInner], t.found[needleGRE], t.packets)
 	if t.lost > 0 {
 		s.prove(false, "the capture lost %d frames, so it proves nothing", t.lost)
 	}
@@ -265,14 +266,20 @@ func inUDP(t tally) string {
 
 // statuses prints what both daemons say, then what the provider can read.
 func (s *show) statuses(ctx, _ context.Context) error {
+	iv := 0 // octets of the ESP initialization vector, which is public
 	for _, d := range []*daemon{s.left, s.right} {
 		s.title("What greseal status says on the " + d.name)
 		r, err := d.ask(ctx, status.Request{Op: status.OpStatus, Tunnel: tunnelName})
 		if err != nil {
 			return err
 		}
-		// The events were shown as they happened.
-		r.Snapshot.Tunnels[0].Events = nil
+		t := &r.Snapshot.Tunnels[0]
+		t.Events = nil // they were shown as they happened
+		if t.Child != nil {
+			if p, err := suite.ParseESP(t.Child.Suite); err == nil {
+				iv = p.Of(suite.TypeEncr)[0].IVBytes()
+			}
+		}
 		s.printf("\n")
 		if err := status.Human(s.w, r.Snapshot, true, s.style); err != nil {
 			return err
@@ -284,7 +291,7 @@ func (s *show) statuses(ctx, _ context.Context) error {
 		s.prove(false, "no ESP packet from the left was captured")
 		return nil
 	}
-	s.visibility(&t.sample, &t, string(s.text), len(s.text))
+	s.visibility(&t.sample, &t, iv, len(s.text))
 	return ctx.Err()
 }
 

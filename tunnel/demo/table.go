@@ -7,7 +7,7 @@ import (
 
 // visibility prints one captured ESP packet: what an observer reads in it, and
 // what was looked for behind that and not found.
-func (r *report) visibility(s *seen, t *tally, text string, dataBytes int) {
+func (r *report) visibility(s *seen, t *tally, iv, dataBytes int) {
 	r.note("One packet of %d bytes as captured between the two, left to right:", len(s.packet))
 	r.printf("\n   %-29s  %s\n", "bytes on the wire", "what an observer reads there")
 	rows := func(b []byte, most int, text ...string) {
@@ -30,10 +30,13 @@ func (r *report) visibility(s *seen, t *tally, text string, dataBytes int) {
 		p = p[s.udpBytes:]
 	}
 	rows(p[:8], 8, fmt.Sprintf("ESP: SPI %08x, sequence number %d", s.spi, s.seq))
-	hidden := len(s.payload)
-	rows(s.payload, 30, fmt.Sprintf("nothing: %d bytes, encrypted;", hidden), "no port, no address, no length,", "no protocol, no text")
-	if hidden > 30 {
-		r.printf("   %-29s\n", fmt.Sprintf("... and %d more", hidden-30))
+	iv = min(iv, len(s.payload))
+	rows(s.payload[:iv], iv, "ESP: initialization vector, public")
+	hidden := s.payload[iv:]
+	rows(hidden, 30, fmt.Sprintf("nothing: %d bytes of ciphertext and ICV;", len(hidden)),
+		"no address, no protocol, no port,", "no length, no text")
+	if len(hidden) > 30 {
+		r.printf("   ... and %d more\n", len(hidden)-30)
 	}
 
 	r.printf("\n   %-21s %-8s %s\n", "layer", "visible", fmt.Sprintf("found in %d frames of both links", t.packets))
@@ -41,7 +44,7 @@ func (r *report) visibility(s *seen, t *tally, text string, dataBytes int) {
 	row(fmt.Sprintf("user data, %d bytes", dataBytes), answer(t.found[needleText] > 0), fmt.Sprintf("its text: %d times", t.found[needleText]))
 	row("inner IPv4 header", answer(t.found[needleInner] > 0), fmt.Sprintf("its addresses: %d times", t.found[needleInner]))
 	row("GRE header", answer(t.found[needleGRE]+t.kinds[kindGRE] > 0), fmt.Sprintf("its bytes: %d times; protocol 47: %d", t.found[needleGRE], t.kinds[kindGRE]))
-	row("ESP header", "yes", "SPI and sequence number, no more")
+	row("ESP header", "yes", "SPI, sequence number, vector; no more")
 	if s.udpBytes > 0 {
 		row("outer IPv4 and UDP", "yes", fmt.Sprintf("%s:%d, %s:%d", s.src, s.sport, s.dst, s.dport))
 	} else {

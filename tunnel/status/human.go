@@ -97,7 +97,7 @@ func sentence(t *Tunnel) string {
 	if why == "" && t.State == StateWaiting && t.WaitingFor != "" {
 		why = waitingFor(t)
 	}
-	if t.Remedy != "" {
+	if t.Remedy != "" && !strings.HasSuffix(why, t.Remedy) {
 		why = strings.TrimSuffix(why, ".") + "; " + t.Remedy
 	}
 	return why
@@ -189,7 +189,7 @@ func (p *page) sas(t *Tunnel) {
 	}
 	if c := t.Child; c != nil {
 		esn := ""
-		if c.ESN {
+		if c.ESN && !strings.Contains(c.Suite, "esn") {
 			esn = ", ESN"
 		}
 		p.field("Child SA", "%s%s, %s mode, replay window %d", c.Suite, esn, orDash(t.Outside.Mode), c.ReplayWin)
@@ -219,7 +219,7 @@ func (p *page) outside(t *Tunnel) {
 			nat = "before the peer"
 		}
 		if k.EncapForced {
-			nat += ", one feigned to get UDP"
+			nat += "; one feigned by this side to get UDP"
 		}
 		p.field("NAT", "%s", nat)
 	}

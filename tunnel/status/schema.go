@@ -81,7 +81,7 @@ type Tunnel struct {
 	WaitingFor string `msg:"waiting_for"` // one of the Wait words in StateWaiting, else empty
 	Since      int64  `msg:"since"`       // when State was entered, Unix seconds
 	InStateS   int64  `msg:"in_state_s"`  // seconds in State
-	Reason     string `msg:"reason"`      // why it is not up, one sentence; empty when it is
+	Reason     string `msg:"reason"`      // why it is not up, one sentence that may end with Remedy; empty when it is up
 	Remedy     string `msg:"remedy"`      // what to change, one sentence; may be empty
 
 	Attempts       uint64 `msg:"attempts"`          // handshakes begun since it was last up
