@@ -326,8 +326,17 @@ var unsupported = map[string]string{
 	"ppk_file":      "leave it out",
 	"ppk_required":  "leave it out",
 	"reauth":        "leave it out",
+	"failback":      "leave it out; remotes are tried in order whenever one does not answer",
+	"mss_clamp":     "leave it out; let the firewall clamp (mtu_fix of the zone)",
 	"gre.keepalive": "leave it out; the peer's liveness is checked by dpd",
 	addKE:           "leave out the additional key exchange",
+}
+
+// Supported says whether this version carries out a key of the schema, and if
+// not what to write instead.
+func Supported(key string) (ok bool, remedy string) {
+	remedy, not := unsupported[key]
+	return !not, remedy
 }
 
 // addKE stands in unsupported for a proposal with an additional key exchange.

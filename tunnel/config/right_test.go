@@ -86,14 +86,14 @@ func TestEveryKeyArrives(t *testing.T) {
 		ESPProposals: proposals(t, suite.ParseESP, "aes128gcm16", "aes256-sha256-noesn"),
 		IKELifetime:  8 * time.Hour, ChildLifetime: 30 * time.Minute,
 		ChildBytes: 50e9, ChildPackets: 1e9, ReplayWindow: 1024,
-		DPD: 20 * time.Second, DPDSuspect: 40 * time.Second, DPDDead: 5 * time.Minute, Failback: 2 * time.Minute,
+		DPD: 20 * time.Second, DPDSuspect: 40 * time.Second, DPDDead: 5 * time.Minute, Failback: time.Minute,
 		Address: prefixes("10.255.0.2/30", "fd00:1::2/64"), Routes: prefixes("10.0.0.0/16", "0.0.0.0/0", "::/0"),
-		Metric: 10, Table: 100, FWMark: 0x42, LinkDown: "metric", Fallback: true, MTU: 1400,
+		Metric: 10, Table: 100, FWMark: 0x42, LinkDown: "metric", Fallback: true, MTU: 1400, MSSClamp: true,
 		GRELocal: netip.MustParseAddr("192.168.9.2"), GRERemote: netip.MustParseAddr("192.168.9.1"),
 		GRE: GRE{Ethernet: true, HasKey: true, Sequence: true, Checksum: true, TOS: 0x10, IgnoreDF: true, Bridge: "br-lan"},
 	}
 	road := Tunnel{
-		Source: Position{"greseal.toml", 56, 1}, Name: "road", Enabled: true, RemoteAny: true, RemotePort: 500,
+		Source: Position{"greseal.toml", 54, 1}, Name: "road", Enabled: true, RemoteAny: true, RemotePort: 500,
 		PSK:  NewSecret([]byte("cDq0vZk7YwTn3uLx9mRf5hBs1JgEoXa8")),
 		Mode: "transport", Encap: "never",
 		IKELifetime: 24 * time.Hour, ChildLifetime: time.Hour, ChildBytes: 1 << 30, PFS: true, ReplayWindow: 2048,
@@ -236,5 +236,30 @@ func TestManyTunnelsStayBounded(t *testing.T) {
 	}
 	if _, ps = parse(t, smallest+"routes = ["+strings.Repeat("1,", 200000)+"]"); len(ps) != 1 || !strings.Contains(ps[0].What, "200000 items") {
 		t.Errorf("%v", ps)
+	}
+}
+
+// What is in the schema and does nothing yet is refused, never ignored.
+func TestWhatDoesNothingYetIsRefused(t *testing.T) {
+	for key := range unsupported {
+		if key == addKE {
+			continue
+		}
+		k, _ := LookUp(key)
+		value := k.Example
+		if value == "" {
+			value = k.Default
+		}
+		text := strings.Replace(smallest, "psk ", "# psk ", 1) + "psk_file = \"/nonexistent\"\n" + key + " = " + value + "\n"
+		c, ps := parse(t, text)
+		if c != nil || !strings.Contains(all(ps), key+": is not supported by this version; ") {
+			t.Errorf("%s = %s:\n%s", key, value, all(ps))
+		}
+		if ok, _ := Supported(key); ok {
+			t.Errorf("%s counts as supported", key)
+		}
+	}
+	if ok, _ := Supported("mode"); !ok {
+		t.Error("mode counts as not supported")
 	}
 }
