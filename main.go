@@ -23,6 +23,7 @@ var commands = []cli.Command{
 	cli.Check,
 	cli.GenPSK,
 	cli.MTU,
+	cli.Probe,
 	cli.Demo,
 	cli.PrintVersion,
 }

@@ -10,10 +10,11 @@ import (
 	"strings"
 	"testing"
 
+	"greseal/platform/kernel"
 	"greseal/tunnel/status"
 )
 
-var table = []Command{Status, Watch, Events, Up, Down, Restart, Apply, Check, GenPSK, MTU, Demo, PrintVersion, Run}
+var table = []Command{Status, Watch, Events, Up, Down, Restart, Apply, Check, GenPSK, MTU, Probe, Demo, PrintVersion, Run}
 
 // call runs a command line and returns its exit code and what it printed.
 func call(t *testing.T, args ...string) (code int, out, errs string) {
@@ -300,5 +301,28 @@ func TestMTUSumAddsUp(t *testing.T) {
 	}
 	if code, _, _ := call(t, "mtu", "hq", "--path", "1400", "--socket", socket); code != ExitUsage {
 		t.Errorf("name and numbers: exit %d", code)
+	}
+}
+
+func TestProbeNamesWhatWorksAndWhatIsMissing(t *testing.T) {
+	r := &kernel.Result{Kernel: "6.1.0",
+		Features:   []kernel.Finding{{Name: "gre"}, {Name: "guard"}, {Name: "ip6gre", Problem: "the kernel has no GRE for IPv6 (module ip6_gre; OpenWrt: kmod-gre6)"}},
+		Algorithms: []kernel.AlgorithmFinding{{Finding: kernel.Finding{Name: "aes128gcm16"}}},
+	}
+	print := func() string {
+		var b strings.Builder
+		if err := printProbe(&Env{Stdout: &b}, r); err != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	for _, want := range []string{"  works    gre\n", "  missing  ip6gre: the kernel has no GRE for IPv6", "  works    aes128gcm16\n", `"auto" takes the kernel here`} {
+		if out := print(); !strings.Contains(out, want) {
+			t.Errorf("no %q in:\n%s", want, out)
+		}
+	}
+	r.Features[0].Problem = "no module ip_gre"
+	if out := print(); !strings.Contains(out, `"auto" takes userspace here: gre: no module ip_gre`) {
+		t.Errorf("without GRE:\n%s", out)
 	}
 }

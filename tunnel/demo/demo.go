@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -47,7 +48,8 @@ const (
 )
 
 const (
-	upTimeout   = 30 * time.Second // emulated machines are slow
+	upTimeout   = 60 * time.Second // emulated machines are slow
+	quietLimit  = 3 * time.Second  // before a word of patience
 	pingEvery   = 20 * time.Millisecond
 	pingTimeout = 2 * time.Second
 )
@@ -123,8 +125,7 @@ func (s *show) run(ctx context.Context, datapath string) (err error) {
 	if err := s.prepare(dir, datapath); err != nil {
 		return err
 	}
-	defer s.left.signal(syscall.SIGTERM, 3*time.Second)
-	defer s.right.signal(syscall.SIGTERM, 3*time.Second)
+	defer s.stopDaemons()
 	followers, stop := context.WithCancel(ctx)
 	defer stop()
 	for _, part := range []func(context.Context, context.Context) error{s.bringUp, s.pings, s.statuses, s.deletion, s.crash, s.end} {
@@ -133,6 +134,15 @@ func (s *show) run(ctx context.Context, datapath string) (err error) {
 		}
 	}
 	return nil
+}
+
+// stopDaemons ends what still runs, both at once.
+func (s *show) stopDaemons() {
+	var wg sync.WaitGroup
+	for _, d := range []*daemon{s.left, s.right} {
+		wg.Go(func() { d.signal(syscall.SIGTERM, 3*time.Second) })
+	}
+	wg.Wait()
 }
 
 // greHeader is a GRE header of version 0 for IPv4 and the first octet of the
@@ -202,6 +212,10 @@ func (s *show) bringUp(ctx, followers context.Context) error {
 	go s.right.follow(followers, s.event)
 	limit, cancel := context.WithTimeout(ctx, upTimeout)
 	defer cancel()
+	patience := time.AfterFunc(quietLimit, func() {
+		s.note("(still waiting: finding out what a kernel can do takes long on a slow machine)")
+	})
+	defer patience.Stop()
 	for _, d := range []*daemon{s.left, s.right} {
 		if err := d.waitUp(limit); err != nil {
 			s.prove(false, "the tunnel is not up on the %s after %.0f s", d.name, time.Since(began).Seconds())

@@ -1,9 +1,9 @@
 package demo
 
 import (
+	"bytes"
 	"fmt"
 	"io"
-	"strings"
 	"sync"
 	"time"
 
@@ -54,8 +54,9 @@ func (r *report) note(format string, args ...any) {
 }
 
 func (r *report) wrapped(lead string, cols int, text string) {
-	lines := status.Wrap(text, 80-cols)
-	r.printf("%s%s\n", lead, strings.Join(lines, "\n"+strings.Repeat(" ", cols)))
+	var b bytes.Buffer
+	status.Style{}.Fill(&b, lead, cols, text)
+	r.printf("%s", b.Bytes())
 }
 
 // event shows what a daemon tells, with the seconds since the demo began.
@@ -67,7 +68,7 @@ func (r *report) event(daemon string, e status.Event) {
 		return
 	}
 	at := time.Unix(e.Time, int64(e.Millis)*1e6).Sub(r.start).Seconds()
-	r.wrapped(fmt.Sprintf("   %6.3f %-5s  ", max(at, 0), daemon), 17, status.Clean(e.Text))
+	r.wrapped(fmt.Sprintf("   %6.3f %-5s  ", max(at, 0), daemon), 17, e.Text)
 }
 
 // mute stops and resumes the showing of events.

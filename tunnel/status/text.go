@@ -74,24 +74,33 @@ func Clean(s string) string {
 	}, s)
 }
 
-// fill writes text behind lead, wrapped at the page's width with the following
-// lines indented by as many columns as lead has.
+// fill writes text behind lead, wrapped at the page's width.
 func (p *page) fill(lead, color, text string) {
-	cols := utf8.RuneCountInString(lead)
-	room := max(p.width()-cols, 20)
-	for i, line := range Wrap(Clean(text), room) {
+	p.wrapped(&p.Buffer, lead, utf8.RuneCountInString(lead), color, text)
+}
+
+// Fill writes text behind lead, wrapped at the style's width with the lines that
+// follow indented to where the text began: by cols columns, which is the width
+// lead has on the screen.
+func (s Style) Fill(b *bytes.Buffer, lead string, cols int, text string) {
+	s.wrapped(b, lead, cols, "", text)
+}
+
+func (s Style) wrapped(b *bytes.Buffer, lead string, cols int, color, text string) {
+	room := max(s.width()-cols, 20)
+	for i, line := range wrap(Clean(text), room) {
 		if i == 0 {
-			p.WriteString(lead)
+			b.WriteString(lead)
 		} else {
-			p.WriteString(strings.Repeat(" ", cols))
+			b.WriteString(strings.Repeat(" ", cols))
 		}
-		p.WriteString(p.paint(color, line))
-		p.WriteByte('\n')
+		b.WriteString(s.paint(color, line))
+		b.WriteByte('\n')
 	}
 }
 
-// Wrap breaks text into lines of at most room columns, at spaces where it can.
-func Wrap(text string, room int) []string {
+// wrap breaks text into lines of at most room columns, at spaces where it can.
+func wrap(text string, room int) []string {
 	var lines []string
 	line, cols := "", 0
 	for _, word := range strings.Fields(text) {
