@@ -136,7 +136,7 @@ func notInTunnel(key string) string {
 	if near := Nearest(key, names); near != "" {
 		return "did you mean " + near + "?"
 	}
-	return "greseal.toml(5) lists the keys of a tunnel"
+	return "remove it; no tunnel has such a key"
 }
 
 // at is the place of a value or of one item of it.
