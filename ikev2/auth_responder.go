@@ -46,7 +46,7 @@ func (e *Engine) onAuthRequest(s *ikeSA, m *wire.Message, d *Datagram, c content
 		e.drop(s, nil, false)
 		if p != nil {
 			// Nobody was authenticated: this must not disturb what stands.
-			e.note(p, f)
+			e.noteStranger(p, f)
 		}
 		return
 	}

@@ -122,7 +122,7 @@ func (e *Engine) retransmit(s *ikeSA) {
 	r.next = e.now + e.jitter(r.wait)
 	s.repeats++
 	e.touch(s)
-	if s.shake != nil && r.tries == 4 {
+	if s.shake != nil && s.shake.refused == nil && r.tries == 4 {
 		e.note(s.peer, s.timeoutFailure(r))
 	}
 	e.send(s, r.data)

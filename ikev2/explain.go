@@ -3,7 +3,9 @@ package ikev2
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"greseal/crypto/suite"
 	"greseal/ikev2/wire"
@@ -24,6 +26,20 @@ func (e *Engine) note(p *peer, f *Failure) {
 	}
 }
 
+// strangerPause is how often the same note about unauthenticated input is made.
+const strangerPause = 30 * time.Second
+
+// noteStranger is note for what anybody can cause: not the same one again and
+// again.
+func (e *Engine) noteStranger(p *peer, f *Failure) {
+	text := f.Error()
+	if p == nil || p.strange == text && e.now < p.strangeAt+strangerPause {
+		return
+	}
+	p.strange, p.strangeAt = text, e.now
+	e.note(p, f)
+}
+
 // noProposal explains why we accept none of the peer's proposals.
 func (s *ikeSA) noProposal(exchange string, err error) *Failure {
 	f := s.failure(FailNoProposal, exchange, false)
@@ -42,8 +58,28 @@ func describeNoMatch(f *Failure, err error) {
 		f.Detail = no.Reason
 		return
 	}
-	f.Detail = fmt.Sprintf("no match for %s: we allow %s, the peer offers %s", no.Type, suite.Words(no.Own), suite.Words(no.Offered))
-	f.Remedy = fmt.Sprintf("allow %s at the peer, or one of the peer's in %s here", suite.Words(no.Own), strings.ToLower(no.Protocol.String()))
+	f.Detail = fmt.Sprintf("no match for %s: we allow %s, the peer offers %s", no.Type, choices(no.Own), choices(no.Offered))
+	ours := choices(slices.DeleteFunc(slices.Clone(no.Own), func(t suite.Transform) bool { return t.ID == 0 }))
+	f.Remedy = fmt.Sprintf("allow %s at the peer, or one of the peer's in %s here", ours, strings.ToLower(no.Protocol.String()))
+}
+
+// choices names alternatives, with "none" for NONE.
+func choices(ts []suite.Transform) string {
+	out := ""
+	for i, t := range ts {
+		if i > 0 {
+			out += ", "
+		}
+		if t == (suite.Transform{Type: t.Type}) {
+			out += "none"
+		} else {
+			out += t.Word()
+		}
+	}
+	if out == "" {
+		return "none"
+	}
+	return out
 }
 
 func proposalsText(ps []suite.Proposal) string {
@@ -53,7 +89,7 @@ func proposalsText(ps []suite.Proposal) string {
 			out = append(out, "…")
 			break
 		}
-		out = append(out, p.String())
+		out = append(out, strings.ReplaceAll(p.String(), "-KE NONE", ""))
 	}
 	return strings.Join(out, ", ")
 }

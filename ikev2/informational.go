@@ -86,15 +86,14 @@ func (e *Engine) onDeleteChild(s *ikeSA, spi uint32) uint32 {
 	}
 	in := c.pub.SPIIn
 	owner := c.sa
-	if !c.replaced && !c.loser && c.state == childLive {
+	wanted := c.state == childLive && !c.replaced && !c.loser
+	e.retire(c, true)
+	if wanted && owner.childless() {
 		f := s.failure(FailDeleted, "INFORMATIONAL", true)
 		f.Detail = "the Child SA alone"
 		f.Remedy = "a new one is made"
-		if owner.childless() {
-			e.note(s.peer, f)
-		}
+		e.note(s.peer, f)
 	}
-	e.retire(c, true)
 	if r := owner.req; r == nil || r.kind != askNewChild && r.kind != askRekeyChild {
 		e.wantChild(owner, owner.recreatePause())
 	}

@@ -185,7 +185,7 @@ func (e *Engine) onInitNotify(s *ikeSA, c *wire.Contents) {
 	if n := c.Notify(wire.Cookie); n != nil {
 		// A second cookie is followed as well, but forged ones must not make
 		// us send without end (RFC 7296 section 2.6).
-		if len(n.Data) < 1 || len(n.Data) > 64 || h.cookies >= maxCookies {
+		if len(n.Data) < 1 || len(n.Data) > 64 || h.cookies >= maxCookies || bytes.Equal(n.Data, h.cookie) {
 			e.stats.Malformed++
 			return
 		}

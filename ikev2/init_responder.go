@@ -64,7 +64,7 @@ func (e *Engine) onInitRequest(m *wire.Message, d *Datagram) {
 		describeNoMatch(f, err)
 		for _, p := range cands {
 			if len(p.established()) == 0 {
-				e.note(p, f)
+				e.noteStranger(p, f)
 			}
 		}
 		e.refuseInit(m, d, notify(wire.NoProposalChosen))

@@ -29,11 +29,17 @@ type network struct {
 	delayMin     time.Duration
 	delayMax     time.Duration
 	filter       func(*flight) bool // false: the datagram is lost
-	translate    func(from, to netip.AddrPort, out bool) (netip.AddrPort, netip.AddrPort)
+	nats         []*natBox
 	hold         bool
 	held         []*flight
 	log          func(format string, a ...any)
 	fault        func(format string, a ...any)
+}
+
+// natBox translates one node's address, and shifts its ports.
+type natBox struct {
+	inside, outside netip.Addr
+	shift           uint16
 }
 
 // flight is a datagram or ESP packet under way.
@@ -336,11 +342,13 @@ func (n *network) send(x *node, a Send) {
 }
 
 func (n *network) put(f *flight) {
-	if n.translate != nil {
-		f.src, f.dst = n.translate(f.src, f.dst, true)
+	for _, b := range n.nats {
+		if f.src.Addr() == b.inside {
+			f.src = netip.AddrPortFrom(b.outside, f.src.Port()+b.shift)
+		}
 	}
 	port := ""
-	if f.dst.Port() != 500 {
+	if f.dst.Port() != 500 || f.src.Port() != 500 && f.src.Port() != 4500 {
 		port = fmt.Sprintf(":%d", f.dst.Port())
 	}
 	if f.spi == 0 && !f.from.quiet {
@@ -441,8 +449,13 @@ func (n *network) step() {
 
 func (n *network) deliver(f *flight) {
 	src, dst := f.src, f.dst
-	if n.translate != nil {
-		src, dst = n.translate(src, dst, false)
+	for _, b := range n.nats {
+		if dst.Addr() == b.outside {
+			if p := dst.Port() - b.shift; p != 500 && p != 4500 {
+				return // no mapping
+			}
+			dst = netip.AddrPortFrom(b.inside, dst.Port()-b.shift)
+		}
 	}
 	x := n.at(dst.Addr())
 	if x == nil {

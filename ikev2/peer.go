@@ -22,7 +22,9 @@ type peer struct {
 	group   uint16   // key exchange method the peer last asked for, 0: none yet
 	gone    bool     // removed while SAs were still being closed
 
-	installFailures int // in a row
+	installFailures int    // in a row
+	strange         string // last note about unauthenticated input
+	strangeAt       Time
 }
 
 // accepts tells whether a request from remote to local may be this peer's, and

@@ -116,7 +116,7 @@ func (e *Engine) otherVersion(h wire.Header, d *Datagram) {
 		if len(p.cfg.Remotes) == 0 || len(p.established()) > 0 {
 			continue
 		}
-		e.note(p, &Failure{
+		e.noteStranger(p, &Failure{
 			Kind: FailMajorVersion, Local: d.Local.String(), Remote: d.Remote.String(),
 			Ours: "IKEv2", Theirs: "IKEv1",
 			Remedy: "set the peer to IKEv2 (on strongSwan version = 2, on RouterOS exchange-mode=ike2)",
@@ -181,8 +181,7 @@ func (e *Engine) receiveRequest(s *ikeSA, m *wire.Message, d *Datagram) {
 	case m.Exchange == wire.Informational:
 		e.onInformational(s, m, d, c.Contents)
 	default:
-		// Unknown exchanges get an answer that says no (RFC 7296 section 2.21).
-		e.refuse(s, m, d, notify(wire.InvalidSyntax))
+		e.brokenRequest(s, m, d, &wire.Error{Notify: wire.InvalidSyntax, Reason: m.Exchange.String() + " is not an exchange of an IKE SA that stands"})
 	}
 	e.touch(s)
 }

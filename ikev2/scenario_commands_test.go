@@ -1,0 +1,342 @@
+package ikev2
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"greseal/crypto/suite"
+	"greseal/ikev2/wire"
+)
+
+// commands are the first words of a scenario's commands.
+//
+//	new NAME ADDRESS to ADDRESS [KEY=VALUE …]   a node with the other one as its peer
+//	set NAME KEY=VALUE …                        change its peer's settings
+//	nat NAME ADDRESS [SHIFT]                    put it behind a NAT, or change its mapping
+//	reboot NAME                                 it forgets everything
+//	NAME initiates|closes|checks|removes|rekeys child|rekeys IKE|loses its SA|sends a packet
+//	NAME sends EXCHANGE PAYLOAD …               an authentic request of the test's own making
+//	NAME fails to install                       the next InstallIn
+//	forge to NAME EXCHANGE PAYLOAD …            an unprotected answer from nowhere
+//	run [DURATION]                              deliver and wake until nothing happens within it (default 100ms)
+//	lose N|all|none                             the next N datagrams, all from now on, none more
+//	hold, release [reversed|twice]                  keep datagrams back; let them go
+//	agree                                       both have the same IKE SA and pair
+//	show NAME                                   what it has
+func (s *scene) command(where string, w []string) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.t.Fatalf("%s: %v", where, r)
+		}
+	}()
+	switch w[0] {
+	case "new":
+		s.cmdNew(w[1:])
+	case "set":
+		s.cmdSet(s.node(w[1]), w[2:])
+	case "nat":
+		s.cmdNAT(s.node(w[1]), w[2:])
+	case "reboot":
+		s.node(w[1]).boot()
+	case "forge":
+		s.cmdForge(s.node(w[2]), w[3:])
+	case "run":
+		s.cmdRun(w[1:])
+	case "lose":
+		s.cmdLose(w[1])
+	case "hold":
+		s.net.hold = true
+	case "release":
+		s.cmdRelease(strings.Join(w[1:], " "))
+	case "agree":
+		s.cmdAgree()
+	case "show":
+		s.cmdShow(s.node(w[1]))
+	default:
+		s.cmdNode(s.node(w[0]), w[1:])
+	}
+}
+
+func (s *scene) node(name string) *node {
+	i := slices.IndexFunc(s.net.nodes, func(x *node) bool { return x.name == name })
+	if i < 0 {
+		panic("no node " + name)
+	}
+	return s.net.nodes[i]
+}
+
+func (s *scene) cmdNew(w []string) {
+	p := testPeer("tunnel")
+	settings(&p, w[4:])
+	s.net.add(w[0], w[1], w[3], p)
+}
+
+func (s *scene) cmdSet(x *node, w []string) {
+	settings(&x.peer, w)
+	x.do(x.e.SetPeer(s.net.now, x.peer))
+}
+
+// settings changes a peer as KEY=VALUE says.
+func settings(p *Peer, w []string) {
+	must := func(err error) {
+		if err != nil {
+			panic(err)
+		}
+	}
+	for _, kv := range w {
+		k, v, _ := strings.Cut(kv, "=")
+		var err error
+		switch k {
+		case "psk":
+			p.PSK = []byte(v)
+		case "id":
+			p.LocalID, err = ParseIdentity(v)
+		case "remote_id":
+			p.RemoteID, err = ParseIdentity(v)
+		case "remotes":
+			p.Remotes = nil
+			for a := range strings.SplitSeq(v, ",") {
+				p.Remotes = append(p.Remotes, netip.MustParseAddr(a))
+			}
+		case "ike", "esp":
+			var ps []suite.Proposal
+			for one := range strings.SplitSeq(v, ",") {
+				if k == "ike" {
+					ps = append(ps, ike(one))
+				} else {
+					ps = append(ps, espProposal(one))
+				}
+			}
+			if k == "ike" {
+				p.IKE = ps
+			} else {
+				p.ESP = ps
+			}
+		case "pfs":
+			p.PFS = v == "true"
+		case "mode":
+			p.Transport = v == "transport"
+		case "encap":
+			p.Encap = map[string]EncapMode{"auto": EncapAuto, "always": EncapForce, "never": EncapNever}[v]
+		case "gre_local":
+			p.GRELocal = netip.MustParseAddr(v)
+		case "gre_remote":
+			p.GRERemote = netip.MustParseAddr(v)
+			if p.GRERemote.IsUnspecified() {
+				p.GRERemote, p.GRERemoteAny = netip.Addr{}, true
+			}
+		case "ike_lifetime":
+			p.IKELifetime, err = time.ParseDuration(v)
+		case "child_lifetime":
+			p.ChildLifetime, err = time.ParseDuration(v)
+		case "dpd":
+			p.DPD, err = time.ParseDuration(v)
+		default:
+			panic("no setting " + k)
+		}
+		must(err)
+	}
+}
+
+func (s *scene) cmdNAT(x *node, w []string) {
+	outside := netip.MustParseAddr(w[0])
+	b := &natBox{inside: x.local.Addr(), outside: outside}
+	if len(w) > 1 {
+		n, err := strconv.Atoi(w[1])
+		if err != nil {
+			panic(err)
+		}
+		b.shift = uint16(n)
+	}
+	x.public = outside
+	s.net.nats = append(slices.DeleteFunc(s.net.nats, func(o *natBox) bool { return o.inside == b.inside }), b)
+}
+
+// cmdNode is what a node does.
+func (s *scene) cmdNode(x *node, w []string) {
+	now := s.net.now
+	switch strings.Join(w, " ") {
+	case "initiates":
+		x.initiate()
+	case "closes":
+		x.do(x.e.Close(now, x.peer.ID))
+	case "removes":
+		x.do(x.e.RemovePeer(now, x.peer.ID))
+	case "checks":
+		x.do(x.e.Check(now, x.peer.ID))
+	case "rekeys child":
+		x.rekeyChildren()
+	case "rekeys IKE":
+		x.rekeyIKE()
+	case "loses its SA":
+		x.do(x.e.ChildLost(now, x.carrier))
+	case "sends a packet":
+		x.packet()
+	case "fails to install":
+		x.failIn++
+	default:
+		if w[0] == "sends" {
+			s.cmdSends(x, w[1], w[2:])
+			return
+		}
+		panic("it does not know how to do that")
+	}
+}
+
+var exchanges = map[string]wire.ExchangeType{
+	"IKE_SA_INIT": wire.IKESAInit, "IKE_AUTH": wire.IKEAuth, "CREATE_CHILD_SA": wire.CreateChildSA,
+	"INFORMATIONAL": wire.Informational, "IKE_SESSION_RESUME": wire.IKESessionResume,
+}
+
+// payload makes one from its short form: N(TYPE[,hex data]), D(ESP), unknown,
+// critical, broken.
+func (x *node) payload(w string) wire.Payload {
+	switch {
+	case w == "unknown":
+		return &wire.Unknown{Kind: 200, Body: []byte("from the future")}
+	case w == "critical":
+		return &wire.Unknown{Kind: 200, Critical: true, Body: []byte("from the future")}
+	case w == "broken":
+		return &wire.Unknown{Kind: wire.TypeDelete, Body: []byte{3, 4, 0, 9}}
+	case w == "D(ESP)":
+		return &wire.Delete{Protocol: suite.ESP, SPIs: []uint32{x.e.Children(x.peer.ID)[0].SPIIn}}
+	}
+	name, data, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(w, "N("), ")"), ",")
+	for n := range wire.NotifyType(0xffff) {
+		if n.String() == name {
+			return wire.NewNotify(n, fromHex(data))
+		}
+	}
+	panic("no payload " + w)
+}
+
+func fromHex(s string) []byte {
+	var b []byte
+	for i := 0; i+1 < len(s); i += 2 {
+		n, err := strconv.ParseUint(s[i:i+2], 16, 8)
+		if err != nil {
+			panic(err)
+		}
+		b = append(b, byte(n))
+	}
+	return b
+}
+
+// cmdSends has a node send an authentic request that its engine would not make.
+func (s *scene) cmdSends(x *node, exchange string, w []string) {
+	var ps []wire.Payload
+	for _, p := range w {
+		ps = append(ps, x.payload(p))
+	}
+	sas := x.e.peers[x.peer.ID].established()
+	sa := sas[len(sas)-1]
+	h := sa.header(exchanges[exchange], sa.nextOut, false)
+	data, err := wire.AppendSealed(nil, h, ps, sa.keys.out)
+	if err != nil {
+		panic(err)
+	}
+	sa.nextOut++
+	s.net.put(&flight{from: x, src: sa.local, dst: sa.remote, data: data, text: wire.Describe(h, sealedOnly, ps)})
+}
+
+// cmdForge has somebody answer what a node has asked.
+func (s *scene) cmdForge(x *node, w []string) {
+	var sa *ikeSA
+	for _, o := range x.e.peers[x.peer.ID].sas {
+		sa = o
+	}
+	h := wire.Header{SPIi: sa.spiI, SPIr: sa.spiR, Exchange: exchanges[w[0]], Flags: wire.FlagResponse}
+	if !sa.initiator {
+		h.Flags |= wire.FlagInitiator
+	}
+	if sa.req != nil {
+		h.MessageID = sa.req.id
+	}
+	m := wire.Message{Header: h}
+	for _, p := range w[1:] {
+		m.Payloads = append(m.Payloads, x.payload(p))
+	}
+	data, err := m.Append(nil)
+	if err != nil {
+		panic(err)
+	}
+	s.out = append(s.out, fmt.Sprintf("forged -> %s %s", x.name, m.String()))
+	x.do(x.e.Receive(s.net.now, Datagram{Local: sa.local, Remote: sa.remote, Data: data}))
+}
+
+func (s *scene) cmdRun(w []string) {
+	d := 100 * time.Millisecond
+	if len(w) > 0 {
+		var err error
+		if d, err = time.ParseDuration(w[0]); err != nil {
+			panic(err)
+		}
+	}
+	s.net.run(s.net.now + d)
+}
+
+func (s *scene) cmdLose(w string) {
+	n := -1
+	switch w {
+	case "all":
+	case "none":
+		n = 0
+	default:
+		var err error
+		if n, err = strconv.Atoi(w); err != nil {
+			panic(err)
+		}
+	}
+	s.net.filter = func(*flight) bool {
+		if n == 0 {
+			return true
+		}
+		n--
+		return false
+	}
+}
+
+func (s *scene) cmdRelease(how string) {
+	held := s.net.held
+	s.net.hold, s.net.held = false, nil
+	switch how {
+	case "reversed":
+		slices.Reverse(held)
+	case "twice":
+		held = append(held, held...)
+	}
+	for _, f := range held {
+		g := *f
+		s.net.seq++
+		g.seq, g.at = s.net.seq, s.net.now
+		s.net.queue = append(s.net.queue, &g)
+	}
+}
+
+func (s *scene) cmdAgree() {
+	if d := disagreement(s.net.nodes[0], s.net.nodes[1]); d != "" {
+		s.out = append(s.out, "FAULT: "+d)
+		return
+	}
+	s.out = append(s.out, "agreed")
+}
+
+func (s *scene) cmdShow(x *node) {
+	for _, i := range x.e.SAs(x.peer.ID) {
+		s.out = append(s.out, fmt.Sprintf("%s: IKE SA %d with %s, %d pairs", x.name, i.ID, i.Remote, i.ChildCount))
+	}
+	for _, c := range x.e.Children(x.peer.ID) {
+		carries := ""
+		if x.carrier == c.SPIOut {
+			carries = ", carries the traffic"
+		}
+		s.out = append(s.out, fmt.Sprintf("%s: pair %s over %s and %s%s", x.name, pair(c), c.Local, c.Remote, carries))
+	}
+	if len(s.out) == 0 {
+		s.out = append(s.out, x.name+": nothing")
+	}
+}
