@@ -481,7 +481,6 @@ func (h *host) capture(t *testing.T) *capture {
 	t.Helper()
 	c := &capture{kinds: make(map[string]int), quit: make(chan struct{})}
 	h.must(func() (err error) {
-		const all = unix.ETH_P_ALL<<8&0xff00 | unix.ETH_P_ALL>>8
 		c.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
 			return err
