@@ -44,10 +44,14 @@ func (l *loop) layRoutes(t *state) {
 	c := t.cfg
 	set := platform.RouteSet{
 		Prefixes: c.Routes, Metric: c.Metric, Table: c.Table, Fallback: c.Fallback,
-		Peers: t.candidates,
+		Peers: slices.Clone(t.candidates),
 	}
-	if p := t.current(); p != nil && !slices.Contains(set.Peers, p.Remote.Addr()) {
-		set.Peers = append(slices.Clone(set.Peers), p.Remote.Addr())
+	if p := t.current(); p != nil {
+		set.Peers = append(set.Peers, p.Remote.Addr())
+	}
+	if c.GRERemote.IsValid() {
+		// The kernel looks up a route for the GRE packet before ESP takes it.
+		set.Peers = append(set.Peers, c.GRERemote)
 	}
 	if c.LinkDown == config.LinkDownMetric {
 		set.DownMetric = downMetric
