@@ -1,0 +1,307 @@
+package cert
+
+import (
+	"bytes"
+	"encoding/pem"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"greseal/crypto/sign"
+	"greseal/crypto/sign/dn"
+	"greseal/crypto/sign/internal/der"
+)
+
+// MaxCRLFile bounds a file of revocation lists in octets; a list is held in
+// memory as it is.
+const MaxCRLFile = 4 << 20
+
+// CRL is a certificate revocation list (RFC 5280 section 5): a complete one of
+// one issuer. Delta, indirect and partitioned lists are refused.
+type CRL struct {
+	tbs, issuer            []byte
+	algorithm              sign.Algorithm
+	signature              []byte
+	thisUpdate, nextUpdate time.Time
+	entries                der.Input // checked when it was read
+	count                  int
+
+	verified atomic.Pointer[sign.PublicKey] // the key its signature was right for
+}
+
+// Issuer is the issuer's name as text.
+func (l *CRL) Issuer() string { return dn.Format(l.issuer) }
+
+// Updates are the times the list was made and the next one is due.
+func (l *CRL) Updates() (this, next time.Time) { return l.thisUpdate, l.nextUpdate }
+
+// Len is the number of revoked certificates.
+func (l *CRL) Len() int { return l.count }
+
+// CRLs are the configured revocation lists.
+type CRLs struct{ lists []*CRL }
+
+// Lists are the lists in the order they were given.
+func (s *CRLs) Lists() []*CRL { return s.lists }
+
+func badCRL(reason sign.Reason, what, remedy string) error {
+	return &sign.Error{Reason: reason, Detail: "the revocation list " + what, Remedy: remedy}
+}
+
+// NewCRLs reads the contents of crl files: PEM ("X509 CRL", several in one
+// file), or one list in DER. With no file at all it still stands for a policy
+// that needs lists.
+func NewCRLs(files ...[]byte) (*CRLs, error) {
+	s := &CRLs{}
+	for _, f := range files {
+		if len(f) > MaxCRLFile {
+			return nil, badCRL(sign.TooLarge, fmt.Sprintf("has more than %d octets", MaxCRLFile), "let the authority leave out expired certificates")
+		}
+		if len(f) > 0 && f[0] == der.Sequence {
+			l, err := ParseCRL(f)
+			if err != nil {
+				return nil, err
+			}
+			s.lists = append(s.lists, l)
+			continue
+		}
+		found := false
+		for rest := f; ; {
+			var block *pem.Block
+			if block, rest = pem.Decode(rest); block == nil {
+				break
+			}
+			if block.Type != "X509 CRL" && block.Type != "CRL" {
+				continue
+			}
+			l, err := ParseCRL(block.Bytes)
+			if err != nil {
+				return nil, err
+			}
+			s.lists, found = append(s.lists, l), true
+		}
+		if !found {
+			return nil, &sign.Error{Reason: sign.Malformed, Detail: "the file holds no revocation list", Remedy: "it must have -----BEGIN X509 CRL----- in it, or be a list in DER"}
+		}
+	}
+	return s, nil
+}
+
+// ParseCRL reads a revocation list in DER.
+func ParseCRL(raw []byte) (*CRL, error) {
+	l := &CRL{}
+	bad := badCRL(sign.Malformed, "is malformed", "get it from the authority again")
+	outer, ok := der.Only(bytes.Clone(raw), der.Sequence)
+	tbs, ok2 := outer.Whole(der.Sequence)
+	algorithm, ok3 := outer.Whole(der.Sequence)
+	signature, ok4 := outer.Bits()
+	if !ok || !ok2 || !ok3 || !ok4 || len(outer) != 0 {
+		return nil, bad
+	}
+	l.tbs, l.signature = tbs, signature
+	in, _ := der.Only(tbs, der.Sequence)
+	version := 0
+	if in.Is(der.Integer) {
+		if version, ok = in.Small(); !ok || version != 1 {
+			return nil, bad
+		}
+	}
+	if inner, ok := in.Whole(der.Sequence); !ok || !bytes.Equal(inner, algorithm) {
+		return nil, bad
+	}
+	var err error
+	if l.algorithm, err = sign.ParseAlgorithm(algorithm); err != nil {
+		return nil, prefixed("the revocation list", err)
+	}
+	if l.issuer, ok = in.Whole(der.Sequence); !ok || !dn.Valid(l.issuer) {
+		return nil, bad
+	}
+	if l.thisUpdate, ok = in.Time(); !ok {
+		return nil, bad
+	}
+	if !in.Is(der.UTCTime) && !in.Is(der.GeneralizedTime) {
+		return nil, badCRL(sign.Malformed, "of "+l.Issuer()+" does not say when the next one is due", "let the authority write nextUpdate into it")
+	}
+	if l.nextUpdate, ok = in.Time(); !ok {
+		return nil, bad
+	}
+	if in.Is(der.Sequence) {
+		if l.entries, ok = in.Read(der.Sequence); !ok {
+			return nil, bad
+		}
+		for rest := l.entries; len(rest) > 0; l.count++ {
+			switch e, ok := nextEntry(&rest); {
+			case !ok:
+				return nil, bad
+			case e.critical != "":
+				return nil, badCRL(sign.CriticalUnknown, "of "+l.Issuer()+" has an entry with the critical extension "+e.critical+", which is not understood here", "let the authority make a list without it")
+			}
+		}
+	}
+	if in.Is(der.Explicit(0)) && version == 1 {
+		e, _ := in.Read(der.Explicit(0))
+		list, ok := der.Only(e, der.Sequence)
+		critical, ok2 := criticalOf(list)
+		switch {
+		case !ok || !ok2:
+			return nil, bad
+		case critical != "":
+			return nil, badCRL(sign.CriticalUnknown, "of "+l.Issuer()+" is only a part of one (critical extension "+critical+")", "use the authority's complete list")
+		}
+	}
+	if len(in) != 0 {
+		return nil, bad
+	}
+	return l, nil
+}
+
+// criticalOf reads extensions and returns the first critical one: none is
+// understood here, for lists and for entries.
+func criticalOf(list der.Input) (oid string, ok bool) {
+	for len(list) > 0 {
+		ext, ok := list.Read(der.Sequence)
+		id, ok2 := ext.Read(der.OID)
+		critical := false
+		if ext.Is(der.Boolean) {
+			if critical, ok = ext.Bool(); !ok {
+				return "", false
+			}
+		}
+		if _, ok3 := ext.Read(der.OctetString); !ok || !ok2 || !ok3 || len(ext) != 0 {
+			return "", false
+		}
+		if critical && oid == "" {
+			oid = der.Dotted(id)
+		}
+	}
+	return oid, true
+}
+
+// oidReason is the contents of the OID of the reasonCode of an entry.
+const oidReason = "\x55\x1d\x15"
+
+type entry struct {
+	serial   []byte
+	since    time.Time
+	reason   int
+	critical string // a critical extension, none of which is understood here
+}
+
+func nextEntry(in *der.Input) (e entry, ok bool) {
+	body, ok := in.Read(der.Sequence)
+	if !ok {
+		return e, false
+	}
+	if e.serial, ok = body.Read(der.Integer); !ok || len(e.serial) == 0 {
+		return e, false
+	}
+	if e.since, ok = body.Time(); !ok || len(body) == 0 {
+		return e, ok
+	}
+	list, ok := body.Read(der.Sequence)
+	if !ok || len(body) != 0 {
+		return e, false
+	}
+	if e.critical, ok = criticalOf(list); !ok {
+		return e, false
+	}
+	for len(list) > 0 {
+		ext, _ := list.Read(der.Sequence)
+		id, _ := ext.Read(der.OID)
+		if ext.Is(der.Boolean) {
+			_, _ = ext.Bool()
+		}
+		value, _ := ext.Read(der.OctetString)
+		if string(id) == oidReason {
+			code, ok := der.Only(value, der.Enumerated)
+			if !ok || len(code) != 1 {
+				return e, false
+			}
+			e.reason = int(code[0])
+		}
+	}
+	return e, true
+}
+
+// reasons are the CRLReasons of RFC 5280 section 5.3.1.
+var reasons = [...]string{
+	"no reason given", "its key was compromised", "its authority was compromised", "its holder's affiliation changed",
+	"it was superseded", "its holder ceased operation", "it is on hold", "", "", "its privilege was withdrawn", "an authority was compromised",
+}
+
+// check looks a certificate up in the newest current list of its issuer. No such
+// list is a refusal: who configured lists wants them used.
+func (s *CRLs) check(c, issuer *Certificate, now time.Time) error {
+	var best *CRL
+	var why error
+	for _, l := range s.lists {
+		if !bytes.Equal(l.issuer, issuer.subject) {
+			continue
+		}
+		if err := l.current(issuer, now); err != nil {
+			why = err
+			continue
+		}
+		if best == nil || l.thisUpdate.After(best.thisUpdate) {
+			best = l
+		}
+	}
+	if best == nil {
+		if why == nil {
+			why = &sign.Error{
+				Reason: sign.NoRevocation,
+				Detail: fmt.Sprintf("certificate %s: crl has no revocation list of its issuer %s", c, issuer),
+				Remedy: "add that authority's list to crl, or leave crl out to trust without lists",
+			}
+		}
+		return why
+	}
+	for rest := best.entries; len(rest) > 0; {
+		e, ok := nextEntry(&rest)
+		if !ok {
+			break // it was read whole when it was parsed
+		}
+		if !bytes.Equal(e.serial, c.serial) {
+			continue
+		}
+		reason := "reason " + fmt.Sprint(e.reason)
+		if e.reason < len(reasons) && reasons[e.reason] != "" {
+			reason = reasons[e.reason]
+		}
+		return &sign.Error{
+			Reason: sign.Revoked,
+			Detail: fmt.Sprintf("certificate %s (number %s) was revoked on %s: %s", c, c.Serial(), stamp(e.since), reason),
+			Remedy: "its holder needs a new certificate",
+		}
+	}
+	return nil
+}
+
+// current reports whether the list is the issuer's and for this time.
+func (l *CRL) current(issuer *Certificate, now time.Time) error {
+	no := func(why, remedy string) error {
+		return &sign.Error{Reason: sign.NoRevocation, Detail: "the revocation list of " + issuer.String() + " " + why, Remedy: remedy}
+	}
+	const renew = "get the authority's present list, or leave crl out to trust without lists"
+	switch {
+	case issuer.key == nil:
+		return about(issuer, issuer.keyErr)
+	case issuer.hasUsage && issuer.usage&cRLSign == 0:
+		return no("is not one it may make (key usage)", "issue the authority's certificate with key usage cRLSign")
+	case l.algorithm.Hash == sign.SHA1:
+		return no("is signed with SHA1, which can be forged", "let the authority sign it with SHA2-256")
+	case now.Before(l.thisUpdate):
+		return no(fmt.Sprintf("was made on %s, and the clock here says %s", stamp(l.thisUpdate), stamp(now)), "set the clock here")
+	case now.After(l.nextUpdate):
+		return no(fmt.Sprintf("is out of date: the next one was due on %s, and the clock here says %s", stamp(l.nextUpdate), stamp(now)), renew)
+	}
+	// A list is signed once and looked at for each handshake.
+	if k := l.verified.Load(); k != nil && k.Equal(issuer.key) {
+		return nil
+	}
+	if issuer.key.VerifySignature(l.algorithm, l.tbs, l.signature) != nil {
+		return no("is not signed by the key we have of it", renew)
+	}
+	l.verified.Store(issuer.key)
+	return nil
+}

@@ -1,0 +1,226 @@
+// Package dn handles distinguished names: between the DER of certificates and
+// ID_DER_ASN1_DN and the text a person writes ("C=CH, O=example, CN=moon"),
+// comparing them, and matching them against patterns in which a value is "*".
+//
+// The order of the text is the order of the DER, most general first, as most
+// IPsec software writes it, and the reverse of RFC 4514. Escapes are those of
+// RFC 4514. Names are compared attribute by attribute as RFC 5280 section 7.1
+// has it: whatever the string types, without regard to case (of ASCII letters)
+// and to surplus spaces.
+package dn
+
+import (
+	"bytes"
+	"slices"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"greseal/crypto/sign/internal/der"
+)
+
+// maxAttributes bounds a name.
+const maxAttributes = 64
+
+// attribute is one AttributeTypeAndValue.
+type attribute struct {
+	joined bool   // in one RDN with the attribute before it
+	oid    string // contents of the OBJECT IDENTIFIER
+	tag    byte
+	value  []byte // contents
+}
+
+// read takes a Name apart.
+func read(name []byte) (out []attribute, ok bool) {
+	rdns, ok := der.Only(name, der.Sequence)
+	if !ok {
+		return nil, false
+	}
+	for len(rdns) > 0 {
+		set, ok := rdns.Read(der.Set)
+		if !ok || len(set) == 0 {
+			return nil, false
+		}
+		for first := true; len(set) > 0; first = false {
+			seq, ok := set.Read(der.Sequence)
+			oid, ok2 := seq.Read(der.OID)
+			tag, value, _, ok3 := seq.Next()
+			if !ok || !ok2 || !ok3 || len(oid) == 0 || len(seq) != 0 || len(out) == maxAttributes {
+				return nil, false
+			}
+			out = append(out, attribute{!first, string(oid), tag, value})
+		}
+	}
+	return out, true
+}
+
+// write puts a Name together. The attributes of one RDN are sorted, as DER wants
+// the elements of a SET.
+func write(attributes []attribute) []byte {
+	var rdns []byte
+	for i := 0; i < len(attributes); {
+		var set [][]byte
+		for {
+			a := attributes[i]
+			set = append(set, der.Element(der.Sequence, der.Element(der.OID, []byte(a.oid)), der.Element(a.tag, a.value)))
+			if i++; i == len(attributes) || !attributes[i].joined {
+				break
+			}
+		}
+		slices.SortFunc(set, bytes.Compare)
+		rdns = der.Append(rdns, der.Set, set...)
+	}
+	return der.Element(der.Sequence, rdns)
+}
+
+// Valid reports whether name is the DER of a distinguished name.
+func Valid(name []byte) bool {
+	_, ok := read(name)
+	return ok
+}
+
+// Empty reports whether name has no attributes.
+func Empty(name []byte) bool {
+	a, ok := read(name)
+	return ok && len(a) == 0
+}
+
+// Equal reports whether two names in DER mean the same.
+func Equal(a, b []byte) bool {
+	if bytes.Equal(a, b) {
+		return Valid(a)
+	}
+	x, ok := read(a)
+	y, ok2 := read(b)
+	return ok && ok2 && slices.EqualFunc(x, y, attribute.equal)
+}
+
+// Within reports whether name begins with all of base: what a directoryName
+// constraint permits (RFC 5280 section 4.2.1.10).
+func Within(base, name []byte) bool {
+	x, ok := read(base)
+	y, ok2 := read(name)
+	if !ok || !ok2 || len(y) < len(x) || len(y) > len(x) && y[len(x)].joined {
+		return false
+	}
+	return slices.EqualFunc(x, y[:len(x)], attribute.equal)
+}
+
+// Match reports whether name fits pattern: the same attributes in the same
+// order, each with an equal value or "*" in the pattern.
+func Match(pattern, name []byte) bool {
+	x, ok := read(pattern)
+	y, ok2 := read(name)
+	return ok && ok2 && slices.EqualFunc(x, y, func(p, a attribute) bool {
+		return p.joined == a.joined && p.oid == a.oid && p.wild() || p.equal(a)
+	})
+}
+
+// Count says how many attributes of a pattern are "*" and how many are not.
+func Count(pattern []byte) (wild, literal int) {
+	attributes, _ := read(pattern)
+	for _, a := range attributes {
+		if a.wild() {
+			wild++
+		}
+	}
+	return wild, len(attributes) - wild
+}
+
+// Overlap reports whether some name fits both patterns.
+func Overlap(a, b []byte) bool {
+	x, ok := read(a)
+	y, ok2 := read(b)
+	return ok && ok2 && slices.EqualFunc(x, y, func(p, q attribute) bool {
+		return p.joined == q.joined && p.oid == q.oid && (p.wild() || q.wild() || p.equal(q))
+	})
+}
+
+func (a attribute) wild() bool { return len(a.value) == 1 && a.value[0] == '*' && isText(a.tag) }
+
+func (a attribute) equal(b attribute) bool {
+	if a.joined != b.joined || a.oid != b.oid {
+		return false
+	}
+	if a.tag == b.tag && bytes.Equal(a.value, b.value) {
+		return true
+	}
+	s, ok := a.text()
+	t, ok2 := b.text()
+	return ok && ok2 && fold(s) == fold(t)
+}
+
+func isText(tag byte) bool {
+	switch tag {
+	case der.UTF8String, der.PrintableString, der.IA5String, der.NumericString,
+		der.TeletexString, der.BMPString, der.UniversalString:
+		return true
+	}
+	return false
+}
+
+// text is the value as UTF-8.
+func (a attribute) text() (string, bool) {
+	switch a.tag {
+	case der.UTF8String:
+		return string(a.value), utf8.Valid(a.value)
+	case der.PrintableString, der.IA5String, der.NumericString:
+		for _, c := range a.value {
+			if c >= utf8.RuneSelf {
+				return "", false
+			}
+		}
+		return string(a.value), true
+	case der.TeletexString: // Latin 1 by custom
+		var out []byte
+		for _, c := range a.value {
+			out = utf8.AppendRune(out, rune(c))
+		}
+		return string(out), true
+	case der.BMPString:
+		if len(a.value)%2 != 0 {
+			return "", false
+		}
+		var units []uint16
+		for v := a.value; len(v) > 0; v = v[2:] {
+			units = append(units, uint16(v[0])<<8|uint16(v[1]))
+		}
+		return string(utf16.Decode(units)), true
+	case der.UniversalString:
+		if len(a.value)%4 != 0 {
+			return "", false
+		}
+		var out []byte
+		for v := a.value; len(v) > 0; v = v[4:] {
+			out = utf8.AppendRune(out, rune(uint32(v[0])<<24|uint32(v[1])<<16|uint32(v[2])<<8|uint32(v[3])))
+		}
+		return string(out), true
+	}
+	return "", false
+}
+
+// fold brings equal values to one form: ASCII letters small, spaces single and
+// none at the ends.
+func fold(s string) string {
+	out := make([]byte, 0, len(s))
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == ' ' && (len(out) == 0 || out[len(out)-1] == ' '):
+		case c >= 'A' && c <= 'Z':
+			out = append(out, c+'a'-'A')
+		default:
+			out = append(out, c)
+		}
+	}
+	return string(bytes.TrimSuffix(out, []byte{' '}))
+}
+
+// Mail returns the mail addresses among a name's attributes.
+func Mail(name []byte) (out []string) {
+	attributes, _ := read(name)
+	for _, a := range attributes {
+		if s, ok := a.text(); ok && a.oid == oidEmail {
+			out = append(out, s)
+		}
+	}
+	return out
+}
