@@ -400,6 +400,10 @@ func (l *loop) carries(t *state) {
 	t.trying, t.attempts, t.retryAt = false, 0, 0
 	t.note = reason{}
 	if t.phase == phaseUp {
+		if c.Replaces == 0 {
+			l.event(t, slog.LevelInfo, "up", fmt.Sprintf("another Child SA carries the traffic: %s, %s", c.Remote, c.Suite))
+			return
+		}
 		t.childRekeys++
 		l.event(t, slog.LevelInfo, "rekey", fmt.Sprintf("Child SA rekeyed with %s", c.Suite))
 		return
