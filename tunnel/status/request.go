@@ -16,6 +16,10 @@ const (
 	OpDown    = "down"    // want it down; its guards stay unless Open
 	OpRestart = "restart" // delete its SAs and make them anew
 	OpReload  = "reload"  // read the config file again; answered when it is carried out
+
+	OpDoctorStart = "doctor-start" // examine the tunnel, or all; the reply's Job is to be polled
+	OpLeakStart   = "leak-start"   // try to send GRE in clear to the tunnel's peer
+	OpDoctorPoll  = "doctor-poll"  // what Job has found so far
 )
 
 // Limits of a request.
@@ -24,10 +28,11 @@ const (
 	maxName     = 64   // bytes of a tunnel's name, more than any interface has
 	maxLast     = 1000 // events asked for
 	maxInterval = 3600 // seconds
+	maxJob      = 1 << 30
 )
 
 // Request is what a client asks, one map on the wire with the keys v, op, tunnel,
-// open, last, follow and interval; keys at their zero value are left out.
+// open, last, follow, interval, job and target; keys at their zero value are left out.
 type Request struct {
 	Op       string
 	Tunnel   string // empty for all, where that makes sense
@@ -35,12 +40,15 @@ type Request struct {
 	Last     int    // events: how many of the past
 	Follow   bool   // events: go on with those to come
 	Interval int    // watch: seconds between snapshots, 1 by default
+	Job      int    // doctor-poll: the job's ID
+	Target   string // doctor-start: address inside the tunnel to ping
 }
 
-// Changes reports whether the request changes anything: only root may.
+// Changes reports whether the request changes anything or makes the daemon send
+// something: only root may.
 func (r Request) Changes() bool {
 	switch r.Op {
-	case OpStatus, OpWatch, OpEvents:
+	case OpStatus, OpWatch, OpEvents, OpDoctorPoll:
 		return false
 	}
 	return true
@@ -49,7 +57,7 @@ func (r Request) Changes() bool {
 // Append appends the request's MessagePack form to b.
 func (r Request) Append(b []byte) []byte {
 	n := uint32(2)
-	for _, set := range []bool{r.Tunnel != "", r.Open, r.Last != 0, r.Follow, r.Interval != 0} {
+	for _, set := range []bool{r.Tunnel != "", r.Open, r.Last != 0, r.Follow, r.Interval != 0, r.Job != 0, r.Target != ""} {
 		if set {
 			n++
 		}
@@ -71,6 +79,12 @@ func (r Request) Append(b []byte) []byte {
 	}
 	if r.Interval != 0 {
 		b = msgp.AppendInt(msgp.AppendString(b, "interval"), r.Interval)
+	}
+	if r.Job != 0 {
+		b = msgp.AppendInt(msgp.AppendString(b, "job"), r.Job)
+	}
+	if r.Target != "" {
+		b = msgp.AppendString(msgp.AppendString(b, "target"), r.Target)
 	}
 	return b
 }
@@ -101,7 +115,7 @@ func ParseRequest(b []byte) (Request, []byte, error) {
 }
 
 // requestKeys are the keys in the order of their bits in parseRequest's seen.
-var requestKeys = [...]string{"v", "op", "tunnel", "open", "last", "follow", "interval"}
+var requestKeys = [...]string{"v", "op", "tunnel", "open", "last", "follow", "interval", "job", "target"}
 
 func parseRequest(b []byte) (r Request, rest []byte, err error) {
 	n, b, err := msgp.ReadMapHeaderBytes(b)
@@ -149,6 +163,10 @@ func parseRequest(b []byte) (r Request, rest []byte, err error) {
 			r.Follow, b, err = msgp.ReadBoolBytes(b)
 		case "interval":
 			r.Interval, b, err = readInt(b, maxInterval)
+		case "job":
+			r.Job, b, err = readInt(b, maxJob)
+		case "target":
+			r.Target, b, err = readWord(b)
 		}
 		if err != nil {
 			return r, nil, notA("key "+requestKeys[bit]+" of its type", err)
@@ -158,7 +176,7 @@ func parseRequest(b []byte) (r Request, rest []byte, err error) {
 		return r, nil, errors.New(`request lacks "v" or "op"`)
 	}
 	switch r.Op {
-	case OpStatus, OpWatch, OpEvents, OpUp, OpDown, OpRestart, OpReload:
+	case OpStatus, OpWatch, OpEvents, OpUp, OpDown, OpRestart, OpReload, OpDoctorStart, OpLeakStart, OpDoctorPoll:
 	default:
 		return r, nil, fmt.Errorf("request asks for the unknown op %.40q", r.Op)
 	}

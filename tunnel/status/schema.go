@@ -258,4 +258,40 @@ type Reply struct {
 	Lines    []string  `msg:"lines"`    // what was done, or the problems of a refused config, one a line
 	Snapshot *Snapshot `msg:"snapshot"` // of status and watch
 	Events   []Event   `msg:"events"`   // of events
+	Job      *Job      `msg:"job"`      // of doctor-start, leak-start and doctor-poll
+}
+
+// Verdicts of a Finding.
+const (
+	VerdictOK      = "ok"
+	VerdictFault   = "fault"
+	VerdictWarning = "warning" // not why the tunnel is down, but worth a look
+	VerdictSkipped = "skipped" // could not be judged; Evidence says why
+)
+
+// Job is long work that a client starts and then polls until it is done.
+type Job struct {
+	ID     int         `msg:"id"`      // what to poll for
+	What   string      `msg:"what"`    // doctor or leak-test
+	Done   bool        `msg:"done"`    // nothing will be added any more
+	Faults int         `msg:"faults"`  // tunnels with a fault so far
+	Checks []Diagnosis `msg:"tunnels"` // in the order they are examined
+}
+
+// Diagnosis is what was found out about one tunnel.
+type Diagnosis struct {
+	Tunnel   string    `msg:"tunnel"`
+	Done     bool      `msg:"done"`
+	First    string    `msg:"first_fault"` // ID of the first failing step, empty when none fails
+	Findings []Finding `msg:"steps"`       // in the order of the way from one end to the other
+}
+
+// Finding is the outcome of one step of a diagnosis.
+type Finding struct {
+	ID       string   `msg:"id"`       // one word that never changes, such as udp-500
+	Title    string   `msg:"title"`    // what was looked at
+	Verdict  string   `msg:"verdict"`  // one of the Verdict words
+	Evidence []string `msg:"evidence"` // what was seen, a sentence each
+	Remedy   string   `msg:"remedy"`   // what to change, empty unless fault or warning
+	Commands []string `msg:"commands"` // what to run on this machine for the remedy; may be empty
 }

@@ -471,6 +471,116 @@ func (z *Daemon) Msgsize() (s int) {
 }
 
 // MarshalMsg implements msgp.Marshaler
+func (z *Diagnosis) MarshalMsg(b []byte) (o []byte, err error) {
+	o = msgp.Require(b, z.Msgsize())
+	// map header, size 4
+	// string "tunnel"
+	o = append(o, 0x84, 0xa6, 0x74, 0x75, 0x6e, 0x6e, 0x65, 0x6c)
+	o = msgp.AppendString(o, z.Tunnel)
+	// string "done"
+	o = append(o, 0xa4, 0x64, 0x6f, 0x6e, 0x65)
+	o = msgp.AppendBool(o, z.Done)
+	// string "first_fault"
+	o = append(o, 0xab, 0x66, 0x69, 0x72, 0x73, 0x74, 0x5f, 0x66, 0x61, 0x75, 0x6c, 0x74)
+	o = msgp.AppendString(o, z.First)
+	// string "steps"
+	o = append(o, 0xa5, 0x73, 0x74, 0x65, 0x70, 0x73)
+	o = msgp.AppendArrayHeader(o, uint32(len(z.Findings)))
+	for za0001 := range z.Findings {
+		o, err = z.Findings[za0001].MarshalMsg(o)
+		if err != nil {
+			err = msgp.WrapError(err, "Findings", za0001)
+			return
+		}
+	}
+	return
+}
+
+// UnmarshalMsg implements msgp.Unmarshaler
+func (z *Diagnosis) UnmarshalMsg(bts []byte) (o []byte, err error) {
+	var field []byte
+	_ = field
+	var zb0001 uint32
+	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err)
+		return
+	}
+	if zb0001 > zb417a25dlimitMaps {
+		err = msgp.ErrLimitExceeded
+		return
+	}
+	for zb0001 > 0 {
+		zb0001--
+		field, bts, err = msgp.ReadMapKeyZC(bts)
+		if err != nil {
+			err = msgp.WrapError(err)
+			return
+		}
+		switch msgp.UnsafeString(field) {
+		case "tunnel":
+			z.Tunnel, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Tunnel")
+				return
+			}
+		case "done":
+			z.Done, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Done")
+				return
+			}
+		case "first_fault":
+			z.First, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "First")
+				return
+			}
+		case "steps":
+			var zb0002 uint32
+			zb0002, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Findings")
+				return
+			}
+			if zb0002 > zb417a25dlimitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.Findings) >= int(zb0002) {
+				z.Findings = (z.Findings)[:zb0002]
+			} else {
+				z.Findings = make([]Finding, zb0002)
+			}
+			for za0001 := range z.Findings {
+				bts, err = z.Findings[za0001].UnmarshalMsg(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Findings", za0001)
+					return
+				}
+			}
+		default:
+			bts, err = msgp.Skip(bts)
+			if err != nil {
+				err = msgp.WrapError(err)
+				return
+			}
+		}
+	}
+	o = bts
+	return
+}
+
+// Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
+func (z *Diagnosis) Msgsize() (s int) {
+	s = 1 + 7 + msgp.StringPrefixSize + len(z.Tunnel) + 5 + msgp.BoolSize + 12 + msgp.StringPrefixSize + len(z.First) + 6 + msgp.ArrayHeaderSize
+	for za0001 := range z.Findings {
+		s += z.Findings[za0001].Msgsize()
+	}
+	return
+}
+
+// MarshalMsg implements msgp.Marshaler
 func (z *Drops) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// map header, size 7
@@ -678,6 +788,154 @@ func (z *Event) UnmarshalMsg(bts []byte) (o []byte, err error) {
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *Event) Msgsize() (s int) {
 	s = 1 + 5 + msgp.Int64Size + 7 + msgp.IntSize + 7 + msgp.StringPrefixSize + len(z.Tunnel) + 6 + msgp.StringPrefixSize + len(z.Level) + 5 + msgp.StringPrefixSize + len(z.Kind) + 5 + msgp.StringPrefixSize + len(z.Text)
+	return
+}
+
+// MarshalMsg implements msgp.Marshaler
+func (z *Finding) MarshalMsg(b []byte) (o []byte, err error) {
+	o = msgp.Require(b, z.Msgsize())
+	// map header, size 6
+	// string "id"
+	o = append(o, 0x86, 0xa2, 0x69, 0x64)
+	o = msgp.AppendString(o, z.ID)
+	// string "title"
+	o = append(o, 0xa5, 0x74, 0x69, 0x74, 0x6c, 0x65)
+	o = msgp.AppendString(o, z.Title)
+	// string "verdict"
+	o = append(o, 0xa7, 0x76, 0x65, 0x72, 0x64, 0x69, 0x63, 0x74)
+	o = msgp.AppendString(o, z.Verdict)
+	// string "evidence"
+	o = append(o, 0xa8, 0x65, 0x76, 0x69, 0x64, 0x65, 0x6e, 0x63, 0x65)
+	o = msgp.AppendArrayHeader(o, uint32(len(z.Evidence)))
+	for za0001 := range z.Evidence {
+		o = msgp.AppendString(o, z.Evidence[za0001])
+	}
+	// string "remedy"
+	o = append(o, 0xa6, 0x72, 0x65, 0x6d, 0x65, 0x64, 0x79)
+	o = msgp.AppendString(o, z.Remedy)
+	// string "commands"
+	o = append(o, 0xa8, 0x63, 0x6f, 0x6d, 0x6d, 0x61, 0x6e, 0x64, 0x73)
+	o = msgp.AppendArrayHeader(o, uint32(len(z.Commands)))
+	for za0002 := range z.Commands {
+		o = msgp.AppendString(o, z.Commands[za0002])
+	}
+	return
+}
+
+// UnmarshalMsg implements msgp.Unmarshaler
+func (z *Finding) UnmarshalMsg(bts []byte) (o []byte, err error) {
+	var field []byte
+	_ = field
+	var zb0001 uint32
+	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err)
+		return
+	}
+	if zb0001 > zb417a25dlimitMaps {
+		err = msgp.ErrLimitExceeded
+		return
+	}
+	for zb0001 > 0 {
+		zb0001--
+		field, bts, err = msgp.ReadMapKeyZC(bts)
+		if err != nil {
+			err = msgp.WrapError(err)
+			return
+		}
+		switch msgp.UnsafeString(field) {
+		case "id":
+			z.ID, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "ID")
+				return
+			}
+		case "title":
+			z.Title, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Title")
+				return
+			}
+		case "verdict":
+			z.Verdict, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Verdict")
+				return
+			}
+		case "evidence":
+			var zb0002 uint32
+			zb0002, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Evidence")
+				return
+			}
+			if zb0002 > zb417a25dlimitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.Evidence) >= int(zb0002) {
+				z.Evidence = (z.Evidence)[:zb0002]
+			} else {
+				z.Evidence = make([]string, zb0002)
+			}
+			for za0001 := range z.Evidence {
+				z.Evidence[za0001], bts, err = msgp.ReadStringBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Evidence", za0001)
+					return
+				}
+			}
+		case "remedy":
+			z.Remedy, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Remedy")
+				return
+			}
+		case "commands":
+			var zb0003 uint32
+			zb0003, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Commands")
+				return
+			}
+			if zb0003 > zb417a25dlimitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.Commands) >= int(zb0003) {
+				z.Commands = (z.Commands)[:zb0003]
+			} else {
+				z.Commands = make([]string, zb0003)
+			}
+			for za0002 := range z.Commands {
+				z.Commands[za0002], bts, err = msgp.ReadStringBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Commands", za0002)
+					return
+				}
+			}
+		default:
+			bts, err = msgp.Skip(bts)
+			if err != nil {
+				err = msgp.WrapError(err)
+				return
+			}
+		}
+	}
+	o = bts
+	return
+}
+
+// Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
+func (z *Finding) Msgsize() (s int) {
+	s = 1 + 3 + msgp.StringPrefixSize + len(z.ID) + 6 + msgp.StringPrefixSize + len(z.Title) + 8 + msgp.StringPrefixSize + len(z.Verdict) + 9 + msgp.ArrayHeaderSize
+	for za0001 := range z.Evidence {
+		s += msgp.StringPrefixSize + len(z.Evidence[za0001])
+	}
+	s += 7 + msgp.StringPrefixSize + len(z.Remedy) + 9 + msgp.ArrayHeaderSize
+	for za0002 := range z.Commands {
+		s += msgp.StringPrefixSize + len(z.Commands[za0002])
+	}
 	return
 }
 
@@ -1145,6 +1403,125 @@ func (z *Interface) UnmarshalMsg(bts []byte) (o []byte, err error) {
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *Interface) Msgsize() (s int) {
 	s = 1 + 5 + msgp.StringPrefixSize + len(z.Name) + 6 + msgp.IntSize + 5 + msgp.StringPrefixSize + len(z.Kind) + 8 + msgp.BoolSize + 7 + msgp.StringPrefixSize + len(z.Bridge)
+	return
+}
+
+// MarshalMsg implements msgp.Marshaler
+func (z *Job) MarshalMsg(b []byte) (o []byte, err error) {
+	o = msgp.Require(b, z.Msgsize())
+	// map header, size 5
+	// string "id"
+	o = append(o, 0x85, 0xa2, 0x69, 0x64)
+	o = msgp.AppendInt(o, z.ID)
+	// string "what"
+	o = append(o, 0xa4, 0x77, 0x68, 0x61, 0x74)
+	o = msgp.AppendString(o, z.What)
+	// string "done"
+	o = append(o, 0xa4, 0x64, 0x6f, 0x6e, 0x65)
+	o = msgp.AppendBool(o, z.Done)
+	// string "faults"
+	o = append(o, 0xa6, 0x66, 0x61, 0x75, 0x6c, 0x74, 0x73)
+	o = msgp.AppendInt(o, z.Faults)
+	// string "tunnels"
+	o = append(o, 0xa7, 0x74, 0x75, 0x6e, 0x6e, 0x65, 0x6c, 0x73)
+	o = msgp.AppendArrayHeader(o, uint32(len(z.Checks)))
+	for za0001 := range z.Checks {
+		o, err = z.Checks[za0001].MarshalMsg(o)
+		if err != nil {
+			err = msgp.WrapError(err, "Checks", za0001)
+			return
+		}
+	}
+	return
+}
+
+// UnmarshalMsg implements msgp.Unmarshaler
+func (z *Job) UnmarshalMsg(bts []byte) (o []byte, err error) {
+	var field []byte
+	_ = field
+	var zb0001 uint32
+	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err)
+		return
+	}
+	if zb0001 > zb417a25dlimitMaps {
+		err = msgp.ErrLimitExceeded
+		return
+	}
+	for zb0001 > 0 {
+		zb0001--
+		field, bts, err = msgp.ReadMapKeyZC(bts)
+		if err != nil {
+			err = msgp.WrapError(err)
+			return
+		}
+		switch msgp.UnsafeString(field) {
+		case "id":
+			z.ID, bts, err = msgp.ReadIntBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "ID")
+				return
+			}
+		case "what":
+			z.What, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "What")
+				return
+			}
+		case "done":
+			z.Done, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Done")
+				return
+			}
+		case "faults":
+			z.Faults, bts, err = msgp.ReadIntBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Faults")
+				return
+			}
+		case "tunnels":
+			var zb0002 uint32
+			zb0002, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Checks")
+				return
+			}
+			if zb0002 > zb417a25dlimitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.Checks) >= int(zb0002) {
+				z.Checks = (z.Checks)[:zb0002]
+			} else {
+				z.Checks = make([]Diagnosis, zb0002)
+			}
+			for za0001 := range z.Checks {
+				bts, err = z.Checks[za0001].UnmarshalMsg(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Checks", za0001)
+					return
+				}
+			}
+		default:
+			bts, err = msgp.Skip(bts)
+			if err != nil {
+				err = msgp.WrapError(err)
+				return
+			}
+		}
+	}
+	o = bts
+	return
+}
+
+// Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
+func (z *Job) Msgsize() (s int) {
+	s = 1 + 3 + msgp.IntSize + 5 + msgp.StringPrefixSize + len(z.What) + 5 + msgp.BoolSize + 7 + msgp.IntSize + 8 + msgp.ArrayHeaderSize
+	for za0001 := range z.Checks {
+		s += z.Checks[za0001].Msgsize()
+	}
 	return
 }
 
@@ -1705,9 +2082,9 @@ func (z Placed) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *Reply) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 7
+	// map header, size 8
 	// string "v"
-	o = append(o, 0x87, 0xa1, 0x76)
+	o = append(o, 0x88, 0xa1, 0x76)
 	o = msgp.AppendInt(o, z.Version)
 	// string "ok"
 	o = append(o, 0xa2, 0x6f, 0x6b)
@@ -1742,6 +2119,17 @@ func (z *Reply) MarshalMsg(b []byte) (o []byte, err error) {
 		o, err = z.Events[za0002].MarshalMsg(o)
 		if err != nil {
 			err = msgp.WrapError(err, "Events", za0002)
+			return
+		}
+	}
+	// string "job"
+	o = append(o, 0xa3, 0x6a, 0x6f, 0x62)
+	if z.Job == nil {
+		o = msgp.AppendNil(o)
+	} else {
+		o, err = z.Job.MarshalMsg(o)
+		if err != nil {
+			err = msgp.WrapError(err, "Job")
 			return
 		}
 	}
@@ -1857,6 +2245,23 @@ func (z *Reply) UnmarshalMsg(bts []byte) (o []byte, err error) {
 					return
 				}
 			}
+		case "job":
+			if msgp.IsNil(bts) {
+				bts, err = msgp.ReadNilBytes(bts)
+				if err != nil {
+					return
+				}
+				z.Job = nil
+			} else {
+				if z.Job == nil {
+					z.Job = new(Job)
+				}
+				bts, err = z.Job.UnmarshalMsg(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Job")
+					return
+				}
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -1884,6 +2289,12 @@ func (z *Reply) Msgsize() (s int) {
 	s += 7 + msgp.ArrayHeaderSize
 	for za0002 := range z.Events {
 		s += z.Events[za0002].Msgsize()
+	}
+	s += 4
+	if z.Job == nil {
+		s += msgp.NilSize
+	} else {
+		s += z.Job.Msgsize()
 	}
 	return
 }
