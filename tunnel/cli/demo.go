@@ -25,7 +25,8 @@ var Demo = Command{
 			default:
 				return usagef("--datapath takes auto, kernel or userspace")
 			}
-			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+			// SIGPIPE too: "greseal demo | head" has to clean up as well.
+			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 			defer stop()
 			return demo.Run(ctx, demo.Options{Out: env.Stdout, Style: env.Style, Datapath: *datapath})
 		}

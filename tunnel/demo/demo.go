@@ -171,11 +171,16 @@ func (s *show) control(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("send a GRE packet in the clear: %w", err)
 	}
-	// It crosses both links; the answer to it, an ICMP error, comes back.
-	end := time.Now().Add(pingTimeout)
-	for s.capture.sum().kinds[kindGRE] < 2 && time.Now().Before(end) && sleep(ctx, time.Millisecond) {
+	// It crosses both links, and most kernels answer with an ICMP error. Both have
+	// to be in before the counters are set to zero.
+	await := func(k kind, limit time.Duration) {
+		end := time.Now().Add(limit)
+		for s.capture.sum().kinds[k] < 2 && time.Now().Before(end) && sleep(ctx, time.Millisecond) {
+		}
 	}
-	for before := -1; before != s.capture.sum().packets && sleep(ctx, 50*time.Millisecond); {
+	await(kindGRE, pingTimeout)
+	await(kindICMP, 300*time.Millisecond)
+	for before := -1; before != s.capture.sum().packets; {
 		before = s.capture.sum().packets
 		sleep(ctx, 20*time.Millisecond)
 	}
