@@ -75,10 +75,15 @@ func (s *swanPeer) raiseGRE() {
 
 // failClosed keeps strongSwan's side from sending or taking GRE in clear when
 // its SAs are gone, so that whatever clear GRE the wire shows is greseal's. The
-// policies rank behind strongSwan's own.
+// selectors differ from those of strongSwan's own policies, which go first.
 func (s *swanPeer) failClosed() {
-	local, remote := s.config.Local, s.config.Remote
-	for _, way := range [][]string{{"out", local, remote}, {"in", remote, local}} {
-		s.ns.MustRun("ip", "xfrm", "policy", "add", "dir", way[0], "src", way[1], "dst", way[2], "proto", "47", "priority", "4000000000", "action", "block")
+	remote, any := s.config.Remote, "0.0.0.0/0"
+	if netip.MustParseAddr(remote).Is6() {
+		any = "::/0"
+	}
+	for _, way := range [][]string{{"out", any, remote}, {"in", remote, any}} {
+		if s.ns.Run("ip", "xfrm", "policy", "get", "dir", way[0], "src", way[1], "dst", way[2], "proto", "47").Code != 0 {
+			s.ns.MustRun("ip", "xfrm", "policy", "add", "dir", way[0], "src", way[1], "dst", way[2], "proto", "47", "priority", "4000000000", "action", "block")
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"greseal/build/lab/labnet"
+	"greseal/tunnel/status"
 )
 
 // What two sides cannot agree on is said in words, and nothing leaks meanwhile:
@@ -47,7 +48,7 @@ func (r refusal) run(l *labnet.Lab, role string) {
 		try := w.swan.TryInitiate()
 		l.Check(try.Code != 0, "strongSwan thinks it is up: %s", try.Out())
 	}
-	var t labnet.TunnelStatus
+	var t status.Tunnel
 	l.Wait(20*time.Second, "a reason that names the mistake", func() bool {
 		t = w.greseal.Tunnel("t0")
 		for _, word := range r.words {

@@ -51,11 +51,14 @@ func rekeyByGreseal(l *labnet.Lab, role string) {
 	w := newWorld(l, func(w *world) {
 		w.responder = role == "responder"
 		w.lines = []string{`child_lifetime = "4s"`, `ike_lifetime = "7s"`}
+		if labnet.Emulated() { // all takes longer there
+			w.lines = []string{`child_lifetime = "9s"`, `ike_lifetime = "16s"`}
+		}
 	})
 	before := w.up()
 	w.net.A.WaitPing(innerB, 10*time.Second)
 	ping := w.net.A.StartPing(innerB, 10*time.Millisecond)
-	w.Wait(60*time.Second, "three rekeys of the Child SA and two of the IKE SA", func() bool {
+	w.Wait(90*time.Second, "three rekeys of the Child SA and two of the IKE SA", func() bool {
 		t := w.greseal.Tunnel("t0")
 		return t.State == "up" && t.Child != nil && t.IKE != nil && t.Child.Rekeys >= 3 && t.IKE.Rekeys >= 2
 	})

@@ -21,7 +21,7 @@ func everyIKE(l *labnet.Lab) {
 	var suites [][2]string
 	for _, ike := range []string{
 		"aes128gcm16-prfsha256-x25519", "aes256gcm16-prfsha512-ecp256", "chacha20poly1305-prfsha384-ecp384",
-		"aes128-sha256-prfsha256-ecp521", "aes256-sha384-prfsha384-modp2048", "aes256-sha512-prfsha512-modp3072", "aes256gcm16-prfsha384-modp4096",
+		"aes128-sha256-ecp521", "aes256-sha384-modp2048", "aes256-sha512-modp3072", "aes256gcm16-prfsha384-modp4096",
 	} {
 		suites = append(suites, [2]string{ike, "aes128gcm16"})
 	}
@@ -30,7 +30,11 @@ func everyIKE(l *labnet.Lab) {
 
 func everyESP(l *labnet.Lab) {
 	var suites [][2]string
-	for _, esp := range []string{"aes128gcm16", "aes256gcm16", "chacha20poly1305", "aes128-sha256", "aes256-sha256", "aes256-sha384", "aes256-sha512", "aes256gcm16-esn", "aes128-sha256-esn"} {
+	list := []string{"aes128gcm16", "aes256gcm16", "chacha20poly1305", "aes128-sha256", "aes256-sha256", "aes256-sha384", "aes256-sha512"}
+	if labnet.KernelESP() { // kernel-libipsec has no extended sequence numbers
+		list = append(list, "aes256gcm16-esn", "aes128-sha256-esn")
+	}
+	for _, esp := range list {
 		suites = append(suites, [2]string{"aes256gcm16-prfsha384-x25519", esp})
 	}
 	playSuites(l, suites)
@@ -64,7 +68,7 @@ func playSuites(l *labnet.Lab, suites [][2]string) {
 		}
 		t := w.greseal.WaitUp("t0", 20*time.Second)
 		l.Check(t.IKE.Suite == s[0], "IKE suite is %s and not %s", t.IKE.Suite, s[0])
-		l.Check(t.Child.Suite == strings.TrimSuffix(s[1], "-esn"), "ESP suite is %s and not %s", t.Child.Suite, s[1])
+		l.Check(t.Child.Suite == s[1], "ESP suite is %s and not %s", t.Child.Suite, s[1])
 		l.Check(t.Child.ESN == strings.HasSuffix(s[1], "-esn"), "ESN is %v with %s", t.Child.ESN, s[1])
 		w.pings()
 		w.swan.RekeyChild()
@@ -81,12 +85,13 @@ func playSuites(l *labnet.Lab, suites [][2]string) {
 // otherGroup: greseal's first IKE_SA_INIT brings another key exchange than
 // strongSwan wants; INVALID_KE_PAYLOAD is answered by a second one.
 func otherGroup(l *labnet.Lab) {
-	w := newWorld(l, func(w *world) { w.swanConfig.IKE, w.swanConfig.ESP = "aes128-sha256-prfsha256-ecp384", "aes256-sha256" })
+	w := newWorld(l, func(w *world) { w.swanConfig.IKE, w.swanConfig.ESP = "aes128-sha256-ecp384", "aes256-sha256" })
 	t := w.up()
 	w.pings()
-	l.Check(t.IKE.Suite == "aes128-sha256-prfsha256-ecp384", "IKE suite is %s", t.IKE.Suite)
-	l.Check(net34(w) >= 2, "no second IKE_SA_INIT request was seen")
+	l.Check(t.IKE.Suite == "aes128-sha256-ecp384", "IKE suite is %s", t.IKE.Suite)
+	l.Check(w.initRequests() >= 2, "no second IKE_SA_INIT request was seen")
 	w.net.Wire.MustBeSealed()
 }
 
-func net34(w *world) int { return w.net.Wire.Exchanges(34, labnet.AddrA) }
+// initRequests counts greseal's IKE_SA_INIT requests on the wire.
+func (w *world) initRequests() int { return w.net.Wire.Exchanges(34, labnet.AddrA) }

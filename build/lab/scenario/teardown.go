@@ -75,7 +75,7 @@ func deleteAtResponder(l *labnet.Lab) {
 	w.pings()
 	ping := w.net.A.StartPing(innerB, 20*time.Millisecond)
 	w.swan.TerminateIKE()
-	w.greseal.WaitState("t0", "listening", 10*time.Second)
+	w.Wait(10*time.Second, "greseal without a Child SA", func() bool { t := w.greseal.Tunnel("t0"); return t.State != "up" && t.Child == nil })
 	w.net.A.MustNotPing(innerB, 5)
 	w.swan.Initiate()
 	w.greseal.WaitUp("t0", 10*time.Second)

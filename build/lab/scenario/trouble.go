@@ -107,11 +107,11 @@ func cookie(l *labnet.Lab) {
 		labnet.SendUDP(w.net.A, labnet.AddrA, labnet.AddrB, 500, request)
 	}
 	time.Sleep(200 * time.Millisecond)
-	before := net34(w)
+	before := w.initRequests()
 	w.greseal.Must("up", "t0")
 	w.greseal.WaitUp("t0", 20*time.Second)
 	w.pings()
-	l.Check(net34(w) == before+2, "%d IKE_SA_INIT requests instead of one without and one with a cookie", net34(w)-before)
+	l.Check(w.initRequests() == before+2, "%d IKE_SA_INIT requests instead of one without and one with a cookie", w.initRequests()-before)
 	w.net.Wire.MustBeSealed()
 }
 
