@@ -131,6 +131,7 @@ func (n *Netlink) exchange(req *nl.NetlinkRequest, f func(uint16, []byte) error)
 	}
 	n.seq++
 	req.Seq = n.seq
+	req.Pid = n.pid // XFRM names this one in its notifications
 	msg := req.Serialize()
 	defer clear(msg)
 	for {

@@ -66,6 +66,9 @@ type Datapath struct {
 	wg     sync.WaitGroup
 	subs   []*platform.Subscription
 	poll   chan struct{} // an SA is watched for its first use
+
+	closed   sync.Once
+	closeErr error
 }
 
 var _ platform.Datapath = (*Datapath)(nil)
@@ -202,18 +205,21 @@ func (d *Datapath) note(text string) {
 // Close ends the listeners and closes the sockets. Interfaces, SAs and policies
 // stay as they are: native ESP goes on, ESP in UDP needs a socket to come in by.
 func (d *Datapath) Close() error {
+	d.closed.Do(d.close)
+	return d.closeErr
+}
+
+func (d *Datapath) close() {
 	close(d.done)
 	for _, s := range d.subs {
 		s.Close()
 	}
 	d.wg.Wait()
-	var err error
 	if d.ike != nil {
-		err = d.ike.Close()
+		d.closeErr = d.ike.Close()
 	}
 	d.xfrm.Close()
 	d.route.Close()
-	return err
 }
 
 // errClosed ends a listener.

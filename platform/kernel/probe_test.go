@@ -1,0 +1,103 @@
+package kernel
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"greseal/crypto/esp"
+	"greseal/crypto/suite"
+)
+
+func TestProbeFindsTheDefaultAlgorithmsRight(t *testing.T) {
+	r := needKernel(t)
+	for _, a := range DefaultAlgorithms() {
+		if err := r.Supports(a.Encr, a.Integ); err != nil {
+			t.Error(err)
+		}
+	}
+	if len(r.Notes()) != 0 {
+		t.Errorf("problems: %q", r.Notes())
+	}
+	warm := time.Now()
+	if again := Probe(nil); again.SADirection != r.SADirection {
+		t.Error("two probes differ")
+	}
+	t.Logf("kernel %s: first probe %v, second %v, SA directions %t", r.Kernel, r.Took, time.Since(warm), r.SADirection)
+}
+
+func TestProbeRefusesAnAlgorithmWithOneWrongByteByName(t *testing.T) {
+	needKernel(t)
+	spoil := func(change func(*esp.KnownAnswer)) knownAnswers {
+		return func(encr, integ suite.Transform, esn bool) (esp.KnownAnswer, bool) {
+			k, ok := esp.KnownAnswerFor(encr, integ, esn)
+			if encr == chacha && esn {
+				change(&k)
+			}
+			return k, ok
+		}
+	}
+	for what, change := range map[string]func(*esp.KnownAnswer){
+		"payload": func(k *esp.KnownAnswer) { k.Payload[len(k.Payload)-1] ^= 1 },
+		"ICV":     func(k *esp.KnownAnswer) { k.Wire[len(k.Wire)-1] ^= 1 },
+		"key":     func(k *esp.KnownAnswer) { k.Params.Key[0] ^= 1 },
+	} {
+		r := probe([]Algorithm{{Encr: gcm128}, {Encr: chacha}, {cbc256, sha256}}, spoil(change))
+		if r.Problem != "" {
+			t.Fatal(r.Problem)
+		}
+		err := r.Supports(chacha, suite.Transform{})
+		if err == nil || !strings.Contains(err.Error(), "chacha20poly1305") || !strings.Contains(err.Error(), "wrong") {
+			t.Errorf("wrong %s: %v", what, err)
+		}
+		for _, a := range []Algorithm{{Encr: gcm128}, {cbc256, sha256}} {
+			if err := r.Supports(a.Encr, a.Integ); err != nil {
+				t.Errorf("wrong %s of another: %v", what, err)
+			}
+		}
+		t.Logf("wrong %s: %v", what, err)
+	}
+}
+
+func TestProbeNotesWhatWasNotAsked(t *testing.T) {
+	r := &Result{}
+	if err := r.Supports(gcm128, suite.Transform{}); err == nil || !strings.Contains(err.Error(), "aes128gcm16") {
+		t.Errorf("unprobed algorithm: %v", err)
+	}
+	if r.Usable() == nil {
+		t.Error("a kernel that was not probed is usable")
+	}
+}
+
+// TestKernelWithoutModulesIsExplained runs where nothing can be loaded.
+func TestKernelWithoutModulesIsExplained(t *testing.T) {
+	r := kernelOnce()
+	err := r.Usable()
+	if err == nil {
+		t.Skip("this kernel has GRE and ESP: run in build/lab/vm run --no-modules")
+	}
+	notes := strings.Join(append(r.Notes(), err.Error()), "\n")
+	if !strings.Contains(notes, "kmod-") && !strings.Contains(notes, "CAP_SYS_ADMIN") {
+		t.Errorf("no package is named: %s", notes)
+	}
+	for _, line := range strings.Split(notes, "\n") {
+		t.Log(line)
+	}
+}
+
+func TestUnbuiltAlgorithmsNameTheMissingPart(t *testing.T) {
+	with := "name         : stdrng\ndriver       : drbg_nopr_hmac_sha256\n"
+	for _, c := range []struct {
+		proc string
+		encr suite.Transform
+		want string
+	}{
+		{"name : aes\n", gcm128, "drbg"},
+		{with, gcm128, "seqiv"},
+		{with, cbc256, "authenc"},
+	} {
+		if got := missingPart(c.proc, c.encr); !strings.Contains(got, c.want) {
+			t.Errorf("%s: %s, want %s", c.encr.Word(), got, c.want)
+		}
+	}
+}
