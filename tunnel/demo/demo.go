@@ -322,6 +322,7 @@ func (s *show) deletion(ctx, _ context.Context) error {
 	first := s.ping.last()
 	sleep(ctx, 300*time.Millisecond)
 	running := s.ping.last()
+	s.ping.answer(ctx, running, pingTimeout) // what comes before is judged whole
 	if _, err := s.right.ask(ctx, status.Request{Op: status.OpDown, Tunnel: tunnelName}); err != nil {
 		stop()
 		return err
