@@ -203,7 +203,7 @@ func (l *loop) fit(t *state, all []mtu.Params, outer int, ifname string) int {
 		}
 	}
 	t.outerMTU, t.outerLink = outer, ifname
-	t.mtuHow = "computed"
+	t.mtuHow, t.mtuSum = "computed", least.Lines
 	if ifname == "" {
 		ifname = "the usual path"
 	}
@@ -310,6 +310,9 @@ func (l *loop) linkKind(t *state) string {
 
 func (l *loop) describeMTU(t *state) status.MTU {
 	m := status.MTU{Bytes: t.link.MTU, How: t.mtuHow, Why: t.mtuWhy, OuterMTU: t.outerMTU, OuterLink: t.outerLink}
+	for _, line := range t.mtuSum {
+		m.Sum = append(m.Sum, status.Step{Name: line.Name, Bytes: line.Bytes})
+	}
 	if t.index == 0 {
 		return status.MTU{}
 	}

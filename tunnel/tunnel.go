@@ -7,6 +7,7 @@ import (
 	"greseal/ikev2"
 	"greseal/platform"
 	"greseal/tunnel/config"
+	"greseal/tunnel/mtu"
 	"greseal/tunnel/status"
 )
 
@@ -79,6 +80,7 @@ type state struct {
 
 	// How the MTU was come by.
 	mtuHow, mtuWhy     string
+	mtuSum             []mtu.Line // what fits, line by line
 	outerMTU, overhead int
 	outerLink          string
 

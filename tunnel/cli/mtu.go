@@ -105,7 +105,7 @@ func (p *place) sizesOf(name string) (sizes, error) {
 		return sizes{}, fmt.Errorf("%s is %s and has no interface yet, so no MTU; see: greseal status %s", name, t.State, name)
 	}
 	s := sizes{MTU: m.Bytes, How: m.How, MSS4: m.MSS4, MSS6: m.MSS6}
-	if m.Why != "" {
+	if m.Why != "" && (len(m.Sum) == 0 || m.How != "computed") {
 		s.How += ": " + m.Why
 	}
 	for _, l := range m.Sum {
