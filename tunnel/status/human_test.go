@@ -101,3 +101,22 @@ func TestSpansAndSizes(t *testing.T) {
 		}
 	}
 }
+
+func TestLongWordsBreakAtTheirJoints(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		room int
+		want string
+	}{
+		{"one two three", 7, "one two|three"},
+		{"aes256gcm16-prfsha384-x25519", 22, "aes256gcm16-prfsha384-|x25519"},
+		{"we offer aes256gcm16-prfsha384-x25519", 22, "we offer|aes256gcm16-prfsha384-|x25519"},
+		{"abcdefghij", 4, "abcd|efgh|ij"},
+		{"ééééé", 3, "ééé|éé"},
+		{"", 5, ""},
+	} {
+		if got := strings.Join(wrap(c.text, c.room), "|"); got != c.want {
+			t.Errorf("%q in %d columns: %q, want %q", c.text, c.room, got, c.want)
+		}
+	}
+}

@@ -64,7 +64,7 @@ func TestBadRequestsAreRefusedWithAReason(t *testing.T) {
 		{"key of another type", pairs("v", 1, "op", 7), "key op of its type"},
 		{"number as key", pairs(1, 1), "a string as key"},
 		{"negative number", pairs("v", 1, "op", "events", "last", -1), "out of range"},
-		{"large number", pairs("v", 1, "op", "events", "last", 1<<40), "out of range"},
+		{"large number", pairs("v", 1, "op", "events", "last", int64(1)<<40), "out of range"},
 		{"long name", pairs("v", 1, "op", "up", "tunnel", strings.Repeat("x", 65)), "longer than 64"},
 		{"control character", pairs("v", 1, "op", "up", "tunnel", "a\x1b[2J"), "control character"},
 		{"too many keys", pairs("a", 1, "b", 1, "c", 1, "d", 1, "e", 1, "f", 1, "g", 1, "h", 1, "i", 1, "j", 1), "has 10 keys"},

@@ -99,7 +99,8 @@ func (s Style) wrapped(b *bytes.Buffer, lead string, cols int, color, text strin
 	}
 }
 
-// wrap breaks text into lines of at most room columns, at spaces where it can.
+// wrap breaks text into lines of at most room columns, at spaces where it can,
+// else behind a hyphen, comma, slash or colon, else anywhere.
 func wrap(text string, room int) []string {
 	var lines []string
 	line, cols := "", 0
@@ -114,8 +115,12 @@ func wrap(text string, room int) []string {
 		}
 		for n > room {
 			r := []rune(word)
-			lines = append(lines, line+string(r[:room-cols]))
-			word, n = string(r[room-cols:]), n-(room-cols)
+			cut := room - cols
+			if i := strings.LastIndexAny(string(r[:cut]), "-,/:"); i > 0 {
+				cut = utf8.RuneCountInString(string(r[:cut])[:i+1])
+			}
+			lines = append(lines, line+string(r[:cut]))
+			word, n = string(r[cut:]), len(r)-cut
 			line, cols = "", 0
 		}
 		line, cols = line+word, cols+n
