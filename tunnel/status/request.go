@@ -20,6 +20,13 @@ const (
 	OpDoctorStart = "doctor-start" // examine the tunnel, or all; the reply's Job is to be polled
 	OpLeakStart   = "leak-start"   // try to send GRE in clear to the tunnel's peer
 	OpDoctorPoll  = "doctor-poll"  // what Job has found so far
+
+	OpPlan          = "plan"            // what OpReload would do; changes nothing
+	OpPlanCandidate = "plan-candidate"  // what OpCandidate would do; changes nothing
+	OpCandidate     = "apply-candidate" // run the candidate, and go back after Seconds unless it is confirmed
+	OpHold          = "hold"            // the running candidate's digest; no going back for some seconds, in which it is saved
+	OpConfirm       = "confirm"         // keep the candidate of Digest, which stands in the config file now
+	OpRollback      = "rollback"        // go back to the config before the candidate, now
 )
 
 // Limits of a request.
@@ -29,10 +36,13 @@ const (
 	maxLast     = 1000 // events asked for
 	maxInterval = 3600 // seconds
 	maxJob      = 1 << 30
+	MinSeconds  = 5    // of a candidate's time
+	MaxSeconds  = 3600 // of a candidate's time
 )
 
 // Request is what a client asks, one map on the wire with the keys v, op, tunnel,
-// open, last, follow, interval, job and target; keys at their zero value are left out.
+// open, last, follow, interval, job, target, seconds, client, digest and force; keys
+// at their zero value are left out.
 type Request struct {
 	Op       string
 	Tunnel   string // empty for all, where that makes sense
@@ -42,6 +52,10 @@ type Request struct {
 	Interval int    // watch: seconds between snapshots, 1 by default
 	Job      int    // doctor-poll: the job's ID
 	Target   string // doctor-start: address inside the tunnel to ping
+	Seconds  int    // apply-candidate: time to confirm it in
+	Client   string // apply-candidate: address whose SSH session must not be lost
+	Digest   string // confirm: SHA-256 of the config file, 64 hex digits
+	Force    bool   // hold: also with a tunnel down that was up before
 }
 
 // Changes reports whether the request changes anything or makes the daemon send
@@ -57,7 +71,8 @@ func (r Request) Changes() bool {
 // Append appends the request's MessagePack form to b.
 func (r Request) Append(b []byte) []byte {
 	n := uint32(2)
-	for _, set := range []bool{r.Tunnel != "", r.Open, r.Last != 0, r.Follow, r.Interval != 0, r.Job != 0, r.Target != ""} {
+	for _, set := range []bool{r.Tunnel != "", r.Open, r.Last != 0, r.Follow, r.Interval != 0, r.Job != 0, r.Target != "",
+		r.Seconds != 0, r.Client != "", r.Digest != "", r.Force} {
 		if set {
 			n++
 		}
@@ -85,6 +100,18 @@ func (r Request) Append(b []byte) []byte {
 	}
 	if r.Target != "" {
 		b = msgp.AppendString(msgp.AppendString(b, "target"), r.Target)
+	}
+	if r.Seconds != 0 {
+		b = msgp.AppendInt(msgp.AppendString(b, "seconds"), r.Seconds)
+	}
+	if r.Client != "" {
+		b = msgp.AppendString(msgp.AppendString(b, "client"), r.Client)
+	}
+	if r.Digest != "" {
+		b = msgp.AppendString(msgp.AppendString(b, "digest"), r.Digest)
+	}
+	if r.Force {
+		b = msgp.AppendBool(msgp.AppendString(b, "force"), true)
 	}
 	return b
 }
@@ -115,7 +142,8 @@ func ParseRequest(b []byte) (Request, []byte, error) {
 }
 
 // requestKeys are the keys in the order of their bits in parseRequest's seen.
-var requestKeys = [...]string{"v", "op", "tunnel", "open", "last", "follow", "interval", "job", "target"}
+var requestKeys = [...]string{"v", "op", "tunnel", "open", "last", "follow", "interval", "job", "target",
+	"seconds", "client", "digest", "force"}
 
 func parseRequest(b []byte) (r Request, rest []byte, err error) {
 	n, b, err := msgp.ReadMapHeaderBytes(b)
@@ -167,6 +195,14 @@ func parseRequest(b []byte) (r Request, rest []byte, err error) {
 			r.Job, b, err = readInt(b, maxJob)
 		case "target":
 			r.Target, b, err = readWord(b)
+		case "seconds":
+			r.Seconds, b, err = readInt(b, MaxSeconds)
+		case "client":
+			r.Client, b, err = readWord(b)
+		case "digest":
+			r.Digest, b, err = readWord(b)
+		case "force":
+			r.Force, b, err = msgp.ReadBoolBytes(b)
 		}
 		if err != nil {
 			return r, nil, notA("key "+requestKeys[bit]+" of its type", err)
@@ -176,7 +212,8 @@ func parseRequest(b []byte) (r Request, rest []byte, err error) {
 		return r, nil, errors.New(`request lacks "v" or "op"`)
 	}
 	switch r.Op {
-	case OpStatus, OpWatch, OpEvents, OpUp, OpDown, OpRestart, OpReload, OpDoctorStart, OpLeakStart, OpDoctorPoll:
+	case OpStatus, OpWatch, OpEvents, OpUp, OpDown, OpRestart, OpReload, OpDoctorStart, OpLeakStart, OpDoctorPoll,
+		OpPlan, OpPlanCandidate, OpCandidate, OpHold, OpConfirm, OpRollback:
 	default:
 		return r, nil, fmt.Errorf("request asks for the unknown op %.40q", r.Op)
 	}

@@ -22,6 +22,10 @@ func TestRequestsSurviveTheWire(t *testing.T) {
 		{Op: OpDoctorStart, Tunnel: "hq", Target: "10.255.0.1"},
 		{Op: OpLeakStart, Tunnel: "hq"},
 		{Op: OpDoctorPoll, Job: 7},
+		{Op: OpPlanCandidate, Client: "2001:db8::1"},
+		{Op: OpCandidate, Seconds: 60, Client: "192.0.2.7"},
+		{Op: OpHold, Force: true},
+		{Op: OpConfirm, Digest: strings.Repeat("0f", 32)},
 	} {
 		b := r.Append(nil)
 		got, rest, err := ParseRequest(append(b, "tail"...))
@@ -67,7 +71,7 @@ func TestBadRequestsAreRefusedWithAReason(t *testing.T) {
 		{"large number", pairs("v", 1, "op", "events", "last", int64(1)<<40), "out of range"},
 		{"long name", pairs("v", 1, "op", "up", "tunnel", strings.Repeat("x", 65)), "longer than 64"},
 		{"control character", pairs("v", 1, "op", "up", "tunnel", "a\x1b[2J"), "control character"},
-		{"too many keys", pairs("a", 1, "b", 1, "c", 1, "d", 1, "e", 1, "f", 1, "g", 1, "h", 1, "i", 1, "j", 1), "has 10 keys"},
+		{"too many keys", pairs("a", 1, "b", 1, "c", 1, "d", 1, "e", 1, "f", 1, "g", 1, "h", 1, "i", 1, "j", 1, "k", 1, "l", 1, "m", 1, "n", 1, "o", 1, "p", 1, "q", 1, "r", 1, "s", 1, "t", 1), "has 20 keys"},
 		{"huge map header", msgp.AppendMapHeader(nil, 1<<31), "keys"},
 		{"nested", nested, "key op of its type"},
 		{"endless string", append(msgp.AppendMapHeader(nil, 2), bytes.Repeat([]byte{0xdb}, MaxRequest)...), "larger than 4096"},

@@ -58,7 +58,27 @@ type Daemon struct {
 	ConfigProblems  []string `msg:"config_problems"`   // why the last reload was refused; empty when it was not
 	ConfigRefusedAt int64    `msg:"config_refused_at"` // when that was, Unix seconds
 
-	IKE IKETotals `msg:"ike"`
+	IKE  IKETotals `msg:"ike"`
+	XFRM []Count   `msg:"xfrm"` // the kernel's XFRM errors in this namespace, of the kernel datapath
+
+	Pending    *Pending `msg:"pending"`     // a config that runs on trial, nil without one
+	RolledBack string   `msg:"rolled_back"` // why the last one on trial was taken back, one sentence; empty when it was not
+	RolledAt   int64    `msg:"rolled_at"`   // when that was, Unix seconds
+}
+
+// Count is a counter with the name its owner gave it.
+type Count struct {
+	Name  string `msg:"name"` // such as XfrmInNoStates
+	Value uint64 `msg:"value"`
+}
+
+// Pending is a config that runs until it is confirmed or its time is over.
+type Pending struct {
+	Since    int64    `msg:"since"`     // Unix seconds
+	LeftS    int64    `msg:"left_s"`    // seconds until the config before it comes back
+	Watched  []string `msg:"watched"`   // tunnels that must be up again: they were, or carry the editor's SSH session
+	Waiting  []string `msg:"waiting"`   // what of these is not well yet, one sentence each
+	PatientS int64    `msg:"patient_s"` // seconds until Waiting leads to a rollback, 0 when it is empty
 }
 
 // IKETotals counts the IKE datagrams of the whole daemon.
@@ -70,6 +90,7 @@ type IKETotals struct {
 	HalfOpen    int    `msg:"half_open"`   // IKE SAs being made at this moment, as responder
 	SendErrors  uint64 `msg:"send_errors"` // refused by the kernel
 	Retransmits uint64 `msg:"retransmits"` // requests repeated
+	Unlogged    uint64 `msg:"unlogged"`    // log lines left out because strangers caused too many
 }
 
 // Tunnel is one [[tunnel]] of the config.
@@ -259,6 +280,7 @@ type Reply struct {
 	Snapshot *Snapshot `msg:"snapshot"` // of status and watch
 	Events   []Event   `msg:"events"`   // of events
 	Job      *Job      `msg:"job"`      // of doctor-start, leak-start and doctor-poll
+	Digest   string    `msg:"digest"`   // of hold: SHA-256 of the candidate that runs, 64 hex digits
 }
 
 // Verdicts of a Finding.

@@ -213,11 +213,76 @@ func (z *ChildSA) Msgsize() (s int) {
 }
 
 // MarshalMsg implements msgp.Marshaler
+func (z Count) MarshalMsg(b []byte) (o []byte, err error) {
+	o = msgp.Require(b, z.Msgsize())
+	// map header, size 2
+	// string "name"
+	o = append(o, 0x82, 0xa4, 0x6e, 0x61, 0x6d, 0x65)
+	o = msgp.AppendString(o, z.Name)
+	// string "value"
+	o = append(o, 0xa5, 0x76, 0x61, 0x6c, 0x75, 0x65)
+	o = msgp.AppendUint64(o, z.Value)
+	return
+}
+
+// UnmarshalMsg implements msgp.Unmarshaler
+func (z *Count) UnmarshalMsg(bts []byte) (o []byte, err error) {
+	var field []byte
+	_ = field
+	var zb0001 uint32
+	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err)
+		return
+	}
+	if zb0001 > zb417a25dlimitMaps {
+		err = msgp.ErrLimitExceeded
+		return
+	}
+	for zb0001 > 0 {
+		zb0001--
+		field, bts, err = msgp.ReadMapKeyZC(bts)
+		if err != nil {
+			err = msgp.WrapError(err)
+			return
+		}
+		switch msgp.UnsafeString(field) {
+		case "name":
+			z.Name, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Name")
+				return
+			}
+		case "value":
+			z.Value, bts, err = msgp.ReadUint64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Value")
+				return
+			}
+		default:
+			bts, err = msgp.Skip(bts)
+			if err != nil {
+				err = msgp.WrapError(err)
+				return
+			}
+		}
+	}
+	o = bts
+	return
+}
+
+// Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
+func (z Count) Msgsize() (s int) {
+	s = 1 + 5 + msgp.StringPrefixSize + len(z.Name) + 6 + msgp.Uint64Size
+	return
+}
+
+// MarshalMsg implements msgp.Marshaler
 func (z *Daemon) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 15
+	// map header, size 19
 	// string "version"
-	o = append(o, 0x8f, 0xa7, 0x76, 0x65, 0x72, 0x73, 0x69, 0x6f, 0x6e)
+	o = append(o, 0xde, 0x0, 0x13, 0xa7, 0x76, 0x65, 0x72, 0x73, 0x69, 0x6f, 0x6e)
 	o = msgp.AppendString(o, z.Version)
 	// string "platform"
 	o = append(o, 0xa8, 0x70, 0x6c, 0x61, 0x74, 0x66, 0x6f, 0x72, 0x6d)
@@ -274,6 +339,35 @@ func (z *Daemon) MarshalMsg(b []byte) (o []byte, err error) {
 		err = msgp.WrapError(err, "IKE")
 		return
 	}
+	// string "xfrm"
+	o = append(o, 0xa4, 0x78, 0x66, 0x72, 0x6d)
+	o = msgp.AppendArrayHeader(o, uint32(len(z.XFRM)))
+	for za0004 := range z.XFRM {
+		// map header, size 2
+		// string "name"
+		o = append(o, 0x82, 0xa4, 0x6e, 0x61, 0x6d, 0x65)
+		o = msgp.AppendString(o, z.XFRM[za0004].Name)
+		// string "value"
+		o = append(o, 0xa5, 0x76, 0x61, 0x6c, 0x75, 0x65)
+		o = msgp.AppendUint64(o, z.XFRM[za0004].Value)
+	}
+	// string "pending"
+	o = append(o, 0xa7, 0x70, 0x65, 0x6e, 0x64, 0x69, 0x6e, 0x67)
+	if z.Pending == nil {
+		o = msgp.AppendNil(o)
+	} else {
+		o, err = z.Pending.MarshalMsg(o)
+		if err != nil {
+			err = msgp.WrapError(err, "Pending")
+			return
+		}
+	}
+	// string "rolled_back"
+	o = append(o, 0xab, 0x72, 0x6f, 0x6c, 0x6c, 0x65, 0x64, 0x5f, 0x62, 0x61, 0x63, 0x6b)
+	o = msgp.AppendString(o, z.RolledBack)
+	// string "rolled_at"
+	o = append(o, 0xa9, 0x72, 0x6f, 0x6c, 0x6c, 0x65, 0x64, 0x5f, 0x61, 0x74)
+	o = msgp.AppendInt64(o, z.RolledAt)
 	return
 }
 
@@ -440,6 +534,91 @@ func (z *Daemon) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "IKE")
 				return
 			}
+		case "xfrm":
+			var zb0005 uint32
+			zb0005, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "XFRM")
+				return
+			}
+			if zb0005 > zb417a25dlimitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.XFRM) >= int(zb0005) {
+				z.XFRM = (z.XFRM)[:zb0005]
+			} else {
+				z.XFRM = make([]Count, zb0005)
+			}
+			for za0004 := range z.XFRM {
+				var zb0006 uint32
+				zb0006, bts, err = msgp.ReadMapHeaderBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "XFRM", za0004)
+					return
+				}
+				if zb0006 > zb417a25dlimitMaps {
+					err = msgp.ErrLimitExceeded
+					return
+				}
+				for zb0006 > 0 {
+					zb0006--
+					field, bts, err = msgp.ReadMapKeyZC(bts)
+					if err != nil {
+						err = msgp.WrapError(err, "XFRM", za0004)
+						return
+					}
+					switch msgp.UnsafeString(field) {
+					case "name":
+						z.XFRM[za0004].Name, bts, err = msgp.ReadStringBytes(bts)
+						if err != nil {
+							err = msgp.WrapError(err, "XFRM", za0004, "Name")
+							return
+						}
+					case "value":
+						z.XFRM[za0004].Value, bts, err = msgp.ReadUint64Bytes(bts)
+						if err != nil {
+							err = msgp.WrapError(err, "XFRM", za0004, "Value")
+							return
+						}
+					default:
+						bts, err = msgp.Skip(bts)
+						if err != nil {
+							err = msgp.WrapError(err, "XFRM", za0004)
+							return
+						}
+					}
+				}
+			}
+		case "pending":
+			if msgp.IsNil(bts) {
+				bts, err = msgp.ReadNilBytes(bts)
+				if err != nil {
+					return
+				}
+				z.Pending = nil
+			} else {
+				if z.Pending == nil {
+					z.Pending = new(Pending)
+				}
+				bts, err = z.Pending.UnmarshalMsg(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Pending")
+					return
+				}
+			}
+		case "rolled_back":
+			z.RolledBack, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "RolledBack")
+				return
+			}
+		case "rolled_at":
+			z.RolledAt, bts, err = msgp.ReadInt64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "RolledAt")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -454,7 +633,7 @@ func (z *Daemon) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *Daemon) Msgsize() (s int) {
-	s = 1 + 8 + msgp.StringPrefixSize + len(z.Version) + 9 + msgp.StringPrefixSize + len(z.Platform) + 4 + msgp.IntSize + 8 + msgp.Int64Size + 9 + msgp.Int64Size + 9 + msgp.StringPrefixSize + len(z.Datapath) + 13 + msgp.StringPrefixSize + len(z.DatapathWhy) + 6 + msgp.ArrayHeaderSize
+	s = 3 + 8 + msgp.StringPrefixSize + len(z.Version) + 9 + msgp.StringPrefixSize + len(z.Platform) + 4 + msgp.IntSize + 8 + msgp.Int64Size + 9 + msgp.Int64Size + 9 + msgp.StringPrefixSize + len(z.Datapath) + 13 + msgp.StringPrefixSize + len(z.DatapathWhy) + 6 + msgp.ArrayHeaderSize
 	for za0001 := range z.Notes {
 		s += msgp.StringPrefixSize + len(z.Notes[za0001])
 	}
@@ -466,7 +645,17 @@ func (z *Daemon) Msgsize() (s int) {
 	for za0003 := range z.ConfigProblems {
 		s += msgp.StringPrefixSize + len(z.ConfigProblems[za0003])
 	}
-	s += 18 + msgp.Int64Size + 4 + z.IKE.Msgsize()
+	s += 18 + msgp.Int64Size + 4 + z.IKE.Msgsize() + 5 + msgp.ArrayHeaderSize
+	for za0004 := range z.XFRM {
+		s += 1 + 5 + msgp.StringPrefixSize + len(z.XFRM[za0004].Name) + 6 + msgp.Uint64Size
+	}
+	s += 8
+	if z.Pending == nil {
+		s += msgp.NilSize
+	} else {
+		s += z.Pending.Msgsize()
+	}
+	s += 12 + msgp.StringPrefixSize + len(z.RolledBack) + 10 + msgp.Int64Size
 	return
 }
 
@@ -1207,9 +1396,9 @@ func (z *IKESA) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *IKETotals) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 7
+	// map header, size 8
 	// string "received"
-	o = append(o, 0x87, 0xa8, 0x72, 0x65, 0x63, 0x65, 0x69, 0x76, 0x65, 0x64)
+	o = append(o, 0x88, 0xa8, 0x72, 0x65, 0x63, 0x65, 0x69, 0x76, 0x65, 0x64)
 	o = msgp.AppendUint64(o, z.Received)
 	// string "sent"
 	o = append(o, 0xa4, 0x73, 0x65, 0x6e, 0x74)
@@ -1229,6 +1418,9 @@ func (z *IKETotals) MarshalMsg(b []byte) (o []byte, err error) {
 	// string "retransmits"
 	o = append(o, 0xab, 0x72, 0x65, 0x74, 0x72, 0x61, 0x6e, 0x73, 0x6d, 0x69, 0x74, 0x73)
 	o = msgp.AppendUint64(o, z.Retransmits)
+	// string "unlogged"
+	o = append(o, 0xa8, 0x75, 0x6e, 0x6c, 0x6f, 0x67, 0x67, 0x65, 0x64)
+	o = msgp.AppendUint64(o, z.Unlogged)
 	return
 }
 
@@ -1296,6 +1488,12 @@ func (z *IKETotals) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Retransmits")
 				return
 			}
+		case "unlogged":
+			z.Unlogged, bts, err = msgp.ReadUint64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Unlogged")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -1310,7 +1508,7 @@ func (z *IKETotals) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *IKETotals) Msgsize() (s int) {
-	s = 1 + 9 + msgp.Uint64Size + 5 + msgp.Uint64Size + 10 + msgp.Uint64Size + 8 + msgp.Uint64Size + 10 + msgp.IntSize + 12 + msgp.Uint64Size + 12 + msgp.Uint64Size
+	s = 1 + 9 + msgp.Uint64Size + 5 + msgp.Uint64Size + 10 + msgp.Uint64Size + 8 + msgp.Uint64Size + 10 + msgp.IntSize + 12 + msgp.Uint64Size + 12 + msgp.Uint64Size + 9 + msgp.Uint64Size
 	return
 }
 
@@ -2006,6 +2204,146 @@ func (z *Peer) Msgsize() (s int) {
 }
 
 // MarshalMsg implements msgp.Marshaler
+func (z *Pending) MarshalMsg(b []byte) (o []byte, err error) {
+	o = msgp.Require(b, z.Msgsize())
+	// map header, size 5
+	// string "since"
+	o = append(o, 0x85, 0xa5, 0x73, 0x69, 0x6e, 0x63, 0x65)
+	o = msgp.AppendInt64(o, z.Since)
+	// string "left_s"
+	o = append(o, 0xa6, 0x6c, 0x65, 0x66, 0x74, 0x5f, 0x73)
+	o = msgp.AppendInt64(o, z.LeftS)
+	// string "watched"
+	o = append(o, 0xa7, 0x77, 0x61, 0x74, 0x63, 0x68, 0x65, 0x64)
+	o = msgp.AppendArrayHeader(o, uint32(len(z.Watched)))
+	for za0001 := range z.Watched {
+		o = msgp.AppendString(o, z.Watched[za0001])
+	}
+	// string "waiting"
+	o = append(o, 0xa7, 0x77, 0x61, 0x69, 0x74, 0x69, 0x6e, 0x67)
+	o = msgp.AppendArrayHeader(o, uint32(len(z.Waiting)))
+	for za0002 := range z.Waiting {
+		o = msgp.AppendString(o, z.Waiting[za0002])
+	}
+	// string "patient_s"
+	o = append(o, 0xa9, 0x70, 0x61, 0x74, 0x69, 0x65, 0x6e, 0x74, 0x5f, 0x73)
+	o = msgp.AppendInt64(o, z.PatientS)
+	return
+}
+
+// UnmarshalMsg implements msgp.Unmarshaler
+func (z *Pending) UnmarshalMsg(bts []byte) (o []byte, err error) {
+	var field []byte
+	_ = field
+	var zb0001 uint32
+	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err)
+		return
+	}
+	if zb0001 > zb417a25dlimitMaps {
+		err = msgp.ErrLimitExceeded
+		return
+	}
+	for zb0001 > 0 {
+		zb0001--
+		field, bts, err = msgp.ReadMapKeyZC(bts)
+		if err != nil {
+			err = msgp.WrapError(err)
+			return
+		}
+		switch msgp.UnsafeString(field) {
+		case "since":
+			z.Since, bts, err = msgp.ReadInt64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Since")
+				return
+			}
+		case "left_s":
+			z.LeftS, bts, err = msgp.ReadInt64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "LeftS")
+				return
+			}
+		case "watched":
+			var zb0002 uint32
+			zb0002, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Watched")
+				return
+			}
+			if zb0002 > zb417a25dlimitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.Watched) >= int(zb0002) {
+				z.Watched = (z.Watched)[:zb0002]
+			} else {
+				z.Watched = make([]string, zb0002)
+			}
+			for za0001 := range z.Watched {
+				z.Watched[za0001], bts, err = msgp.ReadStringBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Watched", za0001)
+					return
+				}
+			}
+		case "waiting":
+			var zb0003 uint32
+			zb0003, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Waiting")
+				return
+			}
+			if zb0003 > zb417a25dlimitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.Waiting) >= int(zb0003) {
+				z.Waiting = (z.Waiting)[:zb0003]
+			} else {
+				z.Waiting = make([]string, zb0003)
+			}
+			for za0002 := range z.Waiting {
+				z.Waiting[za0002], bts, err = msgp.ReadStringBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Waiting", za0002)
+					return
+				}
+			}
+		case "patient_s":
+			z.PatientS, bts, err = msgp.ReadInt64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "PatientS")
+				return
+			}
+		default:
+			bts, err = msgp.Skip(bts)
+			if err != nil {
+				err = msgp.WrapError(err)
+				return
+			}
+		}
+	}
+	o = bts
+	return
+}
+
+// Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
+func (z *Pending) Msgsize() (s int) {
+	s = 1 + 6 + msgp.Int64Size + 7 + msgp.Int64Size + 8 + msgp.ArrayHeaderSize
+	for za0001 := range z.Watched {
+		s += msgp.StringPrefixSize + len(z.Watched[za0001])
+	}
+	s += 8 + msgp.ArrayHeaderSize
+	for za0002 := range z.Waiting {
+		s += msgp.StringPrefixSize + len(z.Waiting[za0002])
+	}
+	s += 10 + msgp.Int64Size
+	return
+}
+
+// MarshalMsg implements msgp.Marshaler
 func (z Placed) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// map header, size 3
@@ -2082,9 +2420,9 @@ func (z Placed) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *Reply) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 8
+	// map header, size 9
 	// string "v"
-	o = append(o, 0x88, 0xa1, 0x76)
+	o = append(o, 0x89, 0xa1, 0x76)
 	o = msgp.AppendInt(o, z.Version)
 	// string "ok"
 	o = append(o, 0xa2, 0x6f, 0x6b)
@@ -2133,6 +2471,9 @@ func (z *Reply) MarshalMsg(b []byte) (o []byte, err error) {
 			return
 		}
 	}
+	// string "digest"
+	o = append(o, 0xa6, 0x64, 0x69, 0x67, 0x65, 0x73, 0x74)
+	o = msgp.AppendString(o, z.Digest)
 	return
 }
 
@@ -2262,6 +2603,12 @@ func (z *Reply) UnmarshalMsg(bts []byte) (o []byte, err error) {
 					return
 				}
 			}
+		case "digest":
+			z.Digest, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Digest")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -2296,6 +2643,7 @@ func (z *Reply) Msgsize() (s int) {
 	} else {
 		s += z.Job.Msgsize()
 	}
+	s += 7 + msgp.StringPrefixSize + len(z.Digest)
 	return
 }
 
