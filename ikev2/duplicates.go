@@ -17,7 +17,7 @@ import (
 
 // duplicatePatience is how long the side that began a superfluous IKE SA has to
 // delete it.
-const duplicatePatience = 20 * time.Second
+const duplicatePatience = 8 * time.Second
 
 // lowest is the lower of two nonces, octet by octet; one that ends first is
 // lower (RFC 7296 section 2.8.1).

@@ -7,16 +7,17 @@ import (
 	"greseal/crypto/prf"
 	"greseal/crypto/seal"
 	"greseal/crypto/suite"
+	"greseal/ikev2/wire"
 )
 
 // keys are the secrets of one IKE SA (RFC 7296 section 2.14). They print as
 // nothing.
 type keys struct {
 	prf    prf.PRF
-	d      []byte // SK_d
-	pi, pr []byte // SK_pi and SK_pr, until both sides are authenticated
-	out    sealer // what we send
-	in     sealer // what we receive
+	d      []byte      // SK_d
+	pi, pr []byte      // SK_pi and SK_pr, until both sides are authenticated
+	out    wire.Sealer // what we send
+	in     wire.Opener // what we receive
 }
 
 // newKeys splits SKEYSEED's expansion for an SA. It wipes skeyseed.
@@ -48,7 +49,7 @@ func (e *Engine) newKeys(s suite.Suite, initiator bool, skeyseed, ni, nr []byte,
 	k := &keys{prf: p, d: append([]byte(nil), all.D...), pi: all.Pi, pr: all.Pr, out: sealer{i}, in: sealer{r}}
 	clear(all.D)
 	if !initiator {
-		k.out, k.in = k.in, k.out
+		k.out, k.in = sealer{r}, sealer{i}
 	}
 	return k, nil
 }

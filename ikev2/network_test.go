@@ -562,3 +562,11 @@ func dump(nodes ...*node) string {
 	}
 	return b.String()
 }
+
+// quiet keeps nodes from describing what they do.
+func (n *network) quiet() {
+	for _, x := range n.nodes {
+		x.quiet = true
+		x.e.onMessage = nil
+	}
+}

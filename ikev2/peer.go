@@ -1,6 +1,8 @@
 package ikev2
 
 import (
+	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"time"
@@ -160,3 +162,8 @@ func (p *peer) established() []*ikeSA {
 	}
 	return out
 }
+
+// String, Format and LogValue name a peer without its secret.
+func (p Peer) String() string             { return "peer " + string(p.ID) }
+func (p Peer) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(p.String())) }
+func (p Peer) LogValue() slog.Value       { return slog.StringValue(p.String()) }

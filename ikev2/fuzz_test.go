@@ -1,0 +1,170 @@
+package ikev2
+
+import (
+	"encoding/binary"
+	"testing"
+	"time"
+
+	"greseal/ikev2/wire"
+)
+
+// transparent is the protection of an IKE SA that protects nothing, so that a
+// fuzzer reaches inside: it exists in tests only.
+type transparent struct{}
+
+func (transparent) Overhead(int) int { return 0 }
+
+func (transparent) Seal(dst, _, plaintext []byte) ([]byte, error) {
+	return append(dst, plaintext...), nil
+}
+
+func (transparent) Open(dst, _, sealed []byte) ([]byte, error) { return append(dst, sealed...), nil }
+
+// FuzzEngine gives both sides of an IKE SA, in every state of a conversation,
+// datagrams of the fuzzer's making: spi chooses whose SPIs they carry, the
+// header's message ID and flags come from the input. Nothing may panic, and what
+// is kept must stay bounded.
+func FuzzEngine(f *testing.F) {
+	f.Add(uint8(0), uint8(0), initRequest(1, nil))
+	f.Add(uint8(1), uint8(1), initRequest(7, []byte("cookie")))
+	for state := range uint8(8) {
+		for _, ps := range [][]wire.Payload{
+			nil,
+			{&wire.Delete{Protocol: 1}},
+			{&wire.Delete{Protocol: 3, SPIs: []uint32{1, 2}}},
+			{wire.NewNotify(wire.TemporaryFailure, nil)},
+			{&wire.Nonce{Data: make([]byte, 32)}, &wire.KE{Method: 31, Data: make([]byte, 32)}, saPayload(testPeer("x").IKE, make([]byte, 8))},
+			{wire.NewSANotify(wire.RekeySA, 3, 1), &wire.Nonce{Data: make([]byte, 32)}, saPayload(testPeer("x").ESP, []byte{0, 1, 2, 3})},
+		} {
+			for _, x := range []wire.ExchangeType{wire.IKEAuth, wire.CreateChildSA, wire.Informational} {
+				b, err := wire.AppendSealed(nil, wire.Header{Exchange: x, MessageID: 2}, ps, transparent{})
+				if err != nil {
+					f.Fatal(err)
+				}
+				f.Add(state, uint8(state%3), b)
+			}
+		}
+	}
+	f.Fuzz(func(t *testing.T, state, spi uint8, data []byte) {
+		n, w, e := twoNodes(t, uint64(state)+1, nil)
+		n.quiet()
+		w.initiate()
+		switch state % 8 {
+		case 0: // nothing but the first request
+		case 1:
+			n.run(time.Millisecond) // half-open
+		case 2:
+			n.run(2 * time.Millisecond) // IKE_AUTH sent
+		default:
+			n.run(time.Second)
+			switch state % 8 {
+			case 4:
+				w.rekeyChildren()
+			case 5:
+				w.rekeyIKE()
+			case 6:
+				w.rekeyIKE()
+				n.run(n.now + time.Millisecond) // the peer has answered
+			case 7:
+				w.do(w.e.Close(n.now, w.peer.ID))
+			}
+		}
+		for _, x := range n.nodes {
+			for _, p := range x.e.order {
+				for _, s := range p.sas {
+					if s.keys != nil {
+						s.keys.in, s.keys.out = transparent{}, transparent{}
+					}
+				}
+			}
+			for _, s := range x.e.half.sas {
+				if s.keys == nil && s.state == stateHalfOpen && x.e.deriveHalf(s) {
+					s.keys.in, s.keys.out = transparent{}, transparent{}
+				}
+			}
+		}
+		// The input, cut into several datagrams at its own wish, to each side.
+		for i := 0; len(data) > 0 && i < 4; i++ {
+			size := len(data)
+			if i < 3 && len(data) > 64 && data[len(data)-1]%4 == 0 {
+				size = len(data) / 2
+			}
+			for _, x := range []*node{w, e} {
+				b := addressed(x, spi, data[:size])
+				x.do(x.e.Receive(n.now, Datagram{x.local, x.remote, b}))
+				bounded(t, x)
+			}
+			data = data[size:]
+		}
+		n.run(n.now + 3*time.Minute)
+		for _, x := range n.nodes {
+			bounded(t, x)
+		}
+	})
+}
+
+// addressed writes the SPIs, direction, expected message ID and length of one of
+// x's SAs into a datagram, as spi says.
+func addressed(x *node, spi uint8, b []byte) []byte {
+	b = append([]byte(nil), b...)
+	if len(b) < wire.HeaderLen || spi%4 == 0 {
+		return b
+	}
+	var sas []*ikeSA
+	for id := SAID(1); id <= x.e.nextSA; id++ {
+		if s := x.e.ids[id]; s != nil {
+			sas = append(sas, s)
+		}
+	}
+	if len(sas) == 0 {
+		return b
+	}
+	s := sas[int(spi>>2)%len(sas)]
+	binary.BigEndian.PutUint64(b, s.spiI)
+	binary.BigEndian.PutUint64(b[8:], s.spiR)
+	b[17] = wire.Version
+	b[19] &^= byte(wire.FlagInitiator)
+	if !s.initiator {
+		b[19] |= byte(wire.FlagInitiator)
+	}
+	binary.BigEndian.PutUint32(b[20:], s.nextIn)
+	if b[19]&byte(wire.FlagResponse) != 0 && s.req != nil {
+		binary.BigEndian.PutUint32(b[20:], s.req.id)
+		b[18] = byte(s.req.exchange)
+	}
+	binary.BigEndian.PutUint32(b[24:], uint32(len(b)))
+	return b
+}
+
+func bounded(t *testing.T, x *node) {
+	t.Helper()
+	if len(x.e.ids) > 16 || len(x.e.pairs) > 4*maxChildren || len(x.e.dirty) != 0 {
+		t.Fatalf("%s keeps %d IKE SAs and %d pairs", x.name, len(x.e.ids), len(x.e.pairs))
+	}
+	for _, p := range x.e.order {
+		if p.current != nil && p.current.state == childGone {
+			t.Fatalf("%s sends on a pair that is gone", x.name)
+		}
+	}
+}
+
+// FuzzReceive gives an engine that stands alone raw datagrams, as the Internet
+// does.
+func FuzzReceive(f *testing.F) {
+	f.Add(initRequest(1, nil))
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		e := New(Config{Rand: seeded(1)})
+		e.SetPeer(0, testPeer("any"))
+		for range 2 {
+			for _, a := range e.Receive(0, Datagram{benchEast, benchWest, append([]byte(nil), data...)}) {
+				if s, ok := a.(Send); ok && len(s.Data) > 3*len(data)+64 {
+					t.Fatalf("%d octets are answered to %d", len(s.Data), len(data))
+				}
+			}
+		}
+		if len(e.ids) > 1 {
+			t.Fatalf("%d SAs of one datagram", len(e.ids))
+		}
+	})
+}

@@ -1,0 +1,369 @@
+package ikev2
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"greseal/crypto/suite"
+	"greseal/ikev2/wire"
+)
+
+func ident(s string) Identity {
+	i, err := ParseIdentity(s)
+	if err != nil {
+		panic(err)
+	}
+	return i
+}
+
+// hubAndSpoke lets one spoke initiate to a hub with several tunnels and returns
+// the hub's tunnel it ended in, or what the spoke was told.
+func hubAndSpoke(t *testing.T, spoke Peer, tunnels ...Peer) (PeerID, *Failure) {
+	t.Helper()
+	n := newNetwork(3)
+	n.fault = t.Fatalf
+	hub := n.add("hub", "192.0.2.2", "192.0.2.1", tunnels[0])
+	for _, p := range tunnels[1:] {
+		hub.do(hub.e.SetPeer(0, p))
+	}
+	s := n.add("spoke", "192.0.2.1", "192.0.2.2", spoke)
+	s.initiate()
+	n.run(time.Second)
+	for _, p := range tunnels {
+		if len(hub.e.Children(p.ID)) > 0 {
+			return p.ID, nil
+		}
+	}
+	if len(s.failed) == 0 {
+		t.Fatal("neither up nor failed")
+	}
+	return "", s.failed[0].Reason
+}
+
+func tunnel(id string, change func(*Peer)) Peer {
+	p := testPeer(id)
+	if change != nil {
+		change(&p)
+	}
+	return p
+}
+
+// Contract 9: IDr, then the most specific remote identity, then addresses; the
+// secrets are never tried in turn.
+func TestTunnelIsChosenByIdentities(t *testing.T) {
+	remotes := func(a string) func(*Peer) {
+		return func(p *Peer) { p.Remotes = []netip.Addr{addr(a)} }
+	}
+	any := tunnel("any", func(p *Peer) { p.PSK = []byte("any") })
+	bob := tunnel("bob", func(p *Peer) { p.RemoteID, p.PSK = ident("bob.example"), []byte("bob") })
+	eve := tunnel("eve", func(p *Peer) { p.RemoteID, p.PSK = ident("eve.example"), []byte("eve") })
+	other := tunnel("other", func(p *Peer) {
+		p.LocalID, p.RemoteID, p.PSK = ident("other.hub"), ident("bob.example"), []byte("other")
+	})
+	spoke := func(id, psk, wants string) Peer {
+		return tunnel("hub", func(p *Peer) {
+			p.LocalID, p.PSK = ident(id), []byte(psk)
+			if wants != "" {
+				p.RemoteID = ident(wants)
+			}
+		})
+	}
+	for _, c := range []struct {
+		name    string
+		spoke   Peer
+		tunnels []Peer
+		want    PeerID
+		why     FailureKind
+	}{
+		{"the tunnel of the identity", spoke("bob.example", "bob", ""), []Peer{any, eve, bob}, "bob", 0},
+		{"any, when nobody expects the identity", spoke("new.example", "any", ""), []Peer{eve, bob, any}, "any", 0},
+		{"not by another tunnel's secret", spoke("bob.example", "any", ""), []Peer{any, bob}, "", FailAuthentication},
+		{"by IDr", spoke("bob.example", "other", "other.hub"), []Peer{bob, other}, "other", 0},
+		{"nobody has the wanted identity", spoke("bob.example", "bob", "no.hub"), []Peer{bob, other}, "", FailAuthentication},
+		{"only tunnels of the address", spoke("bob.example", "bob", ""),
+			[]Peer{tunnel("far", func(p *Peer) { remotes("203.0.113.9")(p); p.PSK = []byte("bob") }), bob}, "bob", 0},
+		{"the more specific address", spoke("bob.example", "near", ""),
+			[]Peer{any, tunnel("near", func(p *Peer) { remotes("192.0.2.1")(p); p.PSK = []byte("near") })}, "near", 0},
+	} {
+		got, f := hubAndSpoke(t, c.spoke, c.tunnels...)
+		if got != c.want || (f != nil) != (c.why != 0) || f != nil && f.Kind != c.why {
+			t.Errorf("%s: tunnel %q, %v", c.name, got, f)
+		}
+	}
+}
+
+// The suite of an IKE SA is agreed on before the tunnel is known; it must be one
+// of the tunnel's own all the same.
+func TestSuiteMustBeTheTunnelsOwn(t *testing.T) {
+	weak := tunnel("weak", func(p *Peer) {
+		p.RemoteID, p.IKE = ident("weak.example"), []suite.Proposal{ike("aes128-sha256-modp2048")}
+	})
+	strong := tunnel("strong", func(p *Peer) { p.RemoteID = ident("strong.example") })
+	spoke := tunnel("hub", func(p *Peer) { p.LocalID, p.IKE = ident("strong.example"), weak.IKE })
+	if got, f := hubAndSpoke(t, spoke, weak, strong); f == nil || f.Kind != FailAuthentication {
+		t.Errorf("tunnel %q, %v", got, f)
+	}
+	spoke.LocalID = ident("weak.example")
+	if got, f := hubAndSpoke(t, spoke, weak, strong); got != "weak" {
+		t.Errorf("tunnel %q, %v", got, f)
+	}
+}
+
+// initRequest is an IKE_SA_INIT request from nowhere.
+func initRequest(spi uint64, cookie []byte) []byte {
+	ps := []wire.Payload{
+		saPayload([]suite.Proposal{ike("aes128gcm16-prfsha256-x25519")}, nil),
+		&wire.KE{Method: suite.KE_CURVE25519, Data: []byte(strings.Repeat("k", 32))},
+		&wire.Nonce{Data: binary.BigEndian.AppendUint64(make([]byte, 24), spi)},
+	}
+	if cookie != nil {
+		ps = append([]wire.Payload{wire.NewNotify(wire.Cookie, cookie)}, ps...)
+	}
+	m := wire.Message{Header: wire.Header{SPIi: spi, Exchange: wire.IKESAInit, Flags: wire.FlagInitiator}, Payloads: ps}
+	data, err := m.Append(nil)
+	if err != nil {
+		panic(err)
+	}
+	return data
+}
+
+func answers(t *testing.T, actions []Action) []*wire.Contents {
+	t.Helper()
+	var out []*wire.Contents
+	for _, a := range actions {
+		if s, ok := a.(Send); ok {
+			m, err := wire.Parse(s.Data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := wire.Collect(m.Payloads)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// A flood of requests makes the responder ask for cookies, and neither memory
+// nor the answers grow; whoever reflects its cookie is served.
+func TestFloodIsAnsweredWithCookies(t *testing.T) {
+	e := New(Config{Rand: seeded(1)})
+	e.SetPeer(0, testPeer("any"))
+	local := netip.MustParseAddrPort("192.0.2.2:500")
+	asked := 0
+	for i := range uint64(5000) {
+		remote := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 500)
+		req := initRequest(i+1, nil)
+		for _, c := range answers(t, e.Receive(0, Datagram{local, remote, req})) {
+			if n := c.Notify(wire.Cookie); n != nil {
+				asked++
+				if len(n.Data) < 1 || len(n.Data) > 64 {
+					t.Fatalf("a cookie of %d octets", len(n.Data))
+				}
+			}
+		}
+	}
+	if s := e.Stats(); s.HalfOpen > cookieFrom || asked < 4900 || len(e.ids) != s.HalfOpen || len(e.half.here) != s.HalfOpen {
+		t.Fatalf("%+v, %d cookies, %d SAs", s, asked, len(e.ids))
+	}
+
+	// Whoever answers from its address gets through.
+	remote := netip.MustParseAddrPort("192.0.2.77:500")
+	get := func(now Time, spi uint64, cookie []byte) *wire.Contents {
+		t.Helper()
+		a := answers(t, e.Receive(now, Datagram{local, remote, initRequest(spi, cookie)}))
+		if len(a) != 1 {
+			t.Fatalf("%d answers", len(a))
+		}
+		return a[0]
+	}
+	cookie := get(0, 1<<40, nil).Notify(wire.Cookie).Data
+	if c := get(0, 1<<40+1, cookie); c.SA != nil {
+		t.Error("another request's cookie is taken")
+	}
+	if c := get(time.Second, 1<<40, cookie); c.SA == nil {
+		t.Error("the right cookie is not taken")
+	}
+
+	// When the flood is over nothing is left of it.
+	e.Tick(2 * halfOpenLife)
+	if s := e.Stats(); s.HalfOpen != 0 || len(e.ids) != 0 || len(e.half.sas) != 0 || len(e.half.here) != 0 || len(e.timers) != 0 {
+		t.Errorf("left over: %+v, %d SAs, %d requests, %d timers", s, len(e.ids), len(e.half.sas), len(e.timers))
+	}
+}
+
+func TestCookiesExpire(t *testing.T) {
+	var j cookieJar
+	r := random{seeded(1)}
+	from, ni := addr("192.0.2.1"), []byte("nonce")
+	c := j.make(0, r, 1, ni, from)
+	for at, want := range map[Time]bool{0: true, cookieLife: true, 2*cookieLife - 1: true, 2 * cookieLife: false} {
+		if got := j.valid(at, c, 1, ni, from); got != want {
+			t.Errorf("at %v: %v", at, got)
+		}
+	}
+	next := j.make(cookieLife, r, 1, ni, from)
+	if string(next) == string(c) {
+		t.Error("the secret does not change")
+	}
+	if !j.valid(cookieLife+1, c, 1, ni, from) || !j.valid(cookieLife+1, next, 1, ni, from) {
+		t.Error("the secret before is no longer good")
+	}
+	j.make(2*cookieLife, r, 1, ni, from)
+	if j.valid(2*cookieLife, c, 1, ni, from) {
+		t.Error("a cookie lives for ever")
+	}
+	for name, ok := range map[string]bool{
+		"SPI": j.valid(2*cookieLife, next, 2, ni, from), "nonce": j.valid(2*cookieLife, next, 1, []byte("n"), from),
+		"address": j.valid(2*cookieLife, next, 1, ni, addr("192.0.2.9")), "length": j.valid(2*cookieLife, next[:5], 1, ni, from),
+	} {
+		if ok {
+			t.Errorf("a cookie is good for another %s", name)
+		}
+	}
+}
+
+// One address cannot fill the table, even with cookies.
+func TestOneSourceIsBounded(t *testing.T) {
+	e := New(Config{Rand: seeded(1)})
+	e.SetPeer(0, testPeer("any"))
+	local := netip.MustParseAddrPort("[2001:db8::2]:500")
+	for i := range uint64(200) {
+		// Another address of the same /64 each time.
+		remote := netip.AddrPortFrom(netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 15: byte(i)}), 500)
+		a := answers(t, e.Receive(0, Datagram{local, remote, initRequest(i+1, nil)}))
+		if len(a) == 1 && a[0].Notify(wire.Cookie) != nil {
+			e.Receive(0, Datagram{local, remote, initRequest(i+1, a[0].Notify(wire.Cookie).Data)})
+		}
+	}
+	if s := e.Stats(); s.HalfOpen != halfOpenHere {
+		t.Errorf("%d half-open SAs of one network", s.HalfOpen)
+	}
+}
+
+func TestRepeatedInitGetsTheSameAnswer(t *testing.T) {
+	e := New(Config{Rand: seeded(1)})
+	e.SetPeer(0, testPeer("any"))
+	d := Datagram{netip.MustParseAddrPort("192.0.2.2:500"), netip.MustParseAddrPort("192.0.2.1:500"), initRequest(1, nil)}
+	first := e.Receive(0, d)
+	again := e.Receive(time.Second, d)
+	a, b := first[0].(Send), again[0].(Send)
+	if string(a.Data) != string(b.Data) || e.Stats().HalfOpen != 1 {
+		t.Error("a repeated request makes another SA")
+	}
+	if len(a.Data) > 2*len(d.Data) {
+		t.Errorf("%d octets are answered to %d", len(a.Data), len(d.Data))
+	}
+}
+
+func TestStrangersAreAnsweredSparingly(t *testing.T) {
+	e := New(Config{Rand: seeded(1)})
+	e.SetPeer(0, testPeer("any"))
+	h := wire.Header{SPIi: 1, SPIr: 2, Exchange: wire.Informational, Flags: wire.FlagInitiator, MessageID: 9}
+	m := wire.Message{Header: h, Payloads: []wire.Payload{&wire.SK{Sealed: make([]byte, 40)}}}
+	data, err := m.Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := Datagram{netip.MustParseAddrPort("192.0.2.2:500"), netip.MustParseAddrPort("192.0.2.1:500"), data}
+	count := func(now Time) (n int) {
+		for range 1000 {
+			for _, c := range answers(t, e.Receive(now, d)) {
+				if c.Notify(wire.InvalidIKESPI) == nil {
+					t.Fatal("not INVALID_IKE_SPI")
+				}
+				n++
+			}
+		}
+		return n
+	}
+	if n := count(0); n < 10 || n > 50 {
+		t.Errorf("%d answers to 1000 requests", n)
+	}
+	if n := count(time.Second); n < 10 || n > 30 {
+		t.Errorf("%d answers in the next second", n)
+	}
+	// A response is never answered.
+	data[19] |= byte(wire.FlagResponse)
+	if n := count(time.Minute); n != 0 {
+		t.Errorf("%d answers to responses", n)
+	}
+}
+
+func TestOtherVersionsAreToldOf(t *testing.T) {
+	e := New(Config{Rand: seeded(1)})
+	p := testPeer("east")
+	p.Remotes = []netip.Addr{addr("192.0.2.1")}
+	e.SetPeer(0, p)
+	req := initRequest(1, nil)
+	d := Datagram{netip.MustParseAddrPort("192.0.2.2:500"), netip.MustParseAddrPort("192.0.2.1:500"), req}
+	req[17] = 0x30
+	a := answers(t, e.Receive(0, d))
+	if len(a) != 1 || a[0].Notify(wire.InvalidMajorVersion) == nil {
+		t.Errorf("version 3 is answered with %v", a)
+	}
+	req[17] = 0x10
+	got := e.Receive(0, d)
+	n, ok := got[0].(Noted)
+	if !ok || n.Peer != "east" || n.Reason.Kind != FailMajorVersion || !strings.Contains(n.Reason.Error(), "IKEv1") {
+		t.Errorf("IKEv1 gives %v", got)
+	}
+	if got := e.Receive(time.Second, d); len(got) != 0 {
+		t.Errorf("the same note again: %v", got)
+	}
+}
+
+// brokenReader is randomness that has run out.
+type brokenReader struct{}
+
+func (brokenReader) Read([]byte) (int, error) { return 0, errors.New("no entropy") }
+
+func TestWithoutRandomnessNothingIsSent(t *testing.T) {
+	e := New(Config{Rand: brokenReader{}})
+	e.SetPeer(0, testPeer("east"))
+	for _, a := range e.Initiate(0, "east", benchWest, benchEast) {
+		switch a := a.(type) {
+		case Send:
+			t.Error("something is sent")
+		case Failed:
+			if !strings.Contains(a.Reason.Error(), "randomness") {
+				t.Errorf("%v", a.Reason)
+			}
+		}
+	}
+	if a := answers(t, e.Receive(0, Datagram{benchEast, benchWest, initRequest(1, nil)})); len(a) != 0 {
+		t.Error("a request is answered")
+	}
+}
+
+// Nothing that is printed of an engine's values holds a secret.
+func TestNoSecretIsPrinted(t *testing.T) {
+	n, w, e := twoNodes(t, 1, func(a, b *Peer) { a.PSK, b.PSK = []byte("hush-hush"), []byte("hush-hush") })
+	var log strings.Builder
+	n.log = func(f string, a ...any) { fmt.Fprintf(&log, f+"\n", a...) }
+	w.initiate()
+	n.run(time.Second)
+	s := w.e.peers["east"].sas[0]
+	c := w.in[w.e.Children("east")[0].SPIIn]
+	for _, text := range []string{
+		log.String(), fmt.Sprintf("%v %+v %#v %s %x", s.keys, s.keys, s.keys, s.keys, s.keys),
+		fmt.Sprintf("%v %+v %#v", w.peer, w.peer, &w.peer),
+		fmt.Sprintf("%v %+v %#v", InstallIn{Params: c.params}, InstallIn{Params: c.params}, c.params),
+	} {
+		for _, secret := range [][]byte{s.keys.d, c.params.Key, []byte("hush")} {
+			for _, form := range []string{string(secret), fmt.Sprintf("%x", secret), fmt.Sprint(secret)} {
+				if strings.Contains(text, form) {
+					t.Errorf("a secret is printed: %.200s", text)
+				}
+			}
+		}
+	}
+	_ = e
+}
