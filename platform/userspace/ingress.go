@@ -187,21 +187,19 @@ func (w *ingress) message(m *message, b []byte) {
 // datagram sorts one datagram of the NAT port: ESP, IKE or a keepalive
 // (RFC 3948 section 2). The kernel may have put any of them into one run.
 func (w *ingress) datagram(m *message, b []byte) {
-	if len(b) < esp.HeaderBytes {
-		if len(b) != 1 || b[0] != 0xff {
-			w.noise++
-		}
-		return
-	}
-	if b[0]|b[1]|b[2]|b[3] != 0 {
+	switch {
+	case len(b) == 1 && b[0] == 0xff:
+	case len(b) <= 4:
+		w.noise++
+	case b[0]|b[1]|b[2]|b[3] == 0:
+		w.ike.Deliver(platform.Datagram{
+			Local:  netip.AddrPortFrom(m.to(), w.portNAT),
+			Remote: m.remote,
+			Data:   b[4:],
+		})
+	default:
 		w.packet(m, b)
-		return
 	}
-	w.ike.Deliver(platform.Datagram{
-		Local:  netip.AddrPortFrom(m.to(), w.portNAT),
-		Remote: m.remote,
-		Data:   b[4:],
-	})
 }
 
 // to is the address the message was sent to.
