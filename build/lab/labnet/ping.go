@@ -41,7 +41,7 @@ func (n *NS) MustNotPing(address string, count int) {
 // WaitPing pings every 10 ms until one is answered.
 func (n *NS) WaitPing(address string, limit time.Duration) time.Duration {
 	p := n.startPing(address, 10*time.Millisecond, 0)
-	defer p.quit()
+	defer p.Quit()
 	return n.lab.Wait(limit, "ping from "+n.Name+" to "+address, func() bool { return p.Count().Received > 0 })
 }
 
@@ -156,7 +156,7 @@ func (p *Pinger) Count() Pings {
 // Stop ends the sending, waits up to 2 s for outstanding answers and returns
 // the totals. Runs of lost ones are written to the log with their times.
 func (p *Pinger) Stop() Pings {
-	defer p.quit()
+	defer p.Quit()
 	p.once.Do(func() { close(p.stop) })
 	<-p.done
 	for range 100 {
@@ -174,8 +174,8 @@ func (p *Pinger) Stop() Pings {
 	return got
 }
 
-// quit ends everything at once.
-func (p *Pinger) quit() {
+// Quit ends everything at once, without a count.
+func (p *Pinger) Quit() {
 	p.once.Do(func() { close(p.stop) })
 	<-p.done
 	p.conn.Close()

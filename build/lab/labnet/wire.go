@@ -5,12 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
-	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Kind is what a frame on the wire is, by what an observer can see.
@@ -47,85 +42,6 @@ func (p Packet) SPI() uint32 {
 
 // Size is the length of the IP packet in bytes.
 func (p Packet) Size() int { return len(p.frame) - 14 }
-
-// Wire captures everything that passes one interface, both directions.
-type Wire struct {
-	lab  *Lab
-	name string
-	fd   int
-	stop chan struct{}
-	done chan struct{}
-
-	mu      sync.Mutex
-	packets []Packet
-	lost    uint64
-}
-
-// Capture starts capturing on an interface of the namespace. The packets are
-// written to NAME.pcap in the lab's folder at the end.
-func (n *NS) Capture(name, ifname string) *Wire {
-	w := &Wire{lab: n.lab, name: name, stop: make(chan struct{}), done: make(chan struct{})}
-	index := n.LinkIndex(ifname)
-	n.Must("capture on "+ifname, func() error {
-		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			return err
-		}
-		w.fd = fd
-		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 32<<20)
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
-			return err
-		}
-		tv := unix.NsecToTimeval(int64(20 * time.Millisecond))
-		if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
-			return err
-		}
-		proto := uint16(unix.ETH_P_ALL)
-		return unix.Bind(fd, &unix.SockaddrLinklayer{Ifindex: index, Protocol: proto<<8 | proto>>8})
-	})
-	go w.read()
-	n.lab.Defer(w.Close)
-	return w
-}
-
-func (w *Wire) read() {
-	defer close(w.done)
-	frame, control := make([]byte, 65600), make([]byte, 256)
-	for {
-		n, cn, _, _, err := unix.Recvmsg(w.fd, frame, control, 0)
-		if err != nil {
-			select {
-			case <-w.stop:
-				return
-			default:
-				continue // timeout, or the interface went down
-			}
-		}
-		p, ok := classify(frame[:n])
-		if !ok {
-			continue
-		}
-		p.At = stamp(control[:cn])
-		w.mu.Lock()
-		w.packets = append(w.packets, p)
-		w.mu.Unlock()
-	}
-}
-
-// stamp reads the kernel's time of arrival from the control messages.
-func stamp(control []byte) time.Time {
-	messages, _ := unix.ParseSocketControlMessage(control)
-	for _, m := range messages {
-		if m.Header.Type == unix.SO_TIMESTAMPNS && len(m.Data) >= 8 {
-			half := len(m.Data) / 2 // two longs of this machine
-			if half == 8 {
-				return time.Unix(int64(binary.NativeEndian.Uint64(m.Data)), int64(binary.NativeEndian.Uint64(m.Data[8:])))
-			}
-			return time.Unix(int64(binary.NativeEndian.Uint32(m.Data)), int64(binary.NativeEndian.Uint32(m.Data[4:])))
-		}
-	}
-	return time.Now()
-}
 
 // classify takes an Ethernet frame apart as far as an observer can.
 func classify(frame []byte) (Packet, bool) {
@@ -187,14 +103,6 @@ func classify(frame []byte) (Packet, bool) {
 	return p, true
 }
 
-// Packets is everything captured so far.
-func (w *Wire) Packets() []Packet {
-	time.Sleep(10 * time.Millisecond) // what has passed is in the socket's queue
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return append([]Packet(nil), w.packets...)
-}
-
 // Count counts packets of a kind, from anybody or from one address.
 func (w *Wire) Count(kind Kind, from ...string) int {
 	n := 0
@@ -244,15 +152,6 @@ func (w *Wire) MustHideGRE() {
 	w.lab.Logf("wire %s: %s", w.name, w.Summary())
 }
 
-func (w *Wire) dropped() uint64 {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if stats, err := unix.GetsockoptTpacketStats(w.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS); err == nil {
-		w.lost += uint64(stats.Drops)
-	}
-	return w.lost
-}
-
 // IKETime is the time from the first IKE_SA_INIT request to the last IKE_AUTH
 // response, as seen on the wire; false when they are not there.
 func (w *Wire) IKETime() (time.Duration, bool) {
@@ -283,24 +182,4 @@ func (w *Wire) Exchanges(kind byte, from string) int {
 		}
 	}
 	return n
-}
-
-// Close ends the capture and writes it out.
-func (w *Wire) Close() {
-	select {
-	case <-w.stop:
-		return
-	default:
-	}
-	close(w.stop)
-	<-w.done
-	unix.Close(w.fd)
-	var b bytes.Buffer
-	header := []uint32{0xa1b23c4d, 2 | 4<<16, 0, 0, 65600, 1} // nanosecond pcap, Ethernet
-	binary.Write(&b, binary.LittleEndian, header)
-	for _, p := range w.packets {
-		binary.Write(&b, binary.LittleEndian, []uint32{uint32(p.At.Unix()), uint32(p.At.Nanosecond()), uint32(len(p.frame)), uint32(len(p.frame))})
-		b.Write(p.frame)
-	}
-	os.WriteFile(filepath.Join(w.lab.Dir, w.name+".pcap"), b.Bytes(), 0o644)
 }

@@ -51,16 +51,16 @@ func rekeyByGreseal(l *labnet.Lab, role string) {
 	w := newWorld(l, func(w *world) {
 		w.responder = role == "responder"
 		w.lines = []string{`child_lifetime = "4s"`, `ike_lifetime = "7s"`}
-		if labnet.Emulated() { // all takes longer there
-			w.lines = []string{`child_lifetime = "9s"`, `ike_lifetime = "16s"`}
+		if labnet.Emulated() { // an exchange may take a second there
+			w.lines = []string{`child_lifetime = "14s"`, `ike_lifetime = "25s"`}
 		}
 	})
 	before := w.up()
 	w.net.A.WaitPing(innerB, 10*time.Second)
 	ping := w.net.A.StartPing(innerB, 10*time.Millisecond)
-	w.Wait(90*time.Second, "three rekeys of the Child SA and two of the IKE SA", func() bool {
+	w.Wait(90*time.Second, "two rekeys of the Child SA and one of the IKE SA", func() bool {
 		t := w.greseal.Tunnel("t0")
-		return t.State == "up" && t.Child != nil && t.IKE != nil && t.Child.Rekeys >= 3 && t.IKE.Rekeys >= 2
+		return t.State == "up" && t.Child != nil && t.IKE != nil && t.Child.Rekeys >= 2 && t.IKE.Rekeys >= 1
 	})
 	got := ping.Stop()
 	l.Check(got.Received == got.Sent, "rekeying lost pings: %v", got)
@@ -68,7 +68,7 @@ func rekeyByGreseal(l *labnet.Lab, role string) {
 	l.Check(after.UpCount == 1, "the tunnel came up %d times", after.UpCount)
 	l.Check(after.IKE.SPIi != before.IKE.SPIi && after.Child.SPIIn != before.Child.SPIIn, "the SPIs did not change")
 	l.Check(after.Interface.Index == before.Interface.Index, "the interface's index changed")
-	l.Check(w.net.Wire.Exchanges(36, labnet.AddrA) >= 5, "greseal began %d CREATE_CHILD_SA exchanges", w.net.Wire.Exchanges(36, labnet.AddrA))
+	l.Check(w.net.Wire.Exchanges(36, labnet.AddrA) >= 3, "greseal began %d CREATE_CHILD_SA exchanges", w.net.Wire.Exchanges(36, labnet.AddrA))
 	l.Check(w.net.Wire.Exchanges(34, labnet.AddrA)+w.net.Wire.Exchanges(34, labnet.AddrB) == 1, "it was a new IKE SA instead of a rekeyed one")
 	w.net.Wire.MustBeSealed()
 	l.Fact("%d pings, none lost", got.Sent)

@@ -46,6 +46,6 @@ func selfCheck(l *labnet.Lab, transport bool) {
 
 	a.TerminateIKE()
 	b.WaitGone(5 * time.Second)
-	net.B.Do(func() error { return labnet.SendClearGRE(labnet.AddrB, labnet.AddrA) })
-	l.Check(net.Wire.Count(labnet.GRE, labnet.AddrB) == 1, "the capture does not see clear GRE: %s", net.Wire.Summary())
+	net.Router.Must("send GRE in clear", func() error { return labnet.SendClearGRE(labnet.RouterA, labnet.AddrA) })
+	l.Check(net.Wire.Count(labnet.GRE) == 1, "the capture does not see clear GRE: %s", net.Wire.Summary())
 }

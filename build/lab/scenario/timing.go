@@ -30,7 +30,7 @@ func setupTime(l *labnet.Lab) {
 		a.Must("up", "t0")
 		l.Wait(10*time.Second, "the first ping answered", func() bool { return !ping.FirstAnswer().IsZero() })
 		whole = append(whole, ping.FirstAnswer().Sub(begin))
-		ping.Stop()
+		ping.Quit()
 		took, ok := wire.IKETime()
 		l.Check(ok, "no handshake on the wire")
 		ike = append(ike, took)

@@ -1,0 +1,152 @@
+package labnet
+
+import (
+	"bytes"
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Wire captures everything that passes one interface, both directions.
+//
+// It reads a ring (PACKET_RX_RING), because only then does the kernel copy a
+// frame at the moment it passes. A plain packet socket queues a reference, and
+// in a network of namespaces the receiver's kernel may decrypt ESP in place in
+// the very pages that reference points to: the capture would show as clear
+// what never was.
+type Wire struct {
+	lab  *Lab
+	name string
+	fd   int
+	ring []byte
+	stop chan struct{}
+	done chan struct{}
+
+	mu      sync.Mutex
+	packets []Packet
+	lost    uint32
+}
+
+// The ring: blocks are handed over when full or after blockTimeout.
+const (
+	blockSize    = 128 << 10
+	blocks       = 32
+	blockTimeout = 5 // ms
+
+	// settle is how long after a packet has passed it is surely in packets.
+	settle = 50 * time.Millisecond
+)
+
+// Capture starts capturing on an interface of the namespace. The packets are
+// written to NAME.pcap in the lab's folder at the end.
+func (n *NS) Capture(name, ifname string) *Wire {
+	w := &Wire{lab: n.lab, name: name, stop: make(chan struct{}), done: make(chan struct{})}
+	index := n.LinkIndex(ifname)
+	n.Must("capture on "+ifname, func() error {
+		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		w.fd = fd
+		if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VERSION, unix.TPACKET_V3); err != nil {
+			return err
+		}
+		const frame = 2048 // only a unit of counting in version 3
+		if err := unix.SetsockoptTpacketReq3(fd, unix.SOL_PACKET, unix.PACKET_RX_RING, &unix.TpacketReq3{
+			Block_size: blockSize, Block_nr: blocks, Frame_size: frame, Frame_nr: blockSize / frame * blocks, Retire_blk_tov: blockTimeout}); err != nil {
+			return err
+		}
+		if w.ring, err = unix.Mmap(fd, 0, blockSize*blocks, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
+			return err
+		}
+		proto := uint16(unix.ETH_P_ALL)
+		return unix.Bind(fd, &unix.SockaddrLinklayer{Ifindex: index, Protocol: proto<<8 | proto>>8})
+	})
+	go w.read()
+	n.lab.Defer(w.Close)
+	return w
+}
+
+// read takes over block after block until the capture is stopped and the ring
+// is empty.
+func (w *Wire) read() {
+	defer close(w.done)
+	for i := 0; ; i = (i + 1) % blocks {
+		block := w.ring[i*blockSize : (i+1)*blockSize]
+		status := (*uint32)(unsafe.Pointer(&block[8])) // struct tpacket_block_desc
+		for atomic.LoadUint32(status)&unix.TP_STATUS_USER == 0 {
+			ready, _ := unix.Poll([]unix.PollFd{{Fd: int32(w.fd), Events: unix.POLLIN}}, 2*blockTimeout)
+			select {
+			case <-w.stop:
+				if ready <= 0 {
+					return
+				}
+			default:
+			}
+		}
+		w.take(block)
+		atomic.StoreUint32(status, unix.TP_STATUS_KERNEL)
+	}
+}
+
+// take reads the frames of one block: a struct tpacket3_hdr each.
+func (w *Wire) take(block []byte) {
+	word := func(b []byte) uint32 { return binary.NativeEndian.Uint32(b) }
+	count, offset := word(block[12:]), word(block[16:])
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for range count {
+		header := block[offset:]
+		size, mac := word(header[12:]), uint32(binary.NativeEndian.Uint16(header[24:]))
+		if p, ok := classify(header[mac : mac+size]); ok {
+			p.At = time.Unix(int64(word(header[4:])), int64(word(header[8:])))
+			w.packets = append(w.packets, p)
+		}
+		offset += word(header)
+	}
+}
+
+// Packets is everything captured so far.
+func (w *Wire) Packets() []Packet {
+	time.Sleep(settle)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]Packet(nil), w.packets...)
+}
+
+// dropped is how many packets the kernel could not put into the ring.
+func (w *Wire) dropped() uint32 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if stats, err := unix.GetsockoptTpacketStatsV3(w.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS); err == nil {
+		w.lost += stats.Drops
+	}
+	return w.lost
+}
+
+// Close ends the capture and writes it out.
+func (w *Wire) Close() {
+	select {
+	case <-w.stop:
+		return
+	default:
+	}
+	time.Sleep(settle)
+	close(w.stop)
+	<-w.done
+	unix.Munmap(w.ring)
+	unix.Close(w.fd)
+	var b bytes.Buffer
+	binary.Write(&b, binary.LittleEndian, []uint32{0xa1b23c4d, 2 | 4<<16, 0, 0, 65600, 1}) // pcap with nanoseconds, Ethernet
+	for _, p := range w.packets {
+		binary.Write(&b, binary.LittleEndian, []uint32{uint32(p.At.Unix()), uint32(p.At.Nanosecond()), uint32(len(p.frame)), uint32(len(p.frame))})
+		b.Write(p.frame)
+	}
+	os.WriteFile(filepath.Join(w.lab.Dir, w.name+".pcap"), b.Bytes(), 0o644)
+}
