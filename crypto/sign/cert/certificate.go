@@ -63,7 +63,7 @@ func (c *Certificate) Validity() (notBefore, notAfter time.Time) { return c.notB
 func (c *Certificate) Serial() string { return hexSerial(c.serial) }
 
 // SelfSigned reports whether issuer and subject are the same name.
-func (c *Certificate) SelfSigned() bool { return bytes.Equal(c.issuer, c.subject) }
+func (c *Certificate) SelfSigned() bool { return dn.Equal(c.issuer, c.subject) }
 
 // String is the quoted subject, or what else tells the certificate apart.
 func (c *Certificate) String() string {

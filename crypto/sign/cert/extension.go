@@ -48,6 +48,8 @@ const (
 	extExtendedUsage  = 37
 )
 
+const oidPolicyConstraints = "\x55\x1d\x24"
+
 // maxExtensions and maxNames bound what a certificate can make us keep.
 const (
 	maxExtensions = 64
@@ -76,18 +78,20 @@ func (x *extensions) parse(list der.Input) error {
 		seen = append(seen, string(oid))
 		known := false
 		if len(oid) == 3 && oid[0] == 0x55 && oid[1] == 0x1d {
-			if known, ok = x.one(oid[2], value, critical); !ok {
+			if known, ok = x.one(oid[2], value); !ok {
 				return malformed("its extension " + der.Dotted(oid))
 			}
 		}
-		if critical && !known && x.critical == "" {
+		// Policies are not followed here, so an authority that insists on them is
+		// not one to trust blindly, even if it did not mark that critical.
+		if critical && !known && x.critical == "" || string(oid) == oidPolicyConstraints {
 			x.critical = der.Dotted(oid)
 		}
 	}
 	return nil
 }
 
-func (x *extensions) one(n byte, value []byte, critical bool) (known, ok bool) {
+func (x *extensions) one(n byte, value []byte) (known, ok bool) {
 	switch n {
 	case extSubjectKeyID:
 		x.subjectKeyID, ok = der.Only(value, der.OctetString)
@@ -107,8 +111,7 @@ func (x *extensions) one(n byte, value []byte, critical bool) (known, ok bool) {
 		x.constraints, ok = parseConstraints(value)
 		return true, ok
 	case extPolicies:
-		// Any policy will do for us, so there is nothing to check; what could
-		// narrow them (policyConstraints) is critical and not known here.
+		// Any policy will do for us, so there is nothing to check.
 		_, ok := der.Only(value, der.Sequence)
 		return true, ok
 	case extAuthorityKeyID:

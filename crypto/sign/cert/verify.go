@@ -146,7 +146,7 @@ func (s *search) extend(path Chain) {
 
 // same: one certificate or two for the same name and key.
 func (c *Certificate) same(o *Certificate) bool {
-	return bytes.Equal(c.subject, o.subject) && (bytes.Equal(c.raw, o.raw) || c.key != nil && o.key != nil && c.key.Equal(o.key))
+	return dn.Equal(c.subject, o.subject) && (bytes.Equal(c.raw, o.raw) || c.key != nil && o.key != nil && c.key.Equal(o.key))
 }
 
 // issuers are those of the certificates that have the name of c's issuer, the
@@ -155,7 +155,7 @@ func issuers(c *Certificate, among []*Certificate) []*Certificate {
 	var out, rest []*Certificate
 	for _, o := range among {
 		switch {
-		case !bytes.Equal(o.subject, c.issuer):
+		case !dn.Equal(o.subject, c.issuer):
 		case c.authorityKeyID != nil && bytes.Equal(c.authorityKeyID, o.subjectKeyID):
 			out = append(out, o)
 		default:
@@ -206,7 +206,7 @@ func (s *search) check(path Chain) (rank int, err error) {
 			}
 		}
 		if c.critical != "" {
-			return rankAuthority, &sign.Error{Reason: sign.CriticalUnknown, Detail: "certificate " + c.String() + " has the critical extension " + c.critical + ", which is not understood here", Remedy: "issue it without that extension, or with it not critical"}
+			return rankAuthority, &sign.Error{Reason: sign.CriticalUnknown, Detail: "certificate " + c.String() + " has extension " + c.critical + ", which must be obeyed and is not understood here", Remedy: "issue it without that extension, or let an authority issue the peer's certificate that has none"}
 		}
 		if c.constraints == nil {
 			continue

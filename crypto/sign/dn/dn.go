@@ -66,7 +66,11 @@ func write(attributes []attribute) []byte {
 				break
 			}
 		}
-		slices.SortFunc(set, bytes.Compare)
+		for j := range set { // a handful at most
+			for k := j; k > 0 && bytes.Compare(set[k], set[k-1]) < 0; k-- {
+				set[k], set[k-1] = set[k-1], set[k]
+			}
+		}
 		rdns = der.Append(rdns, der.Set, set...)
 	}
 	return der.Element(der.Sequence, rdns)
