@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"time"
 
 	"greseal/ikev2"
@@ -59,6 +60,8 @@ type loop struct {
 	started  time.Time
 	loadedAt time.Time
 	refused  refusal
+	trial    *trial   // nil without a config on trial
+	rolled   rollback // how the last trial ended, when it was taken back
 	ike      status.IKETotals
 }
 
@@ -90,6 +93,10 @@ func (l *loop) random() float64 {
 // nil. An error means that the daemon could not start: a config.Problems when
 // the file is wrong.
 func Run(ctx context.Context, opt Options) error {
+	// Clients are told this path, and paths in the file start from it.
+	if path, err := filepath.Abs(opt.ConfigPath); err == nil {
+		opt.ConfigPath = path
+	}
 	cfg, err := config.Load(opt.ConfigPath)
 	if err != nil {
 		return err
@@ -213,6 +220,9 @@ func (l *loop) untilDue() time.Duration {
 	if l.wake != 0 && l.wake < due {
 		due = l.wake
 	}
+	if l.trial != nil {
+		due = min(due, l.trialDue(now))
+	}
 	for _, t := range l.tunnels {
 		if t.retryAt != 0 && t.retryAt < due {
 			due = t.retryAt
@@ -234,6 +244,7 @@ func (l *loop) tick() {
 			l.stir(t)
 		}
 	}
+	l.checkTrial(now)
 }
 
 // stir marks a tunnel to be advanced once the present message is done with.

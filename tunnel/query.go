@@ -20,6 +20,9 @@ func (l *loop) query(q *status.Query) {
 		q.Answer(l.reload())
 		return
 	}
+	if l.trialQuery(q) {
+		return
+	}
 	names := l.order
 	if q.Tunnel != "" {
 		id := ikev2.PeerID(q.Tunnel)

@@ -1,7 +1,6 @@
 package tunnel
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -23,33 +22,28 @@ func (l *loop) add(c *config.Tunnel) *state {
 // reload reads the file again and touches only the tunnels whose settings
 // changed. A file with a mistake changes nothing.
 func (l *loop) reload() status.Reply {
+	if l.trial != nil {
+		l.event(nil, slog.LevelWarn, "reload", "the configuration is not loaded again: "+errTrial)
+		return status.Fail(trialRemedy, errTrial)
+	}
 	next, err := config.Load(l.opt.ConfigPath)
 	if err != nil {
-		lines := []string{err.Error()}
-		var ps config.Problems
-		if errors.As(err, &ps) {
-			lines = lines[:0]
-			for _, p := range ps.Mistakes() {
-				lines = append(lines, p.String())
-			}
-		}
-		l.refused = refusal{time.Now(), lines}
-		l.event(nil, slog.LevelError, "reload", "configuration refused, the running one stays: "+lines[0])
-		r := status.Fail("mend the file and run: greseal apply", "the configuration has mistakes; nothing was changed")
-		r.Lines = lines
+		r := refuse(err)
+		l.refused = refusal{time.Now(), r.Lines}
+		l.event(nil, slog.LevelError, "reload", "configuration refused, the running one stays: "+r.Lines[0])
 		return r
 	}
 	l.refused = refusal{}
+	return status.Done(l.take(next)...)
+}
+
+// take carries out the difference between the running configuration and next,
+// and says for each tunnel what it was.
+func (l *loop) take(next *config.Config) []string {
 	l.loadedAt = time.Now()
 	diff := config.Diff(l.cfg, next)
 	l.warn(next)
-	var lines []string
-	for _, key := range diff.Daemon {
-		if key == "log_level" {
-			continue
-		}
-		lines = append(lines, fmt.Sprintf("[daemon] %s changed: it takes effect when the daemon is restarted", key))
-	}
+	lines := outline(diff)
 	l.cfg = next
 	l.setLevel()
 
@@ -71,28 +65,22 @@ func (l *loop) reload() status.Reply {
 			l.dismantle(t)
 			l.open(t)
 			delete(l.tunnels, id)
-			lines = append(lines, ch.Name+": removed")
 		case config.Added:
 			t := l.add(next.Tunnel(ch.Name))
 			l.event(t, slog.LevelInfo, "reload", "added to the configuration")
 			l.close(t)
 			l.stir(t)
-			lines = append(lines, ch.Name+": added")
 		case config.Changed:
 			l.changed(l.tunnels[id], ch)
-			lines = append(lines, fmt.Sprintf("%s: %s (%s)", ch.Name, ch.Class, strings.Join(ch.Keys, ", ")))
 		}
 	}
 	l.order = l.order[:0]
 	for i := range next.Tunnels {
 		l.order = append(l.order, ikev2.PeerID(next.Tunnels[i].Name))
 	}
-	if diff.Empty() {
-		lines = append(lines, "nothing changed")
-	}
 	l.settle()
 	l.event(nil, slog.LevelInfo, "reload", "configuration loaded: "+strings.Join(lines, ", "))
-	return status.Done(lines...)
+	return lines
 }
 
 // changed carries out the change of one tunnel's settings, at no higher cost

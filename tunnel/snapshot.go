@@ -36,6 +36,9 @@ func (l *loop) snapshot() *status.Snapshot {
 			ConfigProblems:  l.refused.problems,
 			ConfigRefusedAt: unix(l.refused.at),
 			IKE:             l.ike,
+			Pending:         l.describeTrial(),
+			RolledBack:      l.rolled.why,
+			RolledAt:        unix(l.rolled.at),
 		},
 	}
 	for _, id := range l.order {

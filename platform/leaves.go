@@ -1,0 +1,21 @@
+package platform
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// Leaves returns the name of the interface by which packets to an address leave
+// now, our own ones included: what RouteTo, which looks below the tunnels, never
+// answers with.
+func (n *Network) Leaves(to netip.Addr) (string, error) {
+	info, err := n.lookup(to.Unmap().WithZone(""), netip.Addr{}, 0, 0)
+	if err != nil {
+		return "", fmt.Errorf("look up the route to %s: %w", to, err)
+	}
+	l, err := LinkByIndex(n.nl, info.IfIndex)
+	if err != nil {
+		return "", err
+	}
+	return l.Name, nil
+}

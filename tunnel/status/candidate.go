@@ -1,0 +1,7 @@
+package status
+
+// Candidate is where a config waits to be run on trial by the daemon that
+// answers at socket: a file beside the socket, mode 0600, in memory and not on
+// flash. Who writes it holds a lock on it (flock) until the daemon has taken it,
+// and nobody removes it: it is cut to nothing when it is done with.
+func Candidate(socket string) string { return socket + ".candidate" }
