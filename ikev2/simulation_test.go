@@ -21,26 +21,41 @@ var (
 // agree on one IKE SA and one pair.
 func TestSimulationEndsInOneAgreedPair(t *testing.T) {
 	for seed := *simFirst; seed < *simFirst+uint64(*simSeeds); seed++ {
-		if fault := simulate(seed, nil); fault != "" {
-			if *simTrace {
-				simulate(seed, t.Logf)
-			}
-			t.Fatalf("seed %d: %s", seed, fault)
-		}
+		playSeed(t, seed, simulate)
 	}
 }
 
-// simulate plays one seed and returns what went wrong.
-func simulate(seed uint64, log func(string, ...any)) (fault string) {
-	defer func() {
-		if r := recover(); r != nil && fault == "" {
-			if s, ok := r.(string); ok && strings.HasPrefix(s, "fault: ") {
-				fault = s
-				return
-			}
+// TestSimulationWithDisasters adds what happens to real routers: restarts that
+// forget everything, outages of up to a minute, NAT mappings that change.
+func TestSimulationWithDisasters(t *testing.T) {
+	for seed := *simFirst; seed < *simFirst+uint64(*simSeeds); seed++ {
+		playSeed(t, seed, disasters)
+	}
+}
+
+func playSeed(t *testing.T, seed uint64, play func(uint64, func(string, ...any)) string) {
+	t.Helper()
+	if fault := play(seed, nil); fault != "" {
+		if *simTrace {
+			play(seed, t.Logf)
+		}
+		t.Fatalf("seed %d: %s", seed, fault)
+	}
+}
+
+// caught turns the panic by which a network reports a fault into that fault.
+func caught(fault *string) {
+	if r := recover(); r != nil {
+		s, ok := r.(string)
+		if !ok || !strings.HasPrefix(s, "fault: ") {
 			panic(r)
 		}
-	}()
+		*fault = s
+	}
+}
+
+// stormy is a network in bad weather.
+func stormy(seed uint64, log func(string, ...any)) *network {
 	n := newNetwork(seed)
 	n.loss, n.double = 0.3, 0.1
 	n.delayMin, n.delayMax = time.Millisecond, 300*time.Millisecond
@@ -48,6 +63,13 @@ func simulate(seed uint64, log func(string, ...any)) (fault string) {
 	if log != nil {
 		n.log = func(f string, a ...any) { log("%8.3f "+f, append([]any{n.now.Seconds()}, a...)...) }
 	}
+	return n
+}
+
+// simulate plays one seed and returns what went wrong.
+func simulate(seed uint64, log func(string, ...any)) (fault string) {
+	defer caught(&fault)
+	n := stormy(seed, log)
 	mk := func(name string) Peer {
 		p := testPeer(name)
 		p.IKELifetime, p.ChildLifetime = 10*time.Minute, 10*time.Minute
@@ -146,4 +168,80 @@ func (x *node) other() *node {
 		return x.net.nodes[1]
 	}
 	return x.net.nodes[0]
+}
+
+// disasters plays one seed of TestSimulationWithDisasters.
+func disasters(seed uint64, log func(string, ...any)) (fault string) {
+	defer caught(&fault)
+	n := stormy(seed, log)
+	n.loss, n.double = 0.1, 0.05
+	west, east := testPeer("east"), testPeer("west")
+	for _, p := range []*Peer{&west, &east} {
+		p.DPD = 5 * time.Second
+		p.GRELocal, p.GRERemote = addr("10.9.0.1"), addr("10.9.0.2")
+	}
+	east.GRELocal, east.GRERemote = east.GRERemote, east.GRELocal
+	behindNAT := n.rand.IntN(2) == 0
+	w := n.add("west", "10.1.0.1", "192.0.2.2", west)
+	e := n.add("east", "192.0.2.2", "198.51.100.7", east)
+	b := &natBox{inside: w.local.Addr(), outside: addr("198.51.100.7"), shift: 10000}
+	if !behindNAT {
+		b.shift = 0 // a static mapping, through which east can initiate as well
+	}
+	w.public, n.nats = b.outside, []*natBox{b}
+	w.reconnect, e.reconnect = true, !behindNAT
+	w.initiate()
+	if !behindNAT && n.rand.IntN(2) == 0 {
+		e.initiate()
+	}
+	outageEnds, next := Time(0), 10*time.Second
+	for n.now < 240*time.Second {
+		n.run(n.now + 500*time.Millisecond)
+		w.packet()
+		e.packet()
+		if n.rand.IntN(40) == 0 {
+			w.rekeyChildren()
+		}
+		if n.rand.IntN(60) == 0 {
+			e.rekeyIKE()
+		}
+		if outageEnds != 0 && n.now >= outageEnds {
+			outageEnds, n.filter = 0, nil
+			n.log("the path is back")
+		}
+		if n.now < next {
+			continue
+		}
+		next = n.now + time.Duration(5+n.rand.IntN(40))*time.Second
+		switch n.rand.IntN(4) {
+		case 0:
+			n.log("west restarts")
+			w.boot()
+			w.initiate()
+		case 1:
+			n.log("east restarts")
+			e.boot()
+			if e.reconnect {
+				e.initiate()
+			}
+		case 2:
+			outageEnds = n.now + time.Duration(5+n.rand.IntN(55))*time.Second
+			n.log("outage")
+			n.filter = func(*flight) bool { return false }
+		case 3:
+			if behindNAT {
+				b.shift += 500 + uint16(n.rand.IntN(500))
+				n.log("the NAT mapping changes")
+			}
+		}
+	}
+	n.loss, n.double, n.filter = 0, 0, nil
+	n.log("calm")
+	// Longer than the dead threshold, for a restart that nobody was told of.
+	for end := n.now + 200*time.Second; n.now < end; {
+		n.run(n.now + time.Second)
+		w.packet()
+		e.packet()
+	}
+	return disagreement(w, e)
 }
