@@ -411,6 +411,36 @@ func TestAddressMoveKeepsSequenceReplayAndCounters(t *testing.T) {
 	}
 }
 
+// TestGREOfOneIPVersionInsideTheOther has IPv4 GRE endpoints and IPv6 outside.
+func TestGREOfOneIPVersionInsideTheOther(t *testing.T) {
+	l := newLab(t)
+	for i, v6 := range []bool{true, false} {
+		s := setup{v6: v6, inner: 1 + i, link: fmt.Sprintf("t%d", i), esn: true}
+		gre := [2]netip.Addr{netip.MustParseAddr("172.16.9.1"), netip.MustParseAddr("172.16.9.2")}
+		if !v6 {
+			gre = [2]netip.Addr{netip.MustParseAddr("2001:db8:99::1"), netip.MustParseAddr("2001:db8:99::2")}
+		}
+		for j, n := range []*node{l.a, l.b} {
+			n.sh(fmt.Sprintf("ip addr add %s dev lo", gre[j]))
+			link := s.linkAt(j == 0)
+			link.Local, link.Remote = gre[j], gre[1-j]
+			n.setLink(link)
+			n.sh(fmt.Sprintf("ip addr add 10.%d.0.%d/24 dev %s", s.inner, j+1, s.link))
+			for _, sa := range []platform.SA{s.sa(0x101, false, j == 0), s.sa(0x100, true, j == 0)} {
+				sa.GRELocal, sa.GRERemote = link.Local, link.Remote
+				n.install(sa)
+			}
+		}
+		if got := l.ping(s, 5); got != 5 {
+			t.Errorf("IPv6 outside %t: %d of 5 pings", v6, got)
+		}
+		for _, n := range []*node{l.a, l.b} {
+			n.do(func() { must(t, n.dp.DeleteLink(s.link)) })
+		}
+	}
+	l.wire.noGRE(t, "mixed IP versions")
+}
+
 func (n *node) move(key platform.SAKey, local, remote netip.AddrPort) {
 	n.t.Helper()
 	var err error

@@ -2,7 +2,6 @@ package kernel
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -231,6 +230,7 @@ func TestSweepAfterACrash(t *testing.T) {
 	if l.ping(keep, 3) != 3 || l.ping(drop, 3) != 3 {
 		t.Error("the tunnels do not work before the crash")
 	}
+	l.a.do(func() { must(t, l.a.dp.SetRunning("keep", true)) })
 	index := l.a.info("keep").Index
 	must(t, l.a.dp.Close())
 	if l.ping(keep, 3) != 3 {
@@ -258,6 +258,9 @@ func TestSweepAfterACrash(t *testing.T) {
 	l.a.setLink(keep.linkAt(true))
 	if now := l.a.info("keep").Index; now != index {
 		t.Errorf("interface index %d became %d", index, now)
+	}
+	if l.a.info("keep").Running() {
+		t.Error("an adopted interface runs without SAs")
 	}
 	l.b.remove(platform.SAKey{Link: "keep", Out: true, SPI: 0x3001})
 	l.sas(keep, 0x5000)
@@ -308,5 +311,5 @@ func TestTwoTunnelsToOnePeerShareGuardAndPolicies(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "same mode") {
 		t.Errorf("the other mode between the same endpoints: %v", err)
 	}
-	l.wire.noGRE(t, fmt.Sprint("two tunnels"))
+	l.wire.noGRE(t, "two tunnels")
 }

@@ -152,7 +152,7 @@ func (d *Datapath) Probed() *Result { return d.probe }
 func (d *Datapath) Supports(encr, integ suite.Transform) error {
 	a := Algorithm{Encr: encr, Integ: integ}
 	if _, known := d.probe.find(a); !known {
-		d.probe.add(Probe([]Algorithm{a}))
+		d.probe.add(a, Probe([]Algorithm{a}))
 	}
 	return d.probe.Supports(encr, integ)
 }

@@ -186,6 +186,7 @@ func (d *Datapath) setLink(l platform.Link) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	fresh := d.links[l.Name] == nil // made now, or left by an earlier daemon
 	for try := 1; ; try++ {
 		err = d.write(dev, l, kind, remote)
 		if !errors.Is(err, unix.EEXIST) || !unknown || try == 8 {
@@ -201,7 +202,7 @@ func (d *Datapath) setLink(l platform.Link) (int, error) {
 		return 0, err
 	}
 	d.remotes[l.Name] = remote
-	if err := d.finish(d.links[l.Name], l, !unknown); err != nil {
+	if err := d.finish(d.links[l.Name], l, !unknown, fresh); err != nil {
 		return 0, err
 	}
 	return d.links[l.Name].index, d.dropGuards()
@@ -267,8 +268,9 @@ func (d *Datapath) write(there *platform.LinkInfo, l platform.Link, kind string,
 }
 
 // finish marks a new interface as ours, not running and silent, and brings it
-// up when its remote is the peer's.
-func (d *Datapath) finish(dev *device, l platform.Link, up bool) error {
+// up when its remote is the peer's. An adopted one is not running either: its
+// SAs are gone.
+func (d *Datapath) finish(dev *device, l platform.Link, up, fresh bool) error {
 	info, err := platform.LinkByIndex(d.route, dev.index)
 	if err != nil {
 		return err
@@ -280,11 +282,13 @@ func (d *Datapath) finish(dev *device, l platform.Link, up bool) error {
 		); err != nil {
 			return fmt.Errorf("mark it as ours: %w", err)
 		}
-		if err := platform.SetRunning(d.route, dev.index, false); err != nil {
-			return fmt.Errorf("set it not running: %w", err)
-		}
 		if err := platform.SetLinkLocal(d.route, dev.index, false); err != nil {
 			return fmt.Errorf("keep it from sending router solicitations: %w", err)
+		}
+	}
+	if fresh {
+		if err := platform.SetRunning(d.route, dev.index, false); err != nil {
+			return fmt.Errorf("set it not running: %w", err)
 		}
 	}
 	if err := d.setMaster(info, l); err != nil {

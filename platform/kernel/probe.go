@@ -93,11 +93,14 @@ func (r *Result) Supports(encr, integ suite.Transform) error {
 	return nil
 }
 
-func (r *Result) add(o *Result) {
-	if o.Problem != "" {
-		r.Problem = o.Problem
+// add takes over what a later probe of one algorithm found. That it could not
+// be made (the privileges are dropped by then) says nothing of the others.
+func (r *Result) add(a Algorithm, o *Result) {
+	f, known := o.find(a)
+	if !known {
+		f = AlgorithmFinding{a, Finding{name(a.Encr, a.Integ), "it was not probed at the start, and cannot be now: " + o.Problem}}
 	}
-	r.Algorithms = append(r.Algorithms, o.Algorithms...)
+	r.Algorithms = append(r.Algorithms, f)
 }
 
 // Notes are the findings that are problems.
