@@ -41,8 +41,11 @@ func (l *loop) query(q *status.Query) {
 		case status.OpDown:
 			l.down(t, q.Open)
 		case status.OpRestart:
+			if !t.wanted && q.Tunnel != "" {
+				q.Answer(status.Fail("greseal up "+q.Tunnel, "%s is taken down, there is nothing to restart", id))
+				return
+			}
 			if !t.wanted {
-				lines = append(lines, fmt.Sprintf("%s: is down; bring it up with: greseal up %s", id, id))
 				continue
 			}
 			l.event(t, slog.LevelInfo, "request", "restarted by request")
