@@ -1,0 +1,58 @@
+package doctor
+
+import (
+	"time"
+
+	"greseal/ikev2"
+)
+
+// outcome is what an attempt of the daemon's came to.
+type outcome uint8
+
+const (
+	established outcome = iota
+	failed              // now.Failure says why
+	unanswered          // a request was repeated and not answered
+	undecided
+)
+
+// attempt makes the daemon try at once and waits for what comes of it: once an
+// examination, and not at all while the tunnel is up.
+func (x *exam) attempt() outcome {
+	if !x.hurried {
+		x.hurried = true
+		fresh := x.now.Tunnel.State == "connecting" && x.now.Failure != nil
+		if !fresh && x.wanted() && !x.now.up() {
+			since := time.Now()
+			if x.Tunnel.RemoteAny {
+				x.wait(time.Second, func() bool { return x.now.up() })
+			} else if x.Daemon.Hurry(x.ctx) == nil {
+				x.wait(6*time.Second, func() bool {
+					f := x.now.Failure
+					return x.now.up() || f != nil && x.now.Age < time.Since(since)
+				})
+			}
+		}
+	}
+	switch f := x.now.Failure; {
+	case x.now.up():
+		return established
+	case f == nil:
+		return undecided
+	case f.Kind == ikev2.FailTimeout || f.Kind == ikev2.FailDead:
+		return unanswered
+	}
+	return failed
+}
+
+// failure is why the attempt failed, nil when it did not or nobody knows.
+func (x *exam) failure() *ikev2.Failure {
+	if x.attempt() == established {
+		return nil
+	}
+	return x.now.Failure
+}
+
+// isAuth tells whether a failure belongs to IKE_AUTH: IKE_SA_INIT and so the
+// proposals of the IKE SA were agreed on.
+func isAuth(f *ikev2.Failure) bool { return f != nil && f.Exchange == "IKE_AUTH" }

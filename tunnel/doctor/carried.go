@@ -1,0 +1,165 @@
+package doctor
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+
+	"greseal/tunnel/config"
+)
+
+// noTarget is the evidence of steps that need an address to ping.
+func (x *exam) noTarget() Step {
+	return skip("no address of the other side inside the tunnel is known; give one: greseal doctor --ping ADDRESS " + x.name())
+}
+
+// checkXfrmErrors: which of the kernel's error counters rose while packets were
+// sent through the tunnel and did not come back.
+func checkXfrmErrors(x *exam) Step {
+	e := x.ping()
+	says, remedy := e.rose.explain()
+	switch {
+	case len(says) == 0:
+		more := readCounters().since(x.trouble)
+		if other, _ := more.explain(); len(other) > 0 {
+			return fine(append([]string{"none rose while the tunnel was pinged; since the examination began:"}, other...)...)
+		}
+		return fine("none rose")
+	case e.target.IsValid() && !e.passes() && !x.userspace():
+		return fault(remedy, says...)
+	}
+	if e.passes() {
+		says = append(says, "the tunnel carries packets all the same")
+	}
+	return warn(remedy, says...)
+}
+
+// checkGREKey: packets come out of ESP and are dropped because of their GRE
+// header.
+func checkGREKey(x *exam) Step {
+	e := x.ping()
+	if x.now.DropsErr != nil {
+		return skip(x.now.DropsErr.Error())
+	}
+	d := x.now.Drops
+	key := "without a key"
+	if x.Tunnel.GRE.HasKey {
+		key = "with key " + strconv.FormatUint(uint64(x.Tunnel.GRE.Key), 10)
+	}
+	switch {
+	case d.Key > 0 && !e.passes():
+		return fault("set the same gre.key on both sides, or leave it out on both",
+			fmt.Sprintf("%d packets came out of ESP with another GRE key than ours, or with one too many or too few; this side is %s", d.Key, key))
+	case d.GRE > 0 && !e.passes():
+		return fault("set gre.checksum and gre.sequence the same on both sides",
+			fmt.Sprintf("%d packets came out of ESP with a wrong GRE checksum, out of sequence, or of an unknown protocol type", d.GRE))
+	case d.Key > 0 || d.GRE > 0:
+		return warn("", fmt.Sprintf("%d packets had another key and %d a bad GRE header since the interface was made; others pass", d.Key, d.GRE))
+	}
+	return fine("this side is " + key + "; no packet came with another")
+}
+
+// checkESP concludes from echo requests that fail while IKE answers, never from
+// counters alone, that ESP does not pass.
+func checkESP(x *exam) Step {
+	e := x.ping()
+	switch {
+	case !e.target.IsValid():
+		return x.noTarget()
+	case e.passes():
+		return fine(fmt.Sprintf("%s answers echo requests", e.target))
+	case e.sent == 0:
+		return fault("look at the firewall's output rules and the routes", fmt.Sprintf("the kernel did not send to %s: %v", e.target, e.err))
+	}
+	how := "ESP (IP protocol 50)"
+	if x.udp() {
+		how = "ESP in UDP 4500"
+	}
+	asked := fmt.Sprintf("%d echo requests to %s got no answer, while the peer answers on the IKE SA", e.sent, e.target)
+	if e.integrity > 0 || e.replay > 0 || e.selector > 0 {
+		return fault("something on the way changes or repeats packets; try another esp algorithm, and a larger replay_window",
+			asked, fmt.Sprintf("dropped meanwhile: %d for their integrity, %d as replayed, %d for other inner addresses", e.integrity, e.replay, e.selector))
+	}
+	if e.inSAs > 0 || e.inEver > 0 {
+		return fault(fmt.Sprintf("ESP passes: look for a firewall in the tunnel on either side that drops ICMP, and whether %s is the peer's address there; another can be given: greseal doctor --ping ADDRESS %s", e.target, x.name()),
+			asked, fmt.Sprintf("packets do come out of the tunnel: %d while it was pinged, %d on this SA", e.inSAs, e.inEver))
+	}
+	s := fault("", asked, fmt.Sprintf("%d packets left as %s, and none has ever come in on this SA: %s is dropped on the way, or the peer drops what comes out of it (its own doctor tells; GRE keys, for example)", e.outSAs, how, how))
+	switch {
+	case e.outSAs == 0:
+		s.Evidence = []string{asked, "no packet has left on the SA: " + x.dropsOut()}
+		s.Remedy = "look at the interface's own drops in: greseal status " + x.name()
+	case x.udp():
+		s.Remedy = "let UDP 4500 pass as a whole on the way: a filter there passes IKE and not ESP in the same flow"
+	case x.Tunnel.Encap == config.EncapNever:
+		s.Remedy = `set encap = "always" instead of "never": ESP then travels in UDP 4500, as IKE does; or let IP protocol 50 pass on the way`
+	default:
+		s.Remedy = `set encap = "always": ESP then travels in UDP 4500, as IKE does; or let IP protocol 50 pass on the way`
+	}
+	return s
+}
+
+func (x *exam) dropsOut() string {
+	d := &x.now.Tunnel.Drops
+	return fmt.Sprintf("%d without an SA, %d too big, %d refused by the kernel or a full queue", d.NoSA, d.TooBig, d.Queue)
+}
+
+// checkMTU pings with packets as large as the interface takes. Where those do
+// not come back, it searches the size that does.
+func checkMTU(x *exam) Step {
+	e := x.ping()
+	if !e.target.IsValid() {
+		return x.noTarget()
+	}
+	m := &x.now.Tunnel.MTU
+	size := m.Bytes
+	p, err := newPinger(x.name(), e.target)
+	if err != nil {
+		return skip(err.Error())
+	}
+	defer p.close()
+	if x.comesBack(p, []int{size, size, size}) == size {
+		return fine(fmt.Sprintf("%d octets come back unfragmented (%s: %s)", size, m.How, m.Why))
+	}
+	fits := x.largest(p, p.header(), size)
+	says := fmt.Sprintf("echo requests of %d octets, the interface's MTU, do not come back", size)
+	if fits <= p.header() {
+		return fault("look at the loss on the path", says, "smaller ones come back too seldom to find the size that does")
+	}
+	remedy := fmt.Sprintf("set mtu = %d here and on the peer", fits)
+	return fault(remedy, says, fmt.Sprintf("up to %d octets do: something on the way drops larger packets and its ICMP does not come through", fits),
+		fmt.Sprintf("the MTU is %s: %s", m.How, m.Why))
+}
+
+// comesBack sends requests of these sizes at once and returns the largest that
+// was answered, 0 for none.
+func (x *exam) comesBack(p *pinger, sizes []int) int {
+	for _, s := range sizes {
+		_ = p.ask(s) // one that cannot be sent does not come back
+	}
+	got := p.answers(900 * 1e6)
+	if len(got) == 0 {
+		return 0
+	}
+	return slices.Max(got)
+}
+
+// largest searches between fits, which is known to come back, and fails, which
+// is not: in rounds of several sizes at once.
+func (x *exam) largest(p *pinger, fits, fails int) int {
+	for rounds := 0; fails-fits > 1 && rounds < 8 && x.ctx.Err() == nil; rounds++ {
+		step := max((fails-fits)/8, 1)
+		var sizes []int
+		for s := fits + step; s < fails && len(sizes) < 32; s += step {
+			sizes = append(sizes, s, s) // twice: one may be lost by chance
+		}
+		got := x.comesBack(p, sizes)
+		if got == 0 {
+			fails = fits + step
+			continue
+		}
+		fits = got
+		fails = min(fails, got+step)
+	}
+	return fits
+}

@@ -1,0 +1,234 @@
+package doctor
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// pinger sends ICMP echo requests through one interface, with DF set and
+// whatever size the interface takes.
+type pinger struct {
+	fd   int
+	v6   bool
+	to   netip.Addr
+	id   uint16
+	seq  uint16
+	size map[uint16]int // of the requests sent, by sequence number
+}
+
+func newPinger(ifname string, to netip.Addr) (*pinger, error) {
+	p := &pinger{v6: to.Is6(), to: to, size: make(map[uint16]int), id: binary.BigEndian.Uint16(randomOctets(2)) | 1}
+	family, level, discover, mode := unix.AF_INET, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE
+	if p.v6 {
+		family, level, discover, mode = unix.AF_INET6, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_PROBE
+	}
+	fd, err := unix.Socket(family, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, icmpProtocol(p.v6))
+	if err != nil {
+		return nil, fmt.Errorf("ICMP socket: %w", err)
+	}
+	p.fd = fd
+	if err := errors.Join(
+		unix.SetsockoptInt(fd, level, discover, mode),
+		unix.SetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, ifname),
+	); err != nil {
+		p.close()
+		return nil, fmt.Errorf("ICMP socket on %s: %w", ifname, err)
+	}
+	return p, nil
+}
+
+func (p *pinger) close() { unix.Close(p.fd) }
+
+// header is the length of the IP and ICMP headers of a request.
+func (p *pinger) header() int {
+	if p.v6 {
+		return 48
+	}
+	return 28
+}
+
+// ask sends one request whose IP packet has size octets.
+func (p *pinger) ask(size int) error {
+	p.seq++
+	b := make([]byte, max(size-p.header(), 0)+8)
+	b[0] = 8
+	if p.v6 {
+		b[0] = 128
+	}
+	binary.BigEndian.PutUint16(b[4:], p.id)
+	binary.BigEndian.PutUint16(b[6:], p.seq)
+	for i := 8; i < len(b); i++ {
+		b[i] = byte(i)
+	}
+	if !p.v6 { // the kernel writes that of ICMPv6
+		binary.BigEndian.PutUint16(b[2:], internetChecksum(b))
+	}
+	if err := unix.Sendto(p.fd, b, 0, sockaddr(netip.AddrPortFrom(p.to, 0))); err != nil {
+		return err
+	}
+	p.size[p.seq] = len(b) - 8 + p.header()
+	return nil
+}
+
+// answers collects the sizes that were answered, until all were or time is up.
+func (p *pinger) answers(limit time.Duration) (sizes []int) {
+	buf := make([]byte, 65536)
+	end := time.Now().Add(limit)
+	for len(p.size) > 0 {
+		ms := int(time.Until(end) / time.Millisecond)
+		if ms <= 0 {
+			break
+		}
+		fds := []unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}
+		if _, err := unix.Poll(fds, ms); err != nil && err != unix.EINTR {
+			break
+		}
+		for {
+			n, _, err := unix.Recvfrom(p.fd, buf, unix.MSG_DONTWAIT)
+			if err != nil {
+				break
+			}
+			if seq, ok := p.reply(buf[:n]); ok {
+				if size, asked := p.size[seq]; asked {
+					sizes = append(sizes, size)
+					delete(p.size, seq)
+				}
+			}
+		}
+	}
+	clear(p.size) // what comes later is late
+	return sizes
+}
+
+// reply is the sequence number of an echo reply to one of our requests.
+func (p *pinger) reply(b []byte) (uint16, bool) {
+	want := byte(129)
+	if !p.v6 {
+		want = 0
+		if len(b) < 20 {
+			return 0, false
+		}
+		if n := int(b[0]&15) * 4; n <= len(b) {
+			b = b[n:]
+		}
+	}
+	if len(b) < 8 || b[0] != want || binary.BigEndian.Uint16(b[4:]) != p.id {
+		return 0, false
+	}
+	return binary.BigEndian.Uint16(b[6:]), true
+}
+
+// internetChecksum is RFC 1071.
+func internetChecksum(b []byte) uint16 {
+	var sum uint32
+	for i := 0; i+1 < len(b); i += 2 {
+		sum += uint32(binary.BigEndian.Uint16(b[i:]))
+	}
+	if len(b)%2 == 1 {
+		sum += uint32(b[len(b)-1]) << 8
+	}
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	return ^uint16(sum)
+}
+
+// echoes is what small echo requests through the tunnel came to, with the
+// counters that moved meanwhile.
+type echoes struct {
+	target         netip.Addr // unset: no address of the peer's inside is known
+	sent, answered int
+	err            error
+	rose           counters // of the kernel
+	outSAs, inSAs  uint64   // packets that left and came in on the Child SAs
+	inEver         uint64   // packets that ever came in on these SAs
+	keyDrops       uint64
+	greDrops       uint64
+	integrity      uint64
+	replay         uint64
+	selector       uint64
+}
+
+// ping sends small echo requests through the tunnel, once an examination.
+func (x *exam) ping() *echoes {
+	if x.pinged != nil {
+		return x.pinged
+	}
+	e := &echoes{target: x.target()}
+	x.pinged = e
+	if !e.target.IsValid() {
+		return e
+	}
+	p, err := newPinger(x.name(), e.target)
+	if err != nil {
+		e.err = err
+		return e
+	}
+	defer p.close()
+	before, was := x.now, readCounters()
+	for range 5 {
+		if err := p.ask(84); err != nil {
+			e.err = err
+			continue
+		}
+		e.sent++
+		e.answered += len(p.answers(500 * time.Millisecond))
+		if x.ctx.Err() != nil || e.answered >= 2 {
+			break
+		}
+	}
+	e.rose = readCounters().since(was)
+	if x.look() == nil {
+		a, b := &before.Tunnel, &x.now.Tunnel
+		e.outSAs = b.Out.Packets - a.Out.Packets
+		e.inSAs = b.In.Packets - a.In.Packets
+		if b.Child != nil {
+			e.inEver = b.Child.PacketsIn
+		}
+		e.keyDrops = x.now.Drops.Key
+		e.greDrops = x.now.Drops.GRE
+		e.integrity = b.Drops.Integrity - a.Drops.Integrity
+		e.replay = b.Drops.Replay - a.Drops.Replay
+		e.selector = b.Drops.Selector - a.Drops.Selector
+	}
+	return e
+}
+
+// passes reports whether packets go both ways.
+func (e *echoes) passes() bool { return e.answered > 0 }
+
+// target is the address to ping inside: as asked for, or the only other host of
+// a network that the interface has an address in.
+func (x *exam) target() netip.Addr {
+	if x.Target.IsValid() {
+		return x.Target
+	}
+	for _, p := range x.Tunnel.Address {
+		if a := other(p); a.IsValid() {
+			return a
+		}
+	}
+	return netip.Addr{}
+}
+
+// other is the other host of a network with exactly two.
+func other(p netip.Prefix) netip.Addr {
+	left := p.Addr().BitLen() - p.Bits()
+	b := p.Addr().AsSlice()
+	last := len(b) - 1
+	switch {
+	case left == 1:
+		b[last] ^= 1
+	case left == 2 && b[last]&3 == 1, left == 2 && b[last]&3 == 2:
+		b[last] ^= 3
+	default:
+		return netip.Addr{}
+	}
+	a, _ := netip.AddrFromSlice(b)
+	return a
+}

@@ -1,0 +1,150 @@
+package doctor
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// trial is a packet the tunnel depends on, with what to write to let it pass.
+type trial struct {
+	hook   string
+	packet packet
+	needed bool   // without it the tunnel cannot come up, or carries nothing
+	accept string // the nft rule, less "accept"
+}
+
+// checkFirewall follows the packets of the tunnel through the nftables rules of
+// this machine, and names those that would drop them.
+func checkFirewall(x *exam) Step {
+	if x.rules == nil && x.rulesErr == nil {
+		x.rules, x.rulesErr = loadRules(x.ctx)
+	}
+	if x.rulesErr != nil {
+		if errors.Is(x.rulesErr, errNoNFT) {
+			return skip(x.rulesErr.Error())
+		}
+		return skip("the firewall could not be read: " + x.rulesErr.Error())
+	}
+	s := judgeFirewall(x.rules, x.trials(), x.now.up() && x.now.Tunnel.In.Packets > 0)
+	if s.Verdict != OK && onOpenWrt() {
+		s.Remedy += "; on OpenWrt for good as a rule in /etc/config/firewall"
+	}
+	return s
+}
+
+func onOpenWrt() bool {
+	var st unix.Stat_t
+	return unix.Stat("/etc/openwrt_release", &st) == nil
+}
+
+// trials lists the packets. An answer to a packet of ours passes as part of its
+// connection where the rules say so; the peer's own first packet does not.
+func (x *exam) trials() []trial {
+	local := x.local()
+	v6 := x.remote.Is6() || !x.remote.IsValid() && local.Is6()
+	ifname := ""
+	if r, err := x.way(); err == nil {
+		ifname = r.IfName
+	}
+	udp := func(port uint16, state string) packet {
+		return packet{what: fmt.Sprintf("UDP %d", port), v6: v6, proto: "udp", protoNumber: unix.IPPROTO_UDP,
+			src: x.remote, dst: local, sport: port, dport: port, in: ifname, state: state}
+	}
+	const bothPorts = "udp dport { 500, 4500 }"
+	var all []trial
+	ports := []uint16{500, 4500}
+	if x.Tunnel.Encap == "never" {
+		ports = ports[:1]
+	}
+	if x.port() != 500 {
+		ports = []uint16{4500}
+	}
+	for _, port := range ports {
+		answer, first := udp(port, "established"), udp(port, "new")
+		if port != 500 {
+			answer.sport = x.natPort()
+			first.sport = answer.sport
+		}
+		answer.what = "answers to " + answer.what
+		first.what = "the peer's first packet to " + first.what
+		if x.Tunnel.RemoteAny {
+			all = append(all, trial{"input", first, true, bothPorts})
+		} else {
+			all = append(all, trial{"input", answer, true, bothPorts}, trial{"input", first, false, bothPorts})
+		}
+		all = append(all, trial{"output", turned(udp(port, "new"), "UDP"), true, bothPorts})
+	}
+	if !x.udp() {
+		esp := packet{what: "ESP", v6: v6, proto: "esp", protoNumber: unix.IPPROTO_ESP, src: x.remote, dst: local, in: ifname, state: "established"}
+		all = append(all, trial{"input", esp, true, "meta l4proto esp"}, trial{"output", turned(esp, "ESP"), true, "meta l4proto esp"})
+	}
+	if !x.userspace() {
+		// The kernel shows GRE to the rules once more when it came out of ESP.
+		src, _ := netip.ParseAddr(x.now.Tunnel.Outside.GRERemote)
+		dst, _ := netip.ParseAddr(x.now.Tunnel.Outside.GRELocal)
+		gre := packet{what: "GRE out of ESP", v6: src.Is6(), proto: "gre", protoNumber: unix.IPPROTO_GRE, src: src, dst: dst, in: ifname, state: "established", ipsec: true}
+		all = append(all, trial{"input", gre, true, "meta l4proto gre meta secpath exists"})
+		out := turned(gre, "GRE into ESP")
+		all = append(all, trial{"output", out, true, "meta l4proto gre"})
+	}
+	return all
+}
+
+// natPort is the peer's port when IKE is on 4500, as far as it is known.
+func (x *exam) natPort() uint16 {
+	if x.now.up() && x.now.Remote.Port() != 500 && x.now.Remote.Port() != 0 {
+		return x.now.Remote.Port()
+	}
+	return 4500
+}
+
+// turned is the packet in the other direction.
+func turned(p packet, what string) packet {
+	p.src, p.dst, p.sport, p.dport, p.in, p.out, p.what = p.dst, p.src, p.dport, p.sport, "", p.in, "outgoing "+what
+	if p.proto == "udp" {
+		p.what = fmt.Sprintf("outgoing UDP %d", p.dport)
+	}
+	return p
+}
+
+// hooks that a packet of each direction passes.
+var hooks = map[string][]string{"input": {"prerouting", "input"}, "output": {"output", "postrouting"}}
+
+func judgeFirewall(r *ruleset, trials []trial, carries bool) Step {
+	var lost, harmless, doubtful, commands []string
+	add := func(list *[]string, s string) {
+		if !slices.Contains(*list, s) {
+			*list = append(*list, s)
+		}
+	}
+	for _, t := range trials {
+		for _, hook := range hooks[t.hook] {
+			f, at := r.judge(hook, t.packet)
+			if f == unclear && t.needed {
+				add(&doubtful, t.packet.what+": passes rules that could not be judged")
+			}
+			for _, c := range at {
+				says := fmt.Sprintf("%s: dropped at hook %s by table %s %s, chain %s (%s)", t.packet.what, hook, c.chain.Family, c.chain.Table, c.chain.Name, c.rule)
+				if t.needed && !carries {
+					add(&lost, says)
+				} else {
+					add(&harmless, says)
+				}
+				add(&commands, fmt.Sprintf("nft insert rule %s %s %s %s accept", c.chain.Family, c.chain.Table, c.chain.Name, t.accept))
+			}
+		}
+	}
+	switch {
+	case len(lost) > 0:
+		return fault("let them pass in this machine's firewall", append(lost, harmless...)...).with(commands...)
+	case len(harmless) > 0:
+		return warn("let them pass in this machine's firewall, so that the peer can begin too", harmless...).with(commands...)
+	case len(r.chains) == 0:
+		return fine("there are no nftables chains")
+	}
+	return fine(append([]string{"IKE and ESP pass the nftables rules"}, doubtful...)...)
+}

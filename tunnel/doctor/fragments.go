@@ -1,0 +1,32 @@
+package doctor
+
+import (
+	"fmt"
+	"time"
+)
+
+// checkFragments sends an IKE_SA_INIT request that is larger than the path, as
+// requests with certificates are: a path that loses IP fragments loses those,
+// and nothing smaller.
+func checkFragments(x *exam) Step {
+	switch {
+	case x.now.up():
+		return skip("not needed: the tunnel is up")
+	case !x.remote.IsValid():
+		return skip("the peer comes to us")
+	case x.probeIKE().kind != ikev2Reply:
+		return skip("nothing to compare with")
+	}
+	a := x.ask(x.port(), 2200, []time.Duration{600 * time.Millisecond, 900 * time.Millisecond, 1200 * time.Millisecond})
+	if a.kind == ikev2Reply {
+		return fine(fmt.Sprintf("a request of %d octets was answered", a.size))
+	}
+	says := []string{
+		fmt.Sprintf("requests of %d octets, in IP fragments, got no answer in %d tries; small ones are answered", a.size, a.tries),
+	}
+	remedy := "let IP fragments pass on the way and in the peer's firewall"
+	if x.Tunnel.Cert != "" {
+		return fault(remedy+"; a pre-shared key keeps the requests small", says...)
+	}
+	return warn(remedy, append(says, "a pre-shared key keeps the requests small, so that this tunnel can do without")...)
+}

@@ -1,0 +1,25 @@
+package doctor
+
+import "fmt"
+
+// checkHandshake takes the daemon's word where no step before found why the
+// tunnel is not up.
+func checkHandshake(x *exam) Step {
+	if x.attempt() == established {
+		if s := x.now.Tunnel.UpCount; s > 1 {
+			return fine(fmt.Sprintf("for %d s; it came up %d times since the daemon was started", x.now.Tunnel.InStateS, s))
+		}
+		return fine(fmt.Sprintf("for %d s", x.now.Tunnel.InStateS))
+	}
+	t := &x.now.Tunnel
+	if !x.wanted() {
+		return skip("the tunnel is not wanted up")
+	}
+	if f := x.now.Failure; f != nil {
+		return fault(f.Remedy, f.What())
+	}
+	if x.Tunnel.RemoteAny {
+		return fault("start the other side; if it runs, its own log and doctor say what it meets", t.State+": "+t.Reason)
+	}
+	return fault(t.Remedy, t.State+": "+t.Reason)
+}

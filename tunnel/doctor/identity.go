@@ -1,0 +1,53 @@
+package doctor
+
+import (
+	"fmt"
+
+	"greseal/ikev2"
+	"greseal/tunnel/config"
+)
+
+// checkIdentity: each side is who the other expects, and both have the same
+// pre-shared key. Which identity came and which was expected stands in the
+// failure, on the side that refused.
+func checkIdentity(x *exam) Step {
+	p := &x.now.Tunnel.Peer
+	f := x.failure()
+	switch {
+	case x.now.up():
+		return fine(fmt.Sprintf("we are %s, the peer proved to be %s", p.LocalID, p.RemoteID))
+	case f == nil:
+		return fine(fmt.Sprintf("nothing speaks against it: we are %s and expect %s", p.LocalID, p.RemoteID))
+	case f.Kind == ikev2.FailIdentity, f.Kind == ikev2.FailAuthentication:
+		return fault(f.Remedy, f.What()).and(x.secretNote())
+	case f.Kind == ikev2.FailTimeout && isAuth(f):
+		return fault("the peer drops IKE_AUTH in silence: its log says why; most often the pre-shared key or the identities differ",
+			f.What(), "IKE_SA_INIT is answered, IKE_AUTH is not, and UDP 4500 is open")
+	}
+	return fine(fmt.Sprintf("nothing speaks against it: we are %s and expect %s", p.LocalID, p.RemoteID))
+}
+
+// secretNote says where the secret comes from, and nothing about it.
+func (x *exam) secretNote() string {
+	switch {
+	case x.Tunnel.PSKFile != "":
+		return "the pre-shared key is read from " + x.Tunnel.PSKFile
+	case x.Tunnel.Cert == "" && x.Tunnel.RawKey == "":
+		return "the pre-shared key stands in the configuration"
+	}
+	return ""
+}
+
+// checkCertificates hands tunnels with certificates to Subject.Certificates.
+func checkCertificates(x *exam) Step {
+	if x.Tunnel.Cert == "" && x.Tunnel.RawKey == "" {
+		return skip("not used: the tunnel authenticates by a pre-shared key")
+	}
+	if x.Certificates == nil {
+		return skip("not examined by this version")
+	}
+	return x.Certificates(&x.Tunnel, x.failure())
+}
+
+// CertificateCheck judges the certificates of a tunnel: expiry, chain and name.
+type CertificateCheck func(*config.Tunnel, *ikev2.Failure) Step

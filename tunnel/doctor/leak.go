@@ -1,0 +1,252 @@
+package doctor
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"greseal/tunnel/config"
+)
+
+// LeakTest tries to send one GRE packet in clear from this machine to the peer,
+// as another program would, and shows where it was dropped. It never sends what
+// nothing is seen to stop.
+func LeakTest(ctx context.Context, s Subject, emit func(Step)) error {
+	x, err := newExam(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer x.close()
+	if !x.remote.IsValid() {
+		checkName(x)
+	}
+	step := x.leakOutside()
+	step.ID, step.Title = "outside", "protocol 47 in clear to the peer"
+	emit(step)
+	step = x.leakInside()
+	step.ID, step.Title = "inside", "the tunnel's networks without the tunnel"
+	emit(step)
+	return nil
+}
+
+// ends are the GRE endpoints, or the outer addresses before any are known.
+func (x *exam) ends() (local, remote netip.Addr) {
+	local, _ = netip.ParseAddr(x.now.Tunnel.Outside.GRELocal)
+	remote, _ = netip.ParseAddr(x.now.Tunnel.Outside.GRERemote)
+	if !remote.IsValid() {
+		remote = x.remote
+	}
+	if !local.IsValid() || local.Is4() != remote.Is4() || !x.isLocal(local) {
+		local = x.local()
+	}
+	return local, remote
+}
+
+func (x *exam) leakOutside() Step {
+	local, remote := x.ends()
+	if !remote.IsValid() || !local.IsValid() {
+		return skip("the peer's address is not known: there is nobody to send GRE to")
+	}
+	own := "greseal sends no GRE in clear: the kernel's policies decide"
+	if x.userspace() {
+		own = "greseal itself cannot send GRE in clear: in the userspace datapath packets go from the interface into ESP, and there is no other way out"
+	}
+	all, err := listPolicies()
+	policy := best(all, 1, local, remote, unix.IPPROTO_GRE, 0)
+	if err != nil || policy == nil || !policy.block && !policy.protects {
+		says := []string{own,
+			fmt.Sprintf("no XFRM policy blocks protocol 47 from %s to %s, so a GRE packet of another program on this machine would leave in clear: none was sent to prove it", local, remote)}
+		if x.userspace() {
+			return warn("keep other GRE interfaces to that peer off this machine, or block them: a kernel with XFRM needs no ESP for it", says...).
+				with(blockCommand(remote))
+		}
+		return fault("restart the daemon, and find out who deletes XFRM policies on this machine", says...)
+	}
+	return x.sendClear(local, remote, policy).and(own)
+}
+
+func blockCommand(remote netip.Addr) string {
+	all := "0.0.0.0/0"
+	if remote.Is6() {
+		all = "::/0"
+	}
+	return fmt.Sprintf("ip xfrm policy add dir out src %s dst %s proto 47 action block priority 3000",
+		all, netip.PrefixFrom(remote, remote.BitLen()))
+}
+
+// sendClear sends the probe and watches the wire, the error and the counters.
+func (x *exam) sendClear(local, remote netip.Addr, policy *xfrmPolicy) Step {
+	way, err := x.net.RouteTo(remote, netip.Addr{}, "", 0)
+	if err != nil {
+		return skip("there is no way to the peer that GRE could take: " + err.Error())
+	}
+	w, err := watchWire(way.IfIndex, remote)
+	if err != nil {
+		return skip("the wire cannot be watched: " + err.Error())
+	}
+	before := readCounters()
+	sent := sendGRE(local, remote)
+	time.Sleep(150 * time.Millisecond)
+	seen := w.end()
+	rose := readCounters().since(before)
+	says := []string{
+		fmt.Sprintf("one GRE packet was sent from %s to %s through a plain raw socket", local, remote),
+		"the policy that decides: " + policy.String(),
+	}
+	if n := rose["XfrmOutPolBlock"]; n > 0 {
+		says = append(says, fmt.Sprintf("XfrmOutPolBlock rose by %d: the kernel blocked it", n))
+	}
+	if n := rose["XfrmOutNoStates"]; n > 0 {
+		says = append(says, fmt.Sprintf("XfrmOutNoStates rose by %d: its policy wants ESP, and there is no SA", n))
+	}
+	says = append(says, fmt.Sprintf("%d packets of protocol 47 to the peer were seen on %s", seen, way.IfName))
+	switch {
+	case seen > 0:
+		return fault("stop the tunnel's traffic and report this: greseal's guard does not hold on this kernel", says...)
+	case errors.Is(sent, unix.EPERM):
+		return fine(append(says, "the sender got EPERM: dropped before it left")...)
+	case sent != nil:
+		return fine(append(says, fmt.Sprintf("the sender got an error: %v", sent))...)
+	case policy.protects:
+		return fine(append(says, "it left inside ESP, or not at all")...)
+	}
+	return fine(says...)
+}
+
+// sendGRE sends an empty GRE packet. A plain socket is asked for on purpose: one
+// with IP_HDRINCL passes the policies by.
+func sendGRE(local, remote netip.Addr) error {
+	family := unix.AF_INET
+	if remote.Is6() {
+		family = unix.AF_INET6
+	}
+	fd, err := unix.Socket(family, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_GRE)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.Bind(fd, sockaddr(netip.AddrPortFrom(local, 0))); err != nil {
+		return err
+	}
+	return unix.Sendto(fd, []byte{0, 0, 0x08, 0x00}, 0, sockaddr(netip.AddrPortFrom(remote, 0)))
+}
+
+// tap counts packets of protocol 47 that leave by one interface to one address.
+type tap struct {
+	fd    int
+	to    netip.Addr
+	seen  int // read after ended is closed
+	stop  chan struct{}
+	ended chan struct{}
+}
+
+func watchWire(ifindex int, to netip.Addr) (*tap, error) {
+	var be [2]byte
+	binary.BigEndian.PutUint16(be[:], unix.ETH_P_ALL)
+	all := binary.NativeEndian.Uint16(be[:])
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, int(all))
+	if err != nil {
+		return nil, err
+	}
+	wait := unix.NsecToTimeval(int64(50 * time.Millisecond))
+	err = errors.Join(
+		unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: all, Ifindex: ifindex}),
+		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait),
+	)
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	t := &tap{fd: fd, to: to, stop: make(chan struct{}), ended: make(chan struct{})}
+	go t.run()
+	return t, nil
+}
+
+func (t *tap) run() {
+	defer close(t.ended)
+	buf := make([]byte, 128)
+	for {
+		n, _, err := unix.Recvfrom(t.fd, buf, 0)
+		if err == nil {
+			if clearGRE(buf[:n], t.to) {
+				t.seen++
+			}
+			continue // until what waits is read
+		}
+		select {
+		case <-t.stop:
+			return
+		default:
+		}
+	}
+}
+
+// end stops the count and returns it.
+func (t *tap) end() int {
+	close(t.stop)
+	<-t.ended
+	unix.Close(t.fd)
+	return t.seen
+}
+
+// clearGRE recognizes an IP packet of protocol 47 to an address.
+func clearGRE(b []byte, to netip.Addr) bool {
+	switch {
+	case len(b) >= 20 && b[0]>>4 == 4:
+		dst, _ := netip.AddrFromSlice(b[16:20])
+		return b[9] == unix.IPPROTO_GRE && dst == to
+	case len(b) >= 40 && b[0]>>4 == 6:
+		dst, _ := netip.AddrFromSlice(b[24:40])
+		return b[6] == unix.IPPROTO_GRE && dst == to
+	}
+	return false
+}
+
+// leakInside looks whether an unreachable route lies under each of the tunnel's
+// routes, so that its traffic never follows another route while it is down.
+func (x *exam) leakInside() Step {
+	if x.Tunnel.Fallback {
+		return fine("fallback = true: while the tunnel is down its networks may use other routes in clear, as configured")
+	}
+	if len(x.Tunnel.Routes) == 0 {
+		return fine("the tunnel has no routes")
+	}
+	table := x.Tunnel.Table
+	if table == 0 {
+		table = config.TableMain
+	}
+	all, err := x.routesOf(table, unix.RTN_UNREACHABLE)
+	if err != nil {
+		return skip("the routes cannot be read: " + err.Error())
+	}
+	var missing []string
+	for _, p := range x.Tunnel.Routes {
+		if !covered(p, all) {
+			missing = append(missing, "no unreachable route lies under "+p.String())
+		}
+	}
+	if len(missing) > 0 {
+		return fault("restart the daemon, and find out who deletes its routes", missing...)
+	}
+	return fine(fmt.Sprintf("an unreachable route lies under each of its %d routes: while it is down they lead nowhere", len(x.Tunnel.Routes)))
+}
+
+// covered tells whether unreachable routes cover p: as it is, or a default route
+// by its two halves.
+func covered(p netip.Prefix, unreachable []hop) bool {
+	halves := 0
+	for _, h := range unreachable {
+		if h.dst == p {
+			return true
+		}
+		if p.Bits() == 0 && h.dst.Bits() == 1 && h.dst.Addr().Is4() == p.Addr().Is4() {
+			halves++
+		}
+	}
+	return halves == 2
+}

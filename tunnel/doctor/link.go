@@ -1,0 +1,42 @@
+package doctor
+
+import (
+	"fmt"
+	"strings"
+
+	"greseal/platform"
+)
+
+// checkInterface: the tunnel's interface is there, up, running, ours, and has
+// its addresses.
+func checkInterface(x *exam) Step {
+	name := x.name()
+	l, err := platform.LinkByName(x.net.Netlink(), name)
+	if err != nil {
+		return fault("restart the tunnel, and find out who deletes its interface", err.Error()).with("greseal restart " + name)
+	}
+	if !l.Ours() {
+		return fault("rename that interface, or the tunnel", name+" is another program's interface")
+	}
+	if !l.Up() {
+		return fault("set it up again", "somebody set the interface "+name+" down").with("ip link set " + name + " up")
+	}
+	var missing []string
+	for _, a := range x.Tunnel.Address {
+		if !x.isLocal(a.Addr()) {
+			missing = append(missing, a.String())
+		}
+	}
+	if len(missing) > 0 {
+		return fault("restart the tunnel, and find out who deletes its addresses", "addresses are missing: "+strings.Join(missing, ", ")).
+			with("greseal restart " + name)
+	}
+	s := fine(fmt.Sprintf("up, MTU %d", l.MTU))
+	if !l.Running() {
+		return fault("", "the interface is up, but its link state is down").with("greseal restart " + name)
+	}
+	if l.MTU != x.now.Tunnel.MTU.Bytes && x.now.Tunnel.MTU.Bytes != 0 {
+		return warn("restart the tunnel, or leave it so", fmt.Sprintf("somebody set the MTU to %d, it was %d", l.MTU, x.now.Tunnel.MTU.Bytes))
+	}
+	return s
+}

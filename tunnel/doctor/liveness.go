@@ -1,0 +1,34 @@
+package doctor
+
+import (
+	"fmt"
+	"time"
+)
+
+// checkLiveness has the peer asked on its IKE SA and waits for the authentic
+// answer.
+func checkLiveness(x *exam) Step {
+	began := time.Now()
+	if err := x.Daemon.Check(x.ctx); err != nil {
+		return skip(err.Error())
+	}
+	heard := x.wait(4*time.Second, func() bool {
+		return x.now.Silence >= 0 && x.now.Silence < time.Since(began)
+	})
+	if heard {
+		return fine(fmt.Sprintf("an authentic answer after %d ms", time.Since(began).Milliseconds()))
+	}
+	if !x.now.up() {
+		return fault("examine it again: it went down meanwhile", x.now.Tunnel.Reason)
+	}
+	s := fault("look at the path to the peer and whether it still runs; the tunnel goes on by itself when it answers",
+		fmt.Sprintf("no answer to a liveness check; the peer was last heard %.0f s ago", x.now.Silence.Seconds()))
+	// Is the machine there at all, or only its IKE daemon gone?
+	if a := x.ask(x.port(), 0, nil); a.kind == ikev2Reply {
+		s.Remedy = "the peer's IKE daemon was started anew and forgot this tunnel; restart it here, or wait until it is found dead"
+		s = s.and("but it answers a new IKE_SA_INIT request").with("greseal restart " + x.name())
+	} else if a.kind != silent {
+		s = s.and(x.unreached(a).Evidence...)
+	}
+	return s
+}

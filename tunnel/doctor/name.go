@@ -1,0 +1,79 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+// resolvePatience is how long the resolver has for one name.
+const resolvePatience = 6 * time.Second
+
+// checkName resolves the host names of remote and chooses the address that the
+// other steps examine: the daemon's own choice while the tunnel is up.
+func checkName(x *exam) Step {
+	if x.Tunnel.RemoteAny {
+		if x.remote.IsValid() {
+			return fine("the peer came from " + x.remote.String())
+		}
+		return skip(`remote = "any": the peer comes to us`)
+	}
+	var found []netip.Addr
+	var says, bad []string
+	names := 0
+	for _, host := range x.Tunnel.Remotes {
+		if a, err := netip.ParseAddr(host); err == nil {
+			found = append(found, a.Unmap())
+			continue
+		}
+		names++
+		ctx, cancel := context.WithTimeout(x.ctx, resolvePatience)
+		as, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		cancel()
+		if err != nil {
+			bad = append(bad, host+": "+resolverSays(err))
+			continue
+		}
+		var words []string
+		for i, a := range as {
+			as[i] = a.Unmap()
+			words = append(words, as[i].String())
+		}
+		slices.SortStableFunc(as, func(a, b netip.Addr) int { return a.BitLen() - b.BitLen() })
+		found = append(found, as...)
+		says = append(says, host+" is "+strings.Join(words, ", "))
+	}
+	if len(found) > 0 && !x.now.up() && !slices.Contains(found, x.remote) {
+		x.remote = found[0]
+	}
+	switch {
+	case len(found) == 0:
+		return fault("check the name in remote, and that this router can reach a name server (see /etc/resolv.conf)", bad...)
+	case len(bad) > 0:
+		return warn("check that name in remote", append(bad, says...)...)
+	case names == 0:
+		return fine("remote is an address, no name is needed")
+	case x.now.up() && !slices.Contains(found, x.remote):
+		return warn("the tunnel goes on with the old address; restart it if the peer has moved", append(says, "the tunnel stands with "+x.remote.String())...)
+	}
+	return fine(says...)
+}
+
+func resolverSays(err error) string {
+	var dns *net.DNSError
+	if !errors.As(err, &dns) {
+		return err.Error()
+	}
+	switch {
+	case dns.IsNotFound:
+		return "the name server knows no such name"
+	case dns.IsTimeout:
+		return fmt.Sprintf("no name server answers (%s)", dns.Server)
+	}
+	return dns.Err
+}

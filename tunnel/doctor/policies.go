@@ -1,0 +1,198 @@
+package doctor
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"unsafe"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"greseal/platform"
+)
+
+// xfrmPolicy is one policy of the kernel's, as far as it can stand in the way.
+type xfrmPolicy struct {
+	dir          uint8 // 0 in, 1 out, 2 fwd
+	src, dst     netip.Prefix
+	proto        uint8
+	sport, dport uint16 // 0: any
+	block        bool
+	protects     bool // has a template: wants ESP or AH
+	priority     uint32
+	index        uint32
+}
+
+var dirWords = [...]string{"in", "out", "fwd"}
+
+func (p xfrmPolicy) String() string {
+	s := fmt.Sprintf("dir %s src %s dst %s", dirWords[p.dir], p.src, p.dst)
+	if p.proto != 0 {
+		s += fmt.Sprintf(" proto %d", p.proto)
+	}
+	if p.sport != 0 {
+		s += fmt.Sprintf(" sport %d", p.sport)
+	}
+	if p.dport != 0 {
+		s += fmt.Sprintf(" dport %d", p.dport)
+	}
+	return s
+}
+
+// matches tells whether a packet falls under the policy.
+func (p xfrmPolicy) matches(dir uint8, src, dst netip.Addr, proto uint8, sport, dport uint16) bool {
+	return p.dir == dir && p.src.Contains(src) && p.dst.Contains(dst) && (p.proto == 0 || p.proto == proto) &&
+		(p.sport == 0 || p.sport == sport) && (p.dport == 0 || p.dport == dport)
+}
+
+// listPolicies dumps the policies of this network namespace.
+func listPolicies() ([]xfrmPolicy, error) {
+	n, err := platform.OpenNetlink(unix.NETLINK_XFRM)
+	if err != nil {
+		return nil, err
+	}
+	defer n.Close()
+	for try := 0; ; try++ {
+		var all []xfrmPolicy
+		err := n.Get(platform.Request(nl.XFRM_MSG_GETPOLICY, unix.NLM_F_DUMP), func(typ uint16, b []byte) error {
+			if p, ok := parsePolicy(b); ok && typ == nl.XFRM_MSG_NEWPOLICY {
+				all = append(all, p)
+			}
+			return nil
+		})
+		if !errors.Is(err, platform.ErrInterrupted) || try == 5 {
+			return all, err
+		}
+	}
+}
+
+// parsePolicy reads struct xfrm_userpolicy_info (linux/xfrm.h) and its
+// attributes.
+func parsePolicy(b []byte) (p xfrmPolicy, ok bool) {
+	const size = int(unsafe.Sizeof(nl.XfrmUserpolicyInfo{}))
+	if len(b) < size || b[160] >= uint8(len(dirWords)) {
+		return p, false // a policy of a single socket
+	}
+	address := func(at int) netip.Addr {
+		if binary.NativeEndian.Uint16(b[40:]) == unix.AF_INET6 {
+			a, _ := netip.AddrFromSlice(b[at : at+16])
+			return a
+		}
+		a, _ := netip.AddrFromSlice(b[at : at+4])
+		return a
+	}
+	p = xfrmPolicy{
+		dst: netip.PrefixFrom(address(0), int(b[42])), src: netip.PrefixFrom(address(16), int(b[43])),
+		dport: binary.BigEndian.Uint16(b[32:]), sport: binary.BigEndian.Uint16(b[36:]), proto: b[44],
+		priority: binary.NativeEndian.Uint32(b[152:]), index: binary.NativeEndian.Uint32(b[156:]),
+		dir: b[160], block: b[161] != 0,
+	}
+	err := platform.EachAttr(b[size:], func(typ uint16, v []byte) error {
+		if typ == nl.XFRMA_TMPL && len(v) > 0 {
+			p.protects = true
+		}
+		return nil
+	})
+	return p, err == nil
+}
+
+// best is the policy that decides about a packet: the lowest priority number,
+// nil when none matches.
+func best(all []xfrmPolicy, dir uint8, src, dst netip.Addr, proto uint8, port uint16) *xfrmPolicy {
+	var found *xfrmPolicy
+	for i := range all {
+		p := &all[i]
+		if p.matches(dir, src, dst, proto, port, port) && (found == nil || p.priority < found.priority) {
+			found = p
+		}
+	}
+	return found
+}
+
+// checkPolicies: no policy of somebody else's catches IKE or ESP, and the ones
+// that keep GRE from leaving in clear are there.
+func checkPolicies(x *exam) Step {
+	local := x.local()
+	if !x.remote.IsValid() || !local.IsValid() {
+		return skip("the addresses are not known yet")
+	}
+	all, err := listPolicies()
+	if err != nil {
+		if x.userspace() {
+			return fine("the kernel has no XFRM, so that nobody's policy is in the way")
+		}
+		return skip("XFRM policies cannot be read: " + err.Error())
+	}
+	s := judgePolicies(all, local, x.remote, x.udp(), x.now.up() && x.now.Tunnel.In.Packets > 0)
+	if s.Verdict == OK && !x.userspace() {
+		return x.checkGuards(s, all)
+	}
+	return s
+}
+
+func judgePolicies(all []xfrmPolicy, local, remote netip.Addr, udp, carries bool) Step {
+	type way struct {
+		what  string
+		proto uint8
+		port  uint16
+	}
+	ways := []way{{"UDP 500", unix.IPPROTO_UDP, 500}, {"UDP 4500", unix.IPPROTO_UDP, 4500}}
+	if !udp {
+		ways = append(ways, way{"ESP", unix.IPPROTO_ESP, 0})
+	}
+	var says, commands []string
+	seen := make(map[string]bool)
+	for _, w := range ways {
+		for dir, ends := range [][2]netip.Addr{{remote, local}, {local, remote}} {
+			p := best(all, uint8(dir), ends[0], ends[1], w.proto, w.port)
+			if p == nil || !p.block && !p.protects {
+				continue
+			}
+			if !p.block && w.proto == unix.IPPROTO_ESP {
+				continue // what protects may protect ESP
+			}
+			verb := "blocks"
+			if !p.block {
+				verb = "wants to protect, and so drops,"
+			}
+			says = append(says, fmt.Sprintf("a policy %s %s %s: %s", verb, dirWords[p.dir], w.what, p))
+			if c := "ip xfrm policy delete " + p.String(); !seen[c] {
+				seen[c] = true
+				commands = append(commands, c)
+			}
+		}
+	}
+	if len(says) == 0 {
+		return fine(fmt.Sprintf("none of %d XFRM policies catches IKE or ESP", len(all)))
+	}
+	remedy := "another IPsec program has made it: stop that, or give it a policy that spares IKE; a policy that was left over can be deleted"
+	if carries {
+		return warn(remedy, says...).with(commands...)
+	}
+	return fault(remedy, says...).with(commands...)
+}
+
+// checkGuards: the block policies of the kernel datapath stand.
+func (x *exam) checkGuards(s Step, all []xfrmPolicy) Step {
+	remote, err := netip.ParseAddr(x.now.Tunnel.Outside.GRERemote)
+	if err != nil {
+		return s
+	}
+	for dir, word := range dirWords {
+		found := false
+		for _, p := range all {
+			peer := p.src
+			if dir == 1 {
+				peer = p.dst
+			}
+			found = found || int(p.dir) == dir && p.block && p.proto == unix.IPPROTO_GRE && peer.Contains(remote)
+		}
+		if !found {
+			return fault("restart the daemon, and find out who deletes XFRM policies on this machine",
+				fmt.Sprintf("the policy that blocks protocol 47 in clear (dir %s, %s) is gone", word, remote))
+		}
+	}
+	return s.and("protocol 47 in clear is blocked: in, out and fwd")
+}
