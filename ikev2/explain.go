@@ -124,6 +124,9 @@ func (s *ikeSA) refusedBy(n *wire.Notify, exchange string, offer []suite.Proposa
 			key = "ike"
 		}
 		f.Remedy = fmt.Sprintf("allow one of these at the peer, or set %s here to what the peer allows; its log says what that is", key)
+		if exchange == "IKE_SA_INIT" {
+			f.Remedy += "; a peer without a tunnel for our address, or with it taken down, answers the same"
+		}
 	case FailInvalidKE:
 		f.Ours = "we offer " + suite.Words(suite.Groups(offer))
 		if g, ok := n.Number(); ok {
