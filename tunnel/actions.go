@@ -274,6 +274,7 @@ func (l *loop) ikeDown(a ikev2.IKEDown) {
 	delete(t.ike, a.ID)
 	if a.Reason != nil {
 		r := why(a.Reason)
+		l.keep(t, a.Reason)
 		l.event(t, slog.LevelWarn, "ike", r.String())
 		if !t.established() {
 			l.lost(t, r)
@@ -289,6 +290,7 @@ func (l *loop) noted(a ikev2.Noted) {
 	if t == nil || t.established() || a.Reason.Kind == ikev2.FailTimeout && t.note.text != "" {
 		return
 	}
+	l.keep(t, a.Reason)
 	if r := why(a.Reason); t.note != r {
 		t.note = r
 		l.event(t, slog.LevelInfo, "note", r.String())
@@ -309,8 +311,12 @@ func (l *loop) failed(a ikev2.Failed) {
 	if t.established() {
 		return
 	}
+	l.keep(t, a.Reason)
 	l.lost(t, r)
 }
+
+// keep remembers the typed reason of a failure for doctor.
+func (l *loop) keep(t *state, f *ikev2.Failure) { t.failure, t.failedAt = f, l.now() }
 
 // lost puts a tunnel without SAs into the state down and plans the next
 // attempt.
@@ -398,7 +404,7 @@ func (l *loop) peerMoved(a ikev2.PeerMoved) {
 func (l *loop) carries(t *state) {
 	c := t.current()
 	t.trying, t.attempts, t.retryAt = false, 0, 0
-	t.note = reason{}
+	t.note, t.failure = reason{}, nil
 	if t.phase == phaseUp {
 		if c.Replaces == 0 {
 			l.event(t, slog.LevelInfo, "up", fmt.Sprintf("another Child SA carries the traffic: %s, %s", c.Remote, c.Suite))

@@ -193,19 +193,11 @@ type offers struct{ ike, esp []suite.Proposal }
 // the datapath cannot compute. When none is left the tunnel is down and says
 // which and why.
 func (l *loop) proposals(t *state) offers {
-	o := offers{t.cfg.IKEProposals, t.cfg.ESPProposals}
-	if o.ike == nil {
-		o.ike = suite.DefaultIKE()
-	}
-	if o.esp == nil {
-		o.esp = suite.DefaultESP(suite.HasAESInGo() || l.dp.Kind() == platform.KindKernel && suite.HasAES())
-	}
-	var last error
-	o.esp, last = possible(o.esp, l.dp.Supports)
+	o, refused := l.proposalsOf(t)
 	if len(o.esp) == 0 {
 		why := "the list is empty"
-		if last != nil {
-			why = last.Error()
+		if refused != nil {
+			why = refused.Error()
 		}
 		t.set(phaseDown, reason{
 			text:   "none of the ESP proposals can be carried out here: " + why,
@@ -214,6 +206,20 @@ func (l *loop) proposals(t *state) offers {
 		t.retryAt = l.now() + time.Minute
 	}
 	return o
+}
+
+// proposalsOf is proposals without the consequences; the error is the last
+// refusal of the datapath.
+func (l *loop) proposalsOf(t *state) (o offers, refused error) {
+	o = offers{t.cfg.IKEProposals, t.cfg.ESPProposals}
+	if o.ike == nil {
+		o.ike = suite.DefaultIKE()
+	}
+	if o.esp == nil {
+		o.esp = suite.DefaultESP(suite.HasAESInGo() || l.dp.Kind() == platform.KindKernel && suite.HasAES())
+	}
+	o.esp, refused = possible(o.esp, l.dp.Supports)
+	return o, refused
 }
 
 // possible drops what supports refuses from ESP proposals, and the proposals

@@ -51,6 +51,7 @@ type loop struct {
 	watch  *platform.Watcher
 	server *status.Server
 	names  chan resolution
+	jobs   jobs
 
 	tunnels map[ikev2.PeerID]*state
 	order   []ikev2.PeerID
@@ -109,6 +110,7 @@ func Run(ctx context.Context, opt Options) error {
 		cfg:     cfg,
 		engine:  ikev2.New(ikev2.Config{Rand: crand.Reader}),
 		names:   make(chan resolution, 64),
+		jobs:    newJobs(),
 		tunnels: map[ikev2.PeerID]*state{},
 		stirred: map[ikev2.PeerID]bool{},
 		started: time.Now(),
@@ -155,6 +157,7 @@ func Run(ctx context.Context, opt Options) error {
 	defer func() { stop(); <-served }()
 
 	l.run(ctx)
+	l.jobs.end()
 	l.shutdown()
 	return nil
 }
@@ -207,6 +210,8 @@ func (l *loop) run(ctx context.Context) {
 			l.resolved(r)
 		case q := <-l.server.Queries():
 			l.query(q)
+		case f := <-l.jobs.asked:
+			f()
 		case <-timer.C:
 		}
 		l.tick()

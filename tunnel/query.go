@@ -20,7 +20,7 @@ func (l *loop) query(q *status.Query) {
 		q.Answer(l.reload())
 		return
 	}
-	if l.trialQuery(q) {
+	if l.trialQuery(q) || l.jobQuery(q) {
 		return
 	}
 	names := l.order

@@ -20,31 +20,35 @@ func (l *loop) snapshot() *status.Snapshot {
 	s := &status.Snapshot{
 		Version: status.Version,
 		Time:    time.Now().Unix(),
-		Daemon: status.Daemon{
-			Version:         l.opt.Version,
-			Platform:        runtime.GOOS + "/" + runtime.GOARCH,
-			PID:             os.Getpid(),
-			Started:         l.started.Unix(),
-			UptimeS:         int64(time.Since(l.started) / time.Second),
-			Datapath:        l.dp.Kind(),
-			DatapathWhy:     l.dpWhy,
-			Notes:           l.dp.Notes(),
-			Listen:          l.dp.Listening(),
-			Socket:          l.opt.Socket,
-			ConfigFile:      l.opt.ConfigPath,
-			ConfigLoaded:    l.loadedAt.Unix(),
-			ConfigProblems:  l.refused.problems,
-			ConfigRefusedAt: unix(l.refused.at),
-			IKE:             l.ike,
-			Pending:         l.describeTrial(),
-			RolledBack:      l.rolled.why,
-			RolledAt:        unix(l.rolled.at),
-		},
+		Daemon:  l.describeDaemon(),
 	}
 	for _, id := range l.order {
 		s.Tunnels = append(s.Tunnels, l.describe(l.tunnels[id]))
 	}
 	return s
+}
+
+func (l *loop) describeDaemon() status.Daemon {
+	return status.Daemon{
+		Version:         l.opt.Version,
+		Platform:        runtime.GOOS + "/" + runtime.GOARCH,
+		PID:             os.Getpid(),
+		Started:         l.started.Unix(),
+		UptimeS:         int64(time.Since(l.started) / time.Second),
+		Datapath:        l.dp.Kind(),
+		DatapathWhy:     l.dpWhy,
+		Notes:           l.dp.Notes(),
+		Listen:          l.dp.Listening(),
+		Socket:          l.opt.Socket,
+		ConfigFile:      l.opt.ConfigPath,
+		ConfigLoaded:    l.loadedAt.Unix(),
+		ConfigProblems:  l.refused.problems,
+		ConfigRefusedAt: unix(l.refused.at),
+		IKE:             l.ike,
+		Pending:         l.describeTrial(),
+		RolledBack:      l.rolled.why,
+		RolledAt:        unix(l.rolled.at),
+	}
 }
 
 func (l *loop) describe(t *state) status.Tunnel {

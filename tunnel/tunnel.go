@@ -59,6 +59,10 @@ type state struct {
 	since  time.Time // of phase, wall time
 	reason reason
 	note   reason // the newest remark while an attempt goes on
+	// failure is the typed reason of the last failed attempt, or the newest
+	// remark about the present one; nil since the tunnel was up.
+	failure  *ikev2.Failure
+	failedAt ikev2.Time
 	// waitingFor is one of the wait words in phaseWaiting.
 	waitingFor string
 	events     status.EventLog

@@ -1,0 +1,276 @@
+package tunnel
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"greseal/ikev2"
+	"greseal/platform"
+	"greseal/tunnel/config"
+	"greseal/tunnel/doctor"
+	"greseal/tunnel/status"
+)
+
+// Long work is a job: a goroutine beside the loop that a client starts and then
+// polls. What it needs of the loop it sends there as a function; it never
+// touches the loop's state itself.
+
+const (
+	maxJobsRunning = 3
+	maxJobs        = 8 // finished ones are kept for their clients
+	jobTime        = 2 * time.Minute
+)
+
+// jobs are the loop's.
+type jobs struct {
+	last    int
+	list    []*job // oldest first
+	asked   chan func()
+	running sync.WaitGroup
+	stop    context.CancelFunc
+	ctx     context.Context
+}
+
+type job struct {
+	status.Job
+	cancel context.CancelFunc
+}
+
+func newJobs() jobs {
+	ctx, stop := context.WithCancel(context.Background())
+	return jobs{asked: make(chan func(), 4), ctx: ctx, stop: stop}
+}
+
+// end gives all jobs up and waits for their goroutines.
+func (j *jobs) end() {
+	j.stop()
+	j.running.Wait()
+}
+
+func (j *jobs) find(id int) *job {
+	i := slices.IndexFunc(j.list, func(x *job) bool { return x.ID == id })
+	if i < 0 {
+		return nil
+	}
+	return j.list[i]
+}
+
+// jobQuery answers requests about jobs; false means that it is none.
+func (l *loop) jobQuery(q *status.Query) bool {
+	switch q.Op {
+	case status.OpDoctorStart:
+		q.Answer(l.startJob("doctor", q, doctor.Run))
+	case status.OpLeakStart:
+		q.Answer(l.startJob("leak-test", q, doctor.LeakTest))
+	case status.OpDoctorPoll:
+		j := l.jobs.find(q.Job)
+		if j == nil {
+			q.Answer(status.Fail("start it again", "there is no job %d any more", q.Job))
+			break
+		}
+		q.Answer(status.Reply{OK: true, Job: j.view()})
+	default:
+		return false
+	}
+	return true
+}
+
+// view is a copy that later findings do not change.
+func (j *job) view() *status.Job {
+	v := j.Job
+	v.Checks = slices.Clone(j.Checks)
+	for i := range v.Checks {
+		v.Checks[i].Findings = slices.Clone(v.Checks[i].Findings)
+	}
+	return &v
+}
+
+// examination is doctor.Run or doctor.LeakTest.
+type examination func(context.Context, doctor.Subject, func(doctor.Step)) error
+
+func (l *loop) startJob(what string, q *status.Query, run examination) status.Reply {
+	var target netip.Addr
+	if q.Target != "" {
+		a, err := netip.ParseAddr(q.Target)
+		if err != nil {
+			return status.Fail("give an address inside the tunnel", "%q is no IP address", q.Target)
+		}
+		target = a.Unmap()
+	}
+	ids := l.order
+	if q.Tunnel != "" {
+		ids = []ikev2.PeerID{ikev2.PeerID(q.Tunnel)}
+		if l.tunnels[ids[0]] == nil {
+			return status.NoTunnel(q.Tunnel, l.tunnelNames())
+		}
+	}
+	busy := 0
+	for _, j := range l.jobs.list {
+		if !j.Done {
+			busy++
+		}
+	}
+	if busy >= maxJobsRunning {
+		return status.Fail("wait until one of them is done", "%d examinations are under way, that is the most", busy)
+	}
+	if len(l.jobs.list) >= maxJobs {
+		i := slices.IndexFunc(l.jobs.list, func(j *job) bool { return j.Done })
+		l.jobs.list = slices.Delete(l.jobs.list, i, i+1)
+	}
+	l.jobs.last++
+	ctx, cancel := context.WithTimeout(l.jobs.ctx, jobTime*time.Duration(max(len(ids), 1)))
+	j := &job{Job: status.Job{ID: l.jobs.last, What: what}, cancel: cancel}
+	l.jobs.list = append(l.jobs.list, j)
+	var subjects []doctor.Subject
+	for _, id := range ids {
+		s := l.subject(l.tunnels[id])
+		s.Target = target
+		subjects = append(subjects, s)
+		j.Checks = append(j.Checks, status.Diagnosis{Tunnel: string(id)})
+	}
+	l.jobs.running.Go(func() { l.runJob(ctx, j, subjects, run) })
+	return status.Reply{OK: true, Job: j.view()}
+}
+
+// runJob is the job's goroutine. What it finds is noted by the loop.
+func (l *loop) runJob(ctx context.Context, j *job, subjects []doctor.Subject, run examination) {
+	defer j.cancel()
+	for i, s := range subjects {
+		err := run(ctx, s, func(step doctor.Step) {
+			_, _ = onLoop(l, ctx, func() struct{} { j.found(i, step); return struct{}{} })
+		})
+		// A job whose time is over still says so, unless the daemon stops.
+		_, _ = onLoop(l, l.jobs.ctx, func() struct{} {
+			if err != nil {
+				j.found(i, doctor.Step{ID: "job", Title: "the examination itself", Verdict: doctor.Skipped, Evidence: []string{err.Error()}})
+			}
+			j.Checks[i].Done = true
+			j.Done = i == len(subjects)-1
+			return struct{}{}
+		})
+	}
+}
+
+// found adds a step to what the job has found out.
+func (j *job) found(i int, s doctor.Step) {
+	d := &j.Checks[i]
+	if s.Verdict == doctor.Fault && d.First == "" {
+		d.First = s.ID
+		j.Faults++
+	}
+	d.Findings = append(d.Findings, status.Finding{
+		ID: s.ID, Title: s.Title, Verdict: string(s.Verdict), Evidence: s.Evidence, Remedy: s.Remedy, Commands: s.Commands,
+	})
+}
+
+// onLoop has the loop call f and returns what it returned.
+func onLoop[T any](l *loop, ctx context.Context, f func() T) (T, error) {
+	answer := make(chan T, 1)
+	var none T
+	select {
+	case l.jobs.asked <- func() { answer <- f() }:
+	case <-ctx.Done():
+		return none, ctx.Err()
+	}
+	select {
+	case v := <-answer:
+		return v, nil
+	case <-ctx.Done():
+		return none, ctx.Err()
+	}
+}
+
+// subject is what doctor is told at the beginning. It holds no secret.
+func (l *loop) subject(t *state) doctor.Subject {
+	o, why := l.proposalsOf(t)
+	s := doctor.Subject{
+		Tunnel: withoutSecrets(t.cfg), IKE: o.ike, ESP: o.esp, ESPWhy: why,
+		Daemon: &watched{l, t.id},
+	}
+	for _, id := range l.order {
+		if id != t.id {
+			s.Others = append(s.Others, withoutSecrets(l.tunnels[id].cfg))
+		}
+	}
+	return s
+}
+
+func withoutSecrets(c *config.Tunnel) config.Tunnel {
+	bare := *c
+	bare.PSK, bare.PPK = config.Secret{}, config.Secret{}
+	return bare
+}
+
+// watched is one tunnel as doctor sees the daemon: each call is one turn of the
+// loop.
+type watched struct {
+	l  *loop
+	id ikev2.PeerID
+}
+
+// on calls f with the tunnel on the loop.
+func (w *watched) on(ctx context.Context, f func(*state)) error {
+	there, err := onLoop(w.l, ctx, func() bool {
+		t := w.l.tunnels[w.id]
+		if t != nil {
+			f(t)
+		}
+		return t != nil
+	})
+	if err == nil && !there {
+		err = fmt.Errorf("tunnel %q has left the configuration", w.id)
+	}
+	return err
+}
+
+// Look is doctor.Daemon's.
+func (w *watched) Look(ctx context.Context) (doctor.Moment, error) {
+	found := make(chan doctor.Moment, 1)
+	if err := w.on(ctx, func(t *state) { found <- w.l.moment(t) }); err != nil {
+		return doctor.Moment{}, err
+	}
+	return <-found, nil
+}
+
+// Hurry is doctor.Daemon's.
+func (w *watched) Hurry(ctx context.Context) error {
+	return w.on(ctx, func(t *state) {
+		if t.wanted {
+			w.l.up(t)
+			w.l.settle()
+		}
+	})
+}
+
+// Check is doctor.Daemon's.
+func (w *watched) Check(ctx context.Context) error {
+	return w.on(ctx, func(t *state) { w.l.do(w.l.engine.Check(w.l.now(), t.id)) })
+}
+
+func (l *loop) moment(t *state) doctor.Moment {
+	m := doctor.Moment{Daemon: l.describeDaemon(), Tunnel: l.describe(t), Local: t.local, Silence: -1}
+	if r := t.remote(); r.IsValid() {
+		m.Remote = netip.AddrPortFrom(r, t.cfg.RemotePort)
+	}
+	if i, ok := l.freshIKE(t); ok {
+		m.Local, m.Remote = i.Local.Addr(), i.Remote
+		m.Silence = l.now() - i.LastHeard
+	}
+	if t.failure != nil {
+		f := *t.failure
+		m.Failure, m.Age = &f, l.now()-t.failedAt
+	}
+	m.Drops, m.DropsErr = l.dp.LinkDrops(string(t.id))
+	if p := t.current(); p != nil {
+		for _, key := range []platform.SAKey{{Link: string(t.id), SPI: p.SPIIn}, {Link: string(t.id), Out: true, SPI: p.SPIOut}} {
+			if _, err := l.dp.SACounters(key); err != nil && m.Installed == nil {
+				m.Installed = err
+			}
+		}
+	}
+	return m
+}
