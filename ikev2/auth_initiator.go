@@ -52,15 +52,18 @@ func (e *Engine) onAuthResponse(s *ikeSA, c content, r *request) {
 		f := s.failure(FailSyntax, "IKE_AUTH", false)
 		f.Detail = c.broken.Error()
 		f.Remedy = "report it to the peer's maker"
-		e.fail(s, f)
+		e.giveUp(s, f, wire.InvalidSyntax)
 		return
 	}
 	if c.Auth == nil || c.IDr == nil {
-		n := c.Error()
-		if n == nil {
-			n = notify(wire.InvalidSyntax)
+		if n := c.Error(); n != nil {
+			e.fail(s, s.refusedBy(n, "IKE_AUTH", r.offer, nil))
+			return
 		}
-		e.fail(s, s.refusedBy(n, "IKE_AUTH", r.offer, nil))
+		f := s.failure(FailSyntax, "IKE_AUTH", false)
+		f.Detail = "the response has no identity or no AUTH payload"
+		f.Remedy = "report it to the peer's maker"
+		e.giveUp(s, f, wire.InvalidSyntax)
 		return
 	}
 	if s.shake.abandoned {
@@ -71,7 +74,7 @@ func (e *Engine) onAuthResponse(s *ikeSA, c content, r *request) {
 	}
 	s.remoteID = identityFrom(c.IDr)
 	if f := s.checkPeer(c.Contents); f != nil {
-		e.giveUp(s, f)
+		e.giveUp(s, f, wire.AuthenticationFailed)
 		return
 	}
 	ni, nr := s.shake.ni, s.shake.nr
@@ -130,14 +133,16 @@ func (s *ikeSA) wrongAuth(a *wire.Auth) *Failure {
 
 // giveUp ends an IKE SA whose responder could not be authenticated, and tells it
 // (RFC 7296 section 2.21.2).
-func (e *Engine) giveUp(s *ikeSA, f *Failure) {
-	p := s.peer
+func (e *Engine) giveUp(s *ikeSA, f *Failure, why wire.NotifyType) {
+	p, silent := s.peer, s.shake.abandoned
 	s.shake.wipe()
 	s.shake = nil
 	s.state = stateDeleting
 	s.dropAt = e.now + giveUpPatience
-	e.emit(Failed{p.cfg.ID, f})
-	e.sendRequest(s, wire.Informational, &request{kind: askGiveUp}, []wire.Payload{notify(wire.AuthenticationFailed)})
+	if !silent {
+		e.emit(Failed{p.cfg.ID, f})
+	}
+	e.sendRequest(s, wire.Informational, &request{kind: askGiveUp}, []wire.Payload{notify(why)})
 }
 
 const giveUpPatience = 4 * time.Second

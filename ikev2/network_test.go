@@ -30,6 +30,7 @@ type network struct {
 	delayMax     time.Duration
 	filter       func(*flight) bool // false: the datagram is lost
 	nats         []*natBox
+	tamper       func(from *node, h wire.Header, inner []wire.Payload) []wire.Payload
 	hold         bool
 	held         []*flight
 	log          func(format string, a ...any)
@@ -338,7 +339,45 @@ func (n *network) send(x *node, a Send) {
 		text += " (again)"
 	}
 	x.seen[&a.Data[0]] = true
-	n.put(&flight{from: x, src: a.Local, dst: a.Remote, data: bytes.Clone(a.Data), text: text})
+	n.put(&flight{from: x, src: a.Local, dst: a.Remote, data: n.tampered(x, bytes.Clone(a.Data)), text: text})
+}
+
+// tampered lets the test change what a protected message says, as a hostile or
+// broken peer could: sealed again with the sender's own keys.
+func (n *network) tampered(x *node, data []byte) []byte {
+	if n.tamper == nil {
+		return data
+	}
+	m, err := wire.Parse(data)
+	if err != nil {
+		n.fault("%s sends what cannot be parsed: %v", x.name, err)
+		return data
+	}
+	own := m.SPIr
+	if m.Initiator() {
+		own = m.SPIi
+	}
+	s := x.e.sas[own]
+	if m.SK() == nil {
+		m.Payloads = n.tamper(x, m.Header, m.Payloads)
+		if data, err = m.Append(nil); err != nil {
+			panic(err)
+		}
+		return data
+	}
+	if s == nil || s.keys == nil {
+		return data
+	}
+	inner, err := m.Open(s.keys.out.(sealer))
+	if err != nil {
+		n.fault("%s cannot read its own message: %v", x.name, err)
+		return data
+	}
+	data, err = wire.AppendSealed(nil, m.Header, n.tamper(x, m.Header, inner), s.keys.out)
+	if err != nil {
+		panic(err)
+	}
+	return data
 }
 
 func (n *network) put(f *flight) {

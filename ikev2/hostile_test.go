@@ -1,0 +1,313 @@
+package ikev2
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"greseal/crypto/suite"
+	"greseal/ikev2/wire"
+)
+
+// without removes a kind of payload.
+func without(ps []wire.Payload, t wire.PayloadType) []wire.Payload {
+	return slices.DeleteFunc(slices.Clone(ps), func(p wire.Payload) bool { return p.Type() == t })
+}
+
+// each changes payloads one by one.
+func each[P wire.Payload](change func(P)) func([]wire.Payload) []wire.Payload {
+	return func(ps []wire.Payload) []wire.Payload {
+		for _, p := range ps {
+			if q, ok := p.(P); ok {
+				change(q)
+			}
+		}
+		return ps
+	}
+}
+
+func drop(t wire.PayloadType) func([]wire.Payload) []wire.Payload {
+	return func(ps []wire.Payload) []wire.Payload { return without(ps, t) }
+}
+
+func plus(extra wire.Payload) func([]wire.Payload) []wire.Payload {
+	return func(ps []wire.Payload) []wire.Payload { return append(ps, extra) }
+}
+
+// What a responder may answer to IKE_AUTH, and must not get away with: nothing
+// is installed, the attempt fails with the right reason, and the peer is told.
+func TestHostileAuthResponsesFailClosed(t *testing.T) {
+	everything := each(func(p *wire.TS) { p.Selectors = []wire.Selector{rng("0.0.0.0", "255.255.255.255", 0)} })
+	for _, c := range []struct {
+		name   string
+		change func([]wire.Payload) []wire.Payload
+		kind   FailureKind
+	}{
+		{"wider selectors", everything, FailSelectors},
+		{"other selectors", each(func(p *wire.TS) { p.Selectors[0] = wire.HostSelector(addr("10.7.7.7"), 47) }), FailSelectors},
+		{"selectors for all protocols", each(func(p *wire.TS) { p.Selectors[0].Protocol = 0 }), FailSelectors},
+		{"no TSr", drop(wire.TypeTSr), FailSelectors},
+		{"transport mode unasked", plus(notify(wire.UseTransportMode)), FailMode},
+		{"no SA", drop(wire.TypeSA), FailNoProposal},
+		{"a proposal that was not offered", each(func(p *wire.SA) { p.Proposals[0].Transforms[0].KeyLen = 256 }), FailNoProposal},
+		{"a proposal number that was not offered", each(func(p *wire.SA) { p.Proposals[0].Number = 9 }), FailNoProposal},
+		{"two proposals", each(func(p *wire.SA) { p.Proposals = append(p.Proposals, p.Proposals[0]) }), FailNoProposal},
+		{"a reserved SPI", each(func(p *wire.SA) { p.Proposals[0].SPI = []byte{0, 0, 0, 9} }), FailSyntax},
+		{"a key exchange nobody asked for", each(func(p *wire.SA) {
+			p.Proposals[0].Transforms = append(p.Proposals[0].Transforms, wire.Transform{Transform: suite.Transform{Type: suite.TypeKE, ID: 31}})
+		}), FailNoProposal},
+		{"wrong AUTH", each(func(p *wire.Auth) { p.Data[0] ^= 1 }), FailAuthentication},
+		{"short AUTH", each(func(p *wire.Auth) { p.Data = p.Data[:4] }), FailAuthentication},
+		{"empty AUTH", each(func(p *wire.Auth) { p.Data = nil }), FailAuthentication},
+		{"AUTH by another method", each(func(p *wire.Auth) { p.Method = wire.AuthNull }), FailAuthentication},
+		{"another identity", each(func(p *wire.ID) { p.Data = []byte{192, 0, 2, 9} }), FailAuthentication},
+		{"no AUTH", drop(wire.TypeAuth), FailSyntax},
+		{"no IDr", drop(wire.TypeIDr), FailSyntax},
+		{"two IDr", plus(&wire.ID{Of: wire.TypeIDr, Kind: wire.IDFQDN, Data: []byte("x")}), FailSyntax},
+		{"two AUTH", plus(&wire.Auth{Method: wire.AuthSharedKey}), FailSyntax},
+		{"no Child SA, silently", func(ps []wire.Payload) []wire.Payload { return ps[:2] }, FailNoProposal},
+		{"an unknown error", func(ps []wire.Payload) []wire.Payload { return append(ps[:2], notify(8191)) }, FailNotify},
+	} {
+		n, w, e := twoNodes(t, 11, nil)
+		n.tamper = func(x *node, h wire.Header, ps []wire.Payload) []wire.Payload {
+			if x == e && h.Exchange == wire.IKEAuth {
+				return c.change(ps)
+			}
+			return ps
+		}
+		w.initiate()
+		n.run(30 * time.Second)
+		if len(w.in) != 0 || len(w.out) != 0 || len(w.gone) != 0 {
+			t.Errorf("%s: something was installed", c.name)
+		}
+		if len(w.failed) != 1 || w.failed[0].Reason.Kind != c.kind {
+			t.Errorf("%s: %v", c.name, w.failed)
+		}
+		if s := w.e.SAs("east"); len(s) != 0 || len(w.e.ids) != 0 {
+			t.Errorf("%s: the initiator keeps %d IKE SAs", c.name, len(w.e.ids))
+		}
+		if len(e.in) != 0 || len(e.out) != 0 || len(e.e.SAs("west")) != 0 {
+			t.Errorf("%s: the responder keeps its SAs", c.name)
+		}
+	}
+}
+
+// The same in IKE_SA_INIT, where nobody is authenticated: such answers are
+// passed over, and the handshake goes on when the right one comes.
+func TestHostileInitResponsesArePassedOver(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func([]wire.Payload) []wire.Payload
+	}{
+		{"another suite", each(func(p *wire.SA) { p.Proposals[0].Transforms[0].KeyLen = 192 })},
+		{"no KE", drop(wire.TypeKE)},
+		{"no nonce", drop(wire.TypeNonce)},
+		{"another method", each(func(p *wire.KE) { p.Method = suite.KE_ECP_256 })},
+		{"a point of low order", each(func(p *wire.KE) { clear(p.Data) })},
+		{"a short value", each(func(p *wire.KE) { p.Data = p.Data[:31] })},
+		{"a critical payload", plus(&wire.Unknown{Kind: 200, Critical: true})},
+		{"a cookie without data", func([]wire.Payload) []wire.Payload { return []wire.Payload{notify(wire.Cookie)} }},
+		{"a cookie of 65 octets", func([]wire.Payload) []wire.Payload {
+			return []wire.Payload{wire.NewNotify(wire.Cookie, make([]byte, 65))}
+		}},
+		{"nothing at all", func([]wire.Payload) []wire.Payload { return nil }},
+		{"a status notify", func([]wire.Payload) []wire.Payload { return []wire.Payload{notify(wire.InitialContact)} }},
+	} {
+		n, w, e := twoNodes(t, 12, nil)
+		n.tamper = func(x *node, h wire.Header, ps []wire.Payload) []wire.Payload {
+			if x == e && h.Exchange == wire.IKESAInit {
+				return c.change(ps)
+			}
+			return ps
+		}
+		w.initiate()
+		n.run(10 * time.Millisecond)
+		if len(w.e.Children("east")) != 0 || len(w.failed) != 0 {
+			t.Errorf("%s: taken", c.name)
+		}
+		n.tamper = nil // the repeated request gets the right answer
+		n.run(2 * time.Second)
+		if d := disagreement(w, e); d != "" {
+			t.Errorf("%s: %s", c.name, d)
+		}
+	}
+}
+
+// Rekeying with a peer that answers wrongly: what stands goes on, and the pair
+// that the peer made is deleted.
+func TestHostileRekeyResponsesKeepTheOldPair(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func([]wire.Payload) []wire.Payload
+	}{
+		{"wider selectors", each(func(p *wire.TS) { p.Selectors = []wire.Selector{rng("0.0.0.0", "255.255.255.255", 0)} })},
+		{"no nonce", drop(wire.TypeNonce)},
+		{"no KE", drop(wire.TypeKE)},
+		{"a point of low order", each(func(p *wire.KE) { clear(p.Data) })},
+		{"transport mode", plus(notify(wire.UseTransportMode))},
+		{"another proposal", each(func(p *wire.SA) { p.Proposals[0].Transforms[0].KeyLen = 256 })},
+	} {
+		n, w, e := twoNodes(t, 13, nil)
+		w.initiate()
+		n.run(time.Second)
+		before := w.e.Children("east")[0].SPIIn
+		n.tamper = func(x *node, h wire.Header, ps []wire.Payload) []wire.Payload {
+			if x == e && h.Exchange == wire.CreateChildSA {
+				return c.change(ps)
+			}
+			return ps
+		}
+		w.rekeyChildren()
+		n.run(n.now + 500*time.Millisecond)
+		if ch := w.e.Children("east"); len(ch) != 1 || ch[0].SPIIn != before || w.carrier == 0 || len(w.in) != 1 {
+			t.Errorf("%s: %s", c.name, dump(w, e))
+		}
+		n.tamper = nil
+		n.run(n.now + 60*time.Second) // tried again
+		if d := disagreement(w, e); d != "" {
+			t.Errorf("%s: %s", c.name, d)
+		}
+		if w.e.Children("east")[0].SPIIn == before {
+			t.Errorf("%s: it was not tried again", c.name)
+		}
+	}
+}
+
+// A request that is wrong inside is refused, and what stands stays.
+func TestHostileChildRequestsAreRefused(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func([]wire.Payload) []wire.Payload
+		want   wire.NotifyType
+	}{
+		{"a pair nobody has", each(func(p *wire.Notify) { p.SPI = []byte{9, 9, 9, 9} }), wire.ChildSANotFound},
+		{"other selectors", each(func(p *wire.TS) { p.Selectors[0] = wire.HostSelector(addr("10.7.7.7"), 47) }), wire.TSUnacceptable},
+		{"no selectors", drop(wire.TypeTSi), wire.InvalidSyntax},
+		{"no common proposal", each(func(p *wire.SA) { p.Proposals[0].Transforms[0].KeyLen = 192 }), wire.NoProposalChosen},
+		{"AH", each(func(p *wire.SA) { p.Proposals[0].Protocol = suite.AH }), wire.NoProposalChosen},
+		{"a reserved SPI", each(func(p *wire.SA) { p.Proposals[0].SPI = []byte{0, 0, 0, 1} }), wire.InvalidSyntax},
+		{"a point of low order", each(func(p *wire.KE) { clear(p.Data) }), wire.InvalidSyntax},
+	} {
+		n, w, e := twoNodes(t, 14, nil)
+		w.initiate()
+		n.run(time.Second)
+		var answer wire.NotifyType
+		installed, then := len(e.in), 0
+		n.tamper = func(x *node, h wire.Header, ps []wire.Payload) []wire.Payload {
+			if h.Exchange == wire.CreateChildSA && answer == 0 {
+				if x == w {
+					return c.change(ps)
+				}
+				k, _ := wire.Collect(ps)
+				if n := k.Error(); n != nil {
+					answer, then = n.Kind, len(e.in)
+				}
+			}
+			return ps
+		}
+		w.rekeyChildren()
+		n.run(n.now + 3*time.Millisecond)
+		if answer != c.want || then != installed {
+			t.Errorf("%s: answered with %v", c.name, answer)
+		}
+	}
+}
+
+// IKE rekeying with answers that cannot be used ends the IKE SA on both sides,
+// and a new one can be made.
+func TestHostileIKERekeyResponsesEndTheIKESA(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func([]wire.Payload) []wire.Payload
+	}{
+		{"no SPI", each(func(p *wire.SA) { p.Proposals[0].SPI = make([]byte, 8) })},
+		{"no nonce", drop(wire.TypeNonce)},
+		{"another suite", each(func(p *wire.SA) { p.Proposals[0].Transforms[0].KeyLen = 192 })},
+		{"a point of low order", each(func(p *wire.KE) { clear(p.Data) })},
+	} {
+		n, w, e := twoNodes(t, 15, nil)
+		w.initiate()
+		n.run(time.Second)
+		n.tamper = func(x *node, h wire.Header, ps []wire.Payload) []wire.Payload {
+			if x == e && h.Exchange == wire.CreateChildSA {
+				return c.change(ps)
+			}
+			return ps
+		}
+		w.rekeyIKE()
+		n.run(n.now + time.Second)
+		n.tamper = nil
+		if len(w.downs) != 1 || w.downs[0].Reason == nil || w.carrier != 0 {
+			t.Errorf("%s: %v", c.name, w.downs)
+		}
+		w.initiate()
+		n.run(n.now + time.Minute)
+		if d := disagreement(w, e); d != "" {
+			t.Errorf("%s: %s", c.name, d)
+		}
+	}
+}
+
+// harmless is a CREATE_CHILD_SA request that its receiver refuses without
+// having made anything.
+var harmless = []wire.Payload{wire.NewSANotify(wire.RekeySA, suite.ESP, 0x01020304)}
+
+// A peer that says TEMPORARY_FAILURE for ever is given up (RFC 7296 section
+// 2.25), and not asked without pause.
+func TestEndlessTemporaryFailureEnds(t *testing.T) {
+	for _, what := range []string{"child", "IKE"} {
+		n, w, e := twoNodes(t, 16, nil)
+		w.initiate()
+		n.run(time.Second)
+		asked := 0
+		n.tamper = func(x *node, h wire.Header, ps []wire.Payload) []wire.Payload {
+			if h.Exchange != wire.CreateChildSA {
+				return ps
+			}
+			if x == e {
+				return []wire.Payload{notify(wire.TemporaryFailure)}
+			}
+			asked++
+			return harmless
+		}
+		if what == "IKE" {
+			w.rekeyIKE()
+		} else {
+			w.rekeyChildren()
+		}
+		n.run(n.now + busyTime + 10*time.Second)
+		if len(w.downs) != 1 || w.downs[0].Reason == nil || w.downs[0].Reason.Kind != FailTemporary {
+			t.Errorf("%s: %v", what, w.downs)
+		}
+		if asked > 400 {
+			t.Errorf("%s: asked %d times", what, asked)
+		}
+	}
+}
+
+// A peer that refuses to rekey gets a new IKE SA in time.
+func TestPeerThatDoesNotRekeyIsReauthenticated(t *testing.T) {
+	for _, refusal := range []wire.NotifyType{wire.NoAdditionalSAs} {
+		n, w, e := twoNodes(t, 17, nil)
+		w.initiate()
+		n.run(time.Second)
+		n.tamper = func(x *node, h wire.Header, ps []wire.Payload) []wire.Payload {
+			if h.Exchange != wire.CreateChildSA {
+				return ps
+			}
+			if x == e {
+				return []wire.Payload{notify(refusal)}
+			}
+			return harmless
+		}
+		before := w.e.SAs("east")[0].SPIi
+		w.rekeyIKE()
+		n.run(n.now + 20*time.Second)
+		if d := disagreement(w, e); d != "" {
+			t.Error(d)
+		}
+		if s := w.e.SAs("east"); len(s) == 1 && s[0].SPIi == before {
+			t.Error("no new IKE SA was made")
+		}
+	}
+}
