@@ -16,6 +16,7 @@ var commands = []cli.Command{
 	cli.Status,
 	cli.Watch,
 	cli.Events,
+	cli.Doctor,
 	cli.Up,
 	cli.Down,
 	cli.Restart,

@@ -147,9 +147,12 @@ func (c *Command) run(env *Env, args []string) int {
 	var usage usageError
 	var refused refusedConfig
 	var problems config.Problems
+	var silent silently
 	switch {
 	case err == nil:
 		return ExitOK
+	case errors.As(err, &silent):
+		return silent.code
 	case errors.As(err, &usage):
 		fmt.Fprintf(env.Stderr, "greseal %s: %s\nusage: %s\n", c.Name, usage.text, c.line(fs))
 		return ExitUsage

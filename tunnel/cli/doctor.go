@@ -1,0 +1,148 @@
+package cli
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"time"
+
+	"greseal/tunnel/status"
+)
+
+// Doctor has the daemon examine a tunnel and prints what it finds.
+var Doctor = Command{
+	Name: "doctor", Args: "[NAME]", Group: groupLook,
+	Short: "find out step by step why a tunnel does not work, and what to change",
+	Setup: func(fs *flag.FlagSet) func(*Env, []string) error {
+		var p place
+		p.flags(fs)
+		asJSON := fs.Bool("json", false, "as JSON")
+		leak := fs.Bool("leak-test", false, "try to send GRE in clear, and show where it is dropped")
+		ping := fs.String("ping", "", "`ADDRESS` inside the tunnel to ping (default: the other host of its network)")
+		return func(env *Env, args []string) error {
+			name, err := atMostOne(args)
+			switch {
+			case err != nil:
+				return err
+			case *leak && name == "":
+				return usagef("--leak-test needs a tunnel's name")
+			case *ping != "" && (name == "" || *leak):
+				return usagef("--ping needs a tunnel's name, and is not for --leak-test")
+			}
+			c, err := p.dial()
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			op := status.OpDoctorStart
+			if *leak {
+				op = status.OpLeakStart
+			}
+			out := diagnosis{env: env}
+			raw, r, err := c.CallRaw(status.Request{Op: op, Tunnel: name, Target: *ping})
+			for err == nil && r.Job != nil && !r.Job.Done {
+				if !*asJSON {
+					out.show(r.Job)
+				}
+				time.Sleep(150 * time.Millisecond)
+				raw, r, err = c.CallRaw(status.Request{Op: status.OpDoctorPoll, Job: r.Job.ID})
+			}
+			if err != nil {
+				return err
+			}
+			if *asJSON {
+				err = status.JSON(env.Stdout, raw, "job")
+			} else {
+				out.show(r.Job)
+			}
+			if err == nil && r.Job.Faults > 0 {
+				return silently{ExitFailed}
+			}
+			return err
+		}
+	},
+}
+
+// silently ends a command with an exit code after it has said all there is.
+type silently struct{ code int }
+
+func (silently) Error() string { return "" }
+
+// diagnosis prints what is new in a job each time it is shown.
+type diagnosis struct {
+	env   *Env
+	at    int // tunnel
+	shown int // findings of that tunnel
+	named bool
+}
+
+func (d *diagnosis) show(j *status.Job) {
+	for ; d.at < len(j.Checks); d.at, d.shown, d.named = d.at+1, 0, false {
+		c := &j.Checks[d.at]
+		if !d.named && (len(c.Findings) > 0 || c.Done) {
+			d.named = true
+			if d.at > 0 {
+				fmt.Fprintln(d.env.Stdout)
+			}
+			fmt.Fprintln(d.env.Stdout, d.env.Style.Bold(status.Clean(c.Tunnel)))
+		}
+		for ; d.shown < len(c.Findings); d.shown++ {
+			d.env.Stdout.Write(d.finding(&c.Findings[d.shown]))
+		}
+		if !c.Done {
+			return
+		}
+		d.sum(j, c)
+	}
+}
+
+// sum is the last line about a tunnel.
+func (d *diagnosis) sum(j *status.Job, c *status.Diagnosis) {
+	style := d.env.Style
+	if c.First == "" {
+		text := "no fault found"
+		if j.What == "leak-test" {
+			text = "no leak found"
+		}
+		fmt.Fprintf(d.env.Stdout, "%s: %s\n", c.Tunnel, style.Good(text))
+		return
+	}
+	for _, f := range c.Findings {
+		if f.ID == c.First {
+			fmt.Fprintf(d.env.Stdout, "%s: %s\n", c.Tunnel, style.Bad(fmt.Sprintf("the first failing step is %s (%s)", f.ID, status.Clean(f.Title))))
+			return
+		}
+	}
+}
+
+// finding draws one step: a line, and below what a person has to read.
+func (d *diagnosis) finding(f *status.Finding) []byte {
+	style := d.env.Style
+	word, paint := f.Verdict, func(s string) string { return s }
+	switch f.Verdict {
+	case status.VerdictOK:
+		paint = style.Good
+	case status.VerdictFault:
+		word, paint = "FAULT", style.Bad
+	case status.VerdictWarning:
+		word, paint = "look", style.Bold
+	case status.VerdictSkipped:
+		word = "-"
+	}
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "  %s %s\n", paint(fmt.Sprintf("%-5s", word)), status.Clean(f.Title))
+	const indent = "        "
+	para := func(lead, text string) {
+		style.Fill(&b, indent+lead, len(indent+lead), text)
+	}
+	for _, e := range f.Evidence {
+		para("", e)
+	}
+	if f.Remedy != "" {
+		para("remedy: ", f.Remedy)
+	}
+	for _, c := range f.Commands {
+		b.WriteString(indent + "  " + status.Clean(c) + "\n") // never wrapped: it is to be copied
+	}
+	return b.Bytes()
+}
