@@ -232,6 +232,7 @@ func (s *suite) malta() {
 		return
 	}
 	os.Symlink(filepath.Join(out, "rows"), filepath.Join(s.logs, "malta.rows"))
-	s.played("malta", title, "mipsle, 64 MB", 10*time.Minute, "build/lab/malta", "run", "--timeout", "300", "--out", out, "--",
-		"./labtest", "run", "-greseal", "./greseal", "-where", "router", "-dir", "/tmp/lab", "-save", "/lab/failed", "-out", "/lab/rows")
+	s.played("malta", title, "mipsle, 64 MB", 10*time.Minute, "build/lab/malta", "run", "--timeout", "300", "--out", out,
+		"--put", filepath.Join(out, "labtest"), "--put", filepath.Join(out, "greseal"), "--",
+		"labtest", "run", "-greseal", "/bin/greseal", "-where", "router", "-dir", "/tmp/lab", "-save", "/lab/failed", "-out", "/lab/rows")
 }
