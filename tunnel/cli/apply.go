@@ -1,9 +1,9 @@
 package cli
 
 import (
-	"errors"
 	"flag"
 	"fmt"
+	"os"
 
 	"greseal/tunnel/status"
 )
@@ -15,25 +15,39 @@ var Apply = Command{
 	Setup: func(fs *flag.FlagSet) func(*Env, []string) error {
 		var p place
 		p.flags(fs)
+		dry := fs.Bool("dry-run", false, "say what it would do to each tunnel, and do nothing")
 		return func(env *Env, args []string) error {
 			if len(args) > 0 {
 				return usagef("takes no arguments; the file is the one the daemon was started with")
 			}
-			r, err := p.call(status.Request{Op: status.OpReload})
-			var refused *status.RequestError
-			if errors.As(err, &refused) && len(refused.Lines) > 0 {
-				for _, l := range refused.Lines {
-					fmt.Fprintln(env.Stderr, l)
-				}
-				return refusedConfig{refused.Error()}
+			req := status.Request{Op: status.OpReload}
+			if *dry {
+				req = status.Request{Op: status.OpPlan, Client: sshClient()}
 			}
+			r, err := p.call(req)
 			if err != nil {
-				return err
+				return refusal(env, err)
 			}
 			for _, l := range r.Lines {
 				fmt.Fprintln(env.Stdout, l)
 			}
+			if !*dry {
+				p.rememberApplied(env)
+			}
 			return nil
 		}
 	},
+}
+
+// rememberApplied keeps the config file that the daemon has just taken over.
+func (p *place) rememberApplied(env *Env) {
+	snap, err := p.snapshot()
+	if err != nil {
+		return
+	}
+	if file, err := daemonFile(snap); err == nil {
+		if data, err := os.ReadFile(file); err == nil {
+			remember(env, file, data)
+		}
+	}
 }

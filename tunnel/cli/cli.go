@@ -51,6 +51,7 @@ const (
 
 // Env is what a command sees of the world.
 type Env struct {
+	Stdin          io.Reader // nil when nobody can be asked
 	Stdout, Stderr io.Writer
 	Terminal       bool // Stdout is one
 	Style          status.Style
@@ -75,6 +76,9 @@ func Main(args []string, commands []Command) int {
 
 func newEnv() *Env {
 	e := &Env{Stdout: os.Stdout, Stderr: os.Stderr}
+	if _, err := unix.IoctlGetTermios(int(os.Stdin.Fd()), unix.TCGETS); err == nil {
+		e.Stdin = os.Stdin
+	}
 	ws, err := unix.IoctlGetWinsize(int(os.Stdout.Fd()), unix.TIOCGWINSZ)
 	e.Terminal = err == nil
 	e.Style.Color = e.Terminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"

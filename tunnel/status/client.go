@@ -20,6 +20,9 @@ type Client struct {
 	buf  []byte // received and not yet consumed
 }
 
+// ErrNoDaemon is wrapped by Dial's error when none runs.
+var ErrNoDaemon = errors.New("no daemon answers")
+
 // Dial connects to the daemon that answers at path.
 func Dial(path string) (*Client, error) {
 	c, err := net.Dial("unix", path)
@@ -27,7 +30,7 @@ func Dial(path string) (*Client, error) {
 	case err == nil:
 		return &Client{conn: c}, nil
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
-		return nil, fmt.Errorf("no daemon answers at %s; start it with: greseal run", path)
+		return nil, fmt.Errorf("%w at %s; start it with: greseal run", ErrNoDaemon, path)
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("%s may not be read by this user; run this command as root, or set status_group in the config", path)
 	}

@@ -62,7 +62,22 @@ func (p *page) daemon(s *Snapshot) {
 			p.fill("            ", colBad, line)
 		}
 	}
+	p.trial(d)
 	p.WriteByte('\n')
+}
+
+// trial tells of a config that waits to be confirmed, or that was taken back
+// within the last hour.
+func (p *page) trial(d *Daemon) {
+	switch t := d.Pending; {
+	case t != nil:
+		p.fill("  config    ", colWarn, "a change is on trial: greseal confirm keeps it, greseal rollback takes it back, and so does silence in "+Span(t.LeftS))
+		for _, w := range t.Waiting {
+			p.fill("            ", colWarn, fmt.Sprintf("%s; taken back in %s if that lasts", w, Span(min(t.PatientS, t.LeftS))))
+		}
+	case d.RolledBack != "" && d.Started+d.UptimeS-d.RolledAt < 3600:
+		p.fill("  config    ", colWarn, "the last change ("+moment(d.RolledAt)+") was taken back, because "+d.RolledBack)
+	}
 }
 
 // table writes one line a tunnel.

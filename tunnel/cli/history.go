@@ -1,0 +1,173 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"greseal/tunnel/config"
+)
+
+// keptConfigs is how many good configs are kept.
+const keptConfigs = 5
+
+// history is the folder with the last good configs of one file, for root alone:
+// FILE.1, FILE.2 and so on, the highest number being the newest.
+type history struct{ dir, base string }
+
+// kept is one config in it.
+type kept struct {
+	number int
+	path   string
+	when   time.Time
+	size   int64
+}
+
+func historyOf(file string) history {
+	return history{filepath.Join(filepath.Dir(file), "history"), filepath.Base(file)}
+}
+
+// list returns what is kept, newest first.
+func (h history) list() ([]kept, error) {
+	files, err := os.ReadDir(h.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var all []kept
+	for _, f := range files {
+		number, ok := strings.CutPrefix(f.Name(), h.base+".")
+		n, err := strconv.Atoi(number)
+		if !ok || err != nil || n < 1 || !f.Type().IsRegular() {
+			continue
+		}
+		if info, err := f.Info(); err == nil {
+			all = append(all, kept{n, filepath.Join(h.dir, f.Name()), info.ModTime(), info.Size()})
+		}
+	}
+	slices.SortFunc(all, func(a, b kept) int { return b.number - a.number })
+	return all, nil
+}
+
+// add keeps a config unless it is the newest already, and lets the oldest go.
+func (h history) add(data []byte) error {
+	all, err := h.list()
+	if err != nil {
+		return err
+	}
+	next := 1
+	if len(all) > 0 {
+		if newest, err := os.ReadFile(all[0].path); err == nil && bytes.Equal(newest, data) {
+			return nil
+		}
+		next = all[0].number + 1
+	}
+	if err := os.MkdirAll(h.dir, 0o700); err != nil {
+		return err
+	}
+	if err := replace(filepath.Join(h.dir, h.base+"."+strconv.Itoa(next)), data, nil); err != nil {
+		return err
+	}
+	for i, k := range all {
+		if i >= keptConfigs-1 {
+			os.Remove(k.path)
+		}
+	}
+	return nil
+}
+
+// before returns the newest config that differs from current.
+func (h history) before(current []byte) (kept, []byte, error) {
+	all, err := h.list()
+	if err != nil {
+		return kept{}, nil, err
+	}
+	for _, k := range all {
+		if data, err := os.ReadFile(k.path); err == nil && !bytes.Equal(data, current) {
+			return k, data, nil
+		}
+	}
+	return kept{}, nil, fmt.Errorf("no earlier config is kept in %s", h.dir)
+}
+
+// remember keeps good configs, oldest first. It is not worth failing for.
+func remember(env *Env, file string, configs ...[]byte) {
+	h := historyOf(file)
+	for _, data := range configs {
+		if data == nil {
+			continue
+		}
+		if err := h.add(data); err != nil {
+			fmt.Fprintf(env.Stderr, "greseal: this config is not kept in %s: %v\n", h.dir, err)
+			return
+		}
+	}
+}
+
+// replace puts data in the place of a file so that after a crash or a power cut
+// there is the old or the new one whole. The new one gets owner and mode of
+// like, or is for root alone.
+func replace(path string, data []byte, like fs.FileInfo) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(f.Name())
+		}
+	}()
+	if _, err = f.Write(data); err != nil {
+		return err
+	}
+	if like != nil {
+		if st, ok := like.Sys().(*syscall.Stat_t); ok && (int(st.Uid) != os.Geteuid() || int(st.Gid) != os.Getegid()) {
+			if err = f.Chown(int(st.Uid), int(st.Gid)); err != nil {
+				return err
+			}
+		}
+		if err = f.Chmod(like.Mode().Perm()); err != nil {
+			return err
+		}
+	}
+	if err = f.Sync(); err != nil {
+		return err
+	}
+	if err = f.Close(); err != nil {
+		return err
+	}
+	if err = os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	if dir, err := os.Open(filepath.Dir(path)); err == nil {
+		dir.Sync() // some file systems cannot; the file itself is safe
+		dir.Close()
+	}
+	return nil
+}
+
+// replaceConfig is replace for a config file: a mode that would let others read
+// its secrets is not kept.
+func replaceConfig(path string, data []byte) error {
+	like, err := os.Stat(path)
+	if err != nil {
+		like = nil
+	} else if _, err := config.Parse(path, data, like.Mode().Perm()); err != nil {
+		like = nil
+	}
+	if err := replace(path, data, like); err != nil {
+		return fmt.Errorf("%s stays as it was: %w", path, err)
+	}
+	return nil
+}
