@@ -73,7 +73,7 @@ func (l *loop) describe(t *state) status.Tunnel {
 	if t.phase != phaseWaiting {
 		s.WaitingFor = ""
 	}
-	if t.phase == phaseConnecting && t.note.text != "" {
+	if (t.phase == phaseConnecting || t.phase == phaseWaiting) && t.note.text != "" {
 		s.Reason, s.Remedy = t.note.text, t.note.remedy
 	}
 	if t.retryAt != 0 {
