@@ -48,7 +48,6 @@ type child struct {
 
 	rekeyAt, expireAt Time
 	retryAt           Time // no rekeying before
-	stalled           Time // first TEMPORARY_FAILURE of an unbroken row, 0: none
 	noPFS             bool // the peer refused a key exchange of its own
 	lingerAt          Time
 }
@@ -152,6 +151,9 @@ func (e *Engine) removeOut(c *child) {
 func (p *peer) substitute(c *child) *child {
 	var best *child
 	for _, s := range p.sas {
+		if s.state != stateEstablished {
+			continue
+		}
 		for _, o := range s.children {
 			if o == c || o.closing() || o.spare == nil {
 				continue
@@ -211,10 +213,7 @@ func (e *Engine) childDue(c *child) {
 		// more. Where it was not replaced a new one is made from scratch.
 		c.expireAt = never
 		if !c.replaced {
-			f := c.sa.failure(FailTemporary, "CREATE_CHILD_SA", false)
-			f.Detail = "the Child SA reached the end of its lifetime before it could be rekeyed"
-			f.Remedy = "a new one is made; if this repeats, look at the peer's log for refused rekeying"
-			e.note(c.sa.peer, f)
+			e.note(c.sa.peer, c.sa.expired("Child SA"))
 		}
 		e.doom(c)
 		e.wantChild(c.sa, 0)

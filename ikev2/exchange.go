@@ -43,9 +43,8 @@ type request struct {
 	spi     uint32 // offered inbound SPI
 	ikeSPI  uint64 // offered IKE SPI
 	offer   []suite.Proposal
-	noPFS   bool   // a second try without key exchange
-	regroup int    // INVALID_KE_PAYLOAD retries
-	group   uint16 // wanted by the peer
+	noPFS   bool // a second try without key exchange
+	regroup int  // INVALID_KE_PAYLOAD retries
 
 	rival    *child // pair made by the peer's rekeying of old meanwhile
 	rivalLow []byte // lowest nonce of the exchange that made it

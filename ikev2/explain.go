@@ -199,6 +199,20 @@ func anyGRE(ts *wire.TS) bool {
 	return false
 }
 
+// expired says that something reached the end of its lifetime, and why.
+func (s *ikeSA) expired(what string) *Failure {
+	f := s.failure(FailNotify, "CREATE_CHILD_SA", true)
+	switch {
+	case s.req != nil:
+		f.Kind, f.Attempts = FailTimeout, s.req.tries
+	case s.stalled != 0:
+		f.Kind = FailTemporary
+	}
+	f.Detail = "the " + what + " reached the end of its lifetime before it could be rekeyed"
+	f.Remedy = "a new one is made; if this repeats, look at the path to the peer and at its log for refused rekeying"
+	return f
+}
+
 // timeoutFailure says which request was never answered, and on which port.
 func (s *ikeSA) timeoutFailure(r *request) *Failure {
 	f := s.failure(FailTimeout, r.exchange.String(), false)

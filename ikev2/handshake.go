@@ -24,12 +24,10 @@ type handshake struct {
 	tried     []uint16 // key exchange methods tried
 	refused   *Failure // unauthenticated error notify, the latest
 	abandoned bool     // closed meanwhile: delete it when it stands
-	child     *request // what takeChild needs
 
 	// Responder.
 	key    halfKey
 	peerKE []byte
-	expiry Time
 }
 
 func (h *handshake) wipe() {

@@ -283,7 +283,10 @@ func (e *Engine) onCreateChild(s *ikeSA, m *wire.Message, d *Datagram, c *wire.C
 	a, answer, no := e.acceptChild(s, wire.CreateChildSA, c, old, c.Nonce.Data, nr, false)
 	if no != nil {
 		e.refuse(s, m, d, no.notify)
-		if no.why != nil {
+		switch {
+		case no.notify.Kind == wire.InvalidSyntax:
+			e.drop(s, no.why, false) // fatal on both sides (RFC 7296 section 2.21.3)
+		case no.why != nil:
 			e.note(s.peer, no.why)
 		}
 		return

@@ -367,10 +367,7 @@ func (e *Engine) due(s *ikeSA) {
 		return
 	}
 	if s.expireAt <= e.now && !s.redundant {
-		f := s.failure(FailTemporary, "CREATE_CHILD_SA", false)
-		f.Detail = "the IKE SA reached the end of its lifetime before it could be rekeyed"
-		f.Remedy = "a new IKE SA is made; if this repeats, look at the peer's log for refused rekeying"
-		e.closeSA(s, f, false)
+		e.closeSA(s, s.expired("IKE SA"), false)
 		return
 	}
 	if s.reauthAt <= e.now {

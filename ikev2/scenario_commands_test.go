@@ -21,6 +21,10 @@ import (
 //	NAME initiates|closes|checks|removes|rekeys child|rekeys IKE|loses its SA|sends a packet
 //	NAME sends EXCHANGE PAYLOAD …               an authentic request of the test's own making
 //	NAME fails to install                       the next InstallIn
+//	NAME initiates to ADDRESS                   an attempt to another of its peer's addresses
+//	NAME lies in EXCHANGE about PAYLOAD         its messages of that kind are changed; "nothing" ends it
+//	flood NAME N                                IKE_SA_INIT requests from N addresses
+//	IKEv1 to NAME                               a Main Mode packet from its peer
 //	forge to NAME EXCHANGE PAYLOAD …            an unprotected answer from nowhere
 //	run [DURATION]                              deliver and wake until nothing happens within it (default 100ms)
 //	lose N|all|none                             the next N datagrams, all from now on, none more
@@ -54,6 +58,10 @@ func (s *scene) command(where string, w []string) {
 		s.cmdRelease(strings.Join(w[1:], " "))
 	case "agree":
 		s.cmdAgree()
+	case "flood":
+		s.cmdFlood(s.node(w[1]), w[2])
+	case "IKEv1":
+		s.cmdIKEv1(s.node(w[2]))
 	case "show":
 		s.cmdShow(s.node(w[1]))
 	default:
@@ -179,11 +187,17 @@ func (s *scene) cmdNode(x *node, w []string) {
 	case "fails to install":
 		x.failIn++
 	default:
-		if w[0] == "sends" {
+		switch {
+		case w[0] == "sends":
 			s.cmdSends(x, w[1], w[2:])
-			return
+		case w[0] == "lies":
+			s.cmdLies(x, w[2], strings.Join(w[4:], " "))
+		case w[0] == "initiates":
+			x.remote = netip.AddrPortFrom(netip.MustParseAddr(w[2]), 500)
+			x.initiate()
+		default:
+			panic("it does not know how to do that")
 		}
-		panic("it does not know how to do that")
 	}
 }
 
@@ -339,4 +353,66 @@ func (s *scene) cmdShow(x *node) {
 	if len(s.out) == 0 {
 		s.out = append(s.out, x.name+": nothing")
 	}
+}
+
+// lies are changes to a node's protected messages.
+var lies = map[string]func([]wire.Payload) []wire.Payload{
+	"AUTH":            each(func(p *wire.Auth) { p.Data[0] ^= 1 }),
+	"AUTH method":     each(func(p *wire.Auth) { p.Method = wire.AuthNull }),
+	"no AUTH":         drop(wire.TypeAuth),
+	"selectors":       each(func(p *wire.TS) { p.Selectors = []wire.Selector{rng("0.0.0.0", "255.255.255.255", 0)} }),
+	"mode":            plus(notify(wire.UseTransportMode)),
+	"SA":              each(func(p *wire.SA) { p.Proposals[0].Transforms[0].KeyLen = 192 }),
+	"SPI":             each(func(p *wire.SA) { clear(p.Proposals[0].SPI) }),
+	"KE":              each(func(p *wire.KE) { clear(p.Data) }),
+	"no KE":           drop(wire.TypeKE),
+	"no nonce":        drop(wire.TypeNonce),
+	"identity":        each(func(p *wire.ID) { p.Kind, p.Data = wire.IDFQDN, []byte("mallory.example") }),
+	"EAP":             drop(wire.TypeAuth),
+	"everything":      func([]wire.Payload) []wire.Payload { return []wire.Payload{notify(wire.TemporaryFailure)} },
+	"more pairs":      func([]wire.Payload) []wire.Payload { return []wire.Payload{notify(wire.NoAdditionalSAs)} },
+	"a critical one":  plus(&wire.Unknown{Kind: 200, Critical: true}),
+	"syntax":          func([]wire.Payload) []wire.Payload { return []wire.Payload{notify(wire.InvalidSyntax)} },
+	"a broken delete": plus(&wire.Unknown{Kind: wire.TypeDelete, Body: []byte{3, 4, 0, 9}}),
+}
+
+func (s *scene) cmdLies(x *node, exchange, about string) {
+	if about == "nothing" {
+		s.net.tamper = nil
+		return
+	}
+	change := lies[about]
+	if change == nil {
+		panic("no lie about " + about)
+	}
+	s.net.tamper = func(from *node, h wire.Header, ps []wire.Payload) []wire.Payload {
+		if from == x && h.Exchange == exchanges[exchange] {
+			return change(ps)
+		}
+		return ps
+	}
+}
+
+func (s *scene) cmdFlood(x *node, count string) {
+	n, err := strconv.Atoi(count)
+	if err != nil {
+		panic(err)
+	}
+	cookies := 0
+	for i := range uint64(n) {
+		from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 99, byte(i >> 8), byte(i)}), 500)
+		for _, a := range x.e.Receive(s.net.now, Datagram{x.local, from, initRequest(i+1, nil)}) {
+			if send, ok := a.(Send); ok {
+				if m, err := wire.Parse(send.Data); err == nil && m.Payloads[0].String() == "N(COOKIE)" {
+					cookies++
+				}
+			}
+		}
+	}
+	s.out = append(s.out, fmt.Sprintf("%s: %d half-open, %d answered with a cookie", x.name, x.e.Stats().HalfOpen, cookies))
+}
+
+func (s *scene) cmdIKEv1(x *node) {
+	h := wire.Header{SPIi: 1, Version: 0x10, Exchange: 2, Length: wire.HeaderLen}
+	x.do(x.e.Receive(s.net.now, Datagram{x.local, x.remote, h.Append(nil)}))
 }
