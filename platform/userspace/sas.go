@@ -40,7 +40,7 @@ func (d *Datapath) InstallIn(sa platform.SA) error {
 	}
 	key := platform.SAKey{Link: sa.Link, SPI: sa.Params.SPI}
 	if d.sas.find(key.SPI) != nil {
-		return installError(&sa, fmt.Errorf("the SPI is in use"))
+		return installError(&sa, errors.New("the SPI is in use"))
 	}
 	opener, err := esp.NewOpener(sa.Params)
 	if err != nil {
@@ -77,24 +77,32 @@ func (d *Datapath) InstallOut(sa platform.SA) error {
 	}
 	key := platform.SAKey{Link: sa.Link, Out: true, SPI: sa.Params.SPI}
 	if d.outs[key] != nil {
-		return installError(&sa, fmt.Errorf("it is installed already"))
+		return installError(&sa, errors.New("it is installed already"))
 	}
-	sealer, err := esp.NewSealer(sa.Params, rand.Reader)
+	out, err := d.makeOut(&sa, dev)
 	if err != nil {
 		return installError(&sa, err)
 	}
-	out := &outSA{spi: key.SPI, dev: dev, sa: sa, sealer: sealer, limits: limitsOf(&sa)}
-	out.sa.Params = esp.Params{}
-	out.sa.GRELocal, out.sa.GRERemote = sa.GRELocal.Unmap(), sa.GRERemote.Unmap()
-	r, err := d.routeOf(&out.sa, dev.link.Load())
-	if err != nil {
-		return installError(&sa, err)
-	}
-	out.route.Store(r)
 	d.outs[key] = out
 	d.latest = append(d.latest, out)
 	dev.out.Store(out)
 	return nil
+}
+
+func (d *Datapath) makeOut(sa *platform.SA, dev *device) (*outSA, error) {
+	sealer, err := esp.NewSealer(sa.Params, rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	out := &outSA{spi: sa.Params.SPI, dev: dev, sa: *sa, sealer: sealer, limits: limitsOf(sa)}
+	out.sa.Params = esp.Params{}
+	out.sa.GRELocal, out.sa.GRERemote = sa.GRELocal.Unmap(), sa.GRERemote.Unmap()
+	r, err := d.routeOf(&out.sa, dev.link.Load())
+	if err != nil {
+		return nil, err
+	}
+	out.route.Store(r)
+	return out, nil
 }
 
 func installError(sa *platform.SA, err error) error {
