@@ -98,15 +98,20 @@ func (a Algorithm) AlgorithmIdentifier() []byte {
 		case ECDSA:
 			return der.Element(der.Sequence, oid(oidECDSA, h.ecdsa))
 		case PSS:
-			hash := der.Element(der.Sequence, oid(oidSHA2, h.sha2), null)
-			return der.Element(der.Sequence, oid(oidPSS), der.Element(der.Sequence,
-				der.Element(der.Explicit(0), hash),
-				der.Element(der.Explicit(1), der.Element(der.Sequence, oid(oidMGF1), hash)),
-				der.Element(der.Explicit(2), der.AppendUnsigned(nil, []byte{byte(a.Salt >> 8), byte(a.Salt)})),
-				der.Element(der.Explicit(3), []byte{der.Integer, 1, 1})))
+			// The default trailer is spelled out, as in RFC 7427.
+			return der.Element(der.Sequence, oid(oidPSS), a.pssParams(h.sha2, der.Element(der.Explicit(3), []byte{der.Integer, 1, 1})))
 		}
 	}
 	return nil
+}
+
+// pssParams are RSASSA-PSS-params with the last octet of the hash's OID.
+func (a Algorithm) pssParams(sha2 byte, trailer []byte) []byte {
+	hash := der.Element(der.Sequence, oid(oidSHA2, sha2), null)
+	return der.Element(der.Sequence,
+		der.Element(der.Explicit(0), hash),
+		der.Element(der.Explicit(1), der.Element(der.Sequence, oid(oidMGF1), hash)),
+		der.Element(der.Explicit(2), der.AppendUnsigned(nil, []byte{byte(a.Salt >> 8), byte(a.Salt)})), trailer)
 }
 
 func oid(prefix string, last ...byte) []byte {

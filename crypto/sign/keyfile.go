@@ -176,7 +176,7 @@ func parsePKCS1(b []byte) (*PrivateKey, error) {
 	}
 	p := &PublicKey{kind: RSA, rsa: &k.PublicKey}
 	p.spki = p.marshal()
-	return &PrivateKey{rsa: k, public: p}, nil
+	return &PrivateKey{&secret{rsa: k}, p}, nil
 }
 
 // parseSEC1 reads an ECPrivateKey (RFC 5915). The curve is that of the PKCS #8

@@ -16,34 +16,40 @@ import (
 // PrivateKey is a private key we can sign with. It never shows itself in
 // formatted output.
 type PrivateKey struct {
-	rsa    *rsa.PrivateKey
-	ec     *ecdsa.PrivateKey
-	ed     ed25519.PrivateKey
+	// Behind a pointer, because fmt prints unexported fields of whatever holds a
+	// key without asking its methods; of a pointer it prints the address.
+	*secret
 	public *PublicKey
+}
+
+type secret struct {
+	rsa *rsa.PrivateKey
+	ec  *ecdsa.PrivateKey
+	ed  ed25519.PrivateKey
 }
 
 // Public is the public half.
 func (k *PrivateKey) Public() *PublicKey { return k.public }
 
 // String says what kind of key it is and nothing else.
-func (k *PrivateKey) String() string {
-	if k == nil || k.public == nil {
+func (k PrivateKey) String() string {
+	if k.public == nil {
 		return "no private key"
 	}
 	return k.public.String() + " private key (redacted)"
 }
 
 // GoString is String.
-func (k *PrivateKey) GoString() string { return k.String() }
+func (k PrivateKey) GoString() string { return k.String() }
 
 // Format writes String whatever the verb.
-func (k *PrivateKey) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, k.String()) }
+func (k PrivateKey) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, k.String()) }
 
 // LogValue is String.
-func (k *PrivateKey) LogValue() slog.Value { return slog.StringValue(k.String()) }
+func (k PrivateKey) LogValue() slog.Value { return slog.StringValue(k.String()) }
 
 // MarshalText fails: a key is written with PEM, on purpose.
-func (k *PrivateKey) MarshalText() ([]byte, error) {
+func (PrivateKey) MarshalText() ([]byte, error) {
 	return nil, errors.New("a private key is not marshalled")
 }
 
@@ -83,13 +89,13 @@ func fromEd25519(seed []byte) *PrivateKey {
 	k := ed25519.NewKeyFromSeed(seed)
 	p := &PublicKey{kind: Ed25519, ed: ed25519.PublicKey(k[ed25519.SeedSize:])}
 	p.spki = p.marshal()
-	return &PrivateKey{ed: k, public: p}
+	return &PrivateKey{&secret{ed: k}, p}
 }
 
 func fromECDSA(kind Kind, k *ecdsa.PrivateKey) *PrivateKey {
 	p := &PublicKey{kind: kind, ec: &k.PublicKey}
 	p.spki = p.marshal()
-	return &PrivateKey{ec: k, public: p}
+	return &PrivateKey{&secret{ec: k}, p}
 }
 
 // PEM is the key as a PKCS #8 file (RFC 5958), for greseal genkey; nil for RSA,

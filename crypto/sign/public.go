@@ -276,7 +276,11 @@ func (k *PublicKey) marshal() []byte {
 	var algorithm []byte
 	switch {
 	case k.pss && k.pssHash != 0:
-		algorithm = Algorithm{PSS, k.pssHash, k.pssSalt}.AlgorithmIdentifier()
+		for _, h := range hashOctets {
+			if h.hash == k.pssHash { // and the default trailer left out, as in DER
+				algorithm = der.Element(der.Sequence, oid(oidPSS), Algorithm{PSS, h.hash, k.pssSalt}.pssParams(h.sha2, nil))
+			}
+		}
 	case k.pss:
 		algorithm = der.Element(der.Sequence, oid(oidPSS))
 	case k.kind == RSA:

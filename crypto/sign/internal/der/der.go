@@ -238,13 +238,13 @@ func AppendUnsigned(b, magnitude []byte) []byte {
 // are none.
 func Dotted(oid []byte) string {
 	if len(oid) == 0 || len(oid) > 64 || oid[len(oid)-1] >= 0x80 {
-		return hex(oid)
+		return hexadecimal(oid)
 	}
 	var out []byte
 	var n uint64
 	for _, c := range oid {
 		if n >= 1<<56 {
-			return hex(oid)
+			return hexadecimal(oid)
 		}
 		n = n<<7 | uint64(c&0x7f)
 		if c >= 0x80 {
@@ -270,7 +270,7 @@ func decimal(b []byte, n uint64) []byte {
 	return append(b, '0'+byte(n%10))
 }
 
-func hex(b []byte) string {
+func hexadecimal(b []byte) string {
 	const digits = "0123456789abcdef"
 	out := []byte("#")
 	for _, c := range b[:min(len(b), 64)] {
