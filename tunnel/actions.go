@@ -12,8 +12,12 @@ import (
 
 // do carries out the engine's actions in their order (contract 1). What could
 // not be installed goes back into the engine once the list is through.
+//
+// Link state, addresses and routes follow when the list is through: the answer
+// that completes a handshake does not wait for them.
 func (l *loop) do(actions []ikev2.Action) {
 	var failed []failedInstall
+	var carrying []*state
 	for _, a := range actions {
 		switch a := a.(type) {
 		case ikev2.WakeAt:
@@ -37,7 +41,9 @@ func (l *loop) do(actions []ikev2.Action) {
 			if err := l.installOut(a); err != nil {
 				a.Params.Wipe()
 				failed = append(failed, failedInstall{a.Child, err})
+				continue
 			}
+			carrying = append(carrying, l.tunnels[a.Child.Peer])
 		case ikev2.RemoveIn:
 			l.remove(a.Child, false)
 		case ikev2.RemoveOut:
@@ -54,6 +60,11 @@ func (l *loop) do(actions []ikev2.Action) {
 			l.liveness(a)
 		case ikev2.PeerMoved:
 			l.peerMoved(a)
+		}
+	}
+	for _, t := range carrying {
+		if t.established() {
+			l.carries(t)
 		}
 	}
 	for _, f := range failed {
@@ -167,7 +178,6 @@ func (l *loop) installOut(a ikev2.InstallOut) error {
 	}
 	p.out = true
 	t.carrying = a.Child.ID
-	l.carries(t)
 	return nil
 }
 
