@@ -184,16 +184,18 @@ type IKEDown struct {
 	Reason *Failure
 }
 
-// Failed reports that an attempt (Initiate, or an incoming one that got far
-// enough to be matched to a peer) has failed for good, or that a Child SA could
-// not be made. The engine does not try again by itself: the caller does.
+// Failed reports that an attempt (Initiate, or one of the peer's once it was
+// authenticated) has failed for good, or that a Child SA could not be made. The
+// engine does not try again by itself: the caller does. An attempt that ends
+// because the peer's own came up first, or because of Close, is not reported.
 type Failed struct {
 	Peer   PeerID
 	Reason *Failure
 }
 
 // Noted reports something a person looking for a fault wants to see while the
-// engine goes on trying: an unauthenticated error notify, no answer yet.
+// engine goes on: an unauthenticated error notify, no answer yet, a peer turned
+// away because it could not authenticate itself, a refused rekeying.
 type Noted struct {
 	Peer   PeerID
 	Reason *Failure
@@ -258,3 +260,5 @@ func (PeerMoved) isAction()     {}
 //	Check(now, PeerID) []Action              a liveness check at once
 //	SAs(PeerID) []IKEInfo                    for status
 //	Children(PeerID) []*Child                for status
+//	Pending() int                            Deletes not answered yet: what a daemon that goes down may wait for
+//	Stats() Stats                            counters of what came in

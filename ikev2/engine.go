@@ -27,6 +27,8 @@ type Engine struct {
 
 	peers map[PeerID]*peer
 	order []*peer // in the order they were registered
+	// byRemote finds peers by their addresses; nil when it has to be made anew.
+	byRemote map[netip.Addr][]*peer
 	sas   map[uint64]*ikeSA
 	ids   map[SAID]*ikeSA
 	bySPI map[uint32]*child // by inbound SPI
@@ -97,6 +99,10 @@ func (e *Engine) SetPeer(now Time, cfg Peer) []Action {
 	e.enter(now)
 	cfg.PSK = bytes.Clone(cfg.PSK)
 	cfg.Remotes = slices.Clone(cfg.Remotes)
+	for i, a := range cfg.Remotes {
+		cfg.Remotes[i] = a.Unmap()
+	}
+	e.byRemote = nil
 	// Additional key exchanges need IKE_INTERMEDIATE (RFC 9242).
 	cfg.IKE = suite.WithoutAddKE(cfg.IKE)
 	cfg.ESP = suite.WithoutAddKE(cfg.ESP)
@@ -123,6 +129,7 @@ func (e *Engine) RemovePeer(now Time, id PeerID) []Action {
 	if p := e.peers[id]; p != nil {
 		e.closePeer(p)
 		delete(e.peers, id)
+		e.byRemote = nil
 		e.order = slices.DeleteFunc(e.order, func(q *peer) bool { return q == p })
 		p.gone = true
 		clear(p.cfg.PSK)

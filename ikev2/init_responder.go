@@ -2,6 +2,7 @@ package ikev2
 
 import (
 	"bytes"
+	"slices"
 
 	"greseal/crypto/kex"
 	"greseal/crypto/prf"
@@ -56,7 +57,12 @@ func (e *Engine) onInitRequest(m *wire.Message, d *Datagram) {
 	// the suite is checked once it is known (contract 9).
 	var own []suite.Proposal
 	for _, p := range cands {
-		own = append(own, p.cfg.IKE...)
+		for _, o := range p.cfg.IKE {
+			same := func(q suite.Proposal) bool { return slices.Equal(q.Transforms, o.Transforms) }
+			if !slices.ContainsFunc(own, same) {
+				own = append(own, o)
+			}
+		}
 	}
 	chosen, number, want, err := chooseKE(own, c.SA.Offers(), c.KE.Method)
 	if err != nil {

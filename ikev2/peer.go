@@ -39,7 +39,7 @@ func (p *peer) accepts(local, remote netip.Addr) (specific int, ok bool) {
 		specific++
 	}
 	if len(p.cfg.Remotes) > 0 {
-		if !slices.ContainsFunc(p.cfg.Remotes, func(a netip.Addr) bool { return a.Unmap() == remote.Unmap() }) {
+		if !slices.Contains(p.cfg.Remotes, remote.Unmap()) {
 			return 0, false
 		}
 		specific += 2
@@ -49,14 +49,30 @@ func (p *peer) accepts(local, remote netip.Addr) (specific int, ok bool) {
 
 // candidates are the peers that a request may be from (contract 9).
 func (e *Engine) candidates(local, remote netip.Addr) []*peer {
+	if e.byRemote == nil {
+		e.byRemote = map[netip.Addr][]*peer{}
+		for _, p := range e.order {
+			for _, a := range p.cfg.Remotes {
+				e.byRemote[a] = append(e.byRemote[a], p)
+			}
+			if len(p.cfg.Remotes) == 0 {
+				e.byRemote[anywhere] = append(e.byRemote[anywhere], p)
+			}
+		}
+	}
 	var out []*peer
-	for _, p := range e.order {
-		if _, ok := p.accepts(local, remote); ok {
-			out = append(out, p)
+	for _, some := range [][]*peer{e.byRemote[remote.Unmap()], e.byRemote[anywhere]} {
+		for _, p := range some {
+			if _, ok := p.accepts(local, remote); ok {
+				out = append(out, p)
+			}
 		}
 	}
 	return out
 }
+
+// anywhere is the entry of Engine.byRemote for peers without an address.
+var anywhere = netip.Addr{}
 
 // localID is our identity towards the peer.
 func (p *peer) localID(local netip.Addr) Identity {
