@@ -29,10 +29,10 @@ type Engine struct {
 	order []*peer // in the order they were registered
 	// byRemote finds peers by their addresses; nil when it has to be made anew.
 	byRemote map[netip.Addr][]*peer
-	sas   map[uint64]*ikeSA
-	ids   map[SAID]*ikeSA
-	bySPI map[uint32]*child // by inbound SPI
-	pairs map[ChildID]*child
+	sas      map[uint64]*ikeSA
+	ids      map[SAID]*ikeSA
+	bySPI    map[uint32]*child // by inbound SPI
+	pairs    map[ChildID]*child
 
 	ikeReserved map[uint64]bool // SPIs in requests of ours that are not answered yet
 	espReserved map[uint32]bool
