@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -98,6 +99,9 @@ func Run(ctx context.Context, opt Options) error {
 	if path, err := filepath.Abs(opt.ConfigPath); err == nil {
 		opt.ConfigPath = path
 	}
+	if err := platform.ForbidCoreDumps(); err != nil {
+		opt.Logger.Warn("a core dump could hold secrets", "error", err)
+	}
 	cfg, err := config.Load(opt.ConfigPath)
 	if err != nil {
 		return err
@@ -143,6 +147,7 @@ func Run(ctx context.Context, opt Options) error {
 		return fmt.Errorf("watching addresses and routes: %w", err)
 	}
 	defer l.watch.Close()
+	l.dropPrivileges()
 
 	l.adopt()
 
@@ -160,6 +165,20 @@ func Run(ctx context.Context, opt Options) error {
 	l.jobs.end()
 	l.shutdown()
 	return nil
+}
+
+// dropPrivileges keeps what the loop needs of root (contract 18): the probe of the
+// datapath and the socket's group were the last to need more.
+func (l *loop) dropPrivileges() {
+	if err := platform.DropPrivileges(); err != nil {
+		l.log.Warn(err.Error())
+	}
+	// Root read any file until now.
+	if f, err := os.Open(l.opt.ConfigPath); err == nil {
+		f.Close()
+	} else {
+		l.log.Warn("the config cannot be read again without full privileges, so it cannot be reloaded; run: chown root "+l.opt.ConfigPath, "error", err)
+	}
 }
 
 // adopt takes over what an earlier daemon left and closes every tunnel's
