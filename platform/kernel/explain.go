@@ -51,14 +51,14 @@ func explainLink(err error, kind string) error {
 }
 
 // explainState adds the cause to an error of XFRM_MSG_NEWSA.
-func explainState(err error, encr, integ suite.Transform) error {
+func explainState(err error, encr, integ suite.Transform, esn bool) error {
 	switch {
 	case errors.Is(err, unix.ENOSYS):
 		return fmt.Errorf("the kernel has no %s (%s): %w", name(encr, integ), modules(encr, integ), err)
 	case errors.Is(err, unix.EPROTONOSUPPORT):
 		return fmt.Errorf("the kernel has no ESP (modules esp4 and esp6; OpenWrt: kmod-ipsec4, kmod-ipsec6): %w", err)
 	case errors.Is(err, unix.ENOENT):
-		return fmt.Errorf("the kernel knows %s but cannot build it: %s: %w", name(encr, integ), unbuilt(encr), err)
+		return fmt.Errorf("the kernel knows %s but cannot build it: %s: %w", name(encr, integ), unbuilt(encr, esn), err)
 	}
 	return explain(err)
 }
@@ -81,31 +81,38 @@ func modules(encr, integ suite.Transform) string {
 	return fmt.Sprintf("modules cbc, hmac, %s; OpenWrt: kmod-crypto-cbc, kmod-crypto-hmac, %s", hash, pkg)
 }
 
-// unbuilt looks in /proc/crypto for the part whose absence makes a known
-// algorithm fail.
-func unbuilt(encr suite.Transform) string {
-	text, err := os.ReadFile("/proc/crypto")
-	if err != nil {
-		return "a part of it is missing (OpenWrt: kmod-crypto-seqiv, kmod-crypto-echainiv, kmod-crypto-authenc, kmod-crypto-rng)"
-	}
-	return missingPart(string(text), encr)
+// unbuilt names the part whose absence makes a known algorithm fail: the kernel
+// says ENOENT for each of them.
+func unbuilt(encr suite.Transform, esn bool) string {
+	crypto, _ := os.ReadFile("/proc/crypto")
+	modules, _ := os.ReadFile("/proc/modules")
+	return missingPart(string(crypto), string(modules), encr, esn)
 }
 
-func missingPart(procCrypto string, encr suite.Transform) string {
-	has := func(field, value string) bool {
-		for line := range strings.Lines(procCrypto) {
-			k, v, _ := strings.Cut(line, ":")
-			if strings.TrimSpace(k) == field && strings.Contains(strings.TrimSpace(v), value) {
-				return true
-			}
+// part is a template of the kernel's crypto. /proc/crypto shows it only within
+// algorithms made of it, /proc/modules only when it is a module.
+type part struct{ module, pkg string }
+
+func missingPart(procCrypto, procModules string, encr suite.Transform, esn bool) string {
+	parts := []part{{"seqiv", "kmod-crypto-seqiv"}}
+	if !encr.IsAEAD() {
+		parts = []part{{"authenc", "kmod-crypto-authenc"}, {"echainiv", "kmod-crypto-echainiv"}}
+		if esn {
+			parts[0].module = "authencesn"
 		}
-		return false
 	}
-	if !has("name", "stdrng") {
-		return "it has no random number generator (module drbg; OpenWrt: kmod-crypto-rng)"
+	var without []string
+	for _, p := range parts {
+		if !strings.Contains(procCrypto, p.module+"(") && !strings.Contains("\n"+procModules, "\n"+p.module+" ") {
+			without = append(without, fmt.Sprintf("the module %s (OpenWrt: %s)", p.module, p.pkg))
+		}
 	}
-	if encr.IsAEAD() {
-		return "a part is missing, most likely the module seqiv (OpenWrt: kmod-crypto-seqiv)"
+	if !strings.Contains(procCrypto, ": stdrng\n") {
+		// It is loaded by the first of the others that gets that far.
+		without = append(without, "a random number generator (module drbg; OpenWrt: kmod-crypto-rng)")
 	}
-	return "a part is missing, most likely the modules authenc and authencesn, or echainiv (OpenWrt: kmod-crypto-authenc, kmod-crypto-echainiv)"
+	if len(without) == 0 {
+		return "a part of it is missing"
+	}
+	return "it lacks " + strings.Join(without, ", or ")
 }

@@ -390,7 +390,7 @@ func (b *bench) run(k esp.KnownAnswer, dirs *bool) error {
 	out.dst, out.src, out.out = probeOuterA, probeOuterB, true
 	for _, s := range []state{in, out} {
 		if err := addState(b.d.xfrm, s, &k.Params); err != nil {
-			return explainState(err, k.Params.Encr, k.Params.Integ)
+			return explainState(err, k.Params.Encr, k.Params.Integ, k.Params.ESN)
 		}
 		defer func() { _ = deleteState(b.d.xfrm, s.stateID) }()
 	}

@@ -87,18 +87,22 @@ func TestKernelWithoutModulesIsExplained(t *testing.T) {
 }
 
 func TestUnbuiltAlgorithmsNameTheMissingPart(t *testing.T) {
-	with := "name         : stdrng\ndriver       : drbg_nopr_hmac_sha256\n"
+	const rng = "name         : stdrng\ndriver       : drbg_nopr_hmac_sha256\n"
 	for _, c := range []struct {
-		proc string
-		encr suite.Transform
-		want string
+		what, crypto, modules string
+		encr                  suite.Transform
+		esn                   bool
+		want, not             string
 	}{
-		{"name : aes\n", gcm128, "drbg"},
-		{with, gcm128, "seqiv"},
-		{with, cbc256, "authenc"},
+		{"no rng", "name : aes\n", "seqiv 16384 0 - Live 0x0\n", gcm128, false, "drbg", "seqiv"},
+		{"no seqiv", rng, "gcm 16384 0 - Live 0x0\n", gcm128, true, "seqiv", "drbg"},
+		{"nothing known", "", "", gcm128, false, "seqiv", "authenc"},
+		{"no authenc", rng + "name : echainiv(x)\n", "", cbc256, false, "authenc ", "echainiv"},
+		{"no authencesn", rng + "name : echainiv(authenc(x))\n", "", cbc256, true, "authencesn", "echainiv"},
+		{"no echainiv", rng, "authenc 1\nauthencesn 1\n", cbc256, true, "echainiv", "authenc"},
 	} {
-		if got := missingPart(c.proc, c.encr); !strings.Contains(got, c.want) {
-			t.Errorf("%s: %s, want %s", c.encr.Word(), got, c.want)
+		if got := missingPart(c.crypto, c.modules, c.encr, c.esn); !strings.Contains(got, c.want) || strings.Contains(got, c.not) {
+			t.Errorf("%s: %s; want %s and not %s", c.what, got, c.want, c.not)
 		}
 	}
 }

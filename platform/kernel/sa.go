@@ -107,7 +107,7 @@ func (d *Datapath) add(sa platform.SA, out bool) error {
 		}
 	}
 	if err := addState(d.xfrm, s.state, &sa.Params); err != nil {
-		return explainState(err, sa.Params.Encr, sa.Params.Integ)
+		return explainState(err, sa.Params.Encr, sa.Params.Integ, s.esn)
 	}
 	list := p.list(out)
 	*list = append(*list, s)
