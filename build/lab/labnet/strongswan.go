@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -232,39 +231,37 @@ func (s *StrongSwan) command(args ...string) {
 	s.ns.lab.Check(r.Code == 0, "swanctl %s: %s", strings.Join(args, " "), lastLines(r.Out(), 4))
 }
 
-// SAs is what swanctl --list-sas shows, taken apart.
+// SAs is what strongSwan says it has, as swanctl --list-sas shows it.
 type SAs struct {
-	Text     string
 	IKE      int      // established IKE SAs
 	Children int      // installed Child SAs
-	IKESPIs  []string // both SPIs of each IKE SA
+	IKESPIs  []string // both SPIs of each IKE SA, 32 hex digits
 	ESPSPIs  []string // inbound and outbound SPI of each installed Child SA
-	Mode     string   // TUNNEL, TRANSPORT, TUNNEL-in-UDP, TRANSPORT-in-UDP
+	Mode     string   // TUNNEL or TRANSPORT
+	Encap    bool     // in UDP
 }
 
-var (
-	ikeLine   = regexp.MustCompile(`^peer: #\d+, ESTABLISHED, IKEv2, ([0-9a-f]+)_i\*? ([0-9a-f]+)_r`)
-	childLine = regexp.MustCompile(`^  gre: #\d+, reqid \d+, ([A-Z]+), ([A-Za-z-]+)`)
-	spiLine   = regexp.MustCompile(`^    (?:in|out) +([0-9a-f]{8})`)
-)
-
-// List reads the SAs.
+// List asks for the SAs. A rekeyed Child SA that lingers on is not counted.
 func (s *StrongSwan) List() SAs {
-	sas := SAs{Text: s.swanctl("--list-sas").Stdout}
-	installed := false // a replaced Child SA is shown as DELETED for some seconds
-	for line := range strings.Lines(sas.Text) {
-		if m := ikeLine.FindStringSubmatch(line); m != nil {
-			sas.IKE++
-			sas.IKESPIs = append(sas.IKESPIs, m[1]+m[2])
+	list, err := viciList(filepath.Join(s.dir, "vici"))
+	s.ns.lab.Must(err, "list strongSwan's SAs")
+	var sas SAs
+	for _, message := range list {
+		ike := message.section("peer")
+		if ike.text("state") != "ESTABLISHED" {
+			continue
 		}
-		if m := childLine.FindStringSubmatch(line); m != nil {
-			if installed = m[1] == "INSTALLED"; installed {
-				sas.Children++
-				sas.Mode = m[2]
+		sas.IKE++
+		sas.IKESPIs = append(sas.IKESPIs, ike.text("initiator-spi")+ike.text("responder-spi"))
+		children := ike.section("child-sas")
+		for _, key := range children.keys {
+			child := children.section(key)
+			if child.text("state") != "INSTALLED" {
+				continue
 			}
-		}
-		if m := spiLine.FindStringSubmatch(line); m != nil && installed {
-			sas.ESPSPIs = append(sas.ESPSPIs, m[1])
+			sas.Children++
+			sas.Mode, sas.Encap = child.text("mode"), child.text("encap") == "yes"
+			sas.ESPSPIs = append(sas.ESPSPIs, child.text("spi-in"), child.text("spi-out"))
 		}
 	}
 	return sas

@@ -41,7 +41,7 @@ func bringUp(l *labnet.Lab, role, mode, encap string) {
 	l.Check(first.Child.Suite == "aes128gcm16", "ESP suite is %s", first.Child.Suite)
 	l.Check(first.Outside.Mode == mode, "mode is %s", first.Outside.Mode)
 	sas := w.swan.List()
-	l.Check(strings.HasPrefix(sas.Mode, strings.ToUpper(mode)), "strongSwan's mode is %s", sas.Mode)
+	l.Check(sas.Mode == strings.ToUpper(mode), "strongSwan's mode is %s", sas.Mode)
 	w.oneSA()
 	w.counters()
 

@@ -57,7 +57,6 @@ func (s *swanPeer) raiseGRE() {
 	if kind == "ip6gre" {
 		argv = append(argv, "encaplimit", "none")
 	}
-	s.failClosed()
 	if s.gre.HasKey {
 		argv = append(argv, "key", netip.AddrFrom4([4]byte{byte(s.gre.Key >> 24), byte(s.gre.Key >> 16), byte(s.gre.Key >> 8), byte(s.gre.Key)}).String())
 	}
@@ -67,23 +66,9 @@ func (s *swanPeer) raiseGRE() {
 	if s.gre.Checksum {
 		argv = append(argv, "csum")
 	}
+	s.ns.BlockGRE(remote)
 	s.ns.MustRun(argv...)
 	s.ns.Addr("gre1", s.inner+"/30")
 	s.ns.MTU("gre1", 1300)
 	s.ns.LinkUp("gre1")
-}
-
-// failClosed keeps strongSwan's side from sending or taking GRE in clear when
-// its SAs are gone, so that whatever clear GRE the wire shows is greseal's. The
-// selectors differ from those of strongSwan's own policies, which go first.
-func (s *swanPeer) failClosed() {
-	remote, any := s.config.Remote, "0.0.0.0/0"
-	if netip.MustParseAddr(remote).Is6() {
-		any = "::/0"
-	}
-	for _, way := range [][]string{{"out", any, remote}, {"in", remote, any}} {
-		if s.ns.Run("ip", "xfrm", "policy", "get", "dir", way[0], "src", way[1], "dst", way[2], "proto", "47").Code != 0 {
-			s.ns.MustRun("ip", "xfrm", "policy", "add", "dir", way[0], "src", way[1], "dst", way[2], "proto", "47", "priority", "4000000000", "action", "block")
-		}
-	}
 }

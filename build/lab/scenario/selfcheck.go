@@ -32,7 +32,7 @@ func selfCheck(l *labnet.Lab, transport bool) {
 	net.A.MustPing(innerB, 20)
 
 	before := a.List()
-	l.Check(before.IKE == 1 && before.Children == 1 && len(before.ESPSPIs) == 2, "the list of SAs was not understood:\n%s", before.Text)
+	l.Check(before.IKE == 1 && before.Children == 1 && len(before.ESPSPIs) == 2, "the list of SAs was not understood: %+v", before)
 	ping := net.A.StartPing(innerB, 10*time.Millisecond)
 	a.RekeyChild()
 	b.RekeyIKE()
@@ -40,7 +40,7 @@ func selfCheck(l *labnet.Lab, transport bool) {
 	got := ping.Stop()
 	l.Check(got.Received == got.Sent, "rekeying lost pings: %v", got)
 	after := a.List()
-	l.Check(after.IKESPIs[0] != before.IKESPIs[0] && after.ESPSPIs[0] != before.ESPSPIs[0], "nothing was rekeyed:\n%s", after.Text)
+	l.Check(after.IKESPIs[0] != before.IKESPIs[0] && after.ESPSPIs[0] != before.ESPSPIs[0], "nothing was rekeyed: %+v and %+v", before, after)
 	net.Wire.MustBeSealed()
 	l.Check(net.Wire.Count(labnet.ESPinUDP) == 0 || !labnet.KernelESP(), "UDP encapsulation without a NAT: %s", net.Wire.Summary())
 
