@@ -132,7 +132,7 @@ func (e *Engine) proveStays(s *ikeSA) {
 func (e *Engine) supersededDue(s *ikeSA) {
 	since := s.dropAt - duplicatePatience
 	for _, o := range s.peer.sas {
-		if o != s && o.state == stateEstablished && !o.redundant && o.heard >= since {
+		if o != s && o.state == stateEstablished && !o.redundant && o.heard > since {
 			e.closeSA(s, nil, true)
 			return
 		}

@@ -314,6 +314,9 @@ func (e *Engine) touch(s *ikeSA) {
 
 func (e *Engine) emit(a Action) { e.out = append(e.out, a) }
 
+// blockedPause is the wait for something that is due and cannot be done.
+const blockedPause = time.Second
+
 // settle starts what is due on the SAs that changed and sets their timers.
 func (e *Engine) settle() {
 	for len(e.dirty) > 0 {
@@ -325,7 +328,12 @@ func (e *Engine) settle() {
 			continue
 		}
 		e.pump(s)
-		e.timers.set(s, s.nextWake())
+		at := s.nextWake()
+		if at <= e.now {
+			// It could not be done now, for want of randomness or proposals.
+			at = e.now + blockedPause
+		}
+		e.timers.set(s, at)
 	}
 	e.dirty = nil
 }

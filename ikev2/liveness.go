@@ -62,7 +62,7 @@ func (s *ikeSA) nextLiveness() Time {
 		return s.heard + c.DPD
 	}
 	at := min(s.silence()+c.Dead, s.req.first+deafness*c.Dead)
-	if !s.suspect && s.state == stateEstablished {
+	if !s.suspect && s.announced && s.state == stateEstablished {
 		at = min(at, s.silence()+c.Suspect)
 	}
 	return at

@@ -52,6 +52,9 @@ func (e *Engine) pumpNewChild(s *ikeSA) bool {
 func (e *Engine) askChild(s *ikeSA, r *request, group uint16) bool {
 	r.exchange = wire.CreateChildSA
 	r.offer = s.peer.espOffer(s.peer.cfg.PFS && !r.noPFS)
+	if len(r.offer) == 0 {
+		return false
+	}
 	var err error
 	if r.nonce, err = e.rnd.nonce(); err != nil {
 		return false
