@@ -31,6 +31,7 @@ type inside struct {
 	ours      map[netip.Prefix]bool // addresses laid by this process
 	routes    RouteSet
 	running   bool
+	foreign   bool
 }
 
 // RouteSet is what is routed into a link.
@@ -83,6 +84,10 @@ func (n *Network) inside(link string) *inside {
 	return in
 }
 
+// SetForeign says that somebody else lays the addresses of link and the routes
+// into it. What lies underneath, and the host routes of its peers, stay ours.
+func (n *Network) SetForeign(link string, foreign bool) { n.inside(link).foreign = foreign }
+
 // own reads one of our interfaces.
 func (n *Network) own(link string) (*LinkInfo, error) {
 	l, err := LinkByName(n.nl, link)
@@ -112,7 +117,7 @@ func (n *Network) SetAddresses(link string, want []netip.Prefix) error {
 	var errs []error
 	present := make(map[netip.Prefix]bool)
 	for _, a := range have {
-		if slices.Contains(want, a.prefix) {
+		if slices.Contains(want, a.prefix) && (!in.foreign || a.proto != ownProtocol && !in.ours[a.prefix]) {
 			if a.flags&unix.IFA_F_DADFAILED == 0 {
 				present[a.prefix] = true
 			}
@@ -131,7 +136,7 @@ func (n *Network) SetAddresses(link string, want []netip.Prefix) error {
 		n.wantIPv6(l)
 	}
 	for _, p := range want {
-		if present[p] {
+		if present[p] || in.foreign {
 			continue
 		}
 		if err := changeAddress(n.nl, unix.RTM_NEWADDR, l, p); err != nil && !errors.Is(err, unix.EEXIST) {
@@ -293,6 +298,7 @@ func (n *Network) wanted(byName map[string]*LinkInfo) (into map[route]string, sh
 			metric = in.routes.DownMetric
 			lay = lay && metric != 0
 		}
+		lay = lay && !in.foreign
 		under := func(p netip.Prefix, table uint32) {
 			if !in.routes.Fallback {
 				shared[route{table: table, dst: p, metric: unreachableMetric, typ: unix.RTN_UNREACHABLE}] = true
@@ -343,6 +349,13 @@ func (n *Network) pins(ours map[int]bool, into map[route]string, shared map[rout
 		}
 	}
 	covered := make(map[netip.Addr]int) // to the longest prefix that covers it
+	for _, in := range n.links {
+		if in.foreign && in.routes.Table == unix.RT_TABLE_MAIN {
+			for _, whole := range in.routes.Prefixes {
+				cover = append(cover, halves(whole)...)
+			}
+		}
+	}
 	for _, in := range n.links {
 		for _, peer := range in.routes.Peers {
 			peer = peer.Unmap().WithZone("")

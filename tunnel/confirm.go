@@ -92,7 +92,7 @@ func (l *loop) loadCandidate() (*config.Config, string, error) {
 		return nil, "", fmt.Errorf("reading the candidate: %w", err)
 	}
 	defer clear(data)
-	c, err := config.Parse(l.opt.ConfigPath, data, 0)
+	c, err := l.opt.Load(l.opt.ConfigPath, data)
 	return c, digestOf(data), err
 }
 
@@ -141,7 +141,7 @@ func (l *loop) plan(q *status.Query) status.Reply {
 		}
 		next, _, err = l.loadCandidate()
 	} else {
-		next, err = config.Load(l.opt.ConfigPath)
+		next, err = l.opt.Load(l.opt.ConfigPath, nil)
 	}
 	if err != nil {
 		return refuse(err)

@@ -24,6 +24,7 @@ import (
 // anything else, also for tunnels that are disabled or down.
 func (l *loop) close(t *state) {
 	c := t.cfg
+	l.net.SetForeign(string(t.id), c.Netifd)
 	if err := l.net.SetAddresses(string(t.id), c.Address); err != nil && t.index != 0 {
 		l.event(t, slog.LevelError, "machine", "addresses: "+err.Error())
 	}

@@ -36,6 +36,22 @@ type Options struct {
 	Logger     *slog.Logger
 	Level      *slog.LevelVar  // follows [daemon] log_level; may be nil
 	Reload     <-chan struct{} // SIGHUP
+
+	// Load reads the configuration at path together with other places where
+	// tunnels are written; with a candidate, that text stands for what is in
+	// the file. nil reads the file alone.
+	Load func(path string, candidate []byte) (*config.Config, error)
+
+	// Beside runs beside the loop, as a client of the status socket, until
+	// ctx ends. nil for none.
+	Beside func(ctx context.Context, socket string, log *slog.Logger)
+}
+
+func loadFile(path string, candidate []byte) (*config.Config, error) {
+	if candidate != nil {
+		return config.Parse(path, candidate, 0)
+	}
+	return config.Load(path)
 }
 
 // loop is the daemon's one owner of state.
@@ -102,7 +118,10 @@ func Run(ctx context.Context, opt Options) error {
 	if err := platform.ForbidCoreDumps(); err != nil {
 		opt.Logger.Warn("a core dump could hold secrets", "error", err)
 	}
-	cfg, err := config.Load(opt.ConfigPath)
+	if opt.Load == nil {
+		opt.Load = loadFile
+	}
+	cfg, err := opt.Load(opt.ConfigPath, nil)
 	if err != nil {
 		return err
 	}
@@ -160,6 +179,14 @@ func Run(ctx context.Context, opt Options) error {
 		}
 	}()
 	defer func() { stop(); <-served }()
+	if opt.Beside != nil {
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			opt.Beside(serving, l.opt.Socket, l.log)
+		}()
+		defer func() { stop(); <-ended }()
+	}
 
 	l.run(ctx)
 	l.jobs.end()

@@ -26,7 +26,7 @@ func (l *loop) reload() status.Reply {
 		l.event(nil, slog.LevelWarn, "reload", "the configuration is not loaded again: "+errTrial)
 		return status.Fail(trialRemedy, errTrial)
 	}
-	next, err := config.Load(l.opt.ConfigPath)
+	next, err := l.opt.Load(l.opt.ConfigPath, nil)
 	if err != nil {
 		r := refuse(err)
 		l.refused = refusal{time.Now(), r.Lines}

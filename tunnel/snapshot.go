@@ -55,6 +55,8 @@ func (l *loop) describe(t *state) status.Tunnel {
 	c := t.cfg
 	s := status.Tunnel{
 		Name:       string(t.id),
+		Source:     c.Source.String(),
+		Netifd:     c.Netifd,
 		Enabled:    c.Enabled,
 		Desired:    status.DesiredDown,
 		State:      t.word(),
@@ -72,6 +74,9 @@ func (l *loop) describe(t *state) status.Tunnel {
 	}
 	if t.phase != phaseWaiting {
 		s.WaitingFor = ""
+	}
+	if t.failure != nil && t.wanted {
+		s.Code = failureCode(t.failure.Kind)
 	}
 	if (t.phase == phaseConnecting || t.phase == phaseWaiting) && t.note.text != "" {
 		s.Reason, s.Remedy = t.note.text, t.note.remedy
@@ -104,6 +109,23 @@ func (l *loop) describe(t *state) status.Tunnel {
 	s.MTU = l.describeMTU(t)
 	s.Addresses, s.Routes, s.Guards = l.describePlaced(t)
 	return s
+}
+
+// failureCode is a kind of failure in the schema's words.
+func failureCode(k ikev2.FailureKind) string {
+	switch k {
+	case ikev2.FailTimeout, ikev2.FailDead:
+		return status.CodeNoAnswer
+	case ikev2.FailAuthentication, ikev2.FailIdentity:
+		return status.CodeAuth
+	case ikev2.FailNoProposal, ikev2.FailInvalidKE, ikev2.FailMode:
+		return status.CodeNoProposal
+	case ikev2.FailSelectors:
+		return status.CodeSelectors
+	case ikev2.FailInstall:
+		return status.CodeUnavailable
+	}
+	return status.CodeRefused
 }
 
 // word is the phase in the schema's words.

@@ -30,6 +30,8 @@ var Run = Command{
 				Version:    Version,
 				Logger:     slog.New(slog.NewTextHandler(env.Stderr, &slog.HandlerOptions{Level: level})),
 				Level:      level,
+				Load:       Load,
+				Beside:     Beside,
 			})
 		}
 	},

@@ -31,7 +31,7 @@ type reading struct {
 // Build checks sections and makes a Config of them, with all mistakes of all
 // sections in one Problems.
 func Build(f File) (*Config, error) {
-	b := &builder{file: f}
+	b := &builder{file: f, problems: f.Problems}
 	c := &Config{File: f.Name}
 	b.daemon(&c.Daemon)
 	defaults := b.defaults()
@@ -169,7 +169,7 @@ func (b *builder) tunnel(number int, s Section, defaults []Entry) *reading {
 		builder: b, section: s, number: number,
 		written: map[string]Entry{}, bad: map[string]bool{}, common: map[string]bool{},
 	}
-	r.Source = s.At
+	r.Source, r.Netifd = s.At, s.Netifd
 	for i := range tunnelKeys {
 		if k := &tunnelKeys[i]; k.Default != "" {
 			k.put(&r.Tunnel, literal(k.Default), func(int, fault) {})

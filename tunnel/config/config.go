@@ -93,8 +93,12 @@ const TableMain = 254
 // Tunnel is one [[tunnel]] with the [defaults] and the built-in defaults
 // filled in. Comments give the key where the field's name does not.
 type Tunnel struct {
-	Source Position // of the [[tunnel]] line
+	Source Position // of the [[tunnel]] line, or where else it is written
 	Name   string   // also the interface name
+
+	// Netifd says that the router's network daemon lays the addresses and
+	// routes of the interface.
+	Netifd bool
 
 	Enabled bool
 
@@ -177,7 +181,7 @@ type GRE struct {
 func (t *Tunnel) Transport() bool { return t.Mode == ModeTransport }
 
 // Position is a place in a file; lines and columns count from 1, columns in
-// characters. The zero Line means the file as a whole.
+// characters. The zero Line means the file as a whole, the zero Column the line.
 type Position struct {
 	File   string
 	Line   int
@@ -185,8 +189,11 @@ type Position struct {
 }
 
 func (p Position) String() string {
-	if p.Line == 0 {
+	switch {
+	case p.Line == 0:
 		return p.File
+	case p.Column == 0:
+		return p.File + ":" + strconv.Itoa(p.Line)
 	}
 	return p.File + ":" + strconv.Itoa(p.Line) + ":" + strconv.Itoa(p.Column)
 }

@@ -1,5 +1,7 @@
 package config
 
+import "slices"
+
 // Class says what carrying out a change costs the traffic of its tunnel.
 type Class uint8
 
@@ -88,9 +90,15 @@ func Diff(old, new *Config) Difference {
 			continue
 		}
 		c := Change{Name: t.Name, Kind: Changed}
+		if before.Netifd != t.Netifd {
+			// The same settings, but another one carries them out.
+			c.Keys, c.Class = []string{"address", "routes"}, Hitless
+		}
 		for i := range tunnelKeys {
 			if k := &tunnelKeys[i]; !k.sameKey(before, t) {
-				c.Keys = append(c.Keys, k.Name)
+				if !slices.Contains(c.Keys, k.Name) {
+					c.Keys = append(c.Keys, k.Name)
+				}
 				c.Class = max(c.Class, k.Class)
 			}
 		}

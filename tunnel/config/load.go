@@ -41,6 +41,7 @@ type Entry struct {
 type Section struct {
 	At      Position // of its heading
 	Entries []Entry  // in the order of the file
+	Netifd  bool     // see Tunnel.Netifd
 }
 
 // File is a configuration as it was written down: what every source of tunnels
@@ -51,12 +52,23 @@ type File struct {
 	Daemon   Section
 	Defaults Section
 	Tunnels  []Section
+	Problems Problems // found on the way here
 }
 
 // Load reads and checks a config file and the secret files it names. An error
 // about the file is a Problems with all that is wrong with it, warnings
 // included; on success the warnings are in Config.Warnings.
 func Load(path string) (*Config, error) {
+	f, err := ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return Build(f)
+}
+
+// ReadFile is Read for a file, which is not checked yet. The error is a Problems;
+// that of a missing file wraps fs.ErrNotExist too.
+func ReadFile(path string) (File, error) {
 	data, st, err := readFile(path, maxFile)
 	if err != nil {
 		remedy := ""
@@ -66,10 +78,23 @@ func Load(path string) (*Config, error) {
 		case errors.Is(err, fs.ErrPermission):
 			remedy = "run this as root"
 		}
-		return nil, Problems{{Position: Position{File: path}, What: plainError(err), Remedy: remedy}}
+		return File{Name: path}, unreadable{Problems{{Position: Position{File: path}, What: plainError(err), Remedy: remedy}}, err}
 	}
-	return Parse(path, data, st.Mode().Perm())
+	f, ps := Read(path, data)
+	if len(ps) > 0 {
+		return f, ps
+	}
+	f.Perm = st.Mode().Perm()
+	return f, nil
 }
+
+// unreadable is a Problems that has a cause.
+type unreadable struct {
+	Problems
+	cause error
+}
+
+func (u unreadable) Unwrap() []error { return []error{u.Problems, u.cause} }
 
 // Parse checks a config file that was already read. name is for messages, and
 // paths in the file are relative to its folder. perm holds the permission bits

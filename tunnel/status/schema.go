@@ -26,6 +26,16 @@ const (
 	WaitInterface = "interface" // the local interface
 )
 
+// Kinds of failure, for programs that show a text of their own.
+const (
+	CodeNoAnswer    = "NO_ANSWER"          // the peer never answered, or does no more
+	CodeAuth        = "AUTH_FAILED"        // wrong key, or an identity that is not the expected one
+	CodeNoProposal  = "NO_PROPOSAL_CHOSEN" // no common algorithms, or modes
+	CodeSelectors   = "TS_UNACCEPTABLE"    // no common traffic selectors, which are the GRE endpoints
+	CodeRefused     = "PEER_REFUSED"       // the peer gave another error, or deleted the SA
+	CodeUnavailable = "MACHINE_FAILED"     // this machine could not install an SA
+)
+
 // Wishes about a tunnel.
 const (
 	DesiredUp   = "up"
@@ -96,6 +106,8 @@ type IKETotals struct {
 // Tunnel is one [[tunnel]] of the config.
 type Tunnel struct {
 	Name       string `msg:"name"`        // and name of the interface
+	Source     string `msg:"source"`      // file and line where it is written
+	Netifd     bool   `msg:"netifd"`      // the router's network daemon lays its addresses and routes
 	Enabled    bool   `msg:"enabled"`     // as configured
 	Desired    string `msg:"desired"`     // up or down: the config's wish or the last request's
 	State      string `msg:"state"`       // one of the State words
@@ -104,6 +116,7 @@ type Tunnel struct {
 	InStateS   int64  `msg:"in_state_s"`  // seconds in State
 	Reason     string `msg:"reason"`      // why it is not up, one sentence that may end with Remedy; empty when it is up
 	Remedy     string `msg:"remedy"`      // what to change, one sentence; may be empty
+	Code       string `msg:"code"`        // kind of the last failure, one of the Code words; empty when there is none
 
 	Attempts       uint64 `msg:"attempts"`          // handshakes begun since it was last up
 	NextAttempt    int64  `msg:"next_attempt"`      // Unix seconds, 0 when none is planned

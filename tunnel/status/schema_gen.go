@@ -2894,10 +2894,16 @@ func (z Traffic) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *Tunnel) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 26
+	// map header, size 29
 	// string "name"
-	o = append(o, 0xde, 0x0, 0x1a, 0xa4, 0x6e, 0x61, 0x6d, 0x65)
+	o = append(o, 0xde, 0x0, 0x1d, 0xa4, 0x6e, 0x61, 0x6d, 0x65)
 	o = msgp.AppendString(o, z.Name)
+	// string "source"
+	o = append(o, 0xa6, 0x73, 0x6f, 0x75, 0x72, 0x63, 0x65)
+	o = msgp.AppendString(o, z.Source)
+	// string "netifd"
+	o = append(o, 0xa6, 0x6e, 0x65, 0x74, 0x69, 0x66, 0x64)
+	o = msgp.AppendBool(o, z.Netifd)
 	// string "enabled"
 	o = append(o, 0xa7, 0x65, 0x6e, 0x61, 0x62, 0x6c, 0x65, 0x64)
 	o = msgp.AppendBool(o, z.Enabled)
@@ -2922,6 +2928,9 @@ func (z *Tunnel) MarshalMsg(b []byte) (o []byte, err error) {
 	// string "remedy"
 	o = append(o, 0xa6, 0x72, 0x65, 0x6d, 0x65, 0x64, 0x79)
 	o = msgp.AppendString(o, z.Remedy)
+	// string "code"
+	o = append(o, 0xa4, 0x63, 0x6f, 0x64, 0x65)
+	o = msgp.AppendString(o, z.Code)
 	// string "attempts"
 	o = append(o, 0xa8, 0x61, 0x74, 0x74, 0x65, 0x6d, 0x70, 0x74, 0x73)
 	o = msgp.AppendUint64(o, z.Attempts)
@@ -3090,6 +3099,18 @@ func (z *Tunnel) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Name")
 				return
 			}
+		case "source":
+			z.Source, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Source")
+				return
+			}
+		case "netifd":
+			z.Netifd, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Netifd")
+				return
+			}
 		case "enabled":
 			z.Enabled, bts, err = msgp.ReadBoolBytes(bts)
 			if err != nil {
@@ -3136,6 +3157,12 @@ func (z *Tunnel) UnmarshalMsg(bts []byte) (o []byte, err error) {
 			z.Remedy, bts, err = msgp.ReadStringBytes(bts)
 			if err != nil {
 				err = msgp.WrapError(err, "Remedy")
+				return
+			}
+		case "code":
+			z.Code, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Code")
 				return
 			}
 		case "attempts":
@@ -3488,7 +3515,7 @@ func (z *Tunnel) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *Tunnel) Msgsize() (s int) {
-	s = 3 + 5 + msgp.StringPrefixSize + len(z.Name) + 8 + msgp.BoolSize + 8 + msgp.StringPrefixSize + len(z.Desired) + 6 + msgp.StringPrefixSize + len(z.State) + 12 + msgp.StringPrefixSize + len(z.WaitingFor) + 6 + msgp.Int64Size + 11 + msgp.Int64Size + 7 + msgp.StringPrefixSize + len(z.Reason) + 7 + msgp.StringPrefixSize + len(z.Remedy) + 9 + msgp.Uint64Size + 13 + msgp.Int64Size + 18 + msgp.Int64Size + 9 + msgp.Uint64Size + 5 + z.Peer.Msgsize() + 4
+	s = 3 + 5 + msgp.StringPrefixSize + len(z.Name) + 7 + msgp.StringPrefixSize + len(z.Source) + 7 + msgp.BoolSize + 8 + msgp.BoolSize + 8 + msgp.StringPrefixSize + len(z.Desired) + 6 + msgp.StringPrefixSize + len(z.State) + 12 + msgp.StringPrefixSize + len(z.WaitingFor) + 6 + msgp.Int64Size + 11 + msgp.Int64Size + 7 + msgp.StringPrefixSize + len(z.Reason) + 7 + msgp.StringPrefixSize + len(z.Remedy) + 5 + msgp.StringPrefixSize + len(z.Code) + 9 + msgp.Uint64Size + 13 + msgp.Int64Size + 18 + msgp.Int64Size + 9 + msgp.Uint64Size + 5 + z.Peer.Msgsize() + 4
 	if z.IKE == nil {
 		s += msgp.NilSize
 	} else {
