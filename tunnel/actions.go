@@ -303,7 +303,7 @@ func (l *loop) noted(a ikev2.Noted) {
 	l.keep(t, a.Reason)
 	if r := why(a.Reason); t.note != r {
 		t.note = r
-		l.event(t, slog.LevelInfo, "note", r.String())
+		l.strangerEvent(t, slog.LevelInfo, "note", r.String())
 	}
 }
 
@@ -317,7 +317,7 @@ func (l *loop) failed(a ikev2.Failed) {
 		return
 	}
 	r := why(a.Reason)
-	l.event(t, slog.LevelWarn, "failed", r.String())
+	l.strangerEvent(t, slog.LevelWarn, "failed", r.String())
 	if t.established() {
 		return
 	}

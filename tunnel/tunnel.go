@@ -66,6 +66,7 @@ type state struct {
 	// waitingFor is one of the wait words in phaseWaiting.
 	waitingFor string
 	events     status.EventLog
+	strangers  bucket // for lines that unauthenticated input can cause
 
 	// What is known of the outside.
 	resolving  bool

@@ -101,8 +101,8 @@ func TestSSHClientIsTakenFromTheSession(t *testing.T) {
 		"192.0.2.7 50000 198.51.100.1 22":        "192.0.2.7",
 		"fe80::1%eth0 50000 fe80::2%eth0 22":     "fe80::1",
 		"::ffff:192.0.2.7 50000 198.51.100.1 22": "192.0.2.7",
-		"":        "",
-		"UNKNOWN": "",
+		"":                                       "",
+		"UNKNOWN":                                "",
 	} {
 		if got := clientOf(in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
