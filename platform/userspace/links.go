@@ -76,12 +76,27 @@ func (d *Datapath) makeDevice(l *platform.Link, info *platform.LinkInfo) (*devic
 		_ = unix.Close(fd)
 		return nil, fmt.Errorf("interface %s: %w", l.Name, err)
 	}
-	dev.egress = d.egress[0]
+	dev.egress = d.idlest()
 	if err := dev.egress.addDevice(dev); err != nil {
 		_ = unix.Close(fd)
 		return nil, fmt.Errorf("interface %s: %w", l.Name, err)
 	}
 	return dev, nil
+}
+
+// idlest is the egress worker with the fewest devices.
+func (d *Datapath) idlest() *egress {
+	load := make(map[*egress]int)
+	for _, dev := range d.devices {
+		load[dev.egress]++
+	}
+	best := d.egress[0]
+	for _, w := range d.egress {
+		if load[w] < load[best] {
+			best = w
+		}
+	}
+	return best
 }
 
 // openDevice opens a device with a vnet header, or without when the kernel has

@@ -202,6 +202,9 @@ func (h *host) segmentedUDP(peer *host, to string) {
 		for off := 0; off < c.total; off += c.size {
 			want := data[off:min(off+c.size, c.total)]
 			n, _, err := unix.Recvfrom(rx, b, 0)
+			for err == unix.EINTR {
+				n, _, err = unix.Recvfrom(rx, b, 0)
+			}
 			if err != nil || !bytes.Equal(b[:n], want) {
 				h.t.Errorf("%+v at %d: %d octets, %v", c, off, n, err)
 				break

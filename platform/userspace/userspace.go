@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -49,6 +50,7 @@ type Options struct {
 	Mark             uint32  // SO_MARK of IKE messages, 0 for none
 	Inbox            int     // IKE datagrams that wait at most, 0 for 256
 	Off              Offload // offloads not to use
+	Workers          int     // that send; 0: half of the CPUs, at most 4
 }
 
 // Datapath carries packets in userspace. It implements platform.Datapath.
@@ -111,15 +113,18 @@ func open(o Options, k kernel) (_ *Datapath, err error) {
 		return nil, err
 	}
 	d.events = newEventQueue()
-	if err := d.start(); err != nil {
+	if o.Workers == 0 {
+		o.Workers = min(max(runtime.NumCPU()/2, 1), 4)
+	}
+	if err := d.start(o.Workers); err != nil {
 		_ = d.Close()
 		return nil, fmt.Errorf("start the packet workers: %w", err)
 	}
 	return d, nil
 }
 
-// start makes the workers: one each way.
-func (d *Datapath) start() error {
+// start makes the workers: one that receives, and so many that send.
+func (d *Datapath) start(senders int) error {
 	merge := newCoalescer(d.kernel, d.mergeOff)
 	if d.off&OffMerge != 0 {
 		merge.off = mergeTCP | mergeUDP
@@ -141,12 +146,14 @@ func (d *Datapath) start() error {
 			return err
 		}
 	}
-	out, err := newEgress(d.kernel, d.events)
-	if err != nil {
-		return err
+	for range senders {
+		out, err := newEgress(d.kernel, d.events)
+		if err != nil {
+			return err
+		}
+		d.egress = append(d.egress, out)
+		d.workers.Go(out.run)
 	}
-	d.egress = append(d.egress, out)
-	d.workers.Go(out.run)
 	return nil
 }
 
