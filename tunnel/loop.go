@@ -15,8 +15,10 @@ import (
 	"context"
 	crand "crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -203,7 +205,7 @@ func (l *loop) dropPrivileges() {
 	// Root read any file until now.
 	if f, err := os.Open(l.opt.ConfigPath); err == nil {
 		f.Close()
-	} else {
+	} else if errors.Is(err, fs.ErrPermission) {
 		l.log.Warn("the config cannot be read again without full privileges, so it cannot be reloaded; run: chown root "+l.opt.ConfigPath, "error", err)
 	}
 }
