@@ -2,6 +2,16 @@
 // commands go in with the current time, an ordered list of actions comes out. It
 // has no sockets, no goroutines, no clock and no global randomness, and it knows
 // nothing of tunnels, TOML or Linux.
+//
+// Register peers with SetPeer, start with Initiate or wait, hand every datagram
+// to Receive and call Tick when WakeAt says so; carry out what each call returns,
+// in its order. A message comes in through receive.go, which authenticates it
+// and leads to one file an exchange: init_initiator, init_responder,
+// auth_initiator, auth_responder, rekey_child, rekey_ike, informational. What we
+// want to ask is not queued but read off the state of an SA when its one request
+// is answered (ikeSA.pump). child.go and negotiate.go hold the pairs of Child
+// SAs, duplicates.go the rule for several IKE SAs with one peer. The
+// conversations in testdata/ike show each of these at work.
 package ikev2
 
 import (

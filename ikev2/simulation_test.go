@@ -20,7 +20,7 @@ var (
 // inbound SA at the other side. When the network has healed both sides must
 // agree on one IKE SA and one pair.
 func TestSimulationEndsInOneAgreedPair(t *testing.T) {
-	for seed := *simFirst; seed < *simFirst+uint64(*simSeeds); seed++ {
+	for seed := *simFirst; seed < *simFirst+seeds(); seed++ {
 		playSeed(t, seed, simulate)
 	}
 }
@@ -28,9 +28,17 @@ func TestSimulationEndsInOneAgreedPair(t *testing.T) {
 // TestSimulationWithDisasters adds what happens to real routers: restarts that
 // forget everything, outages of up to a minute, NAT mappings that change.
 func TestSimulationWithDisasters(t *testing.T) {
-	for seed := *simFirst; seed < *simFirst+uint64(*simSeeds); seed++ {
+	for seed := *simFirst; seed < *simFirst+seeds(); seed++ {
 		playSeed(t, seed, disasters)
 	}
+}
+
+// seeds is how many are played: few in short mode, which is for slow machines.
+func seeds() uint64 {
+	if testing.Short() {
+		return uint64(min(*simSeeds, 10))
+	}
+	return uint64(*simSeeds)
 }
 
 func playSeed(t *testing.T, seed uint64, play func(uint64, func(string, ...any)) string) {
