@@ -24,8 +24,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"greseal/crypto/esp"
-	"greseal/crypto/suite"
 	"greseal/platform"
 	"greseal/platform/ikesock"
 )
@@ -186,11 +184,6 @@ func (d *Datapath) Notes() []string {
 
 // Kind is platform.KindUserspace.
 func (d *Datapath) Kind() string { return platform.KindUserspace }
-
-// Supports returns nil for what package esp can compute.
-func (d *Datapath) Supports(encr, integ suite.Transform) error {
-	return esp.Supported(encr, integ)
-}
 
 // Guard has nothing to close: nothing here sends or takes protocol 47 in clear.
 // It remembers its arguments so that Unguard of a link that was never guarded
