@@ -15,10 +15,18 @@ var Status = Command{
 		p.flags(fs)
 		all := fs.Bool("all", false, "every detail of every tunnel")
 		asJSON := fs.Bool("json", false, "as JSON")
+		prometheus := fs.Bool("prometheus", false, "as metrics in Prometheus' text format")
+		textfile := fs.String("textfile", "", "with --prometheus: replace this `FILE` of node_exporter's")
 		return func(env *Env, args []string) error {
 			name, err := atMostOne(args)
 			if err != nil {
 				return err
+			}
+			if *prometheus || *textfile != "" {
+				if *asJSON || *all || name != "" {
+					return usagef("--prometheus takes neither a tunnel's name nor --json nor --all")
+				}
+				return p.metrics(env, *textfile)
 			}
 			c, err := p.dial()
 			if err != nil {

@@ -1,0 +1,53 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"greseal/tunnel/status"
+)
+
+// metrics prints the snapshot as Prometheus' text, or puts it into a file that
+// node_exporter collects. A daemon that does not answer is a metric too.
+func (p *place) metrics(env *Env, file string) error {
+	snap, err := p.snapshot()
+	if err != nil && file == "" {
+		return err
+	}
+	var b bytes.Buffer
+	if werr := status.Prometheus(&b, snap); werr != nil {
+		return werr
+	}
+	if file == "" {
+		_, err := env.Stdout.Write(b.Bytes())
+		return err
+	}
+	return errors.Join(err, publish(file, b.Bytes()))
+}
+
+// publish replaces a file at once, readable by all; while it is being written its
+// name does not end in .prom, by which node_exporter chooses.
+func publish(path string, data []byte) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(f.Name())
+		}
+	}()
+	if _, err = f.Write(data); err != nil {
+		return err
+	}
+	if err = f.Chmod(0o644); err != nil {
+		return err
+	}
+	if err = f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
