@@ -9,15 +9,18 @@ import (
 	"greseal/crypto/suite"
 )
 
+// TestProbeFindsTheDefaultAlgorithmsRight lets an algorithm be absent, with the
+// package named, but not wrong.
 func TestProbeFindsTheDefaultAlgorithmsRight(t *testing.T) {
 	r := needKernel(t)
-	for _, a := range DefaultAlgorithms() {
-		if err := r.Supports(a.Encr, a.Integ); err != nil {
-			t.Error(err)
+	for _, note := range r.Notes() {
+		if !strings.Contains(note, "OpenWrt: kmod-") {
+			t.Error(note)
 		}
+		t.Log(note)
 	}
-	if len(r.Notes()) != 0 {
-		t.Errorf("problems: %q", r.Notes())
+	if len(r.Algorithms) != len(DefaultAlgorithms()) {
+		t.Errorf("%d algorithms probed, want %d", len(r.Algorithms), len(DefaultAlgorithms()))
 	}
 	warm := time.Now()
 	if again := Probe(nil); again.SADirection != r.SADirection {
@@ -27,11 +30,14 @@ func TestProbeFindsTheDefaultAlgorithmsRight(t *testing.T) {
 }
 
 func TestProbeRefusesAnAlgorithmWithOneWrongByteByName(t *testing.T) {
-	needKernel(t)
+	good := needKernel(t)
+	if err := good.Supports(gcm128, suite.Transform{}); err != nil {
+		t.Skip(err)
+	}
 	spoil := func(change func(*esp.KnownAnswer)) knownAnswers {
 		return func(encr, integ suite.Transform, esn bool) (esp.KnownAnswer, bool) {
 			k, ok := esp.KnownAnswerFor(encr, integ, esn)
-			if encr == chacha && esn {
+			if encr == gcm128 && esn {
 				change(&k)
 			}
 			return k, ok
@@ -47,12 +53,12 @@ func TestProbeRefusesAnAlgorithmWithOneWrongByteByName(t *testing.T) {
 		if r.Problem != "" {
 			t.Fatal(r.Problem)
 		}
-		err := r.Supports(chacha, suite.Transform{})
-		if err == nil || !strings.Contains(err.Error(), "chacha20poly1305") || !strings.Contains(err.Error(), "wrong") {
+		err := r.Supports(gcm128, suite.Transform{})
+		if err == nil || !strings.Contains(err.Error(), "aes128gcm16") || !strings.Contains(err.Error(), "wrong") {
 			t.Errorf("wrong %s: %v", what, err)
 		}
-		for _, a := range []Algorithm{{Encr: gcm128}, {cbc256, sha256}} {
-			if err := r.Supports(a.Encr, a.Integ); err != nil {
+		for _, a := range []Algorithm{{Encr: chacha}, {cbc256, sha256}} {
+			if err := r.Supports(a.Encr, a.Integ); err != nil && good.Supports(a.Encr, a.Integ) == nil {
 				t.Errorf("wrong %s of another: %v", what, err)
 			}
 		}
