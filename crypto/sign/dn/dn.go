@@ -44,7 +44,7 @@ func read(name []byte) (out []attribute, ok bool) {
 			seq, ok := set.Read(der.Sequence)
 			oid, ok2 := seq.Read(der.OID)
 			tag, value, _, ok3 := seq.Next()
-			if !ok || !ok2 || !ok3 || len(oid) == 0 || len(seq) != 0 || len(out) == maxAttributes {
+			if !ok || !ok2 || !ok3 || !der.ValidOID(oid) || len(seq) != 0 || len(out) == maxAttributes {
 				return nil, false
 			}
 			out = append(out, attribute{!first, string(oid), tag, value})

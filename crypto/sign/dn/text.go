@@ -96,7 +96,7 @@ func Parse(s string) ([]byte, error) {
 		return nil, fmt.Errorf("distinguished name %.60q is no UTF-8 text of at most 1024 octets", s)
 	}
 	separator := byte(',')
-	rest := strings.TrimSpace(s)
+	rest := strings.TrimLeft(s, " ")
 	if after, ok := strings.CutPrefix(rest, "/"); ok {
 		separator, rest = '/', after
 	}

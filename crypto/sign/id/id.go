@@ -71,6 +71,8 @@ func Parse(s string) (ID, error) {
 	switch {
 	case s == "":
 		return ID{}, errors.New("the identity is empty; write an address, a host name, a mail address or a distinguished name")
+	case !utf8.ValidString(s):
+		return ID{}, fmt.Errorf("the identity %q is no UTF-8 text; write keyid octets as @# and hexadecimal", s[:min(len(s), 64)])
 	case len(s) > maxLen:
 		return ID{}, fmt.Errorf("the identity is longer than %d octets; shorten it", maxLen)
 	}
@@ -129,7 +131,7 @@ func text(typ uint8, s string) (ID, error) {
 	}
 	if typ != KeyID {
 		for _, r := range s {
-			if r <= ' ' || r == 0x7f {
+			if r <= ' ' || r == 0x7f || r == utf8.RuneError {
 				return ID{}, fmt.Errorf("identity %q contains a space or control character; remove it, or write keyid:… for opaque text", s)
 			}
 		}

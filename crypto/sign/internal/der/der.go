@@ -234,18 +234,33 @@ func AppendUnsigned(b, magnitude []byte) []byte {
 	return Append(b, Integer, magnitude)
 }
 
+// ValidOID reports whether these can be the contents of an OID: whole arcs in
+// their shortest form, of less than 2^56 each.
+func ValidOID(oid []byte) bool {
+	if len(oid) == 0 || len(oid) > 64 || oid[len(oid)-1] >= 0x80 {
+		return false
+	}
+	length := 0
+	for _, c := range oid {
+		if length++; length > 8 || length == 1 && c == 0x80 {
+			return false
+		}
+		if c < 0x80 {
+			length = 0
+		}
+	}
+	return true
+}
+
 // Dotted writes the contents of an OID with dots, or as hexadecimal when they
 // are none.
 func Dotted(oid []byte) string {
-	if len(oid) == 0 || len(oid) > 64 || oid[len(oid)-1] >= 0x80 {
+	if !ValidOID(oid) {
 		return hexadecimal(oid)
 	}
 	var out []byte
 	var n uint64
 	for _, c := range oid {
-		if n >= 1<<56 {
-			return hexadecimal(oid)
-		}
 		n = n<<7 | uint64(c&0x7f)
 		if c >= 0x80 {
 			continue
@@ -291,7 +306,7 @@ func ParseDotted(s string) (oid []byte, ok bool) {
 			}
 			arcs = append(arcs, n)
 			n, digits = 0, 0
-		case s[i] < '0' || s[i] > '9' || n >= 1<<32 || len(arcs) > 32 || digits > 0 && n == 0:
+		case s[i] < '0' || s[i] > '9' || n >= 1<<56 || len(arcs) > 64 || digits > 0 && n == 0:
 			return nil, false
 		default:
 			n = n*10 + uint64(s[i]-'0')
@@ -312,5 +327,5 @@ func ParseDotted(s string) (oid []byte, ok bool) {
 		}
 		oid = append(oid, byte(a&0x7f))
 	}
-	return oid, true
+	return oid, ValidOID(oid)
 }

@@ -130,7 +130,7 @@ func TestObjectIdentifiers(t *testing.T) {
 			t.Errorf("%s: %s", s, got)
 		}
 	}
-	for _, s := range []string{"", "1", "1.", ".1", "1..2", "3.1", "1.40", "1.a", "1.2 ", "1.02", "1.99999999999999"} {
+	for _, s := range []string{"", "1", "1.", ".1", "1..2", "3.1", "1.40", "1.a", "1.2 ", "1.02", "1.999999999999999999", "1.2.99999999999999999999999"} {
 		if got, ok := ParseDotted(s); ok {
 			t.Errorf("%q: %x", s, got)
 		}
