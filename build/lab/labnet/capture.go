@@ -81,10 +81,14 @@ func (w *Wire) read() {
 		block := w.ring[i*blockSize : (i+1)*blockSize]
 		status := (*uint32)(unsafe.Pointer(&block[8])) // struct tpacket_block_desc
 		for atomic.LoadUint32(status)&unix.TP_STATUS_USER == 0 {
-			ready, _ := unix.Poll([]unix.PollFd{{Fd: int32(w.fd), Events: unix.POLLIN}}, 2*blockTimeout)
+			fds := []unix.PollFd{{Fd: int32(w.fd), Events: unix.POLLIN}}
+			unix.Poll(fds, 2*blockTimeout)
+			if fds[0].Revents&unix.POLLERR != 0 { // the interface went down, say
+				unix.GetsockoptInt(w.fd, unix.SOL_SOCKET, unix.SO_ERROR) // takes the error
+			}
 			select {
 			case <-w.stop:
-				if ready <= 0 {
+				if fds[0].Revents&unix.POLLIN == 0 {
 					return
 				}
 			default:
