@@ -4,8 +4,12 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 
 	"greseal/tunnel/cli"
+	"greseal/tunnel/config"
+	"greseal/uci"
+	"greseal/uci/rpcd"
 )
 
 // version is set by the build: -ldflags "-X main.version=1.2.3".
@@ -29,10 +33,16 @@ var commands = []cli.Command{
 	cli.MTU,
 	cli.Probe,
 	cli.Demo,
+	uci.Command,
 	cli.PrintVersion,
 }
 
 func main() {
 	cli.Version = version
+	cli.Load, cli.Beside = uci.Load, uci.Beside
+	if filepath.Base(os.Args[0]) == rpcd.Name {
+		p := rpcd.Plugin{Socket: uci.Socket(config.DefaultFile, os.Getenv("GRESEAL_SOCKET")), Config: config.DefaultFile}
+		os.Exit(p.Main(os.Args[1:], os.Stdin, os.Stdout))
+	}
 	os.Exit(cli.Main(os.Args[1:], commands))
 }

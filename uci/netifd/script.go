@@ -1,0 +1,97 @@
+package netifd
+
+import (
+	"errors"
+	"fmt"
+
+	"greseal/tunnel/status"
+)
+
+// A Code is an error that the protocol handler passes on to netifd.
+type Code string
+
+func (c Code) Error() string { return string(c) }
+
+// Errors of Setup.
+const (
+	DaemonDown Code = "DAEMON_DOWN"    // none runs; it will find the interface when it starts
+	Invalid    Code = "CONFIG_INVALID" // the daemon refuses the configuration
+	Unknown    Code = "NOT_CONFIGURED" // the daemon does not have it: not committed?
+)
+
+// Setup brings the tunnel of an interface up. The daemon reads the settings
+// itself, so that no secret passes through the handler. The text of the error
+// says more than its Code.
+func Setup(socket, name string) (string, error) {
+	c, err := status.Dial(socket)
+	if errors.Is(err, status.ErrNoDaemon) {
+		return err.Error(), DaemonDown
+	}
+	if err != nil {
+		return err.Error(), DaemonDown
+	}
+	defer c.Close()
+	_, reloadErr := c.Call(status.Request{Op: status.OpReload})
+	if _, err := c.Call(status.Request{Op: status.OpUp, Tunnel: name}); err != nil {
+		if text := mistakes(reloadErr); text != "" {
+			return text, Invalid
+		}
+		return err.Error(), Unknown
+	}
+	if text := mistakes(reloadErr); text != "" {
+		// It runs, but not with what stands in the files.
+		return text, Invalid
+	}
+	return "", nil
+}
+
+// mistakes are the lines of a configuration that was refused.
+func mistakes(err error) string {
+	var refused *status.RequestError
+	if !errors.As(err, &refused) || len(refused.Lines) == 0 {
+		return ""
+	}
+	return refused.Lines[0]
+}
+
+// Teardown takes the tunnel of an interface down. Its guards stay.
+func Teardown(socket, name string) error {
+	c, err := status.Dial(socket)
+	if errors.Is(err, status.ErrNoDaemon) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = c.Call(status.Request{Op: status.OpDown, Tunnel: name})
+	return err
+}
+
+// Changed has the tunnels that are wanted and not up try again now, because an
+// interface of the router came up. Those that are up are left alone.
+func Changed(socket string) error {
+	c, err := status.Dial(socket)
+	if errors.Is(err, status.ErrNoDaemon) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	r, err := c.Call(status.Request{Op: status.OpStatus})
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for i := range r.Snapshot.Tunnels {
+		t := &r.Snapshot.Tunnels[i]
+		if t.Desired != status.DesiredUp || t.State != status.StateWaiting && t.State != status.StateDown {
+			continue
+		}
+		if _, err := c.Call(status.Request{Op: status.OpUp, Tunnel: t.Name}); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", t.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}

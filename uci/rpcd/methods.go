@@ -1,0 +1,195 @@
+package rpcd
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+
+	"greseal/tunnel/cli"
+	"greseal/tunnel/status"
+)
+
+// ask sends one request and returns the reply with its raw form.
+func (p *Plugin) ask(r status.Request) ([]byte, *status.Reply, error) {
+	c, err := status.Dial(p.Socket)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer c.Close()
+	return c.CallRaw(r)
+}
+
+func (c *call) tunnel() string {
+	if c.Tunnel == nil {
+		return ""
+	}
+	return *c.Tunnel
+}
+
+// must is for methods that act on one tunnel.
+func (c *call) must() error {
+	if c.tunnel() == "" {
+		return errors.New("the argument tunnel is missing")
+	}
+	return nil
+}
+
+// object of a reply: the JSON of the key of a raw reply.
+func object(raw []byte, key string) ([]byte, error) {
+	var b bytes.Buffer
+	err := status.JSONLine(&b, raw, key)
+	return b.Bytes(), err
+}
+
+// status answers with the snapshot, "running" true beside it.
+func (p *Plugin) status(c *call) error {
+	raw, _, err := p.ask(status.Request{Op: status.OpStatus, Tunnel: c.tunnel()})
+	if err != nil {
+		return err
+	}
+	b, err := object(raw, "snapshot")
+	if err != nil {
+		return err
+	}
+	c.object(append([]byte(`{"running":true,`), bytes.TrimSpace(b)[1:]...))
+	return nil
+}
+
+func (p *Plugin) events(c *call) error {
+	r := status.Request{Op: status.OpEvents, Tunnel: c.tunnel(), Last: 50}
+	if c.Last != nil {
+		r.Last = min(max(*c.Last, 1), 500)
+	}
+	raw, reply, err := p.ask(r)
+	if err != nil {
+		return err
+	}
+	list := []byte("[]")
+	if len(reply.Events) > 0 {
+		if list, err = object(raw, "events"); err != nil {
+			return err
+		}
+	}
+	c.object(fmt.Appendf(nil, `{"events":%s}`, bytes.TrimSpace(list)))
+	return nil
+}
+
+// mtu answers with the sum behind a tunnel's MTU.
+func (p *Plugin) mtu(c *call) error {
+	if err := c.must(); err != nil {
+		return err
+	}
+	_, reply, err := p.ask(status.Request{Op: status.OpStatus, Tunnel: c.tunnel()})
+	if err != nil {
+		return err
+	}
+	raw, err := reply.Snapshot.Tunnels[0].MTU.MarshalMsg(nil)
+	if err != nil {
+		return err
+	}
+	b, err := object(raw, "")
+	if err != nil {
+		return err
+	}
+	c.object(fmt.Appendf(nil, `{"mtu":%s}`, bytes.TrimSpace(b)))
+	return nil
+}
+
+// request is a method that asks the daemon to do something.
+func request(op string) func(*Plugin, *call) error {
+	return func(p *Plugin, c *call) error {
+		r := status.Request{Op: op}
+		if op != status.OpReload {
+			if err := c.must(); err != nil {
+				return err
+			}
+			r.Tunnel = c.tunnel()
+			r.Open = op == status.OpDown && c.Open != nil && *c.Open
+		}
+		_, reply, err := p.ask(r)
+		if err != nil {
+			return err
+		}
+		return c.lines(reply.Lines)
+	}
+}
+
+func (c *call) lines(lines []string) error {
+	return c.give(struct {
+		Lines []string `json:"lines"`
+	}{append([]string{}, lines...)})
+}
+
+// doctorStart begins an examination, whose ID doctor_poll wants. It may take
+// longer than a browser waits for one answer.
+func (p *Plugin) doctorStart(c *call) error {
+	r := status.Request{Op: status.OpDoctorStart, Tunnel: c.tunnel()}
+	if c.Target != nil {
+		r.Target = *c.Target
+	}
+	return p.job(c, r)
+}
+
+func (p *Plugin) doctorPoll(c *call) error {
+	if c.Job == nil || *c.Job < 1 {
+		return errors.New("the argument job is missing")
+	}
+	return p.job(c, status.Request{Op: status.OpDoctorPoll, Job: *c.Job})
+}
+
+func (p *Plugin) job(c *call, r status.Request) error {
+	raw, _, err := p.ask(r)
+	if err != nil {
+		return err
+	}
+	b, err := object(raw, "job")
+	if err != nil {
+		return err
+	}
+	c.object(fmt.Appendf(nil, `{"job":%s}`, bytes.TrimSpace(b)))
+	return nil
+}
+
+// genpsk answers with a new pre-shared key for a form to put in.
+func (p *Plugin) genpsk(c *call) error {
+	out, err := command(cli.GenPSK)
+	if err != nil {
+		return err
+	}
+	return c.give(struct {
+		PSK string `json:"psk"`
+	}{strings.TrimSpace(out)})
+}
+
+func (p *Plugin) confirm(c *call) error {
+	args := p.where()
+	if c.Force != nil && *c.Force {
+		args = append(args, "--force")
+	}
+	out, err := command(cli.Confirm, args...)
+	if err != nil {
+		return err
+	}
+	return c.lines(strings.Split(strings.TrimSpace(out), "\n"))
+}
+
+func (p *Plugin) rollback(c *call) error {
+	_, reply, err := p.ask(status.Request{Op: status.OpRollback})
+	if err != nil {
+		return err
+	}
+	return c.lines(reply.Lines)
+}
+
+func (p *Plugin) where() []string { return []string{"-c", p.Config, "--socket", p.Socket} }
+
+// command runs one of greseal's commands and returns what it printed.
+func command(cmd cli.Command, args ...string) (string, error) {
+	var out, errs bytes.Buffer
+	if code := cli.Exec(&cli.Env{Stdout: &out, Stderr: &errs}, cmd, args...); code != cli.ExitOK {
+		text := strings.TrimPrefix(strings.TrimSpace(errs.String()), "greseal "+cmd.Name+": ")
+		return "", errors.New(text)
+	}
+	return out.String(), nil
+}

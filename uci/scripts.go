@@ -1,0 +1,71 @@
+package uci
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"greseal/tunnel/cli"
+	"greseal/tunnel/status"
+	"greseal/uci/netifd"
+)
+
+// netifdCommand is what the protocol handler and the hotplug script call. On
+// failure of setup the error's code stands on standard output, its text on
+// standard error.
+func netifdCommand(env *cli.Env, file, socket string, args []string) error {
+	what, name := "", ""
+	if len(args) > 0 {
+		what = args[0]
+	}
+	if len(args) > 1 {
+		name = args[1]
+	}
+	socket = Socket(file, socket)
+	switch {
+	case what == "changed" && len(args) == 1:
+		return netifd.Changed(socket)
+	case len(args) != 2 || name == "":
+	case what == "setup":
+		text, err := netifd.Setup(socket, name)
+		var code netifd.Code
+		if errors.As(err, &code) {
+			fmt.Fprintln(env.Stdout, code)
+			return errors.New(text)
+		}
+		return err
+	case what == "teardown":
+		return netifd.Teardown(socket, name)
+	}
+	return cli.Usagef("netifd setup INTERFACE, netifd teardown INTERFACE, or netifd changed")
+}
+
+// Socket is the status socket to ask: the given one, else the configuration's,
+// else the usual one.
+func Socket(file, given string) string {
+	if given != "" {
+		return given
+	}
+	f, _ := read(folderFor(file), file, nil) // whatever else is wrong with it
+	for _, e := range f.Daemon.Entries {
+		if s, ok := e.Value.(string); ok && s != "" && e.Key == "status_socket" {
+			return s
+		}
+	}
+	return status.DefaultSocket
+}
+
+// Beside keeps netifd informed, where there is one; see tunnel.Options.Beside.
+func Beside(ctx context.Context, socket string, log *slog.Logger) {
+	folder := os.Getenv("UCI_CONFIG_DIR")
+	if folder == "" {
+		folder = Folder
+	}
+	if _, err := os.Stat(filepath.Join(folder, "network")); err != nil {
+		return
+	}
+	netifd.Follow(ctx, socket, folder, log)
+}
