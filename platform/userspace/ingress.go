@@ -3,6 +3,7 @@ package userspace
 import (
 	"encoding/binary"
 	"net/netip"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -44,6 +45,8 @@ type ingress struct {
 	ike     *ikesock.Sockets
 	portNAT uint16
 	socks   []*outSocket // by token
+
+	pieces reassembler
 
 	buf  []byte
 	msgs [recvMessages]mmsghdr
@@ -257,9 +260,28 @@ func (w *ingress) packet(m *message, b []byte) {
 		sa.dead = true
 		w.events.post(platform.Event{Kind: platform.HardExpire, Link: sa.dev.name, SPI: sa.spi})
 	}
+	if v == fragment {
+		w.fragment(sa, &p, ecn)
+		return
+	}
 	// The GRE packet lies in b behind at least an ESP header and an IV: what
 	// stands there is dead, and has room for a vnet header.
 	w.deliver(sa, b[:sa.opener.Headroom()+len(p.Payload)], len(packet), ecn)
+}
+
+// fragment handles a fragment of a GRE packet, and the packet with the last.
+func (w *ingress) fragment(sa *inSA, p *esp.Packet, ecn uint8) {
+	piece, ok := pieceOf(p.Payload, p.Next)
+	if !ok {
+		sa.count.Malformed++
+		return
+	}
+	whole, ecn := w.pieces.add(sa.dev, &piece, ecn, time.Now())
+	if whole == nil {
+		return
+	}
+	w.deliver(sa, whole, len(whole)-reassemblyRoom, ecn)
+	w.merge.flushAll() // before the buffer is used again
 }
 
 // authenticated notes what only a packet that proved genuine may change.
@@ -285,14 +307,14 @@ func (w *ingress) authenticated(m *message, sa *inSA) {
 func (sa *inSA) inner(m *message, p esp.Packet) (packet []byte, ecn uint8, v verdict) {
 	if !sa.transport {
 		packet, ecn, v = innerGRE(p.Payload, p.Next, sa.greLocal, sa.greRemote)
-		if v != accept {
+		if v != accept && v != fragment {
 			return nil, 0, v
 		}
 		var drop bool
 		if ecn, drop = ecnDecap(m.ecn, ecn); drop {
 			return nil, 0, malformed
 		}
-		return packet, ecn, accept
+		return packet, ecn, v
 	}
 	if p.Next != gre.IPProtocol {
 		return nil, 0, wrongSelector

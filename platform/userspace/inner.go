@@ -15,6 +15,7 @@ const (
 	accept verdict = iota
 	wrongSelector
 	malformed
+	fragment // of a GRE packet with the right addresses
 )
 
 // innerGRE finds the GRE packet in the payload of a tunnel-mode ESP packet. The
@@ -36,7 +37,7 @@ func innerGRE(payload []byte, next uint8, local, remote netip.Addr) (packet []by
 			return nil, 0, wrongSelector
 		}
 		if binary.BigEndian.Uint16(payload[6:])&0x3fff != 0 {
-			return nil, 0, malformed // a fragment: the peer's tunnel MTU is too large
+			return nil, payload[1] & 3, fragment
 		}
 		return payload[head:total], payload[1] & 3, accept
 	case esp.NextIPv6:
@@ -51,27 +52,52 @@ func innerGRE(payload []byte, next uint8, local, remote netip.Addr) (packet []by
 			netip.AddrFrom16([16]byte(payload[24:40])) != local {
 			return nil, 0, wrongSelector
 		}
-		at, proto := ip6Len, payload[6]
-		// The tunnel encapsulation limit of Linux's ip6gre comes as a
-		// destination option (RFC 2473 section 4.1.1).
-		for proto == 0 || proto == 60 {
-			if total < at+8 {
-				return nil, 0, malformed
-			}
-			proto, at = payload[at], at+8+int(payload[at+1])*8
-			if at > total {
-				return nil, 0, malformed
-			}
-		}
+		at, total, proto := fragmentHeader(payload)
+		ecn = payload[1] >> 4 & 3
 		switch proto {
 		case gre.IPProtocol:
-			return payload[at:total], payload[1] >> 4 & 3, accept
-		case 44:
-			return nil, 0, malformed // a fragment, as above
+			return payload[at:total], ecn, accept
+		case gre6Fragment:
+			return nil, ecn, fragment
+		case malformedChain:
+			return nil, 0, malformed
 		}
 		return nil, 0, wrongSelector
 	}
 	return nil, 0, wrongSelector
+}
+
+// What fragmentHeader may find beside a protocol number.
+const (
+	gre6Fragment   = -1 // a fragment header of a GRE packet
+	malformedChain = -2
+)
+
+// fragmentHeader walks the extension headers of an inner IPv6 packet, whose
+// length is known to be right, as far as GRE or the fragment header of a GRE
+// packet. The tunnel encapsulation limit of Linux's ip6gre comes as a
+// destination option (RFC 2473 section 4.1.1).
+func fragmentHeader(p []byte) (at, total, proto int) {
+	at, total, proto = ip6Len, ip6Len+int(binary.BigEndian.Uint16(p[4:])), int(p[6])
+	for proto == 0 || proto == 60 {
+		if total < at+8 {
+			return at, total, malformedChain
+		}
+		proto, at = int(p[at]), at+8+int(p[at+1])*8
+		if at > total {
+			return at, total, malformedChain
+		}
+	}
+	if proto != 44 {
+		return at, total, proto
+	}
+	if total < at+8 {
+		return at, total, malformedChain
+	}
+	if next := int(p[at]); next != gre.IPProtocol {
+		return at, total, next
+	}
+	return at, total, gre6Fragment
 }
 
 // ecnDecap is RFC 6040 section 4.2: what becomes of the inner ECN field when

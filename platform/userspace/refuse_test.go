@@ -177,7 +177,7 @@ func TestInboundCheckOfTunnelMode(t *testing.T) {
 	damaged := append([]byte(nil), good...)
 	damaged[len(damaged)-1] ^= 1
 	fragment := inIP4(a.v4, b.v4, 47, good)
-	fragment[6] = 0x20
+	fragment[6], fragment[3] = 0x20, fragment[3]-1
 	long := inIP4(a.v4, b.v4, 47, good)
 	long[3] = 0xff
 
@@ -195,7 +195,7 @@ func TestInboundCheckOfTunnelMode(t *testing.T) {
 		{"another protocol", inIP4(a.v4, b.v4, 4, good), 4, func(c counts) uint64 { return c.Selector }},
 		{"transport mode in a tunnel-mode SA", good, 47, func(c counts) uint64 { return c.Selector }},
 		{"IPv6 announced", inIP4(a.v4, b.v4, 47, good), 41, func(c counts) uint64 { return c.Malformed }},
-		{"a fragment", fragment, 4, func(c counts) uint64 { return c.Malformed }},
+		{"an odd fragment", fragment[:len(fragment)-1], 4, func(c counts) uint64 { return c.Malformed }},
 		{"longer than it is", long, 4, func(c counts) uint64 { return c.Malformed }},
 		{"cut off", inIP4(a.v4, b.v4, 47, good)[:19], 4, func(c counts) uint64 { return c.Malformed }},
 		{"GRE version 1", inIP4(a.v4, b.v4, 47, []byte{0x30, 1, 0x88, 0x0b, 0, 0, 0, 0}), 4, func(c counts) uint64 { return c.Malformed }},
