@@ -38,8 +38,12 @@ func (e *Engine) sendAuth(s *ikeSA) {
 }
 
 // known tells whether another IKE SA with the peer is in use, so that
-// INITIAL_CONTACT would be a lie (RFC 7296 section 2.4).
+// INITIAL_CONTACT would be a lie (RFC 7296 section 2.4), or is just being made
+// by the peer, who might forget it at our word (contract 10).
 func (e *Engine) known(s *ikeSA) bool {
+	if e.half.here[source(s.remote.Addr())] > 0 {
+		return true
+	}
 	return slices.ContainsFunc(s.peer.sas, func(o *ikeSA) bool {
 		return o != s && (o.state == stateEstablished || o.state == stateReplaced)
 	})

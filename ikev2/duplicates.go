@@ -19,6 +19,9 @@ import (
 // delete it.
 const duplicatePatience = 8 * time.Second
 
+// duplicateLook is the pause between two looks at a superseded SA.
+const duplicateLook = 4 * time.Second
+
 // lowest is the lower of two nonces, octet by octet; one that ends first is
 // lower (RFC 7296 section 2.8.1).
 func lowest(a, b []byte) []byte {
@@ -79,15 +82,15 @@ func (e *Engine) settleDuplicates(s *ikeSA, c *child) {
 		if !overlapped(o, s) {
 			// The newer stays. Ours to delete when we began the newer one.
 			e.carry(c)
-			e.supersede(o, s.birth.ours)
+			e.supersede(o, s, s.birth.ours)
 			continue
 		}
 		if bytes.Compare(o.birth.lowNonce, s.birth.lowNonce) < 0 {
 			e.carry(c)
-			e.supersede(o, o.birth.ours)
+			e.supersede(o, s, o.birth.ours)
 		} else {
 			c.loser = true
-			e.supersede(s, s.birth.ours)
+			e.supersede(s, o, s.birth.ours)
 		}
 	}
 	if !c.loser {
@@ -97,20 +100,16 @@ func (e *Engine) settleDuplicates(s *ikeSA, c *child) {
 
 // supersede takes an IKE SA out of use. The side that has to delete it waits
 // until the other one shows that the SA that stays is up on its side; else it
-// waits for the other side's Delete.
-func (e *Engine) supersede(s *ikeSA, ours bool) {
-	s.redundant = true
-	s.dropAt = e.now + duplicatePatience
-	s.deleteWhenProved = ours
+// waits for the other side's Delete. by is the SA that stays; both are asked
+// whether they live.
+func (e *Engine) supersede(s, by *ikeSA, ours bool) {
+	s.redundant, s.deleteWhenProved = true, ours
+	s.superseded, s.dropAt = e.now, e.now+duplicateLook
+	s.check, by.check = overlapped(by, s), true
 	for _, c := range s.children {
 		c.loser = true
 	}
-	for _, o := range s.peer.sas {
-		if o != s && o.state == stateEstablished && !o.redundant {
-			o.check = true
-			e.touch(o)
-		}
-	}
+	e.touch(by)
 	e.touch(s)
 }
 
@@ -127,18 +126,45 @@ func (e *Engine) proveStays(s *ikeSA) {
 	}
 }
 
-// supersededDue ends the patience with a peer that did not delete what it was to
-// delete. As long as the SA that stays has not been heard, nothing goes.
+// supersededDue looks after a superseded SA now and then. It goes when the
+// patience with the peer, who was to delete it, is over, and the SA that stays
+// was heard. When the peer answers on this one and not on the other it has kept
+// this one, because INITIAL_CONTACT or a rule of its own says so: we follow.
 func (e *Engine) supersededDue(s *ikeSA) {
-	since := s.dropAt - duplicatePatience
-	for _, o := range s.peer.sas {
-		if o != s && o.state == stateEstablished && !o.redundant && o.heard > since {
-			e.closeSA(s, nil, true)
+	s.dropAt = e.now + duplicateLook
+	for _, o := range s.peer.established() {
+		switch {
+		case o.heard > s.superseded:
+			if s.superseded+duplicatePatience <= e.now {
+				e.closeSA(s, nil, true)
+			}
 			return
+		case overlapped(o, s) && s.heard > s.superseded && o.deaf(s.superseded, e.now):
+			e.restore(s)
+			e.supersede(o, s, true)
+			return
+		case overlapped(o, s):
+			s.check = true
 		}
 	}
-	s.dropAt = e.now + duplicatePatience
+	e.touch(s)
 }
+
+// deaf tells whether the peer has shown nothing of an SA since then, and seems
+// to have forgotten it. One that the peer began may not be up there yet: as long
+// as the peer repeats its IKE_AUTH request it has not forgotten it.
+func (s *ikeSA) deaf(since, now Time) bool {
+	wait := forgottenOurs
+	if !s.birth.ours {
+		wait = forgottenTheirs
+	}
+	return s.req != nil && s.asked <= since && since+wait <= now
+}
+
+const (
+	forgottenOurs   = 6 * time.Second
+	forgottenTheirs = 30 * time.Second
+)
 
 // revive puts a superseded SA into use again when none other is left.
 func (e *Engine) revive(p *peer) {
@@ -150,20 +176,25 @@ func (e *Engine) revive(p *peer) {
 		if s.state != stateEstablished || !s.redundant || !s.announced {
 			continue
 		}
-		s.redundant, s.deleteWhenProved, s.dropAt = false, false, never
-		s.check = true
-		for _, c := range s.children {
-			if c.closing() {
-				continue
-			}
-			c.loser = false
-			if c.spare != nil {
-				e.carry(c)
-			} else if p.current != c {
-				c.rekeyAt = min(c.rekeyAt, e.now) // so that a pair carries the traffic again
-			}
-		}
-		e.touch(s)
+		e.restore(s)
 		return
 	}
+}
+
+// restore puts a superseded SA into use again.
+func (e *Engine) restore(s *ikeSA) {
+	s.redundant, s.deleteWhenProved, s.dropAt = false, false, never
+	s.check = true
+	for _, c := range s.children {
+		if c.closing() {
+			continue
+		}
+		c.loser = false
+		if c.spare != nil {
+			e.carry(c)
+		} else if s.peer.current != c {
+			c.rekeyAt = min(c.rekeyAt, e.now) // so that a pair carries the traffic again
+		}
+	}
+	e.touch(s)
 }

@@ -206,3 +206,32 @@ func TestNothingLeaks(t *testing.T) {
 		}
 	}
 }
+
+// A peer that keeps the other one of two IKE SAs than the nonces say, because
+// INITIAL_CONTACT made it forget ours, is followed.
+func TestPeerThatKeptTheOtherSAIsFollowed(t *testing.T) {
+	for seed := uint64(1); seed <= 8; seed++ {
+		n, w, e := twoNodes(t, seed, nil)
+		w.initiate()
+		e.initiate()
+		n.run(4 * time.Millisecond)
+		var stays *ikeSA
+		for _, s := range e.e.peers["west"].sas {
+			if !s.redundant {
+				stays = s
+			}
+		}
+		e.e.enter(n.now)
+		e.e.drop(stays, nil, false)
+		n.queue = nil // its check of the SA that it forgets
+		e.do(e.e.flush())
+		for range 60 {
+			n.run(n.now + time.Second)
+			w.packet()
+			e.packet()
+		}
+		if d := disagreement(w, e); d != "" {
+			t.Errorf("seed %d: %s", seed, d)
+		}
+	}
+}

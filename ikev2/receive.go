@@ -142,6 +142,7 @@ func (e *Engine) answerClear(h wire.Header, d *Datagram, ps ...wire.Payload) {
 func (e *Engine) receiveRequest(s *ikeSA, m *wire.Message, d *Datagram) {
 	if s.answered.is(m.MessageID, d.Data) {
 		e.stats.Retransmitted++
+		s.asked = e.now
 		e.sendFrom(s, d.Local, d.Remote, s.answered.data)
 		return
 	}

@@ -97,7 +97,7 @@ func (e *Engine) inherit(old, heir *ikeSA) {
 	heir.createAt = old.createAt
 	heir.redundant = old.redundant
 	if old.redundant {
-		heir.deleteWhenProved, heir.dropAt = old.deleteWhenProved, e.now+duplicatePatience
+		heir.deleteWhenProved, heir.superseded, heir.dropAt = old.deleteWhenProved, old.superseded, e.now+duplicateLook
 	}
 	old.createAt = never
 	if old.announced {

@@ -57,6 +57,7 @@ type ikeSA struct {
 	began, established Time // first message; IKE_AUTH done
 	heard              Time // last authenticated message
 	sent               Time // last message of ours
+	asked              Time // last repeated request of the peer
 	rekeyAt, expireAt  Time
 	reauthAt           Time   // AUTH_LIFETIME asks for a new IKE SA by then
 	retryAt            Time   // no CREATE_CHILD_SA for the IKE SA itself before
@@ -72,6 +73,7 @@ type ikeSA struct {
 	redundant bool // lost to another IKE SA; it is to be deleted
 	// With redundant: by us, once the SA that stays has been heard.
 	deleteWhenProved bool
+	superseded       Time
 	childlessEnd     bool // answered without a Child SA; ends at dropAt
 	repeats          uint64
 	replaces         SAID
@@ -271,6 +273,10 @@ func (e *Engine) pump(s *ikeSA) {
 	case stateEstablished:
 	default:
 		return
+	}
+	if s.redundant && s.announced && s.check {
+		s.check = false
+		e.sendRequest(s, wire.Informational, &request{kind: askAlive}, nil)
 	}
 	if s.quiet || s.redundant {
 		return

@@ -372,6 +372,7 @@ var lies = map[string]func([]wire.Payload) []wire.Payload{
 	"everything":      func([]wire.Payload) []wire.Payload { return []wire.Payload{notify(wire.TemporaryFailure)} },
 	"more pairs":      func([]wire.Payload) []wire.Payload { return []wire.Payload{notify(wire.NoAdditionalSAs)} },
 	"a critical one":  plus(&wire.Unknown{Kind: 200, Critical: true}),
+	"a restart":       plus(notify(wire.InitialContact)),
 	"syntax":          func([]wire.Payload) []wire.Payload { return []wire.Payload{notify(wire.InvalidSyntax)} },
 	"a broken delete": plus(&wire.Unknown{Kind: wire.TypeDelete, Body: []byte{3, 4, 0, 9}}),
 }
