@@ -104,6 +104,12 @@ func (d *diagnosis) sum(j *status.Job, c *status.Diagnosis) {
 		if j.What == "leak-test" {
 			text = "no leak found"
 		}
+		for _, f := range c.Findings {
+			if f.Verdict == status.VerdictWarning {
+				text += "; look at what is marked so"
+				break
+			}
+		}
 		fmt.Fprintf(d.env.Stdout, "%s: %s\n", c.Tunnel, style.Good(text))
 		return
 	}

@@ -16,7 +16,7 @@ func checkLiveness(x *exam) Step {
 		return x.now.Silence >= 0 && x.now.Silence < time.Since(began)
 	})
 	if heard {
-		return fine(fmt.Sprintf("an authentic answer after %d ms", time.Since(began).Milliseconds()))
+		return fine(fmt.Sprintf("an authentic answer after %.1f ms", time.Since(began).Seconds()*1000))
 	}
 	if !x.now.up() {
 		return fault("examine it again: it went down meanwhile", x.now.Tunnel.Reason)
@@ -28,7 +28,9 @@ func checkLiveness(x *exam) Step {
 		s.Remedy = "the peer's IKE daemon was started anew and forgot this tunnel; restart it here, or wait until it is found dead"
 		s = s.and("but it answers a new IKE_SA_INIT request").with("greseal restart " + x.name())
 	} else if a.kind != silent {
-		s = s.and(x.unreached(a).Evidence...)
+		u := x.unreached(a)
+		s.Remedy = u.Remedy
+		s = s.and(u.Evidence...)
 	}
 	return s
 }

@@ -73,7 +73,10 @@ func resolverSays(err error) string {
 	case dns.IsNotFound:
 		return "the name server knows no such name"
 	case dns.IsTimeout:
-		return fmt.Sprintf("no name server answers (%s)", dns.Server)
+		if dns.Server == "" {
+			return "no name server answers"
+		}
+		return fmt.Sprintf("the name server %s does not answer", dns.Server)
 	}
 	return dns.Err
 }

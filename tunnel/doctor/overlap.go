@@ -172,11 +172,21 @@ func checkOverlap(x *exam) Step {
 			if err != nil || h.ifname == name || h.typ == unix.RTN_LOCAL || x.remote == a {
 				continue
 			}
-			bad = append(bad, fmt.Sprintf("%s of %s goes to %s instead of %s", a, p, h, name))
+			// A smaller network inside a large one may be meant, such as the own
+			// LAN; inside the tunnel's own little network it is not.
+			says := fmt.Sprintf("%s of %s goes to %s instead of %s", a, p, h, name)
+			meant := false
 			for _, r := range all {
-				if r = x.named(r); r.dst.Contains(a) && r.dst.Bits() >= p.Bits() && r.ifname == h.ifname {
+				r = x.named(r)
+				if !r.dst.Contains(a) || r.dst.Bits() < p.Bits() || r.ifname != h.ifname {
+					continue
+				}
+				if meant = r.dst.Bits() > p.Bits() && !x.inside(p); !meant {
 					commands = append(commands, fmt.Sprintf("ip route delete %s dev %s metric %d", r.dst, r.ifname, r.metric))
 				}
+			}
+			if !meant {
+				bad = append(bad, says)
 			}
 		}
 	}
@@ -187,6 +197,16 @@ func checkOverlap(x *exam) Step {
 		return warn("", odd...)
 	}
 	return fine(fmt.Sprintf("%d routes and %d addresses lead into %s", len(x.Tunnel.Routes), len(x.Tunnel.Address), name))
+}
+
+// inside tells whether p is the network of one of the tunnel's own addresses.
+func (x *exam) inside(p netip.Prefix) bool {
+	for _, a := range x.Tunnel.Address {
+		if a.Masked() == p {
+			return true
+		}
+	}
+	return false
 }
 
 // sample is an address of p that is none of the tunnel's own.

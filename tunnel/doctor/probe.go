@@ -55,8 +55,9 @@ type probe struct {
 	pauses     []time.Duration
 }
 
-// patience is how long a probe waits after each try.
-var patience = []time.Duration{400 * time.Millisecond, 700 * time.Millisecond, 1100 * time.Millisecond}
+// patience is how long a probe waits after each try: long enough in all for the
+// kernel to find that the next hop is not there, which takes 3 s.
+var patience = []time.Duration{400 * time.Millisecond, 700 * time.Millisecond, 1000 * time.Millisecond, 1200 * time.Millisecond}
 
 // send sends the probe from a port of its own until something comes back or the
 // patience ends. The answer is never nil.

@@ -50,7 +50,7 @@ func (x *exam) sendTo(port uint16, data []byte, spi uint64, fragmented bool, pau
 func (x *exam) probeV1() *answer {
 	if x.v1 == nil {
 		data, spi := mainMode()
-		x.v1 = x.sendTo(x.port(), data, spi, false, patience[1:])
+		x.v1 = x.sendTo(x.port(), data, spi, false, patience[:3])
 	}
 	return x.v1
 }

@@ -1,0 +1,352 @@
+package doctor
+
+import (
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"greseal/crypto/suite"
+	"greseal/ikev2"
+	"greseal/ikev2/wire"
+	"greseal/platform"
+	"greseal/tunnel/config"
+	"greseal/tunnel/status"
+)
+
+func TestEveryStepNeedsOnlyEarlierOnes(t *testing.T) {
+	seen := make(map[string]bool)
+	for _, c := range chain {
+		for _, n := range c.needs {
+			if !seen[n] {
+				t.Errorf("step %s needs %s, which does not come before it", c.id, n)
+			}
+		}
+		if seen[c.id] || c.title == "" || c.run == nil {
+			t.Errorf("step %q is not complete, or there twice", c.id)
+		}
+		seen[c.id] = true
+	}
+}
+
+func TestAClockBeforeItsTimeMattersToCertificatesOnly(t *testing.T) {
+	past := time.Date(1970, 1, 2, 3, 4, 5, 0, time.UTC)
+	for _, c := range []struct {
+		now     time.Time
+		matters bool
+		want    Verdict
+	}{{past, true, Fault}, {past, false, Warning}, {sane.Add(time.Hour), true, OK}} {
+		if s := judgeClock(c.now, c.matters); s.Verdict != c.want || c.want != OK && s.Remedy == "" {
+			t.Errorf("%v, certificates %v: %+v, want %s", c.now, c.matters, s, c.want)
+		}
+	}
+}
+
+// examOf is an examination of a tunnel in a state, without a machine.
+func examOf(state string) *exam {
+	x := &exam{hurried: true}
+	x.Tunnel.Name = "hq"
+	x.ESP = suite.DefaultESP(true)
+	x.now.Tunnel.State, x.now.Tunnel.Desired = state, status.DesiredUp
+	x.now.Daemon.Datapath = platform.KindKernel
+	x.now.Daemon.DatapathWhy = "the kernel has GRE and ESP"
+	return x
+}
+
+func TestMissingModulesAreNamed(t *testing.T) {
+	x := examOf(status.StateDown)
+	if s := checkDatapath(x); s.Verdict != OK {
+		t.Errorf("a kernel that can do all: %+v", s)
+	}
+	x.ESP, x.ESPWhy = nil, errors.New("ESP algorithm aes128gcm16: the kernel has no aes128gcm16 (modules gcm, ctr, ghash; OpenWrt: kmod-crypto-gcm)")
+	s := checkDatapath(x)
+	if s.Verdict != Fault || !strings.Contains(strings.Join(s.Evidence, " "), "kmod-crypto-gcm") || s.Remedy == "" {
+		t.Errorf("a kernel without the algorithm: %+v", s)
+	}
+	x = examOf(status.StateUp)
+	x.now.Daemon.Datapath, x.now.Daemon.DatapathWhy = platform.KindUserspace, "the kernel cannot carry GRE in ESP: gre: the kernel has no GRE (module ip_gre; OpenWrt: kmod-gre)"
+	if s := checkDatapath(x); s.Verdict != Warning || !strings.Contains(s.Evidence[0], "kmod-gre") {
+		t.Errorf("userspace for want of a module: %+v", s)
+	}
+}
+
+func TestSAsThatSomebodyDeletedAreMissed(t *testing.T) {
+	x := examOf(status.StateUp)
+	if s := checkInstall(x); s.Verdict != OK {
+		t.Errorf("SAs that stand: %+v", s)
+	}
+	x.now.Installed = errors.New("no SA with SPI 0a0b0c0d")
+	if s := checkInstall(x); s.Verdict != Fault || len(s.Commands) != 1 || s.Commands[0] != "greseal restart hq" {
+		t.Errorf("an SA that is gone: %+v", s)
+	}
+	x = examOf(status.StateDown)
+	x.now.Failure = &ikev2.Failure{Kind: ikev2.FailInstall, Detail: "the kernel has no ESP (modules esp4 and esp6; OpenWrt: kmod-ipsec4, kmod-ipsec6)"}
+	if s := checkInstall(x); s.Verdict != Fault || !strings.Contains(s.Evidence[0], "kmod-ipsec4") || s.Remedy == "" {
+		t.Errorf("an SA that could not be installed: %+v", s)
+	}
+}
+
+// Each typed failure is one step's, and the steps before it in the handshake
+// are judged well.
+func TestEachFailureBelongsToOneStep(t *testing.T) {
+	steps := []struct {
+		id  string
+		run func(*exam) Step
+	}{
+		{"identity", checkIdentity}, {"esp-proposals", checkESPProposals}, {"selectors", checkSelectors}, {"install", checkInstall},
+	}
+	for kind, want := range map[ikev2.FailureKind]string{
+		ikev2.FailIdentity: "identity", ikev2.FailAuthentication: "identity", ikev2.FailTimeout: "identity",
+		ikev2.FailNoProposal: "esp-proposals", ikev2.FailSelectors: "selectors", ikev2.FailMode: "selectors", ikev2.FailInstall: "install",
+	} {
+		x := examOf(status.StateDown)
+		x.now.Failure = &ikev2.Failure{Kind: kind, Exchange: "IKE_AUTH", ByPeer: true, Remedy: "do this"}
+		for _, s := range steps {
+			got := s.run(x)
+			if (got.Verdict == Fault) != (s.id == want) {
+				t.Errorf("failure %q makes step %s a %s, want it at %s", x.now.Failure.What(), s.id, got.Verdict, want)
+			}
+		}
+		if s := checkProposals(x); s.Verdict != OK {
+			t.Errorf("a failure in IKE_AUTH after the IKE proposals were agreed on: %+v", s)
+		}
+	}
+}
+
+func TestATunnelThatIsNotUpAlwaysHasAFault(t *testing.T) {
+	x := examOf(status.StateDown)
+	x.now.Tunnel.Reason, x.now.Tunnel.Remedy = "interface hq: the name is taken", "rename it"
+	if s := checkHandshake(x); s.Verdict != Fault || s.Remedy != "rename it" || !strings.Contains(s.Evidence[0], "the name is taken") {
+		t.Errorf("a reason nobody else named: %+v", s)
+	}
+	x.now.Failure = &ikev2.Failure{Kind: ikev2.FailCritical, Remedy: "update the peer's software"}
+	if s := checkHandshake(x); s.Verdict != Fault || s.Remedy != "update the peer's software" {
+		t.Errorf("a failure nobody else named: %+v", s)
+	}
+}
+
+func TestCertificatesAreJudgedByTheirOwnCheck(t *testing.T) {
+	x := examOf(status.StateDown)
+	if s := checkCertificates(x); s.Verdict != Skipped {
+		t.Errorf("a tunnel without: %+v", s)
+	}
+	x.Tunnel.Cert = "/etc/greseal/hq.crt"
+	x.Certificates = func(c *config.Tunnel, _ *ikev2.Failure) Step { return fault("renew it", c.Cert+" has expired") }
+	if s := checkCertificates(x); s.Verdict != Fault || s.Evidence[0] != "/etc/greseal/hq.crt has expired" {
+		t.Errorf("a tunnel with one: %+v", s)
+	}
+}
+
+func TestProbesAreWellFormedAndOfferTheGroupOfTheirKeyExchange(t *testing.T) {
+	for _, fill := range []int{0, 2200} {
+		data, spi := initRequest(suite.DefaultIKE(), fill)
+		m, err := wire.Parse(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := wire.Collect(m.Payloads)
+		if err != nil || c.SA == nil || c.KE == nil || c.Nonce == nil || m.SPIi != spi || len(data) < fill {
+			t.Fatalf("not a whole IKE_SA_INIT request: %v, %+v", err, c)
+		}
+		if c.KE.Method != modp768 || len(c.KE.Data) != 96 {
+			t.Errorf("KE of group %d with %d octets", c.KE.Method, len(c.KE.Data))
+		}
+		for i, p := range c.SA.Offers() {
+			groups := p.Of(suite.TypeKE)
+			if last := groups[len(groups)-1]; len(groups) < 2 || last.ID != modp768 {
+				t.Errorf("proposal %d offers the groups %v, the probe's must be last among others", i, groups)
+			}
+			if p.NeedsAddKE() {
+				t.Errorf("proposal %d needs additional key exchanges", i)
+			}
+		}
+	}
+	for _, group := range []uint16{31, 19, 14, 2} {
+		if data, _ := fullRequest(everything(), group); data == nil {
+			t.Errorf("no request with group %d", group)
+		} else if _, err := wire.Parse(data); err != nil {
+			t.Errorf("group %d: %v", group, err)
+		}
+	}
+}
+
+func TestTheMainModeProbeAddsUp(t *testing.T) {
+	b, spi := mainMode()
+	h, err := wire.ParseHeader(b)
+	if err != nil || h.SPIi != spi || h.Major() != 1 || h.Exchange != 2 || int(h.Length) != len(b) || h.Next != 1 {
+		t.Fatalf("header %+v, %v", h, err)
+	}
+	p := b[wire.HeaderLen:]
+	if int(binary.BigEndian.Uint16(p[2:])) != len(p) {
+		t.Fatalf("SA payload says %d octets, there are %d", binary.BigEndian.Uint16(p[2:]), len(p))
+	}
+	p = p[12:] // generic header, DOI, situation
+	n := int(p[7])
+	p = p[8:]
+	for i := range n {
+		size := int(binary.BigEndian.Uint16(p[2:]))
+		if more := p[0] == 3; more != (i < n-1) || size > len(p) || int(p[4]) != i+1 {
+			t.Fatalf("transform %d of %d: % x", i+1, n, p[:8])
+		}
+		p = p[size:]
+	}
+	if len(p) != 0 {
+		t.Errorf("%d octets are left", len(p))
+	}
+}
+
+func TestTheOtherHostOfALittleNetwork(t *testing.T) {
+	for in, want := range map[string]string{
+		"10.255.0.1/30": "10.255.0.2", "10.255.0.2/30": "10.255.0.1", "10.255.0.0/30": "", "10.255.0.3/30": "",
+		"10.255.0.4/31": "10.255.0.5", "10.255.0.5/31": "10.255.0.4", "10.255.0.1/24": "", "10.255.0.1/32": "",
+		"fd00::1/126": "fd00::2", "fd00::1/127": "fd00::", "fd00::1/64": "",
+	} {
+		got := ""
+		if a := other(netip.MustParsePrefix(in)); a.IsValid() {
+			got = a.String()
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestASampleOfANetworkIsNotOurOwnAddress(t *testing.T) {
+	own := []netip.Prefix{netip.MustParsePrefix("10.255.0.1/30")}
+	for in, want := range map[string]string{"10.255.0.0/30": "10.255.0.2", "10.9.0.0/16": "10.9.0.1", "10.255.0.1/32": "", "10.255.0.0/31": "10.255.0.0"} {
+		got := ""
+		if a := sample(netip.MustParsePrefix(in), own); a.IsValid() {
+			got = a.String()
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestCountersAreReadAndTheirRiseExplained(t *testing.T) {
+	c := make(counters)
+	c.netstat("TcpExt: SyncookiesSent IPReversePathFilter Other\nTcpExt: 1 42 3\nIpExt: InNoRoutes\nIpExt: 0\n")
+	if c[pathFiltered] != 42 {
+		t.Errorf("the reverse path filter's counter is %d", c[pathFiltered])
+	}
+	rose := counters{"XfrmInStateProtoError": 9, "XfrmInNoStates": 5, "Other": 1}.since(counters{"XfrmInStateProtoError": 2, "XfrmInNoStates": 5})
+	says, remedy := rose.explain()
+	if len(says) != 1 || !strings.Contains(says[0], "rose by 7") || remedy == "" {
+		t.Errorf("said %q, %q", says, remedy)
+	}
+	seen := make(map[string]bool)
+	for _, m := range xfrmMeanings {
+		if seen[m.counter] || m.sentence == "" {
+			t.Errorf("%s is there twice, or means nothing", m.counter)
+		}
+		seen[m.counter] = true
+	}
+}
+
+func TestXfrmErrorsAreAFaultOnlyWhereTheyExplainOne(t *testing.T) {
+	x := examOf(status.StateUp)
+	x.pinged = &echoes{target: netip.MustParseAddr("10.255.0.1"), sent: 5, rose: counters{"XfrmInStateProtoError": 5}}
+	if s := checkXfrmErrors(x); s.Verdict != Fault || !strings.Contains(s.Evidence[0], "integrity") {
+		t.Errorf("pings that fail: %+v", s)
+	}
+	x.pinged.answered = 2
+	if s := checkXfrmErrors(x); s.Verdict != Warning {
+		t.Errorf("pings that pass: %+v", s)
+	}
+}
+
+func TestESPIsBlockedOnlyWhenNothingEverCameIn(t *testing.T) {
+	for _, c := range []struct {
+		what string
+		e    echoes
+		udp  bool
+		want string // in the remedy, or the verdict
+	}{
+		{"answered", echoes{sent: 2, answered: 2}, false, "ok"},
+		{"nothing ever came in", echoes{sent: 5, outSAs: 5}, false, `encap = "always"`},
+		{"nothing ever came in by UDP", echoes{sent: 5, outSAs: 5}, true, "let UDP 4500 pass"},
+		{"something came in", echoes{sent: 5, outSAs: 5, inSAs: 1, inEver: 1}, false, "ESP passes"},
+		{"damaged on the way", echoes{sent: 5, outSAs: 5, integrity: 3}, false, "changes or repeats"},
+		{"nothing left", echoes{sent: 5}, false, "interface's own drops"},
+	} {
+		x := examOf(status.StateUp)
+		if c.udp {
+			x.now.Tunnel.Outside.Encap = "udp"
+		}
+		c.e.target = netip.MustParseAddr("10.255.0.1")
+		x.pinged = &c.e
+		s := checkESP(x)
+		if got := string(s.Verdict) + " " + s.Remedy; !strings.Contains(got, c.want) {
+			t.Errorf("%s: %s, want %q in it", c.what, got, c.want)
+		}
+	}
+}
+
+func TestICMPErrorsMeanWhatTheirRFCsSay(t *testing.T) {
+	for _, c := range []struct {
+		origin, typ, code uint8
+		want              kind
+	}{
+		{originICMP, 3, 3, refused}, {originICMP, 3, 2, refused}, {originICMP, 3, 13, prohibited}, {originICMP, 3, 10, prohibited},
+		{originICMP, 3, 1, unreachable}, {originICMP, 3, 0, unreachable}, {originICMP, 3, 4, silent},
+		{originICMP6, 1, 4, refused}, {originICMP6, 1, 1, prohibited}, {originICMP6, 1, 3, unreachable}, {originICMP6, 2, 0, silent},
+	} {
+		if got := meaning(extendedErr{Origin: c.origin, Type: c.typ, Code: c.code}); got != c.want {
+			t.Errorf("origin %d type %d code %d: %d, want %d", c.origin, c.typ, c.code, got, c.want)
+		}
+	}
+}
+
+func TestTheFirstDifferenceIsThatOfTheBestProposal(t *testing.T) {
+	parse := func(words ...string) (ps []suite.Proposal) {
+		for _, w := range words {
+			p, err := suite.ParseIKE(w)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ps = append(ps, p)
+		}
+		return ps
+	}
+	got := firstDifference(parse("aes256gcm16-prfsha384-x25519", "aes128-sha256-x25519"), parse("aes128-sha256-modp2048")[0])
+	if !strings.Contains(got, "the peer takes modp2048, we offer x25519") {
+		t.Errorf("said %q", got)
+	}
+}
+
+func TestForeignPoliciesThatCatchIKEAreNamed(t *testing.T) {
+	local, remote := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("198.51.100.1")
+	host := func(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
+	guard := xfrmPolicy{dir: 1, src: netip.MustParsePrefix("0.0.0.0/0"), dst: host(remote), proto: 47, block: true}
+	if s := judgePolicies([]xfrmPolicy{guard}, local, remote, false, false); s.Verdict != OK {
+		t.Errorf("our own guard: %+v", s)
+	}
+	whole := xfrmPolicy{dir: 0, src: host(remote), dst: host(local), protects: true, priority: 100}
+	s := judgePolicies([]xfrmPolicy{guard, whole}, local, remote, true, false)
+	if s.Verdict != Fault || len(s.Commands) != 1 || s.Commands[0] != "ip xfrm policy delete dir in src 198.51.100.1/32 dst 192.0.2.1/32" {
+		t.Errorf("another daemon's tunnel for all protocols: %+v", s)
+	}
+	bypass := xfrmPolicy{dir: 0, src: host(remote), dst: host(local), proto: 17, priority: 1}
+	if s := judgePolicies([]xfrmPolicy{guard, whole, bypass}, local, remote, true, false); s.Verdict != OK {
+		t.Errorf("the same with a bypass of a better priority: %+v", s)
+	}
+	if s := judgePolicies([]xfrmPolicy{whole}, local, remote, true, true); s.Verdict != Warning {
+		t.Errorf("while packets come in all the same: %+v", s)
+	}
+}
+
+func TestADefaultRouteIsCoveredByItsHalves(t *testing.T) {
+	hops := func(ps ...string) (hs []hop) {
+		for _, p := range ps {
+			hs = append(hs, hop{dst: netip.MustParsePrefix(p)})
+		}
+		return hs
+	}
+	all := netip.MustParsePrefix("0.0.0.0/0")
+	if !covered(all, hops("0.0.0.0/1", "128.0.0.0/1")) || covered(all, hops("0.0.0.0/1", "::/1")) || !covered(netip.MustParsePrefix("10.0.0.0/16"), hops("10.0.0.0/16")) {
+		t.Error("covered is wrong")
+	}
+}

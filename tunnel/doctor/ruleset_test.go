@@ -1,0 +1,131 @@
+package doctor
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+)
+
+// rules builds what nft prints: a base chain, and rules as JSON.
+func rules(t *testing.T, policy string, expr ...string) *ruleset {
+	t.Helper()
+	objects := []string{
+		`{"metainfo":{"json_schema_version":1}}`,
+		`{"table":{"family":"inet","name":"t","handle":1}}`,
+		fmt.Sprintf(`{"chain":{"family":"inet","table":"t","name":"in","handle":1,"type":"filter","hook":"input","prio":0,"policy":%q}}`, policy),
+		`{"chain":{"family":"inet","table":"t","name":"more","handle":2}}`,
+		`{"set":{"family":"inet","name":"peers","table":"t","type":"ipv4_addr","handle":9,"flags":["interval"],"elem":["203.0.113.9",{"prefix":{"addr":"198.51.100.0","len":24}}]}}`,
+	}
+	for _, e := range expr {
+		chain := "in"
+		if rest, ok := strings.CutPrefix(e, "more:"); ok {
+			chain, e = "more", rest
+		}
+		objects = append(objects, fmt.Sprintf(`{"rule":{"family":"inet","table":"t","chain":%q,"handle":7,"expr":[%s]}}`, chain, e))
+	}
+	r, err := parseRules([]byte(`{"nftables":[` + strings.Join(objects, ",") + `]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+var ikePacket = packet{
+	what: "UDP 500", proto: "udp", protoNumber: 17, src: netip.MustParseAddr("198.51.100.1"), dst: netip.MustParseAddr("192.0.2.1"),
+	sport: 500, dport: 500, in: "wan", state: "new",
+}
+
+const (
+	dport500  = `{"match":{"op":"==","left":{"payload":{"protocol":"udp","field":"dport"}},"right":{"set":[500,4500]}}}`
+	ofAnswers = `{"match":{"op":"in","left":{"ct":{"key":"state"}},"right":["established","related"]}}`
+	fromPeers = `{"match":{"op":"==","left":{"payload":{"protocol":"ip","field":"saddr"}},"right":"@peers"}}`
+	accept    = `{"accept":null}`
+	drop      = `{"drop":null}`
+)
+
+func TestRulesAreFollowedAsTheKernelDoes(t *testing.T) {
+	for _, c := range []struct {
+		what   string
+		policy string
+		rules  []string
+		want   fate
+	}{
+		{"nothing there", "accept", nil, passes},
+		{"policy drop", "drop", nil, dropped},
+		{"accepted before the policy", "drop", []string{dport500 + "," + accept}, passes},
+		{"dropped by port", "accept", []string{dport500 + "," + drop}, dropped},
+		{"rejected by port", "accept", []string{dport500 + `,{"reject":{"type":"icmpx","expr":"port-unreachable"}}`}, dropped},
+		{"the first rule wins", "accept", []string{dport500 + "," + accept, dport500 + "," + drop}, passes},
+		{"another port", "accept", []string{strings.Replace(dport500, "500,4500", "53,1194", 1) + "," + drop}, passes},
+		{"another protocol", "accept", []string{`{"match":{"op":"==","left":{"meta":{"key":"l4proto"}},"right":"esp"}},` + drop}, passes},
+		{"protocol by number", "accept", []string{`{"match":{"op":"==","left":{"meta":{"key":"l4proto"}},"right":17}},` + drop}, dropped},
+		{"not this protocol", "accept", []string{`{"match":{"op":"!=","left":{"payload":{"protocol":"ip","field":"protocol"}},"right":"tcp"}},` + drop}, dropped},
+		{"of TCP", "accept", []string{`{"match":{"op":"==","left":{"payload":{"protocol":"tcp","field":"dport"}},"right":500}},` + drop}, passes},
+		{"of IPv6", "accept", []string{`{"match":{"op":"==","left":{"payload":{"protocol":"ip6","field":"saddr"}},"right":"2001:db8::1"}},` + drop}, passes},
+		{"a new packet is not established", "drop", []string{ofAnswers + "," + accept}, dropped},
+		{"in a named set", "accept", []string{fromPeers + "," + drop}, dropped},
+		{"in a range", "accept", []string{`{"match":{"op":"==","left":{"payload":{"protocol":"udp","field":"dport"}},"right":{"range":[400,600]}}},` + drop}, dropped},
+		{"in a prefix", "accept", []string{`{"match":{"op":"==","left":{"payload":{"protocol":"ip","field":"saddr"}},"right":{"prefix":{"addr":"198.51.100.0","len":25}}}},` + drop}, dropped},
+		{"by another interface", "accept", []string{`{"match":{"op":"==","left":{"meta":{"key":"iifname"}},"right":"lan*"}},` + drop}, passes},
+		{"by interface pattern", "accept", []string{`{"match":{"op":"==","left":{"meta":{"key":"iifname"}},"right":"wa*"}},` + drop}, dropped},
+		{"by jump", "accept", []string{`{"jump":{"target":"more"}}`, "more:" + dport500 + "," + drop}, dropped},
+		{"back from a jump", "drop", []string{`{"jump":{"target":"more"}}`, dport500 + "," + accept, "more:" + dport500 + `,{"return":null}`, "more:" + drop}, passes},
+		{"by verdict map", "accept", []string{`{"vmap":{"key":{"ct":{"key":"state"}},"data":{"set":[["established",{"accept":null}],["new",{"drop":null}]]}}}`}, dropped},
+		{"counted on the way", "accept", []string{dport500 + `,{"counter":{"packets":0,"bytes":0}},{"log":null},` + drop}, dropped},
+		{"limited, so only perhaps", "accept", []string{`{"limit":{"rate":3,"burst":5,"per":"second"}},` + drop}, unclear},
+		{"a limit before the accept, so only perhaps", "drop", []string{dport500 + `,{"limit":{"rate":3,"per":"second"}},` + accept}, unclear},
+		{"a match that is not understood", "accept", []string{`{"match":{"op":"==","left":{"osf":{"key":"name"}},"right":"Linux"}},` + drop}, unclear},
+		{"jumping in circles", "accept", []string{`{"jump":{"target":"more"}}`, `more:{"jump":{"target":"more"}}`}, unclear},
+	} {
+		if got, at := rules(t, c.policy, c.rules...).judge("input", ikePacket); got != c.want {
+			t.Errorf("%s: fate %d at %v, want %d", c.what, got, at, c.want)
+		}
+	}
+}
+
+func TestAnEstablishedAnswerPassesWhereANewPacketDoesNot(t *testing.T) {
+	r := rules(t, "drop", ofAnswers+","+accept)
+	answer := ikePacket
+	answer.state = "established"
+	if got, _ := r.judge("input", answer); got != passes {
+		t.Errorf("fate of an answer: %d", got)
+	}
+	needed := trial{"input", answer, true, "udp dport { 500, 4500 }"}
+	first := trial{"input", ikePacket, false, "udp dport { 500, 4500 }"}
+	s := judgeFirewall(r, []trial{needed, first}, false)
+	if s.Verdict != Warning || len(s.Commands) != 1 || s.Commands[0] != "nft insert rule inet t in udp dport { 500, 4500 } accept" {
+		t.Errorf("verdict %s with commands %q", s.Verdict, s.Commands)
+	}
+	first.needed = true
+	if s := judgeFirewall(r, []trial{first}, false); s.Verdict != Fault {
+		t.Errorf("a responder whose firewall keeps everybody out: %s", s.Verdict)
+	}
+	if s := judgeFirewall(r, []trial{first}, true); s.Verdict != Warning {
+		t.Errorf("while packets do come in: %s", s.Verdict)
+	}
+}
+
+func TestOtherFamiliesAndHooksDoNotSeeThePacket(t *testing.T) {
+	r := rules(t, "drop")
+	if got, _ := r.judge("output", ikePacket); got != passes {
+		t.Errorf("the output hook has no chain, but the fate is %d", got)
+	}
+	r.chains[0].Family = "ip6"
+	if got, _ := r.judge("input", ikePacket); got != passes {
+		t.Errorf("a chain of family ip6 decided about IPv4: %d", got)
+	}
+}
+
+func TestBrokenListsOfRulesAreErrors(t *testing.T) {
+	for _, text := range []string{"", "x", `{"nftables":3}`, `{"nftables":[3]}`} {
+		if _, err := parseRules([]byte(text)); err == nil {
+			t.Errorf("%q was taken for a list of rules", text)
+		}
+	}
+	// Objects of unexpected shapes are left out, not believed.
+	r, err := parseRules([]byte(`{"nftables":[{"chain":[1]},{"rule":"x"},{"set":{"elem":3}},{"flowtable":{}}]}`))
+	if err != nil || len(r.chains)+len(r.rules) != 0 {
+		t.Errorf("odd objects: %v, %+v", err, r)
+	}
+}
