@@ -189,7 +189,7 @@ func parsePSS(params []byte) (Algorithm, error) {
 	}
 	a, mgf := Algorithm{PSS, SHA1, 20}, SHA1
 	if seq.Is(der.Explicit(0)) {
-		e, ok := seq.Read(der.Explicit(0))
+		e, _ := seq.Read(der.Explicit(0))
 		if a.Hash, ok = pssHash(e); !ok {
 			return Algorithm{}, bad
 		}
@@ -206,7 +206,7 @@ func parsePSS(params []byte) (Algorithm, error) {
 		}
 	}
 	if seq.Is(der.Explicit(2)) {
-		e, ok := seq.Read(der.Explicit(2))
+		e, _ := seq.Read(der.Explicit(2))
 		if a.Salt, ok = e.Small(); !ok || len(e) != 0 || a.Salt > maxRSA/8 {
 			return Algorithm{}, bad
 		}

@@ -110,6 +110,9 @@ func TestEveryKeySignsForEveryPeer(t *testing.T) {
 				t.Errorf("%s: verified over other octets", a)
 			}
 			for i := range data {
+				if i > 80 && i%16 != 0 {
+					continue // long RSA signatures: a sample
+				}
 				bad := bytes.Clone(data)
 				bad[i] ^= 0x10
 				if g, err := Verify(k.Public(), a.Method, bad, octets, s.Announced); err == nil {

@@ -24,6 +24,8 @@ type Certificate struct {
 	issuer  []byte // DER of the Name, as below
 	subject []byte
 
+	issuerKey, subjectKey string // dn.Key of both
+
 	notBefore, notAfter time.Time
 
 	// What can't be used is only an error once it is needed: a file of
@@ -63,7 +65,7 @@ func (c *Certificate) Validity() (notBefore, notAfter time.Time) { return c.notB
 func (c *Certificate) Serial() string { return hexSerial(c.serial) }
 
 // SelfSigned reports whether issuer and subject are the same name.
-func (c *Certificate) SelfSigned() bool { return dn.Equal(c.issuer, c.subject) }
+func (c *Certificate) SelfSigned() bool { return c.issuerKey == c.subjectKey }
 
 // String is the quoted subject, or what else tells the certificate apart.
 func (c *Certificate) String() string {
@@ -141,6 +143,7 @@ func Parse(raw []byte) (*Certificate, error) {
 	if c.subject, ok = in.Whole(der.Sequence); !ok || !dn.Valid(c.subject) {
 		return nil, malformed("its subject is no name")
 	}
+	c.issuerKey, c.subjectKey = dn.Key(c.issuer), dn.Key(c.subject)
 	spki, ok := in.Whole(der.Sequence)
 	if !ok {
 		return nil, malformed("it has no public key")

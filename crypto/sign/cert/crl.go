@@ -235,7 +235,7 @@ func (s *CRLs) check(c, issuer *Certificate, now time.Time) error {
 	var best *CRL
 	var why error
 	for _, l := range s.lists {
-		if !dn.Equal(l.issuer, issuer.subject) {
+		if dn.Key(l.issuer) != issuer.subjectKey {
 			continue
 		}
 		if err := l.current(issuer, now); err != nil {

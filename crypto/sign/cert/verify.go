@@ -15,8 +15,8 @@ import (
 const (
 	// MaxReceived is how many certificates of one peer are looked at.
 	MaxReceived = 12
-	maxPath     = 8  // certificates in a path, anchor and peer included
-	maxPaths    = 16 // tried for one peer
+	maxPath     = 8 // certificates in a path, anchor and peer included
+	maxPaths    = 8 // tried for one peer
 )
 
 // Options are what Verify goes by.
@@ -146,7 +146,7 @@ func (s *search) extend(path Chain) {
 
 // same: one certificate or two for the same name and key.
 func (c *Certificate) same(o *Certificate) bool {
-	return dn.Equal(c.subject, o.subject) && (bytes.Equal(c.raw, o.raw) || c.key != nil && o.key != nil && c.key.Equal(o.key))
+	return c.subjectKey == o.subjectKey && (bytes.Equal(c.raw, o.raw) || c.key != nil && o.key != nil && c.key.Equal(o.key))
 }
 
 // issuers are those of the certificates that have the name of c's issuer, the
@@ -155,7 +155,7 @@ func issuers(c *Certificate, among []*Certificate) []*Certificate {
 	var out, rest []*Certificate
 	for _, o := range among {
 		switch {
-		case !dn.Equal(o.subject, c.issuer):
+		case o.subjectKey != c.issuerKey:
 		case c.authorityKeyID != nil && bytes.Equal(c.authorityKeyID, o.subjectKeyID):
 			out = append(out, o)
 		default:

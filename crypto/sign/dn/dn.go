@@ -98,6 +98,33 @@ func Equal(a, b []byte) bool {
 	return ok && ok2 && slices.EqualFunc(x, y, attribute.equal)
 }
 
+// Key is a form of a name that is equal for two names exactly when Equal says so,
+// to compare many; empty for what is no name.
+func Key(name []byte) string {
+	attributes, ok := read(name)
+	if !ok {
+		return ""
+	}
+	key := []byte{'N'}
+	add := func(s string) { key = append(append(key, byte(len(s)>>8), byte(len(s))), s...) }
+	for _, a := range attributes {
+		how, value := byte('B'), string(a.value)
+		if s, ok := a.text(); ok {
+			how, value = 'T', fold(s)
+		}
+		if a.joined {
+			key = append(key, '+')
+		}
+		key = append(key, how)
+		if how == 'B' {
+			key = append(key, a.tag)
+		}
+		add(a.oid)
+		add(value)
+	}
+	return string(key)
+}
+
 // Within reports whether name begins with all of base: what a directoryName
 // constraint permits (RFC 5280 section 4.2.1.10).
 func Within(base, name []byte) bool {

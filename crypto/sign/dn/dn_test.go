@@ -134,7 +134,7 @@ func TestEqualWhateverTheStringType(t *testing.T) {
 		"trailing":                      {append(bytes.Clone(moon), 0), false},
 		"a letter that only looks like": {cn(der.UTF8String, "moon ri\u017fe"), false},
 	} {
-		if Equal(moon, c.b) != c.want || Equal(c.b, moon) != c.want {
+		if (Key(moon) == Key(c.b)) != c.want || Equal(moon, c.b) != c.want || Equal(c.b, moon) != c.want {
 			t.Errorf("%s: %v", name, !c.want)
 		}
 	}
@@ -187,7 +187,7 @@ func TestPatterns(t *testing.T) {
 }
 
 func TestControlCharactersDoNotReachTheTerminal(t *testing.T) {
-	for _, s := range []string{"\x1b[2J", "a\nb", "a\u202eb", "\u0085", "\x7f", "\ufeff"} {
+	for _, s := range []string{"\x1b[2J", "a\nb", "a\u202eb", "\u0085", "\x7f", "\ufeff", "\u009b2J", "\u2066", "\u200f"} {
 		b := write([]attribute{{oid: "\x55\x04\x03", tag: der.UTF8String, value: []byte("x" + s)}})
 		got := Format(b)
 		if strings.Contains(got, s) || !Equal(b, parse(t, got)) {
@@ -272,6 +272,9 @@ func FuzzName(f *testing.F) {
 			} else if err != nil && len(s) <= 1024 && !Empty(a) {
 				t.Fatalf("%x reads %q: %v", a, s, err)
 			}
+		}
+		if Valid(a) && Valid(b) && Equal(a, b) != (Key(a) == Key(b)) || Valid(a) != (Key(a) != "") {
+			t.Fatalf("keys %q and %q of %x and %x", Key(a), Key(b), a, b)
 		}
 		if Equal(a, b) != Equal(b, a) || Equal(a, b) && !Match(a, b) || Overlap(a, b) != Overlap(b, a) {
 			t.Fatalf("%x and %x", a, b)

@@ -73,7 +73,7 @@ func escape(b *strings.Builder, s string) {
 		case strings.ContainsRune(`,+"\<>;/`, r), r == '#' && i == 0, r == ' ' && (i == 0 || i == len(s)-1):
 			b.WriteByte('\\')
 			b.WriteRune(r)
-		case r < ' ' || r == 0x7f || r == utf8.RuneError || r >= 0x80 && r < 0xa0 || r >= 0x200b && r <= 0x202e || r == 0xfeff:
+		case Hidden(r):
 			for _, c := range []byte(string(r)) {
 				fmt.Fprintf(b, "\\%02x", c)
 			}
@@ -81,6 +81,13 @@ func escape(b *strings.Builder, s string) {
 			b.WriteRune(r)
 		}
 	}
+}
+
+// Hidden reports whether a character must not reach a terminal as it is: control
+// characters, those without width, and those that turn the direction of text.
+func Hidden(r rune) bool {
+	return r < ' ' || r >= 0x7f && r < 0xa0 || r == utf8.RuneError ||
+		r >= 0x200b && r <= 0x200f || r >= 0x2028 && r <= 0x202e || r >= 0x2060 && r <= 0x206f || r == 0xfeff
 }
 
 // Parse reads a name as a person writes it, into DER:

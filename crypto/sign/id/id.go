@@ -131,7 +131,7 @@ func text(typ uint8, s string) (ID, error) {
 	}
 	if typ != KeyID {
 		for _, r := range s {
-			if r <= ' ' || r == 0x7f || r == utf8.RuneError {
+			if r == ' ' || dn.Hidden(r) {
 				return ID{}, fmt.Errorf("identity %q contains a space or control character; remove it, or write keyid:… for opaque text", s)
 			}
 		}
@@ -175,7 +175,7 @@ func (i ID) String() string {
 
 func printable(s string) bool {
 	for _, r := range s {
-		if r <= ' ' || r == 0x7f || r == utf8.RuneError {
+		if r == ' ' || dn.Hidden(r) {
 			return false
 		}
 	}

@@ -57,7 +57,7 @@ func TestIdentityFromTextAndBack(t *testing.T) {
 		}
 	}
 	for i, want := range map[ID]string{
-		{}: "any", {IPv4, "abc"}: "type 1:616263", {FQDN, "a\x1bb"}: "type 2:611b62", {DN, "x"}: "type 9:78", {200, "\x00"}: "type 200:00", {DN, "\x30\x00"}: "type 9:3000",
+		{}: "any", {IPv4, "abc"}: "type 1:616263", {FQDN, "a\x1bb"}: "type 2:611b62", {FQDN, "a\u009bb"}: "type 2:61c29b62", {KeyID, "\u202e"}: "@#e280ae", {DN, "x"}: "type 9:78", {200, "\x00"}: "type 200:00", {DN, "\x30\x00"}: "type 9:3000",
 	} {
 		if got := i.String(); got != want {
 			t.Errorf("%q, want %q", got, want)
