@@ -76,6 +76,8 @@ func read(folder, path string, candidate []byte) (config.File, error) {
 	var ps config.Problems
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && found:
+	case errors.Is(err, fs.ErrNotExist) && len(m.Problems) == 0:
+		return m.File, err
 	case errors.As(err, &ps):
 		return m.File, append(ps, m.Problems...)
 	case err != nil:

@@ -1,0 +1,178 @@
+package rpcd
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"greseal/tunnel/status"
+)
+
+// daemon is a status server whose requests the test answers.
+func daemon(t *testing.T, answer func(status.Request) status.Reply) *Plugin {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "status.sock")
+	s, err := status.Listen(path, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); s.Serve(ctx) }()
+	go func() {
+		for {
+			select {
+			case q := <-s.Queries():
+				q.Answer(answer(q.Request))
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() { cancel(); <-done; s.Close() })
+	s.Publish(status.Event{Tunnel: "hq", Text: "came up"})
+	return &Plugin{Socket: path, Config: "/nonexistent"}
+}
+
+// ask calls a method and decodes the one JSON object of its answer.
+func ask(t *testing.T, p *Plugin, method, args string) map[string]any {
+	t.Helper()
+	var out bytes.Buffer
+	p.Main([]string{"call", method}, strings.NewReader(args), &out)
+	d := json.NewDecoder(bytes.NewReader(out.Bytes()))
+	var got map[string]any
+	if err := d.Decode(&got); err != nil || d.More() {
+		t.Fatalf("%s: not exactly one JSON object: %v: %q", method, err, out.String())
+	}
+	if strings.Contains(out.String(), "5e5510n") {
+		t.Errorf("%s: the session is in the answer: %s", method, out.String())
+	}
+	return got
+}
+
+func TestListDescribesEveryMethod(t *testing.T) {
+	var out bytes.Buffer
+	if code := new(Plugin).Main([]string{"list"}, nil, &out); code != 0 {
+		t.Fatalf("code %d", code)
+	}
+	var got map[string]map[string]any
+	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != len(methods) {
+		t.Errorf("%d methods, want %d", len(got), len(methods))
+	}
+	if !reflect.DeepEqual(got["doctor_start"], map[string]any{"tunnel": "", "target": ""}) {
+		t.Errorf("doctor_start takes %v", got["doctor_start"])
+	}
+}
+
+func TestMethodsAskTheDaemonAndAnswerWithItsFacts(t *testing.T) {
+	var asked status.Request
+	p := daemon(t, func(r status.Request) status.Reply {
+		asked = r
+		switch r.Op {
+		case status.OpStatus:
+			return status.Reply{OK: true, Snapshot: &status.Snapshot{Version: 1, Time: 5, Tunnels: []status.Tunnel{
+				{Name: "hq", State: status.StateUp, MTU: status.MTU{Bytes: 1400, Sum: []status.Step{{Name: "GRE", Bytes: -4}}}}}}}
+		case status.OpDoctorStart, status.OpDoctorPoll:
+			return status.Reply{OK: true, Job: &status.Job{ID: 3, What: "doctor"}}
+		}
+		return status.Done("hq: up")
+	})
+	session := `"ubus_rpc_session":"5e5510n"`
+	for _, c := range []struct {
+		method, args string
+		request      status.Request
+		want         func(map[string]any) bool
+	}{
+		{"status", `{` + session + `}`, status.Request{Op: status.OpStatus}, func(a map[string]any) bool {
+			return a["running"] == true && a["time"] == 5.0 && a["tunnels"].([]any)[0].(map[string]any)["name"] == "hq"
+		}},
+		{"mtu", `{"tunnel":"hq",` + session + `}`, status.Request{Op: status.OpStatus, Tunnel: "hq"}, func(a map[string]any) bool {
+			return a["mtu"].(map[string]any)["bytes"] == 1400.0
+		}},
+		{"up", `{"tunnel":"hq"}`, status.Request{Op: status.OpUp, Tunnel: "hq"}, func(a map[string]any) bool { return a["lines"].([]any)[0] == "hq: up" }},
+		{"down", `{"tunnel":"hq","open":true}`, status.Request{Op: status.OpDown, Tunnel: "hq", Open: true}, func(map[string]any) bool { return true }},
+		{"down", `{"tunnel":"hq","open":null}`, status.Request{Op: status.OpDown, Tunnel: "hq"}, func(map[string]any) bool { return true }},
+		{"restart", `{"tunnel":"hq"}`, status.Request{Op: status.OpRestart, Tunnel: "hq"}, func(map[string]any) bool { return true }},
+		{"reload", ``, status.Request{Op: status.OpReload}, func(map[string]any) bool { return true }},
+		{"rollback", `{}`, status.Request{Op: status.OpRollback}, func(map[string]any) bool { return true }},
+		{"doctor_start", `{"tunnel":"hq","target":"10.0.0.1"}`, status.Request{Op: status.OpDoctorStart, Tunnel: "hq", Target: "10.0.0.1"}, func(a map[string]any) bool {
+			return a["job"].(map[string]any)["id"] == 3.0
+		}},
+		{"doctor_poll", `{"job":3}`, status.Request{Op: status.OpDoctorPoll, Job: 3}, func(a map[string]any) bool { return a["job"].(map[string]any)["done"] == false }},
+	} {
+		asked = status.Request{}
+		got := ask(t, p, c.method, c.args)
+		if got["ok"] != true || !c.want(got) {
+			t.Errorf("%s %s: %v", c.method, c.args, got)
+		}
+		if asked != c.request {
+			t.Errorf("%s %s: asked %+v, want %+v", c.method, c.args, asked, c.request)
+		}
+	}
+	got := ask(t, p, "events", `{"last":5}`)
+	if got["ok"] != true || got["events"].([]any)[0].(map[string]any)["text"] != "came up" {
+		t.Errorf("events: %v", got)
+	}
+	if got := ask(t, p, "events", `{"tunnel":"quiet"}`); len(got["events"].([]any)) != 0 {
+		t.Errorf("events of a quiet tunnel: %v", got)
+	}
+}
+
+func TestEveryArgumentIsChecked(t *testing.T) {
+	p := daemon(t, func(status.Request) status.Reply { return status.Done() })
+	for _, c := range []struct{ method, args, want string }{
+		{"up", `{}`, "the argument tunnel is missing"},
+		{"up", `{"tunnel":""}`, "the argument tunnel is missing"},
+		{"up", `{"tunnel":["5e5510n"]}`, "the argument tunnel is of the wrong type"},
+		{"up", `{"tunnel":"` + strings.Repeat("x", 100) + `"}`, ""},
+		{"doctor_poll", `{}`, "the argument job is missing"},
+		{"doctor_poll", `{"job":"5e5510n"}`, "the argument job is of the wrong type"},
+		{"status", `5e5510n`, "the arguments are no JSON object"},
+		{"status", `[1]`, "the arguments are no JSON object"},
+		{"status", `{"tunnel":"` + strings.Repeat("x", maxArguments) + `"}`, "the arguments are too long"},
+		{"nonsense", `{}`, "there is no such method"},
+	} {
+		got := ask(t, p, c.method, c.args)
+		if got["ok"] != false || c.want != "" && got["error"] != c.want {
+			t.Errorf("%s %.40s: %v", c.method, c.args, got)
+		}
+	}
+}
+
+func TestARefusalKeepsReasonRemedyAndLines(t *testing.T) {
+	p := daemon(t, func(status.Request) status.Reply {
+		r := status.Fail("mend the file", "the configuration has mistakes")
+		r.Lines = []string{"line 1"}
+		return r
+	})
+	got := ask(t, p, "reload", `{}`)
+	want := map[string]any{"ok": false, "running": true, "error": "the configuration has mistakes", "remedy": "mend the file", "lines": []any{"line 1"}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestWithoutADaemonItSaysSo(t *testing.T) {
+	p := &Plugin{Socket: filepath.Join(t.TempDir(), "none")}
+	for _, m := range []string{"status", "events", "reload", "rollback"} {
+		got := ask(t, p, m, "")
+		if got["ok"] != false || got["running"] != false || got["error"] != "greseal is not running" {
+			t.Errorf("%s: %v", m, got)
+		}
+	}
+}
+
+func TestGenpskAnswersWithANewKeyEachTime(t *testing.T) {
+	p := new(Plugin)
+	a, b := ask(t, p, "genpsk", "{}"), ask(t, p, "genpsk", "{}")
+	if len(a["psk"].(string)) != 44 || a["psk"] == b["psk"] {
+		t.Errorf("%v, %v", a, b)
+	}
+}
