@@ -3,11 +3,14 @@
 // identities a certificate stands for, revocation lists from files, and which
 // certificate answers a CERTREQ.
 //
-// It is a reader of its own and not crypto/x509, which would cost a router's
-// flash 590 kB for the same. It takes less than that package does: version 3
-// certificates with RSA (2048 bits or more), ECDSA and Ed25519 keys and SHA-2,
-// DER without exceptions. Whatever it accepts that package accepts too; the
-// tests hold it to that.
+// It is a reader of its own and not crypto/x509, which would make the mipsle
+// binary half a megabyte larger where this makes it a fifth of one. It takes
+// less than that package does: RSA from 2048 bits on, ECDSA and Ed25519 keys,
+// SHA-2, DER without exceptions, and no authority that insists on certificate
+// policies. It takes more where RFC 5280 does: names that differ in case, spaces
+// or string type only, directoryName constraints, self-issued authorities that
+// don't count for path lengths, and keys for RSASSA-PSS alone. In all else the
+// tests hold it to the same verdicts, and to NIST's suite.
 //
 // It is pure: the time is an argument, files are read by the caller, no system
 // store of authorities is looked at, nothing is fetched. To authenticate with
