@@ -24,6 +24,7 @@ import (
 // anything else, also for tunnels that are disabled or down.
 func (l *loop) close(t *state) {
 	c := t.cfg
+	t.opened = false
 	l.net.SetForeign(string(t.id), c.Netifd)
 	if err := l.net.SetAddresses(string(t.id), c.Address); err != nil && t.index != 0 {
 		l.event(t, slog.LevelError, "machine", "addresses: "+err.Error())
@@ -42,6 +43,9 @@ func (l *loop) close(t *state) {
 // interface while the peer is there, unreachable ones beneath, host routes to
 // the peers outside.
 func (l *loop) layRoutes(t *state) {
+	if t.opened {
+		return // not even the unreachable ones, until the tunnel is closed again
+	}
 	c := t.cfg
 	set := platform.RouteSet{
 		Prefixes: c.Routes, Metric: c.Metric, Table: c.Table, Fallback: c.Fallback,
@@ -68,6 +72,7 @@ const downMetric = 4_000_000_000
 
 // open takes guards and unreachable routes away.
 func (l *loop) open(t *state) {
+	t.opened = true
 	if err := l.net.Forget(string(t.id)); err != nil {
 		l.event(t, slog.LevelError, "open", "routes: "+err.Error())
 	}

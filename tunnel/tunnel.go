@@ -79,6 +79,7 @@ type state struct {
 
 	// What stands in the machine.
 	guarded map[netip.Addr]bool
+	opened  bool // guards and unreachable routes were taken away by request
 	link    platform.Link
 	index   int // of the interface, 0: not made
 	running bool
