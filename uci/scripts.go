@@ -36,6 +36,9 @@ func netifdCommand(env *cli.Env, file, socket string, args []string) error {
 			fmt.Fprintln(env.Stdout, code)
 			return errors.New(text)
 		}
+		if text != "" {
+			fmt.Fprintln(env.Stderr, "the configuration has a mistake and the running one stays:", text)
+		}
 		return err
 	case what == "teardown":
 		return netifd.Teardown(socket, name)

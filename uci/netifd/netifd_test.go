@@ -397,6 +397,10 @@ func TestSetupBringsTheTunnelUpAndSaysWhyItCannot(t *testing.T) {
 		t.Errorf("asked %q, want %q", asked, want)
 	}
 	reload = refused
+	if text, err := Setup(socket, "hq"); err != nil || text != refused.Lines[0] {
+		t.Errorf("a tunnel that runs as it was before a mistake: %q, %v", text, err)
+	}
+	up = status.NoTunnel("hq", nil)
 	if text, err := Setup(socket, "hq"); err != Invalid || text != refused.Lines[0] {
 		t.Errorf("a refused configuration: %q, %v", text, err)
 	}

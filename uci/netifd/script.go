@@ -20,8 +20,8 @@ const (
 )
 
 // Setup brings the tunnel of an interface up. The daemon reads the settings
-// itself, so that no secret passes through the handler. The text of the error
-// says more than its Code.
+// itself, so that no secret passes through the handler. The text says more than
+// the Code of an error, and may be a warning without one.
 func Setup(socket, name string) (string, error) {
 	c, err := status.Dial(socket)
 	if errors.Is(err, status.ErrNoDaemon) {
@@ -38,11 +38,8 @@ func Setup(socket, name string) (string, error) {
 		}
 		return err.Error(), Unknown
 	}
-	if text := mistakes(reloadErr); text != "" {
-		// It runs, but not with what stands in the files.
-		return text, Invalid
-	}
-	return "", nil
+	// With mistakes it runs as it was, not as it is written now.
+	return mistakes(reloadErr), nil
 }
 
 // mistakes are the lines of a configuration that was refused.
