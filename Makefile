@@ -8,6 +8,7 @@
 #   make lab        the scenarios in namespaces alone (root); LAB="words" chooses
 #   make all        binaries for every target into out/
 #   make size       their sizes, stripped and packed with xz
+#   make packages   OpenWrt's packages for every architecture into out/packages/
 #   make generate   the msgp code anew
 
 # Everything that goes into a binary comes from the commit, so that the same
@@ -26,20 +27,29 @@ SMALL = -gcflags=all=-l $(foreach p,crypto/... golang.org/x/crypto/... greseal/c
 # OpenWrt's architectures. GOARCH[-variant]: the variant is GOMIPS or GOARM.
 TARGETS = mips-softfloat mipsle-softfloat arm-5 arm-6 arm-7 arm64 amd64 386 riscv64 loong64
 
-.PHONY: greseal all size demo test unit lab generate clean $(TARGETS)
+# These two are for OpenWrt's packages alone.
+MORE = mips64-softfloat 386-softfloat
+
+.PHONY: greseal all size packages demo test unit lab generate clean $(TARGETS) $(MORE)
 
 greseal:
 	CGO_ENABLED=0 go build $(BUILDFLAGS) -ldflags '$(LDFLAGS)' -o $@ .
 
 all: $(TARGETS)
 
-$(TARGETS):
+$(TARGETS) $(MORE):
 	@echo "  $@"
-	@CGO_ENABLED=0 GOOS=linux GOARCH=$(firstword $(subst -, ,$@)) GOMIPS=softfloat GOARM=$(or $(word 2,$(subst -, ,$@)),7) \
+	@CGO_ENABLED=0 GOOS=linux GOARCH=$(firstword $(subst -, ,$@)) GOMIPS=softfloat GOMIPS64=softfloat GO386=$(if $(findstring 386-soft,$@),softfloat,sse2) GOARM=$(or $(word 2,$(subst -, ,$@)),7) \
 		go build $(BUILDFLAGS) $(if $(findstring mips,$@),$(SMALL)) -ldflags '$(LDFLAGS)' -o out/greseal-linux-$@ .
 
 size: all
 	@build/size
+
+# The keys that sign the feeds are made on first use and kept outside.
+KEYS ?= $(HOME)/.config/greseal-packages
+
+packages: $(TARGETS) $(MORE)
+	@go run ./build/openwrt/mkpkg build -keys '$(KEYS)' -version '$(VERSION)' -epoch $(shell git log -1 --format=%ct)
 
 demo: greseal
 	@./greseal demo

@@ -3,19 +3,16 @@ package main
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"time"
 )
 
 // builder makes everything below out.
 type builder struct {
-	top, out         string
-	version, release string // of greseal, of the packages
-	time             time.Time
-	keys             keys
-	binaries         map[string][]byte
+	top, out, binaries string
+	release            string // version of the packages
+	time               time.Time
+	keys               keys
 }
 
 func exists(path string) bool {
@@ -23,38 +20,18 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// compile builds one static binary; architectures share them.
-func (b *builder) compile(a arch) ([]byte, error) {
-	if data := b.binaries[a.binary()]; data != nil {
-		return data, nil
-	}
-	out, err := filepath.Abs(filepath.Join(b.out, "bin", a.binary()))
+// binary reads what make has built for an architecture.
+func (b *builder) binary(a arch) ([]byte, error) {
+	data, err := os.ReadFile(filepath.Join(b.binaries, "greseal-linux-"+a.target))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w; run: make packages", err)
 	}
-	fmt.Println("  go build", a.binary())
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false",
-		"-ldflags", "-s -w -buildid= -X main.version="+b.version, "-o", out, ".")
-	cmd.Dir = b.top
-	cmd.Env = append(os.Environ(), append(strings.Fields(a.env), "CGO_ENABLED=0", "GOOS=linux")...)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("go build: %w", err)
-	}
-	data, err := os.ReadFile(out)
-	if err != nil {
-		return nil, err
-	}
-	if b.binaries == nil {
-		b.binaries = map[string][]byte{}
-	}
-	b.binaries[a.binary()] = data
 	return data, nil
 }
 
 // architecture makes the folder of one architecture, a feed for opkg and for apk.
 func (b *builder) architecture(a arch) error {
-	binary, err := b.compile(a)
+	binary, err := b.binary(a)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,7 @@
 // indexes, one folder an architecture that can serve as a feed as it is. The same
 // commit gives the same bytes.
 //
-//	mkpkg build [flags]        binaries, packages and indexes into -out
+//	mkpkg build [flags]        packages and indexes into -out
 //	mkpkg install FILE ROOT    unpack one package as opkg or apk does
 //
 // The facts about both formats: OpenWrt's scripts/ipkg-build and
@@ -38,19 +38,20 @@ func run(args []string) error {
 	fs := flag.NewFlagSet("build", flag.ContinueOnError)
 	fs.StringVar(&b.top, "top", ".", "`FOLDER` of the checkout")
 	fs.StringVar(&b.out, "out", "out/packages", "`FOLDER` for the result")
-	fs.StringVar(&b.version, "version", "", "`VERSION` as git describe gives it")
+	fs.StringVar(&b.binaries, "binaries", "out", "`FOLDER` of the binaries that make has built")
+	version := fs.String("version", "", "`VERSION` as git describe gives it")
 	keys := fs.String("keys", filepath.Join(home, ".config/greseal-packages"), "`FOLDER` of the signing keys, made on first use")
 	epoch := fs.Int64("epoch", 0, "`SECONDS` since 1970 of the commit, the time of every file")
 	only := fs.String("arch", "", "only these architectures, `NAMES` with commas between")
 	if err := fs.Parse(args[1:]); err != nil {
 		return err
 	}
-	if b.version == "" || *epoch <= 0 {
+	if *version == "" || *epoch <= 0 {
 		return fmt.Errorf("-version and -epoch are needed: those of the commit")
 	}
 	b.time = time.Unix(*epoch, 0).UTC()
 	var err error
-	if b.release, err = packageVersion(b.version, b.time); err != nil {
+	if b.release, err = packageVersion(*version, b.time); err != nil {
 		return err
 	}
 	if b.keys, err = loadKeys(*keys); err != nil {
