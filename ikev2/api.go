@@ -91,6 +91,10 @@ type Peer struct {
 	IKELifetime   time.Duration // IKE SA rekeyed before this age; 0 never
 	ChildLifetime time.Duration // Child SA rekeyed before this age; 0 never
 
+	// PathMTU is the largest IP packet that IKE messages may be sent in, bytes;
+	// longer ones are fragmented (RFC 7383). 0: 1280; at least 576.
+	PathMTU int
+
 	DPD     time.Duration // liveness check after this silence of IKE
 	Suspect time.Duration // no answer for so long: Liveness{Suspect}
 	Dead    time.Duration // no answer for so long: the IKE SA is given up

@@ -30,7 +30,7 @@ type request struct {
 	kind     ask
 	id       uint32
 	exchange wire.ExchangeType
-	data     []byte
+	data     [][]byte // more than one when fragmented
 
 	first, next Time
 	wait        time.Duration
@@ -63,7 +63,7 @@ const (
 // sendRequest seals and sends a request and makes it the SA's outstanding one.
 func (e *Engine) sendRequest(s *ikeSA, x wire.ExchangeType, r *request, inner []wire.Payload) {
 	h := s.header(x, s.nextOut, false)
-	data, err := wire.AppendSealed(nil, h, inner, s.keys.out)
+	data, err := e.seal(s, h, inner)
 	if err != nil {
 		// Randomness or the IVs have run out: nothing more can be sent.
 		f := s.failure(FailNotify, x.String(), false)
@@ -72,19 +72,18 @@ func (e *Engine) sendRequest(s *ikeSA, x wire.ExchangeType, r *request, inner []
 		e.drop(s, f, false)
 		return
 	}
-	e.tell(data, h, sealedOnly, inner)
 	e.startRequest(s, x, r, data)
 }
 
 // startRequest sends a request that is already encoded.
-func (e *Engine) startRequest(s *ikeSA, x wire.ExchangeType, r *request, data []byte) {
+func (e *Engine) startRequest(s *ikeSA, x wire.ExchangeType, r *request, data [][]byte) {
 	r.id, r.exchange, r.data = s.nextOut, x, data
 	r.first, r.tries, r.wait = e.now, 1, firstPause
 	r.next = e.now + e.jitter(r.wait)
 	s.nextOut++
 	s.req = r
 	e.touch(s)
-	e.send(s, data)
+	e.send(s, data...)
 }
 
 func (e *Engine) jitter(d time.Duration) time.Duration {
@@ -124,7 +123,7 @@ func (e *Engine) retransmit(s *ikeSA) {
 	if s.shake != nil && s.shake.refused == nil && r.tries == 4 {
 		e.note(s.peer, s.timeoutFailure(r))
 	}
-	e.send(s, r.data)
+	e.send(s, r.data...)
 }
 
 func (s *ikeSA) header(x wire.ExchangeType, id uint32, response bool) wire.Header {
@@ -139,22 +138,25 @@ func (s *ikeSA) header(x wire.ExchangeType, id uint32, response bool) wire.Heade
 }
 
 // send sends a message of an SA.
-func (e *Engine) send(s *ikeSA, data []byte) { e.sendFrom(s, s.local, s.remote, data) }
+func (e *Engine) send(s *ikeSA, data ...[]byte) { e.sendFrom(s, s.local, s.remote, data) }
 
-func (e *Engine) sendFrom(s *ikeSA, local, remote netip.AddrPort, data []byte) {
+func (e *Engine) sendFrom(s *ikeSA, local, remote netip.AddrPort, data [][]byte) {
 	s.sent = e.now
-	a := Send{Datagram: Datagram{Local: local, Remote: remote, Data: data}}
-	if s.peer != nil {
-		a.Peer = s.peer.cfg.ID
+	for _, d := range data {
+		a := Send{Datagram: Datagram{Local: local, Remote: remote, Data: d}}
+		if s.peer != nil {
+			a.Peer = s.peer.cfg.ID
+		}
+		e.emit(a)
 	}
-	e.emit(a)
 }
 
 // cached is the answer to the last request, kept until the next one comes (RFC
 // 7296 section 2.1). A repeated request is known by its end, which is the
-// integrity check value: it is the same only if the whole message is.
+// integrity check value: it is the same only if the whole message is. Of a
+// fragmented request that is fragment 1.
 type cached struct {
-	data []byte
+	data [][]byte
 	tail [16]byte
 	size int
 	id   uint32
@@ -172,12 +174,14 @@ func tailOf(b []byte) (t [16]byte) {
 // respond seals, sends and keeps the response to the request m.
 func (e *Engine) respond(s *ikeSA, m *wire.Message, d *Datagram, inner []wire.Payload) {
 	h := s.header(m.Exchange, m.MessageID, true)
-	data, err := wire.AppendSealed(nil, h, inner, s.keys.out)
+	data, err := e.seal(s, h, inner)
 	if err != nil {
 		return // as if it was lost: the peer asks again and gives up
 	}
-	e.tell(data, h, sealedOnly, inner)
 	s.answered = cached{data: data, tail: tailOf(m.Raw), size: len(m.Raw), id: m.MessageID}
+	if s.parts != nil && m.SKF() != nil {
+		s.answered.tail, s.answered.size = s.parts.tail, s.parts.size
+	}
 	// Answers go where the request came from (RFC 7296 section 2.23).
 	e.sendFrom(s, d.Local, d.Remote, data)
 }

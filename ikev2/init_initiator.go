@@ -100,6 +100,7 @@ func (e *Engine) sendInit(s *ikeSA, group uint16) {
 	}
 	ps = append(ps, saPayload(s.peer.cfg.IKE, nil), &wire.KE{Method: group, Data: h.ke.Public()}, &wire.Nonce{Data: h.ni})
 	ps = append(ps, s.natPayloads()...)
+	ps = append(ps, notify(wire.FragmentationSupported))
 	m := wire.Message{Header: s.header(wire.IKESAInit, 0, false), Payloads: ps}
 	data, err := m.Append(nil)
 	if err != nil {
@@ -113,7 +114,7 @@ func (e *Engine) sendInit(s *ikeSA, group uint16) {
 	h.message1 = data
 	s.state = stateInit
 	s.req, s.nextOut = nil, 0
-	e.startRequest(s, wire.IKESAInit, &request{kind: askInit}, data)
+	e.startRequest(s, wire.IKESAInit, &request{kind: askInit}, [][]byte{data})
 }
 
 // onInitResponse handles what claims to answer IKE_SA_INIT. It may come from
@@ -172,6 +173,7 @@ func (e *Engine) onInitResponse(s *ikeSA, m *wire.Message, d *Datagram) {
 		return
 	}
 	s.natDetect(c, d, m.SPIr)
+	s.fragmentation = c.Notify(wire.FragmentationSupported) != nil
 	e.floatPorts(s)
 	s.peer.group = chosen.KE.ID
 	e.endRequest(s)

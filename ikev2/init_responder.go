@@ -18,7 +18,7 @@ func (e *Engine) onInitRequest(m *wire.Message, d *Datagram) {
 	if s := e.half.sas[key]; s != nil {
 		e.stats.Retransmitted++
 		if s.state == stateHalfOpen {
-			e.sendFrom(s, d.Local, d.Remote, s.shake.message2)
+			e.sendFrom(s, d.Local, d.Remote, [][]byte{s.shake.message2})
 		}
 		return
 	}
@@ -129,6 +129,9 @@ func (e *Engine) openHalf(m *wire.Message, d *Datagram, c *wire.Contents, key ha
 	}
 	if s.natd {
 		ps = append(ps, s.natPayloads()...)
+	}
+	if s.fragmentation = c.Notify(wire.FragmentationSupported) != nil; s.fragmentation {
+		ps = append(ps, notify(wire.FragmentationSupported))
 	}
 	h := s.header(wire.IKESAInit, 0, true)
 	msg := wire.Message{Header: h, Payloads: ps}

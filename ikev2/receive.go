@@ -87,7 +87,9 @@ func (e *Engine) receiveUnknown(own uint64, h wire.Header, d *Datagram) {
 	if g := e.ghosts[own]; g != nil {
 		if !h.Response() && g.answer.is(h.MessageID, d.Data) {
 			e.stats.Retransmitted++
-			e.emit(Send{Datagram: Datagram{d.Local, d.Remote, g.answer.data}})
+			for _, data := range g.answer.data {
+				e.emit(Send{Datagram: Datagram{d.Local, d.Remote, data}})
+			}
 		}
 		return
 	}
@@ -200,7 +202,7 @@ func (e *Engine) brokenRequest(s *ikeSA, m *wire.Message, d *Datagram, err *wire
 // receiveResponse handles a response; only the one to the outstanding request
 // is looked at.
 func (e *Engine) receiveResponse(s *ikeSA, m *wire.Message, d *Datagram) {
-	if m.SK() == nil {
+	if m.SK() == nil && m.SKF() == nil {
 		// Unprotected errors are hints at most (RFC 7296 section 2.21.4).
 		e.hint(s, m)
 		return
@@ -234,7 +236,19 @@ func (e *Engine) open(s *ikeSA, m *wire.Message) (c content, ok bool) {
 		e.stats.Unauthentic++
 		return c, false
 	}
-	ps, err := m.Open(s.keys.in)
+	var ps []wire.Payload
+	var err error
+	if m.SKF() == nil {
+		ps, err = m.Open(s.keys.in)
+	} else {
+		var whole *wire.Content
+		if whole, err = s.reassemble(m); err == nil && whole == nil {
+			return c, false // more is to come
+		}
+		if err == nil {
+			ps, err = whole.Payloads()
+		}
+	}
 	if err == nil {
 		c.Contents, err = wire.Collect(ps)
 	}

@@ -52,6 +52,9 @@ type ikeSA struct {
 	nextIn   uint32
 	answered cached
 
+	fragmentation bool       // both sides can put fragments together
+	parts         *fragments // of the peer's message that is coming in
+
 	localID, remoteID Identity // as authenticated
 
 	began, established Time // first message; IKE_AUTH done
