@@ -141,6 +141,8 @@ func settings(p *Peer, w []string) {
 			p.IKELifetime, err = time.ParseDuration(v)
 		case "child_lifetime":
 			p.ChildLifetime, err = time.ParseDuration(v)
+		case "mtu":
+			p.PathMTU, err = strconv.Atoi(v)
 		case "dpd":
 			p.DPD, err = time.ParseDuration(v)
 		default:
