@@ -171,6 +171,9 @@ func (l *loop) register(t *state) {
 	if a, err := netip.ParseAddr(c.Local); err == nil {
 		peer.Local = a
 	}
+	if t.outside {
+		peer.PathMTU = min(t.underlay.PathMTU, 1280)
+	}
 	var err error
 	if c.LocalID != "" {
 		if peer.LocalID, err = ikev2.ParseIdentity(c.LocalID); err != nil {
@@ -178,7 +181,7 @@ func (l *loop) register(t *state) {
 		}
 	}
 	if c.RemoteID != "" {
-		if peer.RemoteID, err = ikev2.ParseIdentity(c.RemoteID); err != nil {
+		if peer.RemoteID, err = ikev2.ParsePattern(c.RemoteID); err != nil {
 			l.log.Error("remote_id", "tunnel", t.id, "error", err)
 			return // never accept more than what was configured
 		}

@@ -377,7 +377,7 @@ func (l *loop) shutdown() {
 	}
 	deadline := time.NewTimer(time.Second)
 	defer deadline.Stop()
-	for l.anySA() {
+	for l.engine.Pending() > 0 {
 		wake := time.NewTimer(l.untilDue())
 		select {
 		case <-deadline.C:
@@ -395,13 +395,4 @@ over:
 		l.dismantle(l.tunnels[id])
 	}
 	l.log.Info("stopped; guards stay in place", "tunnels", len(l.order))
-}
-
-func (l *loop) anySA() bool {
-	for _, t := range l.tunnels {
-		if len(t.ike) > 0 {
-			return true
-		}
-	}
-	return false
 }
