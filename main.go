@@ -30,6 +30,7 @@ var commands = []cli.Command{
 	cli.Rollback,
 	cli.Check,
 	cli.GenPSK,
+	cli.PeerConfig,
 	cli.MTU,
 	cli.Probe,
 	cli.Demo,

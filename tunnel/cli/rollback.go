@@ -6,7 +6,6 @@ import (
 	"os"
 	"time"
 
-	"greseal/tunnel/config"
 	"greseal/tunnel/status"
 )
 
@@ -82,7 +81,7 @@ func (p *place) goBack(env *Env, file string, number, seconds int) error {
 		return err
 	}
 	fmt.Fprintf(env.Stdout, "config %d of %s\n", k.number, k.when.Format(time.DateTime))
-	if c, err := config.Parse(file, text, 0); err != nil {
+	if c, err := Load(file, text); err != nil {
 		fmt.Fprintln(env.Stderr, err)
 		return refusedConfig{"this version does not take that config any more; nothing was changed"}
 	} else {

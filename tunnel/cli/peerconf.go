@@ -1,0 +1,98 @@
+package cli
+
+import (
+	"errors"
+	"flag"
+	"net/netip"
+	"strings"
+
+	"greseal/tunnel/config"
+	"greseal/tunnel/peerconf"
+	"greseal/tunnel/status"
+)
+
+// PeerConfig writes the configuration of a tunnel's other side.
+var PeerConfig = Command{
+	Name: "peer-config", Args: "NAME", Group: groupTools,
+	Short: "write the other side's configuration, for the product it is",
+	Setup: func(fs *flag.FlagSet) func(*Env, []string) error {
+		var p place
+		p.flags(fs)
+		vendor := fs.String("for", "", "the other side's `PRODUCT`: "+strings.Join(peerconf.Vendors(), ", "))
+		own := fs.String("own", "", "outer `ADDRESS` of this side (default: what the config and the daemon know)")
+		peer := fs.String("peer", "", "outer `ADDRESS` of the other side (default: remote)")
+		networks := fs.String("networks", "", "`LIST` of the networks behind this side, for the other side's routes")
+		secrets := fs.Bool("show-secrets", false, "write the pre-shared key, not a placeholder")
+		return func(env *Env, args []string) error {
+			name, err := atMostOne(args)
+			switch {
+			case err != nil:
+				return err
+			case name == "":
+				return usagef("which tunnel? Give its name")
+			case *vendor == "":
+				return usagef("which product is the other side? --for takes %s", strings.Join(peerconf.Vendors(), ", "))
+			}
+			cfg, err := Load(p.config, nil)
+			if err != nil {
+				return err
+			}
+			defer cfg.Wipe()
+			o := peerconf.Options{Tunnel: cfg.Tunnel(name), Own: *own, Peer: *peer, ShowSecrets: *secrets}
+			if o.Tunnel == nil {
+				return tunnelNotFound(name, cfg)
+			}
+			if o.Networks, err = prefixes(*networks); err != nil {
+				return err
+			}
+			p.learn(&o)
+			return peerconf.Render(env.Stdout, *vendor, o)
+		}
+	},
+}
+
+func tunnelNotFound(name string, cfg *config.Config) error {
+	var names []string
+	for i := range cfg.Tunnels {
+		names = append(names, cfg.Tunnels[i].Name)
+	}
+	r := status.NoTunnel(name, names)
+	return errors.New(r.Error + "; " + r.Remedy)
+}
+
+func prefixes(list string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, s := range strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' }) {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			return nil, usagef("--networks: %q is no network such as 10.0.0.0/16", s)
+		}
+		out = append(out, p.Masked())
+	}
+	return out, nil
+}
+
+// learn takes from a running daemon what the config does not tell. Without one
+// there are placeholders.
+func (p *place) learn(o *peerconf.Options) {
+	snap, err := p.snapshot()
+	if err != nil {
+		return
+	}
+	for _, t := range snap.Tunnels {
+		if t.Name != o.Tunnel.Name || t.IKE == nil {
+			continue
+		}
+		if a, err := netip.ParseAddrPort(t.Peer.LocalAddr); err == nil {
+			if t.IKE.NATLocal {
+				o.GREOwn = a.Addr().String() // what this side says of itself
+			} else if o.Own == "" {
+				o.Own = a.Addr().String()
+			}
+		}
+		if a, err := netip.ParseAddrPort(t.Peer.Address); err == nil && o.Peer == "" && !t.IKE.NATRemote {
+			o.Peer = a.Addr().String()
+		}
+		o.MTU = t.MTU.Bytes
+	}
+}

@@ -1,0 +1,216 @@
+package peerconf
+
+import (
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"greseal/crypto/suite"
+	"greseal/ikev2"
+	"greseal/tunnel/config"
+)
+
+const everything = "aes128gcm16 aes192gcm16 aes256gcm16 chacha20poly1305 aes128 aes192 aes256 " +
+	"prfsha1 prfsha256 prfsha384 prfsha512 sha1 sha256 sha384 sha512 " +
+	"x25519 ecp256 ecp384 ecp521 modp1024 modp1536 modp2048 modp3072 modp4096 "
+
+var strongSwan = vendor{
+	name: "strongswan", title: "strongSwan (swanctl)", comment: "# ",
+	ike: everything + "mlkem768 mlkem1024", esp: everything + "esn", addKE: true,
+	render: renderStrongSwan,
+}
+
+// renderStrongSwan writes a shell script, since half of a GRE tunnel is none of
+// strongSwan's business.
+func renderStrongSwan(p *page, s *side) {
+	ends := func(local bool, addr string) string {
+		switch {
+		case s.greApart:
+			return host(addr) + "[47]"
+		case local && !s.hereIP.IsValid(), !local && !s.thereIP.IsValid():
+			return "dynamic[47]"
+		}
+		return host(addr) + "[47]"
+	}
+	local, remote := s.here, s.there
+	if !s.hereIP.IsValid() {
+		local = "%any" // the name may be that of a NAT
+	}
+	p.rem("Run this script as root. It needs nothing but strongSwan's swanctl and iproute2.")
+	p.line("set -e")
+	p.line("umask 077")
+	p.line(`D=${SWANCTL_DIR:-/etc/swanctl}`)
+	p.line(`mkdir -p "$D/conf.d"`)
+	p.line(`cat > "$D/conf.d/%s.conf" <<'END'`, s.label)
+	p.line("connections {")
+	p.line("  %s {", s.label)
+	set := func(depth int, key, format string, args ...any) {
+		p.line("%s%s = %s", strings.Repeat("  ", depth), key, fmt.Sprintf(format, args...))
+	}
+	set(2, "version", "2")
+	set(2, "local_addrs", "%s", local)
+	set(2, "remote_addrs", "%s", remote)
+	set(2, "proposals", "%s", swanSuite(s.ikeSuite, suite.Transform{}))
+	set(2, "encap", "%s", yesNo(s.Encap == config.EncapAlways))
+	set(2, "mobike", "no")
+	set(2, "keyingtries", "0")
+	set(2, "dpd_delay", "%ds", seconds(s.DPD, 1e9, 3600e9))
+	set(2, "rekey_time", "%ds", seconds(s.IKELifetime, 60e9, 30*86400e9))
+	for _, end := range []struct {
+		name string
+		id   ikev2.Identity
+	}{{"local", s.hereID}, {"remote", s.thereID}} {
+		p.line("    %s {", end.name)
+		set(3, "auth", "psk")
+		if end.id.IsSet() {
+			set(3, "id", "%s", swanID(end.id))
+		}
+		p.line("    }")
+	}
+	p.line("    children {")
+	p.line("      gre {")
+	set(4, "mode", "%s", s.Mode)
+	var esp []string
+	for _, e := range s.espSuites {
+		esp = append(esp, swanSuite(e, s.pfsGroup)+map[string]string{"yes": "-esn", "either": "-esn-noesn"}[s.esn])
+	}
+	set(4, "esp_proposals", "%s", strings.Join(esp, ", "))
+	set(4, "local_ts", "%s", ends(true, s.greHere))
+	set(4, "remote_ts", "%s", ends(false, s.greThere))
+	set(4, "rekey_time", "%ds", seconds(s.ChildLifetime, 60e9, 30*86400e9))
+	set(4, "replay_window", "%d", s.ReplayWindow)
+	set(4, "start_action", "start")
+	set(4, "dpd_action", "restart")
+	if s.RemoteAny {
+		set(4, "close_action", "start") // greseal never begins here
+	}
+	p.line("      }")
+	p.line("    }")
+	p.line("  }")
+	p.line("}")
+	p.line("secrets {")
+	p.line("  ike-%s {", s.label)
+	if s.hereID.IsSet() && s.thereID.IsSet() {
+		set(2, "id-1", "%s", swanID(s.hereID))
+		set(2, "id-2", "%s", swanID(s.thereID))
+	}
+	if plainSecret(s.secret) {
+		set(2, "secret", `"%s"`, s.secret)
+	} else {
+		set(2, "secret", "%s", base64Secret(s.secret))
+	}
+	p.line("  }")
+	p.line("}")
+	p.line("END")
+	p.line("")
+	linuxGRE(p, s)
+	p.line("")
+	p.line("swanctl --load-all")
+}
+
+// linuxGRE are the commands that make a GRE interface which never speaks in clear.
+func linuxGRE(p *page, s *side) {
+	name := s.device("gre-")
+	family, any := "", "0.0.0.0/0"
+	if strings.Contains(s.greThere, ":") {
+		family, any = "-6 ", "::/0"
+	}
+	p.rem("The interface. The policies before it keep GRE that is not in ESP from leaving and from being taken; the interface is gone after a reboot, so keep these lines where this system sets up its interfaces.")
+	p.line("ip %sxfrm policy update dir out src %s dst %s proto 47 priority 4000000000 action block", family, any, host(s.greThere))
+	p.line("ip %sxfrm policy update dir in src %s dst %s proto 47 priority 4000000000 action block", family, host(s.greThere), any)
+	if s.greHere != s.here {
+		p.line("ip address replace %s dev lo", host(s.greHere))
+	}
+	kind := "gre"
+	if s.GRE.Ethernet {
+		kind = "gretap"
+	}
+	options := fmt.Sprintf(" ttl %d", s.GRE.TTL)
+	if s.GRE.TTL == 0 {
+		options = " ttl inherit nopmtudisc"
+	}
+	if family != "" {
+		kind = "ip6" + kind
+		options = fmt.Sprintf(" hoplimit %d encaplimit none", s.ttl())
+	}
+	if s.GRE.HasKey {
+		options += fmt.Sprintf(" key %d", s.GRE.Key)
+	}
+	if s.GRE.Sequence {
+		options += " seq"
+	}
+	if s.GRE.Checksum {
+		options += " csum"
+	}
+	if s.GRE.IgnoreDF && family == "" {
+		options += " ignore-df nopmtudisc"
+	}
+	p.line("ip link add %s type %s local %s remote %s%s", name, kind, s.greHere, s.greThere, options)
+	for _, a := range s.inner {
+		p.line("ip address add %s dev %s", a.here, name)
+	}
+	p.line("ip link set %s mtu %d up", name, s.mtu)
+	for _, n := range s.networks {
+		p.line("ip route add %s dev %s", n, name)
+	}
+	if len(s.networks) == 0 {
+		p.rem("Networks behind greseal: ip route add NETWORK dev %s", name)
+	}
+}
+
+// ttl is the time to live of the GRE packets, where that of the packet inside
+// cannot be copied.
+func (s *side) ttl() int {
+	if s.GRE.TTL == 0 {
+		return 64
+	}
+	return int(s.GRE.TTL)
+}
+
+// device is a name for an interface on Linux, of at most 15 bytes.
+func (s *side) device(prefix string) string {
+	name := prefix + s.label
+	return name[:min(len(name), 15)]
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+// swanSuite writes a suite in strongSwan's words, which are nearly greseal's.
+func swanSuite(s suite.Suite, ke suite.Transform) string {
+	words := []string{s.Encr.Word()}
+	for _, t := range []suite.Transform{s.Integ, s.PRF, s.KE} {
+		if t.Type != 0 && !(t.Type == suite.TypePRF && s.Integ.Type != 0 && hash(t) == hash(s.Integ)) {
+			words = append(words, t.Word())
+		}
+	}
+	if s.KE.Type == 0 && ke.Type != 0 {
+		words = append(words, ke.Word())
+	}
+	for i, t := range s.AddKE {
+		if t.Type != 0 && t.ID != suite.KE_NONE {
+			words = append(words, fmt.Sprintf("ke%d_%s", i+1, t.Word()))
+		}
+	}
+	return strings.Join(words, "-")
+}
+
+// swanID writes an identity so that strongSwan takes it for the type it has.
+func swanID(i ikev2.Identity) string {
+	if len(i.Data) > 0 && !printable(i) && (i.Type == idFQDN || i.Type == idEmail || i.Type == idKey) {
+		return `"@#` + hex.EncodeToString([]byte(i.Data)) + `"`
+	}
+	switch i.Type {
+	case idFQDN:
+		return `"fqdn:` + i.Data + `"`
+	case idEmail:
+		return `"email:` + i.Data + `"`
+	case idKey:
+		return `"keyid:` + i.Data + `"`
+	}
+	return `"` + i.String() + `"`
+}
