@@ -39,6 +39,11 @@ func install(file, root string) error {
 		return fmt.Errorf("%s: %w", file, err)
 	}
 	for _, n := range u.tree {
+		if strings.HasPrefix(n.path, "lib/apk/packages/") && strings.HasSuffix(n.path, ".conffiles") {
+			u.lists["conffiles"] = strings.Fields(string(n.data))
+		}
+	}
+	for _, n := range u.tree {
 		if err := u.put(n, root); err != nil {
 			return err
 		}
