@@ -71,7 +71,7 @@ type Peer struct {
 	Remotes []netip.Addr
 
 	LocalID  Identity // unset: the own address of the IKE SA
-	RemoteID Identity // unset: any identity is accepted (PSK only)
+	RemoteID Pattern  // zero: any identity is accepted
 	PSK      []byte
 
 	IKE []suite.Proposal

@@ -27,8 +27,8 @@ func (e *Engine) sendAuth(s *ikeSA) {
 	if !e.known(s) {
 		ps = append(ps, notify(wire.InitialContact))
 	}
-	if p.cfg.RemoteID.IsSet() {
-		ps = append(ps, idPayload(wire.TypeIDr, p.cfg.RemoteID))
+	if want := p.cfg.RemoteID.Exact(); want.IsSet() {
+		ps = append(ps, idPayload(wire.TypeIDr, want))
 	}
 	ps = append(ps, &wire.Auth{Method: wire.AuthSharedKey, Data: s.authOf(true, p.cfg.PSK, idi)})
 	mode, sa, tsi, tsr := e.offerChild(s, r)
@@ -109,7 +109,7 @@ func (e *Engine) onAuthResponse(s *ikeSA, c content, r *request) {
 // checkPeer authenticates the responder: its identity, then its AUTH.
 func (s *ikeSA) checkPeer(c *wire.Contents) *Failure {
 	want := s.peer.cfg.RemoteID
-	if !s.remoteID.IsSet() || want.IsSet() && !want.equal(s.remoteID) {
+	if !want.Matches(s.remoteID) {
 		f := s.failure(FailIdentity, "IKE_AUTH", false)
 		f.Ours, f.Theirs = "we expect "+want.String(), "it is "+s.remoteID.String()
 		f.Remedy = "set local_id at the peer, or remote_id here, so that they are equal"

@@ -141,7 +141,7 @@ func (s *ikeSA) refusedBy(n *wire.Notify, exchange string, offer []suite.Proposa
 		}
 	case FailAuthentication:
 		f.Ours = "we are " + s.peer.localID(s.local.Addr()).String()
-		if s.peer.cfg.RemoteID.IsSet() {
+		if s.peer.cfg.RemoteID.Exact().IsSet() {
 			f.Ours += " and ask for " + s.peer.cfg.RemoteID.String()
 		}
 		f.Remedy = "compare psk on both sides, and local_id here with what the peer expects; its log says which of them it was"

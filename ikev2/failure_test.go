@@ -53,7 +53,7 @@ func TestRefusalsNameTheRemedy(t *testing.T) {
 			kind: FailAuthentication, must: []string{"pre-shared key differs", "192.0.2.1"},
 		},
 		{
-			name: "identity", east: func(p *Peer) { p.RemoteID = ident("west.example") },
+			name: "identity", east: func(p *Peer) { p.RemoteID = pattern("west.example") },
 			kind: FailIdentity, must: []string{"we expect west.example", "it is 192.0.2.1", "local_id", "remote_id"},
 		},
 		{

@@ -108,5 +108,5 @@ func identityFrom(p *wire.ID) Identity {
 	if p == nil || len(p.Data) > maxIdentity {
 		return Identity{}
 	}
-	return Identity{uint8(p.Kind), string(p.Data)}
+	return Identity{Type: uint8(p.Kind), Data: string(p.Data)}
 }

@@ -89,22 +89,18 @@ func (e *Engine) choosePeer(s *ikeSA, idi Identity, idr Identity) (*peer, *Failu
 	cands := e.candidates(s.local.Addr(), s.remote.Addr())
 	var byIDr []*peer
 	for _, p := range cands {
-		if !idr.IsSet() || idr.equal(p.localID(s.local.Addr())) {
+		if !idr.IsSet() || idr.Equal(p.localID(s.local.Addr())) {
 			byIDr = append(byIDr, p)
 		}
 	}
 	var best *peer
 	bestScore := -1
 	for _, p := range byIDr {
-		score := 0
-		if p.cfg.RemoteID.IsSet() {
-			if !p.cfg.RemoteID.equal(idi) {
-				continue
-			}
-			score = 8
+		if !p.cfg.RemoteID.Matches(idi) {
+			continue
 		}
 		specific, _ := p.accepts(s.local.Addr(), s.remote.Addr())
-		if score += specific; score > bestScore {
+		if score := 8*p.cfg.RemoteID.Specificity() + specific; score > bestScore {
 			best, bestScore = p, score
 		}
 	}
@@ -114,12 +110,12 @@ func (e *Engine) choosePeer(s *ikeSA, idi Identity, idr Identity) (*peer, *Failu
 	f := s.failure(FailIdentity, "IKE_AUTH", false)
 	if len(byIDr) == 0 {
 		f.Theirs = "it asks for " + idr.String()
-		f.Ours = "we are " + identities(cands, func(p *peer) Identity { return p.localID(s.local.Addr()) })
+		f.Ours = "we are " + identities(cands, func(p *peer) string { return p.localID(s.local.Addr()).String() })
 		f.Detail = "no tunnel here has the identity the peer asks for"
 		f.Remedy = "set remote_id at the peer, or local_id here, so that they are equal"
 	} else {
 		f.Theirs = "it is " + idi.String()
-		f.Ours = "we expect " + identities(byIDr, func(p *peer) Identity { return p.cfg.RemoteID })
+		f.Ours = "we expect " + identities(byIDr, func(p *peer) string { return p.cfg.RemoteID.String() })
 		f.Detail = "no tunnel here expects the peer's identity"
 		f.Remedy = "set local_id at the peer, or remote_id here, so that they are equal"
 	}
@@ -133,7 +129,7 @@ func (e *Engine) choosePeer(s *ikeSA, idi Identity, idr Identity) (*peer, *Failu
 	return best, f
 }
 
-func identities(ps []*peer, of func(*peer) Identity) string {
+func identities(ps []*peer, of func(*peer) string) string {
 	out := ""
 	for i, p := range ps {
 		if i == 4 {
@@ -142,7 +138,7 @@ func identities(ps []*peer, of func(*peer) Identity) string {
 		if i > 0 {
 			out += ", "
 		}
-		out += of(p).String()
+		out += of(p)
 	}
 	return out
 }

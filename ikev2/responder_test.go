@@ -13,6 +13,14 @@ import (
 	"greseal/ikev2/wire"
 )
 
+func pattern(s string) Pattern {
+	p, err := ParsePattern(s)
+	if err != nil {
+		panic(err)
+	}
+	return p
+}
+
 func ident(s string) Identity {
 	i, err := ParseIdentity(s)
 	if err != nil {
@@ -60,16 +68,16 @@ func TestTunnelIsChosenByIdentities(t *testing.T) {
 		return func(p *Peer) { p.Remotes = []netip.Addr{addr(a)} }
 	}
 	any := tunnel("any", func(p *Peer) { p.PSK = []byte("any") })
-	bob := tunnel("bob", func(p *Peer) { p.RemoteID, p.PSK = ident("bob.example"), []byte("bob") })
-	eve := tunnel("eve", func(p *Peer) { p.RemoteID, p.PSK = ident("eve.example"), []byte("eve") })
+	bob := tunnel("bob", func(p *Peer) { p.RemoteID, p.PSK = pattern("bob.example"), []byte("bob") })
+	eve := tunnel("eve", func(p *Peer) { p.RemoteID, p.PSK = pattern("eve.example"), []byte("eve") })
 	other := tunnel("other", func(p *Peer) {
-		p.LocalID, p.RemoteID, p.PSK = ident("other.hub"), ident("bob.example"), []byte("other")
+		p.LocalID, p.RemoteID, p.PSK = ident("other.hub"), pattern("bob.example"), []byte("other")
 	})
 	spoke := func(id, psk, wants string) Peer {
 		return tunnel("hub", func(p *Peer) {
 			p.LocalID, p.PSK = ident(id), []byte(psk)
 			if wants != "" {
-				p.RemoteID = ident(wants)
+				p.RemoteID = pattern(wants)
 			}
 		})
 	}
@@ -101,9 +109,9 @@ func TestTunnelIsChosenByIdentities(t *testing.T) {
 // of the tunnel's own all the same.
 func TestSuiteMustBeTheTunnelsOwn(t *testing.T) {
 	weak := tunnel("weak", func(p *Peer) {
-		p.RemoteID, p.IKE = ident("weak.example"), []suite.Proposal{ike("aes128-sha256-modp2048")}
+		p.RemoteID, p.IKE = pattern("weak.example"), []suite.Proposal{ike("aes128-sha256-modp2048")}
 	})
-	strong := tunnel("strong", func(p *Peer) { p.RemoteID = ident("strong.example") })
+	strong := tunnel("strong", func(p *Peer) { p.RemoteID = pattern("strong.example") })
 	spoke := tunnel("hub", func(p *Peer) { p.LocalID, p.IKE = ident("strong.example"), weak.IKE })
 	if got, f := hubAndSpoke(t, spoke, weak, strong); f == nil || f.Kind != FailAuthentication {
 		t.Errorf("tunnel %q, %v", got, f)

@@ -104,7 +104,7 @@ func settings(p *Peer, w []string) {
 		case "id":
 			p.LocalID, err = ParseIdentity(v)
 		case "remote_id":
-			p.RemoteID, err = ParseIdentity(v)
+			p.RemoteID, err = ParsePattern(v)
 		case "remotes":
 			p.Remotes = nil
 			for a := range strings.SplitSeq(v, ",") {

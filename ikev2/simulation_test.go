@@ -89,7 +89,7 @@ func simulate(seed uint64, log func(string, ...any)) (fault string) {
 		if small {
 			// Long lists on a small path: requests and answers in fragments.
 			p.IKE, p.ESP, p.PathMTU = suite.DefaultIKE(), suite.DefaultESP(true), leastPathMTU
-			p.LocalID = Identity{IDKeyID, name + strings.Repeat("*", 200)}
+			p.LocalID = Identity{Type: IDKeyID, Data: name + strings.Repeat("*", 200)}
 		}
 		return p
 	}
