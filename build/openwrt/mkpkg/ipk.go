@@ -21,7 +21,7 @@ type ipkFile struct {
 // ipk packs for opkg: a gzip'd tar of debian-binary, data.tar.gz and
 // control.tar.gz, as OpenWrt's scripts/ipkg-build does.
 func (p *pkg) ipk(mtime time.Time) (ipkFile, error) {
-	f := ipkFile{name: p.name + "_" + p.version + "_" + p.arch + ".ipk", control: p.control(mtime)}
+	f := ipkFile{name: p.name + "_" + p.version + "_" + p.arch + ".ipk", control: p.control()}
 	var control tree
 	file := func(name, text string, mode fs.FileMode) {
 		if text != "" {
@@ -58,8 +58,9 @@ func (p *pkg) ipk(mtime time.Time) (ipkFile, error) {
 	return f, err
 }
 
-// control is the package's description for opkg.
-func (p *pkg) control(mtime time.Time) string {
+// control is the package's description for opkg. The fields SourceName and
+// SourceDateEpoch that OpenWrt adds are left out: opkg takes both for Source.
+func (p *pkg) control() string {
 	var b strings.Builder
 	field := func(name, value string) {
 		if value != "" {
@@ -70,10 +71,8 @@ func (p *pkg) control(mtime time.Time) string {
 	field("Version", p.version)
 	field("Depends", strings.Join(p.depends, ", "))
 	field("Recommends", strings.Join(p.recommends, ", "))
-	field("SourceName", origin)
 	field("License", license)
 	field("Section", p.section)
-	field("SourceDateEpoch", fmt.Sprint(mtime.Unix()))
 	field("Architecture", p.arch)
 	field("Installed-Size", fmt.Sprint(p.tree.size()))
 	field("Description", strings.Join(append([]string{p.title}, p.description...), "\n "))

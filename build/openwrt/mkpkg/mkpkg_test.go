@@ -371,6 +371,34 @@ func listed(u *unpacked) string {
 	return s
 }
 
+// TestOpkgItselfTakesThem runs where OpenWrt's opkg is installed.
+func TestOpkgItselfTakesThem(t *testing.T) {
+	opkg, err := exec.LookPath("opkg-cl")
+	if err != nil {
+		if opkg, err = exec.LookPath("opkg"); err != nil {
+			t.Skip("opkg is not installed; the format is checked by the tests above alone")
+		}
+	}
+	_, dir := made(t, t.TempDir(), []byte("binary"))
+	root := t.TempDir()
+	for _, d := range []string{"tmp", "var/lock", "var/opkg-lists", "usr/lib/opkg", "lib"} {
+		os.MkdirAll(filepath.Join(root, d), 0o755)
+	}
+	conf := filepath.Join(root, "opkg.conf")
+	os.WriteFile(conf, []byte("dest root /\nlists_dir ext /var/opkg-lists\narch all 1\narch mipsel_24kc 10\nsrc/gz greseal file://"+dir+"\n"), 0o644)
+	for _, args := range [][]string{{"update"}, {"install", "greseal"}} {
+		if out, err := exec.Command(opkg, append([]string{"-f", conf, "-o", root}, args...)...).CombinedOutput(); err != nil {
+			t.Fatalf("opkg %s: %v\n%s", args, err, out)
+		}
+	}
+	if got := string(read(t, root, "usr/sbin/greseal")); got != "binary" {
+		t.Errorf("installed %q", got)
+	}
+	if st, _ := os.Stat(filepath.Join(root, "etc/greseal")); st.Mode().Perm() != 0o700 {
+		t.Errorf("mode %v", st.Mode())
+	}
+}
+
 // TestApkItselfTakesThem runs where apk-tools 3 is installed.
 func TestApkItselfTakesThem(t *testing.T) {
 	apk, err := exec.LookPath("apk")
