@@ -14,7 +14,7 @@ func (e *Engine) onAuthRequest(s *ikeSA, m *wire.Message, d *Datagram, c content
 	s.shake.deadline = e.now + attemptTime
 	s.local, s.remote = d.Local, d.Remote // it may have moved to the NAT port
 	switch {
-	case m.Exchange != wire.IKEAuth, c.broken != nil:
+	case m.Exchange != wire.IKEAuth, c.broken != nil, len(s.shake.inter.methods) > 0:
 		e.refuse(s, m, d, notify(wire.InvalidSyntax))
 		e.drop(s, nil, false)
 		return
@@ -57,7 +57,7 @@ func (e *Engine) onAuthRequest(s *ikeSA, m *wire.Message, d *Datagram, c content
 // of the tunnel's own (contract 9).
 func (s *ikeSA) checkSuite(p *peer) *Failure {
 	for _, o := range p.cfg.IKE {
-		ok := slices.Contains(o.Transforms, s.suite.Encr) && slices.Contains(o.Transforms, s.suite.PRF) && slices.Contains(o.Transforms, s.suite.KE)
+		ok := sameAddKE(&o, &s.suite) && slices.Contains(o.Transforms, s.suite.Encr) && slices.Contains(o.Transforms, s.suite.PRF) && slices.Contains(o.Transforms, s.suite.KE)
 		if ok && (s.suite.Integ.ID == 0 || slices.Contains(o.Transforms, s.suite.Integ)) {
 			return nil
 		}

@@ -103,7 +103,7 @@ func (e *Engine) SetPeer(now Time, cfg Peer) []Action {
 		cfg.Remotes[i] = a.Unmap()
 	}
 	e.byRemote = nil
-	// Additional key exchanges need IKE_INTERMEDIATE (RFC 9242).
+	// The rekeying of what additional key exchanges made needs IKE_FOLLOWUP_KE.
 	cfg.IKE = suite.WithoutAddKE(cfg.IKE)
 	cfg.ESP = suite.WithoutAddKE(cfg.ESP)
 	if cfg.Suspect <= 0 {

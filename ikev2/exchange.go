@@ -15,13 +15,14 @@ type ask uint8
 const (
 	askInit ask = iota + 1
 	askAuth
-	askAlive       // empty INFORMATIONAL: a liveness check
-	askRekeyChild  // CREATE_CHILD_SA with REKEY_SA
-	askNewChild    // CREATE_CHILD_SA
-	askRekeyIKE    // CREATE_CHILD_SA with an IKE proposal
-	askDeleteChild // INFORMATIONAL with D(ESP …)
-	askDeleteIKE   // INFORMATIONAL with D(IKE)
-	askGiveUp      // INFORMATIONAL with a fatal error notify
+	askAlive        // empty INFORMATIONAL: a liveness check
+	askRekeyChild   // CREATE_CHILD_SA with REKEY_SA
+	askNewChild     // CREATE_CHILD_SA
+	askRekeyIKE     // CREATE_CHILD_SA with an IKE proposal
+	askDeleteChild  // INFORMATIONAL with D(ESP …)
+	askDeleteIKE    // INFORMATIONAL with D(IKE)
+	askGiveUp       // INFORMATIONAL with a fatal error notify
+	askIntermediate // IKE_INTERMEDIATE: an additional key exchange
 )
 
 // request is the one request of ours that may be unanswered. It is repeated bit

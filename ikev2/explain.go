@@ -225,6 +225,9 @@ func (s *ikeSA) timeoutFailure(r *request) *Failure {
 	case s.local.Port() != 500 && r.kind == askAuth:
 		f.Detail = "IKE_SA_INIT was answered"
 		f.Remedy = fmt.Sprintf("UDP %d must pass as UDP 500 does; a peer that refuses in silence says why in its log", s.remote.Port())
+	case r.kind == askIntermediate:
+		f.Detail = "IKE_SA_INIT was answered"
+		f.Remedy = "this message is the first large one: a path that loses it needs IKE fragmentation at the peer, or ike without an additional key exchange"
 	case r.kind == askAuth:
 		f.Detail = "IKE_SA_INIT was answered"
 		f.Remedy = "the peer drops what it cannot verify in silence: its log says why; a forged IKE_SA_INIT response has the same effect"

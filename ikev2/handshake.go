@@ -25,6 +25,8 @@ type handshake struct {
 	refused   *Failure // unauthenticated error notify, the latest
 	abandoned bool     // closed meanwhile: delete it when it stands
 
+	inter intermediate // additional key exchanges
+
 	// Responder.
 	key    halfKey
 	peerKE []byte
@@ -74,21 +76,21 @@ func (e *Engine) fail(s *ikeSA, f *Failure) {
 // section 2.15):
 //
 //	AUTH = prf( prf(Shared Secret, "Key Pad for IKEv2"), <SignedOctets>)
-//	SignedOctets = RealMessage | NonceData of the other side | prf(SK_p, RestOfIDPayload)
-func sharedKeyAuth(p prf.PRF, psk, message, nonce, skp []byte, id *wire.ID) []byte {
+//	SignedOctets = RealMessage | NonceData of the other side | prf(SK_p, RestOfIDPayload) [| IntAuth]
+func sharedKeyAuth(p prf.PRF, psk, message, nonce, skp []byte, id *wire.ID, intAuth []byte) []byte {
 	body, _ := id.AppendBody(nil)
 	padded := p.Sum(psk, []byte("Key Pad for IKEv2"))
 	defer clear(padded)
-	return p.Sum(padded, message, nonce, p.Sum(skp, body))
+	return p.Sum(padded, message, nonce, p.Sum(skp, body), intAuth)
 }
 
 // authOf is the AUTH data of one side of an SA, ours or the peer's.
 func (s *ikeSA) authOf(initiator bool, psk []byte, id *wire.ID) []byte {
 	h := s.shake
 	if initiator {
-		return sharedKeyAuth(s.keys.prf, psk, h.message1, h.nr, s.keys.pi, id)
+		return sharedKeyAuth(s.keys.prf, psk, h.message1, h.nr, s.keys.pi, id, h.inter.octets())
 	}
-	return sharedKeyAuth(s.keys.prf, psk, h.message2, h.ni, s.keys.pr, id)
+	return sharedKeyAuth(s.keys.prf, psk, h.message2, h.ni, s.keys.pr, id, h.inter.octets())
 }
 
 // verifyAuth checks the peer's AUTH payload. An empty PSK authenticates nobody.

@@ -101,6 +101,9 @@ func (e *Engine) sendInit(s *ikeSA, group uint16) {
 	ps = append(ps, saPayload(s.peer.cfg.IKE, nil), &wire.KE{Method: group, Data: h.ke.Public()}, &wire.Nonce{Data: h.ni})
 	ps = append(ps, s.natPayloads()...)
 	ps = append(ps, notify(wire.FragmentationSupported))
+	if hasAddKE(s.peer.cfg.IKE) {
+		ps = append(ps, notify(wire.IntermediateExchangeSupported))
+	}
 	m := wire.Message{Header: s.header(wire.IKESAInit, 0, false), Payloads: ps}
 	data, err := m.Append(nil)
 	if err != nil {
@@ -149,6 +152,14 @@ func (e *Engine) onInitResponse(s *ikeSA, m *wire.Message, d *Datagram) {
 		e.stats.Malformed++
 		return
 	}
+	h.inter.methods = addKEs(&chosen)
+	if len(h.inter.methods) > 0 && c.Notify(wire.IntermediateExchangeSupported) == nil {
+		f := s.failure(FailNoProposal, "IKE_SA_INIT", false)
+		f.Detail = "the peer accepts an additional key exchange without IKE_INTERMEDIATE"
+		f.Remedy = "the peer breaks RFC 9370 section 2.2.1, or somebody forges its answers"
+		e.initRefused(s, f)
+		return
+	}
 	shared, err := h.ke.Shared(c.KE.Data)
 	if err != nil {
 		f := s.failure(FailInvalidKE, "IKE_SA_INIT", false)
@@ -177,7 +188,7 @@ func (e *Engine) onInitResponse(s *ikeSA, m *wire.Message, d *Datagram) {
 	e.floatPorts(s)
 	s.peer.group = chosen.KE.ID
 	e.endRequest(s)
-	e.sendAuth(s)
+	e.proceed(s)
 }
 
 // onInitNotify handles an answer without SA: a cookie, another key exchange

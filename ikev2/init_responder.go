@@ -64,7 +64,11 @@ func (e *Engine) onInitRequest(m *wire.Message, d *Datagram) {
 			}
 		}
 	}
-	chosen, number, want, err := chooseKE(own, c.SA.Offers(), c.KE.Method)
+	offers := c.SA.Offers()
+	if c.Notify(wire.IntermediateExchangeSupported) == nil && hasAddKE(offers) {
+		own, offers = suite.WithoutAddKE(own), unread(offers)
+	}
+	chosen, number, want, err := chooseKE(own, offers, c.KE.Method)
 	if err != nil {
 		f := &Failure{Kind: FailNoProposal, Exchange: "IKE_SA_INIT", Local: d.Local.String(), Remote: d.Remote.String()}
 		describeNoMatch(f, err)
@@ -133,6 +137,10 @@ func (e *Engine) openHalf(m *wire.Message, d *Datagram, c *wire.Contents, key ha
 	if s.fragmentation = c.Notify(wire.FragmentationSupported) != nil; s.fragmentation {
 		ps = append(ps, notify(wire.FragmentationSupported))
 	}
+	methods := addKEs(&chosen)
+	if len(methods) > 0 {
+		ps = append(ps, notify(wire.IntermediateExchangeSupported))
+	}
 	h := s.header(wire.IKESAInit, 0, true)
 	msg := wire.Message{Header: h, Payloads: ps}
 	data, err := msg.Append(nil)
@@ -143,6 +151,7 @@ func (e *Engine) openHalf(m *wire.Message, d *Datagram, c *wire.Contents, key ha
 	s.shake = &handshake{
 		ke: ke, ni: bytes.Clone(c.Nonce.Data), nr: nr, key: key, peerKE: bytes.Clone(c.KE.Data),
 		message1: bytes.Clone(m.Raw), message2: data, deadline: never,
+		inter: intermediate{methods: methods},
 	}
 	e.tell(data, h, ps, nil)
 	e.half.enter(s)

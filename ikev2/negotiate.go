@@ -39,7 +39,7 @@ func chooseKE(own, offered []suite.Proposal, sent uint16) (s suite.Suite, number
 		}
 	}
 	o, n, err2 := suite.Choose(same, offered)
-	if err2 == nil && o.KE.ID == sent && o.Encr == s.Encr && o.Integ == s.Integ && o.PRF == s.PRF {
+	if err2 == nil && o.KE.ID == sent && o.AddKE == s.AddKE && o.Encr == s.Encr && o.Integ == s.Integ && o.PRF == s.PRF {
 		return o, n, 0, nil
 	}
 	// A value that is not needed does no harm.

@@ -162,7 +162,11 @@ func (e *Engine) receiveRequest(s *ikeSA, m *wire.Message, d *Datagram) {
 	}
 	s.nextIn++
 	if s.state == stateHalfOpen {
-		e.onAuthRequest(s, m, d, c)
+		if m.Exchange == wire.IKEIntermediate {
+			e.onIntermediateRequest(s, m, d, c)
+		} else {
+			e.onAuthRequest(s, m, d, c)
+		}
 		return
 	}
 	e.heard(s, d)
@@ -228,6 +232,9 @@ type content struct {
 	*wire.Contents
 	broken   *wire.Error
 	critical wire.PayloadType
+
+	header wire.Header // and as AUTH covers it, for IKE_INTERMEDIATE
+	whole  wire.Content
 }
 
 // open authenticates and decrypts a message. When ok is false it was dropped.
@@ -238,16 +245,20 @@ func (e *Engine) open(s *ikeSA, m *wire.Message) (c content, ok bool) {
 	}
 	var ps []wire.Payload
 	var err error
+	c.header = m.Header
 	if m.SKF() == nil {
-		ps, err = m.Open(s.keys.in)
+		c.whole, err = m.Decrypt(s.keys.in)
 	} else {
 		var whole *wire.Content
 		if whole, err = s.reassemble(m); err == nil && whole == nil {
 			return c, false // more is to come
 		}
 		if err == nil {
-			ps, err = whole.Payloads()
+			c.whole = *whole
 		}
+	}
+	if err == nil {
+		ps, err = c.whole.Payloads()
 	}
 	if err == nil {
 		c.Contents, err = wire.Collect(ps)
@@ -269,6 +280,9 @@ func (e *Engine) onResponse(s *ikeSA, r *request, c content) {
 	switch r.kind {
 	case askAuth:
 		e.onAuthResponse(s, c, r)
+		return
+	case askIntermediate:
+		e.onIntermediateResponse(s, c)
 		return
 	case askDeleteIKE, askGiveUp:
 		// Whatever it says, the SA is gone (RFC 7296 section 2.21).
