@@ -35,6 +35,7 @@ var commands = []cli.Command{
 	cli.Probe,
 	cli.Demo,
 	uci.Command,
+	cli.Completion,
 	cli.PrintVersion,
 }
 

@@ -55,6 +55,7 @@ type Env struct {
 	Stdout, Stderr io.Writer
 	Terminal       bool // Stdout is one
 	Style          status.Style
+	Commands       []Command // all there are
 }
 
 // usageError is a wrong call of a command.
@@ -89,6 +90,7 @@ func newEnv() *Env {
 }
 
 func dispatch(env *Env, args []string, commands []Command) int {
+	env.Commands = commands
 	if len(args) == 0 {
 		usage(env.Stderr, commands)
 		return ExitUsage
@@ -252,7 +254,7 @@ func usage(w io.Writer, commands []Command) {
 		fmt.Fprintf(w, "\n%s\n", g)
 		for _, c := range commands {
 			if c.Group == g {
-				fmt.Fprintf(w, "  %-9s %s\n", c.Name, c.Short)
+				fmt.Fprintf(w, "  %-11s %s\n", c.Name, c.Short)
 			}
 		}
 	}

@@ -14,7 +14,7 @@ import (
 	"greseal/tunnel/status"
 )
 
-var table = []Command{Status, Watch, Events, Up, Down, Restart, Edit, Apply, Confirm, Rollback, Check, GenPSK, PeerConfig, MTU, Probe, Demo, PrintVersion, Run}
+var table = []Command{Status, Watch, Events, Up, Down, Restart, Edit, Apply, Confirm, Rollback, Check, GenPSK, PeerConfig, MTU, Probe, Demo, Completion, PrintVersion, Run}
 
 // call runs a command line and returns its exit code and what it printed.
 func call(t *testing.T, args ...string) (code int, out, errs string) {
