@@ -21,6 +21,10 @@ type broken struct {
 	// mend does what the remedy says. nil: run the commands it prints.
 	mend func(*world, finding)
 	also string // another step that is a fault in its own right
+
+	// kernel: only with GRE and ESP in the kernel; either: on both datapaths.
+	// The others have nothing to do with the datapath.
+	kernel, either bool
 }
 
 // write has mend write the lines that the remedy names, by their keys, and
@@ -99,7 +103,7 @@ var setups = []broken{
 		step:  "local", says: "no such interface",
 		mend: right(`local = "wan"`),
 	}, {
-		what: "the own firewall drops what comes in",
+		what: "the own firewall drops what comes in", either: true,
 		fault: func(w *world) {
 			nft(w.net.A, `add table inet fw; add chain inet fw input { type filter hook input priority 0; policy drop; }; add rule inet fw input iifname "lo" accept; add rule inet fw input tcp dport 22 accept; add rule inet fw input iifname "t0" accept`)
 			w.start()
@@ -241,7 +245,7 @@ var setups = []broken{
 		},
 		step: "routes", says: "goes to wan",
 	}, {
-		what: "another GRE key",
+		what: "another GRE key", either: true,
 		fault: func(w *world) {
 			w.start("gre.key = 7")
 			w.a.WaitUp("t0", 20*time.Second)
@@ -252,7 +256,7 @@ var setups = []broken{
 		step: "gre-key", says: "with key 7",
 		mend: right(),
 	}, {
-		what: "policy routing and a strict filter inside",
+		what: "policy routing and a strict filter inside", either: true,
 		fault: func(w *world) {
 			w.start()
 			w.a.WaitUp("t0", 20*time.Second)
@@ -263,7 +267,7 @@ var setups = []broken{
 		step: "rp-filter-inside", says: "thrown away by the reverse path filter",
 		mend: func(w *world, f finding) { w.run(f); w.net.A.MustRun("ip", "rule", "del", "lookup", "77") },
 	}, {
-		what: "ESP is dropped while IKE passes",
+		what: "ESP is dropped while IKE passes", either: true,
 		fault: func(w *world) {
 			w.drop("meta l4proto esp", "drop")
 			w.start(`encap = "never"`)
@@ -272,7 +276,43 @@ var setups = []broken{
 		step: "esp", says: "none has ever come in on this SA",
 		mend: write("encap"),
 	}, {
-		what: "a smaller MTU on the way, and no ICMP",
+		what: "another program's policy stands where ours must", kernel: true,
+		fault: func(w *world) {
+			w.net.A.MustRun("ip", "xfrm", "policy", "add", "dir", "out", "src", labnet.AddrA+"/32", "dst", labnet.AddrB+"/32", "proto", "47", "priority", "5",
+				"tmpl", "src", labnet.AddrA, "dst", labnet.AddrB, "proto", "esp", "reqid", "77", "mode", "tunnel")
+			w.start()
+		},
+		step: "install", says: "policy is in the way",
+		mend: func(w *world, _ finding) {
+			w.net.A.MustRun("ip", "xfrm", "policy", "delete", "dir", "out", "src", labnet.AddrA+"/32", "dst", labnet.AddrB+"/32", "proto", "47")
+		},
+	}, {
+		what: "somebody flushed the policies", kernel: true,
+		fault: func(w *world) {
+			w.start()
+			w.a.WaitUp("t0", 20*time.Second)
+			w.net.A.MustRun("ip", "xfrm", "policy", "flush")
+		},
+		step: "policies", says: "the policy that blocks protocol 47 in clear",
+		mend: func(w *world, _ finding) { w.a.Stop(); w.a.Start() },
+	}, {
+		what: "the own firewall drops ESP", kernel: true,
+		fault: func(w *world) {
+			nft(w.net.A, `add table inet fw; add chain inet fw in { type filter hook input priority 0; }; add rule inet fw in meta l4proto esp drop`)
+			w.start()
+			w.a.WaitUp("t0", 20*time.Second)
+		},
+		step: "firewall", says: "ESP: dropped at hook input",
+	}, {
+		what: "the own firewall drops what comes out of ESP", kernel: true,
+		fault: func(w *world) {
+			nft(w.net.A, `add table inet fw; add chain inet fw in { type filter hook input priority 0; }; add rule inet fw in meta l4proto gre counter drop`)
+			w.start()
+			w.a.WaitUp("t0", 20*time.Second)
+		},
+		step: "firewall", says: "GRE out of ESP: dropped at hook input",
+	}, {
+		what: "a smaller MTU on the way, and no ICMP", either: true,
 		fault: func(w *world) {
 			w.net.Router.MTU("to-b", 1400)
 			nft(w.net.Router, "add table ip quiet; add chain ip quiet output { type filter hook output priority 0; }; add rule ip quiet output icmp type destination-unreachable drop")
@@ -302,6 +342,12 @@ func TestEachBrokenSetUpIsNamedAndItsRemedyWorks(t *testing.T) {
 	for _, s := range setups {
 		t.Run(strings.ReplaceAll(s.what, " ", "-"), func(t *testing.T) {
 			t.Parallel()
+			switch {
+			case s.kernel && !labnet.KernelESP():
+				t.Skip("this kernel has no GRE and ESP")
+			case labnet.Emulated() && !s.kernel && !s.either:
+				t.Skip("has nothing to do with the datapath")
+			}
 			play(t, func(w *world) {
 				s.fault(w)
 				r, steps := w.doctor(w.a)
@@ -348,6 +394,7 @@ func TestAHealthyTunnelHasNoFault(t *testing.T) {
 // TestFragmentsLostAreSeenBesideTheFault: a pre-shared key does without
 // fragments, so their loss is a remark and the real fault stays the first.
 func TestFragmentsLostAreSeenBesideTheFault(t *testing.T) {
+	notEmulated(t)
 	t.Parallel()
 	play(t, func(w *world) {
 		nft(w.net.Router, "add table ip fault; add chain ip fault pre { type filter hook prerouting priority -500; }; add rule ip fault pre ip frag-off & 0x3fff != 0 drop")
@@ -364,6 +411,7 @@ func TestFragmentsLostAreSeenBesideTheFault(t *testing.T) {
 // TestStrongSwanWithIKEv1OnlyIsSeenThrough: charon refuses every IKEv2 request
 // when its only connection is of version 1.
 func TestStrongSwanWithIKEv1OnlyIsSeenThrough(t *testing.T) {
+	notEmulated(t)
 	t.Parallel()
 	play(t, func(w *world) {
 		w.net.B.StrongSwan(labnet.Swan{Local: labnet.AddrB, Remote: labnet.AddrA, PSK: secret, Libipsec: true,
@@ -399,6 +447,7 @@ func TestTheLeakTestSaysWhatStopsClearGRE(t *testing.T) {
 // TestExaminationsAreBoundedAndEndWithTheDaemon: three at a time, and none keeps
 // the daemon from stopping.
 func TestExaminationsAreBoundedAndEndWithTheDaemon(t *testing.T) {
+	notEmulated(t)
 	t.Parallel()
 	play(t, func(w *world) {
 		w.drop("udp dport 500", "drop") // an examination takes some seconds
@@ -421,6 +470,7 @@ func TestExaminationsAreBoundedAndEndWithTheDaemon(t *testing.T) {
 
 // TestBadRequestsForAnExaminationAreExplained.
 func TestBadRequestsForAnExaminationAreExplained(t *testing.T) {
+	notEmulated(t)
 	t.Parallel()
 	play(t, func(w *world) {
 		w.a = w.net.A.Greseal(w.sideA("enabled = false"))

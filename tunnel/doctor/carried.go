@@ -53,6 +53,10 @@ func checkGREKey(x *exam) Step {
 	case d.GRE > 0 && !e.passes():
 		return fault("set gre.checksum and gre.sequence the same on both sides",
 			fmt.Sprintf("%d packets came out of ESP with a wrong GRE checksum, out of sequence, or of an unknown protocol type", d.GRE))
+	case !x.userspace() && !e.passes() && (e.inEver > 0 && e.inLinkEver == 0 || e.inSAs > 0 && e.inLink == 0):
+		// The kernel counts nowhere what fits none of its GRE interfaces.
+		return fault("set the same gre.key on both sides, or leave it out on both; and the same gre.checksum and gre.sequence",
+			fmt.Sprintf("%d packets came out of ESP, and the interface took none of them: their GRE key is another than ours, or one too many or too few; this side is %s", max(e.inSAs, e.inEver), key))
 	case d.Key > 0 || d.GRE > 0:
 		return warn("", fmt.Sprintf("%d packets had another key and %d a bad GRE header since the interface was made; others pass", d.Key, d.GRE))
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"greseal/platform"
 )
 
 // pinger sends ICMP echo requests through one interface, with DF set and
@@ -141,17 +143,18 @@ func internetChecksum(b []byte) uint16 {
 // echoes is what small echo requests through the tunnel came to, with the
 // counters that moved meanwhile.
 type echoes struct {
-	target         netip.Addr // unset: no address of the peer's inside is known
-	sent, answered int
-	err            error
-	rose           counters // of the kernel
-	outSAs, inSAs  uint64   // packets that left and came in on the Child SAs
-	inEver         uint64   // packets that ever came in on these SAs
-	keyDrops       uint64
-	greDrops       uint64
-	integrity      uint64
-	replay         uint64
-	selector       uint64
+	target             netip.Addr // unset: no address of the peer's inside is known
+	sent, answered     int
+	err                error
+	rose               counters // of the kernel
+	outSAs, inSAs      uint64   // packets that left and came in on the Child SAs
+	inEver             uint64   // packets that ever came in on these SAs
+	inLink, inLinkEver uint64   // packets that the interface took in: meanwhile, and ever
+	keyDrops           uint64
+	greDrops           uint64
+	integrity          uint64
+	replay             uint64
+	selector           uint64
 }
 
 // ping sends small echo requests through the tunnel, once an examination.
@@ -170,7 +173,7 @@ func (x *exam) ping() *echoes {
 		return e
 	}
 	defer p.close()
-	before, was := x.now, readCounters()
+	before, was, took := x.now, readCounters(), x.received()
 	for range 5 {
 		if err := p.ask(84); err != nil {
 			e.err = err
@@ -183,6 +186,8 @@ func (x *exam) ping() *echoes {
 		}
 	}
 	e.rose = readCounters().since(was)
+	e.inLinkEver = x.received()
+	e.inLink = e.inLinkEver - took
 	if x.look() == nil {
 		a, b := &before.Tunnel, &x.now.Tunnel
 		e.outSAs = b.Out.Packets - a.Out.Packets
@@ -197,6 +202,15 @@ func (x *exam) ping() *echoes {
 		e.selector = b.Drops.Selector - a.Drops.Selector
 	}
 	return e
+}
+
+// received is how many packets the tunnel's interface has taken in.
+func (x *exam) received() uint64 {
+	l, err := platform.LinkByName(x.net.Netlink(), x.name())
+	if err != nil {
+		return 0
+	}
+	return l.Stats.RxPackets
 }
 
 // passes reports whether packets go both ways.

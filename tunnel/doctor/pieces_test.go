@@ -258,6 +258,26 @@ func TestXfrmErrorsAreAFaultOnlyWhereTheyExplainOne(t *testing.T) {
 	}
 }
 
+func TestGREThatFitsNoInterfaceIsSeenWithoutACounterOfItsOwn(t *testing.T) {
+	for _, c := range []struct {
+		what string
+		e    echoes
+		want Verdict
+	}{
+		{"came out of ESP and got nowhere", echoes{sent: 5, inEver: 6}, Fault},
+		{"got nowhere now", echoes{sent: 5, inSAs: 5, inEver: 9, inLinkEver: 4}, Fault},
+		{"came to the interface", echoes{sent: 5, inSAs: 5, inEver: 5, inLink: 5, inLinkEver: 5}, OK},
+		{"nothing came", echoes{sent: 5}, OK},
+		{"answered", echoes{sent: 2, answered: 2, inSAs: 2, inEver: 2, inLink: 2, inLinkEver: 2}, OK},
+	} {
+		x := examOf(status.StateUp)
+		x.pinged = &c.e
+		if s := checkGREKey(x); s.Verdict != c.want {
+			t.Errorf("%s: %+v, want %s", c.what, s, c.want)
+		}
+	}
+}
+
 func TestESPIsBlockedOnlyWhenNothingEverCameIn(t *testing.T) {
 	for _, c := range []struct {
 		what string

@@ -43,7 +43,7 @@ func loadRules(ctx context.Context) (*ruleset, error) {
 	if err != nil {
 		return nil, errNoNFT
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, "-j", "list", "ruleset")
 	var stdout, stderr bytes.Buffer
