@@ -14,7 +14,7 @@ import (
 
 // source holds the sources to their form: gofmt, go vet, staticcheck, and
 // generated code that is current.
-func (s *suite) source() {
+func (s *part) source() {
 	var files []string
 	filepath.WalkDir(s.root, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() && path != s.root && (strings.HasPrefix(d.Name(), ".") || d.Name() == "out") {
@@ -38,7 +38,7 @@ func (s *suite) source() {
 }
 
 // generated runs go generate in a copy of the sources and compares.
-func (s *suite) generated() {
+func (s *part) generated() {
 	row := Row{Scenario: "generated code is current", Result: "pass"}
 	begin := time.Now()
 	err := func() error {
@@ -172,7 +172,7 @@ func reason(lines []string) string {
 
 // unit runs the Go tests, those of packages with goroutines with the race
 // detector.
-func (s *suite) unit() {
+func (s *part) unit() {
 	var plain, race []string
 	out, err := s.command("packages.log", time.Minute, nil, "go", "list", "./...")
 	if err != nil {
@@ -193,7 +193,7 @@ func (s *suite) unit() {
 
 // goTests runs go test -json and adds a row a package. Skipped tests are kept
 // for the virtual machines, which may be able to run them.
-func (s *suite) goTests(log, name string, argv, env []string) {
+func (s *part) goTests(log, name string, argv, env []string) {
 	if len(argv) <= 3 {
 		return
 	}
@@ -241,7 +241,7 @@ func lastLines(s string, n int) string {
 const fuzzTime = "4s"
 
 // fuzz finds every fuzz target and runs it for a short while.
-func (s *suite) fuzz() {
+func (s *part) fuzz() {
 	out, err := s.command("fuzz-list.log", 5*time.Minute, nil, "go", "test", "-json", "-list", "^Fuzz", "./...")
 	if err != nil {
 		s.add(Row{Scenario: "fuzz targets", Result: "FAIL", Note: tail(out, 3)})
@@ -267,7 +267,7 @@ func (s *suite) fuzz() {
 
 // mips runs the unit tests of what handles bytes and words on a big-endian
 // 32-bit machine, under qemu-user.
-func (s *suite) mips() {
+func (s *part) mips() {
 	const name = "unit tests, big-endian mips"
 	if missing, ok := have("qemu-mips-static"); !ok {
 		s.add(Row{Scenario: name, Result: "skip", Note: missing + " is not installed; run build/lab/setup"})

@@ -11,9 +11,13 @@ import (
 	"time"
 )
 
-// build makes greseal for this machine and for every target, and measures.
-func (s *suite) build() {
-	s.check("build for this machine", 5*time.Minute, nil, "make", "-s", "greseal")
+// build makes greseal for this machine, which most of the rest plays with.
+func (s *part) build() {
+	s.check("build for this machine", 10*time.Minute, nil, "make", "-s", "greseal")
+}
+
+// cross builds for every target, and measures.
+func (s *part) cross() {
 	begin := time.Now()
 	out, err := s.command("size.log", 30*time.Minute, nil, "make", "-s", "size")
 	row := Row{Scenario: "cross build and size", Result: "pass", Seconds: time.Since(begin).Seconds()}
@@ -38,23 +42,28 @@ func (s *suite) build() {
 }
 
 // lab plays the scenarios in namespaces of this machine.
-func (s *suite) lab() {
+func (s *part) lab() { s.here("lab", "scenarios on this machine", "-measuring=false") }
+
+// time plays those that measure time, while nothing else runs.
+func (s *part) time() { s.here("time", "measurements on this machine", "-measuring") }
+
+func (s *part) here(name, title, which string) {
 	if !isRoot() {
-		s.add(Row{Scenario: "scenarios on this machine", Peer: "all", Datapath: "userspace", Result: "skip", Note: "namespaces need root"})
+		s.add(Row{Scenario: title, Peer: "all", Datapath: "userspace", Result: "skip", Note: "namespaces need root"})
 		return
 	}
 	self, err := os.Executable()
 	if err != nil {
-		s.add(Row{Scenario: "scenarios on this machine", Result: "FAIL", Note: err.Error()})
+		s.add(Row{Scenario: title, Result: "FAIL", Note: err.Error()})
 		return
 	}
-	s.played("lab", "scenarios on this machine", "", 15*time.Minute,
-		self, "run", "-greseal", "greseal", "-where", "host", "-dir", filepath.Join(s.logs, "host"), "-out", filepath.Join(s.logs, "lab.rows"))
+	s.played(name, title, "", 15*time.Minute,
+		self, "run", "-greseal", "greseal", "-where", "host", which, "-dir", filepath.Join(s.logs, "host-"+name), "-out", filepath.Join(s.logs, name+".rows"))
 }
 
 // played runs a command that plays scenarios and takes its rows over. on is
 // put behind the datapath.
-func (s *suite) played(name, title, on string, limit time.Duration, argv ...string) string {
+func (s *part) played(name, title, on string, limit time.Duration, argv ...string) string {
 	file := filepath.Join(s.logs, name+".rows")
 	out, err := s.command(name+".log", limit, nil, argv...)
 	rows, rerr := readRows(file)
@@ -95,7 +104,7 @@ func readRows(file string) ([]Row, error) {
 }
 
 // demo runs greseal demo here.
-func (s *suite) demo() {
+func (s *part) demo() {
 	if !isRoot() {
 		s.add(Row{Scenario: "greseal demo", Peer: "greseal", Datapath: "userspace", Result: "skip", Note: "namespaces need root"})
 		return
@@ -111,7 +120,7 @@ func (s *suite) demo() {
 
 // vm boots each kernel once and does there, in one boot: the unit tests that
 // this machine's kernel had to skip, the scenarios, and the demo.
-func (s *suite) vm() {
+func (s *part) vm() {
 	const title = "scenarios on a real kernel"
 	if missing, ok := have("qemu-system-x86_64", "busybox", "cpio", "depmod"); !ok {
 		s.add(Row{Scenario: title, Peer: "all", Datapath: "kernel", Result: "skip", Note: missing + " is not installed; run build/lab/setup"})
@@ -121,6 +130,10 @@ func (s *suite) vm() {
 	binaries := s.testBinaries()
 	ran := map[string]bool{}
 	for _, kernel := range []string{"6.1", "6.12"} {
+		short := ""
+		if kernel != "6.1" {
+			short = "-short"
+		}
 		out := filepath.Join(s.logs, "vm-"+kernel)
 		script := []string{"code=0"}
 		for _, b := range binaries {
@@ -128,7 +141,7 @@ func (s *suite) vm() {
 			script = append(script, fmt.Sprintf("(cd %s && %s -test.v -test.timeout 300s >$LAB_OUT/%s.out 2>&1; echo $? >$LAB_OUT/%s.code)", b.dir, b.file, base, base))
 		}
 		script = append(script,
-			"out/lab/labtest run -greseal greseal -where vm -j 3 -dir /tmp/lab -save $LAB_OUT/failed -out $LAB_OUT/rows || code=1",
+			"out/lab/labtest run -greseal greseal -where vm "+short+" -j 3 -dir /tmp/lab -save $LAB_OUT/failed -out $LAB_OUT/rows || code=1",
 			"./greseal demo >$LAB_OUT/demo.out 2>&1; echo $? >$LAB_OUT/demo.code",
 			"exit $code")
 		os.MkdirAll(out, 0o755)
@@ -144,7 +157,7 @@ func (s *suite) vm() {
 	s.stillSkipped(ran)
 }
 
-func (s *suite) demoInVM(kernel, out string) {
+func (s *part) demoInVM(kernel, out string) {
 	text, err := os.ReadFile(filepath.Join(out, "demo.out"))
 	code, _ := os.ReadFile(filepath.Join(out, "demo.code"))
 	row := Row{Scenario: "greseal demo", Peer: "greseal", Datapath: "kernel on " + kernel, Result: "pass"}
@@ -159,7 +172,7 @@ type testBinary struct{ pkg, dir, file string }
 
 // testBinaries compiles the tests of every package in which some were skipped
 // here.
-func (s *suite) testBinaries() []testBinary {
+func (s *part) testBinaries() []testBinary {
 	var list []testBinary
 	for _, k := range s.skips {
 		if slices.ContainsFunc(list, func(b testBinary) bool { return b.pkg == k.pkg }) || strings.Contains(k.reason, "GRESEAL_VECTORS") {
@@ -178,7 +191,7 @@ func (s *suite) testBinaries() []testBinary {
 
 // unitInVM turns the output of a test binary into a row, and notes which tests
 // were run.
-func (s *suite) unitInVM(b testBinary, kernel, out string, ran map[string]bool) {
+func (s *part) unitInVM(b testBinary, kernel, out string, ran map[string]bool) {
 	base := filepath.Base(b.file)
 	name := "unit tests on a real kernel: " + strings.TrimPrefix(b.pkg, "greseal/")
 	text, err := s.command("vm-"+kernel+"/"+base+".json", time.Minute, nil, "go", "tool", "test2json", "-p", b.pkg, "cat", filepath.Join(out, base+".out"))
@@ -207,7 +220,7 @@ func (s *suite) unitInVM(b testBinary, kernel, out string, ran map[string]bool) 
 }
 
 // stillSkipped adds a row for each unit test that ran nowhere.
-func (s *suite) stillSkipped(ran map[string]bool) {
+func (s *part) stillSkipped(ran map[string]bool) {
 	for _, k := range s.skips {
 		if !ran[k.pkg+" "+k.test] {
 			s.add(Row{Scenario: strings.TrimPrefix(k.pkg, "greseal/") + " " + k.test, Result: "skip", Note: k.reason})
@@ -217,7 +230,7 @@ func (s *suite) stillSkipped(ran map[string]bool) {
 }
 
 // malta boots the MIPS router once.
-func (s *suite) malta() {
+func (s *part) malta() {
 	const title = "scenarios on a MIPS router"
 	if missing, ok := have("qemu-system-mipsel", "cpio", "depmod"); !ok {
 		s.add(Row{Scenario: title, Peer: "greseal", Datapath: "kernel", Result: "skip", Note: missing + " is not installed; run build/lab/setup"})

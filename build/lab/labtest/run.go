@@ -27,6 +27,8 @@ type Row struct {
 	Result   string // pass, FAIL, skip
 	Note     string // the reason, or the facts noted
 	Seconds  float64
+
+	order int // of its step in the table
 }
 
 // job is a scenario on one datapath.
@@ -164,6 +166,8 @@ func runCommand(args []string) int {
 	parallel := flags.Int("j", 4, "scenarios at the same time")
 	path := flags.String("path", "", "only this datapath")
 	where := flags.String("where", "", "host, vm or router; default: what the kernel here has")
+	measuring := flags.Bool("measuring", true, "with =false leave out what measures time; given alone, play only that")
+	short := flags.Bool("short", false, "only what may behave differently on another kernel")
 	flags.Parse(args)
 	if os.Getuid() != 0 {
 		fmt.Fprintln(os.Stderr, "labtest: network namespaces need root; run it with sudo")
@@ -190,6 +194,14 @@ func runCommand(args []string) int {
 	go func() { <-interrupted; os.Exit(130) }()
 
 	list := jobs(*where, *path, flags.Args())
+	if *short {
+		list = slices.DeleteFunc(list, func(j job) bool { return j.Once })
+	}
+	flags.Visit(func(f *flag.Flag) {
+		if f.Name == "measuring" {
+			list = slices.DeleteFunc(list, func(j job) bool { return j.Alone != *measuring })
+		}
+	})
 	if len(list) == 0 {
 		fmt.Fprintln(os.Stderr, "labtest: no scenario has these words; see labtest list")
 		return 2

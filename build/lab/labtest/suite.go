@@ -29,30 +29,33 @@ type suite struct {
 	skips []skippedTest // unit tests skipped on this machine
 }
 
+// part is one step at work: its rows stand together in the table.
+type part struct {
+	*suite
+	order int
+}
+
 // step is a part of the suite that can be chosen by name.
 type step struct {
 	name string
-	run  func(*suite)
+	run  func(*part)
 }
 
-// steps in the order of the table. What a later step reads of an earlier one
-// is said there.
-var steps = []step{
-	{"setup", (*suite).setup},
-	{"source", (*suite).source},
-	{"build", (*suite).build},
-	{"unit", (*suite).unit},
-	{"lab", (*suite).lab},
-	{"demo", (*suite).demo},
-	{"fuzz", (*suite).fuzz},
-	{"mips", (*suite).mips},
-	{"vm", (*suite).vm},
-	{"malta", (*suite).malta},
+// phases follow each other; the lanes of a phase run side by side: one that
+// computes and one that mostly waits. What a step reads of an earlier one is
+// said there. The order here is that of the table.
+var phases = [][][]step{
+	{{{"setup", (*part).setup}, {"build", (*part).build}, {"time", (*part).time}}},
+	{
+		{{"source", (*part).source}, {"unit", (*part).unit}, {"fuzz", (*part).fuzz}, {"mips", (*part).mips}, {"cross", (*part).cross}},
+		{{"lab", (*part).lab}, {"demo", (*part).demo}},
+	},
+	{{{"vm", (*part).vm}, {"malta", (*part).malta}}},
 }
 
 func suiteCommand(args []string) int {
 	flags := flag.NewFlagSet("labtest suite", flag.ExitOnError)
-	only := flags.String("only", "", "only these steps, comma between: setup,source,build,unit,lab,demo,fuzz,mips,vm,malta")
+	only := flags.String("only", "", "only these steps, comma between: setup, build, time, source, unit, fuzz, mips, cross, lab, demo, vm, malta")
 	flags.Parse(args)
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -71,21 +74,33 @@ func suiteCommand(args []string) int {
 		fmt.Fprintln(os.Stderr, "labtest:", err)
 		return 1
 	}
-	for _, st := range steps {
-		if *only != "" && !slices.Contains(strings.Split(*only, ","), st.name) {
-			continue
+	order := 0
+	for _, lanes := range phases {
+		var wait sync.WaitGroup
+		for _, lane := range lanes {
+			first := order
+			order += len(lane)
+			wait.Go(func() {
+				for i, st := range lane {
+					if *only != "" && !slices.Contains(strings.Split(*only, ","), st.name) {
+						continue
+					}
+					p := &part{suite: s, order: first + i}
+					if ctx.Err() != nil {
+						p.add(Row{Scenario: st.name, Result: "skip", Note: "interrupted"})
+						continue
+					}
+					st.run(p)
+				}
+			})
 		}
-		if ctx.Err() != nil {
-			s.add(Row{Scenario: st.name, Result: "skip", Note: "interrupted"})
-			continue
-		}
-		st.run(s)
+		wait.Wait()
 	}
 	return s.table(os.Stdout)
 }
 
 // add puts a row into the table and shows it as progress.
-func (s *suite) add(r Row) {
+func (s *part) add(r Row) {
 	if r.Peer == "" {
 		r.Peer = "-"
 	}
@@ -94,6 +109,7 @@ func (s *suite) add(r Row) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	r.order = s.order
 	s.rows = append(s.rows, r)
 	line := fmt.Sprintf("[%4.0f s] %-4s %s", time.Since(s.start).Seconds(), r.Result, r.Scenario)
 	if r.Peer != "-" || r.Datapath != "-" {
@@ -128,7 +144,7 @@ func (s *suite) command(log string, limit time.Duration, env []string, argv ...s
 }
 
 // check runs a command that is one row of the table.
-func (s *suite) check(name string, limit time.Duration, env []string, argv ...string) (string, bool) {
+func (s *part) check(name string, limit time.Duration, env []string, argv ...string) (string, bool) {
 	begin := time.Now()
 	log := strings.Trim(unfit.ReplaceAllString(strings.ToLower(name), "-"), "-") + ".log"
 	out, err := s.command(log, limit, env, argv...)
@@ -159,7 +175,7 @@ func have(programs ...string) (missing string, ok bool) {
 }
 
 // setup reports what build/lab/setup did before this program was started.
-func (s *suite) setup() {
+func (s *part) setup() {
 	row := Row{Scenario: "set-up: the packages of build/lab/packages.txt", Result: "pass"}
 	switch os.Getenv("LAB_SETUP") {
 	case "0":

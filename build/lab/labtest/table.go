@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -16,6 +17,7 @@ const noteWidth = 90
 func (s *suite) table(w io.Writer) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	slices.SortStableFunc(s.rows, func(a, b Row) int { return a.order - b.order })
 	wide := [3]int{len("scenario"), len("peer"), len("datapath")}
 	count := map[string]int{}
 	for _, r := range s.rows {

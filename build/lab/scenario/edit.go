@@ -13,7 +13,7 @@ import (
 // stays when it is confirmed, and until then the file on flash is the old one,
 // whatever happens to the daemon. Seen: states, routes and the file's bytes.
 func init() {
-	add(
+	addOnce(
 		Scenario{Name: "edit: a wrong key is taken back by itself", Peer: Greseal, Paths: both, Run: editWrongKey},
 		Scenario{Name: "edit: a good change is confirmed and kept", Peer: Greseal, Paths: both, Run: editConfirmed},
 		Scenario{Name: "edit: without a confirmation the old config is back", Peer: Greseal, Paths: both, Run: editForgotten},

@@ -13,7 +13,7 @@ import (
 // closed too: what belongs into a tunnel that is down, or whose daemon was
 // killed, never follows the default route into the clear.
 func init() {
-	add(
+	addOnce(
 		Scenario{Name: "started before address and route are there", Peer: Greseal, Paths: both, Run: waits},
 		Scenario{Name: "outage of the path", Peer: Greseal, Paths: both, Run: outage},
 		Scenario{Name: "routes of a tunnel that is down", Peer: Greseal, Paths: both, Run: closedInside},

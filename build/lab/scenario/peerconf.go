@@ -29,11 +29,11 @@ func init() {
 		if o.modes == "kernel" {
 			paths = kernel
 		}
-		add(Scenario{Name: o.name, Peer: StrongSwan, Paths: paths, Run: func(l *labnet.Lab) {
+		addOnce(Scenario{Name: o.name, Peer: StrongSwan, Paths: paths, Run: func(l *labnet.Lab) {
 			runPeerConfig(l, o.lines, o.gre)
 		}})
 	}
-	add(Scenario{Name: "peer-config: greseal", Peer: Greseal, Paths: both, Run: func(l *labnet.Lab) {
+	addOnce(Scenario{Name: "peer-config: greseal", Peer: Greseal, Paths: both, Run: func(l *labnet.Lab) {
 		net := l.NewPair()
 		a := net.A.Greseal(side(labnet.AddrB, innerA, `local = "`+labnet.AddrA+`"`, `mode = "transport"`, `gre.key = 99`, `remote_id = "b.example.net"`))
 		b := net.B.Greseal(a.Must("peer-config", "t0", "--for", "greseal", "--show-secrets", "--networks", "10.77.0.0/24", "-c", a.Config))

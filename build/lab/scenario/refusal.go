@@ -22,7 +22,7 @@ func init() {
 	}
 	for _, r := range wrong {
 		for _, role := range []string{"initiator", "responder"} {
-			add(Scenario{Name: r.name + ", " + role, Peer: StrongSwan, Paths: both, Run: func(l *labnet.Lab) { r.run(l, role) }})
+			addOnce(Scenario{Name: r.name + ", " + role, Peer: StrongSwan, Paths: both, Run: func(l *labnet.Lab) { r.run(l, role) }})
 		}
 	}
 }

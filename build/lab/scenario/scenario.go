@@ -16,6 +16,7 @@ type Scenario struct {
 	Paths []string // datapaths it is played on: "userspace", "kernel"; none: the lab itself
 	Where Where
 	Alone bool // measures time, so nothing else may run beside it
+	Once  bool // about IKE or the daemon and not about the kernel: one kernel will do
 	Run   func(*labnet.Lab)
 }
 
@@ -46,6 +47,14 @@ var (
 var all []Scenario
 
 func add(s ...Scenario) { all = append(all, s...) }
+
+// addOnce is add for scenarios that need not be played on every kernel.
+func addOnce(list ...Scenario) {
+	for _, s := range list {
+		s.Once = true
+		add(s)
+	}
+}
 
 // All returns every scenario, in the order of the table.
 func All() []Scenario { return all }

@@ -12,7 +12,7 @@ import (
 // stop and start accordingly, and at no time does protocol 47 leave in clear,
 // although pings into the tunnel go on throughout.
 func init() {
-	add(
+	addOnce(
 		Scenario{Name: "delete of the Child SA by the peer", Peer: StrongSwan, Paths: both, Run: func(l *labnet.Lab) { deleteByPeer(l, false) }},
 		Scenario{Name: "delete of the IKE SA by the peer", Peer: StrongSwan, Paths: both, Run: func(l *labnet.Lab) { deleteByPeer(l, true) }},
 		Scenario{Name: "down, up and restart", Peer: StrongSwan, Paths: both, Run: downAndUp},
