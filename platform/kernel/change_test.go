@@ -4,12 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"greseal/platform"
 )
@@ -283,11 +280,7 @@ func TestRekeyUnderTrafficLosesNothing(t *testing.T) {
 		l.links(s)
 		spi := uint32(0x10000 * (i + 1))
 		l.sas(s, spi)
-		answered := make(chan string)
-		go func() {
-			out, _ := l.a.tryElsewhere(fmt.Sprintf("ping -n -q -i 0.01 -c 300 -W 2 10.%d.0.2", s.inner))
-			answered <- out
-		}()
+		answered := l.pings(s, 300, 10*time.Millisecond)
 		for range 10 {
 			next := spi + 16
 			l.sas(s, next)
@@ -298,25 +291,11 @@ func TestRekeyUnderTrafficLosesNothing(t *testing.T) {
 			l.a.remove(platform.SAKey{Link: s.link, SPI: spi + 1})
 			spi = next
 		}
-		if out := <-answered; !strings.Contains(out, "300 received") {
-			t.Errorf("%s: %s", s.link, out)
+		if got := answered(); got != 300 {
+			t.Errorf("%s: %d of 300 pings", s.link, got)
 		}
 	}
 	l.wire.noGRE(t, "rekeying")
-}
-
-// tryElsewhere runs a command in the node's namespace without keeping its thread.
-func (n *node) tryElsewhere(command string) (string, error) {
-	other := &node{t: n.t, calls: make(chan func())}
-	tid := n.thread()
-	go func() {
-		lockIn(tid)
-		for f := range other.calls {
-			f()
-		}
-	}()
-	defer close(other.calls)
-	return other.try(command)
 }
 
 func TestPortChangeIsReportedAndFollowedInPlace(t *testing.T) {
@@ -501,17 +480,5 @@ func TestResultSurvivesAFile(t *testing.T) {
 	}
 	if back.SADirection != r.SADirection || back.Usable() != nil {
 		t.Errorf("%s", b)
-	}
-}
-
-func lockIn(tid int) {
-	runtime.LockOSThread() // never unlocked
-	fd, err := unix.Open(fmt.Sprintf("/proc/self/task/%d/ns/net", tid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		panic(err)
-	}
-	defer func() { _ = unix.Close(fd) }()
-	if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
-		panic(err)
 	}
 }

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"bytes"
 	"errors"
 	"net/netip"
 	"strings"
@@ -38,7 +39,7 @@ func TestNothingInClear(t *testing.T) {
 				l.a.setLink(a)
 				l.b.setLink(b)
 			}
-			l.wire.content = []byte{0xa5, 0xc3, 0xe1, 0xa5, 0xc3, 0xe1}
+			l.wire.content = bytes.Repeat(pattern, 2)
 			l.links(s)
 			if got := l.ping(s, 5); got != 0 {
 				t.Errorf("%d pings answered without SAs", got)
@@ -103,7 +104,7 @@ func TestNothingInClear(t *testing.T) {
 func TestTheWireShowsClearGRE(t *testing.T) {
 	l := newLab(t)
 	l.a.sh("ip link add bare type gre local 198.18.1.2 remote 198.18.2.2", "ip addr add 10.1.0.1/24 dev bare", "ip link set bare up")
-	l.wire.content = []byte{0xa5, 0xc3, 0xe1, 0xa5, 0xc3, 0xe1}
+	l.wire.content = bytes.Repeat(pattern, 2)
 	l.ping(setup{inner: 1}, 3)
 	if gre, _, _ := l.wire.counts(); gre == 0 || l.wire.found == 0 {
 		t.Errorf("a bare GRE tunnel: %d packets of protocol 47 and %d payloads seen", gre, l.wire.found)

@@ -201,6 +201,7 @@ type wire struct {
 	gre     int
 	esp     int
 	udpESP  int
+	clear   []byte // the last packet of protocol 47
 	content []byte // what must not be seen
 	found   int
 	stop    chan struct{}
@@ -242,11 +243,17 @@ func (c *wire) read(fd int) {
 		if n, _ := unix.Poll(p, 20); n == 0 {
 			continue
 		}
-		n, _, err := unix.Recvfrom(fd, b, 0)
-		if err != nil || n < 20 {
+		n, from, err := unix.Recvfrom(fd, b, 0)
+		ll, ok := from.(*unix.SockaddrLinklayer)
+		if err != nil || !ok || n < 20 {
 			continue
 		}
-		c.see(b[:n])
+		// In network order. Not every frame is IP: an octet of ARP's MAC
+		// addresses may well be 47.
+		switch proto := binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, ll.Protocol)); {
+		case proto == unix.ETH_P_IP && b[0]>>4 == 4, proto == unix.ETH_P_IPV6 && b[0]>>4 == 6 && n >= 40:
+			c.see(b[:n])
+		}
 	}
 }
 
@@ -263,6 +270,7 @@ func (c *wire) see(p []byte) {
 	switch {
 	case proto == unix.IPPROTO_GRE:
 		c.gre++
+		c.clear = append(c.clear[:0], p...)
 	case proto == unix.IPPROTO_ESP:
 		c.esp++
 	case proto == unix.IPPROTO_UDP && len(payload) > 12 && (binary.BigEndian.Uint16(payload) == 4500 || binary.BigEndian.Uint16(payload[2:]) == 4500) && binary.BigEndian.Uint32(payload[8:]) != 0:
@@ -284,7 +292,7 @@ func (c *wire) counts() (gre, esp, udpESP int) {
 func (c *wire) noGRE(t *testing.T, when string) {
 	t.Helper()
 	if gre, _, _ := c.counts(); gre != 0 {
-		t.Errorf("%s: %d packets of protocol 47 in clear on the wire", when, gre)
+		t.Errorf("%s: %d packets of protocol 47 in clear on the wire, the last: %x", when, gre, c.clear)
 	}
 }
 
@@ -420,17 +428,73 @@ func (l *lab) sas(s setup, spi uint32) {
 	l.b.install(s.sa(spi+1, false, false))
 }
 
-// ping tells how many of count pings were answered.
+// ping tells how many of count pings through the tunnel were answered.
 func (l *lab) ping(s setup, count int) int {
-	out, _ := l.a.try(fmt.Sprintf("ping -n -q -i 0.02 -c %d -W 1 -p a5c3e1 -s 100 10.%d.0.2", count, s.inner))
-	for line := range strings.Lines(out) {
-		var sent, got int
-		if n, _ := fmt.Sscanf(line, "%d packets transmitted, %d received", &sent, &got); n == 2 {
-			return got
-		}
-	}
-	return 0
+	return l.pings(s, count, 20*time.Millisecond)()
 }
+
+// pings starts pinging; the function it returns waits for the end. ping(8) is no
+// use here: it gives the last answer two round trips, which a busy machine
+// exceeds.
+func (l *lab) pings(s setup, count int, every time.Duration) (answered func() int) {
+	t := l.a.t
+	t.Helper()
+	var fd int
+	var err error
+	l.a.do(func() { fd, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_ICMP) })
+	must(t, err)
+	to := &unix.SockaddrInet4{Addr: [4]byte{10, byte(s.inner), 0, 2}}
+	done := make(chan int)
+	go func() {
+		for seq := range count {
+			_ = unix.Sendto(fd, echoRequest(uint16(s.inner), uint16(seq)), 0, to) // a guard answers EPERM
+			time.Sleep(every)
+		}
+	}()
+	go func() {
+		defer func() { _ = unix.Close(fd) }()
+		seen := make(map[uint16]bool)
+		b := make([]byte, 2048)
+		until := time.Now().Add(time.Duration(count)*every + time.Second)
+		for len(seen) < count && time.Now().Before(until) {
+			p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+			if n, _ := unix.Poll(p, 50); n == 0 {
+				continue
+			}
+			n, _, err := unix.Recvfrom(fd, b, unix.MSG_DONTWAIT)
+			if err != nil || n < 28 || b[20] != 0 || binary.BigEndian.Uint16(b[24:]) != uint16(s.inner) {
+				continue
+			}
+			seen[binary.BigEndian.Uint16(b[26:])] = true
+			until = time.Now().Add(time.Duration(count)*every + 5*time.Second)
+		}
+		done <- len(seen)
+	}()
+	return func() int { return <-done }
+}
+
+// echoRequest is an ICMP echo request with 100 octets of a pattern.
+func echoRequest(id, seq uint16) []byte {
+	b := make([]byte, 108)
+	b[0] = 8
+	binary.BigEndian.PutUint16(b[4:], id)
+	binary.BigEndian.PutUint16(b[6:], seq)
+	for i := range 100 {
+		b[8+i] = pattern[i%len(pattern)]
+	}
+	sum := uint32(0)
+	for i := 0; i < len(b); i += 2 {
+		sum += uint32(binary.BigEndian.Uint16(b[i:]))
+	}
+	for sum > 0xffff {
+		sum = sum&0xffff + sum>>16
+	}
+	binary.BigEndian.PutUint16(b[2:], ^uint16(sum))
+	return b
+}
+
+// pattern fills the pings, for W to look for.
+var pattern = []byte{0xa5, 0xc3, 0xe1}
 
 // event waits for one event.
 func (n *node) event(kind platform.EventKind) (platform.Event, bool) {
