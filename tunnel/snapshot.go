@@ -45,6 +45,7 @@ func (l *loop) describeDaemon() status.Daemon {
 		ConfigProblems:  l.refused.problems,
 		ConfigRefusedAt: unix(l.refused.at),
 		IKE:             l.ike,
+		XFRM:            l.xfrmErrors(),
 		Pending:         l.describeTrial(),
 		RolledBack:      l.rolled.why,
 		RolledAt:        unix(l.rolled.at),
