@@ -217,3 +217,16 @@ func (n *NS) MTU(name string, mtu int) {
 		return netlink.LinkSetMTU(link, mtu)
 	})
 }
+
+// NoSegmentation makes an interface send packets as they go over a real wire.
+// A veth device otherwise hands over several segments as one large packet,
+// which the capture would show as such.
+func (n *NS) NoSegmentation(name string) {
+	n.Must("switch segmentation offload off on "+name, func() error {
+		link, err := netlink.LinkByName(name)
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetGSOMaxSegs(link, 1)
+	})
+}

@@ -96,6 +96,10 @@ func swanSizes(l *labnet.Lab) {
 // through, and some sizes below, with DF set; none may be lost, and none may
 // leave the outer path's 1500 bytes.
 func everySize(l *labnet.Lab, net *labnet.Pair, t status.Tunnel) {
+	net.A.NoSegmentation("wan")
+	net.B.NoSegmentation("wan")
+	net.Router.NoSegmentation("to-a")
+	net.Router.NoSegmentation("to-b")
 	net.A.WaitPing(innerB, 10*time.Second)
 	l.Check(t.MTU.Bytes >= 1380, "the MTU is only %d: %s", t.MTU.Bytes, t.MTU.Why)
 	for size := t.MTU.Bytes - 17; size <= t.MTU.Bytes; size++ {
