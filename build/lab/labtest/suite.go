@@ -25,6 +25,7 @@ type suite struct {
 
 	mu   sync.Mutex
 	rows []Row
+	took []string // how long each step was at it
 
 	skips []skippedTest // unit tests skipped on this machine
 }
@@ -90,7 +91,11 @@ func suiteCommand(args []string) int {
 						p.add(Row{Scenario: st.name, Result: "skip", Note: "interrupted"})
 						continue
 					}
+					begin := time.Now()
 					st.run(p)
+					s.mu.Lock()
+					s.took = append(s.took, fmt.Sprintf("%s %.0f s", st.name, time.Since(begin).Seconds()))
+					s.mu.Unlock()
 				}
 			})
 		}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 	"unicode/utf8"
 )
@@ -45,7 +46,10 @@ func (s *suite) table(w io.Writer) int {
 		}
 		fmt.Fprintln(w, "\nlogs and captures are in .lab/")
 	}
-	fmt.Fprintf(w, "\ntook %v\n", time.Since(s.start).Round(time.Second))
+	var used syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_CHILDREN, &used)
+	fmt.Fprintf(w, "\n%s\ntook %v, and %v of processor time\n", strings.Join(s.took, ", "), time.Since(s.start).Round(time.Second),
+		time.Duration(used.Utime.Nano()+used.Stime.Nano()).Round(time.Second))
 	fmt.Fprintf(w, "%d passed, %d failed, %d skipped\n", count["pass"], count["FAIL"], count["skip"])
 	if count["FAIL"] > 0 || s.ctx.Err() != nil {
 		return 1
