@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"greseal/tunnel/cli"
+	"greseal/tunnel/peerconf"
 	"greseal/tunnel/status"
 )
 
@@ -160,6 +161,32 @@ func (p *Plugin) genpsk(c *call) error {
 	return c.give(struct {
 		PSK string `json:"psk"`
 	}{strings.TrimSpace(out)})
+}
+
+// peerConfig answers with the other side's configuration, with a placeholder for
+// the key; without a vendor with the vendors there are.
+func (p *Plugin) peerConfig(c *call) error {
+	if c.Vendor == nil || *c.Vendor == "" {
+		return c.give(struct {
+			Vendors []string `json:"vendors"`
+		}{peerconf.Vendors()})
+	}
+	if err := c.must(); err != nil {
+		return err
+	}
+	args := append(p.where(), "--for="+*c.Vendor)
+	for flag, value := range map[string]*string{"own": c.Own, "peer": c.Peer, "networks": c.Networks} {
+		if value != nil && *value != "" {
+			args = append(args, "--"+flag+"="+*value)
+		}
+	}
+	out, err := command(cli.PeerConfig, append(args, "--", c.tunnel())...)
+	if err != nil {
+		return err
+	}
+	return c.give(struct {
+		Text string `json:"text"`
+	}{out})
 }
 
 func (p *Plugin) confirm(c *call) error {

@@ -40,6 +40,11 @@ type arguments struct {
 	Target *string `json:"target"`
 	Open   *bool   `json:"open"`
 	Force  *bool   `json:"force"`
+
+	Vendor   *string `json:"vendor"`
+	Own      *string `json:"own"`
+	Peer     *string `json:"peer"`
+	Networks *string `json:"networks"`
 }
 
 type method struct {
@@ -60,6 +65,7 @@ var methods = []method{
 	{"events", map[string]any{"tunnel": "", "last": 50}, (*Plugin).events},
 	{"mtu", map[string]any{"tunnel": ""}, (*Plugin).mtu},
 	{"doctor_poll", map[string]any{"job": 1}, (*Plugin).doctorPoll},
+	{"peer_config", map[string]any{"tunnel": "", "vendor": "", "own": "", "peer": "", "networks": ""}, (*Plugin).peerConfig},
 
 	{"up", map[string]any{"tunnel": ""}, request(status.OpUp)},
 	{"down", map[string]any{"tunnel": "", "open": false}, request(status.OpDown)},

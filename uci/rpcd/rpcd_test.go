@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -165,6 +166,36 @@ func TestWithoutADaemonItSaysSo(t *testing.T) {
 		got := ask(t, p, m, "")
 		if got["ok"] != false || got["running"] != false || got["error"] != "greseal is not running" {
 			t.Errorf("%s: %v", m, got)
+		}
+	}
+}
+
+func TestThePeersConfigurationHasNoSecret(t *testing.T) {
+	const psk = "0dV3l1pZkqf7qWq2Jw1m0H7oYyPp9Qm3bC5tR8xN2sU="
+	file := filepath.Join(t.TempDir(), "greseal.toml")
+	if err := os.WriteFile(file, []byte("[[tunnel]]\nname = \"hq\"\nremote = \"192.0.2.1\"\npsk = \""+psk+"\"\naddress = [\"10.0.0.1/30\"]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := &Plugin{Socket: filepath.Join(t.TempDir(), "none"), Config: file}
+	vendors := ask(t, p, "peer_config", `{}`)["vendors"].([]any)
+	if len(vendors) < 6 {
+		t.Errorf("vendors %v", vendors)
+	}
+	for _, v := range vendors {
+		got := ask(t, p, "peer_config", `{"tunnel":"hq","vendor":"`+v.(string)+`","own":"198.51.100.7"}`)
+		text, _ := got["text"].(string)
+		if got["ok"] != true || !strings.Contains(text, "198.51.100.7") || strings.Contains(text, psk) {
+			t.Errorf("%s: %v", v, got)
+		}
+	}
+	for args, want := range map[string]string{
+		`{"vendor":"cisco"}`:                           "the argument tunnel is missing",
+		`{"tunnel":"--show-secrets","vendor":"cisco"}`: "no tunnel is called",
+		`{"tunnel":"hq","vendor":"nobody"}`:            "nobody",
+	} {
+		got := ask(t, p, "peer_config", args)
+		if got["ok"] != false || !strings.Contains(got["error"].(string), want) {
+			t.Errorf("%s: %v", args, got)
 		}
 	}
 }
