@@ -81,6 +81,7 @@ type agreed struct {
 	in, out       *esp.Params
 	initiator     bool // of the exchange
 	old           *child
+	series        *series // additional key exchanges are to come, and the keys then
 }
 
 // addChild makes a pair known and installs its inbound SA; the outbound keys are

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"greseal/crypto/suite"
 	"greseal/ikev2/wire"
 )
 
@@ -103,9 +102,6 @@ func (e *Engine) SetPeer(now Time, cfg Peer) []Action {
 		cfg.Remotes[i] = a.Unmap()
 	}
 	e.byRemote = nil
-	// The rekeying of what additional key exchanges made needs IKE_FOLLOWUP_KE.
-	cfg.IKE = suite.WithoutAddKE(cfg.IKE)
-	cfg.ESP = suite.WithoutAddKE(cfg.ESP)
 	if cfg.Suspect <= 0 {
 		cfg.Suspect = defaultSuspect
 	}

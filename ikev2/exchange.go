@@ -47,6 +47,8 @@ type request struct {
 	noPFS   bool // a second try without key exchange
 	regroup int  // INVALID_KE_PAYLOAD retries
 
+	series *series // IKE_FOLLOWUP_KE: what it goes on with
+
 	rival    *child // pair made by the peer's rekeying of old meanwhile
 	rivalLow []byte // lowest nonce of the exchange that made it
 

@@ -107,6 +107,7 @@ var notifyKinds = map[wire.NotifyType]FailureKind{
 	wire.InvalidSelectors:           FailSelectors,
 	wire.SinglePairRequired:         FailSelectors,
 	wire.TemporaryFailure:           FailTemporary,
+	wire.StateNotFound:              FailTemporary,
 }
 
 // refusedBy explains an error notify of the peer's. offer is what we asked for.

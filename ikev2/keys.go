@@ -103,10 +103,11 @@ func (s sealer) Open(dst, aad, sealed []byte) ([]byte, error) {
 
 // childKeys derives both directions of a pair (RFC 7296 section 2.17).
 // initiator is our role in the exchange that makes it; shared is empty without
-// a key exchange and is wiped.
-func (k *keys) childKeys(s suite.Suite, initiator bool, shared, ni, nr []byte, spiIn, spiOut uint32) (in, out *esp.Params, err error) {
+// a key exchange and is wiped; additional are the secrets of IKE_FOLLOWUP_KE (RFC
+// 9370 section 2.2.4).
+func (k *keys) childKeys(s suite.Suite, initiator bool, shared, ni, nr []byte, spiIn, spiOut uint32, additional ...[]byte) (in, out *esp.Params, err error) {
 	defer clear(shared)
-	ck, err := k.prf.ChildKeys(s, k.d, shared, ni, nr)
+	ck, err := k.prf.ChildKeys(s, k.d, shared, ni, nr, additional...)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -127,6 +127,14 @@ func (e *Engine) takeChild(s *ikeSA, r *request, c *wire.Contents, ni, nr []byte
 		f.Theirs = tsText(c.TSi, c.TSr)
 		return a, f
 	}
+	if more := newSeries(&a.suite, shared, ni, nr); more != nil {
+		if wrong := more.linked(c); wrong != "" {
+			return bad(FailSyntax, wrong, "report it to the peer's maker")
+		}
+		more.pair = a
+		a.series = more
+		return a, nil
+	}
 	if a.in, a.out, err = s.keys.childKeys(a.suite, true, shared, ni, nr, a.spiIn, a.spiOut); err != nil {
 		return bad(FailNoProposal, err.Error(), "choose other esp proposals")
 	}
@@ -226,7 +234,18 @@ func (e *Engine) acceptChild(s *ikeSA, exchange wire.ExchangeType, c *wire.Conte
 		}
 		ke = &wire.KE{Method: a.suite.KE.ID, Data: public}
 	}
-	if a.spiIn, err = e.newESPSPI(); err == nil {
+	var link *wire.Notify
+	more := newSeries(&a.suite, shared, ni, nr)
+	a.spiIn, err = e.newESPSPI()
+	switch {
+	case err != nil:
+	case more != nil:
+		if link = more.relink(e); link == nil {
+			err = errRandom
+		}
+		more.pair = a
+		a.series = more
+	default:
 		a.in, a.out, err = s.keys.childKeys(a.suite, false, shared, ni, nr, a.spiIn, a.spiOut)
 	}
 	if err != nil {
@@ -247,7 +266,11 @@ func (e *Engine) acceptChild(s *ikeSA, exchange wire.ExchangeType, c *wire.Conte
 	if ke != nil {
 		ps = append(ps, ke)
 	}
-	return a, append(ps, tsi, tsr), nil
+	ps = append(ps, tsi, tsr)
+	if link != nil {
+		ps = append(ps, link)
+	}
+	return a, ps, nil
 }
 
 // acceptEnds finds the endpoints and the mode of a request, with the address

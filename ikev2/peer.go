@@ -147,21 +147,27 @@ func identities(ps []*peer, of func(*peer) string) string {
 func (p *peer) groups() []suite.Transform { return suite.Groups(p.cfg.IKE) }
 
 // espOffer is what is offered for a Child SA by CREATE_CHILD_SA.
-func (p *peer) espOffer(pfs bool) []suite.Proposal {
+// Additional key exchanges are asked for where the IKE SA has them.
+func (s *ikeSA) espOffer(pfs bool) []suite.Proposal {
+	p := s.peer
 	if !pfs {
 		return suite.WithoutKE(p.cfg.ESP)
 	}
-	return suite.WithKE(p.cfg.ESP, p.groups(), false)
+	plain := suite.WithKE(p.cfg.ESP, p.groups(), false)
+	if len(addKEs(&s.suite)) == 0 {
+		return plain
+	}
+	return append(p.withAddKE(), plain...)
 }
 
 // espAccept is what is accepted for one: with a key exchange or without, the
 // configured wish first.
 func (p *peer) espAccept() []suite.Proposal {
 	if p.cfg.PFS {
-		return suite.WithKE(p.cfg.ESP, p.groups(), true)
+		return append(p.withAddKE(), suite.WithKE(p.cfg.ESP, p.groups(), true)...)
 	}
 	none := append([]suite.Transform{{Type: suite.TypeKE}}, p.groups()...)
-	return suite.WithKE(p.cfg.ESP, none, false)
+	return append(suite.WithKE(p.cfg.ESP, none, false), p.withAddKE()...)
 }
 
 // established lists the peer's IKE SAs that are in use.

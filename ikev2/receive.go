@@ -185,6 +185,8 @@ func (e *Engine) receiveRequest(s *ikeSA, m *wire.Message, d *Datagram) {
 		e.note(s.peer, f)
 	case m.Exchange == wire.CreateChildSA:
 		e.onCreateChild(s, m, d, c.Contents)
+	case m.Exchange == wire.IKEFollowupKE:
+		e.onFollowup(s, m, d, c.Contents)
 	case m.Exchange == wire.Informational:
 		e.onInformational(s, m, d, c.Contents)
 	default:

@@ -51,7 +51,7 @@ func (e *Engine) pumpNewChild(s *ikeSA) bool {
 // method, 0: the one of the IKE SA.
 func (e *Engine) askChild(s *ikeSA, r *request, group uint16) bool {
 	r.exchange = wire.CreateChildSA
-	r.offer = s.peer.espOffer(s.peer.cfg.PFS && !r.noPFS)
+	r.offer = s.espOffer(s.peer.cfg.PFS && !r.noPFS)
 	if len(r.offer) == 0 {
 		return false
 	}
@@ -110,11 +110,22 @@ func (e *Engine) onChildResponse(s *ikeSA, r *request, c *wire.Contents) {
 	if c.Nonce != nil {
 		nr = c.Nonce.Data
 	}
-	a, f := e.takeChild(s, r, c, r.nonce, nr)
+	var a agreed
+	var f *Failure
+	if x := r.series; x != nil {
+		nr = x.nr
+		a, f = e.takeFollowup(s, r, c)
+	} else {
+		a, f = e.takeChild(s, r, c, r.nonce, nr)
+	}
 	if f != nil {
 		// The peer has a pair now that we cannot use (RFC 7296 section 2.21).
 		e.disown(s, r.spi)
 		e.childFailed(s, r, f)
+		return
+	}
+	if a.series != nil {
+		e.followChild(s, r, a.series)
 		return
 	}
 	s.stalled = 0
@@ -264,6 +275,11 @@ func (e *Engine) onCreateChild(s *ikeSA, m *wire.Message, d *Datagram, c *wire.C
 			return
 		}
 	}
+	under, following := s.asking(old)
+	if following {
+		e.refuse(s, m, d, notify(wire.TemporaryFailure)) // RFC 9370 section 2.2.4
+		return
+	}
 	live := 0
 	for _, o := range s.children {
 		if o.state != childLingers {
@@ -294,13 +310,29 @@ func (e *Engine) onCreateChild(s *ikeSA, m *wire.Message, d *Datagram, c *wire.C
 		}
 		return
 	}
+	switch {
+	case a.series == nil:
+		e.grantChild(s, a, lowest(c.Nonce.Data, nr))
+	case under:
+		e.refuse(s, m, d, notify(wire.TemporaryFailure))
+		return
+	default:
+		e.hold(s, a.series)
+	}
+	e.respond(s, m, d, answer)
+}
+
+// grantChild makes the pair that the peer asked for in an exchange, or series of
+// them, with this lowest nonce.
+func (e *Engine) grantChild(s *ikeSA, a agreed, low []byte) {
+	old := a.old
 	alone := s.childless()
 	n := e.addChild(s, a)
 	if old != nil {
 		old.replaced = true
 		old.expireAt = min(old.expireAt, e.now+replacedPatience)
 		if s.req != nil && s.req.kind == askRekeyChild && s.req.old == old {
-			s.req.rival, s.req.rivalLow = n, lowest(c.Nonce.Data, nr)
+			s.req.rival, s.req.rivalLow = n, low
 		}
 	}
 	if old == nil {
@@ -310,12 +342,11 @@ func (e *Engine) onCreateChild(s *ikeSA, m *wire.Message, d *Datagram, c *wire.C
 		}
 		e.announce(s)
 		if s.req != nil && s.req.kind == askNewChild {
-			e.crossedNew(s, n, lowest(c.Nonce.Data, nr))
+			e.crossedNew(s, n, low)
 		} else if alone {
 			e.carry(n)
 		}
 	}
-	e.respond(s, m, d, answer)
 }
 
 // crossedNew treats two Child SAs that both sides ask for from scratch at the

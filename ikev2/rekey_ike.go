@@ -55,13 +55,13 @@ func (e *Engine) askRekeyIKE(s *ikeSA, r *request, group uint16) bool {
 
 // successor makes the new IKE SA, with the addresses and what is known of NATs
 // of the old one.
-func (e *Engine) successor(s *ikeSA, initiator bool, chosen suite.Suite, spiI, spiR uint64, shared, ni, nr []byte) (*ikeSA, error) {
+func (e *Engine) successor(s *ikeSA, initiator bool, chosen suite.Suite, spiI, spiR uint64, shared, ni, nr []byte, additional ...[]byte) (*ikeSA, error) {
 	defer clear(shared)
 	if _, err := prf.New(chosen.PRF.ID); err != nil {
 		return nil, err
 	}
 	// SKEYSEED by the PRF of the old IKE SA (RFC 7296 section 2.18).
-	k, err := e.newKeys(chosen, initiator, s.keys.prf.NextSKEYSEED(s.keys.d, shared, ni, nr), ni, nr, spiI, spiR)
+	k, err := e.newKeys(chosen, initiator, s.keys.prf.NextSKEYSEED(s.keys.d, shared, ni, nr, additional...), ni, nr, spiI, spiR)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +127,11 @@ func (e *Engine) onRekeyIKEResponse(s *ikeSA, r *request, c *wire.Contents) {
 		e.rekeyIKERefused(s, r, n, rival)
 		return
 	}
-	heir, f := e.takeRekeyIKE(s, r, c)
+	take := e.takeRekeyIKE
+	if r.series != nil {
+		take = e.takeFollowupIKE
+	}
+	heir, x, f := take(s, r, c)
 	if f != nil {
 		if rival != nil {
 			e.inherit(s, rival)
@@ -136,6 +140,10 @@ func (e *Engine) onRekeyIKEResponse(s *ikeSA, r *request, c *wire.Contents) {
 		// The peer has an IKE SA now that we cannot use, and it expects the
 		// Delete of this one: nothing can be mended.
 		e.closeSA(s, f, false)
+		return
+	}
+	if x != nil {
+		e.followIKE(s, r, x, rival)
 		return
 	}
 	s.stalled = 0
@@ -161,13 +169,14 @@ func (e *Engine) onRekeyIKEResponse(s *ikeSA, r *request, c *wire.Contents) {
 	e.closeSA(s, nil, true)
 }
 
-// takeRekeyIKE reads the responder's half.
-func (e *Engine) takeRekeyIKE(s *ikeSA, r *request, c *wire.Contents) (*ikeSA, *Failure) {
-	bad := func(detail string) (*ikeSA, *Failure) {
+// takeRekeyIKE reads the responder's half. With additional key exchanges the new
+// IKE SA is still to come, and there is a series instead.
+func (e *Engine) takeRekeyIKE(s *ikeSA, r *request, c *wire.Contents) (*ikeSA, *series, *Failure) {
+	bad := func(detail string) (*ikeSA, *series, *Failure) {
 		f := s.failure(FailSyntax, "CREATE_CHILD_SA", false)
 		f.Detail = detail
 		f.Remedy = "report it to the peer's maker; a new IKE SA is made"
-		return nil, f
+		return nil, nil, f
 	}
 	chosen, err := accepted(r.offer, c.SA)
 	if err != nil {
@@ -181,11 +190,18 @@ func (e *Engine) takeRekeyIKE(s *ikeSA, r *request, c *wire.Contents) (*ikeSA, *
 	if err != nil {
 		return bad(err.Error())
 	}
+	if x := newSeries(&chosen, shared, r.nonce, c.Nonce.Data); x != nil {
+		x.ike, x.next, x.spiR = true, chosen, spiR
+		if wrong := x.linked(c); wrong != "" {
+			return bad(wrong)
+		}
+		return nil, x, nil
+	}
 	n, err := e.successor(s, true, chosen, r.ikeSPI, spiR, shared, r.nonce, c.Nonce.Data)
 	if err != nil {
 		return bad(err.Error())
 	}
-	return n, nil
+	return n, nil, nil
 }
 
 // rekeyIKERefused handles an error answer to askRekeyIKE.
@@ -199,7 +215,7 @@ func (e *Engine) rekeyIKERefused(s *ikeSA, r *request, n *wire.Notify, rival *ik
 	}
 	if n.Kind == wire.InvalidKEPayload {
 		group, ok := n.Number()
-		if ok && r.regroup < maxRegroups && group != r.ke.Group() && slices.Contains(s.peer.groups(), suite.Transform{Type: suite.TypeKE, ID: group}) {
+		if ok && r.ke != nil && r.regroup < maxRegroups && group != r.ke.Group() && slices.Contains(s.peer.groups(), suite.Transform{Type: suite.TypeKE, ID: group}) {
 			e.askRekeyIKE(s, &request{kind: askRekeyIKE, regroup: r.regroup + 1}, group)
 			return
 		}
@@ -246,6 +262,12 @@ func (e *Engine) onRekeyIKE(s *ikeSA, m *wire.Message, d *Datagram, c *wire.Cont
 		e.refuse(s, m, d, invalidKE(want))
 		return
 	}
+	methods := addKEs(&chosen)
+	if r := s.req; r != nil && r.kind == askRekeyIKE && (len(methods) > 0 || r.series != nil) {
+		// Both at once, and not both can be finished (RFC 9370 section 2.2.4).
+		e.refuse(s, m, d, notify(wire.TemporaryFailure))
+		return
+	}
 	offer := &c.SA.Proposals[number-1]
 	spiI := offer.SPI64()
 	if spiI == 0 {
@@ -267,19 +289,40 @@ func (e *Engine) onRekeyIKE(s *ikeSA, m *wire.Message, d *Datagram, c *wire.Cont
 		nr, err = e.rnd.nonce()
 	}
 	var heir *ikeSA
-	if err == nil {
+	var link *wire.Notify
+	var x *series
+	switch {
+	case err != nil:
+	case len(methods) > 0:
+		x = newSeries(&chosen, shared, c.Nonce.Data, nr)
+		x.ike, x.next, x.spiI, x.spiR = true, chosen, spiI, spiR
+		if link = x.relink(e); link == nil {
+			err = errRandom
+		}
+	default:
 		heir, err = e.successor(s, false, chosen, spiI, spiR, shared, c.Nonce.Data, nr)
 	}
 	if err != nil {
 		e.refuse(s, m, d, notify(wire.TemporaryFailure))
 		return
 	}
+	answer := wire.NewProposal(offer.Number, binary.BigEndian.AppendUint64(nil, spiR), chosen.Answer(offer.Offer()))
+	ps := []wire.Payload{
+		&wire.SA{Proposals: []wire.Proposal{answer}}, &wire.Nonce{Data: nr}, &wire.KE{Method: chosen.KE.ID, Data: public},
+	}
+	if x != nil {
+		e.hold(s, x)
+		e.respond(s, m, d, append(ps, link))
+		return
+	}
+	e.respond(s, m, d, ps)
+	e.grantIKE(s, heir)
+}
+
+// grantIKE puts the new IKE SA that the peer asked for in the place of the old.
+func (e *Engine) grantIKE(s, heir *ikeSA) {
 	heir.quiet = true
 	heir.dropAt = e.now + quietTime
-	answer := wire.NewProposal(offer.Number, binary.BigEndian.AppendUint64(nil, spiR), chosen.Answer(offer.Offer()))
-	e.respond(s, m, d, []wire.Payload{
-		&wire.SA{Proposals: []wire.Proposal{answer}}, &wire.Nonce{Data: nr}, &wire.KE{Method: chosen.KE.ID, Data: public},
-	})
 	if s.req != nil && s.req.kind == askRekeyIKE {
 		// Both at once: who wins shows with the answer to ours.
 		s.rival, s.rivalLow = heir, heir.lowNonce

@@ -52,6 +52,8 @@ type ikeSA struct {
 	nextIn   uint32
 	answered cached
 
+	held *series // of a CREATE_CHILD_SA of the peer's that goes on in IKE_FOLLOWUP_KE
+
 	fragmentation bool       // both sides can put fragments together
 	parts         *fragments // of the peer's message that is coming in
 
@@ -205,6 +207,7 @@ func (e *Engine) drop(s *ikeSA, why *Failure, linger bool) {
 		e.drop(s.rival, nil, false)
 	}
 	e.endRequest(s)
+	e.release(s)
 	for _, c := range slices.Clone(s.children) {
 		e.retire(c, linger)
 	}
@@ -285,10 +288,7 @@ func (e *Engine) pump(s *ikeSA) {
 		return
 	}
 	switch {
-	case e.pumpDeletes(s):
-	case e.pumpRekeyIKE(s):
-	case e.pumpRekeyChild(s):
-	case e.pumpNewChild(s):
+	case s.held == nil && (e.pumpDeletes(s) || e.pumpRekeyIKE(s) || e.pumpRekeyChild(s) || e.pumpNewChild(s)):
 	case s.check || e.idle(s):
 		s.check = false
 		e.sendRequest(s, wire.Informational, &request{kind: askAlive}, nil)
@@ -306,6 +306,9 @@ func (s *ikeSA) nextWake() Time {
 	}
 	if s.req != nil {
 		at = min(at, s.req.next)
+	}
+	if s.held != nil {
+		at = min(at, s.held.expires)
 	}
 	switch s.state {
 	case stateInit, stateAuth:
@@ -338,6 +341,9 @@ func (e *Engine) due(s *ikeSA) {
 	}
 	if s.state == stateGone {
 		return
+	}
+	if s.held != nil && s.held.expires <= e.now {
+		e.release(s)
 	}
 	if s.dropAt <= e.now {
 		switch s.state {

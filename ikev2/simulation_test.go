@@ -3,6 +3,7 @@ package ikev2
 import (
 	"flag"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -90,6 +91,15 @@ func simulate(seed uint64, log func(string, ...any)) (fault string) {
 			// Long lists on a small path: requests and answers in fragments.
 			p.IKE, p.ESP, p.PathMTU = suite.DefaultIKE(), suite.DefaultESP(true), leastPathMTU
 			p.LocalID = Identity{Type: IDKeyID, Data: name + strings.Repeat("*", 200)}
+		}
+		switch seed % 8 {
+		case 3: // two additional key exchanges in everything
+			p.IKE, p.PFS = []suite.Proposal{ike("aes128gcm16-prfsha256-x25519-mlkem768-ke2_ecp256")}, true
+		case 5: // one where the first side answers, none where the other does
+			p.IKE = []suite.Proposal{ike("aes128gcm16-prfsha256-x25519-mlkem768"), ike("aes128gcm16-prfsha256-x25519")}
+			if name == "west" {
+				slices.Reverse(p.IKE)
+			}
 		}
 		return p
 	}

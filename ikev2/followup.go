@@ -1,0 +1,331 @@
+package ikev2
+
+import (
+	"bytes"
+	"slices"
+	"time"
+
+	"greseal/crypto/kex"
+	"greseal/crypto/suite"
+	"greseal/ikev2/wire"
+)
+
+// Additional key exchanges of a CREATE_CHILD_SA (RFC 9370 section 2.2.4): one
+// IKE_FOLLOWUP_KE exchange each, after it. The SAs come to be with the last one:
+// until then the initiator has a request with a series, and the responder holds
+// one for a while. What is asked to be rekeyed while our own series for it is
+// under way, or while our request for it is unanswered, is refused by
+// TEMPORARY_FAILURE; both sides then wait for times of different length.
+
+// seriesLife is how long a responder waits for the next exchange of a series.
+const seriesLife = 20 * time.Second
+
+// series is a CREATE_CHILD_SA exchange that goes on in IKE_FOLLOWUP_KE.
+type series struct {
+	methods []uint16     // key exchanges that are still to come
+	shared  [][]byte     // SK(0), SK(1), …
+	ke      kex.Exchange // initiator: the one that is under way
+	link    []byte       // ADDITIONAL_KEY_EXCHANGE: by it the responder knows its own
+	ni, nr  []byte
+	expires Time // responder
+
+	pair agreed // what was agreed on for a Child SA, without keys; or,
+	ike  bool   // for an IKE SA:
+	next suite.Suite
+	spiI uint64
+	spiR uint64
+}
+
+// newSeries is nil for a suite without additional key exchanges.
+func newSeries(s *suite.Suite, shared, ni, nr []byte) *series {
+	methods := addKEs(s)
+	if len(methods) == 0 {
+		return nil
+	}
+	return &series{methods: methods, shared: [][]byte{shared}, ni: bytes.Clone(ni), nr: bytes.Clone(nr)}
+}
+
+func (x *series) wipe() {
+	for _, b := range x.shared {
+		clear(b)
+	}
+	x.shared, x.ke = nil, nil
+}
+
+// relink names the exchange that the responder waits for next.
+func (x *series) relink(e *Engine) *wire.Notify {
+	link := make([]byte, 8)
+	if !e.rnd.fill(link) {
+		return nil
+	}
+	x.link = link
+	return wire.NewNotify(wire.AdditionalKeyExchange, link)
+}
+
+// hold keeps a series as responder. There is one an IKE SA: a peer that begins
+// another has forgotten the last one.
+func (e *Engine) hold(s *ikeSA, x *series) {
+	e.release(s)
+	s.held = x
+	x.expires = e.now + seriesLife
+	if x.ike {
+		e.ikeReserved[x.spiR] = true
+	} else {
+		e.espReserved[x.pair.spiIn] = true
+	}
+	e.touch(s)
+}
+
+// release ends the holding of a series; what it was to make is not made.
+func (e *Engine) release(s *ikeSA) {
+	x := s.held
+	if x == nil {
+		return
+	}
+	if x.ike {
+		delete(e.ikeReserved, x.spiR)
+	} else {
+		delete(e.espReserved, x.pair.spiIn)
+	}
+	x.wipe()
+	s.held = nil
+	e.touch(s)
+}
+
+// asking tells whether a request of ours for the same thing, a pair that
+// replaces old or (with old nil) one from scratch, is under way, and whether it
+// has got as far as IKE_FOLLOWUP_KE.
+func (s *ikeSA) asking(old *child) (under, following bool) {
+	r := s.req
+	if r == nil || r.old != old || r.kind != askRekeyChild && r.kind != askNewChild {
+		return false, false
+	}
+	return true, r.series != nil
+}
+
+// onFollowup answers IKE_FOLLOWUP_KE.
+func (e *Engine) onFollowup(s *ikeSA, m *wire.Message, d *Datagram, c *wire.Contents) {
+	x, n := s.held, c.Notify(wire.AdditionalKeyExchange)
+	if x == nil || n == nil || !bytes.Equal(n.Data, x.link) || x.expires <= e.now {
+		e.refuse(s, m, d, notify(wire.StateNotFound))
+		return
+	}
+	if s.state != stateEstablished || s.redundant || s.contends != nil || s.rival != nil ||
+		x.ike && s.busyWithChild() || x.pair.old != nil && x.pair.old.closing() {
+		e.release(s)
+		e.refuse(s, m, d, notify(wire.TemporaryFailure))
+		return
+	}
+	if c.KE == nil || c.KE.Method != x.methods[0] {
+		e.brokenRequest(s, m, d, &wire.Error{Notify: wire.InvalidSyntax, Reason: "IKE_FOLLOWUP_KE without the key exchange value that is due"})
+		return
+	}
+	public, shared, err := kex.Respond(x.methods[0], e.rnd.r, c.KE.Data)
+	if err != nil {
+		e.brokenRequest(s, m, d, &wire.Error{Notify: wire.InvalidSyntax, Reason: err.Error()})
+		return
+	}
+	ps := []wire.Payload{&wire.KE{Method: x.methods[0], Data: public}}
+	x.shared, x.methods = append(x.shared, shared), x.methods[1:]
+	x.expires = e.now + seriesLife
+	if len(x.methods) > 0 {
+		link := x.relink(e)
+		if link == nil {
+			e.release(s)
+			e.refuse(s, m, d, notify(wire.TemporaryFailure))
+			return
+		}
+		e.respond(s, m, d, append(ps, link))
+		return
+	}
+	defer e.release(s)
+	if x.ike {
+		heir, err := e.successor(s, false, x.next, x.spiI, x.spiR, x.shared[0], x.ni, x.nr, x.shared[1:]...)
+		if err != nil {
+			e.refuse(s, m, d, notify(wire.TemporaryFailure))
+			return
+		}
+		e.respond(s, m, d, ps)
+		e.grantIKE(s, heir)
+		return
+	}
+	a := x.pair
+	a.in, a.out, err = s.keys.childKeys(a.suite, false, x.shared[0], x.ni, x.nr, a.spiIn, a.spiOut, x.shared[1:]...)
+	if err != nil {
+		e.refuse(s, m, d, notify(wire.TemporaryFailure))
+		return
+	}
+	e.grantChild(s, a, lowest(x.ni, x.nr))
+	e.respond(s, m, d, ps)
+}
+
+// followUp sends, as initiator, the next exchange of the series that r began; what
+// hangs on r hangs on the new request.
+func (e *Engine) followUp(s *ikeSA, r *request, x *series) error {
+	ke, err := kex.New(x.methods[0], e.rnd.r)
+	if err != nil {
+		x.wipe()
+		return err
+	}
+	x.ke = ke
+	q := &request{
+		kind: r.kind, old: r.old, nonce: r.nonce, spi: r.spi, ikeSPI: r.ikeSPI, offer: r.offer, noPFS: r.noPFS,
+		rival: r.rival, rivalLow: r.rivalLow, series: x,
+	}
+	if q.spi != 0 {
+		e.espReserved[q.spi] = true
+	}
+	if q.ikeSPI != 0 {
+		e.ikeReserved[q.ikeSPI] = true
+	}
+	e.sendRequest(s, wire.IKEFollowupKE, q, []wire.Payload{
+		&wire.KE{Method: ke.Group(), Data: ke.Public()}, wire.NewNotify(wire.AdditionalKeyExchange, x.link),
+	})
+	return nil
+}
+
+// linked takes the link to the next exchange from a response, which must have
+// one as long as another method is due. The answer is what is wrong with it.
+func (x *series) linked(c *wire.Contents) string {
+	n := c.Notify(wire.AdditionalKeyExchange)
+	switch {
+	case len(x.methods) == 0:
+		return ""
+	case n == nil || len(n.Data) == 0:
+		return "the response has no ADDITIONAL_KEY_EXCHANGE for the key exchange that is to follow"
+	}
+	x.link = bytes.Clone(n.Data)
+	return ""
+}
+
+// take reads the responder's half of an exchange of the series. The answer is
+// what is wrong with it.
+func (x *series) take(c *wire.Contents) string {
+	if c.KE == nil || c.KE.Method != x.ke.Group() {
+		return "the response has no key exchange value for " + suite.Transform{Type: suite.TypeKE, ID: x.ke.Group()}.Word()
+	}
+	shared, err := x.ke.Shared(c.KE.Data)
+	if err != nil {
+		return err.Error()
+	}
+	x.ke, x.shared, x.methods = nil, append(x.shared, shared), x.methods[1:]
+	return x.linked(c)
+}
+
+// takeFollowup is takeChild for IKE_FOLLOWUP_KE.
+func (e *Engine) takeFollowup(s *ikeSA, r *request, c *wire.Contents) (agreed, *Failure) {
+	x := r.series
+	if bad := x.take(c); bad != "" {
+		x.wipe()
+		f := s.failure(FailSyntax, r.exchange.String(), false)
+		f.Detail, f.Remedy = bad, "report it to the peer's maker"
+		return agreed{}, f
+	}
+	a := x.pair
+	if len(x.methods) > 0 {
+		a.series = x
+		return a, nil
+	}
+	defer x.wipe()
+	var err error
+	a.in, a.out, err = s.keys.childKeys(a.suite, true, x.shared[0], x.ni, x.nr, a.spiIn, a.spiOut, x.shared[1:]...)
+	if err != nil {
+		f := s.failure(FailNoProposal, r.exchange.String(), false)
+		f.Detail, f.Remedy = err.Error(), "choose other esp proposals"
+		return agreed{}, f
+	}
+	return a, nil
+}
+
+// followChild goes on with the series of a pair, unless the pair is no longer
+// wanted: in simultaneous rekeying the series of the exchange with the lowest
+// nonce is not begun.
+func (e *Engine) followChild(s *ikeSA, r *request, x *series) {
+	switch {
+	case s.state != stateEstablished || s.redundant:
+		x.wipe()
+		return
+	case r.rival != nil && !s.childless() && bytes.Compare(lowest(x.ni, x.nr), r.rivalLow) < 0:
+		x.wipe()
+		if r.old != nil {
+			e.superseded(r.old)
+		}
+		return
+	}
+	if err := e.followUp(s, r, x); err != nil {
+		f := s.failure(FailInvalidKE, "IKE_FOLLOWUP_KE", false)
+		f.Detail = err.Error()
+		e.childFailed(s, r, f)
+	}
+}
+
+// takeFollowupIKE is takeRekeyIKE for IKE_FOLLOWUP_KE.
+func (e *Engine) takeFollowupIKE(s *ikeSA, r *request, c *wire.Contents) (*ikeSA, *series, *Failure) {
+	x := r.series
+	bad := x.take(c)
+	if bad == "" && len(x.methods) > 0 {
+		return nil, x, nil
+	}
+	defer x.wipe()
+	if bad == "" {
+		n, err := e.successor(s, true, x.next, r.ikeSPI, x.spiR, x.shared[0], x.ni, x.nr, x.shared[1:]...)
+		if err == nil {
+			return n, nil, nil
+		}
+		bad = err.Error()
+	}
+	f := s.failure(FailSyntax, r.exchange.String(), false)
+	f.Detail, f.Remedy = bad, "report it to the peer's maker; a new IKE SA is made"
+	return nil, nil, f
+}
+
+// followIKE goes on with the series of a new IKE SA. rival is the one of the
+// peer's own rekeying.
+func (e *Engine) followIKE(s *ikeSA, r *request, x *series, rival *ikeSA) {
+	s.rival = rival
+	switch {
+	case s.state != stateEstablished:
+		x.wipe()
+		return
+	case rival != nil && bytes.Compare(lowest(x.ni, x.nr), s.rivalLow) < 0:
+		// Ours is to go, and there is nothing of it yet.
+		x.wipe()
+		s.rival = nil
+		e.inherit(s, rival)
+		return
+	}
+	if err := e.followUp(s, r, x); err != nil {
+		s.retryAt = e.now + e.jitter(retryPause)
+		e.touch(s)
+	}
+}
+
+// withAddKE are ESP proposals with the key exchanges of the IKE proposals that
+// have additional ones, for those that name none themselves (RFC 9370 section
+// 2.2.4).
+func (p *peer) withAddKE() []suite.Proposal {
+	var kinds [][]suite.Transform
+	for _, o := range p.cfg.IKE {
+		if !o.NeedsAddKE() {
+			continue
+		}
+		var kind []suite.Transform
+		for _, t := range o.Transforms {
+			if t.Type.IsKE() {
+				kind = append(kind, t)
+			}
+		}
+		if !slices.ContainsFunc(kinds, func(k []suite.Transform) bool { return slices.Equal(k, kind) }) {
+			kinds = append(kinds, kind)
+		}
+	}
+	var out []suite.Proposal
+	for _, kind := range kinds {
+		for _, o := range p.cfg.ESP {
+			if !o.Has(suite.TypeKE) {
+				out = append(out, suite.Proposal{Protocol: o.Protocol, Transforms: slices.Concat(o.Transforms, kind)})
+			}
+		}
+	}
+	return out
+}
