@@ -23,7 +23,7 @@ func (n *NS) BlockGRE(remote string) {
 			{Dir: netlink.XFRM_DIR_OUT, Src: any, Dst: host},
 			{Dir: netlink.XFRM_DIR_IN, Src: host, Dst: any},
 		} {
-			p.Proto, p.Priority, p.Action = unix.IPPROTO_GRE, 4000000000, netlink.XFRM_POLICY_BLOCK
+			p.Proto, p.Priority, p.Action = unix.IPPROTO_GRE, 2000000000, netlink.XFRM_POLICY_BLOCK
 			if err := netlink.XfrmPolicyAdd(p); err != nil && !errors.Is(err, unix.EEXIST) {
 				return err
 			}
