@@ -171,6 +171,9 @@ func Run(ctx context.Context, opt Options) error {
 	l.dropPrivileges()
 
 	l.adopt()
+	if err := tellReady(); err != nil {
+		l.log.Warn("telling the service manager", "error", err)
+	}
 
 	serving, stop := context.WithCancel(ctx)
 	served := make(chan struct{})
