@@ -172,7 +172,7 @@ var built string
 // mostly wait for answers that do not come.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if p := flag.Lookup("test.parallel"); p.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+	if p := flag.Lookup("test.parallel"); p.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) && !labnet.Emulated() {
 		p.Value.Set("6")
 	}
 	code := m.Run()
