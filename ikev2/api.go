@@ -74,6 +74,12 @@ type Peer struct {
 	RemoteID Pattern  // zero: any identity is accepted
 	PSK      []byte
 
+	// PPK is a postquantum preshared key (RFC 8784) and PPKID its name; both
+	// empty: none. PPKRequired refuses a peer that does not use it.
+	PPKID       string
+	PPK         []byte
+	PPKRequired bool
+
 	IKE []suite.Proposal
 	ESP []suite.Proposal
 	PFS bool // offer the IKE groups when rekeying Child SAs; as responder accept without
@@ -186,6 +192,7 @@ type IKEInfo struct {
 	Replaces      SAID // rekeyed from, 0 for a first one
 	ChildCount    int
 	Retransmits   uint64 // requests repeated so far
+	PPK           bool   // a postquantum preshared key is in the keys
 }
 
 // IKEUp reports an authenticated IKE SA (also one made by rekeying).

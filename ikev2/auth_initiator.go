@@ -30,9 +30,18 @@ func (e *Engine) sendAuth(s *ikeSA) {
 	if want := p.cfg.RemoteID.Exact(); want.IsSet() {
 		ps = append(ps, idPayload(wire.TypeIDr, want))
 	}
-	ps = append(ps, &wire.Auth{Method: wire.AuthSharedKey, Data: s.authOf(true, p.cfg.PSK, idi)})
+	auth := &wire.Auth{Method: wire.AuthSharedKey, Data: s.authOf(true, p.cfg.PSK, idi)}
+	var ppk []wire.Payload
+	if s.shake.ppk.agreed && p.cfg.usesPPK() {
+		if ppk, err = s.offerPPK(auth.Data); err != nil {
+			e.fail(s, s.noPPK(err.Error(), "choose other ike proposals"))
+			return
+		}
+		auth = &wire.Auth{Method: wire.AuthSharedKey, Data: s.authOf(true, p.cfg.PSK, idi)}
+	}
+	ps = append(ps, auth)
 	mode, sa, tsi, tsr := e.offerChild(s, r)
-	ps = append(append(ps, mode...), sa, tsi, tsr)
+	ps = append(append(append(ps, mode...), sa, tsi, tsr), ppk...)
 	s.state = stateAuth
 	e.sendRequest(s, wire.IKEAuth, r, ps)
 }
@@ -77,6 +86,10 @@ func (e *Engine) onAuthResponse(s *ikeSA, c content, r *request) {
 		return
 	}
 	s.remoteID = identityFrom(c.IDr)
+	if f := s.settlePPK(c.Contents); f != nil {
+		e.giveUp(s, f, wire.AuthenticationFailed)
+		return
+	}
 	if f := s.checkPeer(c.Contents); f != nil {
 		e.giveUp(s, f, wire.AuthenticationFailed)
 		return
@@ -118,7 +131,12 @@ func (s *ikeSA) checkPeer(c *wire.Contents) *Failure {
 	if s.verifyAuth(c.Auth, s.peer.cfg.PSK, c.IDr) {
 		return nil
 	}
-	return s.wrongAuth(c.Auth)
+	f := s.wrongAuth(c.Auth)
+	if s.shake.ppk.mixed {
+		f.Detail += ", or its postquantum pre-shared key does"
+		f.Remedy += "; and the same ppk"
+	}
+	return f
 }
 
 // wrongAuth explains an AUTH payload that does not authenticate.

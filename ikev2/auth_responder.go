@@ -35,8 +35,12 @@ func (e *Engine) onAuthRequest(s *ikeSA, m *wire.Message, d *Datagram, c content
 		f.Detail = "the peer wants to authenticate by EAP, a shared key is configured here"
 		f.Remedy = "set the peer to authenticate by a pre-shared key"
 	}
-	if f == nil && !s.verifyAuth(c.Auth, p.cfg.PSK, c.IDi) {
-		f = s.wrongAuth(c.Auth)
+	auth := c.Auth
+	if f == nil {
+		auth, f = s.acceptPPK(p, c.Contents)
+	}
+	if verify := func(a *wire.Auth) bool { return s.verifyAuth(a, p.cfg.PSK, c.IDi) }; f == nil && !verify(auth) {
+		f = s.wrongPPK(s.wrongAuth(c.Auth), c.Contents, verify)
 	}
 	if f == nil {
 		f = s.checkSuite(p)
@@ -77,6 +81,9 @@ func (e *Engine) authenticated(s *ikeSA, p *peer, m *wire.Message, d *Datagram, 
 	s.localID = p.localID(s.local.Addr())
 	idr := idPayload(wire.TypeIDr, s.localID)
 	ps := []wire.Payload{idr, &wire.Auth{Method: wire.AuthSharedKey, Data: s.authOf(false, p.cfg.PSK, idr)}}
+	if s.shake.ppk.mixed {
+		ps = append(ps, notify(wire.PPKIdentity))
+	}
 	ni, nr := s.shake.ni, s.shake.nr
 	s.lowNonce = lowest(ni, nr)
 	a, answer, no := e.acceptChild(s, wire.IKEAuth, c, nil, ni, nr, true)

@@ -96,7 +96,7 @@ func New(cfg Config) *Engine {
 // and use the new settings from their next exchange on.
 func (e *Engine) SetPeer(now Time, cfg Peer) []Action {
 	e.enter(now)
-	cfg.PSK = bytes.Clone(cfg.PSK)
+	cfg.PSK, cfg.PPK = bytes.Clone(cfg.PSK), bytes.Clone(cfg.PPK)
 	cfg.Remotes = slices.Clone(cfg.Remotes)
 	for i, a := range cfg.Remotes {
 		cfg.Remotes[i] = a.Unmap()
@@ -115,6 +115,7 @@ func (e *Engine) SetPeer(now Time, cfg Peer) []Action {
 		e.order = append(e.order, p)
 	}
 	clear(p.cfg.PSK)
+	clear(p.cfg.PPK)
 	p.cfg = cfg
 	return e.flush()
 }
@@ -129,7 +130,8 @@ func (e *Engine) RemovePeer(now Time, id PeerID) []Action {
 		e.order = slices.DeleteFunc(e.order, func(q *peer) bool { return q == p })
 		p.gone = true
 		clear(p.cfg.PSK)
-		p.cfg.PSK = nil
+		clear(p.cfg.PPK)
+		p.cfg.PSK, p.cfg.PPK = nil, nil
 	}
 	return e.flush()
 }

@@ -146,6 +146,9 @@ func (s *ikeSA) refusedBy(n *wire.Notify, exchange string, offer []suite.Proposa
 			f.Ours += " and ask for " + s.peer.cfg.RemoteID.String()
 		}
 		f.Remedy = "compare psk on both sides, and local_id here with what the peer expects; its log says which of them it was"
+		if s.shake != nil && s.shake.ppk.mixed {
+			f.Remedy = "compare psk, ppk_id and ppk on both sides, and local_id here with what the peer expects; its log says which of them it was"
+		}
 	case FailCritical:
 		if len(n.Data) == 1 {
 			f.Theirs = "it does not know payload " + wire.PayloadType(n.Data[0]).String()

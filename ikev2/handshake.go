@@ -26,6 +26,7 @@ type handshake struct {
 	abandoned bool     // closed meanwhile: delete it when it stands
 
 	inter intermediate // additional key exchanges
+	ppk   ppkState
 
 	// Responder.
 	key    halfKey
@@ -34,6 +35,7 @@ type handshake struct {
 
 func (h *handshake) wipe() {
 	h.ke = nil
+	h.ppk.wipe()
 	clear(h.ni)
 	clear(h.nr)
 }

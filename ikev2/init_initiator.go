@@ -101,6 +101,9 @@ func (e *Engine) sendInit(s *ikeSA, group uint16) {
 	ps = append(ps, saPayload(s.peer.cfg.IKE, nil), &wire.KE{Method: group, Data: h.ke.Public()}, &wire.Nonce{Data: h.ni})
 	ps = append(ps, s.natPayloads()...)
 	ps = append(ps, notify(wire.FragmentationSupported))
+	if s.peer.cfg.usesPPK() {
+		ps = append(ps, notify(wire.UsePPK))
+	}
 	if hasAddKE(s.peer.cfg.IKE) {
 		ps = append(ps, notify(wire.IntermediateExchangeSupported))
 	}
@@ -157,6 +160,13 @@ func (e *Engine) onInitResponse(s *ikeSA, m *wire.Message, d *Datagram) {
 		f := s.failure(FailNoProposal, "IKE_SA_INIT", false)
 		f.Detail = "the peer accepts an additional key exchange without IKE_INTERMEDIATE"
 		f.Remedy = "the peer breaks RFC 9370 section 2.2.1, or somebody forges its answers"
+		e.initRefused(s, f)
+		return
+	}
+	h.ppk.agreed = s.peer.cfg.usesPPK() && c.Notify(wire.UsePPK) != nil
+	if s.peer.cfg.PPKRequired && !h.ppk.agreed {
+		f := s.noPPK("the peer uses no postquantum pre-shared key, which is required here", "configure ppk_id and ppk at the peer, or set ppk_required = false here")
+		f.Exchange = "IKE_SA_INIT"
 		e.initRefused(s, f)
 		return
 	}

@@ -66,12 +66,17 @@ func (e *Engine) onInitRequest(m *wire.Message, d *Datagram) {
 	}
 	offers := c.SA.Offers()
 	if c.Notify(wire.IntermediateExchangeSupported) == nil && hasAddKE(offers) {
-		own, offers = suite.WithoutAddKE(own), unread(offers)
+		offers = unread(offers)
 	}
 	chosen, number, want, err := chooseKE(own, offers, c.KE.Method)
 	if err != nil {
 		f := &Failure{Kind: FailNoProposal, Exchange: "IKE_SA_INIT", Local: d.Local.String(), Remote: d.Remote.String()}
 		describeNoMatch(f, err)
+		if usable := slices.ContainsFunc(offers, func(o suite.Proposal) bool { return len(o.Transforms) > 0 }); !usable {
+			f.Detail = "the peer offers nothing without an additional key exchange, but no IKE_INTERMEDIATE for it (RFC 9370 section 2.2.1)"
+			f.Remedy = "update the peer's software, or have it offer proposals without an additional key exchange, too"
+			f.Theirs = proposalsText(c.SA.Offers())
+		}
 		for _, p := range cands {
 			if len(p.established()) == 0 {
 				e.noteStranger(p, f)
@@ -137,6 +142,10 @@ func (e *Engine) openHalf(m *wire.Message, d *Datagram, c *wire.Contents, key ha
 	if s.fragmentation = c.Notify(wire.FragmentationSupported) != nil; s.fragmentation {
 		ps = append(ps, notify(wire.FragmentationSupported))
 	}
+	ppk := c.Notify(wire.UsePPK) != nil && slices.ContainsFunc(cands, func(p *peer) bool { return p.cfg.usesPPK() })
+	if ppk {
+		ps = append(ps, notify(wire.UsePPK))
+	}
 	methods := addKEs(&chosen)
 	if len(methods) > 0 {
 		ps = append(ps, notify(wire.IntermediateExchangeSupported))
@@ -151,7 +160,7 @@ func (e *Engine) openHalf(m *wire.Message, d *Datagram, c *wire.Contents, key ha
 	s.shake = &handshake{
 		ke: ke, ni: bytes.Clone(c.Nonce.Data), nr: nr, key: key, peerKE: bytes.Clone(c.KE.Data),
 		message1: bytes.Clone(m.Raw), message2: data, deadline: never,
-		inter: intermediate{methods: methods},
+		inter: intermediate{methods: methods}, ppk: ppkState{agreed: ppk},
 	}
 	e.tell(data, h, ps, nil)
 	e.half.enter(s)

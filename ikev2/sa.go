@@ -52,6 +52,7 @@ type ikeSA struct {
 	nextIn   uint32
 	answered cached
 
+	ppk  bool    // a postquantum preshared key is in the keys
 	held *series // of a CREATE_CHILD_SA of the peer's that goes on in IKE_FOLLOWUP_KE
 
 	fragmentation bool       // both sides can put fragments together
@@ -150,7 +151,7 @@ func (s *ikeSA) info() IKEInfo {
 		Local: s.local, Remote: s.remote, LocalID: s.localID, RemoteID: s.remoteID,
 		Suite: s.suite, NATLocal: s.natLocal, NATRemote: s.natRemote, EncapForced: s.natForced,
 		Established: s.established, LastHeard: s.heard,
-		Replaces: s.replaces, Retransmits: s.repeats,
+		Replaces: s.replaces, Retransmits: s.repeats, PPK: s.ppk,
 	}
 	if s.rekeyAt != never {
 		i.RekeyAt = s.rekeyAt
@@ -168,6 +169,9 @@ func (s *ikeSA) info() IKEInfo {
 
 // establish begins an SA's life proper.
 func (e *Engine) establish(s *ikeSA) {
+	if s.shake != nil {
+		s.ppk = s.shake.ppk.mixed
+	}
 	s.state = stateEstablished
 	s.established, s.heard = e.now, e.now
 	s.birth = birth{s.began, e.now, s.lowNonce, s.initiator}

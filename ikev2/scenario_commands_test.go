@@ -124,6 +124,12 @@ func settings(p *Peer, w []string) {
 			} else {
 				p.ESP = ps
 			}
+		case "ppk_id":
+			p.PPKID = v
+		case "ppk":
+			p.PPK = []byte(v)
+		case "ppk_required":
+			p.PPKRequired = v == "true"
 		case "pfs":
 			p.PFS = v == "true"
 		case "mode":
@@ -205,7 +211,7 @@ func (s *scene) cmdNode(x *node, w []string) {
 
 var exchanges = map[string]wire.ExchangeType{
 	"IKE_SA_INIT": wire.IKESAInit, "IKE_AUTH": wire.IKEAuth, "CREATE_CHILD_SA": wire.CreateChildSA,
-	"INFORMATIONAL": wire.Informational, "IKE_SESSION_RESUME": wire.IKESessionResume,
+	"INFORMATIONAL": wire.Informational, "IKE_INTERMEDIATE": wire.IKEIntermediate, "IKE_FOLLOWUP_KE": wire.IKEFollowupKE, "IKE_SESSION_RESUME": wire.IKESessionResume,
 }
 
 // payload makes one from its short form: N(TYPE[,hex data]), D(ESP), unknown,
@@ -359,24 +365,28 @@ func (s *scene) cmdShow(x *node) {
 
 // lies are changes to a node's protected messages.
 var lies = map[string]func([]wire.Payload) []wire.Payload{
-	"AUTH":            each(func(p *wire.Auth) { p.Data[0] ^= 1 }),
-	"AUTH method":     each(func(p *wire.Auth) { p.Method = wire.AuthNull }),
-	"no AUTH":         drop(wire.TypeAuth),
-	"selectors":       each(func(p *wire.TS) { p.Selectors = []wire.Selector{rng("0.0.0.0", "255.255.255.255", 0)} }),
-	"mode":            plus(notify(wire.UseTransportMode)),
-	"SA":              each(func(p *wire.SA) { p.Proposals[0].Transforms[0].KeyLen = 192 }),
-	"SPI":             each(func(p *wire.SA) { clear(p.Proposals[0].SPI) }),
-	"KE":              each(func(p *wire.KE) { clear(p.Data) }),
-	"no KE":           drop(wire.TypeKE),
-	"no nonce":        drop(wire.TypeNonce),
-	"identity":        each(func(p *wire.ID) { p.Kind, p.Data = wire.IDFQDN, []byte("mallory.example") }),
-	"EAP":             drop(wire.TypeAuth),
-	"everything":      func([]wire.Payload) []wire.Payload { return []wire.Payload{notify(wire.TemporaryFailure)} },
-	"more pairs":      func([]wire.Payload) []wire.Payload { return []wire.Payload{notify(wire.NoAdditionalSAs)} },
-	"a critical one":  plus(&wire.Unknown{Kind: 200, Critical: true}),
-	"a restart":       plus(notify(wire.InitialContact)),
-	"syntax":          func([]wire.Payload) []wire.Payload { return []wire.Payload{notify(wire.InvalidSyntax)} },
-	"a broken delete": plus(&wire.Unknown{Kind: wire.TypeDelete, Body: []byte{3, 4, 0, 9}}),
+	"AUTH":                each(func(p *wire.Auth) { p.Data[0] ^= 1 }),
+	"AUTH method":         each(func(p *wire.Auth) { p.Method = wire.AuthNull }),
+	"no AUTH":             drop(wire.TypeAuth),
+	"selectors":           each(func(p *wire.TS) { p.Selectors = []wire.Selector{rng("0.0.0.0", "255.255.255.255", 0)} }),
+	"mode":                plus(notify(wire.UseTransportMode)),
+	"SA":                  each(func(p *wire.SA) { p.Proposals[0].Transforms[0].KeyLen = 192 }),
+	"SPI":                 each(func(p *wire.SA) { clear(p.Proposals[0].SPI) }),
+	"KE":                  each(func(p *wire.KE) { clear(p.Data) }),
+	"no KE":               drop(wire.TypeKE),
+	"a short KE":          each(func(p *wire.KE) { p.Data = p.Data[:len(p.Data)-1] }),
+	"no IKE_INTERMEDIATE": dropNotify(wire.IntermediateExchangeSupported),
+	"no PPK":              dropNotify(wire.PPKIdentity),
+	"no link":             dropNotify(wire.AdditionalKeyExchange),
+	"no nonce":            drop(wire.TypeNonce),
+	"identity":            each(func(p *wire.ID) { p.Kind, p.Data = wire.IDFQDN, []byte("mallory.example") }),
+	"EAP":                 drop(wire.TypeAuth),
+	"everything":          func([]wire.Payload) []wire.Payload { return []wire.Payload{notify(wire.TemporaryFailure)} },
+	"more pairs":          func([]wire.Payload) []wire.Payload { return []wire.Payload{notify(wire.NoAdditionalSAs)} },
+	"a critical one":      plus(&wire.Unknown{Kind: 200, Critical: true}),
+	"a restart":           plus(notify(wire.InitialContact)),
+	"syntax":              func([]wire.Payload) []wire.Payload { return []wire.Payload{notify(wire.InvalidSyntax)} },
+	"a broken delete":     plus(&wire.Unknown{Kind: wire.TypeDelete, Body: []byte{3, 4, 0, 9}}),
 }
 
 func (s *scene) cmdLies(x *node, exchange, about string) {

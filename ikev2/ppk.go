@@ -1,0 +1,167 @@
+package ikev2
+
+import (
+	"bytes"
+	"fmt"
+
+	"greseal/ikev2/wire"
+)
+
+// Postquantum preshared keys (RFC 8784): a secret that both sides have beside
+// what they authenticate with, mixed into SK_d, SK_pi and SK_pr of a first IKE
+// SA. Who records the traffic and can undo the key exchange one day lacks it.
+
+// ppkFixed is the type of a PPK_ID that is configured (section 5.1).
+const ppkFixed = 2
+
+// ppkState is what a handshake knows about it.
+type ppkState struct {
+	agreed bool // both sides have sent USE_PPK
+	mixed  bool // the keys of the SA contain it
+
+	d, pi, pr []byte // SK_d', SK_pi' and SK_pr': the keys without it
+}
+
+func (x *ppkState) wipe() {
+	for _, b := range [][]byte{x.d, x.pi, x.pr} {
+		clear(b)
+	}
+	x.d, x.pi, x.pr = nil, nil, nil
+}
+
+// usesPPK tells whether a postquantum preshared key is configured.
+func (p *Peer) usesPPK() bool { return len(p.PPK) > 0 && p.PPKID != "" }
+
+// mixPPK changes the keys of an SA, and keeps the old ones until it is
+// authenticated:
+//
+//	SK_d = prf+ (PPK, SK_d'), SK_pi = prf+ (PPK, SK_pi'), SK_pr = prf+ (PPK, SK_pr')
+func (s *ikeSA) mixPPK(ppk []byte) error {
+	x, k := &s.shake.ppk, s.keys
+	var out [3][]byte
+	for i, old := range [][]byte{k.d, k.pi, k.pr} {
+		var err error
+		if out[i], err = k.prf.Plus(ppk, len(old), old); err != nil {
+			return err
+		}
+	}
+	x.d, x.pi, x.pr = k.d, k.pi, k.pr
+	k.d, k.pi, k.pr = out[0], out[1], out[2]
+	x.mixed = true
+	return nil
+}
+
+// unmixPPK goes back to the keys without it.
+func (s *ikeSA) unmixPPK() {
+	x, k := &s.shake.ppk, s.keys
+	if !x.mixed {
+		return
+	}
+	for _, b := range [][]byte{k.d, k.pi, k.pr} {
+		clear(b)
+	}
+	k.d, k.pi, k.pr = x.d, x.pi, x.pr
+	x.d, x.pi, x.pr, x.mixed = nil, nil, nil, false
+}
+
+// offerPPK mixes the key in before the initiator authenticates itself. plain is
+// the authentication data without it, which goes along unless the key is
+// required.
+func (s *ikeSA) offerPPK(plain []byte) ([]wire.Payload, error) {
+	c := &s.peer.cfg
+	if err := s.mixPPK(c.PPK); err != nil {
+		return nil, err
+	}
+	ps := []wire.Payload{wire.NewNotify(wire.PPKIdentity, append([]byte{ppkFixed}, c.PPKID...))}
+	if !c.PPKRequired {
+		ps = append(ps, wire.NewNotify(wire.NoPPKAuth, plain))
+	}
+	return ps, nil
+}
+
+// settlePPK reads, as initiator, whether the responder uses the key. It comes
+// before the responder's AUTH is checked, which is made with it or without.
+func (s *ikeSA) settlePPK(c *wire.Contents) *Failure {
+	if !s.shake.ppk.mixed || c.Notify(wire.PPKIdentity) != nil {
+		return nil
+	}
+	if s.peer.cfg.PPKRequired {
+		return s.noPPK(fmt.Sprintf("the peer does not use the postquantum pre-shared key %q, which is required here", s.peer.cfg.PPKID),
+			"give the peer the same ppk_id and ppk, or set ppk_required = false here")
+	}
+	s.unmixPPK()
+	return nil
+}
+
+// acceptPPK decides, as responder, between the key and none (section 3, table
+// 1). The answer is the AUTH payload to verify.
+func (s *ikeSA) acceptPPK(p *peer, c *wire.Contents) (*wire.Auth, *Failure) {
+	cfg := &p.cfg
+	id, plain := c.Notify(wire.PPKIdentity), c.Notify(wire.NoPPKAuth)
+	switch {
+	case !s.shake.ppk.agreed && cfg.PPKRequired:
+		return nil, s.noPPK("the peer uses no postquantum pre-shared key, which is required here",
+			"configure ppk_id and ppk at the peer, or set ppk_required = false here")
+	case !s.shake.ppk.agreed:
+		return c.Auth, nil
+	case id == nil:
+		return nil, s.noPPK("the peer agreed to use a postquantum pre-shared key and does not name one", "report it to the peer's maker")
+	case cfg.usesPPK() && bytes.Equal(id.Data, append([]byte{ppkFixed}, cfg.PPKID...)):
+		if err := s.mixPPK(cfg.PPK); err != nil {
+			return nil, s.noPPK(err.Error(), "choose other ike proposals")
+		}
+		return c.Auth, nil
+	case cfg.PPKRequired || plain == nil:
+		f := s.noPPK("the two sides do not name the same postquantum pre-shared key", "set the same ppk_id and ppk on both sides")
+		f.Ours, f.Theirs = "ppk_id "+ppkName(cfg.PPKID), "ppk_id "+ppkName(ppkText(id.Data))
+		return nil, f
+	}
+	// It may go without: the peer has authenticated itself for that, too.
+	return &wire.Auth{Method: c.Auth.Method, Data: plain.Data}, nil
+}
+
+// wrongPPK explains, as responder, why AUTH did not verify with the key: what
+// the peer sent for the case without one tells them apart. verify checks that.
+func (s *ikeSA) wrongPPK(f *Failure, c *wire.Contents, verify func(*wire.Auth) bool) *Failure {
+	if !s.shake.ppk.mixed {
+		return f
+	}
+	s.unmixPPK()
+	if plain := c.Notify(wire.NoPPKAuth); plain != nil && verify(&wire.Auth{Method: c.Auth.Method, Data: plain.Data}) {
+		return s.noPPK("the peer's postquantum pre-shared key "+ppkName(s.ppkID(c))+" differs from ours; what it authenticates with is right", "write the same ppk on both sides; mind spaces and line ends")
+	}
+	f.Detail += ", or its postquantum pre-shared key does"
+	f.Remedy += "; and the same ppk"
+	return f
+}
+
+func (s *ikeSA) ppkID(c *wire.Contents) string {
+	if n := c.Notify(wire.PPKIdentity); n != nil {
+		return ppkText(n.Data)
+	}
+	return ""
+}
+
+func ppkText(data []byte) string {
+	if len(data) > 0 && data[0] == ppkFixed {
+		return string(data[1:])
+	}
+	return fmt.Sprintf("of another type (%d octets)", len(data))
+}
+
+// ppkName writes a name that came from the network, or none.
+func ppkName(id string) string {
+	switch {
+	case id == "":
+		return "none"
+	case len(id) > 64:
+		id = id[:64] + "…"
+	}
+	return fmt.Sprintf("%q", id)
+}
+
+func (s *ikeSA) noPPK(detail, remedy string) *Failure {
+	f := s.failure(FailAuthentication, "IKE_AUTH", false)
+	f.Detail, f.Remedy = detail, remedy
+	return f
+}
