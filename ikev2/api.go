@@ -70,9 +70,13 @@ type Peer struct {
 	Local   netip.Addr
 	Remotes []netip.Addr
 
-	LocalID  Identity // unset: the own address of the IKE SA
+	LocalID  Identity // unset: the subject of the own certificate, or the own address of the IKE SA
 	RemoteID Pattern  // zero: any identity is accepted
-	PSK      []byte
+
+	// How both sides authenticate: exactly one of the three is set.
+	PSK          []byte
+	Certificates *Certificates
+	RawKeys      *RawKeys
 
 	// PPK is a postquantum preshared key (RFC 8784) and PPKID its name; both
 	// empty: none. PPKRequired refuses a peer that does not use it.
@@ -182,6 +186,7 @@ type IKEInfo struct {
 	Local, Remote netip.AddrPort
 	LocalID       Identity
 	RemoteID      Identity // as authenticated
+	Auth          AuthInfo
 	Suite         suite.Suite
 	NATLocal      bool // we are behind a NAT
 	NATRemote     bool // the peer is behind a NAT
@@ -269,6 +274,7 @@ func (PeerMoved) isAction()     {}
 //	New(Config) *Engine
 //	SetPeer(now, Peer) []Action              register or replace; SAs that stand are kept
 //	RemovePeer(now, PeerID) []Action         closes its SAs and forgets it
+//	SetWall(now, time.Time)                  the wall time, for certificates
 //	Initiate(now, PeerID, local, remote netip.AddrPort) []Action
 //	Close(now, PeerID) []Action              delete all its SAs, tell the peer, keep the Peer
 //	Receive(now, Datagram) []Action

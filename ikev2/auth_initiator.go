@@ -12,6 +12,14 @@ import (
 // sendAuth sends the IKE_AUTH request, with the first Child SA in it.
 func (e *Engine) sendAuth(s *ikeSA) {
 	p := s.peer
+	s.localID = p.localID(s.local.Addr())
+	idi := idPayload(wire.TypeIDi, s.localID)
+	mine, f := e.prove(s, p, idi)
+	if f != nil {
+		// The peer has half an SA, which it forgets by itself.
+		e.fail(s, f)
+		return
+	}
 	spi, err := e.newESPSPI()
 	if err != nil {
 		f := s.failure(FailNotify, "IKE_AUTH", false)
@@ -21,25 +29,26 @@ func (e *Engine) sendAuth(s *ikeSA) {
 	}
 	r := &request{kind: askAuth, exchange: wire.IKEAuth, spi: spi, offer: suite.WithoutKE(p.cfg.ESP)}
 	e.espReserved[spi] = true
-	s.localID = p.localID(s.local.Addr())
-	idi := idPayload(wire.TypeIDi, s.localID)
-	ps := []wire.Payload{idi}
+	ps := append([]wire.Payload{idi}, mine.certs...)
 	if !e.known(s) {
 		ps = append(ps, notify(wire.InitialContact))
 	}
+	ps = append(ps, requests(p)...)
 	if want := p.cfg.RemoteID.Exact(); want.IsSet() {
 		ps = append(ps, idPayload(wire.TypeIDr, want))
 	}
-	auth := &wire.Auth{Method: wire.AuthSharedKey, Data: s.authOf(true, p.cfg.PSK, idi)}
 	var ppk []wire.Payload
 	if s.shake.ppk.agreed && p.cfg.usesPPK() {
-		if ppk, err = s.offerPPK(auth.Data); err != nil {
+		if ppk, err = s.offerPPK(mine.auth.Data); err != nil {
 			e.fail(s, s.noPPK(err.Error(), "choose other ike proposals"))
 			return
 		}
-		auth = &wire.Auth{Method: wire.AuthSharedKey, Data: s.authOf(true, p.cfg.PSK, idi)}
+		if mine, f = e.prove(s, p, idi); f != nil {
+			e.fail(s, f)
+			return
+		}
 	}
-	ps = append(ps, auth)
+	ps = append(ps, mine.auth)
 	mode, sa, tsi, tsr := e.offerChild(s, r)
 	ps = append(append(append(ps, mode...), sa, tsi, tsr), ppk...)
 	s.state = stateAuth
@@ -90,7 +99,7 @@ func (e *Engine) onAuthResponse(s *ikeSA, c content, r *request) {
 		e.giveUp(s, f, wire.AuthenticationFailed)
 		return
 	}
-	if f := s.checkPeer(c.Contents); f != nil {
+	if f := e.checkPeer(s, c.Contents); f != nil {
 		e.giveUp(s, f, wire.AuthenticationFailed)
 		return
 	}
@@ -120,19 +129,17 @@ func (e *Engine) onAuthResponse(s *ikeSA, c content, r *request) {
 }
 
 // checkPeer authenticates the responder: its identity, then its AUTH.
-func (s *ikeSA) checkPeer(c *wire.Contents) *Failure {
+func (e *Engine) checkPeer(s *ikeSA, c *wire.Contents) *Failure {
 	want := s.peer.cfg.RemoteID
-	if !want.Matches(s.remoteID) {
+	// With a certificate, the expected name may be another of the peer's.
+	if !s.remoteID.IsSet() || s.peer.cfg.Certificates == nil && !want.Matches(s.remoteID) {
 		f := s.failure(FailIdentity, "IKE_AUTH", false)
 		f.Ours, f.Theirs = "we expect "+want.String(), "it is "+s.remoteID.String()
 		f.Remedy = "set local_id at the peer, or remote_id here, so that they are equal"
 		return f
 	}
-	if s.verifyAuth(c.Auth, s.peer.cfg.PSK, c.IDr) {
-		return nil
-	}
-	f := s.wrongAuth(c.Auth)
-	if s.shake.ppk.mixed {
+	f := e.verify(s, s.peer, c, c.Auth, c.IDr)
+	if f != nil && f.Kind == FailAuthentication && s.shake.ppk.mixed {
 		f.Detail += ", or its postquantum pre-shared key does"
 		f.Remedy += "; and the same ppk"
 	}
@@ -140,12 +147,12 @@ func (s *ikeSA) checkPeer(c *wire.Contents) *Failure {
 }
 
 // wrongAuth explains an AUTH payload that does not authenticate.
-func (s *ikeSA) wrongAuth(a *wire.Auth) *Failure {
+func (s *ikeSA) wrongAuth(p *peer, a *wire.Auth) *Failure {
 	f := s.failure(FailAuthentication, "IKE_AUTH", false)
 	f.Theirs = "it is " + s.remoteID.String()
-	if a != nil && a.Method != wire.AuthSharedKey {
-		f.Detail = "the peer authenticates by " + a.Method.String() + ", a shared key is configured here"
-		f.Remedy = "set the peer to authenticate by a pre-shared key"
+	if p.cfg.signs() || a.Method != wire.AuthSharedKey {
+		f.Detail = "the peer authenticates by " + a.Method.String() + ", " + p.cfg.way()
+		f.Remedy = p.cfg.wayRemedy()
 		return f
 	}
 	f.Detail = "the peer's pre-shared key differs from ours"

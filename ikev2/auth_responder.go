@@ -30,20 +30,29 @@ func (e *Engine) onAuthRequest(s *ikeSA, m *wire.Message, d *Datagram, c content
 	s.remoteID = identityFrom(c.IDi)
 	p, f := e.choosePeer(s, s.remoteID, identityFrom(c.IDr))
 	if f == nil && c.Auth == nil {
-		f = s.failure(FailAuthentication, "IKE_AUTH", false)
-		f.Theirs = "it is " + s.remoteID.String()
-		f.Detail = "the peer wants to authenticate by EAP, a shared key is configured here"
-		f.Remedy = "set the peer to authenticate by a pre-shared key"
+		f = s.wantsEAP(p)
 	}
 	auth := c.Auth
 	if f == nil {
+		s.shake.signatures.learn(c.Contents, false)
 		auth, f = s.acceptPPK(p, c.Contents)
 	}
-	if verify := func(a *wire.Auth) bool { return s.verifyAuth(a, p.cfg.PSK, c.IDi) }; f == nil && !verify(auth) {
-		f = s.wrongPPK(s.wrongAuth(c.Auth), c.Contents, verify)
+	if f == nil {
+		verify := func(a *wire.Auth) *Failure { return e.verify(s, p, c.Contents, a, c.IDi) }
+		if f = verify(auth); f != nil && f.Kind == FailAuthentication {
+			f = s.wrongPPK(f, c.Contents, func(a *wire.Auth) bool { return verify(a) == nil })
+		}
 	}
 	if f == nil {
 		f = s.checkSuite(p)
+	}
+	var answer []wire.Payload
+	if f == nil {
+		s.localID, _ = p.answersTo(identityFrom(c.IDr), s.local.Addr())
+		idr := idPayload(wire.TypeIDr, s.localID)
+		var mine proof
+		mine, f = e.prove(s, p, idr)
+		answer = append(append([]wire.Payload{idr}, mine.certs...), mine.auth)
 	}
 	if f != nil {
 		e.refuse(s, m, d, notify(wire.AuthenticationFailed))
@@ -54,7 +63,7 @@ func (e *Engine) onAuthRequest(s *ikeSA, m *wire.Message, d *Datagram, c content
 		}
 		return
 	}
-	e.authenticated(s, p, m, d, c.Contents)
+	e.authenticated(s, p, m, d, c.Contents, answer)
 }
 
 // checkSuite requires the suite agreed on before the tunnel was known to be one
@@ -73,14 +82,11 @@ func (s *ikeSA) checkSuite(p *peer) *Failure {
 	return f
 }
 
-// authenticated answers a peer that is who it says: with our own AUTH and, where
-// they agree, the Child SA.
-func (e *Engine) authenticated(s *ikeSA, p *peer, m *wire.Message, d *Datagram, c *wire.Contents) {
+// authenticated answers a peer that is who it says: with our own proof, ps, and,
+// where they agree, the Child SA.
+func (e *Engine) authenticated(s *ikeSA, p *peer, m *wire.Message, d *Datagram, c *wire.Contents, ps []wire.Payload) {
 	s.peer = p
 	p.sas = append(p.sas, s)
-	s.localID = p.localID(s.local.Addr())
-	idr := idPayload(wire.TypeIDr, s.localID)
-	ps := []wire.Payload{idr, &wire.Auth{Method: wire.AuthSharedKey, Data: s.authOf(false, p.cfg.PSK, idr)}}
 	if s.shake.ppk.mixed {
 		ps = append(ps, notify(wire.PPKIdentity))
 	}

@@ -44,6 +44,8 @@ type Engine struct {
 
 	timers    timers
 	dirty     []*ikeSA
+	wall      time.Time // as SetWall said, at wallAt
+	wallAt    Time
 	reported  Time // last WakeAt, 0: none stands
 	nextSA    SAID
 	nextChild ChildID

@@ -149,6 +149,7 @@ func (s *ikeSA) refusedBy(n *wire.Notify, exchange string, offer []suite.Proposa
 		if s.shake != nil && s.shake.ppk.mixed {
 			f.Remedy = "compare psk, ppk_id and ppk on both sides, and local_id here with what the peer expects; its log says which of them it was"
 		}
+		s.explainSigned(f)
 	case FailCritical:
 		if len(n.Data) == 1 {
 			f.Theirs = "it does not know payload " + wire.PayloadType(n.Data[0]).String()

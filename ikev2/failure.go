@@ -27,6 +27,7 @@ const (
 	FailDead                                  // liveness: no answer for the dead threshold
 	FailDeleted                               // the peer deleted the SA
 	FailNotify                                // any other error notify
+	FailCertificate                           // a certificate or key that cannot be accepted or used
 )
 
 // Failure is a typed reason with both sides' view where both are known. Its
@@ -61,6 +62,7 @@ var failureWhat = [...]string{
 	FailDead:           "the peer is dead",
 	FailDeleted:        "the peer deleted the SA",
 	FailNotify:         "error notify",
+	FailCertificate:    "certificate not accepted (AUTHENTICATION_FAILED)",
 }
 
 // Error is one sentence: What and, after a semicolon, the Remedy.

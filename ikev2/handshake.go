@@ -2,10 +2,10 @@ package ikev2
 
 import (
 	"crypto/hmac"
+	"slices"
 	"time"
 
 	"greseal/crypto/kex"
-	"greseal/crypto/prf"
 	"greseal/ikev2/wire"
 )
 
@@ -27,6 +27,8 @@ type handshake struct {
 
 	inter intermediate // additional key exchanges
 	ppk   ppkState
+
+	signatures signatures
 
 	// Responder.
 	key    halfKey
@@ -74,25 +76,27 @@ func (e *Engine) fail(s *ikeSA, f *Failure) {
 	}
 }
 
-// sharedKeyAuth is the data of an AUTH payload with a shared key (RFC 7296
-// section 2.15):
+// authOf is the data of an AUTH payload with a shared key (RFC 7296 section
+// 2.15), of one side of an SA, ours or the peer's:
 //
 //	AUTH = prf( prf(Shared Secret, "Key Pad for IKEv2"), <SignedOctets>)
-//	SignedOctets = RealMessage | NonceData of the other side | prf(SK_p, RestOfIDPayload) [| IntAuth]
-func sharedKeyAuth(p prf.PRF, psk, message, nonce, skp []byte, id *wire.ID, intAuth []byte) []byte {
-	body, _ := id.AppendBody(nil)
-	padded := p.Sum(psk, []byte("Key Pad for IKEv2"))
+func (s *ikeSA) authOf(initiator bool, psk []byte, id *wire.ID) []byte {
+	padded := s.keys.prf.Sum(psk, []byte("Key Pad for IKEv2"))
 	defer clear(padded)
-	return p.Sum(padded, message, nonce, p.Sum(skp, body), intAuth)
+	return s.keys.prf.Sum(padded, s.signedOctets(initiator, id))
 }
 
-// authOf is the AUTH data of one side of an SA, ours or the peer's.
-func (s *ikeSA) authOf(initiator bool, psk []byte, id *wire.ID) []byte {
+// signedOctets are what an AUTH payload of one side covers:
+//
+//	SignedOctets = RealMessage | NonceData of the other side | prf(SK_p, RestOfIDPayload) [| IntAuth]
+func (s *ikeSA) signedOctets(initiator bool, id *wire.ID) []byte {
 	h := s.shake
-	if initiator {
-		return sharedKeyAuth(s.keys.prf, psk, h.message1, h.nr, s.keys.pi, id, h.inter.octets())
+	message, nonce, skp := h.message1, h.nr, s.keys.pi
+	if !initiator {
+		message, nonce, skp = h.message2, h.ni, s.keys.pr
 	}
-	return sharedKeyAuth(s.keys.prf, psk, h.message2, h.ni, s.keys.pr, id, h.inter.octets())
+	body, _ := id.AppendBody(nil)
+	return slices.Concat(message, nonce, s.keys.prf.Sum(skp, body), h.inter.octets())
 }
 
 // verifyAuth checks the peer's AUTH payload. An empty PSK authenticates nobody.

@@ -107,6 +107,9 @@ func (e *Engine) sendInit(s *ikeSA, group uint16) {
 	if hasAddKE(s.peer.cfg.IKE) {
 		ps = append(ps, notify(wire.IntermediateExchangeSupported))
 	}
+	if p := hashPayload(s.peer); p != nil {
+		ps = append(ps, p)
+	}
 	m := wire.Message{Header: s.header(wire.IKESAInit, 0, false), Payloads: ps}
 	data, err := m.Append(nil)
 	if err != nil {
@@ -195,6 +198,7 @@ func (e *Engine) onInitResponse(s *ikeSA, m *wire.Message, d *Datagram) {
 	}
 	s.natDetect(c, d, m.SPIr)
 	s.fragmentation = c.Notify(wire.FragmentationSupported) != nil
+	h.signatures.learn(c, s.peer.cfg.signs())
 	e.floatPorts(s)
 	s.peer.group = chosen.KE.ID
 	e.endRequest(s)

@@ -150,6 +150,11 @@ func (e *Engine) openHalf(m *wire.Message, d *Datagram, c *wire.Contents, key ha
 	if len(methods) > 0 {
 		ps = append(ps, notify(wire.IntermediateExchangeSupported))
 	}
+	hashes := hashPayload(cands...)
+	if hashes != nil && c.Notify(wire.SignatureHashAlgorithms) != nil {
+		ps = append(ps, hashes)
+	}
+	ps = append(ps, requests(cands...)...)
 	h := s.header(wire.IKESAInit, 0, true)
 	msg := wire.Message{Header: h, Payloads: ps}
 	data, err := msg.Append(nil)
@@ -162,6 +167,7 @@ func (e *Engine) openHalf(m *wire.Message, d *Datagram, c *wire.Contents, key ha
 		message1: bytes.Clone(m.Raw), message2: data, deadline: never,
 		inter: intermediate{methods: methods}, ppk: ppkState{agreed: ppk},
 	}
+	s.shake.signatures.learn(c, hashes != nil)
 	e.tell(data, h, ps, nil)
 	e.half.enter(s)
 	e.send(s, data)

@@ -154,6 +154,7 @@ func (x *node) boot() {
 	seed := x.net.rand.Uint64()
 	x.e = New(Config{Rand: seeded(seed)})
 	x.in, x.out, x.gone = map[uint32]*installed{}, map[uint32]*installed{}, map[uint32]Time{}
+	x.e.SetWall(x.net.now, testTime.Add(x.net.now))
 	x.texts, x.seen = map[*byte]string{}, map[*byte]bool{}
 	x.carrier, x.wake = 0, 0
 	x.e.onMessage = func(data []byte, h wire.Header, outer, inner []wire.Payload) {

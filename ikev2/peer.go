@@ -77,9 +77,29 @@ var anywhere = netip.Addr{}
 // localID is our identity towards the peer.
 func (p *peer) localID(local netip.Addr) Identity {
 	if p.cfg.LocalID.IsSet() {
+		if p.cfg.Certificates != nil {
+			return p.cfg.Certificates.Own.Certificate().Spelled(p.cfg.LocalID)
+		}
 		return p.cfg.LocalID
 	}
+	if p.cfg.Certificates != nil {
+		return p.cfg.Certificates.Own.Identity()
+	}
 	return AddrIdentity(local)
+}
+
+// answersTo is the identity we answer under when the peer asks for one of ours,
+// and whether we are who it asks for. A certificate without a local_id beside it
+// speaks for each of its names.
+func (p *peer) answersTo(asked Identity, local netip.Addr) (Identity, bool) {
+	own := p.localID(local)
+	switch c := p.cfg.Certificates; {
+	case !asked.IsSet() || asked.Equal(own):
+		return own, true
+	case c != nil && !p.cfg.LocalID.IsSet() && c.Own.Certificate().Has(asked):
+		return c.Own.Certificate().Spelled(asked), true
+	}
+	return own, false
 }
 
 // choosePeer finds the peer an IKE_AUTH request belongs to (contract 9): by
@@ -89,7 +109,7 @@ func (e *Engine) choosePeer(s *ikeSA, idi Identity, idr Identity) (*peer, *Failu
 	cands := e.candidates(s.local.Addr(), s.remote.Addr())
 	var byIDr []*peer
 	for _, p := range cands {
-		if !idr.IsSet() || idr.Equal(p.localID(s.local.Addr())) {
+		if _, ok := p.answersTo(idr, s.local.Addr()); ok {
 			byIDr = append(byIDr, p)
 		}
 	}

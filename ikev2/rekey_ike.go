@@ -69,7 +69,7 @@ func (e *Engine) successor(s *ikeSA, initiator bool, chosen suite.Suite, spiI, s
 	n.suite, n.keys, n.replaces = chosen, k, s.id
 	n.fragmentation = s.fragmentation
 	n.natd, n.natLocal, n.natRemote, n.natForced, n.natNever = s.natd, s.natLocal, s.natRemote, s.natForced, s.natNever
-	n.localID, n.remoteID, n.ppk = s.localID, s.remoteID, s.ppk
+	n.localID, n.remoteID, n.auth, n.ppk = s.localID, s.remoteID, s.auth, s.ppk
 	n.lowNonce = lowest(ni, nr)
 	n.reauthAt = s.reauthAt
 	e.establish(n)

@@ -59,6 +59,7 @@ type ikeSA struct {
 	parts         *fragments // of the peer's message that is coming in
 
 	localID, remoteID Identity // as authenticated
+	auth              AuthInfo
 
 	began, established Time // first message; IKE_AUTH done
 	heard              Time // last authenticated message
@@ -148,7 +149,7 @@ func (s *ikeSA) outer(cfg *Config) (local, remote netip.AddrPort) {
 func (s *ikeSA) info() IKEInfo {
 	i := IKEInfo{
 		ID: s.id, Initiator: s.initiator, SPIi: s.spiI, SPIr: s.spiR,
-		Local: s.local, Remote: s.remote, LocalID: s.localID, RemoteID: s.remoteID,
+		Local: s.local, Remote: s.remote, LocalID: s.localID, RemoteID: s.remoteID, Auth: s.auth,
 		Suite: s.suite, NATLocal: s.natLocal, NATRemote: s.natRemote, EncapForced: s.natForced,
 		Established: s.established, LastHeard: s.heard,
 		Replaces: s.replaces, Retransmits: s.repeats, PPK: s.ppk,

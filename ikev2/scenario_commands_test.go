@@ -101,9 +101,19 @@ func settings(p *Peer, w []string) {
 		switch k {
 		case "psk":
 			p.PSK = []byte(v)
+		case "cert":
+			p.PSK, p.Certificates = nil, certificatesOf(v)
+		case "ca":
+			p.Certificates.Anchors = testAnchors(v)
+		case "crl":
+			p.Certificates.CRLs = revoking(v)
+		case "raw":
+			own, peer, _ := strings.Cut(v, "/")
+			p.PSK, p.RawKeys = nil, &RawKeys{edKey(own), edKey(peer).Public()}
 		case "id":
 			p.LocalID, err = ParseIdentity(v)
 		case "remote_id":
+			v = strings.ReplaceAll(v, "_", " ")
 			p.RemoteID, err = ParsePattern(v)
 		case "remotes":
 			p.Remotes = nil

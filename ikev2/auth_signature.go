@@ -1,0 +1,253 @@
+package ikev2
+
+import (
+	"errors"
+	"time"
+
+	"greseal/crypto/sign"
+	"greseal/ikev2/wire"
+)
+
+// AuthInfo says how both sides of an IKE SA proved who they are. It holds no
+// secret.
+type AuthInfo struct {
+	Ours, Theirs string    // "pre-shared key", "Ed25519", "RSASSA-PSS with SHA2-256"
+	Subject      string    // of the peer's certificate
+	Issuer       string    // of the peer's certificate
+	Expires      time.Time // when the first certificate of the peer's path does
+	Key          string    // fingerprint of the peer's raw public key
+}
+
+const sharedKeyText = "pre-shared key"
+
+// signatures is what a handshake knows of signatures (RFC 7427).
+type signatures struct {
+	announced bool        // both sides sent SIGNATURE_HASH_ALGORITHMS
+	hashes    []sign.Hash // in the peer's
+	wantsRaw  bool        // the peer asked for a raw public key (RFC 7670)
+	theirs    sign.Auth   // how the peer signed
+	ownFault  error       // what a peer would find wrong with our certificate
+}
+
+// SetWall tells the engine what time it is, for certificates (contract 7): wall
+// is the wall time at now, already set right when the clock was never set.
+// Without it no certificate is accepted.
+func (e *Engine) SetWall(now Time, wall time.Time) { e.wallAt, e.wall = now, wall }
+
+// wallNow is the wall time, zero when it is not known.
+func (e *Engine) wallNow() time.Time {
+	if e.wall.IsZero() {
+		return time.Time{}
+	}
+	return e.wall.Add(e.now - e.wallAt)
+}
+
+// signs tells whether the two sides authenticate by signatures.
+func (c *Peer) signs() bool { return c.Certificates != nil || c.RawKeys != nil }
+
+// way says how both sides are to authenticate, for people.
+func (c *Peer) way() string {
+	switch {
+	case c.Certificates != nil:
+		return "certificates are configured here"
+	case c.RawKeys != nil:
+		return "raw public keys are configured here"
+	}
+	return "a shared key is configured here"
+}
+
+// wayRemedy is what to do at a peer that authenticates otherwise.
+func (c *Peer) wayRemedy() string {
+	switch {
+	case c.Certificates != nil:
+		return "set the peer to authenticate by a certificate"
+	case c.RawKeys != nil:
+		return "set the peer to authenticate by its raw public key"
+	}
+	return "set the peer to authenticate by a pre-shared key"
+}
+
+// hashPayload is our SIGNATURE_HASH_ALGORITHMS towards peers that may be meant,
+// nil when none of them uses signatures.
+func hashPayload(ps ...*peer) wire.Payload {
+	signs, any := false, false
+	var keys []*sign.PublicKey
+	for _, p := range ps {
+		switch {
+		case p.cfg.RawKeys != nil:
+			keys = append(keys, p.cfg.RawKeys.Peer)
+			signs = true
+		case p.cfg.Certificates != nil:
+			signs, any = true, true
+		}
+	}
+	if !signs {
+		return nil
+	}
+	if any {
+		keys = nil
+	}
+	return wire.NewNotify(wire.SignatureHashAlgorithms, sign.AppendHashes(nil, sign.Announced(keys...)))
+}
+
+// learn takes what the peer says of signatures and certificates in IKE_SA_INIT
+// and IKE_AUTH. ours says that we sent SIGNATURE_HASH_ALGORITHMS.
+func (g *signatures) learn(c *wire.Contents, ours bool) {
+	if n := c.Notify(wire.SignatureHashAlgorithms); n != nil && ours {
+		// An unreadable list is one without anything we could use.
+		g.hashes, _ = sign.ParseHashes(n.Data)
+		g.announced = true
+	}
+	for _, r := range c.CertReqs {
+		g.wantsRaw = g.wantsRaw || r.Encoding == wire.CertRawKey
+	}
+}
+
+// requests are the CERTREQ payloads for peers that may be meant.
+func requests(ps ...*peer) []wire.Payload {
+	var hashes []byte
+	x509, raw := false, false
+	seen := map[string]bool{}
+	for _, p := range ps {
+		raw = raw || p.cfg.RawKeys != nil
+		if p.cfg.Certificates == nil {
+			continue
+		}
+		x509 = true
+		for all := p.cfg.Certificates.Anchors.Request(); len(all) >= wire.AuthorityLen; all = all[wire.AuthorityLen:] {
+			one := string(all[:wire.AuthorityLen])
+			if !seen[one] && len(seen) < maxAuthorities {
+				seen[one] = true
+				hashes = append(hashes, one...)
+			}
+		}
+	}
+	var out []wire.Payload
+	if x509 {
+		out = append(out, &wire.CertReq{Encoding: wire.CertX509, Authorities: hashes})
+	}
+	if raw {
+		out = append(out, &wire.CertReq{Encoding: wire.CertRawKey})
+	}
+	return out
+}
+
+// maxAuthorities bounds what the responder sends before the initiator has shown
+// that it can hear us. A CERTREQ is a hint: what it leaves out may be used.
+const maxAuthorities = 16
+
+// proof is what one side sends to authenticate itself.
+type proof struct {
+	certs []wire.Payload
+	auth  *wire.Auth
+}
+
+// prove makes our AUTH payload and the CERT payloads to go with it.
+func (e *Engine) prove(s *ikeSA, p *peer, id *wire.ID) (proof, *Failure) {
+	if !p.cfg.signs() {
+		s.auth.Ours = sharedKeyText
+		return proof{auth: &wire.Auth{Method: wire.AuthSharedKey, Data: s.authOf(s.initiator, p.cfg.PSK, id)}}, nil
+	}
+	g := &s.shake.signatures
+	var certs []wire.Payload
+	var key *sign.PrivateKey
+	if c := p.cfg.Certificates; c != nil {
+		key = c.Own.Key()
+		g.ownFault = c.Own.Check(e.wallNow(), identityFrom(id))
+		for _, data := range c.Own.Payloads() {
+			certs = append(certs, &wire.Cert{Encoding: wire.CertX509, Data: data})
+		}
+	} else {
+		key = p.cfg.RawKeys.Own
+		if g.wantsRaw {
+			certs = append(certs, &wire.Cert{Encoding: wire.CertRawKey, Data: key.Public().SPKI()})
+		}
+	}
+	how, err := key.Choose(sign.Support{Announced: g.announced, Hashes: g.hashes, Theirs: g.theirs})
+	var data []byte
+	if err == nil {
+		data, err = key.Sign(how, s.signedOctets(s.initiator, id), e.rnd.r)
+	}
+	if err != nil {
+		return proof{}, s.certificateFailure(err)
+	}
+	s.auth.Ours = how.String()
+	return proof{certs, &wire.Auth{Method: wire.AuthMethod(how.Method), Data: data}}, nil
+}
+
+// wantsEAP explains a request without AUTH.
+func (s *ikeSA) wantsEAP(p *peer) *Failure {
+	f := s.failure(FailAuthentication, "IKE_AUTH", false)
+	f.Theirs = "it is " + s.remoteID.String()
+	f.Detail = "the peer wants to authenticate by EAP, " + p.cfg.way()
+	f.Remedy = p.cfg.wayRemedy()
+	return f
+}
+
+// verify authenticates the peer by the tunnel's way and no other: a is its AUTH
+// payload, id its identity, c the message with its certificates.
+func (e *Engine) verify(s *ikeSA, p *peer, c *wire.Contents, a *wire.Auth, id *wire.ID) *Failure {
+	if !p.cfg.signs() {
+		if !s.verifyAuth(a, p.cfg.PSK, id) {
+			return s.wrongAuth(p, a)
+		}
+		s.auth.Theirs = sharedKeyText
+		return nil
+	}
+	if !sign.Method(a.Method).IsSignature() {
+		return s.wrongAuth(p, a)
+	}
+	var key *sign.PublicKey
+	var f *Failure
+	if p.cfg.Certificates != nil {
+		key, f = e.certified(s, p, c)
+	} else {
+		key, f = s.pinned(p, c)
+	}
+	if f != nil {
+		return f
+	}
+	g := &s.shake.signatures
+	how, err := sign.Verify(key, sign.Method(a.Method), a.Data, s.signedOctets(!s.initiator, id), g.announced)
+	if err != nil {
+		f := s.certificateFailure(err)
+		f.Kind = FailAuthentication
+		return f
+	}
+	g.theirs, s.auth.Theirs = how, how.String()
+	return nil
+}
+
+// certificateFailure explains an error about keys, certificates and signatures.
+func (s *ikeSA) certificateFailure(err error) *Failure {
+	f := s.failure(FailCertificate, "IKE_AUTH", false)
+	if s.remoteID.IsSet() {
+		f.Theirs = "it is " + s.remoteID.String()
+	}
+	var known *sign.Error
+	if errors.As(err, &known) {
+		f.Detail, f.Remedy = known.Detail, known.Remedy
+	} else {
+		f.Detail = err.Error()
+	}
+	return f
+}
+
+// explainSigned completes the explanation of the peer's AUTHENTICATION_FAILED
+// when both sides sign: what is wrong on our side, as far as it can be known.
+func (s *ikeSA) explainSigned(f *Failure) {
+	p := &s.peer.cfg
+	switch {
+	case !p.signs():
+	case p.RawKeys != nil:
+		f.Ours += " with the key " + p.RawKeys.Own.Public().ShortFingerprint()
+		f.Remedy = "compare this fingerprint with the key the peer has of us, and local_id here with what the peer expects; its log says which of them it was"
+	default:
+		f.Ours += " with a certificate of " + p.Certificates.Own.Certificate().Issuer().String()
+		f.Remedy = "the peer must trust this authority and expect our identity; its log says what it did not accept"
+		var own *sign.Error
+		if s.shake != nil && errors.As(s.shake.signatures.ownFault, &own) {
+			f.Detail, f.Remedy = own.Detail, own.Remedy
+		}
+	}
+}

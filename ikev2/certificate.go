@@ -1,0 +1,74 @@
+package ikev2
+
+import (
+	"greseal/crypto/sign"
+	"greseal/crypto/sign/cert"
+	"greseal/ikev2/wire"
+)
+
+// Certificates authenticates both sides by X.509 certificates (RFC 4945, RFC
+// 7427). What it points to is never changed.
+type Certificates struct {
+	Own     *cert.Credential
+	Anchors *cert.Anchors
+	CRLs    *cert.CRLs // nil: revocation is not checked
+}
+
+// certified finds the key that the peer's certificate gives to its identity: a
+// path to an anchor, and a name that is what the peer claims to be.
+func (e *Engine) certified(s *ikeSA, p *peer, c *wire.Contents) (*sign.PublicKey, *Failure) {
+	cs := p.cfg.Certificates
+	leaf, others, err := received(c.Certs)
+	if err != nil {
+		return nil, s.certificateFailure(err)
+	}
+	chain, err := cs.Anchors.Verify(leaf, others, cert.Options{Time: e.wallNow(), CRLs: cs.CRLs})
+	if err == nil {
+		err = leaf.CheckIdentity(s.remoteID, "the peer's")
+	}
+	if err == nil && !p.cfg.RemoteID.Matches(s.remoteID) {
+		// A responder may answer under another of its names (RFC 7296
+		// section 3.5); the one we expect must be in its certificate.
+		err = leaf.CheckPattern(p.cfg.RemoteID)
+	}
+	var key *sign.PublicKey
+	if err == nil {
+		key, err = leaf.PublicKey()
+	}
+	if err != nil {
+		return nil, s.certificateFailure(err)
+	}
+	s.auth.Subject, s.auth.Issuer, s.auth.Expires = leaf.Subject().String(), leaf.Issuer().String(), chain.Expires()
+	return key, nil
+}
+
+// received reads the peer's certificates. The first is the one that
+// authenticates it (RFC 7296 section 3.6); others that cannot be read are passed
+// over, since a path may be found without them.
+func received(payloads []*wire.Cert) (leaf *cert.Certificate, others []*cert.Certificate, err error) {
+	seen := 0
+	for _, p := range payloads {
+		if p.Encoding != wire.CertX509 {
+			continue
+		}
+		if seen++; seen > cert.MaxReceived {
+			break
+		}
+		c, err := cert.Parse(p.Data)
+		switch {
+		case leaf == nil && err != nil:
+			return nil, nil, err
+		case leaf == nil:
+			leaf = c
+		case err == nil:
+			others = append(others, c)
+		}
+	}
+	switch {
+	case leaf != nil:
+		return leaf, others, nil
+	case len(payloads) > 0:
+		return nil, nil, &sign.Error{Reason: sign.Unsupported, Detail: "the peer sent " + payloads[0].Encoding.String() + " instead of a certificate", Remedy: "set the peer to send its X.509 certificate itself"}
+	}
+	return nil, nil, &sign.Error{Reason: sign.UnknownIssuer, Detail: "the peer sent no certificate", Remedy: "set the peer to send its certificate always (on strongSwan send_cert = always)"}
+}

@@ -1,0 +1,38 @@
+package ikev2
+
+import (
+	"bytes"
+
+	"greseal/crypto/sign"
+	"greseal/ikev2/wire"
+)
+
+// RawKeys authenticates both sides by public keys that each has of the other
+// (RFC 7670). What it points to is never changed.
+type RawKeys struct {
+	Own  *sign.PrivateKey
+	Peer *sign.PublicKey
+}
+
+// pinned is the peer's configured key. A key that the peer sends proves nothing
+// by itself; when it is another one, saying so helps more than a signature that
+// does not verify.
+func (s *ikeSA) pinned(p *peer, c *wire.Contents) (*sign.PublicKey, *Failure) {
+	key := p.cfg.RawKeys.Peer
+	for _, sent := range c.Certs {
+		if sent.Encoding != wire.CertRawKey || bytes.Equal(sent.Data, key.SPKI()) {
+			continue
+		}
+		theirs := "one that cannot be read"
+		if k, err := sign.ParsePublicKey(sent.Data); err == nil {
+			theirs = k.ShortFingerprint()
+		}
+		f := s.failure(FailAuthentication, "IKE_AUTH", false)
+		f.Ours, f.Theirs = "peer_raw_key "+key.ShortFingerprint(), "it has "+theirs
+		f.Detail = "the peer's public key is not the configured one"
+		f.Remedy = "copy the peer's public key to peer_raw_key here, by a way that nobody can tamper with"
+		return nil, f
+	}
+	s.auth.Key = key.Fingerprint()
+	return key, nil
+}
