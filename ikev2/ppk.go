@@ -82,7 +82,7 @@ func (s *ikeSA) offerPPK(plain []byte) ([]wire.Payload, error) {
 // settlePPK reads, as initiator, whether the responder uses the key. It comes
 // before the responder's AUTH is checked, which is made with it or without.
 func (s *ikeSA) settlePPK(c *wire.Contents) *Failure {
-	if !s.shake.ppk.mixed || c.Notify(wire.PPKIdentity) != nil {
+	if s.shake.ppk.mixed && c.Notify(wire.PPKIdentity) != nil {
 		return nil
 	}
 	if s.peer.cfg.PPKRequired {

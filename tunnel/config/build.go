@@ -321,15 +321,10 @@ var unsupported = map[string]string{
 	"crl":           "authenticate with psk_file",
 	"raw_key":       "authenticate with psk_file",
 	"peer_raw_key":  "authenticate with psk_file",
-	"ppk_id":        "leave it out",
-	"ppk":           "leave it out",
-	"ppk_file":      "leave it out",
-	"ppk_required":  "leave it out",
 	"reauth":        "leave it out",
 	"failback":      "leave it out; remotes are tried in order whenever one does not answer",
 	"mss_clamp":     "leave it out; let the firewall clamp (mtu_fix of the zone)",
 	"gre.keepalive": "leave it out; the peer's liveness is checked by dpd",
-	addKE:           "leave out the additional key exchange",
 }
 
 // Supported says whether this version carries out a key of the schema, and if
@@ -338,9 +333,6 @@ func Supported(key string) (ok bool, remedy string) {
 	remedy, not := unsupported[key]
 	return !not, remedy
 }
-
-// addKE stands in unsupported for a proposal with an additional key exchange.
-const addKE = "additional key exchange"
 
 // proposals parses what was written and judges it. Texts that are no proposals
 // were reported when they were read.
@@ -373,9 +365,6 @@ func (r *reading) proposals() {
 func (r *reading) judgeProposal(key string, i int, text string, p suite.Proposal) {
 	var weak []suite.Transform
 	for _, t := range p.Transforms {
-		if why, ok := unsupported[addKE]; ok && t.Type >= suite.TypeAddKE1 && t.Type <= suite.TypeAddKE7 {
-			r.mistake(key, i, fault{quote(text) + " has " + t.Word() + ", which is not supported by this version", why})
-		}
 		if t.Weak() {
 			weak = append(weak, t)
 		}

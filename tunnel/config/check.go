@@ -20,6 +20,7 @@ func (r *reading) checkTunnel() {
 		r.warn("remote_port", -1, fault{`has no meaning with remote = "any", which never initiates`, "leave it out"})
 	}
 	r.authentication()
+	r.postquantum()
 	r.proposals()
 	r.liveness()
 	r.families()

@@ -69,7 +69,7 @@ esp = "aes256gcm16"
 func TestDiffSeesEachKey(t *testing.T) {
 	values := map[string]string{
 		"name": `"hq"`, "enabled": "false", "remote": `"any"`, "remote_port": "4500", "local": `"wan"`,
-		"psk": `"kQ7xZr2mWv9pLs4tYb6nHc1dJf8gEaUo"`, "local_id": `"a"`, "remote_id": `"b"`,
+		"psk": `"kQ7xZr2mWv9pLs4tYb6nHc1dJf8gEaUo"`, "ppk_id": `"a"`, "ppk": `"kQ7xZr2mWv9pLs4tYb6nHc1dJf8gEaUo"`, "ppk_required": "true", "local_id": `"a"`, "remote_id": `"b"`,
 		"mode": `"transport"`, "encap": `"never"`, "ike": `"aes256-sha256-modp2048"`, "esp": `"aes256-sha256"`,
 		"pfs": "false", "ike_lifetime": `"2h"`, "child_lifetime": `"2h"`, "child_bytes": `"2GB"`, "child_packets": "1000000",
 		"replay_window": "64", "dpd": `"5s"`, "dpd_suspect": `"16s"`, "dpd_dead": `"130s"`, "failback": `"5s"`,
@@ -79,7 +79,7 @@ func TestDiffSeesEachKey(t *testing.T) {
 		"gre.sequence": "true", "gre.checksum": "true", "gre.ttl": "1", "gre.tos": `"inherit"`, "gre.ignore_df": "true",
 	}
 	const head = "[[tunnel]]\nname = \"hq\"\n"
-	base := map[string]string{"remote": `"vpn.example.net"`, "psk": `"9mVqk2Lw8sTzB4nXcR7yHd1JfGpA6uEo"`}
+	base := map[string]string{"remote": `"vpn.example.net"`, "psk": `"9mVqk2Lw8sTzB4nXcR7yHd1JfGpA6uEo"`, "ppk_id": `"b"`, "ppk": `"9mVqk2Lw8sTzB4nXcR7yHd1JfGpA6uEo"`}
 	text := func(key, value string) string {
 		s := head
 		for k, v := range base {
@@ -96,7 +96,7 @@ func TestDiffSeesEachKey(t *testing.T) {
 	for _, k := range TunnelKeys() {
 		value, ok := values[k.Name]
 		if !ok {
-			if unsupported[k.Name] == "" && k.Name != "psk_file" && k.Name != "gre.bridge" {
+			if unsupported[k.Name] == "" && k.Name != "psk_file" && k.Name != "ppk_file" && k.Name != "gre.bridge" {
 				t.Errorf("%s is not tried", k.Name)
 			}
 			continue

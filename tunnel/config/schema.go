@@ -182,7 +182,7 @@ var authKeys = []Key{
 		field: func(t *Tunnel) any { return &t.RemoteID },
 	},
 	{
-		Name: "ppk_id", Kind: Text, Class: Reestablish, Example: `"ppk1"`,
+		Name: "ppk_id", Kind: Text, Class: Reestablish, check: checkPPKID, Example: `"ppk1"`,
 		Doc:   "Name of the postquantum pre-shared key (RFC 8784) both sides have.",
 		field: func(t *Tunnel) any { return &t.PPKID },
 	},
