@@ -196,11 +196,9 @@ func FuzzParseTable(f *testing.F) {
 
 // ubusd is a stand-in that speaks its protocol: one object, network.interface.
 type ubusd struct {
-	t       *testing.T
-	dump    Table
-	got     chan Table
-	refuse  uint32
-	objects uint32
+	dump   Table
+	got    chan Table
+	refuse uint32
 }
 
 func (u *ubusd) serve(l net.Listener) {
@@ -276,7 +274,7 @@ func startUbusd(t *testing.T, iface Table) (*ubusd, string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	u := &ubusd{t: t, got: make(chan Table, 16), dump: Table{{"interface", []any{
+	u := &ubusd{got: make(chan Table, 16), dump: Table{{"interface", []any{
 		Table{{"interface", "lan"}, {"proto", "static"}, {"up", true}}, iface}}}}
 	go u.serve(l)
 	return u, path
