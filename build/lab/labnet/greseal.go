@@ -132,6 +132,7 @@ func (g *Greseal) WaitUp(name string, limit time.Duration) status.Tunnel {
 // WaitState waits until a tunnel is in a state, and shows on failure why it is
 // not.
 func (g *Greseal) WaitState(name, state string, limit time.Duration) status.Tunnel {
+	limit = time.Duration(float64(limit) * g.ns.lab.patience())
 	begin := time.Now()
 	for {
 		t := g.Tunnel(name)

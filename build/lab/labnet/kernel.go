@@ -3,7 +3,6 @@ package labnet
 import (
 	"encoding/binary"
 	"net/netip"
-	"os"
 	"runtime"
 	"sync"
 
@@ -67,7 +66,3 @@ func SendUDP(n *NS, from, to string, port uint16, data []byte) {
 		return unix.Sendto(fd, append(udp, data...), 0, &unix.SockaddrInet4{Addr: dst.As4()})
 	})
 }
-
-// Emulated tells whether this is one of the lab's virtual machines, where the
-// processor is emulated and all takes about ten times longer.
-func Emulated() bool { return os.Getenv("LAB_VM") != "" }

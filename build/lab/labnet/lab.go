@@ -14,8 +14,10 @@ package labnet
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -33,6 +35,7 @@ type Lab struct {
 	facts   []string
 	log     *os.File
 	start   time.Time
+	pace    float64
 }
 
 // failure is what Failf panics with.
@@ -61,6 +64,8 @@ func Run(parent, name, datapath, binary string, story func(*Lab)) (facts []strin
 		return nil, err
 	}
 	defer l.log.Close()
+	l.pace = pace()
+	l.Logf("starting a process takes %.0f ms here", (l.pace-1)*usualStart)
 	func() {
 		defer l.close()
 		defer func() {
@@ -122,9 +127,37 @@ func (l *Lab) Fact(format string, args ...any) {
 	l.facts = append(l.facts, text)
 }
 
+// usualStart is how many milliseconds starting a process takes where pace is 2.
+const usualStart = 16
+
+// pace tells how slow this machine is at this moment by what starting a
+// process takes: about 1.1 on a computer, 3.5 in a virtual machine on it, and
+// more when others keep its processors busy; 12 at most.
+func pace() float64 {
+	var took []time.Duration
+	for range 5 {
+		begin := time.Now()
+		exec.Command("true").Run()
+		took = append(took, time.Since(begin))
+	}
+	slices.Sort(took)
+	return min(1+took[2].Seconds()*1000/usualStart, 12)
+}
+
+// Stretch makes a time that fits a fast machine fit this one, for what happens
+// by the clock, such as lifetimes that leave room for an exchange.
+func (l *Lab) Stretch(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * l.pace).Round(100 * time.Millisecond)
+}
+
+// patience is how many times longer than usual things may take here.
+func (l *Lab) patience() float64 { return max(1, l.pace/3.5) }
+
 // Wait calls ok every 20 ms until it is true, and fails the scenario after
-// limit. what says what was waited for.
+// limit, or later on a machine that is slower than a virtual machine should
+// be. what says what was waited for.
 func (l *Lab) Wait(limit time.Duration, what string, ok func() bool) time.Duration {
+	limit = time.Duration(float64(limit) * l.patience())
 	begin := time.Now()
 	for {
 		if ok() {

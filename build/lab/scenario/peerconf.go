@@ -49,7 +49,7 @@ func runPeerConfig(l *labnet.Lab, lines []string, gre labnet.GREOptions) {
 	net := l.NewPair()
 	const secret = `a "b" c's $d \e, 0x7`
 	lines = append([]string{fmt.Sprintf("remote = %q", labnet.AddrB), fmt.Sprintf("local = %q", labnet.AddrA), fmt.Sprintf("psk = %q", secret),
-		fmt.Sprintf("address = [\"%s/30\"]", innerA), `child_lifetime = "8s"`}, lines...)
+		fmt.Sprintf("address = [\"%s/30\"]", innerA), fmt.Sprintf("child_lifetime = %q", l.Stretch(6*time.Second))}, lines...)
 	if !labnet.KernelESP() { // kernel-libipsec has no extended sequence numbers
 		suites := `esp = ["aes128gcm16-noesn", "aes256-sha256-noesn"]`
 		if i := slices.IndexFunc(lines, func(s string) bool { return strings.HasPrefix(s, "esp") }); i >= 0 {
@@ -80,7 +80,7 @@ func runPeerConfig(l *labnet.Lab, lines []string, gre labnet.GREOptions) {
 	net.A.WaitPing(innerB, 10*time.Second)
 	net.A.MustPing(innerB, 20)
 	net.B.MustPing(innerA, 20)
-	l.Wait(20*time.Second, "a rekeyed Child SA", func() bool {
+	l.Wait(90*time.Second, "a rekeyed Child SA", func() bool {
 		t := a.Tunnel("t0")
 		return t.Child != nil && t.Child.Rekeys > 0 && t.State == "up"
 	})

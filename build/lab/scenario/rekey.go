@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"fmt"
 	"time"
 
 	"greseal/build/lab/labnet"
@@ -50,15 +51,13 @@ func rekeyByPeer(l *labnet.Lab, role string) {
 func rekeyByGreseal(l *labnet.Lab, role string) {
 	w := newWorld(l, func(w *world) {
 		w.responder = role == "responder"
-		w.lines = []string{`child_lifetime = "4s"`, `ike_lifetime = "7s"`}
-		if labnet.Emulated() { // an exchange may take a second there
-			w.lines = []string{`child_lifetime = "14s"`, `ike_lifetime = "25s"`}
-		}
+		child := l.Stretch(4 * time.Second) // leaves room for an exchange
+		w.lines = []string{fmt.Sprintf("child_lifetime = %q", child), fmt.Sprintf("ike_lifetime = %q", child*7/4)}
 	})
 	before := w.up()
 	w.net.A.WaitPing(innerB, 10*time.Second)
 	ping := w.net.A.StartPing(innerB, 10*time.Millisecond)
-	w.Wait(90*time.Second, "two rekeys of the Child SA and one of the IKE SA", func() bool {
+	w.Wait(l.Stretch(20*time.Second), "two rekeys of the Child SA and one of the IKE SA", func() bool {
 		t := w.greseal.Tunnel("t0")
 		return t.State == "up" && t.Child != nil && t.IKE != nil && t.Child.Rekeys >= 2 && t.IKE.Rekeys >= 1
 	})
