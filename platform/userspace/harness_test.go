@@ -334,7 +334,7 @@ func (h *host) command(name string, args ...string) (string, error) {
 // be late.
 func (h *host) ping(to string, n, size int) {
 	h.t.Helper()
-	out, err := h.command("ping", "-n", "-q", "-i", "0.01", "-c", fmt.Sprint(n), "-s", fmt.Sprint(size), "-w", "5", "-M", "do", to)
+	out, err := h.command("ping", "-n", "-q", "-i", "0.01", "-c", fmt.Sprint(n), "-s", fmt.Sprint(size), "-w", "15", "-M", "do", to)
 	var got int
 	if _, tail, ok := strings.Cut(out, "transmitted, "); ok {
 		_, _ = fmt.Sscan(tail, &got)

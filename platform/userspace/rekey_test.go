@@ -2,6 +2,7 @@ package userspace
 
 import (
 	"encoding/binary"
+	"math"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -20,6 +21,8 @@ func TestRekeyUnderTrafficLosesAndReordersNothing(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			a, b := twoHosts(t)
 			f.tunnel(a, b)
+			a.ping(inner4(2), 3, 56) // the neighbours know each other, and
+			b.ping(inner6(1), 3, 56) // the kernel its new addresses
 			const rekeys, perRekey = 40, 500
 			type stream struct {
 				send, receive *net.UDPConn
@@ -47,7 +50,7 @@ func TestRekeyUnderTrafficLosesAndReordersNothing(t *testing.T) {
 					b := make([]byte, 2000)
 					next := uint32(0)
 					for int(next) < rekeys*perRekey {
-						_ = s.receive.SetReadDeadline(time.Now().Add(3 * time.Second))
+						_ = s.receive.SetReadDeadline(time.Now().Add(10 * time.Second))
 						n, err := s.receive.Read(b)
 						if err != nil {
 							break
@@ -59,6 +62,7 @@ func TestRekeyUnderTrafficLosesAndReordersNothing(t *testing.T) {
 						next++
 						s.last.Store(next)
 					}
+					s.last.Store(math.MaxUint32) // nobody waits for more
 					s.got <- int(next)
 				}()
 				return s
@@ -78,7 +82,7 @@ func TestRekeyUnderTrafficLosesAndReordersNothing(t *testing.T) {
 					// No more on the way than a TUN's queue holds: what it drops
 					// would be nobody's fault.
 					for range 3000 {
-						if sent-min(streams[0].last.Load(), streams[1].last.Load()) < 200 {
+						if last := min(streams[0].last.Load(), streams[1].last.Load()); sent < last || sent-last < 200 {
 							break
 						}
 						time.Sleep(time.Millisecond)
@@ -117,23 +121,42 @@ func TestRekeyUnderTrafficLosesAndReordersNothing(t *testing.T) {
 
 // exchange replaces generation i of the SAs by the next, as a rekey does:
 // inbound at both ends, outbound at both ends, then the old ones go, inbound
-// last and after a while.
+// last and when all that was sent to it has come.
 func (f *form) exchange(a, b *host, i uint32, total *platform.Counters) {
 	ab, ba := spiAB+i, spiBA+i
 	inA, inB := f.sa(a, b, false, ba+1), f.sa(b, a, false, ab+1)
 	outA, outB := f.sa(a, b, true, ab+1), f.sa(b, a, true, ba+1)
-	check := func(err error) error { return err }
-	a.must(func() error { return check(a.dp.InstallIn(inA)) })
-	b.must(func() error { return check(b.dp.InstallIn(inB)) })
-	a.must(func() error { return check(a.dp.InstallOut(outA)) })
-	b.must(func() error { return check(b.dp.InstallOut(outB)) })
-	a.must(func() error {
-		c, err := a.dp.RemoveSA(platform.SAKey{Link: ifName, Out: true, SPI: ab})
-		total.Add(c)
-		return err
-	})
-	b.must(func() error { _, err := b.dp.RemoveSA(platform.SAKey{Link: ifName, Out: true, SPI: ba}); return err })
-	time.Sleep(20 * time.Millisecond)
-	a.must(func() error { _, err := a.dp.RemoveSA(platform.SAKey{Link: ifName, SPI: ba}); return err })
-	b.must(func() error { _, err := b.dp.RemoveSA(platform.SAKey{Link: ifName, SPI: ab}); return err })
+	a.must(func() error { return a.dp.InstallIn(inA) })
+	b.must(func() error { return b.dp.InstallIn(inB) })
+	a.must(func() error { return a.dp.InstallOut(outA) })
+	b.must(func() error { return b.dp.InstallOut(outB) })
+	remove := func(h *host, out bool, spi uint32) (c platform.Counters) {
+		h.must(func() (err error) {
+			c, err = h.dp.RemoveSA(platform.SAKey{Link: ifName, Out: out, SPI: spi})
+			return err
+		})
+		return c
+	}
+	sentA, sentB := remove(a, true, ab), remove(b, true, ba)
+	total.Add(sentA)
+	b.settle(ab, sentA.Packets)
+	a.settle(ba, sentB.Packets)
+	remove(b, false, ab)
+	remove(a, false, ba)
+}
+
+// settle waits until an inbound SA has had so many packets, or, as the first
+// ones may have been lost before the neighbours knew each other, no more come.
+func (h *host) settle(spi uint32, packets uint64) {
+	last, since := uint64(0), time.Now()
+	for time.Since(since) < time.Second {
+		now := h.counters(false, spi).Packets
+		if now == packets {
+			return
+		}
+		if now != last {
+			last, since = now, time.Now()
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
 }
