@@ -27,6 +27,9 @@ var forms = []form{
 	{name: "Ethernet", encap: true, link: platform.Link{Ethernet: true}},
 	{name: "Ethernet with key, sequence, checksum", transport: true, link: platform.Link{Ethernet: true, HasKey: true, Key: 1, Sequence: true, Checksum: true}},
 	{name: "TOS inherited, TTL set", encap: true, link: platform.Link{TOSInherit: true, TTL: 77}},
+	{name: "over IPv6, TTL, TOS and mark set", encap: true, outer6: true, link: platform.Link{TTL: 9, TOS: 0x28, FWMark: 7}},
+	{name: "mark set, raw ESP", link: platform.Link{FWMark: 7}},
+	{name: "over IPv6, outer fragments allowed", encap: true, outer6: true, link: platform.Link{IgnoreDF: true}},
 	{name: "outer fragments allowed", encap: true, link: platform.Link{IgnoreDF: true}},
 	{name: "outer fragments allowed, raw ESP", link: platform.Link{IgnoreDF: true}},
 }

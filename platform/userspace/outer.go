@@ -252,6 +252,9 @@ func (d *Datapath) routeOf(sa *platform.SA, link *platform.Link) (*route, error)
 	if link.FWMark != 0 {
 		r.controlInt(unix.SOL_SOCKET, unix.SO_MARK, link.FWMark)
 	}
+	// Without a TTL of its own the outer header has the system's default, in
+	// transport mode too: inherited from the inside, it would let OSPF's
+	// packets, which have 1, die at the first router between the peers.
 	if link.TTL != 0 {
 		if remote.Is4() {
 			r.controlInt(unix.IPPROTO_IP, unix.IP_TTL, uint32(link.TTL))
