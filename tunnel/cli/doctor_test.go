@@ -1,0 +1,95 @@
+package cli
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"greseal/tunnel/status"
+)
+
+// doctorStub is a daemon whose job has one more finding each time it is asked.
+func doctorStub(t *testing.T, findings []status.Finding) string {
+	asked := 0
+	socket, _ := daemonStub(t, func(q *status.Query) {
+		j := &status.Job{ID: 7, What: "doctor", Checks: []status.Diagnosis{{Tunnel: "hq"}}}
+		switch {
+		case q.Op == status.OpDoctorStart && q.Tunnel == "hq" && q.Target == "":
+		case q.Op == status.OpDoctorPoll && q.Job == 7:
+			asked++
+		default:
+			q.Answer(status.Fail("", "a wrong request: %+v", q.Request))
+			return
+		}
+		d := &j.Checks[0]
+		d.Findings = findings[:min(asked, len(findings))]
+		for _, f := range d.Findings {
+			if f.Verdict == status.VerdictFault && d.First == "" {
+				d.First, j.Faults = f.ID, 1
+			}
+		}
+		d.Done = asked > len(findings)
+		j.Done = d.Done
+		q.Answer(status.Reply{OK: true, Job: j})
+	})
+	return socket
+}
+
+func doctorCall(args ...string) (code int, out, errs string) {
+	var stdout, stderr bytes.Buffer
+	c := Doctor
+	code = c.run(&Env{Stdout: &stdout, Stderr: &stderr}, args)
+	return code, stdout.String(), stderr.String()
+}
+
+func TestDoctorPrintsEachFindingOnceAndTheFirstFaultLast(t *testing.T) {
+	command := "nft insert rule inet fw4 input_of_a_rather_long_chain_name udp dport { 500, 4500 } accept"
+	socket := doctorStub(t, []status.Finding{
+		{ID: "name", Title: "the peer's name resolves", Verdict: status.VerdictOK, Evidence: []string{"vpn.example.net is 192.0.2.1"}},
+		{ID: "firewall", Title: "firewall of this machine", Verdict: status.VerdictFault, Evidence: []string{"answers to UDP 500: dropped"},
+			Remedy: "let them pass", Commands: []string{command}},
+		{ID: "udp-500", Title: "the peer answers on UDP 500", Verdict: status.VerdictSkipped, Evidence: []string{"not judged before firewall is mended"}},
+	})
+	code, out, errs := doctorCall("hq", "--socket", socket)
+	if code != ExitFailed || errs != "" {
+		t.Errorf("exit %d, %q", code, errs)
+	}
+	for _, want := range []string{"vpn.example.net is 192.0.2.1", "FAULT firewall of this machine", "remedy: let them pass", command, "not judged before"} {
+		if strings.Count(out, want) != 1 {
+			t.Errorf("%q is there %d times:\n%s", want, strings.Count(out, want), out)
+		}
+	}
+	if !strings.HasSuffix(out, "hq: the first failing step is firewall (firewall of this machine)\n") {
+		t.Errorf("the end is not the first fault:\n%s", out)
+	}
+	for line := range strings.Lines(out) {
+		if len(strings.TrimSpace(line)) > 80 && !strings.Contains(line, command) {
+			t.Errorf("wider than 80 columns: %q", line)
+		}
+	}
+}
+
+func TestDoctorWithoutAFaultEndsWell(t *testing.T) {
+	fine := []status.Finding{{ID: "name", Title: "the peer's name resolves", Verdict: status.VerdictOK}}
+	code, out, _ := doctorCall("hq", "--socket", doctorStub(t, fine))
+	if code != ExitOK || !strings.HasSuffix(out, "hq: no fault found\n") {
+		t.Errorf("exit %d:\n%s", code, out)
+	}
+	odd := append(fine, status.Finding{ID: "fragments", Title: "IP fragments", Verdict: status.VerdictWarning, Evidence: []string{"a peer's \x1b[2J text"}})
+	code, out, _ = doctorCall("hq", "--socket", doctorStub(t, odd))
+	if code != ExitOK || !strings.Contains(out, "look at what is marked") || strings.Contains(out, "\x1b") {
+		t.Errorf("exit %d:\n%q", code, out)
+	}
+	code, out, _ = doctorCall("hq", "--json", "--socket", doctorStub(t, fine))
+	if code != ExitOK || !strings.Contains(out, `"verdict": "ok"`) || !strings.Contains(out, `"first_fault": ""`) {
+		t.Errorf("exit %d:\n%s", code, out)
+	}
+}
+
+func TestDoctorRefusesWhatMakesNoSense(t *testing.T) {
+	for _, args := range [][]string{{"--leak-test"}, {"--ping", "10.0.0.1"}, {"a", "b"}, {"--leak-test", "--ping", "10.0.0.1", "hq"}} {
+		if code, _, errs := doctorCall(args...); code != ExitUsage || !strings.Contains(errs, "usage: greseal doctor") {
+			t.Errorf("%v: exit %d, %q", args, code, errs)
+		}
+	}
+}
