@@ -13,6 +13,7 @@ package labnet
 
 import (
 	"fmt"
+	"hash/fnv"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -60,6 +61,14 @@ func Run(parent, name, datapath, binary string, story func(*Lab)) (facts []strin
 	if err := os.MkdirAll(l.Dir, 0o755); err != nil {
 		return nil, err
 	}
+	if len(l.Dir) > longestDir {
+		short, err := shortcut(l.Dir)
+		if err != nil {
+			return nil, err
+		}
+		defer os.Remove(short)
+		l.Dir = short
+	}
 	if l.log, err = os.Create(filepath.Join(l.Dir, "story.log")); err != nil {
 		return nil, err
 	}
@@ -85,6 +94,23 @@ func Run(parent, name, datapath, binary string, story func(*Lab)) (facts []strin
 		fmt.Fprintf(l.log, "ended with: %v\n", err)
 	}
 	return l.facts, err
+}
+
+// longestDir leaves room for a file's name in the 107 octets that the path of a
+// unix socket may have.
+const longestDir = 70
+
+// shortcut gives a folder a short name as well.
+func shortcut(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%s %d", dir, os.Getpid())
+	short := filepath.Join(os.TempDir(), fmt.Sprintf("gslab-%x", h.Sum64()))
+	_ = os.Remove(short)
+	return short, os.Symlink(dir, short)
 }
 
 // Failf ends the scenario as failed.

@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"strings"
+	"time"
 
 	"greseal/build/lab/labnet"
 )
@@ -49,6 +50,9 @@ func bringUp(l *labnet.Lab, role, mode, encap string) {
 	// kernel-libipsec ask for it too.
 	udp := encap == "always" || encap == "auto" && l.Datapath == "userspace"
 	w.net.Wire.MustBeSealed()
+	l.Wait(10*time.Second, "the capture to show the last packets", func() bool {
+		return w.net.Wire.Count(labnet.ESPinUDP)+w.net.Wire.Count(labnet.ESP) >= 80
+	})
 	inUDP, bare := w.net.Wire.Count(labnet.ESPinUDP), w.net.Wire.Count(labnet.ESP)
 	if udp {
 		l.Check(bare == 0 && inUDP >= 80 && first.Outside.Encap == "udp", "wanted ESP in UDP; status: %s (%s); wire: %s", first.Outside.Encap, first.Outside.EncapWhy, w.net.Wire.Summary())
