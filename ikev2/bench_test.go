@@ -12,18 +12,25 @@ import (
 
 // BenchmarkHandshake is both sides of a whole handshake.
 func BenchmarkHandshake(b *testing.B) {
-	a, c := pairOfEngines()
-	b.ReportAllocs()
-	for b.Loop() {
-		handshakeBetween(b, a, c)
+	for name, ike := range map[string][]suite.Proposal{
+		"x25519":          suite.WithoutAddKE(suite.DefaultIKE()),
+		"x25519-mlkem768": suite.DefaultIKE(),
+	} {
+		b.Run(name, func(b *testing.B) {
+			a, c := pairOfEngines(ike)
+			b.ReportAllocs()
+			for b.Loop() {
+				handshakeBetween(b, a, c)
+			}
+		})
 	}
 }
 
 var benchWest, benchEast = netip.MustParseAddrPort("192.0.2.1:500"), netip.MustParseAddrPort("192.0.2.2:500")
 
-func pairOfEngines() (a, c *Engine) {
+func pairOfEngines(ike []suite.Proposal) (a, c *Engine) {
 	p := testPeer("peer")
-	p.IKE, p.ESP = suite.DefaultIKE(), suite.DefaultESP(true)
+	p.IKE, p.ESP = ike, suite.DefaultESP(true)
 	a, c = New(Config{Rand: rand.Reader}), New(Config{Rand: rand.Reader})
 	a.SetPeer(0, p)
 	c.SetPeer(0, p)

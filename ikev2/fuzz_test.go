@@ -33,20 +33,26 @@ func FuzzEngine(f *testing.F) {
 			{&wire.Delete{Protocol: 1}},
 			{&wire.Delete{Protocol: 3, SPIs: []uint32{1, 2}}},
 			{wire.NewNotify(wire.TemporaryFailure, nil)},
+			{&wire.KE{Method: 36, Data: make([]byte, 1184)}, wire.NewNotify(wire.AdditionalKeyExchange, make([]byte, 8))},
 			{&wire.Nonce{Data: make([]byte, 32)}, &wire.KE{Method: 31, Data: make([]byte, 32)}, saPayload(testPeer("x").IKE, make([]byte, 8))},
 			{wire.NewSANotify(wire.RekeySA, 3, 1), &wire.Nonce{Data: make([]byte, 32)}, saPayload(testPeer("x").ESP, []byte{0, 1, 2, 3})},
 		} {
-			for _, x := range []wire.ExchangeType{wire.IKEAuth, wire.CreateChildSA, wire.Informational} {
+			for _, x := range []wire.ExchangeType{wire.IKEAuth, wire.CreateChildSA, wire.Informational, wire.IKEIntermediate, wire.IKEFollowupKE} {
 				b, err := wire.AppendSealed(nil, wire.Header{Exchange: x, MessageID: 2}, ps, transparent{})
 				if err != nil {
 					f.Fatal(err)
 				}
 				f.Add(state, uint8(state%3), b)
+				f.Add(state, 4+uint8(state%3), b)
 			}
 		}
 	}
 	f.Fuzz(func(t *testing.T, state, spi uint8, data []byte) {
-		n, w, e := twoNodes(t, uint64(state)+1, nil)
+		var kind func(w, e *Peer)
+		if spi%8 >= 4 {
+			kind = postquantum
+		}
+		n, w, e := twoNodes(t, uint64(state)+1, kind)
 		n.quiet()
 		w.initiate()
 		switch state % 8 {

@@ -160,6 +160,9 @@ func (e *Engine) receiveRequest(s *ikeSA, m *wire.Message, d *Datagram) {
 	if !ok {
 		return
 	}
+	if m.SKF() != nil {
+		defer func() { s.parts = nil }() // once it is answered
+	}
 	s.nextIn++
 	if s.state == stateHalfOpen {
 		if m.Exchange == wire.IKEIntermediate {
@@ -221,6 +224,9 @@ func (e *Engine) receiveResponse(s *ikeSA, m *wire.Message, d *Datagram) {
 	c, ok := e.open(s, m)
 	if !ok {
 		return
+	}
+	if m.SKF() != nil {
+		s.parts = nil
 	}
 	e.endRequest(s)
 	e.heard(s, d)
