@@ -345,7 +345,7 @@ func TestEachBrokenSetUpIsNamedAndItsRemedyWorks(t *testing.T) {
 			switch {
 			case s.kernel && !labnet.KernelESP():
 				t.Skip("this kernel has no GRE and ESP")
-			case labnet.Emulated() && !s.kernel && !s.either:
+			case emulated() && !s.kernel && !s.either:
 				t.Skip("has nothing to do with the datapath")
 			}
 			play(t, func(w *world) {
