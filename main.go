@@ -5,6 +5,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"greseal/tunnel/cli"
 	"greseal/tunnel/config"
@@ -14,6 +15,10 @@ import (
 
 // version is set by the build: -ldflags "-X main.version=1.2.3".
 var version = "devel"
+
+// built is when the source was last changed, in Unix seconds, set likewise; a
+// router whose clock was never set knows that it is later than that.
+var built = ""
 
 var commands = []cli.Command{
 	cli.Run,
@@ -30,6 +35,7 @@ var commands = []cli.Command{
 	cli.Rollback,
 	cli.Check,
 	cli.GenPSK,
+	cli.GenKey,
 	cli.PeerConfig,
 	cli.MTU,
 	cli.Probe,
@@ -41,6 +47,7 @@ var commands = []cli.Command{
 
 func main() {
 	cli.Version = version
+	cli.Built, _ = strconv.ParseInt(built, 10, 64)
 	cli.Load, cli.Beside = uci.Load, uci.Beside
 	if filepath.Base(os.Args[0]) == rpcd.Name {
 		p := rpcd.Plugin{Socket: uci.Socket(config.DefaultFile, os.Getenv("GRESEAL_SOCKET")), Config: config.DefaultFile}

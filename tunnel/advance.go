@@ -78,6 +78,7 @@ func (l *loop) advance(t *state) {
 	if port != portIKE {
 		from = portNAT // anything but 500 is spoken to with the non-ESP marker
 	}
+	l.tellTime()
 	l.do(l.engine.Initiate(now, t.id, netip.AddrPortFrom(t.local, from), netip.AddrPortFrom(t.remote(), port)))
 }
 
@@ -145,7 +146,6 @@ func (l *loop) register(t *state) {
 	peer := ikev2.Peer{
 		ID:            t.id,
 		Remotes:       t.candidates,
-		PSK:           c.PSK.Bytes(),
 		PPKID:         c.PPKID,
 		PPK:           c.PPK.Bytes(),
 		PPKRequired:   c.PPKRequired,
@@ -162,6 +162,7 @@ func (l *loop) register(t *state) {
 		Suspect:       c.DPDSuspect,
 		Dead:          c.DPDDead,
 	}
+	authenticate(&peer, c)
 	switch {
 	case c.Encap == config.EncapAlways:
 		peer.Encap = ikev2.EncapForce

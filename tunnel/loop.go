@@ -35,6 +35,7 @@ type Options struct {
 	ConfigPath string
 	Socket     string // overrides [daemon] status_socket when set
 	Version    string
+	Built      int64 // Unix seconds of the source, 0: not known
 	Logger     *slog.Logger
 	Level      *slog.LevelVar  // follows [daemon] log_level; may be nil
 	Reload     <-chan struct{} // SIGHUP
@@ -75,7 +76,11 @@ type loop struct {
 	tunnels map[ikev2.PeerID]*state
 	order   []ikev2.PeerID
 	wake    ikev2.Time // of the engine, 0: none
-	stirred map[ikev2.PeerID]bool
+	listsAt ikev2.Time // when to look at revocation lists
+
+	clock      clock
+	clockUnset bool
+	stirred    map[ikev2.PeerID]bool
 
 	started  time.Time
 	loadedAt time.Time
@@ -140,6 +145,7 @@ func Run(ctx context.Context, opt Options) error {
 		stirred: map[ikev2.PeerID]bool{},
 		started: time.Now(),
 	}
+	l.clock = newClock(opt.Built, opt.ConfigPath)
 	l.warn(cfg)
 	l.setLevel()
 	if opt.Socket == "" {
@@ -280,6 +286,9 @@ func (l *loop) untilDue() time.Duration {
 		due = min(due, l.trialDue(now))
 	}
 	for _, t := range l.tunnels {
+		if len(t.cfg.CRL) > 0 {
+			due = min(due, l.listsAt)
+		}
 		if t.retryAt != 0 && t.retryAt < due {
 			due = t.retryAt
 		}
@@ -292,6 +301,7 @@ func (l *loop) tick() {
 	now := l.now()
 	if l.wake != 0 && l.wake <= now {
 		l.wake = 0
+		l.tellTime()
 		l.do(l.engine.Tick(now))
 	}
 	for _, t := range l.tunnels {
@@ -300,6 +310,7 @@ func (l *loop) tick() {
 			l.stir(t)
 		}
 	}
+	l.followLists(now)
 	l.checkTrial(now)
 }
 
@@ -325,6 +336,7 @@ func (l *loop) settle() {
 
 func (l *loop) receive(d platform.Datagram) {
 	l.ike.Received++
+	l.tellTime()
 	l.do(l.engine.Receive(l.now(), ikev2.Datagram{Local: d.Local, Remote: d.Remote, Data: d.Data}))
 }
 

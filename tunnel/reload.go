@@ -45,6 +45,8 @@ func (l *loop) take(next *config.Config) []string {
 	l.warn(next)
 	lines := outline(diff)
 	l.cfg = next
+	l.clock = newClock(l.opt.Built, l.opt.ConfigPath)
+	l.listsAt = 0
 	l.setLevel()
 
 	// The secrets and pointers of unchanged tunnels move over to the new

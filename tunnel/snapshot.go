@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"time"
 
@@ -37,7 +38,7 @@ func (l *loop) describeDaemon() status.Daemon {
 		UptimeS:         int64(time.Since(l.started) / time.Second),
 		Datapath:        l.dp.Kind(),
 		DatapathWhy:     l.dpWhy,
-		Notes:           l.dp.Notes(),
+		Notes:           l.notes(),
 		Listen:          l.dp.Listening(),
 		Socket:          l.opt.Socket,
 		ConfigFile:      l.opt.ConfigPath,
@@ -50,6 +51,20 @@ func (l *loop) describeDaemon() status.Daemon {
 		RolledBack:      l.rolled.why,
 		RolledAt:        unix(l.rolled.at),
 	}
+}
+
+// notes are the datapath's, and that of the clock where it matters.
+func (l *loop) notes() []string {
+	notes := l.dp.Notes()
+	for i := range l.cfg.Tunnels {
+		if l.cfg.Tunnels[i].Credentials.Own != nil {
+			if n := l.clock.note(time.Now()); n != "" {
+				return append(slices.Clone(notes), n)
+			}
+			break
+		}
+	}
+	return notes
 }
 
 func (l *loop) describe(t *state) status.Tunnel {
@@ -117,7 +132,7 @@ func failureCode(k ikev2.FailureKind) string {
 	switch k {
 	case ikev2.FailTimeout, ikev2.FailDead:
 		return status.CodeNoAnswer
-	case ikev2.FailAuthentication, ikev2.FailIdentity:
+	case ikev2.FailAuthentication, ikev2.FailIdentity, ikev2.FailCertificate:
 		return status.CodeAuth
 	case ikev2.FailNoProposal, ikev2.FailInvalidKE, ikev2.FailMode:
 		return status.CodeNoProposal
@@ -169,7 +184,7 @@ func (l *loop) describePeer(t *state) status.Peer {
 		Configured: c.Remotes,
 		LocalID:    c.LocalID,
 		RemoteID:   c.RemoteID,
-		Auth:       "psk",
+		Auth:       authWord(c),
 	}
 	if c.RemoteAny {
 		p.Configured = []string{"any"}
@@ -192,6 +207,7 @@ func (l *loop) describePeer(t *state) status.Peer {
 	}
 	p.Address, p.LocalAddr = i.Remote.String(), i.Local.String()
 	p.LocalID, p.RemoteID, p.Proved = i.LocalID.String(), i.RemoteID.String(), true
+	p.AuthDetail = authDetail(i.Auth)
 	p.LastHeard = l.wall(i.LastHeard).Unix()
 	p.SilentS = seconds(l.now() - i.LastHeard)
 	p.Liveness = "alive"

@@ -97,6 +97,10 @@ type state struct {
 	total                  struct{ in, out platform.Counters }
 	ikeRekeys, childRekeys uint64 // since it came up
 
+	// Revocation lists as last read.
+	lists   time.Time
+	listsOf *config.Tunnel
+
 	// Attempts.
 	trying   bool
 	attempts int        // in a row without success

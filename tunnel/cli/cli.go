@@ -32,6 +32,9 @@ const (
 // Version is the version of this greseal, set by main.
 var Version = "unknown"
 
+// Built is when its source was last changed, in Unix seconds; 0: not known.
+var Built int64
+
 // Command is one word after greseal.
 type Command struct {
 	Name  string

@@ -28,6 +28,7 @@ var Run = Command{
 				ConfigPath: *file,
 				Socket:     *socket,
 				Version:    Version,
+				Built:      Built,
 				Logger:     slog.New(slog.NewTextHandler(env.Stderr, &slog.HandlerOptions{Level: level})),
 				Level:      level,
 				Load:       Load,

@@ -315,12 +315,6 @@ func (r *reading) has(key string) bool {
 // unsupported lists what the schema has and this version can't do yet, with
 // what to write instead.
 var unsupported = map[string]string{
-	"cert":          "authenticate with psk_file",
-	"key":           "authenticate with psk_file",
-	"ca":            "authenticate with psk_file",
-	"crl":           "authenticate with psk_file",
-	"raw_key":       "authenticate with psk_file",
-	"peer_raw_key":  "authenticate with psk_file",
 	"reauth":        "leave it out",
 	"failback":      "leave it out; remotes are tried in order whenever one does not answer",
 	"mss_clamp":     "leave it out; let the firewall clamp (mtu_fix of the zone)",

@@ -59,6 +59,17 @@ func (r *reading) authentication() {
 	case len(ways) > 1:
 		r.mistake(ways[1], -1, fault{"is a second way to authenticate beside " + ways[0], "leave out one of the two"})
 	}
+	if written("cert", "key") != "" {
+		r.certificate()
+	}
+	if written("raw_key", "peer_raw_key") != "" {
+		r.rawKeys()
+	}
+	for _, k := range []string{"ca", "crl"} {
+		if _, ok := r.written[k]; ok && written("cert", "key") == "" {
+			r.mistake(k, -1, fault{"belongs to cert, which is not written", "write cert and key, or leave it out"})
+		}
+	}
 	if r.has("psk_file") {
 		s, f := readSecret(r.PSKFile)
 		if f.bad() {

@@ -109,16 +109,17 @@ type Tunnel struct {
 
 	// Exactly one of PSK, Cert and RawKey is the way to authenticate. PSK
 	// holds the secret, whether it was written as psk or read from psk_file.
-	PSK        Secret
-	PSKFile    string   // absolute path, "" when the secret stands in the config
-	Cert       string   // absolute paths from here on
-	Key        string   // private key of Cert
-	CA         []string // trust anchors
-	CRL        []string
-	RawKey     string // own private key
-	PeerRawKey string // the peer's public key
-	LocalID    string // as written, "" for the default
-	RemoteID   string // as written, "" for any
+	PSK         Secret
+	PSKFile     string   // absolute path, "" when the secret stands in the config
+	Cert        string   // absolute paths from here on
+	Key         string   // private key of Cert
+	CA          []string // trust anchors
+	CRL         []string
+	RawKey      string // own private key
+	PeerRawKey  string // the peer's public key
+	Credentials        // what these files hold
+	LocalID     string // as written, "" for the default
+	RemoteID    string // as written or, with Cert, Remotes[0]; "" for any
 
 	PPKID       string
 	PPK         Secret

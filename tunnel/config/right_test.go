@@ -132,7 +132,7 @@ func TestSchemaAgreesWithItself(t *testing.T) {
 		if !strings.HasSuffix(k.Doc, ".") || strings.ContainsAny(k.Doc, "\n`*|") {
 			t.Errorf("%s: %q is not plain whole sentences", k.Name, k.Doc)
 		}
-		if unsupported[k.Name] != "" || strings.HasPrefix(k.Name, "psk") || k.Name == "ppk_id" || k.Name == "ppk" || k.Name == "ppk_file" || k.Name == "name" || k.Name == "remote" || strings.Contains(k.Name, "bridge") {
+		if unsupported[k.Name] != "" || k.Kind == Path || k.Kind == Paths || strings.HasPrefix(k.Name, "psk") || k.Name == "ppk_id" || k.Name == "ppk" || k.Name == "ppk_file" || k.Name == "name" || k.Name == "remote" || strings.Contains(k.Name, "bridge") {
 			continue
 		}
 		for _, value := range []string{k.Default, k.Example} {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"greseal/crypto/sign/id"
 	"greseal/ikev2"
 )
 
@@ -87,13 +88,34 @@ func (r *reading) against(first *reading, peer string) {
 		r.mistake("remote", -1, fault{quote(peer) + " is also the remote of " + other + ", with the same GRE endpoints and key", "give each its own gre.key, on both sides"})
 	}
 	// A responder finds the tunnel by address and then by identity alone.
-	if sameIdentity(r.LocalID, first.LocalID) && sameIdentity(r.RemoteID, first.RemoteID) {
+	if sameIdentity(r.ownIdentity(), first.ownIdentity()) && tie(r.RemoteID, first.RemoteID) {
 		key := "remote_id"
 		if !r.has(key) {
 			key = "remote"
 		}
 		r.mistake(key, -1, fault{"a peer of this tunnel can't be told from one of " + other + ": remote, local_id and remote_id are the same", "give each its own remote_id"})
 	}
+}
+
+// ownIdentity is local_id, or what stands for it with a certificate.
+func (r *reading) ownIdentity() string {
+	if r.LocalID == "" && r.Credentials.Own != nil {
+		return r.Credentials.Own.Identity().String()
+	}
+	return r.LocalID
+}
+
+// tie tells whether a peer could fit two patterns equally well, "" being any.
+func tie(a, b string) bool {
+	parse := func(s string) (p ikev2.Pattern, err error) {
+		if s != "" {
+			p, err = ikev2.ParsePattern(s)
+		}
+		return p, err
+	}
+	p, err1 := parse(a)
+	q, err2 := parse(b)
+	return err1 == nil && err2 == nil && id.Tie(p, q)
 }
 
 // sameIdentity compares two identities as written, "" being none.

@@ -155,6 +155,16 @@ func checkIdentity(s string) fault {
 	return fault{}
 }
 
+func checkPattern(s string) fault {
+	if f := checkIdentity(s); !f.bad() || s == "any" || s == "%any" || s == "*" {
+		return f
+	}
+	if _, err := ikev2.ParsePattern(s); err != nil {
+		return faultOf(err)
+	}
+	return fault{}
+}
+
 func checkIKE(s string) fault {
 	if _, err := suite.ParseIKE(s); err != nil {
 		return faultOf(err)

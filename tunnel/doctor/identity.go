@@ -18,7 +18,7 @@ func checkIdentity(x *exam) Step {
 		return fine(fmt.Sprintf("we are %s, the peer proved to be %s", p.LocalID, p.RemoteID))
 	case f == nil:
 		return fine(fmt.Sprintf("nothing speaks against it: we are %s and expect %s", p.LocalID, p.RemoteID))
-	case f.Kind == ikev2.FailIdentity, f.Kind == ikev2.FailAuthentication:
+	case f.Kind == ikev2.FailIdentity, f.Kind == ikev2.FailAuthentication, f.Kind == ikev2.FailCertificate:
 		return fault(f.Remedy, f.What()).and(x.secretNote())
 	case f.Kind == ikev2.FailTimeout && isAuth(f):
 		return fault("the peer drops IKE_AUTH in silence: its log says why; most often the pre-shared key or the identities differ",

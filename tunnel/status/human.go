@@ -183,6 +183,9 @@ func (p *page) peer(t *Tunnel) {
 			how = "not proved yet (" + pe.Auth + ")"
 		}
 		p.field("identities", "peer %s, %s; own %s", pe.RemoteID, how, orDash(pe.LocalID))
+		if pe.AuthDetail != "" {
+			p.field("signed by", "%s", pe.AuthDetail)
+		}
 	}
 }
 

@@ -147,6 +147,7 @@ type Peer struct {
 	RemoteID   string   `msg:"remote_id"`     // identity the peer proved; else the one required; else "any"
 	Proved     bool     `msg:"proved"`        // RemoteID is authenticated
 	Auth       string   `msg:"auth"`          // psk, certificate or raw key
+	AuthDetail string   `msg:"auth_detail"`   // how the peer signed, its certificate or key; empty before, and with psk
 	LastHeard  int64    `msg:"last_heard"`    // last authenticated message or packet, Unix seconds
 	SilentS    int64    `msg:"silent_s"`      // seconds since LastHeard
 	Liveness   string   `msg:"liveness"`      // alive, suspect, or empty without an IKE SA

@@ -2045,9 +2045,9 @@ func (z *Outside) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *Peer) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 10
+	// map header, size 11
 	// string "configured"
-	o = append(o, 0x8a, 0xaa, 0x63, 0x6f, 0x6e, 0x66, 0x69, 0x67, 0x75, 0x72, 0x65, 0x64)
+	o = append(o, 0x8b, 0xaa, 0x63, 0x6f, 0x6e, 0x66, 0x69, 0x67, 0x75, 0x72, 0x65, 0x64)
 	o = msgp.AppendArrayHeader(o, uint32(len(z.Configured)))
 	for za0001 := range z.Configured {
 		o = msgp.AppendString(o, z.Configured[za0001])
@@ -2070,6 +2070,9 @@ func (z *Peer) MarshalMsg(b []byte) (o []byte, err error) {
 	// string "auth"
 	o = append(o, 0xa4, 0x61, 0x75, 0x74, 0x68)
 	o = msgp.AppendString(o, z.Auth)
+	// string "auth_detail"
+	o = append(o, 0xab, 0x61, 0x75, 0x74, 0x68, 0x5f, 0x64, 0x65, 0x74, 0x61, 0x69, 0x6c)
+	o = msgp.AppendString(o, z.AuthDetail)
 	// string "last_heard"
 	o = append(o, 0xaa, 0x6c, 0x61, 0x73, 0x74, 0x5f, 0x68, 0x65, 0x61, 0x72, 0x64)
 	o = msgp.AppendInt64(o, z.LastHeard)
@@ -2163,6 +2166,12 @@ func (z *Peer) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Auth")
 				return
 			}
+		case "auth_detail":
+			z.AuthDetail, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "AuthDetail")
+				return
+			}
 		case "last_heard":
 			z.LastHeard, bts, err = msgp.ReadInt64Bytes(bts)
 			if err != nil {
@@ -2199,7 +2208,7 @@ func (z *Peer) Msgsize() (s int) {
 	for za0001 := range z.Configured {
 		s += msgp.StringPrefixSize + len(z.Configured[za0001])
 	}
-	s += 8 + msgp.StringPrefixSize + len(z.Address) + 14 + msgp.StringPrefixSize + len(z.LocalAddr) + 9 + msgp.StringPrefixSize + len(z.LocalID) + 10 + msgp.StringPrefixSize + len(z.RemoteID) + 7 + msgp.BoolSize + 5 + msgp.StringPrefixSize + len(z.Auth) + 11 + msgp.Int64Size + 9 + msgp.Int64Size + 9 + msgp.StringPrefixSize + len(z.Liveness)
+	s += 8 + msgp.StringPrefixSize + len(z.Address) + 14 + msgp.StringPrefixSize + len(z.LocalAddr) + 9 + msgp.StringPrefixSize + len(z.LocalID) + 10 + msgp.StringPrefixSize + len(z.RemoteID) + 7 + msgp.BoolSize + 5 + msgp.StringPrefixSize + len(z.Auth) + 12 + msgp.StringPrefixSize + len(z.AuthDetail) + 11 + msgp.Int64Size + 9 + msgp.Int64Size + 9 + msgp.StringPrefixSize + len(z.Liveness)
 	return
 }
 
