@@ -24,6 +24,7 @@ type Wire struct {
 	lab  *Lab
 	name string
 	fd   int
+	mark int // socket that sends markers
 	ring []byte
 	stop chan struct{}
 	done chan struct{}
@@ -31,6 +32,8 @@ type Wire struct {
 	mu      sync.Mutex
 	packets []Packet
 	lost    uint32
+	marked  uint64 // number of the latest marker seen
+	marker  uint64 // number of the latest sent
 }
 
 // The ring: blocks are handed over when full or after blockTimeout.
@@ -39,8 +42,8 @@ const (
 	blocks       = 32
 	blockTimeout = 5 // ms
 
-	// settle is how long after a packet has passed it is surely in packets.
-	settle = 50 * time.Millisecond
+	// markerType is the EtherType of markers: one for local experiments.
+	markerType = 0x88b5
 )
 
 // Capture starts capturing on an interface of the namespace. The packets are
@@ -63,6 +66,12 @@ func (n *NS) Capture(name, ifname string) *Wire {
 			return err
 		}
 		if w.ring, err = unix.Mmap(fd, 0, blockSize*blocks, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
+			return err
+		}
+		if w.mark, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0); err != nil {
+			return err
+		}
+		if err := unix.Bind(w.mark, &unix.SockaddrLinklayer{Ifindex: index}); err != nil {
 			return err
 		}
 		proto := uint16(unix.ETH_P_ALL)
@@ -108,7 +117,10 @@ func (w *Wire) take(block []byte) {
 	for range count {
 		header := block[offset:]
 		size, mac := word(header[12:]), uint32(binary.NativeEndian.Uint16(header[24:]))
-		if p, ok := classify(header[mac : mac+size]); ok {
+		frame := header[mac : mac+size]
+		if len(frame) >= 22 && binary.BigEndian.Uint16(frame[12:]) == markerType {
+			w.marked = max(w.marked, binary.BigEndian.Uint64(frame[14:]))
+		} else if p, ok := classify(frame); ok {
 			p.At = time.Unix(int64(word(header[4:])), int64(word(header[8:])))
 			w.packets = append(w.packets, p)
 		}
@@ -116,9 +128,38 @@ func (w *Wire) take(block []byte) {
 	}
 }
 
+// settle waits until what has passed is in packets: until a frame of our own,
+// sent behind it, has come through the ring. A short time goes by before, for
+// packets that are between two interfaces.
+func (w *Wire) settle() {
+	time.Sleep(w.lab.Stretch(10 * time.Millisecond))
+	w.mu.Lock()
+	w.marker++
+	number := w.marker
+	w.mu.Unlock()
+	frame := []byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2} // to and from nobody
+	frame = binary.BigEndian.AppendUint16(frame, markerType)
+	frame = binary.BigEndian.AppendUint64(frame, number)
+	frame = append(frame, make([]byte, 38)...) // 60 in all, as Ethernet has it at least
+	if _, err := unix.Write(w.mark, frame); err != nil {
+		time.Sleep(100 * time.Millisecond) // the interface is down
+		return
+	}
+	for range 1000 {
+		w.mu.Lock()
+		seen := w.marked >= number
+		w.mu.Unlock()
+		if seen {
+			return
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	w.lab.Logf("wire %s: the marker did not come through", w.name)
+}
+
 // Packets is everything captured so far.
 func (w *Wire) Packets() []Packet {
-	time.Sleep(settle)
+	w.settle()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return append([]Packet(nil), w.packets...)
@@ -141,11 +182,12 @@ func (w *Wire) Close() {
 		return
 	default:
 	}
-	time.Sleep(settle)
+	w.settle()
 	close(w.stop)
 	<-w.done
 	unix.Munmap(w.ring)
 	unix.Close(w.fd)
+	unix.Close(w.mark)
 	var b bytes.Buffer
 	binary.Write(&b, binary.LittleEndian, []uint32{0xa1b23c4d, 2 | 4<<16, 0, 0, 65600, 1}) // pcap with nanoseconds, Ethernet
 	for _, p := range w.packets {

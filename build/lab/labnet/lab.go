@@ -173,7 +173,7 @@ func pace() float64 {
 // Stretch makes a time that fits a fast machine fit this one, for what happens
 // by the clock, such as lifetimes that leave room for an exchange.
 func (l *Lab) Stretch(d time.Duration) time.Duration {
-	return time.Duration(float64(d) * l.pace).Round(100 * time.Millisecond)
+	return time.Duration(float64(d) * l.pace).Round(time.Millisecond)
 }
 
 // patience is how many times longer than usual things may take here.

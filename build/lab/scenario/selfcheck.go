@@ -35,12 +35,17 @@ func selfCheck(l *labnet.Lab, transport bool) {
 	l.Check(before.IKE == 1 && before.Children == 1 && len(before.ESPSPIs) == 2, "the list of SAs was not understood: %+v", before)
 	ping := net.A.StartPing(innerB, 10*time.Millisecond)
 	a.RekeyChild()
+	l.Wait(10*time.Second, "a new Child SA", func() bool {
+		now := a.List()
+		return now.IKE == 1 && now.Children == 1 && now.ESPSPIs[0] != before.ESPSPIs[0]
+	})
 	b.RekeyIKE()
-	time.Sleep(300 * time.Millisecond)
+	l.Wait(10*time.Second, "a new IKE SA", func() bool {
+		now := a.List()
+		return now.IKE == 1 && now.Children == 1 && now.IKESPIs[0] != before.IKESPIs[0]
+	})
 	got := ping.Stop()
 	l.Check(got.Received == got.Sent, "rekeying lost pings: %v", got)
-	after := a.List()
-	l.Check(after.IKESPIs[0] != before.IKESPIs[0] && after.ESPSPIs[0] != before.ESPSPIs[0], "nothing was rekeyed: %+v and %+v", before, after)
 	net.Wire.MustBeSealed()
 	l.Check(net.Wire.Count(labnet.ESPinUDP) == 0 || !labnet.KernelESP(), "UDP encapsulation without a NAT: %s", net.Wire.Summary())
 
