@@ -2,6 +2,7 @@ package labnet
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -81,7 +82,11 @@ func (s *StrongSwan) Start() {
 		if !s.proc.Running() {
 			s.ns.lab.Failf("charon ended at once: %s", lastLines(s.proc.Output(), 5))
 		}
-		_, err := os.Stat(filepath.Join(s.dir, "vici"))
+		// The name is there a moment before anybody listens.
+		c, err := net.Dial("unix", filepath.Join(s.dir, "vici"))
+		if err == nil {
+			c.Close()
+		}
 		return err == nil
 	})
 }
