@@ -211,8 +211,23 @@ func (s *part) goTests(log, name string, argv, env []string) {
 			continue
 		}
 		failed = failed || !t.ok
+		first := ""
+		if !t.ok || t.failed > 0 {
+			// A second try alone, on a machine that has less to do; the row
+			// tells what the first was like.
+			first = strings.Join(t.failures, " ")
+			again := append(slices.DeleteFunc(slices.Clone(argv), func(a string) bool { return strings.HasPrefix(a, "greseal") }), "-count=1", p)
+			out, _ := s.command("again-"+log, 15*time.Minute, env, again...)
+			if u := count(out)[p]; u != nil {
+				t = u
+			}
+		}
 		s.skips = append(s.skips, t.skipped...)
-		s.add(t.row(name + ": " + strings.TrimPrefix(p, "greseal/")))
+		row := t.row(name + ": " + strings.TrimPrefix(p, "greseal/"))
+		if first != "" && row.Result == "pass" {
+			row.Note += ", at the second try; the first failed in " + first
+		}
+		s.add(row)
 	}
 	if err != nil && !failed {
 		s.add(Row{Scenario: name, Result: "FAIL", Note: fmt.Sprintf("%v: %s (.lab/%s)", err, tail(out, 5), log)})
