@@ -173,13 +173,14 @@ func (w *Wire) IKETime() (time.Duration, bool) {
 }
 
 // Exchanges counts requests of an IKE exchange type (34 IKE_SA_INIT, 35
-// IKE_AUTH, 36 CREATE_CHILD_SA, 37 INFORMATIONAL) sent by an address.
+// IKE_AUTH, 36 CREATE_CHILD_SA, 37 INFORMATIONAL) sent by an address, each
+// retransmitted one once.
 func (w *Wire) Exchanges(kind byte, from string) int {
-	n := 0
+	seen := map[string]bool{}
 	for _, p := range w.Packets() {
 		if p.Kind == IKE && len(p.Payload) >= 28 && p.Payload[18] == kind && p.Payload[19]&0x20 == 0 && p.Src == netip.MustParseAddr(from) {
-			n++
+			seen[string(p.Payload)] = true
 		}
 	}
-	return n
+	return len(seen)
 }
