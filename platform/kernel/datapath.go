@@ -36,8 +36,7 @@ type Options struct {
 	// Probe is an earlier result, such as one read from a file when the daemon
 	// may not make namespaces itself; nil: Open probes.
 	Probe *Result
-	// Algorithms are the ESP algorithms to probe, nil for the default
-	// proposals'.
+	// Algorithms are the ESP algorithms to probe, nil for DefaultAlgorithms.
 	Algorithms []Algorithm
 }
 

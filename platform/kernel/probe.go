@@ -119,8 +119,16 @@ func (r *Result) Notes() []string {
 	return notes
 }
 
-// DefaultAlgorithms are those of the default proposals.
-func DefaultAlgorithms() []Algorithm { return AlgorithmsOf(suite.DefaultESP(true)) }
+// DefaultAlgorithms are all that a config can name, those of the default
+// proposals first: a config loaded later may name others than the first one,
+// and by then the daemon has given up what a probe needs.
+func DefaultAlgorithms() []Algorithm {
+	all := suite.DefaultESP(true)
+	if rest, err := suite.ParseESP("aes256-aes128-sha256-sha384-sha512"); err == nil {
+		all = append(all, rest)
+	}
+	return AlgorithmsOf(all)
+}
 
 // AlgorithmsOf lists the ESP algorithms of proposals, each once.
 func AlgorithmsOf(proposals []suite.Proposal) []Algorithm {
@@ -146,7 +154,7 @@ func AlgorithmsOf(proposals []suite.Proposal) []Algorithm {
 
 // Probe asks the kernel what it can do, in a network namespace of its own that
 // ends with it: nothing of it shows outside, except that modules are loaded. It
-// needs CAP_SYS_ADMIN. nil means the algorithms of the default proposals.
+// needs CAP_SYS_ADMIN. nil means DefaultAlgorithms.
 func Probe(algorithms []Algorithm) *Result {
 	if algorithms == nil {
 		algorithms = DefaultAlgorithms()
