@@ -42,6 +42,15 @@ type Lab struct {
 // failure is what Failf panics with.
 type failure struct{ text string }
 
+// leak is the failure that something showed itself on the wire.
+type leak struct{ text string }
+
+// LeakError is a failure that no second try makes good: something that must
+// never be seen on the wire was seen.
+type LeakError struct{ Seen string }
+
+func (e *LeakError) Error() string { return e.Seen }
+
 // skipped is what Skipf panics with.
 type skipped struct{ text string }
 
@@ -82,6 +91,8 @@ func Run(parent, name, datapath, binary string, story func(*Lab)) (facts []strin
 			case nil:
 			case failure:
 				err = fmt.Errorf("%s", p.text)
+			case leak:
+				err = &LeakError{p.text}
 			case skipped:
 				err = &SkipError{p.text}
 			default:
@@ -121,6 +132,11 @@ func (l *Lab) Failf(format string, args ...any) {
 // Skipf ends the scenario as not runnable here.
 func (l *Lab) Skipf(format string, args ...any) {
 	panic(skipped{fmt.Sprintf(format, args...)})
+}
+
+// Leakf ends the scenario because something was seen that never may be.
+func (l *Lab) Leakf(format string, args ...any) {
+	panic(leak{fmt.Sprintf(format, args...)})
 }
 
 // Must ends the scenario when err is set.

@@ -145,9 +145,12 @@ func (w *Wire) MustBeSealed() {
 
 // MustHideGRE is MustBeSealed for scenarios in which no SA ever stands.
 func (w *Wire) MustHideGRE() {
-	w.lab.Check(w.Count(GRE) == 0, "protocol 47 in clear on the wire: %s", w.Summary())
-	found := w.Find(PingPayload)
-	w.lab.Check(found == 0, "the payload of a ping stands in clear in %d packets: %s", found, w.Summary())
+	if w.Count(GRE) > 0 {
+		w.lab.Leakf("protocol 47 in clear on the wire: %s", w.Summary())
+	}
+	if found := w.Find(PingPayload); found > 0 {
+		w.lab.Leakf("the payload of a ping stands in clear in %d packets: %s", found, w.Summary())
+	}
 	w.lab.Check(w.dropped() == 0, "the capture lost %d packets", w.lost)
 	w.lab.Logf("wire %s: %s", w.name, w.Summary())
 }

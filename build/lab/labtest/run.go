@@ -112,20 +112,20 @@ func saveLogs(from, to string) {
 
 // play runs one job and returns its row. What fails is played a second time,
 // since a busy machine starts a peer late or drops a packet of a capture; the
-// row then tells what the first time was like.
+// row then tells what the first time was like. A leak is never tried again.
 func play(j job, dir, binary string) Row {
-	row := playOnce(j, dir, binary)
-	if row.Result != "FAIL" {
+	row, err := playOnce(j, dir, binary)
+	if leak := (*labnet.LeakError)(nil); row.Result != "FAIL" || errors.As(err, &leak) {
 		return row
 	}
-	again := playOnce(j, dir, binary)
+	again, _ := playOnce(j, dir, binary)
 	if again.Result == "pass" {
 		again.Note = strings.TrimPrefix(again.Note+", at the second try; the first: "+row.Note, ", ")
 	}
 	return again
 }
 
-func playOnce(j job, dir, binary string) Row {
+func playOnce(j job, dir, binary string) (Row, error) {
 	begin := time.Now()
 	row := Row{Scenario: j.Name, Peer: j.Peer, Datapath: j.path, Result: "pass"}
 	facts, err := labnet.Run(dir, folder(row), j.path, binary, j.Run)
@@ -137,7 +137,7 @@ func playOnce(j job, dir, binary string) Row {
 	case err != nil:
 		row.Result, row.Note = "FAIL", err.Error()
 	}
-	return row
+	return row, err
 }
 
 // playAll runs the jobs, n at a time, those that measure time alone at the
