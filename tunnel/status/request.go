@@ -1,6 +1,7 @@
 package status
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -156,7 +157,7 @@ func parseRequest(b []byte) (r Request, rest []byte, err error) {
 	var seen uint
 	for range n {
 		var key []byte
-		if key, b, err = msgp.ReadStringZC(b); err != nil {
+		if key, b, err = readText(b); err != nil {
 			return r, nil, notA("a string as key", err)
 		}
 		bit := -1
@@ -228,8 +229,19 @@ func readInt(b []byte, max int64) (int, []byte, error) {
 	return int(v), rest, err
 }
 
+// readText reads a string within b. The library takes the length of a str32 for
+// an int unchecked, which is negative from 2 GB on where an int has 32 bits; no
+// string of a request is that long, so one that says so is refused here.
+func readText(b []byte) (text, rest []byte, err error) {
+	const str32 = 0xdb // its length follows in 4 bytes, network order
+	if len(b) >= 5 && b[0] == str32 && binary.BigEndian.Uint32(b[1:]) > MaxRequest {
+		return nil, nil, fmt.Errorf("request is larger than %d bytes", MaxRequest)
+	}
+	return msgp.ReadStringZC(b)
+}
+
 func readWord(b []byte) (string, []byte, error) {
-	v, rest, err := msgp.ReadStringZC(b)
+	v, rest, err := readText(b)
 	if err != nil {
 		return "", nil, err
 	}
