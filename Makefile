@@ -6,6 +6,7 @@
 #   make test       every test there is, one table at the end (root, Debian or Ubuntu)
 #   make unit       the Go tests alone
 #   make lab        the scenarios in namespaces alone (root); LAB="words" chooses
+#   make kill       kill the daemon 200 times on each datapath, and look for leaks (root)
 #   make all        binaries for every target into out/
 #   make size       their sizes, stripped and packed with xz
 #   make packages   OpenWrt's packages for every architecture into out/packages/
@@ -32,7 +33,7 @@ TARGETS = mips-softfloat mipsle-softfloat arm-5 arm-6 arm-7 arm64 amd64 386 risc
 # These two are for OpenWrt's packages alone.
 MORE = mips64-softfloat 386-softfloat
 
-.PHONY: greseal all size packages demo test unit lab generate clean $(TARGETS) $(MORE)
+.PHONY: greseal all size packages demo test unit lab kill generate clean $(TARGETS) $(MORE)
 
 greseal:
 	CGO_ENABLED=0 go build $(BUILDFLAGS) -ldflags '$(LDFLAGS)' -o $@ .
@@ -65,6 +66,18 @@ unit:
 lab: greseal
 	@CGO_ENABLED=0 go build -o out/lab/labtest ./build/lab/labtest
 	@out/lab/labtest run -greseal ./greseal $(LAB)
+
+# KILLS is how often, SEED where the random moments come from.
+KILLS ?= 200
+SEED ?= 1
+
+kill: greseal
+	@CGO_ENABLED=0 go build -o out/lab/labtest ./build/lab/labtest
+	@LAB_KILLS=$(KILLS) LAB_SEED=$(SEED) out/lab/labtest run -greseal ./greseal -path userspace killed at random moments
+	@for kernel in 6.1 6.12; do \
+		LAB_KILLS=$(KILLS) LAB_SEED=$(SEED) build/lab/vm run --kernel $$kernel --timeout 3600 -- \
+			out/lab/labtest run -greseal greseal -where vm -dir /tmp/lab killed at random moments || exit 1; \
+	done
 
 generate:
 	go generate ./...

@@ -29,13 +29,19 @@ func Tunnel(name string, lines ...string) string {
 // lab's unless the config has a [daemon] table of its own. It waits until the
 // daemon answers.
 func (n *NS) Greseal(config string) *Greseal {
+	g := n.GresealLater(config)
+	g.Start()
+	return g
+}
+
+// GresealLater is Greseal that does not start it yet.
+func (n *NS) GresealLater(config string) *Greseal {
 	if n.lab.Binary == "" {
 		n.lab.Failf("no greseal to test; use labtest run -greseal FILE")
 	}
 	g := &Greseal{ns: n, Socket: filepath.Join(n.lab.Dir, "greseal-"+n.Name+".sock")}
 	g.Config = filepath.Join(n.lab.Dir, "greseal-"+n.Name+".toml")
 	g.Write(config)
-	g.Start()
 	return g
 }
 
@@ -47,10 +53,20 @@ func (g *Greseal) Write(config string) {
 	g.ns.lab.File(filepath.Base(g.Config), config)
 }
 
-// Start runs the daemon, again after an end.
-func (g *Greseal) Start() {
+// Launch runs the daemon, again after an end, and waits for nothing.
+func (g *Greseal) Launch() {
 	os.Remove(g.Socket)
 	g.proc = g.ns.Start("greseal-"+g.ns.Name, g.ns.lab.Binary, "run", "-c", g.Config, "--socket", g.Socket)
+}
+
+// Start is Launch that waits until the daemon answers.
+func (g *Greseal) Start() {
+	g.Launch()
+	g.WaitAnswer()
+}
+
+// WaitAnswer waits until the daemon answers on its socket.
+func (g *Greseal) WaitAnswer() {
 	g.ns.lab.Wait(60*time.Second, "greseal answers", func() bool {
 		if !g.proc.Running() {
 			g.ns.lab.Failf("greseal ended at once: %s", lastLines(g.proc.Output(), 8))
@@ -65,6 +81,31 @@ func (g *Greseal) Reload() { g.proc.Signal(syscall.SIGHUP) }
 
 // Kill is SIGKILL.
 func (g *Greseal) Kill() { g.proc.Kill() }
+
+// Signal sends the daemon a signal.
+func (g *Greseal) Signal(s syscall.Signal) { g.proc.Signal(s) }
+
+// Running tells whether the daemon has not ended.
+func (g *Greseal) Running() bool { return g.proc.Running() }
+
+// LoggedAt waits for a line of the log with these words and returns the time
+// the daemon wrote in it, cut to the millisecond.
+func (g *Greseal) LoggedAt(words string, limit time.Duration) time.Time {
+	var at time.Time
+	g.ns.lab.Wait(limit, "the log line "+words, func() bool {
+		for line := range strings.Lines(g.Log()) {
+			if strings.Contains(line, words) {
+				stamp, _, _ := strings.Cut(strings.TrimPrefix(line, "time="), " ")
+				var err error
+				at, err = time.Parse(time.RFC3339Nano, stamp)
+				return err == nil
+			}
+		}
+		g.ns.lab.Check(g.Running(), "greseal ended: %s", lastLines(g.Log(), 8))
+		return false
+	})
+	return at
+}
 
 // Stop is SIGTERM; the daemon must end with 0 within 10 s.
 func (g *Greseal) Stop() {
@@ -83,6 +124,12 @@ func (g *Greseal) Log() string { return g.proc.Output() }
 func (g *Greseal) Do(command string, args ...string) Result {
 	argv := append([]string{g.ns.lab.Binary, command}, args...)
 	return g.ns.Run(append(argv, "--socket", g.Socket)...)
+}
+
+// Later starts a command of greseal against this daemon and does not wait.
+func (g *Greseal) Later(command string, args ...string) {
+	argv := append([]string{g.ns.lab.Binary, command}, args...)
+	g.ns.Start("greseal-command", append(argv, "--socket", g.Socket)...)
 }
 
 // Must is Do that ends the scenario unless the exit code is 0.

@@ -125,6 +125,22 @@ func (w *Wire) Find(pattern []byte) int {
 	return n
 }
 
+// About counts packets in clear to or from a network since a moment.
+func (w *Wire) About(network string, since time.Time) int {
+	prefix, n := netip.MustParsePrefix(network), 0
+	for _, p := range w.Packets() {
+		if (prefix.Contains(p.Src) || prefix.Contains(p.Dst)) && p.At.After(since) {
+			n++
+		}
+	}
+	return n
+}
+
+// MustBeWhole fails the scenario when the capture lost a packet.
+func (w *Wire) MustBeWhole() {
+	w.lab.Check(w.dropped() == 0, "the capture lost %d packets", w.lost)
+}
+
 // Summary counts every kind, for messages.
 func (w *Wire) Summary() string {
 	count := map[Kind]int{}
@@ -151,7 +167,7 @@ func (w *Wire) MustHideGRE() {
 	if found := w.Find(PingPayload); found > 0 {
 		w.lab.Leakf("the payload of a ping stands in clear in %d packets: %s", found, w.Summary())
 	}
-	w.lab.Check(w.dropped() == 0, "the capture lost %d packets", w.lost)
+	w.MustBeWhole()
 	w.lab.Logf("wire %s: %s", w.name, w.Summary())
 }
 
