@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"flag"
+	"io"
 	"net/netip"
 	"strings"
 
@@ -38,17 +39,37 @@ var PeerConfig = Command{
 				return err
 			}
 			defer cfg.Wipe()
-			o := peerconf.Options{Tunnel: cfg.Tunnel(name), Own: *own, Peer: *peer, ShowSecrets: *secrets}
-			if o.Tunnel == nil {
-				return tunnelNotFound(name, cfg)
-			}
-			if o.Networks, err = prefixes(*networks); err != nil {
-				return err
-			}
-			p.learn(&o)
-			return peerconf.Render(env.Stdout, *vendor, o)
+			other := OtherSide{Tunnel: name, Vendor: *vendor, Own: *own, Peer: *peer, Networks: *networks, secrets: *secrets}
+			return other.write(env.Stdout, cfg, p)
 		}
 	},
+}
+
+// OtherSide says whose configuration is written for which tunnel; the rest is
+// as the flags of peer-config say.
+type OtherSide struct {
+	Tunnel, Vendor, Own, Peer, Networks string
+
+	secrets bool
+}
+
+// Write writes it for a tunnel of cfg, with what the daemon that answers at
+// socket knows; without secrets.
+func (s OtherSide) Write(w io.Writer, cfg *config.Config, socket string) error {
+	s.secrets = false
+	return s.write(w, cfg, place{socket: socket})
+}
+
+func (s OtherSide) write(w io.Writer, cfg *config.Config, p place) (err error) {
+	o := peerconf.Options{Tunnel: cfg.Tunnel(s.Tunnel), Own: s.Own, Peer: s.Peer, ShowSecrets: s.secrets}
+	if o.Tunnel == nil {
+		return tunnelNotFound(s.Tunnel, cfg)
+	}
+	if o.Networks, err = prefixes(s.Networks); err != nil {
+		return err
+	}
+	p.learn(&o)
+	return peerconf.Render(w, s.Vendor, o)
 }
 
 func tunnelNotFound(name string, cfg *config.Config) error {

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"greseal/tunnel/cli"
 	"greseal/tunnel/peerconf"
 	"greseal/tunnel/status"
+	"greseal/uci"
 )
 
 // ask sends one request and returns the reply with its raw form.
@@ -21,12 +23,7 @@ func (p *Plugin) ask(r status.Request) ([]byte, *status.Reply, error) {
 	return c.CallRaw(r)
 }
 
-func (c *call) tunnel() string {
-	if c.Tunnel == nil {
-		return ""
-	}
-	return *c.Tunnel
-}
+func (c *call) tunnel() string { return text(c.Tunnel) }
 
 // must is for methods that act on one tunnel.
 func (c *call) must() error {
@@ -187,6 +184,65 @@ func (p *Plugin) peerConfig(c *call) error {
 	return c.give(struct {
 		Text string `json:"text"`
 	}{out})
+}
+
+// form is the interface that the arguments describe.
+func (c *call) form() *uci.Form {
+	f := &uci.Form{Name: c.tunnel(), Options: map[string][]string{}, Alone: c.Alone != nil && *c.Alone}
+	for name, v := range c.Options {
+		f.Options[name] = v
+	}
+	return f
+}
+
+// check answers with the problems of an interface as a form holds it: the
+// daemon's own checks, before anything is written.
+func (p *Plugin) check(c *call) error {
+	if err := c.must(); err != nil {
+		return err
+	}
+	cfg, faults := c.form().Check(p.Config)
+	if cfg != nil {
+		cfg.Wipe()
+	}
+	return c.give(struct {
+		Problems []uci.Fault `json:"problems"`
+	}{faults})
+}
+
+// peerPreview is peer_config for an interface as a form holds it.
+func (p *Plugin) peerPreview(c *call) error {
+	if err := c.must(); err != nil {
+		return err
+	}
+	f := c.form()
+	f.Alone = true
+	cfg, faults := f.Check(p.Config)
+	if cfg == nil {
+		r := &status.RequestError{Text: "the settings have mistakes", Remedy: "mend them first"}
+		for _, f := range faults {
+			if !f.Warning {
+				r.Lines = append(r.Lines, strings.Join(slices.DeleteFunc([]string{f.Option, f.What, f.Remedy}, func(s string) bool { return s == "" }), ": "))
+			}
+		}
+		return r
+	}
+	defer cfg.Wipe()
+	var out bytes.Buffer
+	other := cli.OtherSide{Tunnel: f.Name, Vendor: text(c.Vendor), Own: text(c.Own), Peer: text(c.Peer), Networks: text(c.Networks)}
+	if err := other.Write(&out, cfg, p.Socket); err != nil {
+		return err
+	}
+	return c.give(struct {
+		Text string `json:"text"`
+	}{out.String()})
+}
+
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
 }
 
 func (p *Plugin) confirm(c *call) error {

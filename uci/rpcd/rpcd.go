@@ -45,6 +45,20 @@ type arguments struct {
 	Own      *string `json:"own"`
 	Peer     *string `json:"peer"`
 	Networks *string `json:"networks"`
+
+	Alone   *bool             `json:"alone"`
+	Options map[string]values `json:"options"`
+}
+
+// values of an option of a form: a string, or a list of them.
+type values []string
+
+func (v *values) UnmarshalJSON(b []byte) error {
+	if len(b) > 0 && b[0] == '"' {
+		*v = make(values, 1)
+		return json.Unmarshal(b, &(*v)[0])
+	}
+	return json.Unmarshal(b, (*[]string)(v))
 }
 
 type method struct {
@@ -73,6 +87,8 @@ var methods = []method{
 	{"reload", map[string]any{}, request(status.OpReload)},
 	{"doctor_start", map[string]any{"tunnel": "", "target": ""}, (*Plugin).doctorStart},
 	{"genpsk", map[string]any{}, (*Plugin).genpsk},
+	{"check", map[string]any{"tunnel": "", "options": map[string]any{}, "alone": false}, (*Plugin).check},
+	{"peer_preview", map[string]any{"tunnel": "", "options": map[string]any{}, "vendor": "", "own": "", "peer": "", "networks": ""}, (*Plugin).peerPreview},
 	{"confirm", map[string]any{"force": false}, (*Plugin).confirm},
 	{"rollback", map[string]any{}, (*Plugin).rollback},
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -197,6 +198,79 @@ func TestThePeersConfigurationHasNoSecret(t *testing.T) {
 		if got["ok"] != false || !strings.Contains(got["error"].(string), want) {
 			t.Errorf("%s: %v", args, got)
 		}
+	}
+}
+
+// formOf is the JSON of a form of an interface called hq, with a session beside
+// it as a call by HTTP has.
+func formOf(options string) string {
+	return `{"tunnel":"hq","vendor":"cisco","own":"198.51.100.7","ubus_rpc_session":"5e5510n","options":{` + options + `}}`
+}
+
+func TestAFormIsCheckedAsTheDaemonWould(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("UCI_CONFIG_DIR", dir)
+	network := "config interface 'other'\n\toption proto 'greseal'\n\toption remote '192.0.2.9'\n\toption psk 'ofx3Qk1W9u5Yt7Lm2Zr8VbNc4Pd6Hs0='\n" +
+		"config interface 'hq'\n\toption proto 'greseal'\n\toption remote 'old.example.net'\n"
+	if err := os.WriteFile(filepath.Join(dir, "network"), []byte(network), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const psk = "0dV3l1pZkqf7qWq2Jw1m0H7oYyPp9Qm3bC5tR8xN2sU="
+	good := `"proto":"greseal","remote":["192.0.2.1"],"psk":"` + psk + `","address":["10.0.0.1/30"],"mtu":"auto","auto":"1"`
+	p := &Plugin{Socket: filepath.Join(dir, "none"), Config: filepath.Join(dir, "none.toml")}
+	for options, want := range map[string]string{
+		good:                            "",
+		good + `,"gre_key":"-1"`:        "gre_key",
+		good + `,"ike":["aes256"]`:      "ike",
+		good + `,"dpd":"10"`:            "dpd",
+		good + `,"link_down":"metric"`:  "link_down",
+		good + `,"local":"192.0.2.1"`:   "remote",
+		good + `,"cert":"/nonexistent"`: "cert",
+		`"remote":"192.0.2.1","address":["10.0.0.1"],"psk":"` + psk + `"`: "address",
+		`"remote":"192.0.2.1"`:                              "",       // no way to authenticate: of the whole
+		`"psk":"` + psk + `"`:                               "remote", // missing
+		`"remote":"192.0.2.9","psk":"` + psk + `"`:          "remote", // as the other's
+		`"remote":"192.0.2.1","psk":"` + psk + `","mode":5`: "-",
+	} {
+		got := ask(t, p, "check", formOf(options))
+		if want == "-" {
+			if got["ok"] != false {
+				t.Errorf("%s: %v", options, got)
+			}
+			continue
+		}
+		list, _ := got["problems"].([]any)
+		var at []string
+		for _, f := range list {
+			if f := f.(map[string]any); f["warning"] == false {
+				at = append(at, f["option"].(string))
+			}
+		}
+		switch {
+		case got["ok"] != true, options == good && len(at) > 0, options != good && len(at) == 0:
+			t.Errorf("%s: %v", options, got)
+		case options != good && !slices.Contains(at, want):
+			t.Errorf("%s: %v, want one of %q", options, list, want)
+		}
+		if b, _ := json.Marshal(got); strings.Contains(string(b), psk) {
+			t.Errorf("%s: the key is in the answer: %s", options, b)
+		}
+	}
+	alone := ask(t, p, "check", strings.Replace(formOf(`"remote":"192.0.2.9"`), `{"tunnel"`, `{"alone":true,"tunnel"`, 1))
+	for _, f := range alone["problems"].([]any) {
+		if f.(map[string]any)["option"] == "remote" {
+			t.Errorf("alone, the remote is right: %v", f)
+		}
+	}
+
+	got := ask(t, p, "peer_preview", formOf(good))
+	text, _ := got["text"].(string)
+	if !strings.Contains(text, "crypto ikev2") || !strings.Contains(text, "198.51.100.7") || strings.Contains(text, psk) {
+		t.Errorf("peer_preview: %v", got)
+	}
+	got = ask(t, p, "peer_preview", formOf(`"remote":"192.0.2.1"`))
+	if lines, _ := got["lines"].([]any); got["ok"] != false || len(lines) != 1 || !strings.Contains(lines[0].(string), "authenticate") {
+		t.Errorf("peer_preview of a form with mistakes: %v", got)
 	}
 }
 
