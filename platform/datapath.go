@@ -28,8 +28,12 @@ type Link struct {
 	TOSInherit bool
 	IgnoreDF   bool
 	MTU        int // of the interface, bytes
-	Bridge     string
-	FWMark     uint32 // mark of the outer packets
+	// Fits is the largest packet that the path carries whole, bytes. Where the
+	// interface takes larger ones the userspace datapath refuses or fragments
+	// them as a router does. 0: as the MTU.
+	Fits   int
+	Bridge string
+	FWMark uint32 // mark of the outer packets
 }
 
 // SA is one direction of a Child SA to be installed. The datapath owns and
@@ -102,6 +106,7 @@ const (
 	Mapping                          // authenticated packet from a new address or port
 	SequenceLow                      // the sequence space of an outbound SA nears its end
 	LinkLost                         // somebody deleted the interface
+	OuterTooBig                      // an outbound packet did not fit the path, as an ICMP message about it claims
 )
 
 // Event is something a datapath saw by itself.
@@ -111,6 +116,11 @@ type Event struct {
 	Out    bool
 	SPI    uint32
 	Remote netip.AddrPort // Mapping: the new one
+	// MTU of OuterTooBig is the size of the outer packet that fits, bytes. The
+	// message quoted the SPI and a sequence number sent lately, but nothing in
+	// it is authenticated: a hint, never proof. 0: this machine's own kernel
+	// refused the packet.
+	MTU int
 }
 
 // Datagram is an IKE message that came in on one of the IKE ports, without the

@@ -149,6 +149,7 @@ func (l *loop) wantLink(t *state, child *ikev2.Child) platform.Link {
 		}
 	}
 	want.MTU = l.wantMTU(t, child)
+	want.Fits = min(t.fits, want.MTU)
 	return want
 }
 
@@ -219,6 +220,7 @@ func (l *loop) fit(t *state, all []mtu.Params, outer int, ifname string) int {
 	} else {
 		t.mtuWhy = fmt.Sprintf("%d of %s less %d for %s", outer, ifname, outer-least.MTU, taken(least))
 	}
+	t.fits = least.MTU
 	if m := t.cfg.MTU; m != 0 {
 		t.mtuHow = "configured"
 		t.mtuWhy = fmt.Sprintf("mtu = %d in the configuration; %d would fit", m, least.MTU)

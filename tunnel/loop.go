@@ -349,6 +349,13 @@ func (l *loop) datapathEvent(ev platform.Event) {
 		}
 		return
 	}
+	if ev.Kind == platform.OuterTooBig && ev.MTU == 0 {
+		// The way out has become narrower than the interface believes.
+		if t := l.tunnels[ikev2.PeerID(ev.Link)]; t != nil && t.current() != nil {
+			l.followUnderlay(t)
+		}
+		return
+	}
 	t, p := l.find(ev)
 	if p == nil {
 		return // removed meanwhile

@@ -88,6 +88,7 @@ type state struct {
 	mtuHow, mtuWhy     string
 	mtuSum             []mtu.Line // what fits, line by line
 	outerMTU, overhead int
+	fits               int // the largest packet inside
 	outerLink          string
 
 	// What stands with the peer.

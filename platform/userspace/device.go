@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -28,11 +29,13 @@ type device struct {
 	token  int32 // among the egress worker's devices
 	active bool  // of the egress worker: has something to read
 
-	greSeq uint32      // of the egress worker
-	tx     txCounters  // of the egress worker
-	order  gre.Order   // of the ingress worker
-	rx     rxCounters  // of the ingress worker
-	events *eventQueue // LinkLost
+	greSeq   uint32      // of the egress worker
+	tx       txCounters  // of the egress worker
+	tooBigAt time.Time   // of the egress worker: when the kernel's refusal was told
+	refusals bucket      // of the egress worker
+	order    gre.Order   // of the ingress worker
+	rx       rxCounters  // of the ingress worker
+	events   *eventQueue // LinkLost
 }
 
 // txCounters count packets on their way out.
@@ -140,10 +143,20 @@ func (d *device) writeFailed(e unix.Errno, n int) {
 	}
 }
 
+// tellTooBig says that the kernel's own interface has become too small, once
+// in a while.
+func (d *device) tellTooBig() {
+	if now := time.Now(); d.events != nil && now.Sub(d.tooBigAt) > tooBigAgain {
+		d.tooBigAt = now
+		d.events.post(platform.Event{Kind: platform.OuterTooBig, Link: d.name, Out: true})
+	}
+}
+
 // sendFailed counts packets that the outer socket refused.
 func (d *device) sendFailed(e unix.Errno, n int) {
 	if e == unix.EMSGSIZE {
 		d.tx.tooBig += uint64(n)
+		d.tellTooBig()
 		return
 	}
 	d.tx.sendErrors += uint64(n)

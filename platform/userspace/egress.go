@@ -13,7 +13,9 @@ import (
 //
 //	run      which devices have something to read
 //	drain    read it from the TUN, with its vnet header
-//	packet   find the link's SA and reserve sequence numbers
+//	packet   find the link's SA; what the path has no room for goes through
+//	         oversize.go
+//	carry    reserve sequence numbers
 //	segments cut it up (segment.go) straight into the outbox, behind room for
 //	         ESP header, inner IP header (tunnel mode) and GRE header
 //	seal     write these headers and seal in place
@@ -31,7 +33,9 @@ type egress struct {
 	devs   []*device // by token
 	active []*device // those that may have more to read
 	segs   segments
-	events *eventQueue
+
+	scratch []byte // of oversize
+	events  *eventQueue
 }
 
 // maxPacket is the longest packet a TUN or TAP gives: 64 KB and an Ethernet
@@ -175,8 +179,17 @@ func (w *egress) packet(d *device, p []byte) {
 		return
 	}
 	r := sa.route.Load()
-	g := r.gre
 	at, version := l3(p, d.ethernet)
+	if w.segs.max > r.limit {
+		w.oversize(d, sa, r, p, at, version)
+		return
+	}
+	w.carry(d, sa, r, p, at, version)
+}
+
+// carry sends what w.segs holds of packet p by a route that has room for it.
+func (w *egress) carry(d *device, sa *outSA, r *route, p []byte, at int, version uint8) {
+	g := r.gre
 	switch {
 	case r.ethernet:
 		g.Proto = gre.ProtoTEB

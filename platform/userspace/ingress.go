@@ -3,6 +3,7 @@ package userspace
 import (
 	"encoding/binary"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -41,6 +42,7 @@ type ingress struct {
 	k       kernel
 	sas     *spiTable
 	merge   *coalescer
+	outs    *atomic.Pointer[[]*outSA]
 	events  *eventQueue
 	ike     *ikesock.Sockets
 	portNAT uint16
@@ -68,13 +70,13 @@ type message struct {
 	local  netip.Addr
 }
 
-func newIngress(k kernel, sas *spiTable, events *eventQueue, ike *ikesock.Sockets, portNAT uint16, merge *coalescer) (*ingress, error) {
+func newIngress(d *Datapath, merge *coalescer) (*ingress, error) {
 	w, err := newWorker()
 	if err != nil {
 		return nil, err
 	}
 	in := &ingress{
-		worker: w, k: k, sas: sas, events: events, ike: ike, portNAT: portNAT, merge: merge,
+		worker: w, k: d.kernel, sas: &d.sas, outs: &d.shown, events: d.events, ike: d.ike, portNAT: d.portNAT, merge: merge,
 		buf: make([]byte, recvMessages*recvLen),
 	}
 	for i := range in.msgs {
@@ -163,6 +165,10 @@ func (w *ingress) message(m *message, b []byte) {
 		case level == unix.IPPROTO_IPV6 && typ == unix.IPV6_TCLASS && len(value) >= 4:
 			m.ecn = uint8(binary.NativeEndian.Uint32(value)) & 3
 		}
+	}
+	if m.sock.icmp {
+		w.outerTooBig(m.sock.v6, b)
+		return
 	}
 	if !m.sock.udp {
 		if !m.sock.v6 { // raw IPv4 sockets give the outer header too

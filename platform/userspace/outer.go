@@ -16,11 +16,12 @@ import (
 // outSocket is a socket that ESP leaves by and comes in from: the UDP socket
 // of the NAT port, or a raw socket of IP protocol 50.
 type outSocket struct {
-	fd  int
-	v6  bool
-	udp bool
-	gso atomic.Bool // UDP_SEGMENT works
-	off func(unix.Errno)
+	fd   int
+	v6   bool
+	udp  bool
+	icmp bool        // hears what routers say of packets that are too big
+	gso  atomic.Bool // UDP_SEGMENT works
+	off  func(unix.Errno)
 }
 
 // gsoOff turns segmentation by the kernel off for good.
@@ -171,7 +172,7 @@ func (d *Datapath) fragmenting(first *outSocket, port uint16) (_ *outSocket, err
 // socketFor finds, or opens, the socket that an SA's packets leave by.
 func (d *Datapath) socketFor(encap, v6, df bool) (*outSocket, error) {
 	for _, s := range d.sockets {
-		if s.udp == encap && s.v6 == v6 && s.df == df {
+		if s.udp == encap && s.v6 == v6 && s.df == df && !s.icmp {
 			return s.outSocket, nil
 		}
 	}
@@ -263,6 +264,14 @@ func (d *Datapath) routeOf(sa *platform.SA, link *platform.Link) (*route, error)
 		}
 	}
 	r.innerHeader(sa, link)
+	r.fits(link)
+	if r.limit < ip6MinMTU && link.MTU >= ip6MinMTU && !link.Ethernet {
+		wide := *link
+		wide.IgnoreDF = true
+		if r.wide, err = d.routeOf(sa, &wide); err != nil {
+			return nil, err
+		}
+	}
 	return r, nil
 }
 

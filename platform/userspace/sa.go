@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/netip"
 	"sync/atomic"
+	"time"
 
 	"greseal/crypto/esp"
 	"greseal/platform"
@@ -36,6 +37,7 @@ type inSA struct {
 // behind the first block.
 type outSA struct {
 	spi   uint32
+	link  string
 	dev   *device
 	route atomic.Pointer[route]
 	sa    platform.SA // without keys, to make routes from
@@ -45,6 +47,10 @@ type outSA struct {
 	limits limits
 	dead   atomic.Bool // by its hard limit or its sequence numbers' end
 	count  platform.Counters
+
+	// Of the ingress worker that reads ICMP: the MTU told last, and when.
+	told   int
+	toldAt time.Time
 }
 
 // limits are an SA's lifetime in bytes and packets, 0 for none.
@@ -108,6 +114,9 @@ type route struct {
 	gre    gre.Header
 	greLen int
 	prefix int // ipLen and greLen
+
+	limit int    // octets of the largest packet from the device that fits
+	wide  *route // the same in outer fragments, where IPv6's least is more
 
 	ttl        uint8 // of the inner header, 0 inherits
 	tos        uint8

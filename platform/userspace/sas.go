@@ -84,7 +84,7 @@ func (d *Datapath) InstallOut(sa platform.SA) error {
 		return installError(&sa, err)
 	}
 	d.outs[key] = out
-	d.latest = append(d.latest, out)
+	d.setLatest(append(d.latest, out))
 	dev.out.Store(out)
 	return nil
 }
@@ -94,7 +94,7 @@ func (d *Datapath) makeOut(sa *platform.SA, dev *device) (*outSA, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &outSA{spi: sa.Params.SPI, dev: dev, sa: *sa, sealer: sealer, limits: limitsOf(sa)}
+	out := &outSA{spi: sa.Params.SPI, link: sa.Link, dev: dev, sa: *sa, sealer: sealer, limits: limitsOf(sa)}
 	out.sa.Params = esp.Params{}
 	out.sa.GRELocal, out.sa.GRERemote = sa.GRELocal.Unmap(), sa.GRERemote.Unmap()
 	r, err := d.routeOf(&out.sa, dev.link.Load())
@@ -124,7 +124,7 @@ func (d *Datapath) RemoveSA(key platform.SAKey) (c platform.Counters, err error)
 			return c, nil
 		}
 		delete(d.outs, key)
-		d.latest = slices.DeleteFunc(d.latest, func(o *outSA) bool { return o == sa })
+		d.setLatest(slices.DeleteFunc(d.latest, func(o *outSA) bool { return o == sa }))
 		sa.dev.egress.do(func() {
 			if sa.dev.out.Load() == sa {
 				sa.dev.out.Store(d.newest(sa.dev))
@@ -141,6 +141,13 @@ func (d *Datapath) RemoveSA(key platform.SAKey) (c platform.Counters, err error)
 	d.sas.remove(sa)
 	d.ingress.do(func() { c = sa.count })
 	return c, nil
+}
+
+// setLatest changes the list of outbound SAs and shows the ingress workers a copy.
+func (d *Datapath) setLatest(latest []*outSA) {
+	d.latest = latest
+	shown := slices.Clone(latest)
+	d.shown.Store(&shown)
 }
 
 // newest is the outbound SA of a device that was installed last and may still

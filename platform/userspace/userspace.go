@@ -21,6 +21,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -70,7 +71,8 @@ type Datapath struct {
 	devices map[string]*device
 	ins     map[platform.SAKey]*inSA
 	outs    map[platform.SAKey]*outSA
-	latest  []*outSA // outbound SAs in the order of their installation
+	latest  []*outSA                 // outbound SAs in the order of their installation
+	shown   atomic.Pointer[[]*outSA] // the same for the ingress workers
 	guards  map[string][]netip.Addr
 	closed  bool
 
@@ -123,11 +125,12 @@ func open(o Options, k kernel) (_ *Datapath, err error) {
 
 // start makes the workers: one that receives, and so many that send.
 func (d *Datapath) start(senders int) error {
+	d.setLatest(nil)
 	merge := newCoalescer(d.kernel, d.mergeOff)
 	if d.off&OffMerge != 0 {
 		merge.off = mergeTCP | mergeUDP
 	}
-	in, err := newIngress(d.kernel, &d.sas, d.events, d.ike, d.portNAT, merge)
+	in, err := newIngress(d, merge)
 	if err != nil {
 		return err
 	}
@@ -140,6 +143,17 @@ func (d *Datapath) start(senders int) error {
 		}
 		s := d.udpSocket(nat.FD, v6)
 		d.sockets = append(d.sockets, boundSocket{s, true})
+		if err := in.addSocket(s); err != nil {
+			return err
+		}
+	}
+	for _, v6 := range []bool{false, true} {
+		s, err := d.icmpSocket(v6)
+		if err != nil {
+			d.note("routers' messages about packets that are too big are not heard (%v); the path MTU search finds out by itself", err)
+			continue
+		}
+		d.sockets = append(d.sockets, boundSocket{s, false})
 		if err := in.addSocket(s); err != nil {
 			return err
 		}

@@ -1,0 +1,319 @@
+package userspace
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"greseal/platform"
+	"greseal/platform/gre"
+)
+
+// Over a path that carries less than the interface takes, the kernel's own TCP
+// learns the size from greseal's messages, ping is told, what may be fragmented
+// arrives whole, and nothing larger than the path leaves.
+func TestPacketsTooBigForThePathAreRefusedOrFragmentedInside(t *testing.T) {
+	const fits = 1300
+	for _, ethernet := range []bool{false, true} {
+		t.Run(fmt.Sprintf("ethernet=%v", ethernet), func(t *testing.T) {
+			a, b := twoHosts(t)
+			f := form{encap: true, link: platform.Link{MTU: 1500, Fits: fits, Ethernet: ethernet}}
+			for _, h := range []*host{a, b} {
+				h.start(Options{Off: OffGSO}) // the capture sees packets, not runs
+			}
+			f.links(a, b)
+			a.ping(inner4(2), 2, fits-28)
+			a.ping(inner6(2), 2, fits-48)
+			wire := a.capture(t)
+			for to, size := range map[string]int{inner4(2): 1472, inner6(2): 1452} {
+				out, _ := a.command("ping", "-n", "-c", "2", "-i", "0.2", "-s", fmt.Sprint(size), "-W", "1", "-M", "do", to)
+				// The first is told by the message, the next by what the kernel learned.
+				if !strings.Contains(strings.ToLower(out), fmt.Sprintf("mtu=%d", fits)) && !strings.Contains(out, fmt.Sprintf("mtu = %d", fits)) {
+					t.Errorf("ping of %d octets to %s was not told that %d fit:\n%s", size, to, fits, out)
+				}
+			}
+			if d := a.drops(); d.TooBig < 2 {
+				t.Errorf("%+v", d)
+			}
+			a.transfer(b, inner4(2), 1<<20)
+			b.transfer(a, inner6(1), 1<<20)
+			if !ethernet {
+				a.withoutDF(b, inner4(2), []int{1000, fits - 28, fits - 27, 1400, 1472, 9000})
+			}
+			wire.stop()
+			// Inner header, GRE, ESP, UDP, outer header: 86 octets around fits.
+			for _, frame := range wire.all {
+				if n := binary.BigEndian.Uint16(frame[16:]); frame[23] == 17 && n > fits+86+14 {
+					t.Errorf("an outer packet of %d octets left", n)
+				}
+			}
+		})
+	}
+}
+
+// withoutDF sends datagrams that routers may fragment.
+func (h *host) withoutDF(peer *host, to string, sizes []int) {
+	h.t.Helper()
+	var server *net.UDPConn
+	var tx int
+	peer.must(func() (err error) {
+		server, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(to+":5005")))
+		return err
+	})
+	defer server.Close()
+	h.must(func() (err error) {
+		if tx, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err != nil {
+			return err
+		}
+		return unix.SetsockoptInt(tx, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT)
+	})
+	defer unix.Close(tx)
+	b := make([]byte, 65536)
+	for _, size := range sizes {
+		want := pattern(size, size)
+		if err := unix.Sendto(tx, want, 0, &unix.SockaddrInet4{Port: 5005, Addr: netip.MustParseAddr(to).As4()}); err != nil {
+			h.t.Errorf("%d octets: %v", size, err)
+			continue
+		}
+		_ = server.SetReadDeadline(time.Now().Add(5 * time.Second))
+		n, err := server.Read(b)
+		if err != nil || !bytes.Equal(b[:n], want) {
+			h.t.Errorf("%d octets without DF: %d arrived, %v", size, n, err)
+		}
+	}
+}
+
+// Fragments fit, join to the packet they came from, and carry the options that
+// belong to all.
+func TestFragmentsJoinToThePacket(t *testing.T) {
+	for seed := range uint64(400) {
+		r := rand.New(rand.NewPCG(seed, 5))
+		p := packetSpec{udp: true, ttl: 9, id: uint16(seed), payload: pattern(1+r.IntN(4000), 1)}.build()
+		options := []byte{0x94, 4, 0, 0, 7, 7, 4, 0, 0, 0, 0, 0}[:4*r.IntN(4)] // router alert, copied; record route, not
+		p = append(append(bytes.Clone(p[:20]), options...), p[20:]...)
+		p[0] = 0x45 + byte(len(options)/4)
+		binary.BigEndian.PutUint16(p[2:], uint16(len(p)))
+		setIP4Sum(p)
+		limit := 68 + r.IntN(1400)
+		var again reassembler
+		dev, head := new(device), 20+len(options)
+		buf := make([]byte, maxPacket)
+		count := 0
+		for off := head; off < len(p); count++ {
+			n := fragment4(buf, p, off, limit)
+			f := buf[:n]
+			hl := int(f[0]&15) * 4
+			if n == 0 || n > limit || gre.Fold(gre.Sum(f[:hl], 0)) != 0xffff || int(binary.BigEndian.Uint16(f[2:])) != n {
+				t.Fatalf("seed %d: a fragment of %d octets with limit %d: %x", seed, n, limit, f[:hl])
+			}
+			if len(options) > 0 && !bytes.Equal(f[20:24], options[:4]) || off > head && hl > 24 {
+				t.Fatalf("seed %d: options %x of a fragment at %d", seed, f[20:hl], off)
+			}
+			off += n - hl
+			if len(p) <= limit {
+				if !bytes.Equal(f, p) {
+					t.Fatalf("seed %d: a packet that fits was changed", seed)
+				}
+				continue
+			}
+			piece, ok := pieceOf(f, 4)
+			if !ok {
+				t.Fatalf("seed %d: not a fragment: %x", seed, f[:hl])
+			}
+			whole, _ := again.add(dev, &piece, 0, time.Now())
+			if (whole != nil) != (off == len(p)) || whole != nil && !bytes.Equal(whole[reassemblyRoom:], p[head:]) {
+				t.Fatalf("seed %d: %d octets joined", seed, len(whole))
+			}
+		}
+	}
+}
+
+// A fragment of a fragment keeps its place and its "more".
+func TestFragmentOfAFragment(t *testing.T) {
+	p := packetSpec{udp: true, ttl: 9, payload: pattern(992, 1)}.build()
+	binary.BigEndian.PutUint16(p[6:], 0x2000|125)
+	buf := make([]byte, 2000)
+	var got []uint16
+	for off := 20; off < len(p); {
+		n := fragment4(buf, p, off, 420)
+		got = append(got, binary.BigEndian.Uint16(buf[6:]))
+		off += n - 20
+	}
+	if want := []uint16{0x2000 | 125, 0x2000 | 175, 0x2000 | 225}; fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("%x, want %x", got, want)
+	}
+}
+
+func TestTooBigMessagesAreRight(t *testing.T) {
+	dst := make([]byte, maxPacket)
+	for _, s := range []packetSpec{
+		{ttl: 3, df: true, tos: 0x2e, flags: tcpACK, payload: pattern(1400, 0)},
+		{ttl: 3, v6: true, udp: true, payload: pattern(1400, 0)},
+		{ttl: 3, ethernet: true, vlan: true, df: true, udp: true, payload: pattern(1400, 0)},
+		{ttl: 3, ethernet: true, v6: true, udp: true, payload: pattern(100, 0)},
+	} {
+		p := s.build()
+		at, version := l3(p, s.ethernet)
+		n := tooBig(dst, p, at, version, 1234)
+		m := dst[:n]
+		mat, mversion := l3(m, s.ethernet)
+		if n == 0 || mat != at || mversion != version {
+			t.Fatalf("%+v: %d octets", s, n)
+		}
+		if s.ethernet && (!bytes.Equal(m[:6], p[6:12]) || !bytes.Equal(m[6:12], p[:6]) || !bytes.Equal(m[12:at], p[12:at])) {
+			t.Errorf("frame header %x of %x", m[:at], p[:at])
+		}
+		ip, from := m[at:], p[at:]
+		if version == 4 {
+			if int(binary.BigEndian.Uint16(ip[2:])) != len(ip) || len(ip) != 576 || gre.Fold(gre.Sum(ip[:20], 0)) != 0xffff ||
+				!bytes.Equal(ip[12:16], from[16:20]) || !bytes.Equal(ip[16:20], from[12:16]) || ip[1] != 0xc0|s.tos&0x1e {
+				t.Errorf("header %x", ip[:20])
+			}
+			if ip[20] != 3 || ip[21] != 4 || binary.BigEndian.Uint16(ip[26:]) != 1234 || gre.Fold(gre.Sum(ip[20:], 0)) != 0xffff || !bytes.Equal(ip[28:], from[:548]) {
+				t.Errorf("message %x", ip[20:60])
+			}
+			continue
+		}
+		if int(binary.BigEndian.Uint16(ip[4:]))+40 != len(ip) || len(ip) > ip6MinMTU || !bytes.Equal(ip[8:24], from[24:40]) || !bytes.Equal(ip[24:40], from[8:24]) {
+			t.Errorf("header %x", ip[:40])
+		}
+		sum := gre.Sum(ip[8:40], protoICMP6+uint32(len(ip)-40))
+		if ip[40] != 2 || ip[41] != 0 || binary.BigEndian.Uint32(ip[44:]) != ip6MinMTU || gre.Fold(gre.Sum(ip[40:], sum)) != 0xffff || !bytes.HasPrefix(from, ip[48:]) {
+			t.Errorf("message %x", ip[40:60])
+		}
+	}
+}
+
+func TestNoMessageAboutWhatMayNotBeAnswered(t *testing.T) {
+	icmp := func(v6 bool, typ uint8) []byte {
+		p := packetSpec{v6: v6, udp: true, ttl: 1, payload: pattern(1400, 0)}.build()
+		if v6 {
+			p[6], p[40] = protoICMP6, typ
+		} else {
+			p[9], p[20] = protoICMP, typ
+		}
+		return p
+	}
+	change := func(v6 bool, f func(p []byte)) []byte {
+		p := packetSpec{v6: v6, udp: true, ttl: 1, payload: pattern(1400, 0)}.build()
+		f(p)
+		return p
+	}
+	behind := func(typ uint8) []byte { // an error behind a destination option
+		p := packetSpec{v6: true, udp: true, ttl: 1, payload: pattern(1400, 0)}.build()
+		p[6] = 60
+		p[40], p[41], p[48] = protoICMP6, 0, typ
+		return p
+	}
+	dst := make([]byte, maxPacket)
+	for _, c := range []struct {
+		name    string
+		p       []byte
+		version uint8
+		may     bool
+	}{
+		{"echo", icmp(false, 8), 4, true},
+		{"echo reply", icmp(false, 0), 4, true},
+		{"unreachable", icmp(false, 3), 4, false},
+		{"quench", icmp(false, 4), 4, false},
+		{"redirect", icmp(false, 5), 4, false},
+		{"time exceeded", icmp(false, 11), 4, false},
+		{"parameter problem", icmp(false, 12), 4, false},
+		{"echo, IPv6", icmp(true, 128), 6, true},
+		{"packet too big, IPv6", icmp(true, 2), 6, false},
+		{"unknown error, IPv6", icmp(true, 127), 6, false},
+		{"redirect, IPv6", icmp(true, 137), 6, false},
+		{"error behind an option", behind(1), 6, false},
+		{"echo behind an option", behind(129), 6, true},
+		{"to multicast", change(false, func(p []byte) { p[16] = 224 }), 4, false},
+		{"to broadcast", change(false, func(p []byte) { copy(p[16:], []byte{255, 255, 255, 255}) }), 4, false},
+		{"from nobody", change(false, func(p []byte) { clear(p[12:16]) }), 4, false},
+		{"from loopback", change(false, func(p []byte) { p[12] = 127 }), 4, false},
+		{"from multicast", change(false, func(p []byte) { p[12] = 239 }), 4, false},
+		{"a later fragment", change(false, func(p []byte) { p[7] = 9 }), 4, false},
+		{"a first fragment", change(false, func(p []byte) { p[6] = 0x20 }), 4, true},
+		{"header length wrong", change(false, func(p []byte) { p[0] = 0x41 }), 4, false},
+		{"to multicast, IPv6", change(true, func(p []byte) { p[24] = 0xff }), 6, false},
+		{"from multicast, IPv6", change(true, func(p []byte) { p[8] = 0xff }), 6, false},
+		{"from nobody, IPv6", change(true, func(p []byte) { clear(p[8:24]) }), 6, false},
+	} {
+		if n := tooBig(dst, c.p, 0, c.version, 1300); (n != 0) != c.may {
+			t.Errorf("%s: a message of %d octets", c.name, n)
+		}
+	}
+}
+
+func TestMessagesAreLimitedInRate(t *testing.T) {
+	var b bucket
+	now := time.Now()
+	count := func(n int) (got int) {
+		for range n {
+			if b.take(now) {
+				got++
+			}
+		}
+		return got
+	}
+	if n := count(1000); n != bucketSize {
+		t.Errorf("%d at once", n)
+	}
+	total := 0
+	for range 1000 { // 1 s in steps shorter than the interval
+		now = now.Add(time.Millisecond)
+		total += count(3)
+	}
+	if total != 100 {
+		t.Errorf("%d in a second", total)
+	}
+	now = now.Add(time.Hour)
+	if n := count(1000); n != bucketSize {
+		t.Errorf("%d after a rest", n)
+	}
+}
+
+// IPv6's least may not be refused: where the path has less, it goes in outer
+// fragments.
+func TestIPv6sLeastPassesANarrowerPath(t *testing.T) {
+	a, b := twoHosts(t)
+	f := form{encap: true, link: platform.Link{MTU: 1400, Fits: 1100}}
+	f.tunnel(a, b)
+	a.ping(inner6(2), 3, ip6MinMTU-48)
+	a.transfer(b, inner6(2), 1<<20)
+	a.transfer(b, inner4(2), 1<<20)
+}
+
+func FuzzTooBig(f *testing.F) {
+	f.Add(packetSpec{udp: true, payload: pattern(1400, 0)}.build(), false, uint16(1300))
+	f.Add(packetSpec{udp: true, v6: true, ethernet: true, payload: pattern(1400, 0)}.build(), true, uint16(1300))
+	f.Add([]byte{0x4f, 0, 0, 80, 0, 1, 0, 0, 1, 17, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 0x94, 0, 1}, false, uint16(68))
+	dst := make([]byte, 2*maxPacket)
+	f.Fuzz(func(t *testing.T, p []byte, ethernet bool, limit uint16) {
+		at, version := l3(p, ethernet)
+		if version == 0 || len(p) > maxPacket {
+			return
+		}
+		if n := tooBig(dst, p, at, version, int(limit)); n > at+ip6MinMTU || n > len(p)+ip6Len+icmpLen {
+			t.Fatalf("a message of %d octets about %d", n, len(p))
+		}
+		head := int(p[at]&15) * 4
+		if ip := p[at:]; version == 4 && head >= ip4Len && head < len(ip) && limit >= 68 {
+			for off := head; off < len(ip); {
+				n := fragment4(dst, ip, off, int(limit))
+				if n <= 0 || n > int(limit) {
+					t.Fatalf("a fragment of %d octets", n)
+				}
+				off += n - int(dst[0]&15)*4
+			}
+		}
+		parseTooBig4(p, 4500)
+		parseTooBig6(p, 4500)
+	})
+}
