@@ -87,6 +87,7 @@ func (s *ikeSA) checkSuite(p *peer) *Failure {
 func (e *Engine) authenticated(s *ikeSA, p *peer, m *wire.Message, d *Datagram, c *wire.Contents, ps []wire.Payload) {
 	s.peer = p
 	p.sas = append(p.sas, s)
+	e.recordAuthenticated(s)
 	if s.shake.ppk.mixed {
 		ps = append(ps, notify(wire.PPKIdentity))
 	}

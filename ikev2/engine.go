@@ -50,6 +50,7 @@ type Engine struct {
 	nextSA    SAID
 	nextChild ChildID
 	stats     Stats
+	rec       recorder
 
 	// onMessage, when set, is told what every message that is sent says.
 	onMessage func(data []byte, h wire.Header, outer, inner []wire.Payload)
@@ -91,6 +92,7 @@ func New(cfg Config) *Engine {
 		espReserved: map[uint32]bool{},
 		ghosts:      map[uint64]*ghost{},
 		errors:      bucket{rate: 20, burst: 40},
+		rec:         newRecorder(),
 	}
 }
 
@@ -312,7 +314,10 @@ func (e *Engine) touch(s *ikeSA) {
 	}
 }
 
-func (e *Engine) emit(a Action) { e.out = append(e.out, a) }
+func (e *Engine) emit(a Action) {
+	e.out = append(e.out, a)
+	e.recordAction(a)
+}
 
 // blockedPause is the wait for something that is due and cannot be done.
 const blockedPause = time.Second

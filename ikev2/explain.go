@@ -15,7 +15,7 @@ import (
 func (s *ikeSA) failure(kind FailureKind, exchange string, byPeer bool) *Failure {
 	return &Failure{
 		Kind: kind, Exchange: exchange, ByPeer: byPeer,
-		Local: s.local.String(), Remote: s.remote.String(),
+		Local: s.local.String(), Remote: s.remote.String(), ike: s.id,
 	}
 }
 
@@ -37,6 +37,7 @@ func (e *Engine) noteStranger(p *peer, f *Failure) {
 		return
 	}
 	p.strange, p.strangeAt = text, e.now
+	f.stranger = true
 	e.note(p, f)
 }
 

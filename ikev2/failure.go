@@ -43,6 +43,9 @@ type Failure struct {
 	Detail   string // the first transform, identity or selector without a match
 	Remedy   string // what to change, and on which side
 	Attempts int    // FailTimeout: how often the request was sent
+
+	ike      SAID // 0: none
+	stranger bool // anybody can cause it
 }
 
 var failureWhat = [...]string{

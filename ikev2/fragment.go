@@ -28,6 +28,8 @@ type fragments struct {
 	// again (section 2.6.1).
 	tail [16]byte
 	size int
+
+	octets int // of all fragments that were taken
 }
 
 // largest is the length of the longest IKE message that goes out in one piece.
@@ -60,15 +62,21 @@ func (e *Engine) seal(s *ikeSA, h wire.Header, inner []wire.Payload) ([][]byte, 
 			return nil, err
 		}
 		e.tell(data, h, sealedOnly, inner)
+		e.record(s, recordSent, h, inner, len(data), 1, s.local, s.remote)
 		return [][]byte{data}, nil
 	}
 	out, err := wire.SealFragments(h, first, plain, s.keys.out, s.largest(), maxFragments)
+	octets := 0
 	for i, data := range out {
 		var said []wire.Payload
 		if i == 0 {
 			said = inner
 		}
 		e.tell(data, h, []wire.Payload{&wire.SKF{Number: uint16(i + 1), Total: uint16(len(out))}}, said)
+		octets += len(data)
+	}
+	if err == nil {
+		e.record(s, recordSent, h, inner, octets, len(out), s.local, s.remote)
 	}
 	return out, err
 }
@@ -88,6 +96,7 @@ func (s *ikeSA) reassemble(m *wire.Message) (*wire.Content, error) {
 	if err != nil {
 		return nil, err
 	}
+	f.octets += len(m.Raw)
 	s.parts = f // only now: a forged fragment replaces nothing
 	if m.SKF().Number == 1 {
 		f.tail, f.size = tailOf(m.Raw), len(m.Raw)

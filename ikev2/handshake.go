@@ -30,6 +30,8 @@ type handshake struct {
 
 	signatures signatures
 
+	recorded int // messages in the flight recorder, 0: it is not to be there
+
 	// Responder.
 	key    halfKey
 	peerKE []byte

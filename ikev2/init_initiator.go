@@ -71,7 +71,7 @@ func (e *Engine) attempt(p *peer, local, remote netip.AddrPort) {
 	}
 	s := e.newSA(p, true, spi, 0, local, remote)
 	s.setEncap(p.cfg.Encap)
-	s.shake = &handshake{ni: ni, deadline: e.now + attemptTime}
+	s.shake = &handshake{ni: ni, deadline: e.now + attemptTime, recorded: 1}
 	group := groups[0].ID
 	if slices.Contains(groups, suite.Transform{Type: suite.TypeKE, ID: p.group}) {
 		group = p.group // what the peer asked for the last time
@@ -120,6 +120,7 @@ func (e *Engine) sendInit(s *ikeSA, group uint16) {
 		return
 	}
 	e.tell(data, m.Header, ps, nil)
+	e.record(s, recordSent, m.Header, ps, len(data), 1, s.local, s.remote)
 	h.message1 = data
 	s.state = stateInit
 	s.req, s.nextOut = nil, 0
@@ -138,6 +139,7 @@ func (e *Engine) onInitResponse(s *ikeSA, m *wire.Message, d *Datagram) {
 		e.stats.Malformed++ // no response may have one (RFC 7296 section 2.5)
 		return
 	}
+	e.record(s, recordReceived, m.Header, m.Payloads, len(m.Raw), 1, d.Local, d.Remote)
 	if c.SA == nil {
 		e.onInitNotify(s, c)
 		return

@@ -45,7 +45,7 @@ func (e *Engine) onInitRequest(m *wire.Message, d *Datagram) {
 	case askCookie:
 		if cookie := e.cookies.make(e.now, e.rnd, m.SPIi, ni, from); cookie != nil {
 			e.stats.Cookies++
-			e.answerClear(m.Header, d, wire.NewNotify(wire.Cookie, cookie))
+			e.answerInit(m, d, wire.NewNotify(wire.Cookie, cookie))
 		}
 		return
 	case turnAway:
@@ -70,6 +70,11 @@ func (e *Engine) onInitRequest(m *wire.Message, d *Datagram) {
 	}
 	chosen, number, want, err := chooseKE(own, offers, c.KE.Method)
 	if err != nil {
+		e.stats.Refused++
+		if !e.errors.take(e.now) {
+			return // explaining it costs as much as answering
+		}
+		e.answerInit(m, d, notify(wire.NoProposalChosen))
 		f := &Failure{Kind: FailNoProposal, Exchange: "IKE_SA_INIT", Local: d.Local.String(), Remote: d.Remote.String()}
 		describeNoMatch(f, err)
 		if usable := slices.ContainsFunc(offers, func(o suite.Proposal) bool { return len(o.Transforms) > 0 }); !usable {
@@ -82,7 +87,6 @@ func (e *Engine) onInitRequest(m *wire.Message, d *Datagram) {
 				e.noteStranger(p, f)
 			}
 		}
-		e.refuseInit(m, d, notify(wire.NoProposalChosen))
 		return
 	}
 	if want != 0 {
@@ -96,7 +100,14 @@ func (e *Engine) onInitRequest(m *wire.Message, d *Datagram) {
 func (e *Engine) refuseInit(m *wire.Message, d *Datagram, n *wire.Notify) {
 	e.stats.Refused++
 	if n.Kind == wire.InvalidKEPayload || e.errors.take(e.now) {
-		e.answerClear(m.Header, d, n)
+		e.answerInit(m, d, n)
+	}
+}
+
+// answerInit answers an IKE_SA_INIT request of which no IKE SA comes.
+func (e *Engine) answerInit(m *wire.Message, d *Datagram, n *wire.Notify) {
+	if sent := e.answerClear(m.Header, d, n); sent > 0 {
+		e.recordRefused(m, d, n, sent)
 	}
 }
 
@@ -169,6 +180,11 @@ func (e *Engine) openHalf(m *wire.Message, d *Datagram, c *wire.Contents, key ha
 	}
 	s.shake.signatures.learn(c, hashes != nil)
 	e.tell(data, h, ps, nil)
+	if e.rec.strangers.take(e.now) {
+		s.shake.recorded = 1
+		e.record(s, recordReceived, m.Header, m.Payloads, len(m.Raw), 1, d.Local, d.Remote)
+		e.record(s, recordSent, h, ps, len(data), 1, d.Local, d.Remote)
+	}
 	e.half.enter(s)
 	e.send(s, data)
 }

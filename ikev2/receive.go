@@ -127,17 +127,19 @@ func (e *Engine) otherVersion(h wire.Header, d *Datagram) {
 }
 
 // answerClear sends an unprotected answer about a message outside any IKE SA:
-// SPIs, message ID and exchange type are copied (RFC 7296 section 1.5).
-func (e *Engine) answerClear(h wire.Header, d *Datagram, ps ...wire.Payload) {
+// SPIs, message ID and exchange type are copied (RFC 7296 section 1.5). It
+// returns how many octets were sent.
+func (e *Engine) answerClear(h wire.Header, d *Datagram, ps ...wire.Payload) int {
 	h.Version = wire.Version
 	h.Flags = wire.FlagResponse | (h.Flags & wire.FlagInitiator) ^ wire.FlagInitiator
 	m := wire.Message{Header: h, Payloads: ps}
 	data, err := m.Append(nil)
 	if err != nil || len(data) > 2*len(d.Data) {
-		return
+		return 0
 	}
 	e.tell(data, h, ps, nil)
 	e.emit(Send{Datagram: Datagram{Local: d.Local, Remote: d.Remote, Data: data}})
+	return len(data)
 }
 
 // receiveRequest handles a request to an SA that exists.
@@ -156,7 +158,7 @@ func (e *Engine) receiveRequest(s *ikeSA, m *wire.Message, d *Datagram) {
 		e.stats.OutOfWindow++ // the peer is ahead of us; it asks again
 		return
 	}
-	c, ok := e.open(s, m)
+	c, ok := e.open(s, m, d)
 	if !ok {
 		return
 	}
@@ -221,7 +223,7 @@ func (e *Engine) receiveResponse(s *ikeSA, m *wire.Message, d *Datagram) {
 		e.stats.OutOfWindow++
 		return
 	}
-	c, ok := e.open(s, m)
+	c, ok := e.open(s, m, d)
 	if !ok {
 		return
 	}
@@ -246,7 +248,7 @@ type content struct {
 }
 
 // open authenticates and decrypts a message. When ok is false it was dropped.
-func (e *Engine) open(s *ikeSA, m *wire.Message) (c content, ok bool) {
+func (e *Engine) open(s *ikeSA, m *wire.Message, d *Datagram) (c content, ok bool) {
 	if s.keys == nil && !e.deriveHalf(s) {
 		e.stats.Unauthentic++
 		return c, false
@@ -254,6 +256,7 @@ func (e *Engine) open(s *ikeSA, m *wire.Message) (c content, ok bool) {
 	var ps []wire.Payload
 	var err error
 	c.header = m.Header
+	octets, parts := len(m.Raw), 1
 	if m.SKF() == nil {
 		c.whole, err = m.Decrypt(s.keys.in)
 	} else {
@@ -263,6 +266,7 @@ func (e *Engine) open(s *ikeSA, m *wire.Message) (c content, ok bool) {
 		}
 		if err == nil {
 			c.whole = *whole
+			octets, parts = s.parts.octets, int(m.SKF().Total)
 		}
 	}
 	if err == nil {
@@ -276,9 +280,11 @@ func (e *Engine) open(s *ikeSA, m *wire.Message) (c content, ok bool) {
 			e.stats.Unauthentic++
 			return c, false
 		}
+		e.record(s, recordReceived, m.Header, nil, octets, parts, d.Local, d.Remote)
 		c.Contents = &wire.Contents{}
 		return c, true
 	}
+	e.record(s, recordReceived, m.Header, ps, octets, parts, d.Local, d.Remote)
 	c.critical, _ = wire.UnsupportedCritical(ps)
 	return c, true
 }

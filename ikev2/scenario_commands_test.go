@@ -31,6 +31,7 @@ import (
 //	hold, release [reversed|twice]                  keep datagrams back; let them go
 //	agree                                       both have the same IKE SA and pair
 //	show NAME                                   what it has
+//	recorder NAME                               what its flight recorder holds of its peer
 func (s *scene) command(where string, w []string) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -64,6 +65,8 @@ func (s *scene) command(where string, w []string) {
 		s.cmdIKEv1(s.node(w[2]))
 	case "show":
 		s.cmdShow(s.node(w[1]))
+	case "recorder":
+		s.cmdRecorder(s.node(w[1]))
 	default:
 		s.cmdNode(s.node(w[0]), w[1:])
 	}
@@ -370,6 +373,30 @@ func (s *scene) cmdShow(x *node) {
 	}
 	if len(s.out) == 0 {
 		s.out = append(s.out, x.name+": nothing")
+	}
+}
+
+func (s *scene) cmdRecorder(x *node) {
+	for _, t := range x.e.Handshakes(x.peer.ID) {
+		dir := "="
+		switch {
+		case t.Sent:
+			dir = "->"
+		case t.Received:
+			dir = "<-"
+		}
+		if dir == "=" {
+			s.out = append(s.out, fmt.Sprintf("%.3f IKE SA %d = %s", t.At.Seconds(), t.IKE, t.Text))
+			continue
+		}
+		h := wire.Header{Exchange: exchanges[t.Exchange], MessageID: t.MessageID}
+		if t.Response {
+			h.Flags = wire.FlagResponse
+		}
+		s.out = append(s.out, fmt.Sprintf("%.3f IKE SA %d %s %s, %d octets in %d", t.At.Seconds(), t.IKE, dir, h, t.Octets, t.Fragments))
+		for _, p := range t.Payloads {
+			s.out = append(s.out, "    "+p)
+		}
 	}
 }
 

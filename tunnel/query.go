@@ -32,6 +32,10 @@ func (l *loop) query(q *status.Query) {
 		}
 		names = []ikev2.PeerID{id}
 	}
+	if q.Op == status.OpHandshakes {
+		q.Answer(status.Reply{OK: true, Handshakes: l.handshakes(ikev2.PeerID(q.Tunnel))})
+		return
+	}
 	var lines []string
 	for _, id := range names {
 		t := l.tunnels[id]

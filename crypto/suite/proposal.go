@@ -112,6 +112,19 @@ func (s Suite) String() string {
 	return out
 }
 
+// IANA writes the suite with the registry's names:
+// "ENCR_AES_GCM_16-128, KE Curve25519, Extended Sequence Numbers".
+func (s Suite) IANA() string {
+	var out []string
+	for _, t := range s.transforms() {
+		out = append(out, t.String())
+	}
+	if s.ESN {
+		out = append(out, Transform{Type: TypeESN, ID: ESN_YES}.String())
+	}
+	return strings.Join(out, ", ")
+}
+
 // Answer is the proposal that accepts s out of offered: exactly one transform
 // of each type that was offered, NONE where none was chosen (RFC 7296 sections
 // 2.7 and 3.3.6). With the zero Proposal it is s as an offer of its own.

@@ -3,6 +3,9 @@ package wire
 import (
 	"encoding/binary"
 	"fmt"
+	"strings"
+
+	"greseal/crypto/suite"
 )
 
 // KE is the Key Exchange payload (RFC 7296 section 3.4, RFC 9370).
@@ -27,4 +30,8 @@ func (p *KE) AppendBody(b []byte) ([]byte, error) {
 	return append(append(b, 0, 0), p.Data...), nil
 }
 
-func (p *KE) String() string { return fmt.Sprintf("KE(method %d, %d octets)", p.Method, len(p.Data)) }
+// String is "KE(Curve25519, 32 octets)".
+func (p *KE) String() string {
+	method := suite.Transform{Type: suite.TypeKE, ID: p.Method}.String()
+	return fmt.Sprintf("KE(%s, %d octets)", strings.TrimPrefix(method, "KE "), len(p.Data))
+}

@@ -34,8 +34,8 @@ func TestPayloadsReadAndWriteTheirBodies(t *testing.T) {
 			"0200002401030403 c0ffee01 0300000c01000014800e0080 030000080100001c 0000000805000001" +
 				"0000001802010000 0000",
 			nil, ""}, // replaced below: two proposals
-		{"KE", TypeKE, "001f0000 aabb", &KE{Method: 31, Data: []byte{0xaa, 0xbb}}, "KE(method 31, 2 octets)"},
-		{"empty KE", TypeKE, "00000000", &KE{Data: []byte{}}, "KE(method 0, 0 octets)"},
+		{"KE", TypeKE, "001f0000 aabb", &KE{Method: 31, Data: []byte{0xaa, 0xbb}}, "KE(Curve25519, 2 octets)"},
+		{"empty KE", TypeKE, "00000000", &KE{Data: []byte{}}, "KE(NONE, 0 octets)"},
 		{"ID_IPV4_ADDR", TypeIDi, "01000000 c0000201", &ID{Of: TypeIDi, Kind: IDIPv4, Data: []byte{192, 0, 2, 1}}, "IDi(ID_IPV4_ADDR 192.0.2.1)"},
 		{"ID_IPV6_ADDR", TypeIDr, "05000000 20010db8000000000000000000000001", &ID{Of: TypeIDr, Kind: IDIPv6, Data: addr("2001:db8::1").AsSlice()}, "IDr(ID_IPV6_ADDR 2001:db8::1)"},
 		{"ID_FQDN with reserved octets kept", TypeIDr, "02010203 77657374", &ID{Of: TypeIDr, Kind: IDFQDN, Reserved: [3]byte{1, 2, 3}, Data: []byte("west")}, "IDr(ID_FQDN west)"},

@@ -15,6 +15,7 @@ var Status = Command{
 		p.flags(fs)
 		all := fs.Bool("all", false, "every detail of every tunnel")
 		asJSON := fs.Bool("json", false, "as JSON")
+		handshakes := fs.Bool("handshakes", false, "the latest handshakes instead, message by message")
 		prometheus := fs.Bool("prometheus", false, "as metrics in Prometheus' text format")
 		textfile := fs.String("textfile", "", "with --prometheus: replace this `FILE` of node_exporter's")
 		return func(env *Env, args []string) error {
@@ -23,8 +24,8 @@ var Status = Command{
 				return err
 			}
 			if *prometheus || *textfile != "" {
-				if *asJSON || *all || name != "" {
-					return usagef("--prometheus takes neither a tunnel's name nor --json nor --all")
+				if *asJSON || *all || *handshakes || name != "" {
+					return usagef("--prometheus takes neither a tunnel's name nor --json nor --all nor --handshakes")
 				}
 				return p.metrics(env, *textfile)
 			}
@@ -33,6 +34,16 @@ var Status = Command{
 				return err
 			}
 			defer c.Close()
+			if *handshakes {
+				raw, r, err := c.CallRaw(status.Request{Op: status.OpHandshakes, Tunnel: name})
+				if err != nil {
+					return err
+				}
+				if *asJSON {
+					return status.JSON(env.Stdout, raw, "handshakes")
+				}
+				return status.HumanHandshakes(env.Stdout, r.Handshakes, env.Style)
+			}
 			raw, r, err := c.CallRaw(status.Request{Op: status.OpStatus, Tunnel: name})
 			if err != nil {
 				return err

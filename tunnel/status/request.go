@@ -10,9 +10,12 @@ import (
 
 // Operations a client can ask for.
 const (
-	OpStatus  = "status"  // one snapshot
-	OpWatch   = "watch"   // a snapshot each Interval seconds and after each event
-	OpEvents  = "events"  // the last Last events, then those to come when Follow
+	OpStatus = "status" // one snapshot
+	OpWatch  = "watch"  // a snapshot each Interval seconds and after each event
+	OpEvents = "events" // the last Last events, then those to come when Follow
+
+	OpHandshakes = "handshakes" // the latest handshakes of the tunnel, or of all, decoded
+
 	OpUp      = "up"      // want the tunnel up, whatever the config says
 	OpDown    = "down"    // want it down; its guards stay unless Open
 	OpRestart = "restart" // delete its SAs and make them anew
@@ -63,7 +66,7 @@ type Request struct {
 // something: only root may.
 func (r Request) Changes() bool {
 	switch r.Op {
-	case OpStatus, OpWatch, OpEvents, OpDoctorPoll:
+	case OpStatus, OpWatch, OpEvents, OpHandshakes, OpDoctorPoll:
 		return false
 	}
 	return true
@@ -213,7 +216,7 @@ func parseRequest(b []byte) (r Request, rest []byte, err error) {
 		return r, nil, errors.New(`request lacks "v" or "op"`)
 	}
 	switch r.Op {
-	case OpStatus, OpWatch, OpEvents, OpUp, OpDown, OpRestart, OpReload, OpDoctorStart, OpLeakStart, OpDoctorPoll,
+	case OpStatus, OpWatch, OpEvents, OpHandshakes, OpUp, OpDown, OpRestart, OpReload, OpDoctorStart, OpLeakStart, OpDoctorPoll,
 		OpPlan, OpPlanCandidate, OpCandidate, OpHold, OpConfirm, OpRollback:
 	default:
 		return r, nil, fmt.Errorf("request asks for the unknown op %.40q", r.Op)

@@ -284,6 +284,26 @@ type Event struct {
 	Text   string `msg:"text"`   // one sentence
 }
 
+// HandshakeStep is a message of a handshake, or what came of those before it. It
+// holds no secret.
+type HandshakeStep struct {
+	Time      int64    `msg:"time"`       // Unix seconds
+	Millis    int      `msg:"millis"`     // thousandths of the second
+	Tunnel    string   `msg:"tunnel"`     // empty: from somebody whose tunnel is not known
+	IKE       uint64   `msg:"ike"`        // number of the IKE SA since the daemon was started, 0: none came of it
+	Role      string   `msg:"role"`       // ours in it: initiator or responder; empty without one
+	Local     string   `msg:"local"`      // own address and port; may be empty for an outcome
+	Remote    string   `msg:"remote"`     // the peer's
+	Direction string   `msg:"direction"`  // sent or received; empty for an outcome
+	Exchange  string   `msg:"exchange"`   // such as IKE_AUTH; empty for an outcome
+	Response  bool     `msg:"response"`   // else a request
+	MessageID uint32   `msg:"message_id"` // of the IKE header
+	Octets    int      `msg:"octets"`     // of the IKE message, all fragments together
+	Fragments int      `msg:"fragments"`  // 1 when it was not fragmented
+	Payloads  []string `msg:"payloads"`   // names as in RFC 7296 section 1.2, transforms and notifies as IANA spells them
+	Text      string   `msg:"text"`       // of an outcome: what was agreed, or why it failed; one sentence
+}
+
 // Reply answers a request. OK false has Error and, where a person can act, Remedy.
 type Reply struct {
 	Version  int       `msg:"v"`
@@ -295,6 +315,8 @@ type Reply struct {
 	Events   []Event   `msg:"events"`   // of events
 	Job      *Job      `msg:"job"`      // of doctor-start, leak-start and doctor-poll
 	Digest   string    `msg:"digest"`   // of hold: SHA-256 of the candidate that runs, 64 hex digits
+
+	Handshakes []HandshakeStep `msg:"handshakes"` // of handshakes, oldest first
 }
 
 // Verdicts of a Finding.

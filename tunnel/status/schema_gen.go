@@ -1212,6 +1212,212 @@ func (z *Guard) Msgsize() (s int) {
 }
 
 // MarshalMsg implements msgp.Marshaler
+func (z *HandshakeStep) MarshalMsg(b []byte) (o []byte, err error) {
+	o = msgp.Require(b, z.Msgsize())
+	// map header, size 15
+	// string "time"
+	o = append(o, 0x8f, 0xa4, 0x74, 0x69, 0x6d, 0x65)
+	o = msgp.AppendInt64(o, z.Time)
+	// string "millis"
+	o = append(o, 0xa6, 0x6d, 0x69, 0x6c, 0x6c, 0x69, 0x73)
+	o = msgp.AppendInt(o, z.Millis)
+	// string "tunnel"
+	o = append(o, 0xa6, 0x74, 0x75, 0x6e, 0x6e, 0x65, 0x6c)
+	o = msgp.AppendString(o, z.Tunnel)
+	// string "ike"
+	o = append(o, 0xa3, 0x69, 0x6b, 0x65)
+	o = msgp.AppendUint64(o, z.IKE)
+	// string "role"
+	o = append(o, 0xa4, 0x72, 0x6f, 0x6c, 0x65)
+	o = msgp.AppendString(o, z.Role)
+	// string "local"
+	o = append(o, 0xa5, 0x6c, 0x6f, 0x63, 0x61, 0x6c)
+	o = msgp.AppendString(o, z.Local)
+	// string "remote"
+	o = append(o, 0xa6, 0x72, 0x65, 0x6d, 0x6f, 0x74, 0x65)
+	o = msgp.AppendString(o, z.Remote)
+	// string "direction"
+	o = append(o, 0xa9, 0x64, 0x69, 0x72, 0x65, 0x63, 0x74, 0x69, 0x6f, 0x6e)
+	o = msgp.AppendString(o, z.Direction)
+	// string "exchange"
+	o = append(o, 0xa8, 0x65, 0x78, 0x63, 0x68, 0x61, 0x6e, 0x67, 0x65)
+	o = msgp.AppendString(o, z.Exchange)
+	// string "response"
+	o = append(o, 0xa8, 0x72, 0x65, 0x73, 0x70, 0x6f, 0x6e, 0x73, 0x65)
+	o = msgp.AppendBool(o, z.Response)
+	// string "message_id"
+	o = append(o, 0xaa, 0x6d, 0x65, 0x73, 0x73, 0x61, 0x67, 0x65, 0x5f, 0x69, 0x64)
+	o = msgp.AppendUint32(o, z.MessageID)
+	// string "octets"
+	o = append(o, 0xa6, 0x6f, 0x63, 0x74, 0x65, 0x74, 0x73)
+	o = msgp.AppendInt(o, z.Octets)
+	// string "fragments"
+	o = append(o, 0xa9, 0x66, 0x72, 0x61, 0x67, 0x6d, 0x65, 0x6e, 0x74, 0x73)
+	o = msgp.AppendInt(o, z.Fragments)
+	// string "payloads"
+	o = append(o, 0xa8, 0x70, 0x61, 0x79, 0x6c, 0x6f, 0x61, 0x64, 0x73)
+	o = msgp.AppendArrayHeader(o, uint32(len(z.Payloads)))
+	for za0001 := range z.Payloads {
+		o = msgp.AppendString(o, z.Payloads[za0001])
+	}
+	// string "text"
+	o = append(o, 0xa4, 0x74, 0x65, 0x78, 0x74)
+	o = msgp.AppendString(o, z.Text)
+	return
+}
+
+// UnmarshalMsg implements msgp.Unmarshaler
+func (z *HandshakeStep) UnmarshalMsg(bts []byte) (o []byte, err error) {
+	var field []byte
+	_ = field
+	var zb0001 uint32
+	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err)
+		return
+	}
+	if zb0001 > zb417a25dlimitMaps {
+		err = msgp.ErrLimitExceeded
+		return
+	}
+	for zb0001 > 0 {
+		zb0001--
+		field, bts, err = msgp.ReadMapKeyZC(bts)
+		if err != nil {
+			err = msgp.WrapError(err)
+			return
+		}
+		switch msgp.UnsafeString(field) {
+		case "time":
+			z.Time, bts, err = msgp.ReadInt64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Time")
+				return
+			}
+		case "millis":
+			z.Millis, bts, err = msgp.ReadIntBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Millis")
+				return
+			}
+		case "tunnel":
+			z.Tunnel, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Tunnel")
+				return
+			}
+		case "ike":
+			z.IKE, bts, err = msgp.ReadUint64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "IKE")
+				return
+			}
+		case "role":
+			z.Role, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Role")
+				return
+			}
+		case "local":
+			z.Local, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Local")
+				return
+			}
+		case "remote":
+			z.Remote, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Remote")
+				return
+			}
+		case "direction":
+			z.Direction, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Direction")
+				return
+			}
+		case "exchange":
+			z.Exchange, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Exchange")
+				return
+			}
+		case "response":
+			z.Response, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Response")
+				return
+			}
+		case "message_id":
+			z.MessageID, bts, err = msgp.ReadUint32Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "MessageID")
+				return
+			}
+		case "octets":
+			z.Octets, bts, err = msgp.ReadIntBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Octets")
+				return
+			}
+		case "fragments":
+			z.Fragments, bts, err = msgp.ReadIntBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Fragments")
+				return
+			}
+		case "payloads":
+			var zb0002 uint32
+			zb0002, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Payloads")
+				return
+			}
+			if zb0002 > zb417a25dlimitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.Payloads) >= int(zb0002) {
+				z.Payloads = (z.Payloads)[:zb0002]
+			} else {
+				z.Payloads = make([]string, zb0002)
+			}
+			for za0001 := range z.Payloads {
+				z.Payloads[za0001], bts, err = msgp.ReadStringBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Payloads", za0001)
+					return
+				}
+			}
+		case "text":
+			z.Text, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Text")
+				return
+			}
+		default:
+			bts, err = msgp.Skip(bts)
+			if err != nil {
+				err = msgp.WrapError(err)
+				return
+			}
+		}
+	}
+	o = bts
+	return
+}
+
+// Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
+func (z *HandshakeStep) Msgsize() (s int) {
+	s = 1 + 5 + msgp.Int64Size + 7 + msgp.IntSize + 7 + msgp.StringPrefixSize + len(z.Tunnel) + 4 + msgp.Uint64Size + 5 + msgp.StringPrefixSize + len(z.Role) + 6 + msgp.StringPrefixSize + len(z.Local) + 7 + msgp.StringPrefixSize + len(z.Remote) + 10 + msgp.StringPrefixSize + len(z.Direction) + 9 + msgp.StringPrefixSize + len(z.Exchange) + 9 + msgp.BoolSize + 11 + msgp.Uint32Size + 7 + msgp.IntSize + 10 + msgp.IntSize + 9 + msgp.ArrayHeaderSize
+	for za0001 := range z.Payloads {
+		s += msgp.StringPrefixSize + len(z.Payloads[za0001])
+	}
+	s += 5 + msgp.StringPrefixSize + len(z.Text)
+	return
+}
+
+// MarshalMsg implements msgp.Marshaler
 func (z *IKESA) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// map header, size 15
@@ -2429,9 +2635,9 @@ func (z Placed) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *Reply) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 9
+	// map header, size 10
 	// string "v"
-	o = append(o, 0x89, 0xa1, 0x76)
+	o = append(o, 0x8a, 0xa1, 0x76)
 	o = msgp.AppendInt(o, z.Version)
 	// string "ok"
 	o = append(o, 0xa2, 0x6f, 0x6b)
@@ -2483,6 +2689,16 @@ func (z *Reply) MarshalMsg(b []byte) (o []byte, err error) {
 	// string "digest"
 	o = append(o, 0xa6, 0x64, 0x69, 0x67, 0x65, 0x73, 0x74)
 	o = msgp.AppendString(o, z.Digest)
+	// string "handshakes"
+	o = append(o, 0xaa, 0x68, 0x61, 0x6e, 0x64, 0x73, 0x68, 0x61, 0x6b, 0x65, 0x73)
+	o = msgp.AppendArrayHeader(o, uint32(len(z.Handshakes)))
+	for za0003 := range z.Handshakes {
+		o, err = z.Handshakes[za0003].MarshalMsg(o)
+		if err != nil {
+			err = msgp.WrapError(err, "Handshakes", za0003)
+			return
+		}
+	}
 	return
 }
 
@@ -2618,6 +2834,29 @@ func (z *Reply) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Digest")
 				return
 			}
+		case "handshakes":
+			var zb0004 uint32
+			zb0004, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Handshakes")
+				return
+			}
+			if zb0004 > zb417a25dlimitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.Handshakes) >= int(zb0004) {
+				z.Handshakes = (z.Handshakes)[:zb0004]
+			} else {
+				z.Handshakes = make([]HandshakeStep, zb0004)
+			}
+			for za0003 := range z.Handshakes {
+				bts, err = z.Handshakes[za0003].UnmarshalMsg(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Handshakes", za0003)
+					return
+				}
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -2652,7 +2891,10 @@ func (z *Reply) Msgsize() (s int) {
 	} else {
 		s += z.Job.Msgsize()
 	}
-	s += 7 + msgp.StringPrefixSize + len(z.Digest)
+	s += 7 + msgp.StringPrefixSize + len(z.Digest) + 11 + msgp.ArrayHeaderSize
+	for za0003 := range z.Handshakes {
+		s += z.Handshakes[za0003].Msgsize()
+	}
 	return
 }
 

@@ -73,6 +73,22 @@ func (p *Plugin) events(c *call) error {
 	return nil
 }
 
+// handshakes answers with the latest handshakes of a tunnel, or of all.
+func (p *Plugin) handshakes(c *call) error {
+	raw, reply, err := p.ask(status.Request{Op: status.OpHandshakes, Tunnel: c.tunnel()})
+	if err != nil {
+		return err
+	}
+	list := []byte("[]")
+	if len(reply.Handshakes) > 0 {
+		if list, err = object(raw, "handshakes"); err != nil {
+			return err
+		}
+	}
+	c.object(fmt.Appendf(nil, `{"handshakes":%s}`, bytes.TrimSpace(list)))
+	return nil
+}
+
 // mtu answers with the sum behind a tunnel's MTU.
 func (p *Plugin) mtu(c *call) error {
 	if err := c.must(); err != nil {

@@ -77,6 +77,7 @@ type call struct {
 var methods = []method{
 	{"status", map[string]any{"tunnel": ""}, (*Plugin).status},
 	{"events", map[string]any{"tunnel": "", "last": 50}, (*Plugin).events},
+	{"handshakes", map[string]any{"tunnel": ""}, (*Plugin).handshakes},
 	{"mtu", map[string]any{"tunnel": ""}, (*Plugin).mtu},
 	{"doctor_poll", map[string]any{"job": 1}, (*Plugin).doctorPoll},
 	{"peer_config", map[string]any{"tunnel": "", "vendor": "", "own": "", "peer": "", "networks": ""}, (*Plugin).peerConfig},

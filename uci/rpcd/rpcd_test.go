@@ -118,6 +118,9 @@ func TestMethodsAskTheDaemonAndAnswerWithItsFacts(t *testing.T) {
 			t.Errorf("%s %s: asked %+v, want %+v", c.method, c.args, asked, c.request)
 		}
 	}
+	if got := ask(t, p, "handshakes", `{"tunnel":"hq"}`); got["ok"] != true || len(got["handshakes"].([]any)) != 0 || asked.Op != status.OpHandshakes || asked.Tunnel != "hq" {
+		t.Errorf("handshakes: %v after %+v", got, asked)
+	}
 	got := ask(t, p, "events", `{"last":5}`)
 	if got["ok"] != true || got["events"].([]any)[0].(map[string]any)["text"] != "came up" {
 		t.Errorf("events: %v", got)
