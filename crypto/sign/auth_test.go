@@ -110,7 +110,7 @@ func TestEveryKeySignsForEveryPeer(t *testing.T) {
 				t.Errorf("%s: verified over other octets", a)
 			}
 			for i := range data {
-				if i > 80 && i%16 != 0 {
+				if i > 80 && i%16 != 0 || testing.Short() && i%23 != 0 {
 					continue // long RSA signatures: a sample
 				}
 				bad := bytes.Clone(data)
