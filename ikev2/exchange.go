@@ -26,12 +26,12 @@ const (
 )
 
 // request is the one request of ours that may be unanswered. It is repeated bit
-// for bit (RFC 7296 section 2.1).
+// for bit (RFC 7296 section 2.1), but for the size of its fragments.
 type request struct {
 	kind     ask
 	id       uint32
 	exchange wire.ExchangeType
-	data     [][]byte // more than one when fragmented
+	message  sealed
 
 	first, next Time
 	wait        time.Duration
@@ -61,6 +61,10 @@ type request struct {
 const (
 	firstPause = 500 * time.Millisecond
 	lastPause  = 10 * time.Second
+
+	// At this try a message is taken to be too large for the path; an answer,
+	// at this repetition of its request.
+	sizeDoubt = 3
 )
 
 // sendRequest seals and sends a request and makes it the SA's outstanding one.
@@ -79,14 +83,14 @@ func (e *Engine) sendRequest(s *ikeSA, x wire.ExchangeType, r *request, inner []
 }
 
 // startRequest sends a request that is already encoded.
-func (e *Engine) startRequest(s *ikeSA, x wire.ExchangeType, r *request, data [][]byte) {
-	r.id, r.exchange, r.data = s.nextOut, x, data
+func (e *Engine) startRequest(s *ikeSA, x wire.ExchangeType, r *request, m sealed) {
+	r.id, r.exchange, r.message = s.nextOut, x, m
 	r.first, r.tries, r.wait = e.now, 1, firstPause
 	r.next = e.now + e.jitter(r.wait)
 	s.nextOut++
 	s.req = r
 	e.touch(s)
-	e.send(s, data...)
+	e.send(s, m.data...)
 }
 
 func (e *Engine) jitter(d time.Duration) time.Duration {
@@ -120,13 +124,16 @@ func (e *Engine) retransmit(s *ikeSA) {
 	}
 	r.tries++
 	r.wait = min(r.wait*9/5, lastPause)
+	if r.tries >= sizeDoubt && e.refragment(s, &r.message) {
+		r.wait = firstPause
+	}
 	r.next = e.now + e.jitter(r.wait)
 	s.repeats++
 	e.touch(s)
 	if s.shake != nil && s.shake.refused == nil && r.tries == 4 {
 		e.note(s.peer, s.timeoutFailure(r))
 	}
-	e.send(s, r.data...)
+	e.send(s, r.message.data...)
 }
 
 func (s *ikeSA) header(x wire.ExchangeType, id uint32, response bool) wire.Header {
@@ -159,10 +166,12 @@ func (e *Engine) sendFrom(s *ikeSA, local, remote netip.AddrPort, data [][]byte)
 // integrity check value: it is the same only if the whole message is. Of a
 // fragmented request that is fragment 1.
 type cached struct {
-	data [][]byte
-	tail [16]byte
-	size int
-	id   uint32
+	sealed
+	tail  [16]byte
+	size  int
+	id    uint32
+	total uint16 // fragments of the request, 0 for none
+	again uint8  // how often it was asked for again
 }
 
 func (c *cached) is(id uint32, datagram []byte) bool {
@@ -177,16 +186,19 @@ func tailOf(b []byte) (t [16]byte) {
 // respond seals, sends and keeps the response to the request m.
 func (e *Engine) respond(s *ikeSA, m *wire.Message, d *Datagram, inner []wire.Payload) {
 	h := s.header(m.Exchange, m.MessageID, true)
-	data, err := e.seal(s, h, inner)
+	if m.SKF() != nil && s.parts != nil {
+		s.fitTo(s.parts.set.LongestFragment())
+	}
+	answer, err := e.seal(s, h, inner)
 	if err != nil {
 		return // as if it was lost: the peer asks again and gives up
 	}
-	s.answered = cached{data: data, tail: tailOf(m.Raw), size: len(m.Raw), id: m.MessageID}
+	s.answered = cached{sealed: answer, tail: tailOf(m.Raw), size: len(m.Raw), id: m.MessageID}
 	if s.parts != nil && m.SKF() != nil {
-		s.answered.tail, s.answered.size = s.parts.tail, s.parts.size
+		s.answered.tail, s.answered.size, s.answered.total = s.parts.tail, s.parts.size, m.SKF().Total
 	}
 	// Answers go where the request came from (RFC 7296 section 2.23).
-	e.sendFrom(s, d.Local, d.Remote, data)
+	e.sendFrom(s, d.Local, d.Remote, answer.data)
 }
 
 // sealedOnly is the outside of a protected message, for tell.

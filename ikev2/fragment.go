@@ -36,49 +36,119 @@ type fragments struct {
 func (s *ikeSA) largest() int {
 	n := defaultPathMTU
 	if s.peer != nil && s.peer.cfg.PathMTU != 0 {
-		n = max(s.peer.cfg.PathMTU, leastPathMTU)
+		n = s.peer.cfg.PathMTU
 	}
-	n -= 20 + 8 // IPv4 and UDP
+	if s.threshold != 0 {
+		n = min(n, s.threshold)
+	}
+	return s.fitting(n)
+}
+
+// fitting is the length of an IKE message in an IP packet of n octets.
+func (s *ikeSA) fitting(n int) int { return max(n, leastPathMTU) - s.outside() }
+
+// outside is what stands around an IKE message.
+func (s *ikeSA) outside() int {
+	n := 20 + 8 + 4 // IPv4, UDP, non-ESP marker
 	if s.remote.Addr().Is6() {
-		n -= 20
+		n += 20
 	}
-	return n - 4 // non-ESP marker
+	return n
+}
+
+// sealed is a protected message as it goes out: one datagram, or fragments.
+type sealed struct {
+	data [][]byte
+	// What a message was before it was sealed that may not fit every path; nil
+	// for one that does. It keeps its sealer, for the SA may change its keys.
+	plain  []byte
+	header wire.Header
+	first  wire.PayloadType
+	sealer wire.Sealer
 }
 
 // seal encodes a protected message, as one datagram or in fragments.
-func (e *Engine) seal(s *ikeSA, h wire.Header, inner []wire.Payload) ([][]byte, error) {
+func (e *Engine) seal(s *ikeSA, h wire.Header, inner []wire.Payload) (sealed, error) {
 	plain, err := wire.AppendPayloads(nil, inner)
 	if err != nil {
-		return nil, err
+		return sealed{}, err
 	}
 	first := wire.NoNext
 	if len(inner) > 0 {
 		first = inner[0].Type()
 	}
+	var out sealed
 	whole := wire.HeaderLen + 4 + len(plain) + s.keys.out.Overhead(len(plain))
-	if !s.fragmentation || whole <= s.largest() {
-		data, err := wire.AppendSealedBytes(nil, h, first, plain, s.keys.out)
-		if err != nil {
-			return nil, err
-		}
-		e.tell(data, h, sealedOnly, inner)
-		e.record(s, recordSent, h, inner, len(data), 1, s.local, s.remote)
-		return [][]byte{data}, nil
+	if s.fragmentation && whole > s.fitting(leastPathMTU) {
+		out = sealed{plain: plain, header: h, first: first, sealer: s.keys.out}
 	}
-	out, err := wire.SealFragments(h, first, plain, s.keys.out, s.largest(), maxFragments)
+	if s.fragmentation && whole > s.largest() {
+		out.data, err = e.fragment(s, &out, inner)
+		return out, err
+	}
+	data, err := wire.AppendSealedBytes(nil, h, first, plain, s.keys.out)
+	if err != nil {
+		return sealed{}, err
+	}
+	e.tell(data, h, sealedOnly, inner)
+	e.record(s, recordSent, h, inner, len(data), 1, s.local, s.remote)
+	out.data = [][]byte{data}
+	return out, nil
+}
+
+// fragment encodes a message in fragments of what fits now.
+func (e *Engine) fragment(s *ikeSA, m *sealed, inner []wire.Payload) ([][]byte, error) {
+	out, err := wire.SealFragments(m.header, m.first, m.plain, m.sealer, s.largest(), maxFragments)
 	octets := 0
 	for i, data := range out {
 		var said []wire.Payload
 		if i == 0 {
 			said = inner
 		}
-		e.tell(data, h, []wire.Payload{&wire.SKF{Number: uint16(i + 1), Total: uint16(len(out))}}, said)
+		e.tell(data, m.header, []wire.Payload{&wire.SKF{Number: uint16(i + 1), Total: uint16(len(out))}}, said)
 		octets += len(data)
 	}
 	if err == nil {
-		e.record(s, recordSent, h, inner, octets, len(out), s.local, s.remote)
+		e.record(s, recordSent, m.header, inner, octets, len(out), s.local, s.remote)
 	}
 	return out, err
+}
+
+// refragment makes the fragments of a message that seems to get lost on its way
+// for its size smaller, once: as small as everything lets through (RFC 7383
+// section 2.5.2). What follows on this SA is as small. False: it stays as it is.
+func (e *Engine) refragment(s *ikeSA, m *sealed) bool {
+	if m.plain == nil || s.largest() <= s.fitting(leastPathMTU) {
+		return false
+	}
+	s.threshold = leastPathMTU
+	smaller, err := e.fragment(s, m, nil)
+	if err != nil || len(smaller) <= len(m.data) {
+		return false
+	}
+	m.data = smaller
+	return true
+}
+
+// fitTo takes the longest fragment of a request as what fits its answer too (RFC
+// 7383 section 2.5.1).
+func (s *ikeSA) fitTo(longest int) {
+	s.threshold = max(longest+s.outside(), leastPathMTU)
+}
+
+// askedInSmaller tells whether a request is the answered one in more fragments
+// than before: the first of them asks for the answer (RFC 7383 section 2.6.1).
+func (s *ikeSA) askedInSmaller(m *wire.Message) bool {
+	p, a := m.SKF(), &s.answered
+	if p == nil || a.data == nil || m.MessageID != a.id || p.Number != 1 || p.Total <= a.total || s.keys == nil {
+		return false
+	}
+	tail := tailOf(m.Raw)
+	if _, err := m.DecryptFragment(s.keys.in); err != nil {
+		return false
+	}
+	a.tail, a.size, a.total = tail, len(m.Raw), p.Total
+	return true
 }
 
 // reassemble takes a fragment. The content is nil as long as more are missing;

@@ -124,7 +124,7 @@ func (e *Engine) sendInit(s *ikeSA, group uint16) {
 	h.message1 = data
 	s.state = stateInit
 	s.req, s.nextOut = nil, 0
-	e.startRequest(s, wire.IKESAInit, &request{kind: askInit}, [][]byte{data})
+	e.startRequest(s, wire.IKESAInit, &request{kind: askInit}, sealed{data: [][]byte{data}})
 }
 
 // onInitResponse handles what claims to answer IKE_SA_INIT. It may come from

@@ -144,9 +144,12 @@ func (e *Engine) answerClear(h wire.Header, d *Datagram, ps ...wire.Payload) int
 
 // receiveRequest handles a request to an SA that exists.
 func (e *Engine) receiveRequest(s *ikeSA, m *wire.Message, d *Datagram) {
-	if s.answered.is(m.MessageID, d.Data) {
+	if s.answered.is(m.MessageID, d.Data) || s.askedInSmaller(m) {
 		e.stats.Retransmitted++
 		s.asked = e.now
+		if s.answered.again++; s.answered.again >= sizeDoubt-1 {
+			e.refragment(s, &s.answered.sealed)
+		}
 		e.sendFrom(s, d.Local, d.Remote, s.answered.data)
 		return
 	}

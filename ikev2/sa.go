@@ -51,6 +51,9 @@ type ikeSA struct {
 	// Requests of the peer: the next expected, and the answer to the last.
 	nextIn   uint32
 	answered cached
+	// threshold is the largest IP packet for IKE that this SA has seen reason
+	// for, 0: none.
+	threshold int
 
 	ppk  bool    // a postquantum preshared key is in the keys
 	held *series // of a CREATE_CHILD_SA of the peer's that goes on in IKE_FOLLOWUP_KE

@@ -28,6 +28,7 @@ import (
 //	forge to NAME EXCHANGE PAYLOAD …            an unprotected answer from nowhere
 //	run [DURATION]                              deliver and wake until nothing happens within it (default 100ms)
 //	lose N|all|none                             the next N datagrams, all from now on, none more
+//	lose above N                                IKE messages of more than N octets, from now on
 //	hold, release [reversed|twice]                  keep datagrams back; let them go
 //	agree                                       both have the same IKE SA and pair
 //	show NAME                                   what it has
@@ -52,7 +53,7 @@ func (s *scene) command(where string, w []string) {
 	case "run":
 		s.cmdRun(w[1:])
 	case "lose":
-		s.cmdLose(w[1])
+		s.cmdLose(w[1:]...)
 	case "hold":
 		s.net.hold = true
 	case "release":
@@ -314,15 +315,22 @@ func (s *scene) cmdRun(w []string) {
 	s.net.run(s.net.now + d)
 }
 
-func (s *scene) cmdLose(w string) {
+func (s *scene) cmdLose(w ...string) {
 	n := -1
-	switch w {
+	switch w[0] {
+	case "above":
+		size, err := strconv.Atoi(w[1])
+		if err != nil {
+			panic(err)
+		}
+		s.net.filter = func(f *flight) bool { return len(f.data) <= size }
+		return
 	case "all":
 	case "none":
 		n = 0
 	default:
 		var err error
-		if n, err = strconv.Atoi(w); err != nil {
+		if n, err = strconv.Atoi(w[0]); err != nil {
 			panic(err)
 		}
 	}
