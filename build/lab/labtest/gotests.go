@@ -217,7 +217,7 @@ func (s *part) goTests(log, name string, argv, env []string) {
 			// A second try alone, on a machine that has less to do; the row
 			// tells what the first was like.
 			first = strings.Join(t.failures, " ")
-			again := append(slices.DeleteFunc(slices.Clone(argv), func(a string) bool { return strings.HasPrefix(a, "greseal") }), "-count=1", p)
+			again := append(slices.DeleteFunc(slices.Clone(argv), isPackage), "-count=1", p)
 			out, _ := s.command("again-"+log, 15*time.Minute, env, again...)
 			if u := count(out)[p]; u != nil {
 				t = u
@@ -233,6 +233,11 @@ func (s *part) goTests(log, name string, argv, env []string) {
 	if err != nil && !failed {
 		s.add(Row{Scenario: name, Result: "FAIL", Note: fmt.Sprintf("%v: %s (.lab/%s)", err, tail(out, 5), log)})
 	}
+}
+
+// isPackage tells packages and their patterns from go test's other arguments.
+func isPackage(arg string) bool {
+	return strings.HasPrefix(arg, "greseal") || strings.HasPrefix(arg, "./")
 }
 
 // row is a package's line of the table. Skipped tests get lines of their own.
