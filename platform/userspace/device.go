@@ -3,6 +3,7 @@ package userspace
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -33,9 +34,16 @@ type device struct {
 	tx       txCounters  // of the egress worker
 	tooBigAt time.Time   // of the egress worker: when the kernel's refusal was told
 	refusals bucket      // of the egress worker
-	order    gre.Order   // of the ingress worker
-	rx       rxCounters  // of the ingress worker
 	events   *eventQueue // LinkLost
+
+	// mu is held by the ingress worker that has packets of the link's SAs, and
+	// by whoever looks at what these hold.
+	mu    sync.Mutex
+	order gre.Order
+	rx    rxCounters
+
+	delivered   atomic.Uint32 // packets given to the interface
+	writeErrors atomic.Uint32 // packets refused by it, such as one that is down
 }
 
 // txCounters count packets on their way out.
@@ -49,13 +57,11 @@ type txCounters struct {
 
 // rxCounters count packets behind the inbound checks of the SA.
 type rxCounters struct {
-	delivered   uint64
-	key         uint64 // GRE key missing, unexpected or wrong
-	checksum    uint64 // wrong GRE checksum
-	sequence    uint64 // out of sequence (RFC 2890)
-	protocol    uint64 // a protocol type this link does not carry
-	ecn         uint64 // congestion marked on a packet that knows no ECN (RFC 6040)
-	writeErrors uint64 // refused by the interface, such as one that is down
+	key      uint64 // GRE key missing, unexpected or wrong
+	checksum uint64 // wrong GRE checksum
+	sequence uint64 // out of sequence (RFC 2890)
+	protocol uint64 // a protocol type this link does not carry
+	ecn      uint64 // congestion marked on a packet that knows no ECN (RFC 6040)
 }
 
 // Offload bits of TUNSETOFFLOAD (linux/if_tun.h).
@@ -133,11 +139,11 @@ func (d *device) gone() {
 }
 
 // wrote counts packets given to the interface.
-func (d *device) wrote(n int) { d.rx.delivered += uint64(n) }
+func (d *device) wrote(n int) { d.delivered.Add(uint32(n)) }
 
 // writeFailed counts packets that the interface refused.
 func (d *device) writeFailed(e unix.Errno, n int) {
-	d.rx.writeErrors += uint64(n)
+	d.writeErrors.Add(uint32(n))
 	if e == unix.EBADFD {
 		d.gone()
 	}

@@ -14,15 +14,15 @@ import (
 	"greseal/platform/ikesock"
 )
 
-// Ingress: from the outer sockets to the links' TUN devices. The ingress worker
-// is the only reader of UDP 4500 and of the raw ESP sockets. A packet passes
-// through
+// Ingress: from the outer sockets to the links' TUN devices. The ingress workers
+// are the only readers of UDP 4500 and of the raw ESP sockets; what a peer sends
+// goes to one of them (share.go). A packet passes through
 //
 //	run      which sockets have something
 //	receive  one recvmmsg into fixed buffers; the kernel may have merged equal
 //	         datagrams of one sender (UDP_GRO)
 //	message  cut these up again; take out keepalives and IKE (RFC 3948)
-//	packet   find the SA by its SPI, check the window, open in place, check the
+//	packet   find the SA by its SPI, lock its device, check the window, open in place, check the
 //	         inner header against the selectors (RFC 4301 section 5.2)
 //	deliver  take off GRE; key, checksum, sequence, protocol type; ECN
 //	coalesce join packets of a flow (merge.go) and write them to the TUN
@@ -36,7 +36,7 @@ const (
 	recvControl  = 128
 )
 
-// ingress is the worker and what it owns.
+// ingress is one worker and what it owns.
 type ingress struct {
 	*worker
 	k       kernel
@@ -48,6 +48,7 @@ type ingress struct {
 	portNAT uint16
 	socks   []*outSocket // by token
 
+	held   *device // whose lock the worker has
 	pieces reassembler
 
 	buf  []byte
@@ -56,6 +57,7 @@ type ingress struct {
 	name [recvMessages][28]byte
 	ctl  [recvMessages][recvControl]byte
 
+	found   uint64 // packets of an SA
 	unknown uint64 // packets with an SPI that is nobody's
 	noise   uint64 // datagrams that are nothing at all
 }
@@ -146,7 +148,16 @@ func (w *ingress) receive(s *outSocket) bool {
 		w.message(&m, w.buf[i*recvLen:i*recvLen+int(w.msgs[i].n)])
 	}
 	w.merge.flushAll()
+	w.unlock()
 	return n == len(w.msgs)
+}
+
+// unlock gives up the lock of the device whose packets came last.
+func (w *ingress) unlock() {
+	if w.held != nil {
+		w.held.mu.Unlock()
+		w.held = nil
+	}
 }
 
 // message handles one datagram or a run of equal ones.
@@ -227,7 +238,17 @@ func (w *ingress) packet(m *message, b []byte) {
 		return
 	}
 	sa := w.sas.find(spi)
-	if sa == nil || sa.dead {
+	if sa == nil {
+		w.unknown++
+		return
+	}
+	w.found++
+	// One lock at a time, kept for as long as packets of the same link follow.
+	if w.held == nil || w.held != sa.dev.Load() {
+		w.unlock()
+		w.held = sa.lock()
+	}
+	if sa.dead {
 		w.unknown++
 		return
 	}
@@ -260,11 +281,11 @@ func (w *ingress) packet(m *message, b []byte) {
 	sa.count.Packets++
 	sa.count.Bytes += uint64(len(p.Payload))
 	if sa.limits.soft(&sa.count) {
-		w.events.post(platform.Event{Kind: platform.SoftExpire, Link: sa.dev.name, SPI: sa.spi})
+		w.events.post(platform.Event{Kind: platform.SoftExpire, Link: w.held.name, SPI: sa.spi})
 	}
 	if sa.limits.hard(&sa.count) {
 		sa.dead = true
-		w.events.post(platform.Event{Kind: platform.HardExpire, Link: sa.dev.name, SPI: sa.spi})
+		w.events.post(platform.Event{Kind: platform.HardExpire, Link: w.held.name, SPI: sa.spi})
 	}
 	if v == fragment {
 		w.fragment(sa, &p, ecn)
@@ -282,7 +303,7 @@ func (w *ingress) fragment(sa *inSA, p *esp.Packet, ecn uint8) {
 		sa.count.Malformed++
 		return
 	}
-	whole, ecn := w.pieces.add(sa.dev, &piece, ecn, time.Now())
+	whole, ecn := w.pieces.add(w.held, &piece, ecn, time.Now())
 	if whole == nil {
 		return
 	}
@@ -295,14 +316,14 @@ func (w *ingress) authenticated(m *message, sa *inSA) {
 	if !sa.started {
 		sa.started = true
 		// A peer that was started again counts its GRE packets from 0.
-		sa.dev.order.Reset()
+		w.held.order.Reset()
 		if sa.watch {
-			w.events.post(platform.Event{Kind: platform.FirstUse, Link: sa.dev.name, SPI: sa.spi})
+			w.events.post(platform.Event{Kind: platform.FirstUse, Link: w.held.name, SPI: sa.spi})
 		}
 	}
 	if m.sock.udp && m.remote != sa.remote && m.remote != sa.mapped && sa.encap {
 		sa.mapped = m.remote
-		w.events.post(platform.Event{Kind: platform.Mapping, Link: sa.dev.name, SPI: sa.spi, Remote: m.remote})
+		w.events.post(platform.Event{Kind: platform.Mapping, Link: w.held.name, SPI: sa.spi, Remote: m.remote})
 	}
 }
 
@@ -333,7 +354,7 @@ func (sa *inSA) inner(m *message, p esp.Packet) (packet []byte, ecn uint8, v ver
 
 // deliver takes GRE off the last n octets of b and hands on what was inside.
 func (w *ingress) deliver(sa *inSA, b []byte, n int, ecn uint8) {
-	d := sa.dev
+	d := w.held
 	link := d.link.Load()
 	packet := b[len(b)-n:]
 	h, head, err := gre.Parse(packet)

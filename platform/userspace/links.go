@@ -254,11 +254,13 @@ func (d *Datapath) LinkDrops(name string) (platform.Drops, error) {
 	var tx txCounters
 	var rx rxCounters
 	dev.egress.do(func() { tx = dev.tx })
-	d.ingress.do(func() { rx = dev.rx })
+	dev.mu.Lock()
+	rx = dev.rx
+	dev.mu.Unlock()
 	return platform.Drops{
 		NoSA:   tx.noSA,
 		TooBig: tx.tooBig,
-		Queue:  tx.sendErrors + tx.malformed + rx.writeErrors,
+		Queue:  tx.sendErrors + tx.malformed + uint64(dev.writeErrors.Load()),
 		Key:    rx.key,
 		GRE:    rx.checksum + rx.sequence + rx.protocol + rx.ecn,
 	}, nil
@@ -297,7 +299,9 @@ func (d *Datapath) DeleteLink(name string) error {
 func (d *Datapath) closeDevice(dev *device) {
 	dev.out.Store(nil)
 	dev.egress.removeDevice(dev)
-	d.ingress.do(func() {}) // whoever was writing to it has finished
+	for _, w := range d.ingress {
+		w.do(func() {}) // whoever was writing to it has finished
+	}
 	_ = unix.Close(dev.fd)
 }
 

@@ -138,7 +138,7 @@ func (d *Datapath) fragmenting(first *outSocket, port uint16) (_ *outSocket, err
 		return nil, fmt.Errorf("UDP socket without DF: %w", err)
 	}
 	defer func() {
-		_ = unix.SetsockoptInt(first.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 0)
+		_ = d.reuse(first.v6, 0)
 		if err != nil {
 			_ = unix.Close(fd)
 			err = fmt.Errorf("UDP socket without DF: %w", err)
@@ -148,13 +148,15 @@ func (d *Datapath) fragmenting(first *outSocket, port uint16) (_ *outSocket, err
 		{fd, level, discover, unix.IP_PMTUDISC_DONT},
 		{fd, level, freebind, 1},
 		{fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1},
-		{first.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1},
 	} {
 		if err = unix.SetsockoptInt(o[0], o[1], o[2], o[3]); err != nil {
 			return nil, err
 		}
 	}
 	if err = deaf(fd); err != nil {
+		return nil, err
+	}
+	if err = d.reuse(first.v6, 1); err != nil {
 		return nil, err
 	}
 	if err = unix.Bind(fd, at); err != nil {
@@ -167,6 +169,18 @@ func (d *Datapath) fragmenting(first *outSocket, port uint16) (_ *outSocket, err
 	s.gso.Store(first.gso.Load())
 	d.bufferSizes(fd)
 	return s, nil
+}
+
+// reuse sets SO_REUSEADDR on all sockets of the NAT port.
+func (d *Datapath) reuse(v6 bool, on int) error {
+	for _, s := range d.sockets {
+		if s.udp && s.df && s.v6 == v6 {
+			if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, on); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // socketFor finds, or opens, the socket that an SA's packets leave by.
@@ -197,20 +211,19 @@ func (d *Datapath) socketFor(encap, v6, df bool) (*outSocket, error) {
 			return nil, err
 		}
 		if df {
-			if err := d.ingress.addSocket(s); err != nil {
-				_ = unix.Close(s.fd)
-				return nil, err
-			}
+			d.sockets = append(d.sockets, boundSocket{s, df, true})
+			return s, d.shareRaw(s)
 		}
 	}
-	d.sockets = append(d.sockets, boundSocket{s, df})
+	d.sockets = append(d.sockets, boundSocket{s, df, true})
 	return s, nil
 }
 
 // boundSocket is a socket with what it is chosen by.
 type boundSocket struct {
 	*outSocket
-	df bool
+	df   bool
+	ours bool // to be closed with the datapath
 }
 
 // routeOf makes the route of an outbound SA over a link.

@@ -84,7 +84,7 @@ func TestRoutersMessageIsAHintWhenItQuotesOurPacket(t *testing.T) {
 				t.Helper()
 				before := uint64(0)
 				count := func() (n uint64) {
-					a.do(func() { a.dp.ingress.do(func() { n = a.dp.ingress.noise }) })
+					a.do(func() { a.dp.ingress[0].do(func() { n = a.dp.ingress[0].noise }) })
 					return n
 				}
 				before = count()

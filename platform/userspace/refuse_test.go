@@ -166,7 +166,7 @@ func TestInboundCheckOfTunnelMode(t *testing.T) {
 	now := func() (c counts) {
 		c.Counters, c.Drops = b.counters(false, spiAB), b.drops()
 		dev := b.dp.devices[ifName]
-		b.do(func() { b.dp.ingress.do(func() { c.delivered = dev.rx.delivered }) })
+		c.delivered = uint64(dev.delivered.Load())
 		return c
 	}
 	change := func(f func(h *gre.Header)) []byte {

@@ -12,11 +12,11 @@ import (
 	"greseal/platform/gre"
 )
 
-// inSA is one inbound SA. The ingress worker that its SPI belongs to owns
-// everything behind the first block; the loop touches it through worker.do.
+// inSA is one inbound SA. What stands behind the first block is behind the lock
+// of its device.
 type inSA struct {
 	spi       uint32
-	dev       *device
+	dev       atomic.Pointer[device]
 	transport bool
 	encap     bool
 	// The inner header must be from greRemote to greLocal (contract 16).
@@ -29,8 +29,27 @@ type inSA struct {
 	watch   bool
 	started bool // a first packet has come
 	limits  limits
-	dead    bool // by its hard limit
+	dead    bool // by its hard limit, or removed
 	count   platform.Counters
+}
+
+// lock locks the SA's device and returns it.
+func (sa *inSA) lock() *device {
+	for {
+		d := sa.dev.Load()
+		d.mu.Lock()
+		if sa.dev.Load() == d {
+			return d
+		}
+		d.mu.Unlock() // its successor has the SA now
+	}
+}
+
+// with calls f with the SA's device locked.
+func (sa *inSA) with(f func()) {
+	d := sa.lock()
+	f()
+	d.mu.Unlock()
 }
 
 // outSA is one outbound SA. The egress worker of its device owns everything

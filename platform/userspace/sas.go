@@ -57,11 +57,12 @@ func (d *Datapath) InstallIn(sa platform.SA) error {
 		}
 	}
 	in := &inSA{
-		spi: key.SPI, dev: dev, transport: sa.Transport, encap: sa.Encap,
+		spi: key.SPI, transport: sa.Transport, encap: sa.Encap,
 		greLocal: sa.GRELocal.Unmap(), greRemote: sa.GRERemote.Unmap(),
 		opener: opener, window: window,
 		remote: unmap(sa.Remote), watch: sa.WatchFirstUse, limits: limitsOf(&sa),
 	}
+	in.dev.Store(dev)
 	d.ins[key] = in
 	d.sas.add(in)
 	return nil
@@ -139,7 +140,7 @@ func (d *Datapath) RemoveSA(key platform.SAKey) (c platform.Counters, err error)
 	}
 	delete(d.ins, key)
 	d.sas.remove(sa)
-	d.ingress.do(func() { c = sa.count })
+	sa.with(func() { c, sa.dead = sa.count, true })
 	return c, nil
 }
 
@@ -166,13 +167,11 @@ func (d *Datapath) adoptSAs(old, dev *device) {
 	if old == nil {
 		return
 	}
-	d.ingress.do(func() {
-		for _, sa := range d.ins {
-			if sa.dev == old {
-				sa.dev = dev
-			}
-		}
-	})
+	old.mu.Lock()
+	for _, sa := range d.ins {
+		sa.dev.CompareAndSwap(old, dev)
+	}
+	old.mu.Unlock()
 	for _, sa := range d.outs {
 		if sa.dev == old {
 			sa.dev = dev
@@ -202,7 +201,7 @@ func (d *Datapath) MoveSA(key platform.SAKey, local, remote netip.AddrPort) erro
 	if sa == nil {
 		return fmt.Errorf("move inbound SA %08x of %s: it is not installed", key.SPI, key.Link)
 	}
-	d.ingress.do(func() { sa.remote, sa.mapped = unmap(remote), netip.AddrPort{} })
+	sa.with(func() { sa.remote, sa.mapped = unmap(remote), netip.AddrPort{} })
 	return nil
 }
 
@@ -214,7 +213,7 @@ func (d *Datapath) SACounters(key platform.SAKey) (c platform.Counters, err erro
 			return c, nil
 		}
 	} else if sa := d.ins[key]; sa != nil {
-		d.ingress.do(func() { c = sa.count })
+		sa.with(func() { c = sa.count })
 		return c, nil
 	}
 	return c, fmt.Errorf("SA %08x of %s is not installed", key.SPI, key.Link)

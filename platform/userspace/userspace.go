@@ -9,8 +9,10 @@
 //
 // The methods are for one goroutine, the daemon's loop. Packets are carried by
 // workers, each one goroutine that runs every packet to its end (egress.go,
-// ingress.go) and alone owns the counters, windows and sequence numbers of its
-// SAs; the loop reaches them between two batches (worker.go).
+// ingress.go). An egress worker alone owns the counters and sequence numbers of
+// its links' SAs; the loop reaches them between two batches (worker.go). What
+// the inbound SAs of a link hold is behind the link's lock, which is free but
+// when a peer's packets have just begun to reach another worker (share.go).
 package userspace
 
 import (
@@ -49,7 +51,7 @@ type Options struct {
 	Mark             uint32  // SO_MARK of IKE messages, 0 for none
 	Inbox            int     // IKE datagrams that wait at most, 0 for 256
 	Off              Offload // offloads not to use
-	Workers          int     // that send; 0: half of the CPUs, at most 4
+	Workers          int     // that send, and that receive; 0: half of the CPUs, at most 4
 }
 
 // Datapath carries packets in userspace. It implements platform.Datapath.
@@ -62,7 +64,7 @@ type Datapath struct {
 	netlink *platform.Netlink
 	events  *eventQueue
 	sas     spiTable
-	ingress *ingress
+	ingress []*ingress
 	egress  []*egress
 	workers sync.WaitGroup
 
@@ -123,27 +125,32 @@ func open(o Options, k kernel) (_ *Datapath, err error) {
 	return d, nil
 }
 
-// start makes the workers: one that receives, and so many that send.
-func (d *Datapath) start(senders int) error {
+// start makes the workers, n each way.
+func (d *Datapath) start(n int) error {
 	d.setLatest(nil)
-	merge := newCoalescer(d.kernel, d.mergeOff)
-	if d.off&OffMerge != 0 {
-		merge.off = mergeTCP | mergeUDP
+	for range n {
+		merge := newCoalescer(d.kernel, d.mergeOff)
+		if d.off&OffMerge != 0 {
+			merge.off = mergeTCP | mergeUDP
+		}
+		in, err := newIngress(d, merge)
+		if err != nil {
+			return err
+		}
+		d.ingress = append(d.ingress, in)
+		d.workers.Go(in.run)
 	}
-	in, err := newIngress(d, merge)
-	if err != nil {
-		return err
-	}
-	d.ingress = in
-	d.workers.Go(in.run)
 	for _, v6 := range []bool{false, true} {
 		nat := d.ike.NATSocket(v6)
 		if nat == nil {
 			continue
 		}
 		s := d.udpSocket(nat.FD, v6)
-		d.sockets = append(d.sockets, boundSocket{s, true})
-		if err := in.addSocket(s); err != nil {
+		d.sockets = append(d.sockets, boundSocket{s, true, false})
+		if err := d.shareUDP(s, d.portNAT); err != nil {
+			d.note("one CPU receives the packets of all peers: the kernel does not spread them (%v)", err)
+		}
+		if err := d.ingress[0].addSocket(s); err != nil {
 			return err
 		}
 	}
@@ -153,12 +160,12 @@ func (d *Datapath) start(senders int) error {
 			d.note("routers' messages about packets that are too big are not heard (%v); the path MTU search finds out by itself", err)
 			continue
 		}
-		d.sockets = append(d.sockets, boundSocket{s, false})
-		if err := in.addSocket(s); err != nil {
+		d.sockets = append(d.sockets, boundSocket{s, false, true})
+		if err := d.ingress[0].addSocket(s); err != nil {
 			return err
 		}
 	}
-	for range senders {
+	for range n {
 		out, err := newEgress(d.kernel, d.events)
 		if err != nil {
 			return err
@@ -242,8 +249,8 @@ func (d *Datapath) Close() error {
 		return nil
 	}
 	d.closed = true
-	if d.ingress != nil {
-		d.ingress.stop()
+	for _, w := range d.ingress {
+		w.stop()
 	}
 	for _, w := range d.egress {
 		w.stop()
@@ -254,12 +261,12 @@ func (d *Datapath) Close() error {
 		errs = append(errs, unix.Close(dev.fd))
 	}
 	for _, s := range d.sockets {
-		if !s.udp || !s.df { // the others are ikesock's
+		if s.ours { // the others are ikesock's
 			errs = append(errs, unix.Close(s.fd))
 		}
 	}
-	if d.ingress != nil {
-		d.ingress.release()
+	for _, w := range d.ingress {
+		w.release()
 	}
 	for _, w := range d.egress {
 		w.release()
