@@ -31,9 +31,12 @@ type Link struct {
 	// Fits is the largest packet that the path carries whole, bytes. Where the
 	// interface takes larger ones the userspace datapath refuses or fragments
 	// them as a router does. 0: as the MTU.
-	Fits   int
-	Bridge string
-	FWMark uint32 // mark of the outer packets
+	Fits int
+	// MSS4 and MSS6 are the largest TCP segments inside IPv4 and IPv6, bytes;
+	// what SYNs announce is lowered to them in both directions. 0: let be.
+	MSS4, MSS6 uint16
+	Bridge     string
+	FWMark     uint32 // mark of the outer packets
 }
 
 // SA is one direction of a Child SA to be installed. The datapath owns and
@@ -182,6 +185,10 @@ type Datapath interface {
 
 	// SACounters reads the counters of an installed SA.
 	SACounters(SAKey) (Counters, error)
+
+	// Clamps is nil when the MSS is lowered on the links that ask for it,
+	// otherwise it says what is missing. The links work all the same.
+	Clamps() error
 
 	// LinkDrops reads what an interface's packets lost outside any one SA.
 	LinkDrops(name string) (Drops, error)

@@ -5,13 +5,10 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 
-	"greseal/crypto/suite"
 	"greseal/ikev2"
 	"greseal/platform"
 	"greseal/tunnel/config"
-	"greseal/tunnel/mtu"
 	"greseal/tunnel/status"
 )
 
@@ -148,108 +145,8 @@ func (l *loop) wantLink(t *state, child *ikev2.Child) platform.Link {
 			want.Local, want.Remote = t.link.Local, t.link.Remote // stay as the last peer left it
 		}
 	}
-	want.MTU = l.wantMTU(t, child)
-	want.Fits = min(t.fits, want.MTU)
+	l.size(t, child, &want)
 	return want
-}
-
-// wantMTU computes the MTU of the interface and says in t how it was come by.
-func (l *loop) wantMTU(t *state, child *ikev2.Child) int {
-	c := t.cfg
-	outer, ifname := 1500, ""
-	if t.outside && t.underlay.MTU > 0 {
-		outer, ifname = t.underlay.MTU, t.underlay.IfName
-	}
-	p := mtu.Params{
-		Outer:  outer,
-		GREKey: c.GRE.HasKey, GRESeq: c.GRE.Sequence, GRECsum: c.GRE.Checksum,
-		Ethernet: c.GRE.Ethernet,
-	}
-	if child != nil {
-		p.Encr, p.Integ = child.Suite.Encr, child.Suite.Integ
-		p.Transport, p.Encap = child.Transport, child.Encap
-		p.OuterV6, p.InnerV6 = child.Remote.Addr().Is6(), child.GRERemote.Is6()
-		return l.fit(t, []mtu.Params{p}, outer, ifname)
-	}
-	if t.index != 0 && c.MTU == 0 && outer == t.outerMTU {
-		return t.link.MTU // what was agreed last most likely will be again
-	}
-	// Nothing is agreed yet: take the worst that could be.
-	p.Encap = true
-	p.OuterV6 = t.remote().Is6()
-	p.InnerV6 = p.OuterV6
-	if c.GRERemote.IsValid() {
-		p.InnerV6 = c.GRERemote.Is6()
-	}
-	if c.RemoteAny {
-		p.OuterV6, p.InnerV6 = true, true
-	}
-	var all []mtu.Params
-	for _, prop := range l.proposals(t).esp {
-		integs := prop.Of(suite.TypeInteg)
-		if len(integs) == 0 {
-			integs = []suite.Transform{{}}
-		}
-		for _, p.Encr = range prop.Of(suite.TypeEncr) {
-			for _, p.Integ = range integs {
-				all = append(all, p)
-			}
-		}
-	}
-	return l.fit(t, all, outer, ifname)
-}
-
-func (l *loop) fit(t *state, all []mtu.Params, outer int, ifname string) int {
-	var least mtu.Result
-	for _, p := range all {
-		r, err := mtu.Fit(p)
-		if err == nil && (least.MTU == 0 || r.MTU < least.MTU) {
-			least = r
-			wire, _ := mtu.Wire(p, r.MTU)
-			t.overhead = wire - r.MTU
-		}
-	}
-	t.outerMTU, t.outerLink = outer, ifname
-	t.mtuHow, t.mtuSum = "computed", least.Lines
-	if ifname == "" {
-		ifname = "the usual path"
-	}
-	if least.MTU == 0 {
-		t.mtuWhy = fmt.Sprintf("%d of %s leaves no room; the least of IPv6 is taken", outer, ifname)
-		least.MTU = 1280
-	} else {
-		t.mtuWhy = fmt.Sprintf("%d of %s less %d for %s", outer, ifname, outer-least.MTU, taken(least))
-	}
-	t.fits = least.MTU
-	if m := t.cfg.MTU; m != 0 {
-		t.mtuHow = "configured"
-		t.mtuWhy = fmt.Sprintf("mtu = %d in the configuration; %d would fit", m, least.MTU)
-		return m
-	}
-	return least.MTU
-}
-
-// taken names the lines of the sum, the first left out.
-func taken(r mtu.Result) string {
-	var words []string
-	for _, line := range r.Lines[1:] {
-		words = append(words, fmt.Sprintf("%s %d", line.Name, -line.Bytes))
-	}
-	return strings.Join(words, ", ")
-}
-
-// followUnderlay looks again at the path below a tunnel that stands: another
-// MTU, another way to the same peer.
-func (l *loop) followUnderlay(t *state) {
-	c := t.current()
-	info, err := l.net.RouteTo(c.Remote.Addr(), c.Local.Addr(), "", t.cfg.FWMark)
-	if err != nil || info == t.underlay {
-		return
-	}
-	t.underlay, t.outside = info, true
-	if err := l.refresh(t); err != nil {
-		l.event(t, slog.LevelError, "machine", err.Error())
-	}
 }
 
 // setRunning shows the peer's liveness: link state and routes. Addresses are set
@@ -314,17 +211,6 @@ func (l *loop) linkKind(t *state) string {
 		kind = "ip6" + kind
 	}
 	return kind
-}
-
-func (l *loop) describeMTU(t *state) status.MTU {
-	m := status.MTU{Bytes: t.link.MTU, How: t.mtuHow, Why: t.mtuWhy, OuterMTU: t.outerMTU, OuterLink: t.outerLink}
-	for _, line := range t.mtuSum {
-		m.Sum = append(m.Sum, status.Step{Name: line.Name, Bytes: line.Bytes})
-	}
-	if t.index == 0 {
-		return status.MTU{}
-	}
-	return m
 }
 
 // describePlaced lists addresses, routes and guards with whether they are in

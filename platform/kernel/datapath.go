@@ -55,6 +55,7 @@ type Datapath struct {
 	pairs     map[endpoints]*pair
 	lastReqid uint32
 	notes     []string
+	clamps    *clamps // nil without a running datapath
 
 	mu    sync.Mutex // also the listeners'
 	links map[string]*device
@@ -133,6 +134,7 @@ func (d *Datapath) start(o Options) error {
 	if o.PortNAT != 0 {
 		d.ports[1] = o.PortNAT
 	}
+	d.clamps = startClamps()
 	var err error
 	d.ike, err = ikesock.Open(ikesock.Config{
 		PortIKE: d.ports[0], PortNAT: d.ports[1], ReadNAT: true, UDPEncap: true, Mark: o.Mark, Logger: d.log,
@@ -214,6 +216,9 @@ func (d *Datapath) close() {
 		s.Close()
 	}
 	d.wg.Wait()
+	if d.clamps != nil {
+		d.clamps.close()
+	}
 	if d.ike != nil {
 		d.closeErr = d.ike.Close()
 	}

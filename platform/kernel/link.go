@@ -205,6 +205,7 @@ func (d *Datapath) setLink(l platform.Link) (int, error) {
 	if err := d.finish(d.links[l.Name], l, !unknown, fresh); err != nil {
 		return 0, err
 	}
+	d.clamp(l)
 	return d.links[l.Name].index, d.dropGuards()
 }
 
@@ -379,6 +380,7 @@ func (d *Datapath) DeleteLink(link string) error {
 		errs = append(errs, err)
 	}
 	d.forget(link)
+	d.clamp(platform.Link{Name: link})
 	if there != nil {
 		if err := platform.DeleteLink(d.route, there.Index); err != nil && !errors.Is(err, unix.ENODEV) {
 			errs = append(errs, err)

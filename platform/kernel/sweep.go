@@ -13,14 +13,17 @@ import (
 	"greseal/platform"
 )
 
-// Sweep removes what earlier daemons left: allowing policies and SAs of all,
-// then interfaces, and at last guards. Interfaces of links that keep names stay,
+// Sweep removes what earlier daemons left: the clamps, allowing policies and SAs
+// of all, then interfaces, and at last guards. Interfaces of links that keep names stay,
 // blocked, until SetLink takes them over. Call Guard for the configured links
 // first: guards of addresses that nobody asked for are removed, unless a link of
 // keep is still without both guard and interface, as its peer's name may not be
 // resolved yet.
 func (d *Datapath) Sweep(keep []string) error {
 	var errs []error
+	if d.clamps != nil {
+		d.clamps.write()
+	}
 	errs = append(errs, d.sweepAllows(), d.sweepSAs())
 	pending, err := d.sweepLinks(keep)
 	errs = append(errs, err)
@@ -142,11 +145,14 @@ func (d *Datapath) sweepGuards() error {
 	return errors.Join(errs...)
 }
 
-// RemoveLeftovers removes all GRE interfaces, SAs and policies of ours without
-// a running kernel datapath: when the userspace datapath takes over (guards
-// false), or for good (guards true). A kernel without XFRM has no SAs and
+// RemoveLeftovers removes all GRE interfaces, SAs, policies and clamps of ours
+// without a running kernel datapath: when the userspace datapath takes over
+// (guards false), or for good (guards true). A kernel without XFRM has no SAs and
 // policies to remove.
 func RemoveLeftovers(log *slog.Logger, guards bool) error {
+	if err := runNFT(clampRules(nil)); err != nil && !errors.Is(err, errNoNFT) && log != nil {
+		log.Warn("removing the clamps an earlier daemon left", "error", err)
+	}
 	d, err := open(log)
 	if errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) {
 		return removeLinks()

@@ -201,6 +201,12 @@ func (w *egress) carry(d *device, sa *outSA, r *route, p []byte, at int, version
 		d.tx.malformed++
 		return
 	}
+	if mss := mssOf(version, r.mss4, r.mss6); mss != 0 && w.segs.n == 1 {
+		if r.ethernet {
+			mss -= uint16(at - etherLen) // VLAN tags
+		}
+		clampMSS(p, at, version, mss, w.segs.h.flags&vnetNeedsCsum != 0)
+	}
 	n := w.segs.n
 	if left := sa.limits.left(&sa.count); uint64(n) > left {
 		n = int(left)

@@ -396,5 +396,11 @@ func (w *ingress) deliver(sa *inSA, b []byte, n int, ecn uint8) {
 			setECN(user, at, version, now)
 		}
 	}
+	if mss := mssOf(version, link.MSS4, link.MSS6); mss != 0 {
+		if d.ethernet {
+			mss -= uint16(at - etherLen) // VLAN tags
+		}
+		clampMSS(user, at, version, mss, false)
+	}
 	w.merge.add(d, b[len(b)-len(user)-vnetLen:])
 }

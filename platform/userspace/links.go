@@ -245,6 +245,9 @@ func (d *Datapath) SetRunning(name string, running bool) error {
 	return nil
 }
 
+// Clamps is nil: the workers do it.
+func (d *Datapath) Clamps() error { return nil }
+
 // LinkDrops reads what a link's packets lost outside any one SA.
 func (d *Datapath) LinkDrops(name string) (platform.Drops, error) {
 	dev := d.devices[name]

@@ -141,12 +141,14 @@ type route struct {
 	tos        uint8
 	tosInherit bool
 	ethernet   bool
+	mss4, mss6 uint16 // 0: not clamped
 }
 
 // innerHeader fills in the template of tunnel mode.
 func (r *route) innerHeader(sa *platform.SA, link *platform.Link) {
 	r.ttl, r.tos, r.tosInherit, r.ethernet = link.TTL, link.TOS, link.TOSInherit, link.Ethernet
 	r.df = !link.IgnoreDF
+	r.mss4, r.mss6 = link.MSS4, link.MSS6
 	r.gre = gre.Header{
 		Key: link.Key, HasKey: link.HasKey,
 		HasSequence: link.Sequence, HasChecksum: link.Checksum,

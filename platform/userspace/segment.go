@@ -125,6 +125,7 @@ func (s *segments) prepare() {
 const (
 	tcpFIN = 0x01
 	tcpSYN = 0x02
+	tcpRST = 0x04
 	tcpPSH = 0x08
 	tcpACK = 0x10
 	tcpCWR = 0x80

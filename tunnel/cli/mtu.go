@@ -65,7 +65,9 @@ type sizes struct {
 	How  string `json:"how"`
 	MSS4 int    `json:"mss4"`
 	MSS6 int    `json:"mss6"`
-	Sum  []step `json:"sum"`
+	// Why running connections are not held to these sizes; empty: they are.
+	Unclamped string `json:"unclamped,omitempty"`
+	Sum       []step `json:"sum"`
 }
 
 type step struct {
@@ -104,7 +106,7 @@ func (p *place) sizesOf(name string) (sizes, error) {
 	if m.Bytes == 0 {
 		return sizes{}, fmt.Errorf("%s is %s and has no interface yet, so no MTU; see: greseal status %s", name, t.State, name)
 	}
-	s := sizes{MTU: m.Bytes, How: m.How, MSS4: m.MSS4, MSS6: m.MSS6}
+	s := sizes{MTU: m.Bytes, How: m.How, MSS4: m.MSS4, MSS6: m.MSS6, Unclamped: m.Unclamped}
 	if m.Why != "" && (len(m.Sum) == 0 || m.How != "computed") {
 		s.How += ": " + m.Why
 	}
@@ -124,6 +126,9 @@ func (s sizes) print(env *Env) error {
 	_, err := fmt.Fprintf(env.Stdout, "%6d  MTU of the interface (%s)\n", s.MTU, s.How)
 	if err == nil && s.MSS4 > 0 {
 		_, err = fmt.Fprintf(env.Stdout, "%6d  TCP MSS inside IPv4\n%6d  TCP MSS inside IPv6\n", s.MSS4, s.MSS6)
+	}
+	if err == nil && s.Unclamped != "" {
+		_, err = fmt.Fprintf(env.Stdout, "        TCP MSS not clamped: %s\n", s.Unclamped)
 	}
 	return err
 }

@@ -317,7 +317,6 @@ func (r *reading) has(key string) bool {
 var unsupported = map[string]string{
 	"reauth":        "leave it out",
 	"failback":      "leave it out; remotes are tried in order whenever one does not answer",
-	"mss_clamp":     "leave it out; let the firewall clamp (mtu_fix of the zone)",
 	"gre.keepalive": "leave it out; the peer's liveness is checked by dpd",
 }
 

@@ -269,6 +269,8 @@ func (p *page) inside(t *Tunnel) {
 		p.field("MTU", "%d, %s: %s", m.Bytes, orDash(m.How), m.Why)
 		if m.MSS4 > 0 || m.MSS6 > 0 {
 			p.field("", "TCP MSS clamped to %d (IPv4), %d (IPv6)", m.MSS4, m.MSS6)
+		} else if m.Unclamped != "" {
+			p.field("", "TCP MSS not clamped: %s", m.Unclamped)
 		}
 	}
 	p.field("traffic", "in %d packets, %s; out %d packets, %s", t.In.Packets, Size(t.In.Bytes), t.Out.Packets, Size(t.Out.Bytes))

@@ -226,6 +226,7 @@ type MTU struct {
 	OuterLink string `msg:"outer_link"` // interface below
 	MSS4      int    `msg:"mss4"`       // TCP MSS clamp for IPv4, bytes, 0 for none
 	MSS6      int    `msg:"mss6"`       // TCP MSS clamp for IPv6, bytes, 0 for none
+	Unclamped string `msg:"unclamped"`  // why the TCP MSS is let be, empty when it is clamped
 }
 
 // Step is one line of a sum.

@@ -64,6 +64,10 @@ func gresealKilled(l *labnet.Lab) {
 
 	// And killed for good, then started with a config without the tunnel: all
 	// that was there goes.
+	if l.Datapath == "kernel" {
+		text := w.net.A.MustRun("nft", "list", "ruleset")
+		l.Check(contains(text, `"t0"`), "nothing clamps the MSS on t0:\n%s", text)
+	}
 	w.greseal.Kill()
 	w.greseal.Write(labnet.Tunnel("other", `remote = "203.0.113.9"`, `psk = "`+psk+`"`))
 	w.greseal.Start()
@@ -71,6 +75,9 @@ func gresealKilled(l *labnet.Lab) {
 	if l.Datapath == "kernel" {
 		text := w.net.A.MustRun("ip", "xfrm", "state") + w.net.A.MustRun("ip", "xfrm", "policy")
 		l.Check(!contains(text, labnet.AddrB), "states or policies were left behind:\n%s", text)
+		w.Wait(10*time.Second, "the clamp left behind removed", func() bool {
+			return !contains(w.net.A.MustRun("nft", "list", "ruleset"), `"t0"`)
+		})
 	}
 	w.net.Wire.MustBeSealed()
 }
