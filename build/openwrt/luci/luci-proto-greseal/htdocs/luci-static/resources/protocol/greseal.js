@@ -1,0 +1,481 @@
+'use strict';
+'require dom';
+'require form';
+'require network';
+'require rpc';
+'require uci';
+
+/* The form of an interface with proto greseal. What a value may be is not said
+ * here: greseal judges the form itself (its plugin's method check), each value
+ * when it is typed and all together before they are saved. */
+
+const callCheck = rpc.declare({
+	object: 'luci.greseal',
+	method: 'check',
+	params: [ 'tunnel', 'options', 'alone' ],
+	expect: { '': {} }
+});
+
+const callGenPSK = rpc.declare({
+	object: 'luci.greseal',
+	method: 'genpsk',
+	expect: { '': {} }
+});
+
+const callPreview = rpc.declare({
+	object: 'luci.greseal',
+	method: 'peer_preview',
+	params: [ 'tunnel', 'options', 'vendor', 'own', 'networks' ],
+	expect: { '': {} }
+});
+
+const vendors = [
+	[ 'strongswan', 'strongSwan' ],
+	[ 'libreswan', 'libreswan' ],
+	[ 'mikrotik', 'MikroTik RouterOS 7' ],
+	[ 'cisco', 'Cisco IOS-XE' ],
+	[ 'vyos', 'VyOS' ],
+	[ 'greseal', 'greseal' ]
+];
+
+/* What a choice is called, where its word alone says too little. */
+const words = {
+	mode: { tunnel: _('tunnel: hides the whole GRE packet'), transport: _('transport: 20 bytes less in a packet') },
+	encap: { auto: _('when a NAT is in between'), always: _('always'), never: _('never') },
+	gre_type: { ip: _('IP packets'), ethernet: _('Ethernet frames') }
+};
+
+/* The options of an interface, in the order in which they are shown: tab,
+ * widget, option, title, description, and what leaving it out means or, of a
+ * choice, the words there are. A test compares them with the schema. */
+const options = [
+	[ 'general', 'list', 'remote', _('Remote'), _('The other side: an address or host name, or several in order of preference. <em>any</em> waits for peers from any address.'), 'vpn.example.net' ],
+	[ 'general', 'list', 'address', _('Address'), _('Addresses of this interface inside the tunnel, with prefix length.'), '10.255.0.2/30' ],
+	[ 'general', 'list', 'routes', _('Routes'), _('Networks behind the other side. While the tunnel is down their traffic is refused and takes no other way.'), '10.0.0.0/16' ],
+	[ 'general', 'text', 'local', _('Local address'), _('Own address or interface to come from. Without it the route to the other side decides.'), _('by route') ],
+	[ 'general', 'text', 'remote_port', _('Remote port'), _('UDP port on which the other side answers; 4500 begins with UDP encapsulation at once.'), '500' ],
+
+	[ 'security', 'secret', 'psk', _('Pre-shared key'), _('The same on both sides, used as it stands, without any decoding.') ],
+	[ 'security', 'text', 'psk_file', _('Key file'), _('File that holds the pre-shared key, readable by root only.'), '/etc/greseal/hq.psk' ],
+	[ 'security', 'text', 'cert', _('Certificate'), _('Own certificate in PEM form; further ones of its chain may follow it.'), '/etc/greseal/router.crt' ],
+	[ 'security', 'text', 'key', _('Private key'), _('Private key of the certificate, readable by root only.'), '/etc/greseal/router.key' ],
+	[ 'security', 'list', 'ca', _('Authorities'), _('Certificates of the authorities that the certificate of the other side must come from.'), '/etc/greseal/ca.crt' ],
+	[ 'security', 'list', 'crl', _('Revocation lists'), _('Lists of these authorities. With them each certificate of the other side needs a current one.'), '/etc/greseal/ca.crl' ],
+	[ 'security', 'text', 'raw_key', _('Own raw key'), _('Own private key, made by <code>greseal genkey</code>.'), '/etc/greseal/router.key' ],
+	[ 'security', 'text', 'peer_raw_key', _('Public key of the other side'), null, '/etc/greseal/hq.pub' ],
+	[ 'security', 'text', 'local_id', _('Own identity'), _('A domain name, mail address, IP address or distinguished name. Without it the own address, or the subject of the certificate.'), 'branch1.example.net' ],
+	[ 'security', 'text', 'remote_id', _('Identity of the other side'), _('What the other side must prove to be. Without it any is accepted from who knows the pre-shared key.'), 'hq.example.net' ],
+	[ 'security', 'list', 'ike', _('Proposals for IKE'), _('In order of preference, algorithms joined with a hyphen. Without it a strong list that most peers share, post-quantum key exchange first.'), 'aes256gcm16-prfsha384-x25519' ],
+	[ 'security', 'list', 'esp', _('Proposals for ESP'), _('In order of preference. Without it a strong list of what this router can do.'), 'aes128gcm16' ],
+	[ 'security', 'flag', 'pfs', _('Perfect forward secrecy'), _('Make a new key exchange whenever the keys of ESP are replaced.'), 'true' ],
+	[ 'security', 'text', 'ppk_id', _('Name of the postquantum key'), _('Name of the postquantum pre-shared key (RFC 8784) that both sides have.'), 'ppk1' ],
+	[ 'security', 'secret', 'ppk', _('Postquantum key'), _('Mixed into the keys in addition to the authentication.') ],
+	[ 'security', 'text', 'ppk_file', _('File of the postquantum key'), null, '/etc/greseal/hq.ppk' ],
+	[ 'security', 'flag', 'ppk_required', _('Insist on the postquantum key'), _('Refuse a peer that does not use it.'), 'false' ],
+
+	[ 'gre', 'choice', 'gre_type', _('Carries'), _('Ethernet frames let the interface join a bridge.'), [ 'ip', 'ethernet' ] ],
+	[ 'gre', 'text', 'gre_bridge', _('Bridge'), _('Bridge that the interface joins.'), 'br-lan' ],
+	[ 'gre', 'text', 'gre_key', _('GRE key'), _('A number, the same on both sides. It tells several tunnels to one peer apart.'), '42' ],
+	[ 'gre', 'text', 'gre_local', _('Own GRE endpoint'), _('Inside ESP, in tunnel mode. Without it the outer address.'), '192.168.9.2' ],
+	[ 'gre', 'text', 'gre_remote', _('GRE endpoint of the other side'), _('Inside ESP, in tunnel mode. Without it the outer address.'), '192.168.9.1' ],
+	[ 'gre', 'text', 'gre_ttl', _('Time to live'), _('0 copies that of the packet inside.'), '64' ],
+	[ 'gre', 'text', 'gre_tos', _('TOS byte'), _('A number, or <em>inherit</em> to copy that of the packet inside, where an observer can read it.'), '0' ],
+	[ 'gre', 'text', 'gre_keepalive', _('Keepalives'), _('Interval of GRE keepalives for peers that want them, such as 10s. Liveness does not need them.'), _('off') ],
+	[ 'gre', 'flag', 'gre_sequence', _('Sequence numbers'), _('Drop GRE packets that come out of order. ESP protects against replay without it.'), 'false' ],
+	[ 'gre', 'flag', 'gre_checksum', _('Checksum'), _('ESP protects integrity without it.'), 'false' ],
+	[ 'gre', 'flag', 'gre_ignore_df', _('Ignore DF'), _('Let packets that are too large be fragmented outside, even when they forbid it.'), 'false' ],
+
+	[ 'advanced', 'choice', 'mode', _('Mode'), null, [ 'tunnel', 'transport' ] ],
+	[ 'advanced', 'choice', 'encap', _('ESP in UDP'), _('Encapsulation in UDP port 4500.'), [ 'auto', 'always', 'never' ] ],
+	[ 'advanced', 'text', 'mtu', _('MTU'), _('Largest packet inside, in bytes. <em>auto</em> computes it from the agreed algorithms and the path.'), 'auto' ],
+	[ 'advanced', 'flag', 'mss_clamp', _('Clamp MSS'), _('Lower the segment size of TCP connections through the tunnel to what fits.'), 'true' ],
+	[ 'advanced', 'text', 'ike_lifetime', _('Lifetime of the IKE SA'), _('It is replaced a little before, such as 24h.'), '24h' ],
+	[ 'advanced', 'text', 'child_lifetime', _('Lifetime of the Child SA'), _('It is replaced a little before, such as 1h.'), '1h' ],
+	[ 'advanced', 'text', 'child_bytes', _('Bytes in a Child SA'), _('It is replaced before so many, such as 50GB.'), _('no limit') ],
+	[ 'advanced', 'text', 'child_packets', _('Packets in a Child SA'), _('It is replaced before so many.'), _('no limit') ],
+	[ 'advanced', 'text', 'reauth', _('Authenticate anew after'), _('Such as 168h.'), _('never') ],
+	[ 'advanced', 'text', 'replay_window', _('Replay window'), _('Packets by which one may arrive late.'), '2048' ],
+	[ 'advanced', 'text', 'dpd', _('Liveness check'), _('The other side is asked when nothing was heard of it for so long. 10s cost about 45 MB a month on an idle line.'), '10s' ],
+	[ 'advanced', 'text', 'dpd_suspect', _('Down after'), _('Silence after which the link is down and other routes take over.'), '15s' ],
+	[ 'advanced', 'text', 'dpd_dead', _('Given up after'), _('Silence after which the SAs are made anew.'), '120s' ],
+	[ 'advanced', 'text', 'failback', _('Failback'), _('How long a preferred remote must have been healthy before it is used again.'), '60s' ],
+	[ 'advanced', 'text', 'metric', _('Metric'), _('Metric of the routes; the lowest wins.'), '0' ],
+	[ 'advanced', 'text', 'table', _('Routing table'), _('Routing table of the routes: <em>main</em> or a number.'), 'main' ],
+	[ 'advanced', 'text', 'fwmark', _('Firewall mark'), _('Mark of the outer packets, for policy routing.'), '0' ],
+	[ 'advanced', 'flag', 'fallback', _('Fall back into the clear'), _('Let traffic for the routes take other ways, unencrypted ones too, while the tunnel is down.'), 'false' ]
+];
+
+/* The ways to authenticate, each with the options that are its own. */
+const ways = [
+	[ 'psk', _('pre-shared key'), [ 'psk' ] ],
+	[ 'psk_file', _('pre-shared key in a file'), [ 'psk_file' ] ],
+	[ 'cert', _('certificate'), [ 'cert', 'key', 'ca', 'crl' ] ],
+	[ 'raw_key', _('raw public key'), [ 'raw_key', 'peer_raw_key' ] ]
+];
+
+/* A file of its own proves too much or too little by itself. */
+const together = [ 'psk_file', 'cert', 'key', 'ca', 'crl', 'raw_key', 'peer_raw_key', 'ppk_file', 'ppk_id', 'gre_bridge' ];
+
+const sentence = p => p.remedy ? '%s; %s'.format(p.what, p.remedy) : p.what;
+
+/* Judge keeps what greseal said of the values of one form. */
+function Judge(section) {
+	this.section = section;
+	this.said = {};   /* by option and value: true, or what is wrong */
+	this.whole = {};  /* by option: what the last check of all found */
+	this.timers = {};
+}
+
+Judge.prototype = {
+	/* of one value, for LuCI's validators: these want an answer at once, so it
+	 * is asked for, and the validator is run again when it is there. */
+	value(option, section_id, value) {
+		const name = option.option,
+		      key = name + '=' + value;
+
+		if (value == null || value == '')
+			return true;
+
+		if (this.whole[name] && this.whole[name].value == String(option.formvalue(section_id)))
+			return this.whole[name].text;
+
+		if (this.said[key] != null)
+			return this.said[key];
+
+		if (together.indexOf(name) == -1) {
+			window.clearTimeout(this.timers[name]);
+			this.timers[name] = window.setTimeout(() => this.ask(option, section_id, value, key), 250);
+		}
+
+		return true;
+	},
+
+	ask(option, section_id, value, key) {
+		return L.resolveDefault(callCheck(section_id, { [option.option]: value }, true), {}).then(res => {
+			const wrong = L.toArray(res.problems).filter(p => p.option == option.option && !p.warning);
+
+			if (res.ok !== true)
+				return;
+
+			this.said[key] = wrong.length ? wrong.map(sentence).join(' ') : true;
+			option.triggerValidation(section_id);
+		});
+	},
+
+	/* of all values together; problems shows what it finds. */
+	all(section_id) {
+		return L.resolveDefault(callCheck(section_id, this.values(section_id)), {}).then(res => {
+			if (res.ok !== true)
+				return [ { option: '', what: res.error || _('greseal gave no answer'), remedy: res.remedy, warning: true } ];
+
+			return L.toArray(res.problems);
+		});
+	},
+
+	/* forgets what the last check of all found, before the next. */
+	forget(section_id) {
+		const names = Object.keys(this.whole);
+
+		this.whole = {};
+		names.forEach(name => this.retry(name, section_id));
+	},
+
+	/* puts the mistakes at their fields. */
+	mark(section_id, mistakes) {
+		mistakes.forEach(p => {
+			const o = p.option ? this.section.getOption(p.option) : null;
+
+			if (o && o.isActive(section_id)) {
+				this.whole[p.option] = { value: String(o.formvalue(section_id)), text: sentence(p) };
+				this.retry(p.option, section_id);
+			}
+		});
+	},
+
+	retry(name, section_id) {
+		const o = this.section.getOption(name);
+
+		if (o && o.isActive(section_id))
+			o.triggerValidation(section_id);
+	},
+
+	/* the values as they stand in the form. */
+	values(section_id) {
+		const values = {};
+
+		options.map(o => o[2]).concat([ 'disabled', 'auto', 'ip4table', 'ip6table' ]).forEach(name => {
+			const o = this.section.getOption(name);
+
+			if (!o || !o.isActive(section_id))
+				return;
+
+			const v = L.toArray(o.formvalue(section_id)).map(String).filter(s => s != '');
+
+			if (v.length && !(o instanceof form.Flag && v[0] == o.default))
+				values[name] = v;
+		});
+
+		return values;
+	},
+
+	title(name) {
+		const row = options.filter(o => o[2] == name)[0];
+
+		return row ? row[3] : name;
+	}
+};
+
+/* The line at the head of the form that says what greseal thinks of it. Saving
+ * waits for it, and is refused while there are mistakes. */
+const CheckValue = form.DummyValue.extend({
+	renderWidget(section_id) {
+		this.node = E('div', { 'id': this.cbid(section_id), 'data-greseal': 'check' });
+		this.tries = 25;
+		this.show(section_id);
+		return this.node;
+	},
+
+	show(section_id) {
+		if (!this.tries--)
+			return;
+
+		if (!uci.get('network', section_id, 'remote'))
+			return dom.content(this.node, [ E('em', {}, [ _('A remote, a key and an address are enough. The settings are checked when they are saved.') ]) ]);
+
+		/* The fields have their values when they are in the page. */
+		window.setTimeout(() => this.node.isConnected
+			? this.judge.all(section_id).then(list => this.tell(list)) : this.show(section_id), 200);
+	},
+
+	tell(list) {
+		dom.content(this.node, list.length ? list.map(p => E('div', {
+			'class': 'alert-message %s'.format(p.warning ? 'warning' : 'danger')
+		}, [
+			p.option ? E('strong', {}, [ this.judge.title(p.option), ': ' ]) : '',
+			sentence(p)
+		])) : [ E('em', {}, [ _('nothing to complain about') ]) ]);
+	},
+
+	parse(section_id) {
+		if (!this.isActive(section_id))
+			return Promise.resolve();
+
+		this.judge.forget(section_id);
+
+		return this.judge.all(section_id).then(list => {
+			const mistakes = list.filter(p => !p.warning);
+
+			this.tell(list);
+			this.judge.mark(section_id, mistakes);
+
+			if (mistakes.length) {
+				this.node.scrollIntoView({ block: 'center' });
+				return Promise.reject(new TypeError(mistakes.map(p =>
+					p.option ? '%s: %s'.format(this.judge.title(p.option), sentence(p)) : sentence(p)).join('\n')));
+			}
+		});
+	}
+});
+
+/* A field that is not part of the configuration. */
+function loose(o) {
+	o.load = o.cfgvalue = () => null;
+	o.write = o.remove = () => {};
+	return o;
+}
+
+function addOption(s, judge, row) {
+	const [ tab, widget, name, title, description, more ] = row;
+	const classes = { list: form.DynamicList, flag: form.Flag, choice: form.ListValue };
+	const o = s.taboption(tab, classes[widget] || form.Value, name, title, description);
+
+	switch (widget) {
+	case 'flag':
+		o.default = (more == 'true') ? o.enabled : o.disabled;
+		return o;
+
+	case 'choice':
+		o.value('', _('default (%s)').format(more[0]));
+		more.forEach(word => o.value(word, (words[name] || {})[word] || word));
+		return o;
+
+	case 'secret':
+		o.password = true;
+		break;
+
+	default:
+		o.placeholder = more;
+	}
+
+	o.validate = function(section_id, value) {
+		return judge.value(this, section_id, value);
+	};
+
+	return o;
+}
+
+function addWays(s, judge) {
+	const o = s.taboption('security', form.ListValue, '_auth', _('Authentication'));
+
+	ways.forEach(([ way, title ]) => o.value(way, title));
+	o.default = 'psk';
+	loose(o);
+	o.load = o.cfgvalue = section_id => (ways.filter(([ , , names ]) =>
+		names.some(name => uci.get('network', section_id, name)))[0] || ways[0])[0];
+
+	return {};
+}
+
+function addGenerator(s) {
+	const o = s.taboption('security', form.Button, '_genpsk', ' ', _('A new key goes into the field above; give the same to the other side.'));
+
+	o.inputtitle = _('Generate a key');
+	o.inputstyle = 'apply';
+	o.depends('_auth', 'psk');
+	loose(o);
+	o.onclick = function(ev, section_id) {
+		const field = this.section.getUIElement(section_id, 'psk');
+
+		return callGenPSK().then(res => {
+			if (!res.psk)
+				throw new Error(res.error || _('greseal gave no answer'));
+
+			field.setValue(res.psk);
+			field.node.setAttribute('data-changed', true);
+			field.triggerValidation();
+		});
+	};
+}
+
+function addOtherSide(s, judge) {
+	let o = s.taboption('peer', form.ListValue, '_vendor', _('Product'), _('What the other side is. Its configuration is written for the settings as they stand in this form; the key is left out.'));
+	vendors.forEach(([ name, title ]) => o.value(name, title));
+	o.default = vendors[0][0];
+	loose(o);
+
+	o = s.taboption('peer', form.Value, '_own', _('Own address'), _('Outer address or host name of this router, where the other side finds it.'));
+	o.placeholder = _('as far as it is known');
+	loose(o);
+
+	o = s.taboption('peer', form.DynamicList, '_networks', _('Networks here'), _('Networks behind this router, for the routes of the other side.'));
+	o.placeholder = '192.168.1.0/24';
+	loose(o);
+
+	o = s.taboption('peer', form.Button, '_show', ' ');
+	o.inputtitle = _('Show its configuration');
+	o.inputstyle = 'apply';
+	loose(o);
+	o.onclick = function(ev, section_id) {
+		const node = document.getElementById(this.section.getOption('_text').cbid(section_id)),
+		      value = name => this.section.formvalue(section_id, name);
+
+		return callPreview(section_id, judge.values(section_id), value('_vendor'), value('_own') || '', L.toArray(value('_networks')).join(',')).then(res => {
+			dom.content(node, res.ok === true
+				? [ E('pre', {}, [ res.text ]) ]
+				: [ E('div', { 'class': 'alert-message warning' }, [ res.error || _('greseal gave no answer') ].concat(
+					L.toArray(res.lines).map(line => E('div', {}, [ line ])))) ]);
+		});
+	};
+
+	o = s.taboption('peer', form.DummyValue, '_text', ' ');
+	loose(o);
+	o.renderWidget = function(section_id) {
+		return E('div', { 'id': this.cbid(section_id), 'data-greseal': 'peer' });
+	};
+}
+
+network.registerErrorCode('NO_ANSWER', _('The other side does not answer'));
+network.registerErrorCode('AUTH_FAILED', _('Wrong key, or an identity that is not the expected one'));
+network.registerErrorCode('NO_PROPOSAL_CHOSEN', _('The two sides have no algorithms in common'));
+network.registerErrorCode('TS_UNACCEPTABLE', _('The two sides have no traffic selectors in common'));
+network.registerErrorCode('PEER_REFUSED', _('The other side refused'));
+network.registerErrorCode('MACHINE_FAILED', _('This router could not install the security association'));
+network.registerErrorCode('CONFIG_INVALID', _('The settings have mistakes; the system log names them'));
+network.registerErrorCode('NOT_CONFIGURED', _('The daemon does not have this interface'));
+network.registerErrorCode('SETUP_FAILED', _('The daemon could not be asked'));
+
+return network.registerProtocol('greseal', {
+	getI18n() {
+		return _('GRE over IPsec');
+	},
+
+	getIfname() {
+		return this._ubus('l3_device') || this.sid;
+	},
+
+	getPackageName() {
+		return 'greseal';
+	},
+
+	getOpkgPackage() {
+		return 'greseal';
+	},
+
+	isFloating() {
+		return true;
+	},
+
+	isVirtual() {
+		return true;
+	},
+
+	getDevices() {
+		return null;
+	},
+
+	containsDevice(ifname) {
+		return (network.getIfnameOf(ifname) == this.getIfname());
+	},
+
+	renderFormOptions(s) {
+		const judge = new Judge(s);
+
+		for (const [ tab, title ] of [ [ 'security', _('Security') ], [ 'gre', 'GRE' ], [ 'peer', _('Other side') ] ])
+			if (!s.tabs || !s.tabs[tab])
+				s.tab(tab, title);
+
+		const check = s.taboption('general', CheckValue, '_check', _('Check'));
+		check.judge = judge;
+
+		addWays(s, judge);
+
+		for (const row of options) {
+			const o = addOption(s, judge, row),
+			      way = ways.filter(([ , , names ]) => names.indexOf(row[2]) != -1)[0];
+
+			if (way)
+				o.depends('_auth', way[0]);
+
+			switch (row[2]) {
+			case 'remote':
+				o.rmempty = false;
+				break;
+
+			case 'psk':
+				o.rmempty = false;
+				addGenerator(s);
+				break;
+
+			case 'psk_file':
+			case 'cert':
+			case 'key':
+			case 'raw_key':
+			case 'peer_raw_key':
+				o.rmempty = false;
+				break;
+
+			case 'gre_bridge':
+				o.depends('gre_type', 'ethernet');
+				break;
+
+			case 'ppk':
+			case 'ppk_file':
+			case 'ppk_required':
+				o.depends({ 'ppk_id': /./ });
+				break;
+			}
+		}
+
+		addOtherSide(s, judge);
+	}
+});
