@@ -197,6 +197,7 @@ type IKEInfo struct {
 	Replaces      SAID // rekeyed from, 0 for a first one
 	ChildCount    int
 	Retransmits   uint64 // requests repeated so far
+	MOBIKE        bool   // both sides can move it to other addresses
 	PPK           bool   // a postquantum preshared key is in the keys
 }
 
@@ -243,15 +244,16 @@ type Liveness struct {
 	State LivenessState
 }
 
-// PeerMoved reports that an authenticated message showed a new outer address
-// or port of the peer (NAT mapping, MOBIKE). Children are those affected; their
-// Remote already holds the new address.
-type PeerMoved struct {
-	Peer     PeerID
-	IKE      SAID
-	Local    netip.AddrPort
-	Old, New netip.AddrPort
-	Children []*Child
+// Moved reports that the outer addresses of an IKE SA are others: we moved
+// (Move), or an authenticated message showed a new address or port of the peer
+// (NAT mapping, MOBIKE). Children are those that go along; their Local and Remote
+// already hold the new addresses.
+type Moved struct {
+	Peer              PeerID
+	IKE               SAID
+	OldLocal, Local   netip.AddrPort
+	OldRemote, Remote netip.AddrPort
+	Children          []*Child
 }
 
 func (Send) isAction()          {}
@@ -266,7 +268,7 @@ func (IKEDown) isAction()       {}
 func (Failed) isAction()        {}
 func (Noted) isAction()         {}
 func (Liveness) isAction()      {}
-func (PeerMoved) isAction()     {}
+func (Moved) isAction()         {}
 
 // The engine is driven through these methods, each with the current time, each
 // returning the actions to carry out:
@@ -285,6 +287,9 @@ func (PeerMoved) isAction()     {}
 //	RekeyIKE(now, SAID) []Action
 //	ChildLost(now, spi uint32) []Action      the datapath lost an SA (hard limit, deleted by hand)
 //	Check(now, PeerID) []Action              a liveness check at once
+//	Move(now, PeerID, netip.Addr) []Action   our address towards the peer is another one
+//	Mapped(now, spiIn uint32, from netip.AddrPort) []Action  an authenticated ESP packet came from elsewhere
+//	Mobile(PeerID) bool                      whether Move takes the Child SAs along
 //	SAs(PeerID) []IKEInfo                    for status
 //	Children(PeerID) []*Child                for status
 //	Pending() int                            Deletes not answered yet: what a daemon that goes down may wait for

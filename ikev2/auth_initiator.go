@@ -51,6 +51,7 @@ func (e *Engine) sendAuth(s *ikeSA) {
 	ps = append(ps, mine.auth)
 	mode, sa, tsi, tsr := e.offerChild(s, r)
 	ps = append(append(append(ps, mode...), sa, tsi, tsr), ppk...)
+	ps = append(ps, s.offerMobility()...)
 	s.state = stateAuth
 	e.sendRequest(s, wire.IKEAuth, r, ps)
 }
@@ -121,11 +122,15 @@ func (e *Engine) onAuthResponse(s *ikeSA, c content, r *request) {
 		e.closeSA(s, f, false)
 		return
 	}
+	s.takeMobility(c.Contents)
 	e.establish(s)
 	e.authLifetime(s, c.Contents)
 	e.announce(s)
 	child := e.addChild(s, a)
 	e.settleDuplicates(s, child)
+	if r.spread {
+		e.movedMeanwhile(s)
+	}
 }
 
 // checkPeer authenticates the responder: its identity, then its AUTH.

@@ -91,6 +91,18 @@ func (e *Engine) authenticated(s *ikeSA, p *peer, m *wire.Message, d *Datagram, 
 	if s.shake.ppk.mixed {
 		ps = append(ps, notify(wire.PPKIdentity))
 	}
+	if s.takeMobility(c); s.mob != nil {
+		if natsFound(c, d) {
+			e.refuse(s, m, d, notify(wire.UnexpectedNATDetected))
+			f := s.failure(FailAddresses, "IKE_AUTH", false)
+			f.Detail = wire.UnexpectedNATDetected.String()
+			f.Remedy = "the peer has no NAT traversal and there is a NAT in between: turn NAT traversal on at the peer"
+			e.drop(s, f, false)
+			e.emit(Failed{p.cfg.ID, f})
+			return
+		}
+		ps = append(ps, notify(wire.MOBIKESupported))
+	}
 	ni, nr := s.shake.ni, s.shake.nr
 	s.lowNonce = lowest(ni, nr)
 	a, answer, no := e.acceptChild(s, wire.IKEAuth, c, nil, ni, nr, true)

@@ -52,6 +52,9 @@ type child struct {
 	lingerAt          Time
 }
 
+// ends are the pair's GRE endpoints.
+func (c *child) ends() ends { return ends{c.pub.GRELocal, c.pub.GRERemote} }
+
 // closing tells whether the pair is on its way out.
 func (c *child) closing() bool { return c.state != childLive }
 
@@ -104,6 +107,7 @@ func (e *Engine) addChild(s *ikeSA, a agreed) *child {
 	if c.rekeyAt != never {
 		pub.RekeyAt = c.rekeyAt
 	}
+	beside := !s.childless()
 	s.children = append(s.children, c)
 	s.createAt = never
 	e.bySPI[pub.SPIIn] = c
@@ -111,7 +115,7 @@ func (e *Engine) addChild(s *ikeSA, a agreed) *child {
 	e.touch(s)
 
 	c.in = true
-	e.emit(InstallIn{Child: pub, Params: *a.in, WatchFirstUse: !a.initiator && a.old != nil})
+	e.emit(InstallIn{Child: pub, Params: *a.in, WatchFirstUse: !a.initiator && beside})
 	return c
 }
 

@@ -23,6 +23,8 @@ const (
 	askDeleteIKE    // INFORMATIONAL with D(IKE)
 	askGiveUp       // INFORMATIONAL with a fatal error notify
 	askIntermediate // IKE_INTERMEDIATE: an additional key exchange
+	askMove         // INFORMATIONAL with UPDATE_SA_ADDRESSES, or a list of addresses
+	askPath         // INFORMATIONAL with COOKIE2: whether the peer receives there
 )
 
 // request is the one request of ours that may be unanswered. It is repeated bit
@@ -37,8 +39,15 @@ type request struct {
 	wait        time.Duration
 	tries       int
 
+	// MOBIKE (RFC 4555).
+	to      netip.AddrPort // where it goes instead of to the IKE SA's address
+	spread  bool           // sent to or from more than one address
+	cookie2 []byte         // which the response must bring back
+
 	// What a CREATE_CHILD_SA request needs for its response.
 	old     *child // rekeyed pair
+	renews  *child // pair that this one takes the place of, with a new endpoint
+	want    ends   // the selectors asked for
 	nonce   []byte
 	ke      kex.Exchange
 	spi     uint32 // offered inbound SPI
@@ -53,6 +62,7 @@ type request struct {
 	rivalLow []byte // lowest nonce of the exchange that made it
 
 	deletes []*child
+	gone    []uint32 // SPIs the peer deleted meanwhile that are not known yet
 }
 
 // Retransmission: exponential, with jitter, by the side that asks only (RFC
@@ -90,7 +100,16 @@ func (e *Engine) startRequest(s *ikeSA, x wire.ExchangeType, r *request, m seale
 	s.nextOut++
 	s.req = r
 	e.touch(s)
-	e.send(s, m.data...)
+	e.sendOut(s, r)
+}
+
+// sendOut sends a request where it is to go.
+func (e *Engine) sendOut(s *ikeSA, r *request) {
+	to := s.remote
+	if r.to.IsValid() {
+		to = r.to
+	}
+	e.sendFrom(s, s.local, to, r.message.data)
 }
 
 func (e *Engine) jitter(d time.Duration) time.Duration {
@@ -133,7 +152,11 @@ func (e *Engine) retransmit(s *ikeSA) {
 	if s.shake != nil && s.shake.refused == nil && r.tries == 4 {
 		e.note(s.peer, s.timeoutFailure(r))
 	}
-	e.send(s, r.message.data...)
+	if r.to.IsValid() && r.tries > pathTries {
+		r.to, r.spread = netip.AddrPort{}, true
+	}
+	e.sendOut(s, r)
+	e.elsewhere(s, r)
 }
 
 func (s *ikeSA) header(x wire.ExchangeType, id uint32, response bool) wire.Header {

@@ -109,6 +109,8 @@ var notifyKinds = map[wire.NotifyType]FailureKind{
 	wire.SinglePairRequired:         FailSelectors,
 	wire.TemporaryFailure:           FailTemporary,
 	wire.StateNotFound:              FailTemporary,
+	wire.UnacceptableAddresses:      FailAddresses,
+	wire.UnexpectedNATDetected:      FailAddresses,
 }
 
 // refusedBy explains an error notify of the peer's. offer is what we asked for.
@@ -164,6 +166,14 @@ func (s *ikeSA) refusedBy(n *wire.Notify, exchange string, offer []suite.Proposa
 		f.Remedy = "compare the two sides' software versions; report it with both logs"
 	case FailTemporary:
 		f.Remedy = "the peer is busy with another exchange; this ends by itself"
+	case FailAddresses:
+		f.Detail = n.Kind.String()
+		f.Ours = "we moved to " + s.local.Addr().String()
+		f.Remedy = "a new IKE SA is made; the peer's log says why it does not follow"
+		if n.Kind == wire.UnexpectedNATDetected {
+			f.Ours = "we speak from " + s.local.Addr().String()
+			f.Remedy = "there is a NAT in between and the peer has no NAT traversal: turn it on there"
+		}
 	default:
 		f.Detail = n.Kind.String()
 		f.Remedy = "the peer's log says more"

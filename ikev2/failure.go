@@ -27,6 +27,7 @@ const (
 	FailDead                                  // liveness: no answer for the dead threshold
 	FailDeleted                               // the peer deleted the SA
 	FailNotify                                // any other error notify
+	FailAddresses                             // UNACCEPTABLE_ADDRESSES or UNEXPECTED_NAT_DETECTED
 	FailCertificate                           // a certificate or key that cannot be accepted or used
 )
 
@@ -65,6 +66,7 @@ var failureWhat = [...]string{
 	FailDead:           "the peer is dead",
 	FailDeleted:        "the peer deleted the SA",
 	FailNotify:         "error notify",
+	FailAddresses:      "addresses that are not accepted",
 	FailCertificate:    "certificate not accepted (AUTHENTICATION_FAILED)",
 }
 

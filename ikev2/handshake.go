@@ -29,6 +29,7 @@ type handshake struct {
 	ppk   ppkState
 
 	signatures signatures
+	seen       []byte // NAT_DETECTION_DESTINATION_IP of the response
 
 	recorded int // messages in the flight recorder, 0: it is not to be there
 

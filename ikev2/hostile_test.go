@@ -318,3 +318,22 @@ func TestPeerThatDoesNotRekeyIsReauthenticated(t *testing.T) {
 		}
 	}
 }
+
+// changeNotify flips a bit of the notifies of a type.
+func changeNotify(t wire.NotifyType) func([]wire.Payload) []wire.Payload {
+	return each(func(p *wire.Notify) {
+		if p.Kind == t {
+			p.Data[0] ^= 1
+		}
+	})
+}
+
+// instead answers with an error notify and nothing else but COOKIE2.
+func instead(t wire.NotifyType) func([]wire.Payload) []wire.Payload {
+	return func(ps []wire.Payload) []wire.Payload {
+		return append(slices.DeleteFunc(slices.Clone(ps), func(p wire.Payload) bool {
+			n, ok := p.(*wire.Notify)
+			return !ok || n.Kind != wire.Cookie2
+		}), notify(t))
+	}
+}

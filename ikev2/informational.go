@@ -29,7 +29,7 @@ func (e *Engine) onInformational(s *ikeSA, m *wire.Message, d *Datagram, c *wire
 			return
 		}
 	}
-	var answer []wire.Payload
+	answer := e.onMobility(s, d, c)
 	var gone []uint32
 	for _, del := range c.Deletes {
 		if del.Protocol != suite.ESP {
@@ -79,6 +79,9 @@ func (e *Engine) onDeleteIKE(s *ikeSA) {
 func (e *Engine) onDeleteChild(s *ikeSA, spi uint32) uint32 {
 	c := s.childTo(spi)
 	if c == nil {
+		if r := s.req; r != nil && len(r.gone) < maxChildren {
+			r.gone = append(r.gone, spi) // perhaps of the pair we are asking for
+		}
 		return 0
 	}
 	if c.state == childDoomed && c.deleteSent {

@@ -15,7 +15,7 @@ import (
 func (e *Engine) initiate(p *peer, local, remote netip.AddrPort) {
 	local, remote = e.ports(local, remote)
 	for _, s := range slices.Clone(p.sas) {
-		same := s.remote.Addr() == remote.Addr()
+		same := s.remote.Addr() == remote.Addr() && s.local.Addr() == local.Addr()
 		switch {
 		case s.state == stateInit && same,
 			s.state == stateAuth && same && !s.shake.abandoned:
@@ -24,7 +24,7 @@ func (e *Engine) initiate(p *peer, local, remote netip.AddrPort) {
 			e.drop(s, nil, false)
 		case s.state == stateAuth:
 			s.shake.abandoned = true
-		case s.state == stateEstablished && !s.redundant && same:
+		case s.state == stateEstablished && !s.redundant && !s.stranded && same:
 			if s.childless() && s.req == nil {
 				s.createAt = e.now
 				e.touch(s)
@@ -199,6 +199,9 @@ func (e *Engine) onInitResponse(s *ikeSA, m *wire.Message, d *Datagram) {
 		return
 	}
 	s.natDetect(c, d, m.SPIr)
+	if n := c.Notify(wire.NATDetectionDestinationIP); n != nil {
+		h.seen = bytes.Clone(n.Data)
+	}
 	s.fragmentation = c.Notify(wire.FragmentationSupported) != nil
 	h.signatures.learn(c, s.peer.cfg.signs())
 	e.floatPorts(s)

@@ -10,18 +10,21 @@ import (
 // natPort is the peer's port once a NAT was found (RFC 7296 section 2.23).
 const natPort = 4500
 
-// natPayloads are the NAT detection notifies of a message of ours. To feign a
-// NAT, the source hash is that of a port nobody uses.
-func (s *ikeSA) natPayloads() []wire.Payload {
+// natPayloads are the NAT detection notifies of a message of ours.
+func (s *ikeSA) natPayloads() []wire.Payload { return s.natPayloadsOf(s.local, s.remote) }
+
+// natPayloadsOf are those of a message between two addresses. To feign a NAT,
+// the source hash is that of a port nobody uses.
+func (s *ikeSA) natPayloadsOf(local, remote netip.AddrPort) []wire.Payload {
 	if s.natNever {
 		return nil
 	}
-	source := s.local
+	source := local
 	if s.natForced {
 		source = netip.AddrPortFrom(source.Addr(), 0)
 	}
 	src := wire.NATDetectionHash(s.spiI, s.spiR, source)
-	dst := wire.NATDetectionHash(s.spiI, s.spiR, s.remote)
+	dst := wire.NATDetectionHash(s.spiI, s.spiR, remote)
 	return []wire.Payload{
 		wire.NewNotify(wire.NATDetectionSourceIP, src[:]),
 		wire.NewNotify(wire.NATDetectionDestinationIP, dst[:]),
@@ -60,9 +63,9 @@ func (s *ikeSA) setEncap(m EncapMode) {
 }
 
 // floatPorts moves an initiator to the NAT ports when ESP is to travel in UDP
-// (RFC 7296 section 2.23).
+// (RFC 7296 section 2.23), or a NAT may be met later (RFC 4555 section 3.3).
 func (e *Engine) floatPorts(s *ikeSA) {
-	if !s.encap() || s.local.Port() != e.cfg.PortIKE {
+	if !s.encap() && !(s.natd && s.peer.mobile()) || s.local.Port() != e.cfg.PortIKE {
 		return
 	}
 	s.local = netip.AddrPortFrom(s.local.Addr(), e.cfg.PortNAT)
@@ -73,27 +76,20 @@ func (e *Engine) floatPorts(s *ikeSA) {
 
 // follow takes over the addresses of a new authentic message: the peer's NAT
 // mapping changed, or it began to use the NAT port. Whoever is behind a NAT
-// itself does not follow (RFC 7296 section 2.23). Repeated messages never get
-// here, so old addresses do not come back.
+// itself does not follow (RFC 7296 section 2.23), and neither does anybody with
+// MOBIKE, where it takes an UPDATE_SA_ADDRESSES (RFC 4555 section 3.8). Repeated
+// messages never get here, so old addresses do not come back.
 func (e *Engine) follow(s *ikeSA, d *Datagram) {
-	if d.Remote == s.remote || s.natLocal || s.state == stateAuth {
+	if d.Remote == s.remote || s.natLocal || s.mob != nil || s.state == stateAuth {
 		return
 	}
-	moved := PeerMoved{Peer: s.peer.cfg.ID, IKE: s.id, Local: d.Local, Old: s.remote, New: d.Remote}
+	oldLocal, oldRemote := s.local, s.remote
 	s.local, s.remote = d.Local, d.Remote
 	if s.state != stateEstablished {
 		return
 	}
-	for _, c := range s.children {
-		if c.state == childGone || c.pub.SPIOut == 0 {
-			continue
-		}
-		p := *c.pub
-		p.Local, p.Remote = s.outer(&e.cfg)
-		c.pub = &p
-		moved.Children = append(moved.Children, c.pub)
-	}
-	e.emit(moved)
+	local, remote := s.outer(&e.cfg)
+	e.relocateTo(s, Moved{OldLocal: oldLocal, Local: s.local, OldRemote: oldRemote, Remote: s.remote}, local, remote)
 }
 
 // Keepalives hold the mapping of the NAT in front of us, when nothing else was

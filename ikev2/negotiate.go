@@ -78,6 +78,10 @@ func (e *Engine) offerChild(s *ikeSA, r *request) (mode []wire.Payload, sa *wire
 		mode = []wire.Payload{notify(wire.UseTransportMode)}
 	}
 	w := s.wantedEnds(r.old)
+	if r.renews != nil && s.peer.cfg.GRERemoteAny {
+		w.remote = r.renews.pub.GRERemote
+	}
+	r.want = w
 	tsi, tsr = tsPayloads(w.local, w.remote)
 	return mode, saPayload(r.offer, binary.BigEndian.AppendUint32(nil, r.spi)), tsi, tsr
 }
@@ -123,7 +127,7 @@ func (e *Engine) takeChild(s *ikeSA, r *request, c *wire.Contents, ni, nr []byte
 			kind = FailMode
 		}
 		a, f := bad(kind, err.Error(), "set the peer's traffic selectors to exactly our GRE endpoints, protocol 47")
-		f.Ours = s.wantedEnds(r.old).text()
+		f.Ours = r.want.text()
 		f.Theirs = tsText(c.TSi, c.TSr)
 		return a, f
 	}
@@ -150,7 +154,7 @@ var (
 // offered is taken. Transport mode is only in use when the peer confirmed it
 // (RFC 7296 section 1.3.1); otherwise the pair is a tunnel mode one.
 func (s *ikeSA) responseEnds(r *request, c *wire.Contents) (ends, bool, error) {
-	w := s.wantedEnds(r.old)
+	w := r.want
 	transport := c.Notify(wire.UseTransportMode) != nil
 	if transport && !s.asksTransport(r.old) {
 		return ends{}, false, errMode

@@ -50,6 +50,7 @@ type flight struct {
 	data     []byte
 	text     string
 	spi      uint32 // ESP when not 0
+	forged   bool   // sent by somebody else
 }
 
 // node is one machine: an engine and the datapath that carries out its actions.
@@ -60,7 +61,8 @@ type node struct {
 	peer   Peer
 	local  netip.AddrPort
 	remote netip.AddrPort
-	public netip.Addr // behind a NAT: the address others see
+	more   []netip.Addr // further own addresses
+	public netip.Addr   // behind a NAT: the address others see
 	wake   Time
 
 	in      map[uint32]*installed
@@ -75,7 +77,7 @@ type node struct {
 	failed    []Failed
 	noted     []Noted
 	live      []Liveness
-	moved     []PeerMoved
+	moved     []Moved
 	kept      int
 	sent      int
 	outages   int
@@ -90,6 +92,7 @@ type installed struct {
 	params esp.Params
 	watch  bool
 	used   bool
+	mapped netip.AddrPort // last reported
 }
 
 func newNetwork(seed uint64) *network {
@@ -161,6 +164,12 @@ func (x *node) boot() {
 		x.texts[&data[0]] = wire.Describe(h, outer, inner)
 	}
 	x.do(x.e.SetPeer(x.net.now, x.peer))
+}
+
+// moves gives a node another address instead of the one it has.
+func (x *node) moves(to string) {
+	x.local = netip.AddrPortFrom(netip.MustParseAddr(to), x.local.Port())
+	x.do(x.e.Move(x.net.now, x.peer.ID, x.local.Addr()))
 }
 
 func (x *node) initiate() { x.do(x.e.Initiate(x.net.now, x.peer.ID, x.local, x.remote)) }
@@ -256,9 +265,14 @@ func (x *node) do(actions []Action) {
 		case Liveness:
 			x.live = append(x.live, a)
 			x.say("peer is %s", []string{"alive", "suspect"}[a.State])
-		case PeerMoved:
+		case Moved:
 			x.moved = append(x.moved, a)
-			x.say("peer moved from %s to %s, %d pairs", a.Old, a.New, len(a.Children))
+			if a.OldLocal != a.Local {
+				x.say("we moved from %s to %s, %d pairs", a.OldLocal, a.Local, len(a.Children))
+			}
+			if a.OldRemote != a.Remote || a.OldLocal == a.Local {
+				x.say("peer moved from %s to %s, %d pairs", a.OldRemote, a.Remote, len(a.Children))
+			}
 			for _, c := range a.Children {
 				if i := x.in[c.SPIIn]; i != nil {
 					i.child = c
@@ -386,6 +400,12 @@ func (n *network) tampered(x *node, data []byte) []byte {
 }
 
 func (n *network) put(f *flight) {
+	if !f.forged && f.src.Addr() != f.from.local.Addr() && !slices.Contains(f.from.more, f.src.Addr()) {
+		if f.spi == 0 && !f.from.quiet {
+			n.log("%s cannot send from %s any more", f.from.name, f.src.Addr())
+		}
+		return
+	}
 	for _, b := range n.nats {
 		if f.src.Addr() == b.inside {
 			f.src = netip.AddrPortFrom(b.outside, f.src.Port()+b.shift)
@@ -437,7 +457,7 @@ func (n *network) nameOf(a netip.Addr) string {
 // at finds the node that owns an address.
 func (n *network) at(a netip.Addr) *node {
 	for _, x := range n.nodes {
-		if x.local.Addr() == a || x.public == a {
+		if x.local.Addr() == a || x.public == a || slices.Contains(x.more, a) {
 			return x
 		}
 	}
@@ -539,6 +559,10 @@ func (x *node) arrive(f *flight) {
 			x.say("a packet on %08x finds no inbound SA", f.spi)
 		}
 		return
+	}
+	if i.child.Encap && f.src != i.child.Remote && f.src != i.mapped {
+		i.mapped = f.src
+		x.do(x.e.Mapped(x.net.now, f.spi, f.src))
 	}
 	if i.watch && !i.used {
 		i.used = true

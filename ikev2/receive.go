@@ -235,7 +235,8 @@ func (e *Engine) receiveResponse(s *ikeSA, m *wire.Message, d *Datagram) {
 	}
 	e.endRequest(s)
 	e.heard(s, d)
-	e.onResponse(s, r, c)
+	e.answeredElsewhere(s, r, d)
+	e.onResponse(s, r, c, d)
 	e.touch(s)
 }
 
@@ -293,7 +294,7 @@ func (e *Engine) open(s *ikeSA, m *wire.Message, d *Datagram) (c content, ok boo
 }
 
 // onResponse hands a response to what was asked.
-func (e *Engine) onResponse(s *ikeSA, r *request, c content) {
+func (e *Engine) onResponse(s *ikeSA, r *request, c content, d *Datagram) {
 	switch r.kind {
 	case askAuth:
 		e.onAuthResponse(s, c, r)
@@ -322,6 +323,11 @@ func (e *Engine) onResponse(s *ikeSA, r *request, c content) {
 	}
 	switch r.kind {
 	case askAlive:
+		e.onAliveResponse(s, c.Contents)
+	case askMove:
+		e.onMoveResponse(s, r, c.Contents, d)
+	case askPath:
+		e.onPathResponse(s, r, c.Contents)
 	case askDeleteChild:
 		e.onDeletedChildren(s, r, c.Contents)
 	case askRekeyChild, askNewChild:

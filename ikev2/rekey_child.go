@@ -129,13 +129,18 @@ func (e *Engine) onChildResponse(s *ikeSA, r *request, c *wire.Contents) {
 		return
 	}
 	s.stalled = 0
-	if s.state != stateEstablished || s.redundant {
-		// The SA was closed while the answer was under way.
+	stillborn := slices.Contains(r.gone, a.spiOut)
+	if s.state != stateEstablished || s.redundant || stillborn {
+		// The SA was closed, or this pair deleted, while the answer was under way.
 		a.in.Wipe()
 		a.out.Wipe()
-		if s.state == stateEstablished {
+		if s.state == stateEstablished && !stillborn {
 			e.disown(s, r.spi)
 		}
+		if r.old != nil && !r.old.closing() {
+			r.old.retryAt = e.now + e.rnd.between(busyPauseLo, busyPauseHi)
+		}
+		e.wantChild(s, 0)
 		return
 	}
 	others := !s.childless()
@@ -161,6 +166,9 @@ func (e *Engine) onChildResponse(s *ikeSA, r *request, c *wire.Contents) {
 	if r.old != nil {
 		e.doom(r.old)
 	}
+	if r.renews != nil {
+		e.renewed(s, c2)
+	}
 }
 
 // superseded leaves a pair to the peer's Delete.
@@ -182,7 +190,7 @@ func (e *Engine) childRefused(s *ikeSA, r *request, n *wire.Notify) {
 	case wire.InvalidKEPayload:
 		group, ok := n.Number()
 		if ok && r.regroup < maxRegroups && r.ke != nil && group != r.ke.Group() && slices.Contains(suite.Groups(r.offer), suite.Transform{Type: suite.TypeKE, ID: group}) {
-			e.askChild(s, &request{kind: r.kind, old: r.old, regroup: r.regroup + 1, noPFS: r.noPFS}, group)
+			e.askChild(s, &request{kind: r.kind, old: r.old, renews: r.renews, regroup: r.regroup + 1, noPFS: r.noPFS}, group)
 			return
 		}
 	case wire.NoProposalChosen:
@@ -196,7 +204,7 @@ func (e *Engine) childRefused(s *ikeSA, r *request, n *wire.Notify) {
 			if r.old != nil {
 				r.old.noPFS = true
 			}
-			e.askChild(s, &request{kind: r.kind, old: r.old, noPFS: true}, 0)
+			e.askChild(s, &request{kind: r.kind, old: r.old, renews: r.renews, noPFS: true}, 0)
 			return
 		}
 	case wire.ChildSANotFound:
@@ -225,7 +233,10 @@ func (e *Engine) childFailed(s *ikeSA, r *request, f *Failure) {
 			return
 		}
 		pause := e.rnd.between(busyPauseLo, busyPauseHi)
-		if r.old != nil {
+		if r.renews != nil && s.mob != nil {
+			s.mob.renew, s.mob.renewAt = true, e.now+pause
+			e.touch(s)
+		} else if r.old != nil {
 			r.old.retryAt = e.now + pause
 			e.touch(s)
 		} else {

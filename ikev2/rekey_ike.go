@@ -72,6 +72,9 @@ func (e *Engine) successor(s *ikeSA, initiator bool, chosen suite.Suite, spiI, s
 	n.localID, n.remoteID, n.auth, n.ppk = s.localID, s.remoteID, s.auth, s.ppk
 	n.lowNonce = lowest(ni, nr)
 	n.reauthAt = s.reauthAt
+	if s.mob != nil {
+		n.mob = &mobility{follows: never}
+	}
 	e.establish(n)
 	n.birth = s.birth
 	return n, nil
@@ -81,6 +84,7 @@ func (e *Engine) successor(s *ikeSA, initiator bool, chosen suite.Suite, spiI, s
 // one.
 func (e *Engine) inherit(old, heir *ikeSA) {
 	old.heir = heir
+	old.bequeath(heir)
 	var stay []*child
 	for _, c := range old.children {
 		if c.state == childLingers {

@@ -58,6 +58,9 @@ type ikeSA struct {
 	ppk  bool    // a postquantum preshared key is in the keys
 	held *series // of a CREATE_CHILD_SA of the peer's that goes on in IKE_FOLLOWUP_KE
 
+	mob      *mobility // both sides support MOBIKE, else nil
+	stranded bool      // our address changed and the Child SAs could not go along
+
 	fragmentation bool       // both sides can put fragments together
 	parts         *fragments // of the peer's message that is coming in
 
@@ -155,7 +158,7 @@ func (s *ikeSA) info() IKEInfo {
 		Local: s.local, Remote: s.remote, LocalID: s.localID, RemoteID: s.remoteID, Auth: s.auth,
 		Suite: s.suite, NATLocal: s.natLocal, NATRemote: s.natRemote, EncapForced: s.natForced,
 		Established: s.established, LastHeard: s.heard,
-		Replaces: s.replaces, Retransmits: s.repeats, PPK: s.ppk,
+		Replaces: s.replaces, Retransmits: s.repeats, PPK: s.ppk, MOBIKE: s.mob != nil,
 	}
 	if s.rekeyAt != never {
 		i.RekeyAt = s.rekeyAt
@@ -296,10 +299,11 @@ func (e *Engine) pump(s *ikeSA) {
 		return
 	}
 	switch {
+	case e.pumpMobility(s):
 	case s.held == nil && (e.pumpDeletes(s) || e.pumpRekeyIKE(s) || e.pumpRekeyChild(s) || e.pumpNewChild(s)):
 	case s.check || e.idle(s):
 		s.check = false
-		e.sendRequest(s, wire.Informational, &request{kind: askAlive}, nil)
+		e.sendRequest(s, wire.Informational, &request{kind: askAlive}, s.alivePayloads())
 	}
 }
 
@@ -330,7 +334,13 @@ func (s *ikeSA) nextWake() Time {
 		return at
 	}
 	at = min(at, s.expireAt, s.reauthAt)
+	if s.mob != nil {
+		at = min(at, s.mob.follows)
+	}
 	if s.req == nil && !s.quiet {
+		if s.mob != nil && s.mob.renew && s.mob.follows == never {
+			at = min(at, s.mob.renewAt)
+		}
 		if s.rekeyAt != never {
 			at = min(at, max(s.rekeyAt, s.retryAt))
 		}
@@ -391,6 +401,9 @@ func (e *Engine) due(s *ikeSA) {
 	}
 	if s.expireAt <= e.now && !s.redundant {
 		e.closeSA(s, s.expired("IKE SA"), false)
+		return
+	}
+	if e.strayed(s) {
 		return
 	}
 	if s.reauthAt <= e.now {

@@ -16,17 +16,23 @@ import (
 //
 //	new NAME ADDRESS to ADDRESS [KEY=VALUE …]   a node with the other one as its peer
 //	set NAME KEY=VALUE …                        change its peer's settings
+//	new-nat INSIDE OUTSIDE [SHIFT]              a NAT in front of an address
 //	nat NAME ADDRESS [SHIFT]                    put it behind a NAT, or change its mapping
 //	reboot NAME                                 it forgets everything
 //	NAME initiates|closes|checks|removes|rekeys child|rekeys IKE|loses its SA|sends a packet
+//	NAME sends EXCHANGE from ADDRESS:PORT PAYLOAD …  the same from elsewhere
 //	NAME sends EXCHANGE PAYLOAD …               an authentic request of the test's own making
 //	NAME fails to install                       the next InstallIn
+//	NAME moves to ADDRESS                       its own address is another one now
+//	NAME has ADDRESS, too                       a further address of its own
+//	NAME sees the peer's ESP from ADDRESS:PORT  an authentic packet from elsewhere
 //	NAME initiates to ADDRESS                   an attempt to another of its peer's addresses
 //	NAME lies in EXCHANGE about PAYLOAD         its messages of that kind are changed; "nothing" ends it
 //	flood NAME N                                IKE_SA_INIT requests from N addresses
 //	IKEv1 to NAME                               a Main Mode packet from its peer
 //	forge to NAME EXCHANGE PAYLOAD …            an unprotected answer from nowhere
 //	run [DURATION]                              deliver and wake until nothing happens within it (default 100ms)
+//	lose to ADDRESS                             all that goes there
 //	lose N|all|none                             the next N datagrams, all from now on, none more
 //	lose above N                                IKE messages of more than N octets, from now on
 //	hold, release [reversed|twice]                  keep datagrams back; let them go
@@ -48,11 +54,17 @@ func (s *scene) command(where string, w []string) {
 		s.cmdNAT(s.node(w[1]), w[2:])
 	case "reboot":
 		s.node(w[1]).boot()
+	case "new-nat":
+		s.addNAT(netip.MustParseAddr(w[1]), w[2:])
 	case "forge":
 		s.cmdForge(s.node(w[2]), w[3:])
 	case "run":
 		s.cmdRun(w[1:])
 	case "lose":
+		if w[1] == "to" {
+			s.net.filter = func(f *flight) bool { return f.dst.Addr() != netip.MustParseAddr(w[2]) }
+			return
+		}
 		s.cmdLose(w[1:]...)
 	case "hold":
 		s.net.hold = true
@@ -173,8 +185,12 @@ func settings(p *Peer, w []string) {
 }
 
 func (s *scene) cmdNAT(x *node, w []string) {
+	x.public = s.addNAT(x.local.Addr(), w)
+}
+
+func (s *scene) addNAT(inside netip.Addr, w []string) netip.Addr {
 	outside := netip.MustParseAddr(w[0])
-	b := &natBox{inside: x.local.Addr(), outside: outside}
+	b := &natBox{inside: inside, outside: outside}
 	if len(w) > 1 {
 		n, err := strconv.Atoi(w[1])
 		if err != nil {
@@ -182,8 +198,8 @@ func (s *scene) cmdNAT(x *node, w []string) {
 		}
 		b.shift = uint16(n)
 	}
-	x.public = outside
 	s.net.nats = append(slices.DeleteFunc(s.net.nats, func(o *natBox) bool { return o.inside == b.inside }), b)
+	return outside
 }
 
 // cmdNode is what a node does.
@@ -214,6 +230,12 @@ func (s *scene) cmdNode(x *node, w []string) {
 			s.cmdSends(x, w[1], w[2:])
 		case w[0] == "lies":
 			s.cmdLies(x, w[2], strings.Join(w[4:], " "))
+		case w[0] == "moves":
+			x.moves(w[2])
+		case w[0] == "has":
+			x.more = append(x.more, netip.MustParseAddr(strings.TrimSuffix(w[1], ",")))
+		case w[0] == "sees":
+			x.do(x.e.Mapped(now, x.e.Children(x.peer.ID)[0].SPIIn, netip.MustParseAddrPort(w[5])))
 		case w[0] == "initiates":
 			x.remote = netip.AddrPortFrom(netip.MustParseAddr(w[2]), 500)
 			x.initiate()
@@ -264,6 +286,10 @@ func fromHex(s string) []byte {
 
 // cmdSends has a node send an authentic request that its engine would not make.
 func (s *scene) cmdSends(x *node, exchange string, w []string) {
+	from := netip.AddrPort{}
+	if len(w) > 1 && w[0] == "from" {
+		from, w = netip.MustParseAddrPort(w[1]), w[2:]
+	}
 	var ps []wire.Payload
 	for _, p := range w {
 		ps = append(ps, x.payload(p))
@@ -276,7 +302,10 @@ func (s *scene) cmdSends(x *node, exchange string, w []string) {
 		panic(err)
 	}
 	sa.nextOut++
-	s.net.put(&flight{from: x, src: sa.local, dst: sa.remote, data: data, text: wire.Describe(h, sealedOnly, ps)})
+	if !from.IsValid() {
+		from = sa.local
+	}
+	s.net.put(&flight{from: x, forged: from != sa.local, src: from, dst: sa.remote, data: data, text: wire.Describe(h, sealedOnly, ps)})
 }
 
 // cmdForge has somebody answer what a node has asked.
@@ -421,9 +450,16 @@ var lies = map[string]func([]wire.Payload) []wire.Payload{
 	"no KE":               drop(wire.TypeKE),
 	"a short KE":          each(func(p *wire.KE) { p.Data = p.Data[:len(p.Data)-1] }),
 	"no IKE_INTERMEDIATE": dropNotify(wire.IntermediateExchangeSupported),
+	"no update":           dropNotify(wire.UpdateSAAddresses),
 	"no PPK":              dropNotify(wire.PPKIdentity),
 	"no link":             dropNotify(wire.AdditionalKeyExchange),
 	"no nonce":            drop(wire.TypeNonce),
+	"COOKIE2":             changeNotify(wire.Cookie2),
+	"no COOKIE2":          dropNotify(wire.Cookie2),
+	"no MOBIKE":           dropNotify(wire.MOBIKESupported),
+	"addresses":           instead(wire.UnacceptableAddresses),
+	"a NAT":               instead(wire.UnexpectedNATDetected),
+	"NATs":                plus(wire.NewNotify(wire.NoNATsAllowed, make([]byte, 12))),
 	"identity":            each(func(p *wire.ID) { p.Kind, p.Data = wire.IDFQDN, []byte("mallory.example") }),
 	"EAP":                 drop(wire.TypeAuth),
 	"everything":          func([]wire.Payload) []wire.Payload { return []wire.Payload{notify(wire.TemporaryFailure)} },

@@ -58,8 +58,8 @@ func (l *loop) do(actions []ikev2.Action) {
 			l.noted(a)
 		case ikev2.Liveness:
 			l.liveness(a)
-		case ikev2.PeerMoved:
-			l.peerMoved(a)
+		case ikev2.Moved:
+			l.moved(a)
 		}
 	}
 	for _, t := range carrying {
@@ -374,19 +374,24 @@ func (l *loop) liveness(a ikev2.Liveness) {
 	}
 }
 
-// peerMoved follows the peer's outer address or port in the datapath.
-func (l *loop) peerMoved(a ikev2.PeerMoved) {
+// moved follows a change of outer addresses or ports in the datapath.
+func (l *loop) moved(a ikev2.Moved) {
 	t := l.tunnels[a.Peer]
 	if t == nil {
 		return
 	}
-	l.event(t, slog.LevelInfo, "moved", fmt.Sprintf("the peer moved from %s to %s", a.Old, a.New))
-	if err := l.guard(t, a.New.Addr()); err != nil {
+	if a.OldLocal.Addr() != a.Local.Addr() {
+		l.event(t, slog.LevelInfo, "moved", fmt.Sprintf("the own address is %s instead of %s", a.Local.Addr(), a.OldLocal.Addr()))
+	}
+	if a.OldRemote != a.Remote {
+		l.event(t, slog.LevelInfo, "moved", fmt.Sprintf("the peer moved from %s to %s", a.OldRemote, a.Remote))
+	}
+	if err := l.guard(t, a.Remote.Addr()); err != nil {
 		l.log.Error("closing the peer's new address", "tunnel", t.id, "error", err)
 		return
 	}
 	if i, ok := t.ike[a.IKE]; ok {
-		i.Local, i.Remote = a.Local, a.New
+		i.Local, i.Remote = a.Local, a.Remote
 		t.ike[a.IKE] = i
 	}
 	for _, c := range a.Children {

@@ -372,7 +372,7 @@ func (l *loop) datapathEvent(ev platform.Event) {
 	case platform.Mapping:
 		// An ESP packet alone moves nothing: the IKE SA is asked, and its
 		// authenticated answer shows the new address (RFC 7296 section 2.23).
-		l.do(l.engine.Check(now, t.id))
+		l.do(l.engine.Mapped(now, ev.SPI, ev.Remote))
 	}
 }
 

@@ -1,0 +1,267 @@
+package ikev2
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"net/netip"
+	"slices"
+	"time"
+
+	"greseal/ikev2/wire"
+)
+
+// MOBIKE (RFC 4555) moves the outer addresses of an IKE SA and its Child SAs.
+// "Initiator" is there the side that began the first of the IKE SAs that were
+// rekeyed from each other: birth.ours.
+//
+// An address of ours changes (Move):
+//
+//	initiator: the IKE SA and, where only our own address is another, the Child
+//	SAs take it at once; what is unanswered is repeated from there;
+//	UPDATE_SA_ADDRESSES tells the peer.
+//	responder: the same, but the peer is told by the list of our addresses, and
+//	answers with an UPDATE_SA_ADDRESSES of its own.
+//
+// An UPDATE_SA_ADDRESSES of the peer's moves the IKE SA at once, and the Child
+// SAs when the peer has shown that it receives there (section 3.7).
+//
+// MOBIKE leaves the traffic selectors alone. Where our GRE endpoint is our outer
+// address, whoever moved makes a new pair with the new one and deletes the old.
+
+// mobility is what MOBIKE adds to an IKE SA that both sides support it on.
+type mobility struct {
+	tell     bool              // the peer is to be told of new addresses
+	unproved bool              // the Child SAs wait for proof that the peer is at its new address
+	was      [2]netip.AddrPort // where they are meanwhile: ours and the peer's
+	renew    bool              // we moved: GRE endpoints derived from our address are to follow
+	renewAt  Time              // not before
+	follows  Time              // as responder: by then the peer has updated its side; never: nothing awaited
+	strange  int               // answers UNEXPECTED_NAT_DETECTED in a row
+	seen     []byte            // NAT_DETECTION_DESTINATION_IP of the peer's last answer: how it sees us
+	others   []netip.Addr      // the peer's additional addresses
+	path     netip.AddrPort
+}
+
+const (
+	maxOthers    = 8                // additional addresses of the peer that are kept
+	cookie2Len   = 16               // octets; 8 to 64 are allowed
+	natTries     = 4                // UPDATE_SA_ADDRESSES answered with UNEXPECTED_NAT_DETECTED
+	followTime   = 10 * time.Second // for the peer to follow its responder
+	pathTries    = 2                // a path is tried so often before the request goes the usual way
+	othersTries  = 3                // then the peer's other addresses are tried as well
+	renewBackoff = 2 * time.Second
+)
+
+// mobile tells whether MOBIKE is for this peer: its Child SAs are in tunnel mode,
+// the only one RFC 4555 is about, and NATs are looked for.
+func (p *peer) mobile() bool { return !p.cfg.Transport && p.cfg.Encap != EncapNever }
+
+// offerMobility are the notifies of the IKE_AUTH request.
+func (s *ikeSA) offerMobility() []wire.Payload {
+	if !s.peer.mobile() {
+		return nil
+	}
+	ps := []wire.Payload{notify(wire.MOBIKESupported)}
+	if !s.natd {
+		ps = append(ps, s.noNATs()) // section 3.9
+	}
+	return ps
+}
+
+func (s *ikeSA) noNATs() *wire.Notify {
+	return wire.NewNotify(wire.NoNATsAllowed, wire.NoNATs(s.local, s.remote))
+}
+
+// takeMobility reads the other side's MOBIKE_SUPPORTED of an IKE_AUTH message.
+func (s *ikeSA) takeMobility(c *wire.Contents) {
+	if s.peer.mobile() && c.Notify(wire.MOBIKESupported) != nil {
+		s.mob = &mobility{follows: never, others: additional(c), seen: s.shake.seen}
+	}
+}
+
+// additional are the addresses of ADDITIONAL_IP4_ADDRESS and
+// ADDITIONAL_IP6_ADDRESS.
+func additional(c *wire.Contents) []netip.Addr {
+	var out []netip.Addr
+	for _, n := range c.Notifies {
+		if a, ok := n.Address(); ok && usableEnd(a) && len(out) < maxOthers {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// natsFound tells whether a message that allows no NATs came through one.
+func natsFound(c *wire.Contents, d *Datagram) bool {
+	n := c.Notify(wire.NoNATsAllowed)
+	return n != nil && !bytes.Equal(n.Data, wire.NoNATs(d.Remote, d.Local))
+}
+
+// bequeath hands what is known and under way to the IKE SA that takes over.
+func (s *ikeSA) bequeath(heir *ikeSA) {
+	if s.mob == nil || heir.mob == nil {
+		return
+	}
+	seen := heir.mob.seen
+	*heir.mob = *s.mob
+	heir.mob.seen = seen
+	heir.local, heir.remote = s.local, s.remote
+	heir.natLocal, heir.natRemote = s.natLocal, s.natRemote
+	if r := s.req; r != nil && (r.kind == askMove || r.kind == askPath) {
+		heir.mob.tell = heir.mob.tell || r.kind == askMove
+	}
+}
+
+// pumpMobility starts the exchange that MOBIKE wants next.
+func (e *Engine) pumpMobility(s *ikeSA) bool {
+	m := s.mob
+	switch {
+	case m == nil:
+		return false
+	case m.tell:
+		r := &request{kind: askMove}
+		ps := []wire.Payload{notify(wire.NoAdditionalAddresses)}
+		if s.birth.ours {
+			ps = []wire.Payload{notify(wire.UpdateSAAddresses)}
+		}
+		if s.natd {
+			ps = append(ps, s.natPayloads()...)
+		} else {
+			ps = append(ps, s.noNATs())
+		}
+		if !e.cookie2(r, &ps) {
+			return false
+		}
+		m.tell = false
+		e.sendRequest(s, wire.Informational, r, ps)
+		return true
+	case m.unproved && !s.birth.ours:
+		return e.testPath(s, netip.AddrPort{})
+	case m.path.IsValid():
+		to := m.path
+		m.path = netip.AddrPort{}
+		return e.testPath(s, to)
+	case m.renew && m.follows == never && m.renewAt <= e.now && s.held == nil:
+		return e.renewEnds(s)
+	}
+	return false
+}
+
+// cookie2 adds an unpredictable COOKIE2 to a request.
+func (e *Engine) cookie2(r *request, ps *[]wire.Payload) bool {
+	r.cookie2 = make([]byte, cookie2Len)
+	if !e.rnd.fill(r.cookie2) {
+		return false
+	}
+	*ps = append(*ps, wire.NewNotify(wire.Cookie2, r.cookie2))
+	return true
+}
+
+// testPath asks for a proof that the peer receives at an address: that of the
+// IKE SA, or another (sections 3.7 and 3.10).
+func (e *Engine) testPath(s *ikeSA, to netip.AddrPort) bool {
+	r := &request{kind: askPath, to: to}
+	var ps []wire.Payload
+	if !e.cookie2(r, &ps) {
+		return false
+	}
+	e.sendRequest(s, wire.Informational, r, ps)
+	return true
+}
+
+// provesCookie2 compares the COOKIE2 of a response with that of the request.
+// When it is another one the IKE SA is closed (section 3.7).
+func (e *Engine) provesCookie2(s *ikeSA, r *request, c *wire.Contents) bool {
+	if n := c.Notify(wire.Cookie2); n != nil && hmac.Equal(n.Data, r.cookie2) {
+		return true
+	}
+	f := s.failure(FailSyntax, "INFORMATIONAL", false)
+	f.Detail = "the response does not bring our COOKIE2 back, so the peer may not be where it says"
+	f.Remedy = "a new IKE SA is made; if this repeats, the peer's software breaks RFC 4555 section 3.7"
+	e.closeSA(s, f, false)
+	return false
+}
+
+// renewEnds makes a pair whose selectors hold our new address, beside the one
+// that carries the traffic.
+func (e *Engine) renewEnds(s *ikeSA) bool {
+	s.mob.renew = false
+	for _, c := range slices.Backward(s.children) {
+		if c.state != childLive || c.replaced || c.loser {
+			continue
+		}
+		if s.peer.cfg.GRELocal.IsValid() || c.pub.GRELocal == s.local.Addr() || c.pub.GRELocal.BitLen() != s.local.Addr().BitLen() {
+			return false
+		}
+		return e.askChild(s, &request{kind: askNewChild, renews: c}, 0)
+	}
+	return false
+}
+
+// renewed ends the pairs with the old endpoint when the new one carries the
+// traffic.
+func (e *Engine) renewed(s *ikeSA, fresh *child) {
+	for _, c := range slices.Clone(s.children) {
+		if c != fresh && c.state == childLive && c.ends() != fresh.ends() {
+			e.doom(c)
+		}
+	}
+}
+
+// relocate gives the pairs of an IKE SA its present addresses and reports them.
+func (e *Engine) relocate(s *ikeSA, oldLocal, oldRemote netip.AddrPort) {
+	local, remote := s.outer(&e.cfg)
+	e.relocateTo(s, Moved{OldLocal: oldLocal, Local: s.local, OldRemote: oldRemote, Remote: s.remote}, local, remote)
+	e.fitEncap(s)
+}
+
+func (e *Engine) relocateTo(s *ikeSA, m Moved, local, remote netip.AddrPort) {
+	m.Peer, m.IKE = s.peer.cfg.ID, s.id
+	for _, c := range s.children {
+		if c.state == childGone || c.pub.SPIOut == 0 {
+			continue
+		}
+		p := *c.pub
+		p.Local, p.Remote = local, remote
+		c.pub = &p
+		m.Children = append(m.Children, c.pub)
+	}
+	e.emit(m)
+}
+
+// waitForProof keeps the Child SAs where they are until the peer has shown that it
+// receives at its new address.
+func (s *ikeSA) waitForProof(oldLocal, oldRemote netip.AddrPort) {
+	if m := s.mob; !m.unproved {
+		m.unproved, m.was = true, [2]netip.AddrPort{oldLocal, oldRemote}
+	}
+}
+
+// arrived takes the Child SAs along after that.
+func (e *Engine) arrived(s *ikeSA) {
+	if m := s.mob; m.unproved {
+		m.unproved = false
+		e.relocate(s, m.was[0], m.was[1])
+	}
+}
+
+// fitEncap has pairs rekeyed whose encapsulation is not what the path needs: an SA
+// keeps its own.
+func (e *Engine) fitEncap(s *ikeSA) {
+	for _, c := range s.children {
+		if c.state == childLive && !c.replaced && c.pub.Encap != s.encap() {
+			c.rekeyAt = min(c.rekeyAt, e.now)
+			e.touch(s)
+		}
+	}
+}
+
+// hurry repeats an unanswered request at once, to or from a new address: the
+// answer no longer says which of them works.
+func (e *Engine) hurry(s *ikeSA) {
+	if r := s.req; r != nil {
+		r.spread, r.to = true, netip.AddrPort{}
+		r.wait, r.next = firstPause, e.now
+		e.retransmit(s)
+	}
+}

@@ -1,0 +1,279 @@
+package ikev2
+
+import (
+	"bytes"
+	"net/netip"
+	"slices"
+
+	"greseal/ikev2/wire"
+)
+
+// Move tells that local is our address towards a peer from now on. IKE SAs with
+// MOBIKE take their Child SAs along (Mobile); of others only the IKE messages
+// come from there, which serves to delete them.
+func (e *Engine) Move(now Time, id PeerID, local netip.Addr) []Action {
+	e.enter(now)
+	local = local.Unmap()
+	if p := e.peers[id]; p != nil {
+		for _, s := range slices.Clone(p.sas) {
+			if s.keys == nil || s.local.Addr() == local || s.local.Addr().BitLen() != local.BitLen() {
+				continue
+			}
+			e.moveTo(s, netip.AddrPortFrom(local, s.local.Port()), s.remote)
+		}
+	}
+	return e.flush()
+}
+
+// Mobile tells whether the IKE SA in use with a peer supports MOBIKE.
+func (e *Engine) Mobile(id PeerID) bool {
+	p := e.peers[id]
+	if p == nil {
+		return false
+	}
+	all := p.established()
+	return len(all) > 0 && !slices.ContainsFunc(all, func(s *ikeSA) bool { return s.mob == nil })
+}
+
+// Mapped reports an authenticated ESP packet from another address or port than
+// the peer is taken to be at. Alone it moves nothing: the peer is asked there.
+func (e *Engine) Mapped(now Time, spiIn uint32, from netip.AddrPort) []Action {
+	e.enter(now)
+	if c := e.bySPI[spiIn]; c != nil && c.sa.state == stateEstablished {
+		s := c.sa
+		if s.mob != nil {
+			s.mob.path = from
+		} else {
+			s.check = true
+		}
+		e.touch(s)
+	}
+	return e.flush()
+}
+
+// moveTo changes the addresses of an IKE SA by our own decision.
+func (e *Engine) moveTo(s *ikeSA, local, remote netip.AddrPort) {
+	oldLocal, oldRemote := s.local, s.remote
+	s.local, s.remote = local, remote
+	e.touch(s)
+	m := s.mob
+	switch {
+	case s.state == stateAuth && s.req != nil:
+		s.req.spread = true
+		return
+	case m == nil || s.state != stateEstablished:
+		s.stranded = true
+		return
+	}
+	m.tell, m.strange, m.path = true, 0, netip.AddrPort{}
+	if local.Addr() != oldLocal.Addr() {
+		m.renew, m.renewAt = true, e.now
+	}
+	if !s.birth.ours {
+		m.follows = e.now + followTime
+	}
+	if remote == oldRemote {
+		e.relocate(s, oldLocal, oldRemote)
+	} else {
+		s.waitForProof(oldLocal, oldRemote)
+	}
+	e.hurry(s)
+}
+
+// movedMeanwhile is for an IKE SA whose IKE_AUTH request was sent from more than
+// one address: the peer may have taken any of them.
+func (e *Engine) movedMeanwhile(s *ikeSA) {
+	if s.mob == nil {
+		s.stranded = true
+		e.reauthenticate(s)
+		return
+	}
+	s.mob.tell, s.mob.renew = true, true
+	e.touch(s)
+}
+
+// onMoveResponse is the answer to UPDATE_SA_ADDRESSES, or to the list of our
+// addresses.
+func (e *Engine) onMoveResponse(s *ikeSA, r *request, c *wire.Contents, d *Datagram) {
+	m := s.mob
+	if m == nil || !e.provesCookie2(s, r, c) || m.tell {
+		return // with tell: moved again meanwhile; another update follows
+	}
+	switch n := c.Error(); {
+	case n == nil:
+	case n.Kind == wire.UnexpectedNATDetected && m.strange < natTries:
+		m.strange++
+		m.tell = true
+		return
+	default:
+		e.closeSA(s, s.refusedBy(n, "INFORMATIONAL", nil, nil), false)
+		return
+	}
+	m.strange = 0
+	if !s.birth.ours {
+		if m.follows != never {
+			m.follows = e.now + followTime
+		}
+		return
+	}
+	if n := c.Notify(wire.NATDetectionDestinationIP); n != nil {
+		s.natDetect(c, d, s.spiR)
+		m.seen = bytes.Clone(n.Data)
+	}
+	if r.spread {
+		m.tell = true // sent to several addresses: nobody knows which of them was heard
+		return
+	}
+	e.arrived(s)
+	e.fitEncap(s)
+}
+
+// onPathResponse is the answer to testPath.
+func (e *Engine) onPathResponse(s *ikeSA, r *request, c *wire.Contents) {
+	m := s.mob
+	if m == nil || !e.provesCookie2(s, r, c) || r.spread {
+		return // what is still to be proved is asked again
+	}
+	if r.to.IsValid() {
+		// The peer's ESP comes from there and it hears us there: its packets
+		// go there, too. IKE waits for its update (section 3.8).
+		local, _ := s.outer(&e.cfg)
+		e.relocateTo(s, Moved{OldLocal: s.local, Local: s.local, OldRemote: s.remote, Remote: r.to}, local, r.to)
+		return
+	}
+	e.arrived(s)
+}
+
+// onAliveResponse looks whether the NAT in front of us has given us another
+// address or port (section 3.8).
+func (e *Engine) onAliveResponse(s *ikeSA, c *wire.Contents) {
+	m := s.mob
+	if m == nil || !s.birth.ours {
+		return
+	}
+	if n := c.Notify(wire.NATDetectionDestinationIP); n != nil && !bytes.Equal(n.Data, m.seen) {
+		m.tell = true
+	}
+}
+
+// alivePayloads are those of a liveness check.
+func (s *ikeSA) alivePayloads() []wire.Payload {
+	if s.mob != nil && s.birth.ours && s.natLocal {
+		return s.natPayloads()
+	}
+	return nil
+}
+
+// onMobility handles what an INFORMATIONAL request says about addresses, and
+// returns what is answered to it.
+func (e *Engine) onMobility(s *ikeSA, d *Datagram, c *wire.Contents) (answer []wire.Payload) {
+	m := s.mob
+	if m == nil {
+		return nil
+	}
+	update := c.Notify(wire.UpdateSAAddresses) != nil && !s.birth.ours
+	others := additional(c)
+	list := len(others) > 0 || c.Notify(wire.NoAdditionalAddresses) != nil
+	refusal := wire.NotifyType(0)
+	switch {
+	case !update && !list:
+	case natsFound(c, d):
+		refusal = wire.UnexpectedNATDetected
+	case !s.acceptable(d):
+		refusal = wire.UnacceptableAddresses
+	}
+	if refusal != 0 {
+		answer = append(answer, notify(refusal))
+		f := s.failure(FailAddresses, "INFORMATIONAL", false)
+		f.Detail = refusal.String()
+		f.Theirs = "it moved to " + d.Remote.String() + ", and to " + d.Local.String() + " here"
+		f.Remedy = "the peer makes a new IKE SA; an address it moves to must be of the same IP version, and local here must be where it speaks to"
+		e.note(s.peer, f)
+	} else {
+		if list {
+			m.others = others
+		}
+		if update {
+			e.follows(s, d, c)
+		} else if list && s.birth.ours && d.Remote != s.remote && !slices.Contains(others, s.remote.Addr()) {
+			// The responder is no longer where we speak to.
+			e.moveTo(s, s.local, d.Remote)
+		}
+		if c.Notify(wire.NATDetectionDestinationIP) != nil && s.natd {
+			answer = append(answer, s.natPayloadsOf(d.Local, d.Remote)...)
+		}
+	}
+	if n := c.Notify(wire.Cookie2); n != nil && len(n.Data) >= 8 && len(n.Data) <= 64 {
+		answer = append(answer, wire.NewNotify(wire.Cookie2, bytes.Clone(n.Data)))
+	}
+	return answer
+}
+
+// acceptable judges the addresses of an update. Who the peer is was proved by
+// its keys, so it may be anywhere; but a pair's IP version stays, and a fixed
+// own address is what we are reached at.
+func (s *ikeSA) acceptable(d *Datagram) bool {
+	from, to := d.Remote.Addr(), d.Local.Addr()
+	own := s.peer.cfg.Local
+	return usableEnd(from) && from != to && d.Remote.Port() != 0 &&
+		from.BitLen() == s.remote.Addr().BitLen() && (!own.IsValid() || own.Unmap() == to)
+}
+
+// follows carries out the peer's update.
+func (e *Engine) follows(s *ikeSA, d *Datagram, c *wire.Contents) {
+	m := s.mob
+	m.follows = never
+	if c.Notify(wire.NATDetectionSourceIP) != nil {
+		s.natDetect(c, d, s.spiR)
+	}
+	oldLocal, oldRemote := s.local, s.remote
+	s.local, s.remote = d.Local, d.Remote
+	switch {
+	case s.local == oldLocal && s.remote == oldRemote:
+	case s.remote.Addr() != oldRemote.Addr():
+		s.waitForProof(oldLocal, oldRemote)
+		e.hurry(s)
+	default:
+		e.relocate(s, oldLocal, oldRemote)
+		e.hurry(s)
+	}
+	if !m.unproved {
+		e.fitEncap(s)
+	}
+}
+
+// strayed gives an IKE SA up whose initiator has not followed us to our new
+// address.
+func (e *Engine) strayed(s *ikeSA) bool {
+	if s.mob == nil || s.mob.follows > e.now {
+		return false
+	}
+	f := s.failure(FailTimeout, "INFORMATIONAL", false)
+	f.Detail = "the peer was told of our new address and has not moved its SAs there"
+	f.Remedy = "a new IKE SA is made"
+	e.closeSA(s, f, false)
+	return true
+}
+
+// elsewhere repeats a request to the peer's other addresses, when the one in use
+// seems dead, and moves there when one of them answers (section 3.4).
+func (e *Engine) elsewhere(s *ikeSA, r *request) {
+	m := s.mob
+	if m == nil || !s.birth.ours || r.tries <= othersTries || s.state != stateEstablished {
+		return
+	}
+	for _, a := range m.others {
+		if a.BitLen() == s.remote.Addr().BitLen() && a != s.remote.Addr() {
+			r.spread = true
+			e.sendFrom(s, s.local, netip.AddrPortFrom(a, s.remote.Port()), r.message.data)
+		}
+	}
+}
+
+// answeredElsewhere moves to the other address of the peer that answered.
+func (e *Engine) answeredElsewhere(s *ikeSA, r *request, d *Datagram) {
+	if m := s.mob; m != nil && s.birth.ours && r.spread && s.state == stateEstablished && slices.Contains(m.others, d.Remote.Addr()) && d.Remote.Addr() != s.remote.Addr() {
+		m.others = append(slices.DeleteFunc(m.others, func(a netip.Addr) bool { return a == d.Remote.Addr() }), s.remote.Addr())
+		e.moveTo(s, s.local, d.Remote)
+	}
+}
