@@ -103,7 +103,7 @@ func (d *Datapath) idlest() *egress {
 // none.
 func (d *Datapath) openDevice(name string, ethernet bool) (fd int, vnet bool, err error) {
 	if d.off&OffVnet == 0 {
-		if fd, err = openTUN(name, ethernet, true); err == nil {
+		if fd, err = d.kernel.openTUN(name, ethernet, true); err == nil {
 			d.tunOffloads(fd)
 			return fd, true, nil
 		}
@@ -111,7 +111,7 @@ func (d *Datapath) openDevice(name string, ethernet bool) (fd int, vnet bool, er
 			return -1, false, err
 		}
 	}
-	fd, err = openTUN(name, ethernet, false)
+	fd, err = d.kernel.openTUN(name, ethernet, false)
 	if err == nil && d.off&OffVnet == 0 {
 		d.note("packets pass the interface one by one: the kernel's TUN has no vnet header")
 	}

@@ -3,7 +3,9 @@ package userspace
 import (
 	"bytes"
 	"fmt"
+	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"unsafe"
@@ -20,6 +22,22 @@ type oldKernel struct {
 	noOption  map[int]bool // options of UDP that are unknown
 	offloads  int          // bits TUNSETOFFLOAD takes
 	sendError func(m *mmsghdr) unix.Errno
+	noVnet    bool    // TUN has no vnet header
+	noRun     []uint8 // gso_types that a write to the TUN may not have
+}
+
+func (k *oldKernel) openTUN(name string, ethernet, vnet bool) (int, error) {
+	if vnet && k.noVnet {
+		return -1, errKind
+	}
+	return k.linux.openTUN(name, ethernet, vnet)
+}
+
+func (k *oldKernel) writev(fd int, iov []unix.Iovec) (int, unix.Errno) {
+	if slices.Contains(k.noRun, unsafeBytes(&iov[0])[1]) {
+		return 0, unix.EINVAL
+	}
+	return k.linux.writev(fd, iov)
 }
 
 func (k *oldKernel) setsockopt(fd, level, opt, value int) error {
@@ -99,6 +117,13 @@ func TestEveryOffloadHasAFallback(t *testing.T) {
 			return &oldKernel{offloads: tunCsum | tunTSO4 | tunTSO6 | tunTSOECN}
 		}, "Linux 6.2"},
 		{"kernel without any TUN offload", 0, func() *oldKernel { return &oldKernel{} }, "no segmentation for TUN"},
+		{"kernel without vnet header", 0, func() *oldKernel { return &oldKernel{noVnet: true} }, "no vnet header"},
+		{"EINVAL for TCP runs to the interface", 0, func() *oldKernel {
+			return &oldKernel{offloads: allOffloads, noRun: []uint8{gsoTCP4, gsoTCP6}}
+		}, "joining TCP packets for the interface is off"},
+		{"EINVAL for UDP runs to the interface", 0, func() *oldKernel {
+			return &oldKernel{offloads: allOffloads, noRun: []uint8{gsoUDP}}
+		}, "joining UDP packets for the interface is off"},
 		{"EIO for runs", 0, func() *oldKernel {
 			return &oldKernel{offloads: allOffloads, sendError: func(m *mmsghdr) unix.Errno {
 				if isRun(m) {
@@ -132,13 +157,14 @@ func TestEveryOffloadHasAFallback(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			a, b := twoHosts(t)
 			f := form{encap: true}
-			for _, h := range []*host{a, b} {
+			var logs [2]bytes.Buffer
+			for i, h := range []*host{a, b} {
 				var k kernel = linux{}
 				if c.kernel != nil {
 					k = c.kernel()
 				}
 				h.must(func() (err error) {
-					h.dp, err = open(Options{Off: c.off}, k)
+					h.dp, err = open(Options{Off: c.off, Logger: slog.New(slog.NewTextHandler(&logs[i], nil))}, k)
 					return err
 				})
 				t.Cleanup(h.stop)
@@ -149,7 +175,8 @@ func TestEveryOffloadHasAFallback(t *testing.T) {
 			b.transfer(a, inner6(1), 4<<20)
 			a.datagrams(b, inner4(2), []int{0, 1, 63, 64, 1000, innerMTU - 28, 9000})
 			a.segmentedUDP(b, inner4(2))
-			for _, h := range []*host{a, b} {
+			b.segmentedUDP(a, inner4(1))
+			for i, h := range []*host{a, b} {
 				notes := strings.Join(h.dp.Notes(), "\n")
 				if c.note == "" && notes != "" || !strings.Contains(notes, c.note) {
 					t.Errorf("notes %q do not say %q", notes, c.note)
@@ -159,6 +186,10 @@ func TestEveryOffloadHasAFallback(t *testing.T) {
 				}
 				if d := h.drops(); d != (platform.Drops{}) {
 					t.Errorf("dropped %+v", d)
+				}
+				h.stop() // nobody writes to the log any more
+				if lines := strings.Count(logs[i].String(), "WARN"); lines != strings.Count(notes, "\n")+min(len(notes), 1) {
+					t.Errorf("the log has %d warnings for the notes %q:\n%s", lines, notes, &logs[i])
 				}
 			}
 		})

@@ -24,6 +24,7 @@ type kernel interface {
 	sendmmsg(fd int, m []mmsghdr) (int, unix.Errno)
 	setsockopt(fd, level, opt, value int) error
 	setOffload(tun int, flags int) error
+	openTUN(name string, ethernet, vnet bool) (fd int, err error)
 }
 
 // linux is the kernel itself.
@@ -60,6 +61,10 @@ func (linux) setsockopt(fd, level, opt, value int) error {
 
 func (linux) setOffload(tun int, flags int) error {
 	return unix.IoctlSetInt(tun, unix.TUNSETOFFLOAD, flags)
+}
+
+func (linux) openTUN(name string, ethernet, vnet bool) (int, error) {
+	return openTUN(name, ethernet, vnet)
 }
 
 // putControl writes a control message into b and returns the octets it takes
