@@ -100,6 +100,7 @@ type Peer struct {
 
 	IKELifetime   time.Duration // IKE SA rekeyed before this age; 0 never
 	ChildLifetime time.Duration // Child SA rekeyed before this age; 0 never
+	Reauth        time.Duration // age at which both sides have authenticated anew; 0 never
 
 	// PathMTU is the largest IP packet that IKE messages may be sent in, bytes;
 	// longer ones are fragmented (RFC 7383). 0: 1280; at least 576.

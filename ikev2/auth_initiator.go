@@ -1,7 +1,6 @@
 package ikev2
 
 import (
-	"encoding/binary"
 	"slices"
 	"time"
 
@@ -124,6 +123,7 @@ func (e *Engine) onAuthResponse(s *ikeSA, c content, r *request) {
 	}
 	s.takeMobility(c.Contents)
 	e.establish(s)
+	s.planReauth(e)
 	e.authLifetime(s, c.Contents)
 	e.announce(s)
 	child := e.addChild(s, a)
@@ -187,33 +187,4 @@ func (e *Engine) announce(s *ikeSA) {
 		s.announced = true
 		e.emit(IKEUp{s.info()})
 	}
-}
-
-// authLifetime notes by when the responder wants a new authentication (RFC 4478
-// section 3).
-func (e *Engine) authLifetime(s *ikeSA, c *wire.Contents) {
-	n := c.Notify(wire.AuthLifetime)
-	if n == nil || len(n.Data) != 4 || !s.initiator {
-		return
-	}
-	life := time.Duration(binary.BigEndian.Uint32(n.Data)) * time.Second
-	if life < time.Minute {
-		life = time.Minute // nobody can make us authenticate without end
-	}
-	s.reauthAt = e.now + life*8/10
-}
-
-// reauthenticate makes a new IKE SA beside the old one, which is deleted when
-// the new one stands (RFC 7296 section 2.8.3).
-func (e *Engine) reauthenticate(s *ikeSA) {
-	for _, o := range s.peer.sas {
-		if o.state == stateInit || o.state == stateAuth {
-			return
-		}
-	}
-	local, remote := s.local, s.remote
-	if !s.encap() {
-		local, remote = e.ports(local, remote)
-	}
-	e.attempt(s.peer, local, remote)
 }

@@ -107,6 +107,8 @@ func (e *Engine) authenticated(s *ikeSA, p *peer, m *wire.Message, d *Datagram, 
 	s.lowNonce = lowest(ni, nr)
 	a, answer, no := e.acceptChild(s, wire.IKEAuth, c, nil, ni, nr, true)
 	e.establish(s)
+	s.planReauth(e)
+	ps = append(ps, p.lifetimeNotify()...)
 	if no != nil {
 		e.respond(s, m, d, append(ps, no.notify))
 		if no.why != nil {

@@ -45,6 +45,7 @@ type child struct {
 	lost       bool // the datapath lost one of its SAs
 	deleteSent bool
 	unproved   bool // made at the peer's wish; it may not have our answer yet
+	waits      bool // carries the traffic once the peer shows that its IKE SA stands there
 
 	rekeyAt, expireAt Time
 	retryAt           Time // no rekeying before
@@ -115,7 +116,7 @@ func (e *Engine) addChild(s *ikeSA, a agreed) *child {
 	e.touch(s)
 
 	c.in = true
-	e.emit(InstallIn{Child: pub, Params: *a.in, WatchFirstUse: !a.initiator && beside})
+	e.emit(InstallIn{Child: pub, Params: *a.in, WatchFirstUse: !a.initiator && (beside || s.peer.current != nil)})
 	return c
 }
 
@@ -127,8 +128,20 @@ func (e *Engine) carry(c *child) {
 	c.out = true
 	e.emit(InstallOut{Child: c.pub, Params: *c.spare})
 	c.spare = nil // the datapath owns the keys now
+	c.waits = false
 	c.unproved = false
 	c.sa.peer.current = c
+}
+
+// carryWhenProved is carry for the first pair of an IKE SA. The initiator has not
+// installed it before our answer arrives: as long as another pair carries the
+// traffic it goes on to (contract 11).
+func (e *Engine) carryWhenProved(c *child) {
+	if cur := c.sa.peer.current; c.pub.Initiator || cur == nil || cur.closing() {
+		e.carry(c)
+		return
+	}
+	c.waits = c.spare != nil
 }
 
 // removeOut takes a pair's outbound SA away. Where another pair can carry the

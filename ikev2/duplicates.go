@@ -81,12 +81,12 @@ func (e *Engine) settleDuplicates(s *ikeSA, c *child) {
 		}
 		if !overlapped(o, s) {
 			// The newer stays. Ours to delete when we began the newer one.
-			e.carry(c)
+			e.carryWhenProved(c)
 			e.supersede(o, s, s.birth.ours)
 			continue
 		}
 		if bytes.Compare(o.birth.lowNonce, s.birth.lowNonce) < 0 {
-			e.carry(c)
+			e.carryWhenProved(c)
 			e.supersede(o, s, o.birth.ours)
 		} else {
 			c.loser = true
@@ -94,7 +94,7 @@ func (e *Engine) settleDuplicates(s *ikeSA, c *child) {
 		}
 	}
 	if !c.loser {
-		e.carry(c)
+		e.carryWhenProved(c)
 	}
 }
 

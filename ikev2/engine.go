@@ -120,7 +120,13 @@ func (e *Engine) SetPeer(now Time, cfg Peer) []Action {
 	}
 	clear(p.cfg.PSK)
 	clear(p.cfg.PPK)
+	again := p.cfg.Reauth != cfg.Reauth
 	p.cfg = cfg
+	for _, s := range p.sas {
+		if again && s.state == stateEstablished {
+			s.planReauth(e)
+		}
+	}
 	return e.flush()
 }
 

@@ -16,6 +16,11 @@ func (e *Engine) heard(s *ikeSA, d *Datagram) {
 	s.heard = e.now
 	e.follow(s, d)
 	e.proved(s)
+	for _, c := range s.children {
+		if c.waits && !c.loser && !c.closing() {
+			e.carry(c)
+		}
+	}
 	e.proveStays(s)
 	if s.suspect {
 		s.suspect = false

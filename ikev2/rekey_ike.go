@@ -71,7 +71,7 @@ func (e *Engine) successor(s *ikeSA, initiator bool, chosen suite.Suite, spiI, s
 	n.natd, n.natLocal, n.natRemote, n.natForced, n.natNever = s.natd, s.natLocal, s.natRemote, s.natForced, s.natNever
 	n.localID, n.remoteID, n.auth, n.ppk = s.localID, s.remoteID, s.auth, s.ppk
 	n.lowNonce = lowest(ni, nr)
-	n.reauthAt = s.reauthAt
+	n.reauthAt, n.reauthEnd = s.reauthAt, s.reauthEnd
 	if s.mob != nil {
 		n.mob = &mobility{follows: never}
 	}

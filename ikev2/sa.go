@@ -72,7 +72,8 @@ type ikeSA struct {
 	sent               Time // last message of ours
 	asked              Time // last repeated request of the peer
 	rekeyAt, expireAt  Time
-	reauthAt           Time   // AUTH_LIFETIME asks for a new IKE SA by then
+	reauthAt           Time   // a new IKE SA from scratch is to be begun then
+	reauthEnd          Time   // closed then when none stands
 	retryAt            Time   // no CREATE_CHILD_SA for the IKE SA itself before
 	stalled            Time   // first TEMPORARY_FAILURE of an unbroken row, 0: none
 	createAt           Time   // a Child SA from scratch is wanted, never: not
@@ -123,7 +124,7 @@ func (e *Engine) newSA(p *peer, initiator bool, spiI, spiR uint64, local, remote
 	s := &ikeSA{
 		id: e.nextSA, peer: p, initiator: initiator, spiI: spiI, spiR: spiR,
 		local: local, remote: remote, began: e.now, sent: e.now,
-		rekeyAt: never, expireAt: never, reauthAt: never, createAt: never, dropAt: never,
+		rekeyAt: never, expireAt: never, reauthAt: never, reauthEnd: never, createAt: never, dropAt: never,
 		pause: e.cfg.NATKeepalive, slot: -1,
 	}
 	e.sas[s.own()] = s
@@ -333,7 +334,7 @@ func (s *ikeSA) nextWake() Time {
 	if s.state != stateEstablished || s.redundant {
 		return at
 	}
-	at = min(at, s.expireAt, s.reauthAt)
+	at = min(at, s.expireAt, s.reauthAt, s.reauthEnd)
 	if s.mob != nil {
 		at = min(at, s.mob.follows)
 	}
@@ -406,8 +407,7 @@ func (e *Engine) due(s *ikeSA) {
 	if e.strayed(s) {
 		return
 	}
-	if s.reauthAt <= e.now {
-		s.reauthAt = never
-		e.reauthenticate(s)
+	if !s.redundant {
+		e.reauthDue(s)
 	}
 }

@@ -173,6 +173,8 @@ func settings(p *Peer, w []string) {
 			p.IKELifetime, err = time.ParseDuration(v)
 		case "child_lifetime":
 			p.ChildLifetime, err = time.ParseDuration(v)
+		case "reauth":
+			p.Reauth, err = time.ParseDuration(v)
 		case "mtu":
 			p.PathMTU, err = strconv.Atoi(v)
 		case "dpd":
@@ -453,6 +455,7 @@ var lies = map[string]func([]wire.Payload) []wire.Payload{
 	"no update":           dropNotify(wire.UpdateSAAddresses),
 	"no PPK":              dropNotify(wire.PPKIdentity),
 	"no link":             dropNotify(wire.AdditionalKeyExchange),
+	"AUTH_LIFETIME":       dropNotify(wire.AuthLifetime),
 	"no nonce":            drop(wire.TypeNonce),
 	"COOKIE2":             changeNotify(wire.Cookie2),
 	"no COOKIE2":          dropNotify(wire.Cookie2),

@@ -158,6 +158,7 @@ func (l *loop) register(t *state) {
 		GRERemoteAny:  c.RemoteAny && !c.GRERemote.IsValid(),
 		IKELifetime:   c.IKELifetime,
 		ChildLifetime: c.ChildLifetime,
+		Reauth:        c.Reauth,
 		DPD:           c.DPD,
 		Suspect:       c.DPDSuspect,
 		Dead:          c.DPDDead,

@@ -72,7 +72,7 @@ func TestDiffSeesEachKey(t *testing.T) {
 		"psk": `"kQ7xZr2mWv9pLs4tYb6nHc1dJf8gEaUo"`, "ppk_id": `"a"`, "ppk": `"kQ7xZr2mWv9pLs4tYb6nHc1dJf8gEaUo"`, "ppk_required": "true", "local_id": `"a"`, "remote_id": `"b"`,
 		"mode": `"transport"`, "encap": `"never"`, "ike": `"aes256-sha256-modp2048"`, "esp": `"aes256-sha256"`,
 		"pfs": "false", "ike_lifetime": `"2h"`, "child_lifetime": `"2h"`, "child_bytes": `"2GB"`, "child_packets": "1000000",
-		"replay_window": "64", "dpd": `"5s"`, "dpd_suspect": `"16s"`, "dpd_dead": `"130s"`, "failback": `"5s"`,
+		"replay_window": "64", "reauth": `"168h"`, "dpd": `"5s"`, "dpd_suspect": `"16s"`, "dpd_dead": `"130s"`, "failback": `"5s"`,
 		"address": `["10.0.0.1/30"]`, "routes": `["10.1.0.0/16"]`, "metric": "5", "table": "5", "fwmark": "5",
 		"link_down": `"metric"`, "fallback": "true", "mtu": "1400", "mss_clamp": "false",
 		"gre_local": `"10.9.9.1"`, "gre_remote": `"10.9.9.2"`, "gre.type": `"ethernet"`, "gre.key": "0",

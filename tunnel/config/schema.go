@@ -259,7 +259,7 @@ var ikeKeys = []Key{
 	},
 	{
 		Name: "reauth", Kind: Duration, Min: second, Max: 365 * day, Class: Hitless, Example: `"168h"`,
-		Doc:   "Age at which the peers authenticate each other anew, the new IKE SA being made before the old one goes.",
+		Doc:   "Age by which the peers have authenticated each other anew, the new IKE SA being made before the old one goes; where that fails the old one is closed then. A peer that began is asked for it (AUTH_LIFETIME).",
 		field: func(t *Tunnel) any { return &t.Reauth },
 	},
 	{

@@ -1,0 +1,91 @@
+package ikev2
+
+import (
+	"encoding/binary"
+	"slices"
+	"time"
+
+	"greseal/ikev2/wire"
+)
+
+// Reauthentication (RFC 7296 section 2.8.3): rekeying makes new keys, but only a
+// new IKE SA shows again that the peer has the key of its identity and that its
+// certificate is still good. It is made beside the old one, which goes when the
+// new one stands (duplicates.go). The initiator of the old one begins, some time
+// before the end; the responder asks it to with AUTH_LIFETIME (RFC 4478) and
+// begins by itself when that was in vain. An IKE SA that nobody could
+// authenticate anew is closed at the end.
+
+// reauthPause is the wait before another try.
+const reauthPause = 30 * time.Second
+
+// leastLifetime is the shortest AUTH_LIFETIME that is followed: nobody can make
+// us authenticate without end.
+const leastLifetime = time.Minute
+
+// planReauth sets the time of the next reauthentication as the peer's settings
+// say.
+func (s *ikeSA) planReauth(e *Engine) {
+	whole := s.peer.cfg.Reauth
+	if whole <= 0 {
+		s.reauthAt, s.reauthEnd = never, never
+		return
+	}
+	lo := whole * 80 / 100
+	if !s.birth.ours {
+		lo = whole * 90 / 100
+	}
+	s.reauthAt = max(e.now, s.birth.stood+lo+e.rnd.between(0, whole*5/100))
+	// Settings that come late leave time to do it.
+	s.reauthEnd = max(s.birth.stood+whole, e.now+whole/10)
+	e.touch(s)
+}
+
+// lifetimeNotify tells an initiator by when it has to authenticate anew, in whole
+// seconds (RFC 4478 section 3); nil: never.
+func (p *peer) lifetimeNotify() []wire.Payload {
+	if p.cfg.Reauth < time.Second {
+		return nil
+	}
+	seconds := min(p.cfg.Reauth/time.Second, 1<<32-1)
+	return []wire.Payload{wire.NewNotify(wire.AuthLifetime, binary.BigEndian.AppendUint32(nil, uint32(seconds)))}
+}
+
+// authLifetime notes by when the responder wants a new authentication (RFC 4478
+// section 3).
+func (e *Engine) authLifetime(s *ikeSA, c *wire.Contents) {
+	n := c.Notify(wire.AuthLifetime)
+	if n == nil || len(n.Data) != 4 || !s.birth.ours {
+		return
+	}
+	life := max(time.Duration(binary.BigEndian.Uint32(n.Data))*time.Second, leastLifetime)
+	s.reauthAt = min(s.reauthAt, e.now+life*8/10)
+	e.touch(s)
+}
+
+// reauthDue does what the age of the authentication asks for.
+func (e *Engine) reauthDue(s *ikeSA) {
+	if s.reauthEnd <= e.now {
+		f := s.failure(FailNotify, "IKE_AUTH", false)
+		f.Detail = "the peers did not authenticate each other anew in time (reauth)"
+		f.Remedy = "a new IKE SA is made; the log says why the attempts before failed"
+		e.closeSA(s, f, false)
+		return
+	}
+	if s.reauthAt <= e.now {
+		s.reauthAt = e.now + e.jitter(reauthPause)
+		e.reauthenticate(s)
+	}
+}
+
+// reauthenticate makes a new IKE SA beside the old one, unless one is under way.
+func (e *Engine) reauthenticate(s *ikeSA) {
+	if slices.ContainsFunc(s.peer.sas, func(o *ikeSA) bool { return o.state == stateInit || o.state == stateAuth }) {
+		return
+	}
+	local, remote := s.local, s.remote
+	if !s.encap() {
+		local, remote = e.ports(local, remote)
+	}
+	e.attempt(s.peer, local, remote)
+}
