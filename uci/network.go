@@ -15,7 +15,8 @@ var generic = map[string]bool{
 	"defaultroute": true, "peerdns": true, "dns": true, "dns_search": true, "dns_metric": true, "renew": true,
 	"ip4table": true, "ip6table": true, "ip6assign": true, "ip6hint": true, "ip6ifaceid": true, "ip6class": true,
 	"ip6weight": true, "ip6deprecated": true, "delegate": true, "zone": true, "tags": true, "interface": true,
-	"jail": true, "jail_device": true, "jail_ifname": true, "host_ifname": true, "multicast": true,
+	"jail": true, "jail_device": true, "jail_ifname": true, "host_ifname": true, "host_device": true, "multicast": true,
+	"sourcefilter": true, "multipath": true,
 }
 
 // networkInterface reads an interface of /etc/config/network whose protocol is

@@ -133,11 +133,12 @@ Judge.prototype = {
 		const name = option.option,
 		      key = name + '=' + value;
 
-		if (value == null || value == '')
-			return true;
-
 		if (this.whole[name] && this.whole[name].value == String(option.formvalue(section_id)))
 			return this.whole[name].text;
+
+		/* What is in the file was judged with all the rest when the form opened. */
+		if (value == null || value == '' || L.toArray(option.cfgvalue(section_id)).indexOf(value) != -1)
+			return true;
 
 		if (this.said[key] != null)
 			return this.said[key];
@@ -158,8 +159,17 @@ Judge.prototype = {
 				return;
 
 			this.said[key] = wrong.length ? wrong.map(sentence).join(' ') : true;
-			option.triggerValidation(section_id);
+			this.again(option, section_id);
 		});
+	},
+
+	/* has the validators of a field look again; those of a list sit at the field
+	 * for the next item, where LuCI cannot be asked to run them. */
+	again(option, section_id) {
+		const field = option.getUIElement(section_id);
+
+		if (field)
+			field.node.querySelectorAll('input:not([type="hidden"])').forEach(i => i.dispatchEvent(new Event('keyup')));
 	},
 
 	/* of all values together; problems shows what it finds. */
@@ -196,22 +206,27 @@ Judge.prototype = {
 		const o = this.section.getOption(name);
 
 		if (o && o.isActive(section_id))
-			o.triggerValidation(section_id);
+			this.again(o, section_id);
 	},
 
-	/* the values as they stand in the form. */
+	/* the options as they would be written: those that LuCI's own part of the form
+	 * adds, and those in the file that no form shows, are greseal's to judge too. */
 	values(section_id) {
-		const values = {};
+		const values = {}, stored = uci.get('network', section_id) || {};
 
-		options.map(o => o[2]).concat([ 'disabled', 'auto', 'ip4table', 'ip6table' ]).forEach(name => {
-			const o = this.section.getOption(name);
+		Object.keys(stored).filter(k => k[0] != '.').forEach(k => values[k] = stored[k]);
 
-			if (!o || !o.isActive(section_id))
+		this.section.children.forEach(o => {
+			const name = o.ucioption || o.option;
+
+			if (name[0] == '_')
 				return;
 
-			const v = L.toArray(o.formvalue(section_id)).map(String).filter(s => s != '');
+			const v = o.isActive(section_id) ? o.formvalue(section_id) : null;
 
-			if (v.length && !(o instanceof form.Flag && v[0] == o.default))
+			if (v == null || v == '' || (o instanceof form.Flag && v == o.default))
+				delete values[name];
+			else
 				values[name] = v;
 		});
 
@@ -269,6 +284,11 @@ const CheckValue = form.DummyValue.extend({
 			this.judge.mark(section_id, mistakes);
 
 			if (mistakes.length) {
+				const tab = this.node.closest('.cbi-map').querySelector('.cbi-tabmenu > [data-tab="general"] > a');
+
+				if (tab)
+					tab.click();
+
 				this.node.scrollIntoView({ block: 'center' });
 				return Promise.reject(new TypeError(mistakes.map(p =>
 					p.option ? '%s: %s'.format(this.judge.title(p.option), sentence(p)) : sentence(p)).join('\n')));
@@ -447,10 +467,6 @@ return network.registerProtocol('greseal', {
 				o.depends('_auth', way[0]);
 
 			switch (row[2]) {
-			case 'remote':
-				o.rmempty = false;
-				break;
-
 			case 'psk':
 				o.rmempty = false;
 				addGenerator(s);

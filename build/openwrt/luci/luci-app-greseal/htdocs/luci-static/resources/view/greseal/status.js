@@ -202,7 +202,7 @@ const cells = {
 
 		if (postquantum(t))
 			out.push(E('br'), E('span', {
-				'class': 'ifacebadge', 'data-postquantum': '',
+				'class': 'ifacebadge', 'data-postquantum': '', 'style': 'white-space:nowrap',
 				'title': _('The key exchange withstands a quantum computer: what is recorded today cannot be read then.')
 			}, [ dot(green), ' ', _('post-quantum') ]));
 
@@ -250,7 +250,7 @@ function Row(page, name) {
 		this.node.appendChild(this.cells[k] = E('td', { 'class': 'td', 'data-title': titles[k] }));
 
 	this.actions = this.node.appendChild(E('td', { 'class': 'td cbi-section-actions' }));
-	this.why = E('tr', { 'class': 'tr', 'data-reason': name }, [ E('td', { 'class': 'td', 'colspan': 7 }) ]);
+	this.why = E('tr', { 'data-reason': name }, [ E('td', { 'class': 'td', 'colspan': 7, 'style': 'text-align:left' }) ]);
 }
 
 Row.prototype = {
@@ -270,13 +270,13 @@ Row.prototype = {
 		this.why.style.display = sad ? '' : 'none';
 
 		if (sad)
-			dom.content(this.why.firstChild, [ E('div', { 'class': 'alert-message warning', 'style': 'margin:0' }, reason(t)) ]);
+			dom.content(this.why.firstChild, reason(t));
 	}
 };
 
 /* why a tunnel is down, and what to do */
 function reason(t) {
-	const out = [ line(E('strong', {}, [ t.name, ': ' ]), t.reason) ];
+	const out = [ line(E('strong', { 'style': 'color:' + (t.state == 'down' ? red : amber), 'aria-hidden': 'true' }, [ '✘ ' ]), t.reason) ];
 
 	if (t.remedy && t.reason.indexOf(t.remedy) == -1)
 		out.push(line(E('em', {}, [ _('What to do:'), ' ', t.remedy ])));
@@ -305,18 +305,19 @@ const verdicts = {
 function finding(f) {
 	const [ sign, color, title ] = verdicts[f.verdict] || verdicts.skipped;
 
-	return row(
-		E('td', { 'class': 'td', 'data-title': _('Verdict'), 'data-verdict': f.verdict, 'style': 'white-space:nowrap' }, [
-			E('strong', { 'style': 'color:' + color, 'aria-hidden': 'true' }, [ sign ]), ' ', small(title)
-		]),
-		[ _('Step'), E('strong', {}, [ f.title ]) ].concat(
-			f.evidence.map(e => line(e)),
-			f.remedy ? [ line(E('em', {}, [ _('What to do:'), ' ', f.remedy ])) ] : [],
-			f.commands.length ? [ E('pre', {}, [ f.commands.join('\n') ]) ] : []));
+	return row(E('td', { 'class': 'td', 'data-verdict': f.verdict, 'style': 'text-align:left;overflow-wrap:anywhere' }, [
+		line(E('strong', { 'style': 'color:' + color, 'aria-hidden': 'true' }, [ sign ]), ' ', E('strong', {}, [ f.title ]), ': ', title),
+		...f.evidence.map(e => line(e)),
+		...(f.remedy ? [ line(E('em', {}, [ _('What to do:'), ' ', f.remedy ])) ] : []),
+		...(f.commands.length ? [ E('pre', {}, [ f.commands.join('\n') ]) ] : [])
+	]));
 }
 
-const facts = list => table([ _('Fact'), _('Value') ], list.filter(f => f[1] != null && f[1] !== '').map(([ k, v ]) =>
-	row([ _('Fact'), k ], E('td', { 'class': 'td', 'data-title': k, 'style': 'overflow-wrap:anywhere' }, Array.isArray(v) ? v : [ v ]))));
+const facts = list => E('table', { 'class': 'table' }, list.filter(f => f[1] != null && f[1] !== '').map(([ k, v ], i) =>
+	E('tr', { 'class': 'tr cbi-rowstyle-%d'.format(1 + i % 2) }, [
+		E('td', { 'class': 'td', 'width': '33%', 'style': 'text-align:left' }, [ E('strong', {}, [ k ]) ]),
+		E('td', { 'class': 'td', 'style': 'text-align:left;overflow-wrap:anywhere' }, Array.isArray(v) ? v : [ v ])
+	])));
 
 const placed = p => p.in_place ? p.prefix : '%s (%s)'.format(p.prefix, p.why || _('not in place'));
 const lines = list => list.map(l => line(l));
@@ -432,7 +433,7 @@ return view.extend({
 			...res.tunnels.flatMap((t, i) => {
 				const r = this.rows[t.name];
 
-				r.node.className = 'tr cbi-rowstyle-%d'.format(1 + i % 2);
+				r.node.className = r.why.className = 'tr cbi-rowstyle-%d'.format(1 + i % 2);
 				return [ r.node, r.why ];
 			}),
 			...(res.tunnels.length ? [] : [ E('tr', { 'class': 'tr placeholder' }, [ E('td', { 'class': 'td' }, [ E('em', {}, [ _('No tunnel is configured. Add one in Network, Interfaces.') ]) ]) ]) ])
@@ -463,11 +464,11 @@ return view.extend({
 		if (d.rolled_back)
 			out.push(E('div', { 'class': 'alert-message warning' }, [ _('A configuration on trial was taken back at %s:').format(clock(d.rolled_at)), ' ', d.rolled_back ]));
 
-		out.push(E('p', {}, [
-			small('greseal %s, '.format(d.version), d.datapath == 'kernel' ? _('packets are carried by the kernel') : _('packets are carried by greseal itself'),
+		out.push(E('div', { 'class': 'cbi-map-descr' }, [
+			line('greseal %s, '.format(d.version), d.datapath == 'kernel' ? _('packets are carried by the kernel') : _('packets are carried by greseal itself'),
 				', ', _('running for %s').format(seconds(d.uptime_s))),
-			...(d.datapath_why ? [ E('br'), small(d.datapath_why) ] : []),
-			...d.notes.flatMap(n => [ E('br'), small(n) ])
+			...(d.datapath_why ? [ line(d.datapath_why) ] : []),
+			...d.notes.map(n => line(n))
 		]));
 
 		return out;
@@ -491,7 +492,7 @@ return view.extend({
 
 		out.push(button('details', _('Details'), 'neutral', 'details'));
 
-		return [ E('div', {}, out.flatMap(b => [ b, ' ' ])) ];
+		return [ E('div', { 'style': 'flex-wrap:wrap' }, out.flatMap(b => [ b, ' ' ])) ];
 	},
 
 	/* carries out a request and shows the outcome */
@@ -537,7 +538,7 @@ return view.extend({
 					? E('div', { 'class': 'alert-message %s'.format(first ? 'danger' : 'success') }, first
 						? [ E('strong', {}, [ first.title, ': ' ]), first.remedy || _('this is the first step that fails.') ] : [ _('Nothing is wrong with this tunnel.') ])
 					: E('p', { 'class': 'spinning' }, [ _('Examining the tunnel…') ]),
-				table([ _('Verdict'), _('Step') ], d.steps.map(finding), _('nothing yet'))
+				table([ _('Step') ], d.steps.map(finding), _('nothing yet'))
 			]);
 		};
 
