@@ -219,6 +219,16 @@ func (e *Engine) childRefused(s *ikeSA, r *request, n *wire.Notify) {
 	e.childFailed(s, r, s.refusedBy(n, "CREATE_CHILD_SA", r.offer, r.old))
 }
 
+// busyPause is the wait after TEMPORARY_FAILURE for an SA that ends at expire:
+// short enough for several tries before that.
+func (e *Engine) busyPause(expire Time) time.Duration {
+	left := (expire - e.now) / 4
+	if expire == never || left > busyPauseHi {
+		return e.rnd.between(busyPauseLo, busyPauseHi)
+	}
+	return e.rnd.between(max(left/4, 0), max(left, 0))
+}
+
 // childFailed plans another try, or gives up: a pair that stands is used until
 // the end of its lifetime; an IKE SA without any is closed.
 func (e *Engine) childFailed(s *ikeSA, r *request, f *Failure) {
@@ -232,15 +242,15 @@ func (e *Engine) childFailed(s *ikeSA, r *request, f *Failure) {
 			e.closeSA(s, f, false)
 			return
 		}
-		pause := e.rnd.between(busyPauseLo, busyPauseHi)
-		if r.renews != nil && s.mob != nil {
-			s.mob.renew, s.mob.renewAt = true, e.now+pause
+		switch {
+		case r.renews != nil && s.mob != nil:
+			s.mob.renew, s.mob.renewAt = true, e.now+e.busyPause(never)
 			e.touch(s)
-		} else if r.old != nil {
-			r.old.retryAt = e.now + pause
+		case r.old != nil:
+			r.old.retryAt = e.now + e.busyPause(r.old.expireAt)
 			e.touch(s)
-		} else {
-			e.wantChild(s, pause)
+		default:
+			e.wantChild(s, e.busyPause(never))
 		}
 		return
 	}
