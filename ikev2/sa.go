@@ -191,6 +191,10 @@ func (e *Engine) establish(s *ikeSA) {
 	s.keys.authenticated()
 }
 
+// rekeyLead is what a rekeying is given at least before a lifetime ends, for lost
+// messages and a busy peer; half of a lifetime that is shorter than twice that.
+const rekeyLead = 10 * time.Second
+
 // lifetime spreads the time of rekeying over the last part of a lifetime, the
 // initiator's before the responder's, so that both seldom start at once (RFC
 // 7296 section 2.8.1).
@@ -198,9 +202,9 @@ func (e *Engine) lifetime(whole time.Duration, initiator bool) (rekey, expire Ti
 	if whole <= 0 {
 		return never, never
 	}
-	lo := whole * 85 / 100
+	lo := whole - max(whole*15/100, min(rekeyLead, whole/2))
 	if !initiator {
-		lo = whole * 90 / 100
+		lo += whole * 5 / 100
 	}
 	return e.now + lo + e.rnd.between(0, whole*5/100), e.now + whole
 }
