@@ -7,6 +7,8 @@
 #   make unit       the Go tests alone
 #   make lab        the scenarios in namespaces alone (root); LAB="words" chooses
 #   make kill       kill the daemon 200 times on each datapath, and look for leaks (root)
+#   make bench      the userspace datapath against wireguard-go and strongSwan (root);
+#                   BENCH="-markdown" and other flags, build/bench/run -help lists them
 #   make all        binaries for every target into out/
 #   make size       their sizes, stripped and packed with xz
 #   make packages   OpenWrt's packages for every architecture into out/packages/
@@ -33,7 +35,7 @@ TARGETS = mips-softfloat mipsle-softfloat arm-5 arm-6 arm-7 arm64 amd64 386 risc
 # These two are for OpenWrt's packages alone.
 MORE = mips64-softfloat 386-softfloat
 
-.PHONY: greseal all size packages demo test unit lab kill generate clean $(TARGETS) $(MORE)
+.PHONY: bench greseal all size packages demo test unit lab kill generate clean $(TARGETS) $(MORE)
 
 greseal:
 	CGO_ENABLED=0 go build $(BUILDFLAGS) -ldflags '$(LDFLAGS)' -o $@ .
@@ -78,6 +80,9 @@ kill: greseal
 		LAB_KILLS=$(KILLS) LAB_SEED=$(SEED) build/lab/vm run --kernel $$kernel --timeout 3600 -- \
 			out/lab/labtest run -greseal greseal -where vm -dir /tmp/lab killed at random moments || exit 1; \
 	done
+
+bench:
+	@build/bench/run $(BENCH)
 
 generate:
 	go generate ./...

@@ -35,6 +35,9 @@ type Swan struct {
 	// Libipsec uses kernel-libipsec, strongSwan's own ESP, for machines whose
 	// kernel has none: tunnel mode and ESP-in-UDP only.
 	Libipsec bool
+	// SoftAES leaves the plugin aesni out: AES as on CPUs without instructions
+	// for it, and as without the package of the standard plugins.
+	SoftAES bool
 }
 
 // StrongSwan is a running charon.
@@ -91,6 +94,9 @@ func (s *StrongSwan) Start() {
 	})
 }
 
+// Pid is charon's process id.
+func (s *StrongSwan) Pid() int { return s.proc.Pid() }
+
 // Kill ends charon without giving it time for anything.
 func (s *StrongSwan) Kill() { s.proc.Kill() }
 
@@ -107,6 +113,10 @@ func (s *StrongSwan) daemonConfig() string {
 	if s.Libipsec {
 		libipsec = "kernel-libipsec"
 		extra = "kernel-libipsec { allow_peer_ts = yes }\n kernel-netlink { fwmark = !0x42 }\n socket-default { fwmark = 0x42 }\n"
+	}
+	load := fmt.Sprintf(plugins, libipsec)
+	if s.SoftAES {
+		load = strings.Replace(load, "aesni ", "", 1)
 	}
 	return fmt.Sprintf(`charon {
  load = %s
@@ -128,7 +138,7 @@ func (s *StrongSwan) daemonConfig() string {
 swanctl {
  load = random
 }
-`, fmt.Sprintf(plugins, libipsec), s.dir, extra, s.Options)
+`, load, s.dir, extra, s.Options)
 }
 
 // Load replaces the connection by this one; SAs that stand stay.
