@@ -144,6 +144,9 @@ type Action interface{ isAction() }
 type Send struct {
 	Datagram
 	Peer PeerID // may be empty: an answer to an unknown source
+	// DF asks for the don't-fragment bit. When the datagram is larger than the
+	// own interface takes, that comes back through Engine.ProbeRefused.
+	DF bool
 }
 
 // SendKeepalive asks for a NAT keepalive, one octet 0xff without marker, from
@@ -198,6 +201,7 @@ type IKEInfo struct {
 	Replaces      SAID // rekeyed from, 0 for a first one
 	ChildCount    int
 	Retransmits   uint64 // requests repeated so far
+	Fragmentation bool   // both sides can put fragmented messages together
 	MOBIKE        bool   // both sides can move it to other addresses
 	PPK           bool   // a postquantum preshared key is in the keys
 }
@@ -257,6 +261,16 @@ type Moved struct {
 	Children          []*Child
 }
 
+// Probed reports how a Probe went: whether a packet of Size bytes reached the
+// peer. Not arrived means that the peer answered when the same came in a form
+// that every path takes.
+type Probed struct {
+	Peer    PeerID
+	Size    int    // of the IP packet, bytes; at most what was asked for
+	Token   uint64 // as given to Probe
+	Arrived bool
+}
+
 func (Send) isAction()          {}
 func (SendKeepalive) isAction() {}
 func (InstallIn) isAction()     {}
@@ -270,6 +284,7 @@ func (Failed) isAction()        {}
 func (Noted) isAction()         {}
 func (Liveness) isAction()      {}
 func (Moved) isAction()         {}
+func (Probed) isAction()        {}
 
 // The engine is driven through these methods, each with the current time, each
 // returning the actions to carry out:
@@ -291,6 +306,8 @@ func (Moved) isAction()         {}
 //	Move(now, PeerID, netip.Addr) []Action   our address towards the peer is another one
 //	Mapped(now, spiIn uint32, from netip.AddrPort) []Action  an authenticated ESP packet came from elsewhere
 //	Mobile(PeerID) bool                      whether Move takes the Child SAs along
+//	Probe(now, PeerID, size int, token uint64) []Action  whether packets of size bytes reach the peer
+//	ProbeRefused(now, PeerID) []Action       a Send with DF was too large for our own interface
 //	SAs(PeerID) []IKEInfo                    for status
 //	Children(PeerID) []*Child                for status
 //	Pending() int                            Deletes not answered yet: what a daemon that goes down may wait for

@@ -25,6 +25,7 @@ const (
 	askIntermediate // IKE_INTERMEDIATE: an additional key exchange
 	askMove         // INFORMATIONAL with UPDATE_SA_ADDRESSES, or a list of addresses
 	askPath         // INFORMATIONAL with COOKIE2: whether the peer receives there
+	askProbe        // INFORMATIONAL of a certain size: whether the path takes it
 )
 
 // request is the one request of ours that may be unanswered. It is repeated bit
@@ -43,6 +44,8 @@ type request struct {
 	to      netip.AddrPort // where it goes instead of to the IKE SA's address
 	spread  bool           // sent to or from more than one address
 	cookie2 []byte         // which the response must bring back
+
+	probe *probe // of askProbe
 
 	// What a CREATE_CHILD_SA request needs for its response.
 	old     *child // rekeyed pair
@@ -82,20 +85,28 @@ func (e *Engine) sendRequest(s *ikeSA, x wire.ExchangeType, r *request, inner []
 	h := s.header(x, s.nextOut, false)
 	data, err := e.seal(s, h, inner)
 	if err != nil {
-		// Randomness or the IVs have run out: nothing more can be sent.
-		f := s.failure(FailNotify, x.String(), false)
-		f.Detail = err.Error()
-		f.Remedy = "a new IKE SA is made"
-		e.drop(s, f, false)
+		e.exhausted(s, x, err)
 		return
 	}
 	e.startRequest(s, x, r, data)
+}
+
+// exhausted ends an SA on which nothing more can be sent: randomness or the IVs
+// have run out.
+func (e *Engine) exhausted(s *ikeSA, x wire.ExchangeType, err error) {
+	f := s.failure(FailNotify, x.String(), false)
+	f.Detail = err.Error()
+	f.Remedy = "a new IKE SA is made"
+	e.drop(s, f, false)
 }
 
 // startRequest sends a request that is already encoded.
 func (e *Engine) startRequest(s *ikeSA, x wire.ExchangeType, r *request, m sealed) {
 	r.id, r.exchange, r.message = s.nextOut, x, m
 	r.first, r.tries, r.wait = e.now, 1, firstPause
+	if r.probe != nil {
+		r.wait = max(r.wait, 2*s.rtt)
+	}
 	r.next = e.now + e.jitter(r.wait)
 	s.nextOut++
 	s.req = r
@@ -109,7 +120,7 @@ func (e *Engine) sendOut(s *ikeSA, r *request) {
 	if r.to.IsValid() {
 		to = r.to
 	}
-	e.sendFrom(s, s.local, to, r.message.data)
+	e.sendWith(s, s.local, to, r.message.data, s.probing())
 }
 
 func (e *Engine) jitter(d time.Duration) time.Duration {
@@ -139,6 +150,10 @@ func (e *Engine) reserved(spi uint64) bool { return e.ikeReserved[spi] }
 func (e *Engine) retransmit(s *ikeSA) {
 	r := s.req
 	if r == nil || r.next > e.now {
+		return
+	}
+	if s.probing() && r.tries >= probeTries {
+		e.shrinkProbe(s, r)
 		return
 	}
 	r.tries++
@@ -174,9 +189,13 @@ func (s *ikeSA) header(x wire.ExchangeType, id uint32, response bool) wire.Heade
 func (e *Engine) send(s *ikeSA, data ...[]byte) { e.sendFrom(s, s.local, s.remote, data) }
 
 func (e *Engine) sendFrom(s *ikeSA, local, remote netip.AddrPort, data [][]byte) {
+	e.sendWith(s, local, remote, data, false)
+}
+
+func (e *Engine) sendWith(s *ikeSA, local, remote netip.AddrPort, data [][]byte, df bool) {
 	s.sent = e.now
 	for _, d := range data {
-		a := Send{Datagram: Datagram{Local: local, Remote: remote, Data: d}}
+		a := Send{Datagram: Datagram{Local: local, Remote: remote, Data: d}, DF: df}
 		if s.peer != nil {
 			a.Peer = s.peer.cfg.ID
 		}

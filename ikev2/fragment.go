@@ -83,7 +83,7 @@ func (e *Engine) seal(s *ikeSA, h wire.Header, inner []wire.Payload) (sealed, er
 		out = sealed{plain: plain, header: h, first: first, sealer: s.keys.out}
 	}
 	if s.fragmentation && whole > s.largest() {
-		out.data, err = e.fragment(s, &out, inner)
+		out.data, err = e.fragment(s, &out, s.largest(), inner)
 		return out, err
 	}
 	data, err := wire.AppendSealedBytes(nil, h, first, plain, s.keys.out)
@@ -96,9 +96,9 @@ func (e *Engine) seal(s *ikeSA, h wire.Header, inner []wire.Payload) (sealed, er
 	return out, nil
 }
 
-// fragment encodes a message in fragments of what fits now.
-func (e *Engine) fragment(s *ikeSA, m *sealed, inner []wire.Payload) ([][]byte, error) {
-	out, err := wire.SealFragments(m.header, m.first, m.plain, m.sealer, s.largest(), maxFragments)
+// fragment encodes a message in fragments of up to size octets.
+func (e *Engine) fragment(s *ikeSA, m *sealed, size int, inner []wire.Payload) ([][]byte, error) {
+	out, err := wire.SealFragments(m.header, m.first, m.plain, m.sealer, size, maxFragments)
 	octets := 0
 	for i, data := range out {
 		var said []wire.Payload
@@ -122,7 +122,7 @@ func (e *Engine) refragment(s *ikeSA, m *sealed) bool {
 		return false
 	}
 	s.threshold = leastPathMTU
-	smaller, err := e.fragment(s, m, nil)
+	smaller, err := e.fragment(s, m, s.largest(), nil)
 	if err != nil || len(smaller) <= len(m.data) {
 		return false
 	}

@@ -47,7 +47,7 @@ func (e *Engine) idle(s *ikeSA) bool {
 
 // silence is since when the peer owes us an answer, never: it does not.
 func (s *ikeSA) silence() Time {
-	if s.req == nil {
+	if s.req == nil || s.probing() {
 		return never
 	}
 	return max(s.req.first, s.heard)
@@ -66,6 +66,9 @@ func (s *ikeSA) nextLiveness() Time {
 		}
 		return s.heard + c.DPD
 	}
+	if s.probing() {
+		return never
+	}
 	at := min(s.silence()+c.Dead, s.req.first+deafness*c.Dead)
 	if !s.suspect && s.announced && s.state == stateEstablished {
 		at = min(at, s.silence()+c.Suspect)
@@ -75,7 +78,7 @@ func (s *ikeSA) nextLiveness() Time {
 
 // liveness draws the conclusions of silence. It is false when the SA is gone.
 func (e *Engine) liveness(s *ikeSA) bool {
-	if s.req == nil {
+	if s.req == nil || s.probing() {
 		return true
 	}
 	c := &s.peer.cfg

@@ -51,6 +51,7 @@ type flight struct {
 	text     string
 	spi      uint32 // ESP when not 0
 	forged   bool   // sent by somebody else
+	df       bool
 }
 
 // node is one machine: an engine and the datapath that carries out its actions.
@@ -265,6 +266,12 @@ func (x *node) do(actions []Action) {
 		case Liveness:
 			x.live = append(x.live, a)
 			x.say("peer is %s", []string{"alive", "suspect"}[a.State])
+		case Probed:
+			what := "did not reach"
+			if a.Arrived {
+				what = "reached"
+			}
+			x.say("a packet of %d octets %s the peer (probe %d)", a.Size, what, a.Token)
 		case Moved:
 			x.moved = append(x.moved, a)
 			if a.OldLocal != a.Local {
@@ -355,7 +362,22 @@ func (n *network) send(x *node, a Send) {
 		text += " (again)"
 	}
 	x.seen[&a.Data[0]] = true
-	n.put(&flight{from: x, src: a.Local, dst: a.Remote, data: n.tampered(x, bytes.Clone(a.Data)), text: text})
+	if a.DF {
+		text += fmt.Sprintf(" DF, %d octets", x.packetLen(a.Datagram))
+	}
+	n.put(&flight{df: a.DF, from: x, src: a.Local, dst: a.Remote, data: n.tampered(x, bytes.Clone(a.Data)), text: text})
+}
+
+// packetLen is the length of the IP packet that a datagram goes out in.
+func (x *node) packetLen(d Datagram) int {
+	n := 20 + 8 + len(d.Data)
+	if d.Local.Addr().Is6() {
+		n += 20
+	}
+	if d.Local.Port() == 4500 {
+		n += 4
+	}
+	return n
 }
 
 // tampered lets the test change what a protected message says, as a hostile or

@@ -23,6 +23,7 @@ type peer struct {
 	current *child   // the pair whose outbound SA carries the traffic
 	group   uint16   // key exchange method the peer last asked for, 0: none yet
 	gone    bool     // removed while SAs were still being closed
+	probe   *probe   // to be sent
 
 	installFailures int    // in a row
 	strange         string // last note about unauthenticated input

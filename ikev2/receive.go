@@ -233,6 +233,7 @@ func (e *Engine) receiveResponse(s *ikeSA, m *wire.Message, d *Datagram) {
 	if m.SKF() != nil {
 		s.parts = nil
 	}
+	s.rtt = min(e.now-r.first, longestRTT)
 	e.endRequest(s)
 	e.heard(s, d)
 	e.answeredElsewhere(s, r, d)
@@ -324,6 +325,8 @@ func (e *Engine) onResponse(s *ikeSA, r *request, c content, d *Datagram) {
 	switch r.kind {
 	case askAlive:
 		e.onAliveResponse(s, c.Contents)
+	case askProbe:
+		e.onProbed(s, r)
 	case askMove:
 		e.onMoveResponse(s, r, c.Contents, d)
 	case askPath:

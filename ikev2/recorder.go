@@ -86,7 +86,7 @@ func (g *recordRing) add(r record) {
 
 // record records a message of an IKE SA.
 func (e *Engine) record(s *ikeSA, kind recordKind, h wire.Header, ps []wire.Payload, octets, parts int, local, remote netip.AddrPort) {
-	if h.Exchange == wire.Informational && len(ps) == 0 {
+	if h.Exchange == wire.Informational && liveness(ps) {
 		return
 	}
 	early := s.shake != nil
@@ -106,6 +106,15 @@ func (e *Engine) record(s *ikeSA, kind recordKind, h wire.Header, ps []wire.Payl
 	} else {
 		e.rec.known.add(r)
 	}
+}
+
+// liveness tells whether a message is nothing but a liveness check, or a probe.
+func liveness(ps []wire.Payload) bool {
+	if len(ps) != 1 {
+		return len(ps) == 0
+	}
+	n, ok := ps[0].(*wire.Notify)
+	return ok && n.Kind == wire.PathMTUProbe
 }
 
 func (e *Engine) recordOf(kind recordKind, h wire.Header, ps []wire.Payload, octets, parts int, local, remote netip.AddrPort) record {

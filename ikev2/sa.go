@@ -54,6 +54,7 @@ type ikeSA struct {
 	// threshold is the largest IP packet for IKE that this SA has seen reason
 	// for, 0: none.
 	threshold int
+	rtt       time.Duration // from the last request of ours to its answer
 
 	ppk  bool    // a postquantum preshared key is in the keys
 	held *series // of a CREATE_CHILD_SA of the peer's that goes on in IKE_FOLLOWUP_KE
@@ -159,7 +160,7 @@ func (s *ikeSA) info() IKEInfo {
 		Local: s.local, Remote: s.remote, LocalID: s.localID, RemoteID: s.remoteID, Auth: s.auth,
 		Suite: s.suite, NATLocal: s.natLocal, NATRemote: s.natRemote, EncapForced: s.natForced,
 		Established: s.established, LastHeard: s.heard,
-		Replaces: s.replaces, Retransmits: s.repeats, PPK: s.ppk, MOBIKE: s.mob != nil,
+		Fragmentation: s.fragmentation, Replaces: s.replaces, Retransmits: s.repeats, PPK: s.ppk, MOBIKE: s.mob != nil,
 	}
 	if s.rekeyAt != never {
 		i.RekeyAt = s.rekeyAt
@@ -222,6 +223,7 @@ func (e *Engine) drop(s *ikeSA, why *Failure, linger bool) {
 	if s.rival != nil {
 		e.drop(s.rival, nil, false)
 	}
+	lost := s.req
 	e.endRequest(s)
 	e.release(s)
 	for _, c := range slices.Clone(s.children) {
@@ -244,6 +246,7 @@ func (e *Engine) drop(s *ikeSA, why *Failure, linger bool) {
 	e.haunt(s)
 	if s.peer != nil {
 		s.peer.sas = slices.DeleteFunc(s.peer.sas, func(o *ikeSA) bool { return o == s })
+		e.keepProbe(s, lost)
 		e.revive(s.peer)
 	}
 	e.touch(s)
@@ -262,6 +265,7 @@ func (e *Engine) closeSA(s *ikeSA, why *Failure, linger bool) {
 			e.emit(IKEDown{s.info(), why})
 		}
 		s.dropAt = e.now + deletePatience
+		e.hastenProbe(s)
 		e.touch(s)
 	case stateAuth:
 		// The peer may have an SA already: go on, and delete it then.
@@ -306,6 +310,8 @@ func (e *Engine) pump(s *ikeSA) {
 	switch {
 	case e.pumpMobility(s):
 	case s.held == nil && (e.pumpDeletes(s) || e.pumpRekeyIKE(s) || e.pumpRekeyChild(s) || e.pumpNewChild(s)):
+	case e.pumpProbe(s):
+		s.check = false
 	case s.check || e.idle(s):
 		s.check = false
 		e.sendRequest(s, wire.Informational, &request{kind: askAlive}, s.alivePayloads())

@@ -35,6 +35,10 @@ import (
 //	lose to ADDRESS                             all that goes there
 //	lose N|all|none                             the next N datagrams, all from now on, none more
 //	lose above N                                IKE messages of more than N octets, from now on
+//	lose DF above N                             those with DF
+//	NAME probes N                               the path to its peer with a packet of N octets
+//	NAME has no fragmentation                   of IKE messages with its peer
+//	NAME cannot send its probe                  as it is too large for its own interface
 //	hold, release [reversed|twice]                  keep datagrams back; let them go
 //	agree                                       both have the same IKE SA and pair
 //	show NAME                                   what it has
@@ -224,10 +228,23 @@ func (s *scene) cmdNode(x *node, w []string) {
 		x.do(x.e.ChildLost(now, x.carrier))
 	case "sends a packet":
 		x.packet()
+	case "has no fragmentation":
+		for _, sa := range x.e.peers[x.peer.ID].sas {
+			sa.fragmentation = false
+		}
+	case "cannot send its probe":
+		x.do(x.e.ProbeRefused(now, x.peer.ID))
 	case "fails to install":
 		x.failIn++
 	default:
 		switch {
+		case w[0] == "probes":
+			size, err := strconv.Atoi(w[1])
+			if err != nil {
+				panic(err)
+			}
+			s.probes++
+			x.do(x.e.Probe(now, x.peer.ID, size, s.probes))
 		case w[0] == "sends":
 			s.cmdSends(x, w[1], w[2:])
 		case w[0] == "lies":
@@ -349,6 +366,13 @@ func (s *scene) cmdRun(w []string) {
 func (s *scene) cmdLose(w ...string) {
 	n := -1
 	switch w[0] {
+	case "DF":
+		size, err := strconv.Atoi(w[2])
+		if err != nil {
+			panic(err)
+		}
+		s.net.filter = func(f *flight) bool { return !f.df || len(f.data) <= size }
+		return
 	case "above":
 		size, err := strconv.Atoi(w[1])
 		if err != nil {

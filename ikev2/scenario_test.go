@@ -29,6 +29,8 @@ type scene struct {
 	t   *testing.T
 	net *network
 	out []string
+
+	probes uint64
 }
 
 func playFile(t *testing.T, file string) {

@@ -231,6 +231,9 @@ func disasters(seed uint64, log func(string, ...any)) (fault string) {
 		if n.rand.IntN(60) == 0 {
 			e.rekeyIKE()
 		}
+		if n.rand.IntN(30) == 0 {
+			w.do(w.e.Probe(n.now, w.peer.ID, 1300+n.rand.IntN(200), 1))
+		}
 		if outageEnds != 0 && n.now >= outageEnds {
 			outageEnds, n.filter = 0, nil
 			n.log("the path is back")

@@ -59,6 +59,9 @@ func wander(seed uint64, log func(string, ...any)) (fault string) {
 			if n.rand.IntN(90) == 0 {
 				x.rekeyIKE()
 			}
+			if n.rand.IntN(40) == 0 {
+				x.do(x.e.Probe(n.now, x.peer.ID, 1300+n.rand.IntN(200), 1))
+			}
 		}
 	}
 	n.loss, n.double = 0, 0

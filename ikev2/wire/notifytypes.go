@@ -100,6 +100,7 @@ const (
 	SAResourceInfo                  NotifyType = 16444 // SA_RESOURCE_INFO
 	UsePPKInt                       NotifyType = 16445 // USE_PPK_INT
 	PPKIdentityKey                  NotifyType = 16446 // PPK_IDENTITY_KEY
+	PathMTUProbe                    NotifyType = 58899 // private use: padding of a path MTU probe, for nobody to read
 )
 
 // notifyNames are the IANA names.
@@ -192,6 +193,7 @@ var notifyNames = map[NotifyType]string{
 	SAResourceInfo:                  "SA_RESOURCE_INFO",
 	UsePPKInt:                       "USE_PPK_INT",
 	PPKIdentityKey:                  "PPK_IDENTITY_KEY",
+	PathMTUProbe:                    "PATH_MTU_PROBE",
 }
 
 // IsError tells whether the type is an error; a type not known in that range
