@@ -110,8 +110,14 @@ func (p *parser) endOfLine() error {
 	if err != nil {
 		return err
 	}
+	const remedy = "put a value with spaces in single quotes"
 	if w.text != "" || w.quoted {
-		return p.fail("too many arguments", "put a value with spaces in single quotes")
+		return p.fail("too many arguments", remedy)
+	}
+	// A word is also empty where white space follows a line that went on: what
+	// stands behind that must not get lost.
+	if p.skipSpace(); p.pos < p.stop && p.cur() != '#' {
+		return p.fail("too many arguments", remedy)
 	}
 	return nil
 }
