@@ -416,8 +416,11 @@ func TestShellcheckHasNothingToSay(t *testing.T) {
 	if err != nil {
 		t.Skip("shellcheck is not installed: apt-get install shellcheck")
 	}
-	for _, f := range []string{"etc/init.d/greseal", "lib/netifd/proto/greseal.sh", "etc/hotplug.d/iface/90-greseal"} {
-		if out, err := exec.Command(check, "-s", "dash", filepath.Join("root/greseal", f)).CombinedOutput(); err != nil {
+	for _, f := range []string{
+		"root/greseal/etc/init.d/greseal", "root/greseal/lib/netifd/proto/greseal.sh", "root/greseal/etc/hotplug.d/iface/90-greseal",
+		"../lab/router/install", "../lab/router/rc.common", "../lab/router/functions.sh",
+	} {
+		if out, err := exec.Command(check, "-s", "dash", f).CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", f, err, out)
 		}
 	}

@@ -229,7 +229,9 @@ func (s *part) stillSkipped(ran map[string]bool) {
 	s.skips = nil
 }
 
-// malta boots the MIPS router once.
+// malta boots the MIPS router once: it installs the package that make packages
+// would make of this checkout, as opkg does, and plays its scenarios with what
+// was installed.
 func (s *part) malta() {
 	const title = "scenarios on a MIPS router"
 	if missing, ok := have("qemu-system-mipsel", "cpio", "depmod"); !ok {
@@ -238,17 +240,24 @@ func (s *part) malta() {
 	}
 	out := filepath.Join(s.logs, "malta")
 	os.MkdirAll(out, 0o755)
-	env := []string{"GOOS=linux", "GOARCH=mipsle", "GOMIPS=softfloat", "CGO_ENABLED=0"}
-	if text, err := s.command("malta-build.log", 5*time.Minute, env, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(out, "labtest"), "./build/lab/labtest"); err != nil {
-		s.add(Row{Scenario: title, Result: "FAIL", Note: tail(text, 3)})
-		return
-	}
-	if text, err := s.command("malta-copy.log", time.Minute, nil, "cp", "out/greseal-linux-mipsle-softfloat", filepath.Join(out, "greseal")); err != nil {
-		s.add(Row{Scenario: title, Result: "FAIL", Note: tail(text, 3)})
-		return
+	mips := []string{"GOOS=linux", "GOARCH=mipsle", "GOMIPS=softfloat", "CGO_ENABLED=0"}
+	for _, step := range []struct {
+		log  string
+		env  []string
+		argv []string
+	}{
+		{"malta-build.log", mips, []string{"go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(out, "labtest"), "./build/lab/labtest"}},
+		{"malta-package.log", nil, []string{"go", "run", "./build/openwrt/mkpkg", "build", "-arch", "mipsel_24kc", "-version", "v0", "-epoch", "1",
+			"-out", filepath.Join(out, "packages"), "-keys", filepath.Join(out, "keys")}},
+		{"malta-copy.log", nil, []string{"cp", "-r", "build/lab/router", filepath.Join(out, "packages/mipsel_24kc/greseal_0-r1_mipsel_24kc.ipk"), out}},
+	} {
+		if text, err := s.command(step.log, 5*time.Minute, step.env, step.argv...); err != nil {
+			s.add(Row{Scenario: title, Result: "FAIL", Note: tail(text, 3)})
+			return
+		}
 	}
 	os.Symlink(filepath.Join(out, "rows"), filepath.Join(s.logs, "malta.rows"))
 	s.played("malta", title, "mipsle, 64 MB", 10*time.Minute, "build/lab/malta", "run", "--timeout", "300", "--out", out,
-		"--put", filepath.Join(out, "labtest"), "--put", filepath.Join(out, "greseal"), "--",
-		"labtest", "run", "-greseal", "/bin/greseal", "-where", "router", "-dir", "/tmp/lab", "-save", "/lab/failed", "-out", "/lab/rows")
+		"--put", filepath.Join(out, "labtest"), "--", "sh", "-c",
+		"router/install /lab/greseal_0-r1_mipsel_24kc.ipk && labtest run -greseal /usr/sbin/greseal -where router -dir /tmp/lab -save /lab/failed -out /lab/rows")
 }

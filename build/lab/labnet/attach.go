@@ -1,0 +1,13 @@
+package labnet
+
+// Attach is a daemon that something else has started, as proc or below it, with
+// its status socket at a path of its own.
+func (n *NS) Attach(proc *Proc, config, socket string) *Greseal {
+	return &Greseal{Config: config, Socket: socket, ns: n, proc: proc}
+}
+
+// Answers reports whether the daemon can be asked for its status.
+func (g *Greseal) Answers() bool {
+	_, err := g.ask()
+	return err == nil
+}
