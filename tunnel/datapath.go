@@ -45,7 +45,7 @@ func probeResult(log *slog.Logger) *kernel.Result {
 // the kernel when it can really carry GRE in ESP, else userspace.
 func openDatapath(want string, log *slog.Logger) (platform.Datapath, string, error) {
 	if want == config.DatapathUserspace {
-		dp, err := userspace.Open(userspace.Options{Logger: log})
+		dp, err := openUserspace(log)
 		return dp, `datapath = "userspace" in the configuration`, err
 	}
 	probe := probeResult(log)
@@ -61,9 +61,18 @@ func openDatapath(want string, log *slog.Logger) (platform.Datapath, string, err
 	if want == config.DatapathKernel {
 		return nil, "", fmt.Errorf(`datapath = "kernel" cannot be had: %w; install what is named, or set datapath = "auto"`, missing)
 	}
-	dp, err := userspace.Open(userspace.Options{Logger: log})
+	dp, err := openUserspace(log)
 	if err != nil {
 		return nil, "", fmt.Errorf("neither datapath can be had: the kernel's because %v; userspace: %w", missing, err)
 	}
 	return dp, "the kernel cannot carry GRE in ESP: " + missing.Error(), nil
+}
+
+// openUserspace takes over from a daemon that had the kernel datapath: the SAs it
+// left would take packets away from ours.
+func openUserspace(log *slog.Logger) (platform.Datapath, error) {
+	if err := kernel.RemoveLeftovers(log, false); err != nil {
+		log.Warn("what a daemon with the kernel datapath left stays", "error", err)
+	}
+	return userspace.Open(userspace.Options{Logger: log})
 }

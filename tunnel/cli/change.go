@@ -1,9 +1,12 @@
 package cli
 
 import (
+	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
 
+	"greseal/tunnel"
 	"greseal/tunnel/status"
 )
 
@@ -39,6 +42,14 @@ func change(op, short string, more func(*flag.FlagSet, *status.Request)) Command
 					return usagef("which tunnel? Give its name, or --all")
 				}
 				c, err := p.dial()
+				if *all && r.Open && errors.Is(err, status.ErrNoDaemon) {
+					// As when the package is removed after the daemon.
+					if err := tunnel.RemoveLeftovers(slog.New(slog.NewTextHandler(env.Stderr, nil))); err != nil {
+						return err
+					}
+					fmt.Fprintln(env.Stdout, "no daemon runs; what one has left is removed")
+					return nil
+				}
 				if err != nil {
 					return err
 				}

@@ -249,7 +249,8 @@ func (s *part) malta() {
 		{"malta-build.log", mips, []string{"go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(out, "labtest"), "./build/lab/labtest"}},
 		{"malta-package.log", nil, []string{"go", "run", "./build/openwrt/mkpkg", "build", "-arch", "mipsel_24kc", "-version", "v0", "-epoch", "1",
 			"-out", filepath.Join(out, "packages"), "-keys", filepath.Join(out, "keys")}},
-		{"malta-copy.log", nil, []string{"cp", "-r", "build/lab/router", filepath.Join(out, "packages/mipsel_24kc/greseal_0-r1_mipsel_24kc.ipk"), out}},
+		{"malta-copy.log", nil, []string{"cp", "-r", "build/lab/router", out}},
+		{"malta-ipk.log", nil, []string{"cp", filepath.Join(out, "packages/mipsel_24kc/greseal_0-r1_mipsel_24kc.ipk"), filepath.Join(out, "greseal.ipk")}},
 	} {
 		if text, err := s.command(step.log, 5*time.Minute, step.env, step.argv...); err != nil {
 			s.add(Row{Scenario: title, Result: "FAIL", Note: tail(text, 3)})
@@ -259,5 +260,5 @@ func (s *part) malta() {
 	os.Symlink(filepath.Join(out, "rows"), filepath.Join(s.logs, "malta.rows"))
 	s.played("malta", title, "mipsle, 64 MB", 10*time.Minute, "build/lab/malta", "run", "--timeout", "300", "--out", out,
 		"--put", filepath.Join(out, "labtest"), "--", "sh", "-c",
-		"router/install /lab/greseal_0-r1_mipsel_24kc.ipk && labtest run -greseal /usr/sbin/greseal -where router -dir /tmp/lab -save /lab/failed -out /lab/rows")
+		"router/install /lab/greseal.ipk && labtest run -greseal /usr/sbin/greseal -where router -dir /tmp/lab -save /lab/failed -out /lab/rows")
 }

@@ -10,12 +10,12 @@ import (
 	"greseal/build/lab/labnet"
 )
 
-// The package on the MIPS router: build/lab/router/install has unpacked the .ipk
-// over the root and run its postinst; the init script starts the daemon, on which
+// The package on the MIPS router: build/lab/router/install unpacks the .ipk over
+// the root and runs its postinst; the init script starts the daemon, on which
 // the tunnel of /etc/config/greseal comes up with a peer. Seen: nothing runs
 // before a tunnel is configured; pings both ways; a second tunnel comes by reload
 // and the first is not touched; a killed daemon is started again; the wire is
-// sealed throughout; what the daemon leaves is gone once prerm has run.
+// sealed throughout; what the stopped daemon left is gone once prerm has run.
 func init() {
 	add(Scenario{Name: "the installed package on a router with 64 MB", Peer: Greseal, Paths: kernel, Where: Router, Alone: true, Run: installed})
 }
@@ -34,25 +34,25 @@ config tunnel 'hq'
 `
 
 func installed(l *labnet.Lab) {
-	if _, err := os.Stat("/usr/lib/opkg/info/greseal.control"); err != nil {
-		l.Failf("the package is not installed; run build/lab/router/install FILE.ipk first")
-	}
-	for _, name := range []string{"/etc/rc.d/S85greseal", "/lib/netifd/proto/greseal.sh", "/usr/libexec/rpcd/luci.greseal"} {
+	net := l.NewPair()
+	// Again, when this is played again: its end removes the package.
+	net.A.MustRun("/lab/router/install", "/lab/greseal.ipk")
+	for _, name := range []string{"/etc/rc.d/S85greseal", "/lib/netifd/proto/greseal.sh", "/usr/libexec/rpcd/luci.greseal", "/usr/lib/opkg/info/greseal.control"} {
 		_, err := os.Stat(name)
 		l.Must(err, "look for what the package brings")
 	}
 	if st, err := os.Stat("/etc/greseal"); err != nil || st.Mode().Perm() != 0o700 {
 		l.Failf("/etc/greseal: %v, %v", st, err)
 	}
-	net := l.NewPair()
 	peer := net.B.Greseal(labnet.Tunnel("hq", `remote = "any"`, `psk = "`+psk+`"`, `address = ["`+innerB+`/30"]`))
 
+	write := func(name, text string) { l.Must(os.WriteFile(name, []byte(text), 0o600), "write "+name) }
+	write(uciFile, "")
 	none := net.A.Run(initScript, "start")
 	l.Check(none.Code == 0, "start without a tunnel: %s", none.Out())
 	running := net.A.Run(initScript, "running")
 	l.Check(running.Code != 0, "something runs without a tunnel")
 
-	write := func(name, text string) { l.Must(os.WriteFile(name, []byte(text), 0o600), "write "+name) }
 	write("/etc/greseal/hq.psk", psk+"\n")
 	write(uciFile, uciTunnels)
 	procd := net.A.Start("procd", initScript, "start")

@@ -1,0 +1,44 @@
+package tunnel
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+
+	sys "golang.org/x/sys/unix"
+
+	"greseal/platform"
+	"greseal/platform/kernel"
+)
+
+// RemoveLeftovers removes what daemons of this network namespace have left that
+// run no more: interfaces, SAs, policies, routes, and with them the guards that
+// kept GRE and the tunnels' traffic from going in the clear. It refuses while
+// something listens on IKE's port, which a daemon with another status socket does.
+func RemoveLeftovers(log *slog.Logger) error {
+	c, err := net.ListenUDP("udp", &net.UDPAddr{Port: 500})
+	if errors.Is(err, sys.EADDRINUSE) {
+		return errors.New("an IKE daemon is running; if it is greseal, name its status socket with --socket")
+	}
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	n, err := platform.OpenNetwork(log)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	errs := []error{kernel.RemoveLeftovers(log, true), n.Sweep()}
+	links, err := platform.Links(n.Netlink())
+	errs = append(errs, err)
+	for _, l := range links { // those of the userspace datapath
+		if l.Ours() {
+			if err := platform.DeleteLink(n.Netlink(), l.Index); err != nil && !errors.Is(err, sys.ENODEV) {
+				errs = append(errs, fmt.Errorf("interface %s: delete: %w", l.Name, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
