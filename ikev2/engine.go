@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"sort"
 	"time"
 
 	"greseal/ikev2/wire"
@@ -297,7 +298,7 @@ func (e *Engine) Children(id PeerID) []*Child {
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b *Child) int { return int(a.ID) - int(b.ID) })
+	sort.SliceStable(out, func(i, j int) bool { return out[i].ID < out[j].ID })
 	return out
 }
 

@@ -3,6 +3,7 @@ package ikev2
 import (
 	"net/netip"
 	"slices"
+	"sort"
 
 	"greseal/ikev2/wire"
 )
@@ -240,7 +241,7 @@ type Step struct {
 // means with all, and with strangers.
 func (e *Engine) Handshakes(id PeerID) []Step {
 	all := slices.Concat(e.rec.known.records, e.rec.foreign.records)
-	slices.SortFunc(all, func(a, b record) int { return int(a.seq) - int(b.seq) })
+	sort.SliceStable(all, func(i, j int) bool { return all[i].seq < all[j].seq })
 	owner := map[SAID]PeerID{}
 	for _, r := range all {
 		if r.peer != "" && r.ike != 0 {

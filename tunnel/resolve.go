@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sort"
 	"time"
 
 	"greseal/ikev2"
@@ -72,7 +73,7 @@ func lookup(hosts []string) ([]netip.Addr, error) {
 		for i, a := range found {
 			found[i] = a.Unmap()
 		}
-		slices.SortStableFunc(found, func(a, b netip.Addr) int { return a.BitLen() - b.BitLen() })
+		sort.SliceStable(found, func(i, j int) bool { return found[i].BitLen() < found[j].BitLen() })
 		addrs = append(addrs, found...)
 	}
 	if len(addrs) == 0 {

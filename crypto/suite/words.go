@@ -2,6 +2,7 @@ package suite
 
 import (
 	"slices"
+	"sort"
 	"strings"
 )
 
@@ -136,7 +137,7 @@ func near(p Protocol, w string) []string {
 		}
 		hits = append(hits, scored{k, d})
 	}
-	slices.SortStableFunc(hits, func(a, b scored) int { return a.d - b.d })
+	sort.SliceStable(hits, func(i, j int) bool { return hits[i].d < hits[j].d })
 	var out []string
 	for _, h := range hits[:min(4, len(hits))] {
 		out = append(out, h.word)

@@ -7,7 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"syscall"
@@ -55,7 +55,7 @@ func (h history) list() ([]kept, error) {
 			all = append(all, kept{n, filepath.Join(h.dir, f.Name()), info.ModTime(), info.Size()})
 		}
 	}
-	slices.SortFunc(all, func(a, b kept) int { return b.number - a.number })
+	sort.SliceStable(all, func(i, j int) bool { return all[i].number > all[j].number })
 	return all, nil
 }
 

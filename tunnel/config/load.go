@@ -1,7 +1,6 @@
 package config
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"syscall"
@@ -355,9 +355,9 @@ func inOrder(table map[string]any, m *mark) []string {
 		}
 		return 0
 	}
-	return slices.SortedFunc(maps.Keys(table), func(a, b string) int {
-		return cmp.Or(cmp.Compare(place(a), place(b)), strings.Compare(a, b))
-	})
+	names := slices.Sorted(maps.Keys(table))
+	sort.SliceStable(names, func(i, j int) bool { return place(names[i]) < place(names[j]) })
+	return names
 }
 
 // child and item descend in marks; both take nil.

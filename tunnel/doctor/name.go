@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 )
@@ -44,7 +45,7 @@ func checkName(x *exam) Step {
 			as[i] = a.Unmap()
 			words = append(words, as[i].String())
 		}
-		slices.SortStableFunc(as, func(a, b netip.Addr) int { return a.BitLen() - b.BitLen() })
+		sort.SliceStable(as, func(i, j int) bool { return as[i].BitLen() < as[j].BitLen() })
 		found = append(found, as...)
 		says = append(says, host+" is "+strings.Join(words, ", "))
 	}

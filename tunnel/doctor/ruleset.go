@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os/exec"
-	"slices"
+	"sort"
 	"strings"
 	"time"
 )
@@ -93,7 +93,7 @@ func parseRules(text []byte) (*ruleset, error) {
 		}
 	}
 	// Chains of one hook are passed in the order of their priorities.
-	slices.SortStableFunc(r.chains, func(a, b nftChain) int { return a.Prio - b.Prio })
+	sort.SliceStable(r.chains, func(i, j int) bool { return r.chains[i].Prio < r.chains[j].Prio })
 	return r, nil
 }
 
