@@ -9,6 +9,7 @@
 #   make kill       kill the daemon 200 times on each datapath, and look for leaks (root)
 #   make bench      the userspace datapath against wireguard-go and strongSwan (root);
 #                   BENCH="-markdown" and other flags, build/bench/run -help lists them
+#   make integrity  1 GB through every kind of wire, with rekeys, loss and reordering (root)
 #   make all        binaries for every target into out/
 #   make size       their sizes, stripped and packed with xz
 #   make packages   OpenWrt's packages for every architecture into out/packages/
@@ -35,7 +36,7 @@ TARGETS = mips-softfloat mipsle-softfloat arm-5 arm-6 arm-7 arm64 amd64 386 risc
 # These two are for OpenWrt's packages alone.
 MORE = mips64-softfloat 386-softfloat
 
-.PHONY: bench greseal all size packages demo test unit lab kill generate clean $(TARGETS) $(MORE)
+.PHONY: bench integrity greseal all size packages demo test unit lab kill generate clean $(TARGETS) $(MORE)
 
 greseal:
 	CGO_ENABLED=0 go build $(BUILDFLAGS) -ldflags '$(LDFLAGS)' -o $@ .
@@ -83,6 +84,9 @@ kill: greseal
 
 bench:
 	@build/bench/run $(BENCH)
+
+integrity:
+	GRESEAL_INTEGRITY=1024 go test -count=1 -timeout 60m -v -run IntegrityUnderSpeed ./platform/userspace
 
 generate:
 	go generate ./...

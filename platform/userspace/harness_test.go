@@ -171,6 +171,8 @@ type form struct {
 	softPackets  uint64
 	hardPackets  uint64
 	swappedInner bool // wrong selectors on the receiving side
+
+	via map[*host]netip.AddrPort // where a host sends to instead of its peer
 }
 
 var (
@@ -230,6 +232,9 @@ func (f *form) sa(h, peer *host, out bool, spi uint32) platform.SA {
 		Local: netip.AddrPortFrom(f.outer(h), port), Remote: netip.AddrPortFrom(f.outer(peer), port),
 		Encap: f.encap, Transport: f.transport,
 		GRELocal: f.gre(h), GRERemote: f.gre(peer),
+	}
+	if relay, ok := f.via[h]; ok {
+		s.Remote = relay
 	}
 	if out {
 		s.SoftPackets, s.HardPackets = f.softPackets, f.hardPackets

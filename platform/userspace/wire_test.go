@@ -5,6 +5,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"greseal/platform"
@@ -86,4 +87,13 @@ func TestIntegrityOnEveryKindOfWire(t *testing.T) {
 			})
 		}
 	}
+}
+
+// setGSOMaxSegs has a device take one segment at a time.
+func setGSOMaxSegs(index int) error {
+	l, err := netlink.LinkByIndex(index)
+	if err != nil {
+		return err
+	}
+	return netlink.LinkSetGSOMaxSegs(l, 1)
 }
