@@ -8,7 +8,7 @@
 #   make lab        the scenarios in namespaces alone (root); LAB="words" chooses
 #   make kill       kill the daemon 200 times on each datapath, and look for leaks (root)
 #   make bench      the userspace datapath against wireguard-go and strongSwan (root);
-#                   BENCH="-markdown" and other flags, build/bench/run -help lists them
+#                   BENCH="-markdown", BENCH="-tunnels 500" and other flags, build/bench/run -help
 #   make integrity  1 GB through every kind of wire, with rekeys, loss and reordering (root)
 #   make all        binaries for every target into out/
 #   make size       their sizes, stripped and packed with xz

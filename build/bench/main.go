@@ -6,6 +6,7 @@
 // than its gate.
 //
 //	bench [-pairs 5] [-seconds 3] [-only WORDS] [-markdown]
+//	bench -tunnels 500
 //
 // build/bench/run builds what it needs; the logs are in .lab/bench.
 package main
@@ -31,6 +32,7 @@ func main() {
 	pairs := flag.Int("pairs", 5, "turns of each measurement")
 	seconds := flag.Int("seconds", 3, "length of each")
 	only := flag.String("only", "", "only the rows whose name has one of these, separated by semicolons")
+	tunnels := flag.Int("tunnels", 0, "instead: memory and fairness of so many tunnels")
 	markdown := flag.Bool("markdown", false, "print the table for the README")
 	flag.Parse()
 
@@ -50,7 +52,11 @@ func main() {
 		pairs: *pairs, time: time.Duration(*seconds) * time.Second, wireguard: *wireguard,
 		only: strings.FieldsFunc(*only, func(r rune) bool { return r == ';' }),
 	}
-	_, err = labnet.Run(lab, "bench", "userspace", binary, b.run)
+	story := b.run
+	if *tunnels > 0 {
+		story = func(l *labnet.Lab) { b.many(l, *tunnels) }
+	}
+	_, err = labnet.Run(lab, "bench", "userspace", binary, story)
 	b.print(*markdown)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v (logs in .lab/bench)\n", err)
