@@ -10,6 +10,7 @@
 #   make bench      the userspace datapath against wireguard-go and strongSwan (root);
 #                   BENCH="-markdown", BENCH="-tunnels 500" and other flags, build/bench/run -help
 #   make integrity  1 GB through every kind of wire, with rekeys, loss and reordering (root)
+#   make interop    what other IKE daemons say to greseal, one table (root; 20 minutes)
 #   make all        binaries for every target into out/
 #   make size       their sizes, stripped and packed with xz
 #   make packages   OpenWrt's packages for every architecture into out/packages/
@@ -88,8 +89,13 @@ bench:
 integrity:
 	GRESEAL_INTEGRITY=1024 go test -count=1 -timeout 60m -v -run IntegrityUnderSpeed ./platform/userspace
 
+interop:
+	@build/lab/setup
+	@mkdir -p out/lab && CGO_ENABLED=0 go build -o out/lab/labtest ./build/lab/labtest
+	@LAB_SETUP=0 out/lab/labtest interop
+
 generate:
 	go generate ./...
 
 clean:
-	rm -rf greseal out .lab
+	rm -rf greseal out .lab .lab-interop

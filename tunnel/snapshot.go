@@ -224,6 +224,7 @@ func (l *loop) describeIKE(t *state, i ikev2.IKEInfo) *status.IKESA {
 		SPIr:        fmt.Sprintf("%016x", i.SPIr),
 		Suite:       i.Suite.String(),
 		SuiteIANA:   iana(i.Suite),
+		PPK:         i.PPK,
 		Established: l.wall(i.Established).Unix(),
 		AgeS:        seconds(l.now() - i.Established),
 		Rekey:       unix(l.wall(i.RekeyAt)),

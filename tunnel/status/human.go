@@ -202,7 +202,11 @@ func heard(pe *Peer) string {
 
 func (p *page) sas(t *Tunnel) {
 	if k := t.IKE; k != nil {
-		p.field("IKE SA", "%s, %s", k.Suite, k.Role)
+		ppk := ""
+		if k.PPK {
+			ppk = ", with a postquantum pre-shared key"
+		}
+		p.field("IKE SA", "%s%s, %s", k.Suite, ppk, k.Role)
 		p.field("", "SPIs %s %s, made %s ago, %s, rekeyed %s, %d retransmits", k.SPIi, k.SPIr, Span(k.AgeS), rekey(k.Rekey, k.RekeyInS), times(k.Rekeys), k.Retransmits)
 	}
 	if c := t.Child; c != nil {

@@ -1420,9 +1420,9 @@ func (z *HandshakeStep) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *IKESA) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 15
+	// map header, size 16
 	// string "role"
-	o = append(o, 0x8f, 0xa4, 0x72, 0x6f, 0x6c, 0x65)
+	o = append(o, 0xde, 0x0, 0x10, 0xa4, 0x72, 0x6f, 0x6c, 0x65)
 	o = msgp.AppendString(o, z.Role)
 	// string "spi_i"
 	o = append(o, 0xa5, 0x73, 0x70, 0x69, 0x5f, 0x69)
@@ -1436,6 +1436,9 @@ func (z *IKESA) MarshalMsg(b []byte) (o []byte, err error) {
 	// string "suite_iana"
 	o = append(o, 0xaa, 0x73, 0x75, 0x69, 0x74, 0x65, 0x5f, 0x69, 0x61, 0x6e, 0x61)
 	o = msgp.AppendString(o, z.SuiteIANA)
+	// string "ppk"
+	o = append(o, 0xa3, 0x70, 0x70, 0x6b)
+	o = msgp.AppendBool(o, z.PPK)
 	// string "established"
 	o = append(o, 0xab, 0x65, 0x73, 0x74, 0x61, 0x62, 0x6c, 0x69, 0x73, 0x68, 0x65, 0x64)
 	o = msgp.AppendInt64(o, z.Established)
@@ -1521,6 +1524,12 @@ func (z *IKESA) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "SuiteIANA")
 				return
 			}
+		case "ppk":
+			z.PPK, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "PPK")
+				return
+			}
 		case "established":
 			z.Established, bts, err = msgp.ReadInt64Bytes(bts)
 			if err != nil {
@@ -1595,7 +1604,7 @@ func (z *IKESA) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *IKESA) Msgsize() (s int) {
-	s = 1 + 5 + msgp.StringPrefixSize + len(z.Role) + 6 + msgp.StringPrefixSize + len(z.SPIi) + 6 + msgp.StringPrefixSize + len(z.SPIr) + 6 + msgp.StringPrefixSize + len(z.Suite) + 11 + msgp.StringPrefixSize + len(z.SuiteIANA) + 12 + msgp.Int64Size + 6 + msgp.Int64Size + 6 + msgp.Int64Size + 11 + msgp.Int64Size + 7 + msgp.Uint64Size + 10 + msgp.BoolSize + 11 + msgp.BoolSize + 13 + msgp.BoolSize + 12 + msgp.Uint64Size + 9 + msgp.IntSize
+	s = 3 + 5 + msgp.StringPrefixSize + len(z.Role) + 6 + msgp.StringPrefixSize + len(z.SPIi) + 6 + msgp.StringPrefixSize + len(z.SPIr) + 6 + msgp.StringPrefixSize + len(z.Suite) + 11 + msgp.StringPrefixSize + len(z.SuiteIANA) + 4 + msgp.BoolSize + 12 + msgp.Int64Size + 6 + msgp.Int64Size + 6 + msgp.Int64Size + 11 + msgp.Int64Size + 7 + msgp.Uint64Size + 10 + msgp.BoolSize + 11 + msgp.BoolSize + 13 + msgp.BoolSize + 12 + msgp.Uint64Size + 9 + msgp.IntSize
 	return
 }
 

@@ -34,6 +34,7 @@ type Wire struct {
 	lost    uint32
 	marked  uint64 // number of the latest marker seen
 	marker  uint64 // number of the latest sent
+	watch   func(Packet)
 }
 
 // The ring: blocks are handed over when full or after blockTimeout.
@@ -123,9 +124,20 @@ func (w *Wire) take(block []byte) {
 		} else if p, ok := classify(frame); ok {
 			p.At = time.Unix(int64(word(header[4:])), int64(word(header[8:])))
 			w.packets = append(w.packets, p)
+			if w.watch != nil {
+				w.watch(p)
+			}
 		}
 		offset += word(header)
 	}
+}
+
+// Watch has f called with every packet from now on, a few milliseconds after it
+// passed. f must not block, and not ask the Wire.
+func (w *Wire) Watch(f func(Packet)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.watch = f
 }
 
 // settle waits until what has passed is in packets: until a frame of our own,

@@ -19,6 +19,11 @@ type Swan struct {
 
 	LocalID, RemoteID string // default: the addresses
 	PSK               string
+	// How both sides authenticate, and further lines of the sections local and
+	// remote; default PSK. Files named in them lie in the daemon's folder (SwanFile).
+	LocalAuth, RemoteAuth string
+	LocalMore, RemoteMore string
+	Secrets               string // further lines of the section secrets
 
 	IKE       string // proposals, such as "aes256gcm16-prfsha384-x25519"
 	ESP       string
@@ -32,6 +37,10 @@ type Swan struct {
 	Options              string // further lines of strongswan.conf, inside charon { }
 	Conn, Child          string // further lines of swanctl.conf, in the connection and the child
 
+	// Root is a chroot that has a strongSwan of its own, such as build/lab/sid
+	// makes.
+	Root string
+
 	// Libipsec uses kernel-libipsec, strongSwan's own ESP, for machines whose
 	// kernel has none: tunnel mode and ESP-in-UDP only.
 	Libipsec bool
@@ -43,14 +52,15 @@ type Swan struct {
 // StrongSwan is a running charon.
 type StrongSwan struct {
 	Swan
-	ns   *NS
-	dir  string
-	proc *Proc
+	ns     *NS
+	dir    string
+	inside string // dir, as the programs see it
+	proc   *Proc
 }
 
 // plugins of charon, in the order of loading; kernel-libipsec must stand
 // before kernel-netlink.
-const plugins = "random nonce drbg aesni aes sha1 sha2 hmac kdf gcm ccm ctr curve25519 gmp openssl chapoly pem pkcs1 pkcs8 x509 pubkey revocation constraints %s kernel-netlink socket-default vici updown counters"
+const plugins = "random nonce drbg aesni aes sha1 sha2 hmac kdf gcm ccm ctr curve25519 gmp openssl chapoly pem pkcs1 pkcs8 x509 pubkey revocation constraints ml %s kernel-netlink socket-default vici updown counters"
 
 const charon, swanctl = "/usr/lib/ipsec/charon", "/usr/sbin/swanctl"
 
@@ -58,17 +68,22 @@ const charon, swanctl = "/usr/lib/ipsec/charon", "/usr/sbin/swanctl"
 // with the child "gre". The scenario is skipped where strongSwan is not
 // installed.
 func (n *NS) StrongSwan(c Swan) *StrongSwan {
-	if _, err := os.Stat(charon); err != nil {
+	s := &StrongSwan{Swan: c, ns: n, dir: filepath.Join(n.lab.Dir, "swan-"+n.Name)}
+	s.inside = s.dir
+	if _, err := os.Stat(c.Root + charon); err != nil {
 		n.lab.Skipf("strongSwan is not installed; run build/lab/setup")
 	}
-	s := &StrongSwan{Swan: c, ns: n, dir: filepath.Join(n.lab.Dir, "swan-"+n.Name)}
-	// Copies, because on many machines AppArmor confines the originals to
-	// files below /etc.
-	for _, program := range []string{charon, swanctl} {
-		data, err := os.ReadFile(program)
-		n.lab.Must(err, "read "+program)
-		n.lab.File("swan-"+n.Name+"/"+filepath.Base(program), string(data))
-		os.Chmod(filepath.Join(s.dir, filepath.Base(program)), 0o755)
+	if c.Root != "" {
+		s.inside = "/mnt"
+	} else {
+		// Copies, because on many machines AppArmor confines the originals to
+		// files below /etc.
+		for _, program := range []string{charon, swanctl} {
+			data, err := os.ReadFile(program)
+			n.lab.Must(err, "read "+program)
+			n.lab.File("swan-"+n.Name+"/"+filepath.Base(program), string(data))
+			os.Chmod(filepath.Join(s.dir, filepath.Base(program)), 0o755)
+		}
 	}
 	n.lab.File("swan-"+n.Name+"/strongswan.conf", s.daemonConfig())
 	s.Start()
@@ -79,8 +94,7 @@ func (n *NS) StrongSwan(c Swan) *StrongSwan {
 // Start starts charon and waits for its control socket.
 func (s *StrongSwan) Start() {
 	os.Remove(filepath.Join(s.dir, "vici"))
-	s.proc = s.ns.Start("charon-"+s.ns.Name, "unshare", "-m", "sh", "-c",
-		"mount -t tmpfs t /run; STRONGSWAN_CONF="+s.dir+"/strongswan.conf exec "+s.dir+"/charon")
+	s.proc = s.ns.Start("charon-"+s.ns.Name, s.program(charon)...)
 	s.ns.lab.Wait(30*time.Second, "charon's control socket", func() bool {
 		if !s.proc.Running() {
 			s.ns.lab.Failf("charon ended at once: %s", lastLines(s.proc.Output(), 5))
@@ -138,7 +152,7 @@ func (s *StrongSwan) daemonConfig() string {
 swanctl {
  load = random
 }
-`, load, s.dir, extra, s.Options)
+`, load, s.inside, extra, s.Options)
 }
 
 // Load replaces the connection by this one; SAs that stand stay.
@@ -186,11 +200,13 @@ func (s *StrongSwan) Load(c Swan) {
   over_time = 1h
   rand_time = 0
   dpd_delay = %s
-  local { auth = psk
-   id = %s
+  local { auth = %s
+   id = "%s"
+   %s
   }
-  remote { auth = psk
-   id = %s
+  remote { auth = %s
+   id = "%s"
+   %s
   }
   %s
   children { gre {
@@ -206,21 +222,42 @@ func (s *StrongSwan) Load(c Swan) {
  }
 }
 secrets { ike-peer { secret = "%s"
-} }
+ }
+ %s
+}
 `, c.Local, remote, or(c.IKE, "aes256gcm16-prfsha384-x25519"), encap, or(c.IKERekey, "0"), or(c.DPD, "0"),
-		or(c.LocalID, c.Local), or(c.RemoteID, or(c.Remote, "%any")), c.Conn,
+		or(c.LocalAuth, "psk"), or(c.LocalID, c.Local), c.LocalMore, or(c.RemoteAuth, "psk"), or(c.RemoteID, or(c.Remote, "%any")), c.RemoteMore, c.Conn,
 		mode, or(c.ESP, "aes128gcm16-x25519"), or(c.LocalTS, host(c.Local)), or(c.RemoteTS, remoteTS), or(c.ChildRekey, "0"), life,
-		c.Child, c.PSK)
+		c.Child, c.PSK, c.Secrets)
 	s.ns.lab.File("swan-"+s.ns.Name+"/swanctl.conf", config)
-	r := s.swanctl("--load-all", "--clear", "-f", s.dir+"/swanctl.conf")
+	r := s.swanctl("--load-all", "--clear", "-f", s.inside+"/swanctl.conf")
 	s.ns.lab.Check(r.Code == 0, "swanctl --load-all: %s", r.Out())
 }
 
 // swanctl runs a command against this charon.
 func (s *StrongSwan) swanctl(args ...string) Result {
-	argv := append([]string{"env", "STRONGSWAN_CONF=" + s.dir + "/strongswan.conf", s.dir + "/swanctl"}, args...)
-	return s.ns.Run(append(argv, "--uri", "unix://"+s.dir+"/vici")...)
+	argv := append(s.program(swanctl), args...)
+	return s.ns.Run(append(argv, "--uri", "unix://"+s.inside+"/vici")...)
 }
+
+// program is how one of strongSwan's programs is started; arguments may follow.
+// In a chroot, the daemon's folder is bound to /mnt for that process alone.
+func (s *StrongSwan) program(path string) []string {
+	conf := "STRONGSWAN_CONF=" + s.inside + "/strongswan.conf"
+	switch {
+	case s.Root != "":
+		return []string{"unshare", "-m", "sh", "-c", `root=$1; dir=$2; shift 2
+mount --bind "$dir" "$root/mnt" && mount --rbind /dev "$root/dev" && mount -t proc p "$root/proc" && mount -t tmpfs t "$root/run" && exec chroot "$root" env "$@"`,
+			"sh", s.Root, s.dir, conf, path}
+	case path == charon:
+		return []string{"unshare", "-m", "sh", "-c", "mount -t tmpfs t /run; " + conf + " exec " + s.dir + "/charon"}
+	}
+	return []string{"env", conf, filepath.Join(s.dir, filepath.Base(path))}
+}
+
+// SwanFile writes a file for the daemon that StrongSwan will start: certificates go to x509, x509ca and
+// pubkey, keys to private. Load takes them up.
+func (n *NS) SwanFile(name, content string) { n.lab.File("swan-"+n.Name+"/"+name, content) }
 
 // Initiate brings the child up and fails the scenario if that does not work
 // within 20 s.
@@ -240,6 +277,18 @@ func (s *StrongSwan) RekeyChild()     { s.command("--rekey", "--child", "gre") }
 func (s *StrongSwan) RekeyIKE()       { s.command("--rekey", "--ike", "peer") }
 func (s *StrongSwan) TerminateChild() { s.command("--terminate", "--child", "gre") }
 func (s *StrongSwan) TerminateIKE()   { s.command("--terminate", "--ike", "peer") }
+
+// RekeyNow is RekeyChild or RekeyIKE within a millisecond, for who must not be
+// late. It does not tell whether there was such an SA.
+func (s *StrongSwan) RekeyNow(ike bool) {
+	kind, name := "child", "gre"
+	if ike {
+		kind, name = "ike", "peer"
+	}
+	if err := viciRekey(filepath.Join(s.dir, "vici"), kind, name); err != nil {
+		s.ns.lab.Logf("rekeying by strongSwan: %v", err)
+	}
+}
 
 func (s *StrongSwan) command(args ...string) {
 	r := s.swanctl(args...)

@@ -41,6 +41,25 @@ func (s *viciSection) section(key string) *viciSection {
 	return &viciSection{}
 }
 
+// viciRekey has charon rekey an SA: kind is "ike" or "child", name that of its
+// configuration. The answer comes when the request is on its way.
+func viciRekey(path, kind, name string) error {
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	body := append([]byte{viciRequest, byte(len("rekey"))}, "rekey"...)
+	body = append(append(body, 3, byte(len(kind))), kind...)
+	body = append(binary.BigEndian.AppendUint16(body, uint16(len(name))), name...)
+	if _, err := conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...)); err != nil {
+		return err
+	}
+	_, _, err = viciReceive(conn)
+	return err
+}
+
 // viciList returns the message of every "list-sa" event of one list-sas
 // command.
 func viciList(path string) ([]*viciSection, error) {

@@ -4,10 +4,11 @@
 //	labtest run [-greseal FILE] [-dir FOLDER] [-out FILE] [-j N] [-where host|vm|router] [-path userspace|kernel] [words…]
 //	labtest list
 //	labtest suite
+//	labtest interop
 //
 // Words choose the scenarios whose name, peer and datapath hold all of them.
 // A failed scenario's folder below -dir keeps its logs and captures. suite is
-// the whole of make test: see suite.go.
+// the whole of make test, see suite.go; interop is make interop.
 package main
 
 import (
@@ -31,8 +32,10 @@ func main() {
 		}
 	case "suite":
 		os.Exit(suiteCommand(os.Args[2:]))
+	case "interop":
+		os.Exit(playSuite(interopPhases, ".lab-interop", ""))
 	default:
-		fmt.Fprintln(flag.CommandLine.Output(), "usage: labtest run|list|suite")
+		fmt.Fprintln(flag.CommandLine.Output(), "usage: labtest run|list|suite|interop")
 		os.Exit(2)
 	}
 }

@@ -181,6 +181,7 @@ func runCommand(args []string) int {
 	path := flags.String("path", "", "only this datapath")
 	where := flags.String("where", "", "host, vm or router; default: what the kernel here has")
 	measuring := flags.Bool("measuring", true, "with =false leave out what measures time; given alone, play only that")
+	interop := flags.Bool("interop", false, "the rows of make interop")
 	short := flags.Bool("short", false, "only what may behave differently on another kernel")
 	flags.Parse(args)
 	if os.Getuid() != 0 {
@@ -208,6 +209,7 @@ func runCommand(args []string) int {
 	go func() { <-interrupted; os.Exit(130) }()
 
 	list := jobs(*where, *path, flags.Args())
+	list = slices.DeleteFunc(list, func(j job) bool { return *interop != j.Interop && !(j.Interop && j.Quick) })
 	if *short {
 		list = slices.DeleteFunc(list, func(j job) bool { return j.Once })
 	}

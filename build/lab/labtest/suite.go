@@ -58,7 +58,12 @@ func suiteCommand(args []string) int {
 	flags := flag.NewFlagSet("labtest suite", flag.ExitOnError)
 	only := flags.String("only", "", "only these steps, comma between: setup, build, time, source, unit, fuzz, mips, cross, lab, demo, vm, malta")
 	flags.Parse(args)
+	return playSuite(phases, ".lab", *only)
+}
 
+// playSuite plays steps, all or only some, and prints the table. Logs go to the
+// folder, which is emptied first.
+func playSuite(phases [][][]step, logs, only string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	root, err := os.Getwd()
@@ -66,7 +71,7 @@ func suiteCommand(args []string) int {
 		fmt.Fprintln(os.Stderr, "labtest:", err)
 		return 1
 	}
-	s := &suite{ctx: ctx, root: root, logs: filepath.Join(root, ".lab"), start: time.Now()}
+	s := &suite{ctx: ctx, root: root, logs: filepath.Join(root, logs), start: time.Now()}
 	if err := os.RemoveAll(s.logs); err != nil {
 		fmt.Fprintln(os.Stderr, "labtest:", err)
 		return 1
@@ -83,7 +88,7 @@ func suiteCommand(args []string) int {
 			order += len(lane)
 			wait.Go(func() {
 				for i, st := range lane {
-					if *only != "" && !slices.Contains(strings.Split(*only, ","), st.name) {
+					if only != "" && !slices.Contains(strings.Split(only, ","), st.name) {
 						continue
 					}
 					p := &part{suite: s, order: first + i}

@@ -17,7 +17,10 @@ type Scenario struct {
 	Where Where
 	Alone bool // measures time, so nothing else may run beside it
 	Once  bool // about IKE or the daemon and not about the kernel: one kernel will do
-	Run   func(*labnet.Lab)
+
+	Interop bool // a row of make interop
+	Quick   bool // such a row that is also a scenario of make test
+	Run     func(*labnet.Lab)
 }
 
 // Where tells on which machines a scenario makes sense.
