@@ -153,8 +153,6 @@ func (d *Datapath) start(n int) error {
 		if err := d.ingress[0].addSocket(s); err != nil {
 			return err
 		}
-	}
-	for _, v6 := range []bool{false, true} {
 		s, err := d.icmpSocket(v6)
 		if err != nil {
 			d.note("routers' messages about packets that are too big are not heard (%v); the path MTU search finds out by itself", err)
