@@ -11,6 +11,7 @@
 #                   BENCH="-markdown", BENCH="-tunnels 500" and other flags, build/bench/run -help
 #   make integrity  1 GB through every kind of wire, with rekeys, loss and reordering (root)
 #   make interop    what other IKE daemons say to greseal, one table (root; 20 minutes)
+#   make ui-test    the LuCI pages in a browser (root, node, npm, chromium)
 #   make all        binaries for every target into out/
 #   make size       their sizes, stripped and packed with xz
 #   make packages   OpenWrt's packages for every architecture into out/packages/
@@ -60,6 +61,13 @@ packages: $(TARGETS) $(MORE)
 
 demo: greseal
 	@./greseal demo
+
+# LUCI may name a checkout of LuCI's sources: the pages then run on the real
+# client too. The screenshots go into out/ui.
+UITEST = build/openwrt/uitest
+ui-test: greseal
+	@[ -d $(UITEST)/node_modules ] || npm install --prefix $(UITEST) --no-package-lock --no-audit --no-fund --silent
+	@node $(UITEST)/main.js ./greseal out/ui $(LUCI)
 
 test:
 	@build/lab/suite

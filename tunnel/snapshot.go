@@ -355,7 +355,7 @@ func family(a netip.Addr) int {
 // iana are a suite's transforms with IANA's names.
 func iana(s suite.Suite) string {
 	out := ""
-	for _, t := range []suite.Transform{s.Encr, s.PRF, s.Integ, s.KE} {
+	for _, t := range append([]suite.Transform{s.Encr, s.PRF, s.Integ, s.KE}, s.AddKE[:]...) {
 		if t.Type == 0 {
 			continue
 		}

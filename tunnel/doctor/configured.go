@@ -17,13 +17,18 @@ func checkConfig(x *exam) Step {
 		return verdict("mend the file, then apply it; until then the daemon runs with the one before", d.ConfigProblems...).
 			with("greseal apply")
 	}
-	info, err := os.Stat(d.ConfigFile)
+	// On a router the tunnel may stand in a file of UCI, with no other there.
+	file := x.Tunnel.Source.File
+	if file == "" {
+		file = d.ConfigFile
+	}
+	info, err := os.Stat(file)
 	if err != nil {
-		return warn("put the file back before the daemon is started the next time", fmt.Sprintf("%s cannot be read: %v", d.ConfigFile, err))
+		return warn("put the file back before the daemon is started the next time", fmt.Sprintf("%s cannot be read: %v", file, err))
 	}
 	if changed := info.ModTime().Unix(); changed > d.ConfigLoaded {
-		return verdict("apply it", fmt.Sprintf("%s was changed %d s after it was loaded", d.ConfigFile, changed-d.ConfigLoaded)).
+		return verdict("apply it", fmt.Sprintf("%s was changed %d s after it was loaded", file, changed-d.ConfigLoaded)).
 			with("greseal apply")
 	}
-	return fine(d.ConfigFile + " is what runs")
+	return fine(file + " is what runs")
 }

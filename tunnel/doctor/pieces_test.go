@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -69,6 +71,29 @@ func TestMissingModulesAreNamed(t *testing.T) {
 	x.now.Daemon.Datapath, x.now.Daemon.DatapathWhy = platform.KindUserspace, "the kernel cannot carry GRE in ESP: gre: the kernel has no GRE (module ip_gre; OpenWrt: kmod-gre)"
 	if s := checkDatapath(x); s.Verdict != Warning || !strings.Contains(s.Evidence[0], "kmod-gre") {
 		t.Errorf("userspace for want of a module: %+v", s)
+	}
+}
+
+func TestTheFileLookedAtIsTheTunnelsOwn(t *testing.T) {
+	x := examOf(status.StateUp)
+	dir := t.TempDir()
+	uci := filepath.Join(dir, "network")
+	if err := os.WriteFile(uci, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	x.now.Daemon.ConfigFile = filepath.Join(dir, "greseal.toml") // not there, as on a router with UCI alone
+	x.now.Daemon.ConfigLoaded = time.Now().Unix() + 60
+	x.Tunnel.Source.File = uci
+	if s := checkConfig(x); s.Verdict != OK || !strings.Contains(s.Evidence[0], uci) {
+		t.Errorf("a tunnel of a file of UCI: %+v", s)
+	}
+	x.now.Daemon.ConfigLoaded = 1
+	if s := checkConfig(x); s.Verdict != Warning || !strings.Contains(s.Evidence[0], "was changed") {
+		t.Errorf("a file that changed since: %+v", s)
+	}
+	x.Tunnel.Source.File = ""
+	if s := checkConfig(x); s.Verdict != Warning || !strings.Contains(s.Evidence[0], "greseal.toml") {
+		t.Errorf("the daemon's own file: %+v", s)
 	}
 }
 

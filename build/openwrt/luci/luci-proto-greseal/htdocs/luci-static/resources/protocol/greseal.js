@@ -89,11 +89,11 @@ const options = [
 	[ 'advanced', 'choice', 'encap', _('ESP in UDP'), _('Encapsulation in UDP port 4500.'), [ 'auto', 'always', 'never' ] ],
 	[ 'advanced', 'text', 'mtu', _('MTU'), _('Largest packet inside, in bytes. <em>auto</em> computes it from the agreed algorithms and the path.'), 'auto' ],
 	[ 'advanced', 'flag', 'mss_clamp', _('Clamp MSS'), _('Lower the segment size of TCP connections through the tunnel to what fits.'), 'true' ],
-	[ 'advanced', 'text', 'ike_lifetime', _('Lifetime of the IKE SA'), _('It is replaced a little before, such as 24h.'), '24h' ],
-	[ 'advanced', 'text', 'child_lifetime', _('Lifetime of the Child SA'), _('It is replaced a little before, such as 1h.'), '1h' ],
-	[ 'advanced', 'text', 'child_bytes', _('Bytes in a Child SA'), _('It is replaced before so many, such as 50GB.'), _('no limit') ],
-	[ 'advanced', 'text', 'child_packets', _('Packets in a Child SA'), _('It is replaced before so many.'), _('no limit') ],
-	[ 'advanced', 'text', 'reauth', _('Authenticate anew after'), _('Such as 168h.'), _('never') ],
+	[ 'advanced', 'text', 'ike_lifetime', _('Lifetime of the IKE SA'), _('Age at which it has been replaced, such as 24h.'), '24h' ],
+	[ 'advanced', 'text', 'child_lifetime', _('Lifetime of the Child SA'), _('Age at which it has been replaced, such as 1h.'), '1h' ],
+	[ 'advanced', 'text', 'child_bytes', _('Bytes in a Child SA'), _('Bytes after which it has been replaced, such as 50GB.'), _('no limit') ],
+	[ 'advanced', 'text', 'child_packets', _('Packets in a Child SA'), _('Packets after which it has been replaced.'), _('no limit') ],
+	[ 'advanced', 'text', 'reauth', _('Authenticate anew after'), _('Age at which the two sides authenticate each other anew, such as 168h.'), _('never') ],
 	[ 'advanced', 'text', 'replay_window', _('Replay window'), _('Packets by which one may arrive late.'), '2048' ],
 	[ 'advanced', 'text', 'dpd', _('Liveness check'), _('The other side is asked when nothing was heard of it for so long. 10s cost about 45 MB a month on an idle line.'), '10s' ],
 	[ 'advanced', 'text', 'dpd_suspect', _('Down after'), _('Silence after which the link is down and other routes take over.'), '15s' ],
@@ -190,12 +190,13 @@ Judge.prototype = {
 		names.forEach(name => this.retry(name, section_id));
 	},
 
-	/* puts the mistakes at their fields. */
+	/* puts the mistakes at their fields; the field of a list is for its next item,
+	 * which has nothing to do with them. */
 	mark(section_id, mistakes) {
 		mistakes.forEach(p => {
 			const o = p.option ? this.section.getOption(p.option) : null;
 
-			if (o && o.isActive(section_id)) {
+			if (o && o.isActive(section_id) && !(o instanceof form.DynamicList)) {
 				this.whole[p.option] = { value: String(o.formvalue(section_id)), text: sentence(p) };
 				this.retry(p.option, section_id);
 			}

@@ -276,7 +276,8 @@ Row.prototype = {
 
 /* why a tunnel is down, and what to do */
 function reason(t) {
-	const out = [ line(E('strong', { 'style': 'color:' + (t.state == 'down' ? red : amber), 'aria-hidden': 'true' }, [ '✘ ' ]), t.reason) ];
+	const [ sign, color ] = (t.state == 'down') ? [ '✘ ', red ] : [ '… ', amber ];
+	const out = [ line(E('strong', { 'style': 'color:' + color, 'aria-hidden': 'true' }, [ sign ]), t.reason) ];
 
 	if (t.remedy && t.reason.indexOf(t.remedy) == -1)
 		out.push(line(E('em', {}, [ _('What to do:'), ' ', t.remedy ])));

@@ -1,0 +1,373 @@
+'use strict';
+/* What must be seen on the pages. Each scene opens a page, takes screenshots and
+ * says what they show. */
+
+const assert = require('assert');
+
+const status = 'admin/status/greseal', interfaces = 'admin/network/network';
+
+const text = async (page, selector) => (await page.textContent(selector)).replace(/\s+/g, ' ').trim();
+
+/* Nothing sticks out of the screen to the right, neither page nor dialog. */
+async function fits(t, selector) {
+	const [ wide, room ] = await t.page.evaluate(s => {
+		const e = s ? document.querySelector(s) : document.documentElement;
+		return [ e.scrollWidth, e.clientWidth ];
+	}, selector || null);
+
+	assert(wide <= room + 1, (selector || 'the page') + ' is ' + wide + ' pixels wide on ' + room);
+}
+
+async function statusPage(t) {
+	const { page } = t;
+
+	await t.open(status);
+	await page.waitForSelector('[data-tunnel]');
+
+	const ping = () => t.lab.in(t.lab.a, 'ping', '-q', '-c', '20', '-i', '0.02', '-s', '1000', '10.255.1.2');
+
+	/* Traffic, and some answers of the poll, for the plot. */
+	for (let i = 0; i < 3; i++) {
+		ping();
+		await page.waitForTimeout(1100);
+	}
+	await t.until('the plot has points', () => page.$eval('[data-tunnel=branch] polyline', p => p.getAttribute('points').split(' ').length >= 3), 30);
+	await t.shot('status');
+	await fits(t);
+
+	const of = name => text(page, '[data-tunnel=' + name + ']');
+	const branch = await of('branch');
+
+	for (const name of [ 'hq', 'branch' ])
+		assert.equal(await page.getAttribute('[data-tunnel=' + name + '] [data-state]', 'data-state'), 'up');
+	for (const want of [ /since \d/, /192\.0\.2\.101/, /aes256gcm16-prfsha384-x25519-mlkem768/, /post-quantum/, /ESP in UDP/, /MTU 1\d\d\d/, /computed/, /new keys in \d+ min/, /[KM]bit\/s|bit\/s/, /[KM]iB/ ])
+		assert.match(branch, want);
+	assert.match(await of('hq'), /network interface/);
+
+	/* Of what is down, why and what to do. */
+	const wrong = await text(page, '[data-reason=wrong]');
+
+	assert.match(wrong, /authentication failed/);
+	assert.match(wrong, /What to do: .*psk/);
+	assert.match(await text(page, '[data-reason=nobody]'), /no answer/);
+	assert.equal(await page.isVisible('[data-reason=branch]'), false);
+	assert.match(await text(page, '[data-tunnel=nobody] [data-state]'), /connecting|down/);
+
+	/* What is under the mouse stays there from answer to answer. */
+	const button = await page.$('[data-tunnel=branch] [data-action=details]');
+
+	await page.waitForTimeout(2500);
+	assert(await button.evaluate(b => b.isConnected), 'a button was made anew');
+}
+
+async function doctor(t) {
+	const { page } = t;
+
+	await t.open(status);
+	await page.click('[data-tunnel=wrong] [data-action=diagnose]');
+	await page.waitForSelector('[data-doctor=done]', { timeout: 90000 });
+	await t.shot('doctor');
+	await fits(t, '.modal');
+
+	assert.match(await text(page, '[data-doctor] .alert-message'), /identity and pre-shared key/);
+	assert((await page.$$('[data-verdict=ok]')).length >= 5);
+	assert.equal((await page.$$('[data-verdict=fault]')).length >= 1, true);
+
+	const steps = await page.$$eval('[data-verdict]', all => all.map(e => e.textContent));
+
+	assert(steps.some(s => /UDP 500/.test(s)) && steps.some(s => /What to do/.test(s)), steps.join('\n'));
+	await page.click('.modal button:has-text("Dismiss")');
+	await t.until('the dialog is gone', () => page.$eval('body', b => !b.classList.contains('modal-overlay-active')), 5);
+}
+
+async function details(t) {
+	const { page } = t;
+
+	await t.open(status);
+	await page.click('[data-tunnel=branch] [data-action=details]');
+	await page.waitForSelector('.modal .cbi-tabmenu');
+
+	for (const [ tab, want ] of [
+		[ 'tunnel', [ /10\.255\.1\.1\/30/, /branch \(tun\)/, /since/ ] ],
+		[ 'security', [ /192\.0\.2\.1:4500/, /proved/, /ENCR_AES_GCM_16/, /proto 47/, /ESP in UDP, tunnel/ ] ],
+		[ 'traffic', [ /in\s*\d+/, /largest packet inside\s*1\d\d\d/, /GRE/ ] ],
+		[ 'events', [ /up/ ] ],
+		[ 'peer', [ /Product/ ] ]
+	]) {
+		await page.click('.modal .cbi-tabmenu [data-tab=' + tab + '] a');
+		if (tab == 'peer') {
+			await page.click('[data-action=peer]');
+			await page.waitForSelector('[data-peerconfig] pre');
+			want.push(/connections \{/, /PRE_SHARED_KEY/);
+		}
+		await t.shot('details-' + tab);
+		await fits(t, '.modal');
+
+		const shown = await page.$$eval('.modal [data-tab=' + tab + ']', all => all[all.length - 1].innerText);
+
+		for (const w of want)
+			assert.match(shown, w);
+		assert(!shown.includes(t.key), 'the key is shown');
+	}
+}
+
+/* down asks first, up needs no question */
+async function downAndUp(t) {
+	const { page } = t;
+
+	await t.open(status);
+	await page.click('[data-tunnel=branch] [data-action=down]');
+	await page.waitForSelector('[data-action=really-down]');
+	await t.shot('down-question');
+	await page.click('[data-action=really-down]');
+	await page.waitForSelector('[data-tunnel=branch] [data-state=disabled]');
+	await page.waitForSelector('[data-tunnel=branch] [data-action=up]');
+	await t.shot('off');
+	await page.click('[data-tunnel=branch] [data-action=up]');
+	await page.waitForSelector('[data-tunnel=branch] [data-state=up]');
+	await page.click('[data-tunnel=branch] [data-action=restart]');
+	await page.waitForSelector('[data-tunnel=branch] [data-state=up]');
+}
+downAndUp.once = true;
+
+/* A login that may only look sees everything and is offered nothing else. */
+async function readOnly(t) {
+	t.router.readonly = true;
+	await t.open(status);
+	await t.page.waitForSelector('[data-tunnel]');
+	assert.equal(await t.page.isVisible('[data-action=down], [data-action=diagnose]'), false);
+	assert.equal(await t.page.isVisible('[data-tunnel=branch] [data-action=details]'), true);
+	await t.shot('read-only');
+	t.router.readonly = false;
+}
+readOnly.once = true;
+
+const field = name => '[data-name=' + name + '] input:not([type=hidden])';
+const tab = (t, name) => t.page.click('.modal .cbi-tabmenu [data-tab=' + name + '] a');
+const save = t => t.page.click('.modal .cbi-button-positive.important');
+const invalid = (t, name) => t.page.waitForSelector('[data-name=' + name + '] .cbi-input-invalid');
+
+async function edit(t, name) {
+	await t.open(interfaces);
+	await t.page.click('tr[data-section-id=' + name + '] .cbi-button-edit');
+	await t.page.waitForSelector('[data-greseal=check] > *');
+}
+
+async function form(t) {
+	const { page } = t;
+
+	await t.open(interfaces);
+	await page.waitForSelector('tr[data-section-id=hq]');
+	await t.shot('interfaces');
+	await edit(t, 'hq');
+	await t.until('the check has nothing to say', async () => /nothing to complain/.test(await text(page, '[data-greseal=check]')), 20);
+
+	for (const name of [ 'general', 'security', 'gre', 'advanced', 'peer' ]) {
+		await tab(t, name);
+		if (name == 'peer') {
+			await page.click('.modal [data-name=_show] button');
+			await page.waitForSelector('[data-greseal=peer] pre');
+			assert.match(await text(page, '[data-greseal=peer]'), /connections \{.*192\.0\.2\.1/);
+		}
+		await t.shot('form-' + name);
+		await fits(t, '.modal');
+	}
+
+	/* The key is hidden until it is asked for. */
+	await tab(t, 'security');
+	assert.equal(await page.getAttribute(field('psk'), 'type'), 'password');
+	assert.equal(await page.isVisible('[data-name=cert]'), false);
+}
+
+/* The other side's configuration, for each product there is. */
+async function everyVendor(t) {
+	const { page } = t;
+
+	await edit(t, 'hq');
+	await tab(t, 'peer');
+	for (const [ vendor, want ] of Object.entries({
+		strongswan: /swanctl/, libreswan: /conn /, mikrotik: /\/ip ipsec/, cisco: /crypto ikev2/, vyos: /set vpn ipsec/, greseal: /\[\[tunnel\]\]/
+	})) {
+		await page.selectOption('.modal [data-name=_vendor] select', vendor);
+		await page.fill(field('_own'), '198.51.100.7');
+		await page.click('.modal [data-name=_show] button');
+		await t.until('the configuration for ' + vendor, async () => want.test(await text(page, '[data-greseal=peer]')), 20);
+
+		const shown = await text(page, '[data-greseal=peer]');
+
+		assert.match(shown, /198\.51\.100\.7/);
+		assert(!shown.includes(t.key), 'the key is shown');
+		await t.shot('peer-' + vendor);
+	}
+}
+everyVendor.once = true;
+
+/* What the daemon would refuse, the form refuses, in the same words. */
+async function validators(t) {
+	const { page } = t;
+	const type = async (name, value) => {
+		await page.fill(field(name), '');
+		await page.focus(field(name));
+		await page.keyboard.type(value);
+		await page.keyboard.press('Tab');
+	};
+
+	await edit(t, 'hq');
+	for (const [ where, name, value, want ] of [
+		[ 'general', 'remote', '192.0.2.1/24', /prefix length/ ],
+		[ 'general', 'address', '10.1.1.0/24', /address of the network itself/ ],
+		[ 'general', 'routes', '10.1.1.1/24', /bits set behind/ ],
+		[ 'general', 'remote_port', '70000', /from 1 to 65535/ ],
+		[ 'security', 'ike', 'aes256', /integrity/ ],
+		[ 'security', 'esp', 'aes128gcm16-sha256', /carries its own integrity/ ],
+		[ 'security', 'remote_id', 'any', /leave the key out/ ],
+		[ 'gre', 'gre_key', '-3', /from 0 to 4294967295/ ],
+		[ 'advanced', 'dpd', '10', /no unit/ ],
+		[ 'advanced', 'child_bytes', 'much', /not a size/ ]
+	]) {
+		await tab(t, where);
+		await type(name, value);
+		await invalid(t, name);
+		assert.match(await page.getAttribute('[data-name=' + name + '] .cbi-input-invalid', 'data-tooltip'), want);
+		if (name == 'gre_key')
+			await t.shot('form-invalid');
+		await page.fill(field(name), '');
+		await page.focus(field(name));
+		await page.keyboard.press('Tab');
+		await page.waitForSelector('[data-name=' + name + '] .cbi-input-invalid', { state: 'detached' });
+	}
+
+	/* Two values that do not go together: saving is refused and says why. */
+	await tab(t, 'general');
+	await type('local', there(t));
+	await tab(t, 'gre');
+	await save(t);
+	await t.until('the mistake is shown', async () => /Remote: .*is also local/.test(await text(page, '[data-greseal=check]')), 20);
+	assert(await page.isVisible('[data-greseal=check]'), 'the check is on a tab that is not shown');
+	await t.shot('form-refused');
+	assert.deepEqual(t.router.staged.changes, {});
+
+	/* Mended, with a new key, it is saved. */
+	await type('local', '');
+	await tab(t, 'security');
+
+	const old = await page.inputValue(field('psk'));
+
+	await page.click('.modal [data-name=_genpsk] button');
+	await t.until('there is a new key', async () => await page.inputValue(field('psk')) != old, 20);
+
+	const key = await page.inputValue(field('psk'));
+
+	assert.match(key, /^[\w+/]{43}=$/);
+	await save(t);
+	await t.until('it is saved', () => (t.router.staged.changes.network || []).some(c => c[0] == 'set' && c[1] == 'hq' && c[2] == 'psk' && c[3] == key), 20);
+	t.router.staged.revert();
+}
+validators.once = true;
+const there = t => t.lab.constructor.there(0);
+
+/* A new interface: name, protocol, remote, address, key; then it is the daemon's. */
+async function firstTunnel(t) {
+	const { page } = t;
+
+	await t.open(interfaces);
+	await page.click('button:has-text("Add new interface")');
+	if (t.client.name == 'stand-in') {
+		await page.fill('[data-new-name]', 'first');
+		await page.selectOption('[data-new-proto]', 'greseal');
+	}
+	else {
+		await page.fill('.modal input[type=text]', 'first');
+		await page.selectOption('.modal select', 'greseal');
+	}
+	await page.click('.modal button:has-text("Create interface")');
+	await page.waitForSelector('[data-greseal=check] > *');
+	await t.shot('new-interface');
+
+	await save(t);
+	await t.until('it says what is missing', async () => /Remote: is missing.*no way to authenticate/.test(await text(page, '[data-greseal=check]')), 20);
+	await t.shot('new-interface-refused');
+
+	for (const [ name, value ] of [ [ 'remote', t.lab.constructor.there(3) ], [ 'address', '10.255.9.1/30' ] ]) {
+		await page.fill(field(name), value);
+		await page.click('[data-name=' + name + '] .cbi-button-add');
+	}
+	await tab(t, 'security');
+	await page.click('.modal [data-name=_genpsk] button');
+	await t.until('there is a key', async () => (await page.inputValue(field('psk'))).length == 44, 20);
+	await save(t);
+	await t.until('it is staged', () => (t.router.staged.changes.network || []).some(c => c[1] == 'first' && c[2] == 'psk'), 20);
+
+	/* Save & Apply writes the file, and netifd and procd have the daemon read it. */
+	t.router.uci_apply();
+	t.lab.daemon.kill('SIGHUP');
+	await t.until('the daemon has it', async () => (await t.router.greseal('status', {})).tunnels.some(x => x.name == 'first' && x.netifd), 20);
+	await t.open(status);
+	await page.waitForSelector('[data-tunnel=first]');
+}
+firstTunnel.once = true;
+
+/* An answer that is late or lost, and a daemon that is not there. */
+async function trouble(t) {
+	const { page } = t;
+
+	await t.open(status);
+	await page.waitForSelector('[data-tunnel=hq]');
+
+	t.server.delay = 4000;
+	const before = t.router.calls.length;
+
+	await page.waitForTimeout(6000);
+	assert(t.router.calls.length - before <= 3, 'requests pile up: ' + (t.router.calls.length - before));
+	assert(await page.isVisible('[data-tunnel=hq]'));
+	t.server.delay = 0;
+
+	t.router.played = { status: () => { throw 7; } };
+	await page.waitForSelector('[data-notice=lost]');
+	assert(await page.isVisible('[data-tunnel=hq]'), 'a lost answer takes the table away');
+	t.router.played = null;
+	await page.waitForSelector('[data-notice=lost]', { state: 'detached' });
+
+	await t.lab.stop(t.lab.daemon);
+	await page.waitForSelector('[data-notice=stopped]');
+	assert.match(await text(page, '[data-notice=stopped]'), /not running.*start/);
+	await t.shot('stopped');
+	t.lab.router();
+	await page.waitForSelector('[data-tunnel=hq] [data-state=up]');
+}
+trouble.once = true;
+
+/* Connecting, as it is after a restart while the other side is silent. */
+async function connecting(t) {
+	t.lab.in(t.lab.a, 'ip', 'link', 'set', 'wan', 'down');
+	t.lab.in(t.lab.a, 'ip', 'link', 'set', 'wan', 'up');
+	t.lab.in(t.lab.b, 'ip', 'link', 'set', 'wan', 'down');
+	await t.router.greseal('restart', { tunnel: 'hq' });
+	await t.open(status);
+	await t.page.waitForSelector('[data-tunnel=hq] [data-state=connecting], [data-tunnel=hq] [data-state=waiting], [data-tunnel=hq] [data-state=down]');
+	await t.shot('connecting');
+	t.lab.in(t.lab.b, 'ip', 'link', 'set', 'wan', 'up');
+	await t.router.greseal('restart', { tunnel: 'hq' });
+	await t.page.waitForSelector('[data-tunnel=hq] [data-state=up]', { timeout: 60000 });
+	await t.shot('up');
+	await fits(t);
+}
+
+async function thirty(t) {
+	const { page } = t;
+
+	await t.open(status);
+	await page.waitForSelector('[data-tunnel=site30]');
+	await page.waitForTimeout(2500);
+	await t.shot('status');
+	await fits(t);
+	assert.equal((await page.$$('[data-tunnel]')).length, 30);
+	assert.equal((await page.$$('[data-state=up]')).length, 25);
+	assert.equal((await page.$$eval('[data-reason]', all => all.filter(e => e.offsetHeight > 0).length)), 5);
+}
+
+module.exports = {
+	few: [ statusPage, doctor, details, downAndUp, readOnly, form, everyVendor, validators, firstTunnel ],
+	one: [ connecting, trouble ],
+	many: [ thirty ]
+};

@@ -1,0 +1,57 @@
+'use strict';
+'require baseclass';
+'require rpc';
+'require uci';
+
+/* The stand-in's network model: interfaces, and the protocols of /protocol that
+ * netifd has a handler for. */
+
+const callDump = rpc.declare({ object: 'network.interface', method: 'dump', expect: { interface: [] }, reject: true });
+const callHandlers = rpc.declare({ object: 'network', method: 'get_proto_handlers', expect: { '': {} }, reject: true });
+
+const protocols = {}, errors = {};
+let dump = [];
+
+const Protocol = baseclass.extend({
+	__init__(name) { this.sid = name; },
+	_ubus(field) { const i = dump.filter(i => i.interface == this.sid)[0]; return i ? i[field] : null; },
+	getName() { return this.sid; },
+	getI18n() { return this.getProtocol(); },
+	isUp() { return this._ubus('up') === true; },
+	getErrors() { return (this._ubus('errors') || []).map(e => errors[e.code] || 'Unknown error (' + e.code + ')'); },
+	renderFormOptions() {}
+});
+
+const Network = baseclass.extend({
+	async init() {
+		await uci.load('network');
+		dump = await callDump();
+		for (const p of Object.keys(await callHandlers()))
+			await L.require('protocol.' + p).catch(e => { if (e.name != 'NetworkError') L.error(e); });
+	},
+
+	async flush() { dump = await callDump(); },
+
+	registerProtocol(name, methods) {
+		for (const k of [ 'getI18n', 'getIfname', 'getPackageName', 'getOpkgPackage', 'isFloating', 'isVirtual', 'getDevices', 'containsDevice', 'renderFormOptions' ])
+			if (typeof(methods[k]) != 'function')
+				throw new TypeError('a protocol without ' + k);
+		return protocols[name] = Protocol.extend(Object.assign({}, methods, { getProtocol: () => name }));
+	},
+
+	registerErrorCode(code, message) {
+		if (typeof(code) != 'string' || typeof(message) != 'string' || errors[code])
+			return false;
+		errors[code] = message;
+		return true;
+	},
+
+	registerPatternVirtual() {},
+	getIfnameOf: o => typeof(o) == 'string' ? o : o.getIfname(),
+	getProtocols: () => Object.values(protocols).map(P => new P('__dummy__')),
+	getProtocol: (name, sid) => protocols[name] ? new protocols[name](sid || '__dummy__') : null,
+	getNetwork(sid) { const s = uci.get('network', sid); return s ? this.getProtocol(s.proto, sid) : null; },
+	getNetworks() { return uci.sections('network', 'interface').map(s => this.getNetwork(s['.name'])).filter(n => n); }
+});
+
+return Network.extend({ __init__() {} });
