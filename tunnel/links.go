@@ -254,6 +254,9 @@ func (l *loop) restore(t *state) error {
 	if err != nil {
 		return err
 	}
+	if !info.Up() && t.cfg.Netifd {
+		return nil // netifd sets it down until it hears that the tunnel is up
+	}
 	if !info.Up() {
 		// Whoever did this meant it. The unreachable routes still close it.
 		l.event(t, slog.LevelWarn, "machine", fmt.Sprintf("somebody set the interface down; nothing passes until: ip link set %s up", t.id))

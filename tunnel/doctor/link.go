@@ -18,6 +18,9 @@ func checkInterface(x *exam) Step {
 	if !l.Ours() {
 		return fault("rename that interface, or the tunnel", name+" is another program's interface")
 	}
+	if !l.Up() && x.Tunnel.Netifd {
+		return fault("have netifd set it up again", "netifd has set the interface "+name+" down").with("ifup " + name)
+	}
 	if !l.Up() {
 		return fault("set it up again", "somebody set the interface "+name+" down").with("ip link set " + name + " up")
 	}
