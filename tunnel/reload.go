@@ -99,6 +99,9 @@ func (l *loop) changed(t *state, ch config.Change) {
 			}
 		}
 	}
+	if !t.wanted && ch.Class == config.Reestablish {
+		t.candidates, t.candidate = nil, 0 // of remote as it was
+	}
 	l.close(t)
 	if !t.wanted {
 		return

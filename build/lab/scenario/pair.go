@@ -171,6 +171,15 @@ func reload(l *labnet.Lab) {
 	after1 := a.Tunnel("t1")
 	l.Check(got.Received == got.Sent, "the untouched tunnel lost pings: %v", got)
 	l.Check(after1.Child.SPIIn == before1.Child.SPIIn && after1.UpCount == 1, "the untouched tunnel was touched")
+
+	// Changed while it is down: it comes up with the settings as they are then.
+	a.Must("down", "t2")
+	a.Write(strings.ReplaceAll(config(""), "198.51.100.2", "198.51.100.77"))
+	a.Reload()
+	l.Wait(10*time.Second, "the new remote", func() bool { return slices.Contains(a.Tunnel("t2").Peer.Configured, "198.51.100.77") })
+	a.Must("up", "t2")
+	peer := a.WaitState("t2", "connecting", 10*time.Second).Peer.Address
+	l.Check(strings.HasPrefix(peer, "198.51.100.77:"), "it is brought up with %s", peer)
 	names := []string{}
 	for _, t := range a.Status().Tunnels {
 		names = append(names, t.Name)
