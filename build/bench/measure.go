@@ -93,8 +93,11 @@ func (p *peer) collections(l *labnet.Lab) int {
 		data, err := os.ReadFile(l.Dir + "/greseal-" + ns.Name + ".log")
 		l.Must(err, "read greseal's log")
 		for line := range strings.Lines(string(data)) {
-			if strings.HasPrefix(line, "gc ") && !strings.Contains(line, "(forced)") {
+			switch {
+			case strings.HasPrefix(line, "gc "):
 				n++
+			case strings.HasPrefix(line, "GC forced"): // every two minutes, with or without need
+				n--
 			}
 		}
 	}
