@@ -88,6 +88,12 @@ type Drops struct {
 	GRE    uint64 // inbound, wrong GRE checksum, out of sequence or of an unknown protocol type
 }
 
+// GREKeepalives are keepalives inside GRE, not those of a NAT.
+type GREKeepalives struct {
+	Returned uint64 // sent by this side, and come back
+	Answered uint64 // the peer's, sent back
+}
+
 // Add adds o to c.
 func (c *Counters) Add(o Counters) {
 	c.Packets += o.Packets
@@ -189,6 +195,12 @@ type Datapath interface {
 	// Clamps is nil when the MSS is lowered on the links that ask for it,
 	// otherwise it says what is missing. The links work all the same.
 	Clamps() error
+
+	// SendGREKeepalive sends a keepalive in Cisco's form into a link's SA.
+	// The peer's are answered without being asked for. GREKeepalives counts
+	// both since the interface was made or adopted.
+	SendGREKeepalive(link string) error
+	GREKeepalives(link string) GREKeepalives
 
 	// LinkDrops reads what an interface's packets lost outside any one SA.
 	LinkDrops(name string) (Drops, error)

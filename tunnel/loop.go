@@ -292,6 +292,9 @@ func (l *loop) untilDue() time.Duration {
 		if t.retryAt != 0 && t.retryAt < due {
 			due = t.retryAt
 		}
+		if at := t.keepaliveDue(now); at != 0 {
+			due = min(due, at)
+		}
 	}
 	return max(due-now, 0)
 }
@@ -310,6 +313,7 @@ func (l *loop) tick() {
 			l.stir(t)
 		}
 	}
+	l.keepalives(now)
 	l.followLists(now)
 	l.checkTrial(now)
 }

@@ -123,6 +123,7 @@ func (l *loop) describe(t *state) status.Tunnel {
 		Name: c.Name, Index: t.index, Kind: l.linkKind(t), Running: t.running, Bridge: c.GRE.Bridge,
 	}
 	s.MTU = l.describeMTU(t)
+	s.Keepalives = l.describeKeepalives(t)
 	s.Addresses, s.Routes, s.Guards = l.describePlaced(t)
 	return s
 }

@@ -98,6 +98,10 @@ type state struct {
 	total                  struct{ in, out platform.Counters }
 	ikeRekeys, childRekeys uint64 // since it came up
 
+	// GRE keepalives of our own.
+	keepaliveAt    ikev2.Time
+	keepalivesSent uint64
+
 	// Revocation lists as last read.
 	lists   time.Time
 	listsOf *config.Tunnel

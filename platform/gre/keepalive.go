@@ -16,6 +16,14 @@ import (
 // A host refuses to forward a packet with its own source address, so what
 // stands between the two must answer here.
 
+// MaxKeepalive is the longest GRE packet, header included, that is sent back:
+// what routers send have no more than a header.
+const MaxKeepalive = 64
+
+// leastLinux is the least length of a GRE packet, header included, that Linux
+// takes (gre_rcv). What comes back of a keepalive is filled up to it by zeros.
+const leastLinux = 12
+
 const (
 	ipv4HeaderLen = 20
 	ipv6HeaderLen = 40
@@ -26,9 +34,10 @@ const (
 // not used. The addresses are of one IP version.
 func AppendKeepalive(b []byte, h Header, local, remote netip.Addr) []byte {
 	inner := Header{Proto: ProtoKeepalive, Key: h.Key, HasKey: h.HasKey}
+	size := max(inner.Len(), leastLinux)
 	var p []byte
 	if local.Is4() {
-		p = make([]byte, ipv4HeaderLen+inner.Len())
+		p = make([]byte, ipv4HeaderLen+size)
 		p[0] = 0x45
 		binary.BigEndian.PutUint16(p[2:], uint16(len(p)))
 		p[8] = 255
@@ -40,9 +49,9 @@ func AppendKeepalive(b []byte, h Header, local, remote netip.Addr) []byte {
 		inner.Put(p[ipv4HeaderLen:])
 		h.Proto = ProtoIPv4
 	} else {
-		p = make([]byte, ipv6HeaderLen+inner.Len())
+		p = make([]byte, ipv6HeaderLen+size)
 		p[0] = 0x60
-		binary.BigEndian.PutUint16(p[4:], uint16(inner.Len()))
+		binary.BigEndian.PutUint16(p[4:], uint16(size))
 		p[6] = IPProtocol
 		p[7] = 255
 		src, dst := remote.As16(), local.As16()
@@ -86,7 +95,7 @@ func KeepaliveReply(proto uint16, payload []byte, local, remote netip.Addr) (rep
 	default:
 		return nil, false
 	}
-	if src != local || dst != remote {
+	if src != local || dst != remote || len(reply) > MaxKeepalive {
 		return nil, false
 	}
 	if h, _, err := Parse(reply); err != nil || h.Proto != ProtoKeepalive {

@@ -55,7 +55,8 @@ type Datapath struct {
 	pairs     map[endpoints]*pair
 	lastReqid uint32
 	notes     []string
-	clamps    *clamps // nil without a running datapath
+	clamps    *clamps            // nil without a running datapath
+	echoers   map[string]*echoer // answer GRE keepalives, by link
 
 	mu    sync.Mutex // also the listeners'
 	links map[string]*device
@@ -101,6 +102,7 @@ func open(log *slog.Logger) (*Datapath, error) {
 		links:   make(map[string]*device),
 		sas:     make(map[platform.SAKey]*installed),
 		probe:   &Result{},
+		echoers: make(map[string]*echoer),
 		events:  make(chan platform.Event, 64),
 		done:    make(chan struct{}),
 		poll:    make(chan struct{}, 1),
@@ -214,6 +216,9 @@ func (d *Datapath) close() {
 	close(d.done)
 	for _, s := range d.subs {
 		s.Close()
+	}
+	for link := range d.echoers {
+		d.dropEchoer(link)
 	}
 	d.wg.Wait()
 	if d.clamps != nil {

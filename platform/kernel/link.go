@@ -234,6 +234,7 @@ func (d *Datapath) present(ifname, kind string) (*platform.LinkInfo, error) {
 }
 
 func (d *Datapath) forget(ifname string) {
+	d.dropEchoer(ifname)
 	d.mu.Lock()
 	delete(d.links, ifname)
 	d.mu.Unlock()
@@ -300,6 +301,7 @@ func (d *Datapath) finish(dev *device, l platform.Link, up, fresh bool) error {
 			return fmt.Errorf("set it up: %w", err)
 		}
 	}
+	d.followKeepalives(dev, l)
 	if l.IgnoreDF && dev.remote.Is6() {
 		d.note("interface " + l.Name + ": gre.ignore_df has no effect with IPv6 outer addresses in the kernel")
 	}

@@ -34,6 +34,7 @@ type device struct {
 	tx       txCounters  // of the egress worker
 	tooBigAt time.Time   // of the egress worker: when the kernel's refusal was told
 	refusals bucket      // of the egress worker
+	bounce   chan []byte // answers to the peer's keepalives, from ingress to egress
 	events   *eventQueue // LinkLost
 
 	// mu is held by the ingress worker that has packets of the link's SAs, and
@@ -53,6 +54,7 @@ type txCounters struct {
 	malformed  uint64 // neither IPv4 nor IPv6, or a wrong vnet header
 	tooBig     uint64 // more than the path takes
 	sendErrors uint64 // refused by the kernel
+	answered   uint64 // keepalives of the peer
 }
 
 // rxCounters count packets behind the inbound checks of the SA.
@@ -62,6 +64,7 @@ type rxCounters struct {
 	sequence uint64 // out of sequence (RFC 2890)
 	protocol uint64 // a protocol type this link does not carry
 	ecn      uint64 // congestion marked on a packet that knows no ECN (RFC 6040)
+	returned uint64 // own keepalives that came back
 }
 
 // Offload bits of TUNSETOFFLOAD (linux/if_tun.h).

@@ -1,6 +1,8 @@
 package userspace
 
 import (
+	"sync/atomic"
+
 	"golang.org/x/sys/unix"
 
 	"greseal/platform"
@@ -33,6 +35,8 @@ type egress struct {
 	devs   []*device // by token
 	active []*device // those that may have more to read
 	segs   segments
+
+	bouncing atomic.Bool // keepalives wait to be answered
 
 	scratch []byte // of oversize
 	events  *eventQueue
@@ -108,6 +112,7 @@ func (w *egress) run() {
 				}
 			}
 		}
+		w.bounce()
 		w.round()
 		w.asked()
 		if w.end {
@@ -207,18 +212,8 @@ func (w *egress) carry(d *device, sa *outSA, r *route, p []byte, at int, version
 		}
 		clampMSS(p, at, version, mss, w.segs.h.flags&vnetNeedsCsum != 0)
 	}
-	n := w.segs.n
-	if left := sa.limits.left(&sa.count); uint64(n) > left {
-		n = int(left)
-	}
+	first, n := w.reserve(sa, w.segs.n)
 	if n == 0 {
-		w.expire(sa)
-		d.tx.noSA += uint64(w.segs.n)
-		return
-	}
-	first, err := sa.sealer.Reserve(n)
-	if err != nil {
-		w.expire(sa)
 		d.tx.noSA += uint64(w.segs.n)
 		return
 	}
@@ -235,7 +230,28 @@ func (w *egress) carry(d *device, sa *outSA, r *route, p []byte, at int, version
 		ttl = hopLimit(p, at, version)
 	}
 	w.seal(d, sa, r, &g, n, first, tos, ttl)
+	w.limits(sa)
+}
 
+// reserve takes sequence numbers for n packets, or for as many as the SA may
+// still carry. With none left the SA is over.
+func (w *egress) reserve(sa *outSA, n int) (first uint64, granted int) {
+	if left := sa.limits.left(&sa.count); uint64(n) > left {
+		n = int(left)
+	}
+	if n > 0 {
+		var err error
+		if first, err = sa.sealer.Reserve(n); err == nil {
+			return first, n
+		}
+	}
+	w.expire(sa)
+	return 0, 0
+}
+
+// limits raises the events of an SA that has carried something.
+func (w *egress) limits(sa *outSA) {
+	d := sa.dev
 	if sa.limits.soft(&sa.count) {
 		w.events.post(platform.Event{Kind: platform.SoftExpire, Link: d.name, Out: true, SPI: sa.spi})
 	}

@@ -24,7 +24,8 @@ import (
 //	message  cut these up again; take out keepalives and IKE (RFC 3948)
 //	packet   find the SA by its SPI, lock its device, check the window, open in place, check the
 //	         inner header against the selectors (RFC 4301 section 5.2)
-//	deliver  take off GRE; key, checksum, sequence, protocol type; ECN
+//	deliver  take off GRE; key, checksum, sequence, protocol type; ECN;
+//	         answer keepalives (keepalive.go)
 //	coalesce join packets of a flow (merge.go) and write them to the TUN
 //
 // Everything received by one call is written before the buffers are used again.
@@ -376,6 +377,9 @@ func (w *ingress) deliver(sa *inSA, b []byte, n int, ecn uint8) {
 		return
 	}
 	user := packet[head:]
+	if !d.ethernet && w.keepalive(sa, d, h.Proto, user) {
+		return
+	}
 	at, version := l3(user, d.ethernet)
 	switch {
 	case d.ethernet && h.Proto == gre.ProtoTEB && len(user) >= etherLen:

@@ -70,7 +70,7 @@ func (d *Datapath) makeDevice(l *platform.Link, info *platform.LinkInfo) (*devic
 	if err != nil {
 		return nil, fmt.Errorf("interface %s: %w", l.Name, err)
 	}
-	dev := &device{name: l.Name, fd: fd, ethernet: l.Ethernet, vnet: vnet, events: d.events}
+	dev := &device{name: l.Name, fd: fd, ethernet: l.Ethernet, vnet: vnet, events: d.events, bounce: make(chan []byte, maxBounces)}
 	dev.link.Store(l)
 	if err := d.claim(dev, info != nil); err != nil {
 		_ = unix.Close(fd)

@@ -137,6 +137,8 @@ type route struct {
 	limit int    // octets of the largest packet from the device that fits
 	wide  *route // the same in outer fragments, where IPv6's least is more
 
+	greLocal, greRemote netip.Addr
+
 	ttl        uint8 // of the inner header, 0 inherits
 	tos        uint8
 	tosInherit bool
@@ -154,6 +156,7 @@ func (r *route) innerHeader(sa *platform.SA, link *platform.Link) {
 		HasSequence: link.Sequence, HasChecksum: link.Checksum,
 	}
 	r.greLen = r.gre.Len()
+	r.greLocal, r.greRemote = sa.GRELocal, sa.GRERemote
 	switch {
 	case sa.Transport:
 		r.next = esp.NextGRE

@@ -315,8 +315,7 @@ func (r *reading) has(key string) bool {
 // unsupported lists what the schema has and this version can't do yet, with
 // what to write instead.
 var unsupported = map[string]string{
-	"failback":      "leave it out; remotes are tried in order whenever one does not answer",
-	"gre.keepalive": "leave it out; the peer's liveness is checked by dpd",
+	"failback": "leave it out; remotes are tried in order whenever one does not answer",
 }
 
 // Supported says whether this version carries out a key of the schema, and if

@@ -27,6 +27,9 @@ func (r *reading) checkTunnel() {
 	r.greEndpoints()
 	r.ownRoutes()
 	r.sizes()
+	if r.has("gre.keepalive") && r.GRE.Ethernet {
+		r.mistake("gre.keepalive", -1, fault{"is for tunnels that carry IP packets, not frames", "leave it out; the peer's liveness is checked by dpd"})
+	}
 	if r.has("gre.bridge") && !r.bad["gre.type"] {
 		switch {
 		case !r.GRE.Ethernet:

@@ -76,7 +76,7 @@ func TestDiffSeesEachKey(t *testing.T) {
 		"address": `["10.0.0.1/30"]`, "routes": `["10.1.0.0/16"]`, "metric": "5", "table": "5", "fwmark": "5",
 		"link_down": `"metric"`, "fallback": "true", "mtu": "1400", "mss_clamp": "false",
 		"gre_local": `"10.9.9.1"`, "gre_remote": `"10.9.9.2"`, "gre.type": `"ethernet"`, "gre.key": "0",
-		"gre.sequence": "true", "gre.checksum": "true", "gre.ttl": "1", "gre.tos": `"inherit"`, "gre.ignore_df": "true",
+		"gre.sequence": "true", "gre.checksum": "true", "gre.ttl": "1", "gre.tos": `"inherit"`, "gre.ignore_df": "true", "gre.keepalive": `"10s"`,
 	}
 	const head = "[[tunnel]]\nname = \"hq\"\n"
 	base := map[string]string{"remote": `"vpn.example.net"`, "psk": `"9mVqk2Lw8sTzB4nXcR7yHd1JfGpA6uEo"`, "ppk_id": `"b"`, "ppk": `"9mVqk2Lw8sTzB4nXcR7yHd1JfGpA6uEo"`}

@@ -279,6 +279,13 @@ func (p *page) inside(t *Tunnel) {
 	}
 	p.field("traffic", "in %d packets, %s; out %d packets, %s", t.In.Packets, Size(t.In.Bytes), t.Out.Packets, Size(t.Out.Bytes))
 	p.field("drops", "%s", drops(&t.Drops))
+	if k := &t.Keepalives; k.IntervalS > 0 || k.Answered > 0 {
+		own := "none sent"
+		if k.IntervalS > 0 {
+			own = fmt.Sprintf("every %s, %d of %d came back", Span(k.IntervalS), k.Returned, k.Sent)
+		}
+		p.field("keepalives", "%s; %d of the peer's answered", own, k.Answered)
+	}
 	p.placed("addresses", t.Addresses)
 	p.placed("routes", t.Routes)
 	var g []string

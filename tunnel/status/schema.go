@@ -136,6 +136,16 @@ type Tunnel struct {
 	Routes    []Placed  `msg:"routes"`
 	Guards    []Guard   `msg:"guards"`
 	Events    []Event   `msg:"events"` // the latest, oldest first
+
+	Keepalives Keepalives `msg:"gre_keepalives"`
+}
+
+// Keepalives are those inside GRE, in Cisco's form.
+type Keepalives struct {
+	IntervalS int64  `msg:"interval_s"` // of our own, seconds; 0 for none
+	Sent      uint64 `msg:"sent"`
+	Returned  uint64 `msg:"returned"` // of those sent, since the interface was made
+	Answered  uint64 `msg:"answered"` // the peer's that were sent back, since the interface was made
 }
 
 // Peer is the other side: as configured and as met.

@@ -1939,6 +1939,89 @@ func (z *Job) Msgsize() (s int) {
 }
 
 // MarshalMsg implements msgp.Marshaler
+func (z *Keepalives) MarshalMsg(b []byte) (o []byte, err error) {
+	o = msgp.Require(b, z.Msgsize())
+	// map header, size 4
+	// string "interval_s"
+	o = append(o, 0x84, 0xaa, 0x69, 0x6e, 0x74, 0x65, 0x72, 0x76, 0x61, 0x6c, 0x5f, 0x73)
+	o = msgp.AppendInt64(o, z.IntervalS)
+	// string "sent"
+	o = append(o, 0xa4, 0x73, 0x65, 0x6e, 0x74)
+	o = msgp.AppendUint64(o, z.Sent)
+	// string "returned"
+	o = append(o, 0xa8, 0x72, 0x65, 0x74, 0x75, 0x72, 0x6e, 0x65, 0x64)
+	o = msgp.AppendUint64(o, z.Returned)
+	// string "answered"
+	o = append(o, 0xa8, 0x61, 0x6e, 0x73, 0x77, 0x65, 0x72, 0x65, 0x64)
+	o = msgp.AppendUint64(o, z.Answered)
+	return
+}
+
+// UnmarshalMsg implements msgp.Unmarshaler
+func (z *Keepalives) UnmarshalMsg(bts []byte) (o []byte, err error) {
+	var field []byte
+	_ = field
+	var zb0001 uint32
+	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err)
+		return
+	}
+	if zb0001 > zb417a25dlimitMaps {
+		err = msgp.ErrLimitExceeded
+		return
+	}
+	for zb0001 > 0 {
+		zb0001--
+		field, bts, err = msgp.ReadMapKeyZC(bts)
+		if err != nil {
+			err = msgp.WrapError(err)
+			return
+		}
+		switch msgp.UnsafeString(field) {
+		case "interval_s":
+			z.IntervalS, bts, err = msgp.ReadInt64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "IntervalS")
+				return
+			}
+		case "sent":
+			z.Sent, bts, err = msgp.ReadUint64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Sent")
+				return
+			}
+		case "returned":
+			z.Returned, bts, err = msgp.ReadUint64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Returned")
+				return
+			}
+		case "answered":
+			z.Answered, bts, err = msgp.ReadUint64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Answered")
+				return
+			}
+		default:
+			bts, err = msgp.Skip(bts)
+			if err != nil {
+				err = msgp.WrapError(err)
+				return
+			}
+		}
+	}
+	o = bts
+	return
+}
+
+// Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
+func (z *Keepalives) Msgsize() (s int) {
+	s = 1 + 11 + msgp.Int64Size + 5 + msgp.Uint64Size + 9 + msgp.Uint64Size + 9 + msgp.Uint64Size
+	return
+}
+
+// MarshalMsg implements msgp.Marshaler
 func (z *MTU) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// map header, size 9
@@ -3163,9 +3246,9 @@ func (z Traffic) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *Tunnel) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 29
+	// map header, size 30
 	// string "name"
-	o = append(o, 0xde, 0x0, 0x1d, 0xa4, 0x6e, 0x61, 0x6d, 0x65)
+	o = append(o, 0xde, 0x0, 0x1e, 0xa4, 0x6e, 0x61, 0x6d, 0x65)
 	o = msgp.AppendString(o, z.Name)
 	// string "source"
 	o = append(o, 0xa6, 0x73, 0x6f, 0x75, 0x72, 0x63, 0x65)
@@ -3336,6 +3419,13 @@ func (z *Tunnel) MarshalMsg(b []byte) (o []byte, err error) {
 			err = msgp.WrapError(err, "Events", za0004)
 			return
 		}
+	}
+	// string "gre_keepalives"
+	o = append(o, 0xae, 0x67, 0x72, 0x65, 0x5f, 0x6b, 0x65, 0x65, 0x70, 0x61, 0x6c, 0x69, 0x76, 0x65, 0x73)
+	o, err = z.Keepalives.MarshalMsg(o)
+	if err != nil {
+		err = msgp.WrapError(err, "Keepalives")
+		return
 	}
 	return
 }
@@ -3770,6 +3860,12 @@ func (z *Tunnel) UnmarshalMsg(bts []byte) (o []byte, err error) {
 					return
 				}
 			}
+		case "gre_keepalives":
+			bts, err = z.Keepalives.UnmarshalMsg(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Keepalives")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -3812,5 +3908,6 @@ func (z *Tunnel) Msgsize() (s int) {
 	for za0004 := range z.Events {
 		s += z.Events[za0004].Msgsize()
 	}
+	s += 15 + z.Keepalives.Msgsize()
 	return
 }

@@ -97,6 +97,27 @@ func (g *GREEnd) Close() {
 	})
 }
 
+// Returned is what Bad counts a keepalive by that came back from the peer.
+const Returned = "keepalive"
+
+// Keepalive sends one GRE keepalive in Cisco's form out by a GRE interface of
+// the namespace: an IPv4 packet that is addressed back to here already.
+func (n *NS) Keepalive(dev, local, remote string) {
+	src, dst := netip.MustParseAddr(remote).As4(), netip.MustParseAddr(local).As4()
+	p := []byte{0x45, 0, 0, 24, 0, 0, 0, 0, 255, 47, 0, 0}
+	p = append(append(append(p, src[:]...), dst[:]...), 0, 0, 0, 0)
+	binary.BigEndian.PutUint16(p[10:], checksum(p[:20]))
+	index := n.LinkIndex(dev)
+	n.Must("send a GRE keepalive", func() error {
+		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		return unix.Sendto(fd, p, 0, &unix.SockaddrLinklayer{Protocol: 0x0008, Ifindex: index})
+	})
+}
+
 // Bad tells how many packets were refused, by reason.
 func (g *GREEnd) Bad() map[string]int {
 	g.mu.Lock()
@@ -172,6 +193,11 @@ func (g *GREEnd) in(v4 bool) {
 		}
 		if inner, why := g.options.open(packet); why != "" {
 			g.refuse(why)
+		} else if v4 && len(inner) >= 24 && inner[9] == 47 {
+			// A router forwards a keepalive to where it came from.
+			if err := unix.Sendto(g.raw, inner[20:], 0, g.dst); err != nil {
+				g.refuse("send: " + err.Error())
+			}
 		} else if _, err := g.tun.Write(inner); err != nil {
 			g.refuse("tun: " + err.Error())
 		}
@@ -185,6 +211,9 @@ func (o GREOptions) open(packet []byte) (inner []byte, why string) {
 	}
 	want := byte(0)
 	size := 4
+	if len(packet) >= 4 && binary.BigEndian.Uint32(packet) == 0 {
+		return nil, Returned
+	}
 	for _, field := range []struct {
 		on   bool
 		flag byte

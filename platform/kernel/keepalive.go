@@ -1,0 +1,255 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"greseal/platform"
+	"greseal/platform/gre"
+)
+
+// Keepalives in GRE. One from the peer comes out of the GRE interface as a
+// packet from one of our own addresses, which the kernel drops as a martian
+// unless accept_local is set, for the interface and for all. A packet socket
+// sees it before, with a filter that lets through keepalives and nothing else, and
+// a plain raw socket sends the answer, which the allowing policy puts into ESP
+// and the guard stops while there is no SA. Between IPv6 endpoints a kernel that
+// forwards may answer as well: IPv6 knows no martians.
+
+// echoer answers the keepalives of one GRE interface and sends our own.
+type echoer struct {
+	endpoints
+	index int
+	mark  uint32
+	hear  *os.File // packet socket
+	raw   int      // raw socket of protocol 47, for the answers, that hears nothing
+	count *keepaliveCount
+}
+
+type keepaliveCount struct{ returned, answered atomic.Uint64 }
+
+// followKeepalives has the keepalives of an interface answered, after it was
+// made or changed. An Ethernet interface has none.
+func (d *Datapath) followKeepalives(dev *device, l platform.Link) {
+	want := endpoints{l.Local.Unmap().WithZone(""), dev.remote}
+	have := d.echoers[l.Name]
+	if have != nil && have.endpoints == want && have.index == dev.index && have.mark == l.FWMark {
+		return
+	}
+	count := new(keepaliveCount)
+	if have != nil {
+		count = have.count
+		d.dropEchoer(l.Name)
+	}
+	if l.Ethernet || !want.local.IsValid() || !l.Remote.IsValid() {
+		return
+	}
+	e := &echoer{endpoints: want, index: dev.index, mark: l.FWMark, raw: -1, count: count}
+	if err := e.open(); err != nil {
+		e.close()
+		d.note("GRE keepalives of the peer are not answered: " + err.Error())
+		return
+	}
+	d.echoers[l.Name] = e
+	d.wg.Add(1)
+	go func() {
+		defer d.wg.Done()
+		e.run()
+	}()
+}
+
+func (d *Datapath) dropEchoer(link string) {
+	if e := d.echoers[link]; e != nil {
+		e.close()
+		delete(d.echoers, link)
+	}
+}
+
+func (e *echoer) open() error {
+	if err := e.openRaw(); err != nil {
+		return fmt.Errorf("open a raw socket: %w", err)
+	}
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return fmt.Errorf("open a packet socket: %w", err)
+	}
+	filter := keepaliveFilter()
+	// What leaves need not be looked at; kernels before 4.20 leave it to the filter.
+	_ = unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1)
+	err = unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]})
+	if err == nil {
+		all := binary.NativeEndian.Uint16([]byte{0, unix.ETH_P_ALL})
+		err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: all, Ifindex: e.index})
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return fmt.Errorf("listen on the interface: %w", err)
+	}
+	e.hear = os.NewFile(uintptr(fd), "packet socket")
+	return nil
+}
+
+// openRaw opens the socket that sends. Connected to this machine itself, it
+// would only hear GRE from there: without that the kernel gave it a copy of
+// every packet of the tunnel.
+func (e *echoer) openRaw() (err error) {
+	family, level, option := unix.AF_INET, unix.IPPROTO_IP, unix.IP_TTL
+	self := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	if e.local.Is6() {
+		family, level, option, self = unix.AF_INET6, unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS, netip.IPv6Loopback()
+	}
+	if e.raw, err = unix.Socket(family, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, protoGRE); err != nil {
+		return err
+	}
+	if e.mark != 0 {
+		if err := unix.SetsockoptInt(e.raw, unix.SOL_SOCKET, unix.SO_MARK, int(e.mark)); err != nil {
+			return err
+		}
+	}
+	return errors.Join(
+		unix.SetsockoptInt(e.raw, level, option, 255),
+		unix.Bind(e.raw, sockaddr(e.local)),
+		unix.Connect(e.raw, sockaddr(self)),
+	)
+}
+
+func sockaddr(a netip.Addr) unix.Sockaddr {
+	if a.Is4() {
+		return &unix.SockaddrInet4{Addr: a.As4()}
+	}
+	return &unix.SockaddrInet6{Addr: a.As16()}
+}
+
+// close ends run.
+func (e *echoer) close() {
+	if e.hear != nil {
+		_ = e.hear.Close()
+	} else if e.raw >= 0 {
+		_ = unix.Close(e.raw)
+	}
+}
+
+// run answers until the packet socket is closed.
+func (e *echoer) run() {
+	defer unix.Close(e.raw)
+	conn, err := e.hear.SyscallConn()
+	if err != nil {
+		return
+	}
+	buf := make([]byte, 256)
+	for {
+		var n int
+		var from unix.Sockaddr
+		var rerr error
+		err := conn.Read(func(fd uintptr) bool {
+			n, from, rerr = unix.Recvfrom(int(fd), buf, 0)
+			return rerr != unix.EAGAIN
+		})
+		if err != nil {
+			return // closed
+		}
+		if ll, ok := from.(*unix.SockaddrLinklayer); ok && rerr == nil {
+			e.take(ll.Protocol, buf[:n])
+		}
+	}
+}
+
+// take handles a packet that came out of the interface, of a protocol type in
+// network order.
+func (e *echoer) take(proto uint16, packet []byte) {
+	var b [2]byte
+	binary.NativeEndian.PutUint16(b[:], proto)
+	proto = binary.BigEndian.Uint16(b[:])
+	if proto == gre.ProtoKeepalive {
+		e.count.returned.Add(1)
+		return
+	}
+	answer, ok := gre.KeepaliveReply(proto, packet, e.local, e.remote)
+	if ok && unix.Sendto(e.raw, answer, 0, sockaddr(e.remote)) == nil {
+		e.count.answered.Add(1)
+	}
+}
+
+// SendGREKeepalive sends one. Between IPv4 endpoints the interface is given the
+// packet that is to come back, and the kernel puts it into GRE as it does others.
+// An IPv6 interface takes none from its own remote address: there the whole GRE
+// packet is made here, without a sequence number.
+func (d *Datapath) SendGREKeepalive(link string) error {
+	e, dev := d.echoers[link], d.links[link]
+	if e == nil || dev == nil {
+		return fmt.Errorf("GRE keepalive of %s: %w", link, platform.ErrNoLink)
+	}
+	var err error
+	h := gre.Header{Key: dev.want.Key, HasKey: dev.want.HasKey}
+	if e.local.Is4() {
+		err = e.give(gre.AppendKeepalive(nil, h, e.local, e.remote)[h.Len():])
+	} else {
+		h.HasChecksum = dev.want.Checksum
+		err = unix.Sendto(e.raw, gre.AppendKeepalive(nil, h, e.local, e.remote), 0, sockaddr(e.remote))
+	}
+	if err != nil {
+		return fmt.Errorf("GRE keepalive of %s: %w", link, err)
+	}
+	return nil
+}
+
+// give sends an IPv4 packet out by the interface.
+func (e *echoer) give(packet []byte) error {
+	conn, err := e.hear.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var serr error
+	err = conn.Control(func(fd uintptr) {
+		proto := binary.NativeEndian.Uint16([]byte{byte(gre.ProtoIPv4 >> 8), byte(gre.ProtoIPv4 & 0xff)})
+		serr = unix.Sendto(int(fd), packet, 0, &unix.SockaddrLinklayer{Protocol: proto, Ifindex: e.index})
+	})
+	return errors.Join(err, serr)
+}
+
+// GREKeepalives counts those of a link.
+func (d *Datapath) GREKeepalives(link string) platform.GREKeepalives {
+	e := d.echoers[link]
+	if e == nil {
+		return platform.GREKeepalives{}
+	}
+	return platform.GREKeepalives{Returned: e.count.returned.Load(), Answered: e.count.answered.Load()}
+}
+
+// keepaliveFilter is a classic BPF program over packets from the network header
+// on: those that come in as protocol type 0, and short IP packets of protocol 47.
+func keepaliveFilter() []unix.SockFilter {
+	const (
+		load                   = unix.BPF_LD | unix.BPF_ABS
+		ldWord, ldHalf, ldByte = load | unix.BPF_W, load | unix.BPF_H, load | unix.BPF_B
+		jump                   = unix.BPF_JMP | unix.BPF_JA
+		jumpEqual, jumpGreater = unix.BPF_JMP | unix.BPF_JEQ, unix.BPF_JMP | unix.BPF_JGT
+		ret                    = unix.BPF_RET
+		protoOfPacket          = 0xfffff000 // SKF_AD_OFF + SKF_AD_PROTOCOL
+		typeOfPacket           = 0xfffff004 // SKF_AD_PKTTYPE
+	)
+	return []unix.SockFilter{
+		{Code: ldWord, K: typeOfPacket},
+		{Code: jumpEqual, K: unix.PACKET_OUTGOING, Jt: 13}, // to the refusal
+		{Code: ldWord, K: protoOfPacket},
+		{Code: jumpEqual, K: uint32(gre.ProtoKeepalive), Jt: 10}, // to the acceptance
+		{Code: jumpEqual, K: uint32(gre.ProtoIPv4), Jt: 1},
+		{Code: jumpEqual, K: uint32(gre.ProtoIPv6), Jt: 4, Jf: 9},
+		{Code: ldHalf, K: 2}, // IPv4: total length, protocol
+		{Code: jumpGreater, K: 60 + gre.MaxKeepalive, Jt: 7},
+		{Code: ldByte, K: 9},
+		{Code: jump, K: 3},
+		{Code: ldHalf, K: 4}, // IPv6: payload length, next header
+		{Code: jumpGreater, K: gre.MaxKeepalive, Jt: 3},
+		{Code: ldByte, K: 6},
+		{Code: jumpEqual, K: protoGRE, Jf: 1},
+		{Code: ret, K: 256},
+		{Code: ret, K: 0},
+	}
+}
