@@ -438,6 +438,7 @@ func (l *loop) carries(t *state) {
 	}
 	l.event(t, slog.LevelInfo, "up", fmt.Sprintf("up: %s with %s, %s, %s mode, MTU %d", how, c.Remote.Addr(), c.Suite, mode(c.Transport), t.link.MTU))
 	l.setRunning(t, true)
+	l.espUp(t, c.Child)
 }
 
 func mode(transport bool) string {

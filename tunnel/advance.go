@@ -169,6 +169,8 @@ func (l *loop) register(t *state) {
 		peer.Encap = ikev2.EncapForce
 	case c.Encap == config.EncapNever:
 		peer.Encap = ikev2.EncapNever
+	case t.esp.forced:
+		peer.Encap = ikev2.EncapForce
 	case l.dp.Kind() == platform.KindUserspace:
 		// UDP is three times as fast as raw ESP there (contract 14).
 		peer.Encap = ikev2.EncapForce

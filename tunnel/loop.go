@@ -295,6 +295,9 @@ func (l *loop) untilDue() time.Duration {
 		if at := t.keepaliveDue(now); at != 0 {
 			due = min(due, at)
 		}
+		if t.esp.at != 0 && !t.esp.asking {
+			due = min(due, t.esp.at)
+		}
 	}
 	return max(due-now, 0)
 }
@@ -314,6 +317,7 @@ func (l *loop) tick() {
 		}
 	}
 	l.keepalives(now)
+	l.lookAtESP(now)
 	l.followLists(now)
 	l.checkTrial(now)
 }

@@ -73,6 +73,7 @@ func (l *loop) up(t *state) {
 	l.event(t, slog.LevelInfo, "request", "taken up by request")
 	t.wanted = true
 	t.attempts, t.retryAt, t.resolveAt = 0, 0, 0
+	t.forgetESP()
 	t.set(phaseWaiting, reason{text: "starting"})
 	l.close(t)
 	l.register(t)

@@ -113,6 +113,7 @@ func (l *loop) changed(t *state, ch config.Change) {
 			l.dismantle(t) // another kind of interface
 		}
 		t.candidates, t.candidate = nil, 0
+		t.forgetESP()
 		l.restart(t, "settings changed")
 	case config.Rekey:
 		l.register(t)

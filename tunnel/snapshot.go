@@ -321,12 +321,13 @@ func (l *loop) describeOutside(t *state) status.Outside {
 		o.Encap = "udp"
 	}
 	i, _ := t.currentIKE()
-	o.EncapWhy = encapWhy(c, i, p.Encap, l.dp.Kind())
+	o.EncapWhy = encapWhy(t, i, p.Encap, l.dp.Kind())
 	o.OverheadBytes = t.overhead
 	return o
 }
 
-func encapWhy(c *config.Tunnel, i ikev2.IKEInfo, udp bool, kind string) string {
+func encapWhy(t *state, i ikev2.IKEInfo, udp bool, kind string) string {
+	c := t.cfg
 	switch {
 	case udp && i.NATLocal && !i.EncapForced:
 		return "this side is behind a NAT"
@@ -334,6 +335,8 @@ func encapWhy(c *config.Tunnel, i ikev2.IKEInfo, udp bool, kind string) string {
 		return "the peer is behind a NAT, or says so on purpose"
 	case udp && c.Encap == config.EncapAlways:
 		return `encap = "always"`
+	case udp && t.esp.forced:
+		return "bare ESP does not pass: echo requests got no answer while IKE did"
 	case udp && i.EncapForced:
 		return "the userspace datapath is three times faster in UDP than in raw ESP"
 	case udp:

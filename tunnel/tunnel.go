@@ -98,6 +98,8 @@ type state struct {
 	total                  struct{ in, out platform.Counters }
 	ikeRekeys, childRekeys uint64 // since it came up
 
+	esp espPath
+
 	// GRE keepalives of our own.
 	keepaliveAt    ikev2.Time
 	keepalivesSent uint64

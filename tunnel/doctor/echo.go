@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -222,12 +223,40 @@ func (x *exam) target() netip.Addr {
 	if x.Target.IsValid() {
 		return x.Target
 	}
-	for _, p := range x.Tunnel.Address {
+	return Inside(x.Tunnel.Address)
+}
+
+// Inside is the address of the other side inside the tunnel, as far as those of
+// this side tell: unset unless a network has exactly two hosts.
+func Inside(own []netip.Prefix) netip.Addr {
+	for _, p := range own {
 		if a := other(p); a.IsValid() {
 			return a
 		}
 	}
 	return netip.Addr{}
+}
+
+// Echo sends a few small echo requests out by an interface and reports whether
+// any was answered.
+func Echo(ctx context.Context, ifname string, to netip.Addr) (answered bool, err error) {
+	p, err := newPinger(ifname, to)
+	if err != nil {
+		return false, err
+	}
+	defer p.close()
+	for range 4 {
+		if ctx.Err() != nil {
+			return false, ctx.Err()
+		}
+		if err := p.ask(84); err != nil {
+			return false, err
+		}
+		if len(p.answers(700*time.Millisecond)) > 0 {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // other is the other host of a network with exactly two.

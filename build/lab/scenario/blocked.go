@@ -1,0 +1,77 @@
+package scenario
+
+import (
+	"strings"
+	"time"
+
+	"greseal/build/lab/labnet"
+)
+
+// A network on the way drops ESP (IP protocol 50) and lets IKE pass. With encap
+// = "auto" the kernel datapath comes up with bare ESP, finds out by itself that
+// nothing passes, goes over to UDP and stays there; in userspace it is in UDP
+// from the beginning. With encap = "never" it says what to change and leaves the
+// tunnel alone. Where UDP does not help either it is tried once and no more.
+func init() {
+	addOnce(
+		Scenario{Name: "ESP is dropped on the way", Peer: Greseal, Paths: both, Run: espDropped},
+		Scenario{Name: "ESP is dropped on the way, encap never", Peer: Greseal, Paths: both, Run: espDroppedNever},
+		Scenario{Name: "ESP is dropped on the way, in UDP as well", Peer: Greseal, Paths: kernel, Where: VM, Run: espDroppedAll},
+	)
+}
+
+// dropOnWay has the router between the two drop what matches.
+func dropOnWay(net *labnet.Pair, match string) {
+	net.Router.MustRun("nft", "add table ip fault; add chain ip fault forward { type filter hook forward priority 0; }; add rule ip fault forward "+match+" drop")
+}
+
+func espDropped(l *labnet.Lab) {
+	net := l.NewPair()
+	dropOnWay(net, "meta l4proto esp")
+	a := net.A.Greseal(side(labnet.AddrB, innerA))
+	net.B.Greseal(side("any", innerB))
+	first := a.WaitUp("t0", 20*time.Second)
+	l.Check((first.Outside.Encap == "esp") == (l.Datapath == "kernel"), "it begins with %s", first.Outside.Encap)
+	took := l.Wait(40*time.Second, "the tunnel in UDP", func() bool {
+		t := a.Tunnel("t0")
+		return t.State == "up" && t.Outside.Encap == "udp"
+	})
+	net.A.WaitPing(innerB, 10*time.Second)
+	if l.Datapath == "kernel" {
+		l.Wait(30*time.Second, "the word that it is kept", func() bool { return strings.Contains(a.Log(), "it is kept") })
+		t := a.Tunnel("t0")
+		l.Check(t.UpCount == 2 && strings.Contains(t.Outside.EncapWhy, "bare ESP does not pass"), "up %d times; in UDP because: %s", t.UpCount, t.Outside.EncapWhy)
+		l.Fact("in UDP after %.0f s", took.Seconds())
+	}
+	net.A.MustPing(innerB, 20)
+	net.B.MustPing(innerA, 20)
+	net.Wire.MustBeSealed()
+}
+
+func espDroppedNever(l *labnet.Lab) {
+	net := l.NewPair()
+	dropOnWay(net, "meta l4proto esp")
+	a := net.A.Greseal(side(labnet.AddrB, innerA, `encap = "never"`))
+	net.B.Greseal(side("any", innerB))
+	a.WaitUp("t0", 20*time.Second)
+	l.Wait(40*time.Second, "the remedy", func() bool { return strings.Contains(a.Log(), "set encap =") })
+	t := a.Tunnel("t0")
+	l.Check(t.State == "up" && t.UpCount == 1 && t.Outside.Encap == "esp", "it is %s, up %d times, with %s", t.State, t.UpCount, t.Outside.Encap)
+	net.Wire.MustBeSealed()
+}
+
+func espDroppedAll(l *labnet.Lab) {
+	net := l.NewPair()
+	dropOnWay(net, "meta l4proto esp")
+	net.Router.MustRun("nft", "add rule ip fault forward udp dport 4500 @th,64,32 != 0 drop")
+	a := net.A.Greseal(side(labnet.AddrB, innerA))
+	net.B.Greseal(side("any", innerB))
+	a.WaitUp("t0", 20*time.Second)
+	l.Wait(60*time.Second, "the word that UDP does not help", func() bool { return strings.Contains(a.Log(), "in UDP as without") })
+	ping := net.A.StartPing(innerB, 100*time.Millisecond) // goes on leaving and never comes back
+	time.Sleep(25 * time.Second)
+	ping.Quit()
+	t := a.Tunnel("t0")
+	l.Check(t.UpCount == 2, "it came up %d times", t.UpCount)
+	net.Wire.MustBeSealed()
+}
