@@ -207,6 +207,34 @@ var setups = []broken{
 		step:  "identity", says: "hq.example.test",
 		mend: right(fmt.Sprintf("remote_id = %q", labnet.AddrB)),
 	}, {
+		what: "the own certificate has expired",
+		fault: func(w *world) {
+			w.certified(func(ca *authority, right []string) []string {
+				return append(ca.issue("old", "a.example.test", -time.Hour), right[4])
+			})
+		},
+		step: "certificates", says: "expired",
+		mend: rightAgain,
+	}, {
+		what: "the peer's certificate is of another authority",
+		fault: func(w *world) {
+			w.certified(func(_ *authority, right []string) []string {
+				w.authority("other-ca")
+				return append([]string{strings.Replace(right[2], "lab-ca", "other-ca", 1)}, append(right[:2:2], right[3:]...)...)
+			})
+		},
+		step: "certificates", says: "b",
+		mend: rightAgain,
+	}, {
+		what: "the peer's certificate has another name",
+		fault: func(w *world) {
+			w.certified(func(_ *authority, right []string) []string {
+				return append(right[:4:4], `remote_id = "c.example.test"`)
+			})
+		},
+		step: "identity", says: "c.example.test",
+		mend: rightAgain,
+	}, {
 		what: "no ESP proposal in common",
 		fault: func(w *world) {
 			w.a = w.net.A.Greseal(w.sideA(`esp = ["aes256gcm16"]`))

@@ -60,9 +60,6 @@ type Subject struct {
 	ESPWhy error            // why one or all others cannot be
 	Target netip.Addr       // inside the tunnel, to ping; unset to choose by Tunnel.Address
 	Daemon Daemon
-
-	// Certificates judges certificates; nil where nobody can.
-	Certificates CertificateCheck
 }
 
 // Moment is what the daemon knows of the tunnel at one moment.
@@ -124,9 +121,9 @@ var chain = []check{
 	{"udp-4500", "the peer answers on UDP 4500", []string{"udp-500", "ikev1"}, checkUDP4500},
 	{"fragments", "IP fragments reach the peer", []string{"udp-500", "ikev1"}, checkFragments},
 	{"proposals", "proposals of the IKE SA", []string{"wanted", "udp-500", "ikev1"}, checkProposals},
-	{"identity", "identity and pre-shared key", []string{"proposals", "udp-4500"}, checkIdentity},
-	{"certificates", "certificates", []string{"proposals"}, checkCertificates},
-	{"esp-proposals", "proposals of the Child SA", []string{"identity", "certificates"}, checkESPProposals},
+	{"certificates", "certificates", []string{"proposals", "udp-4500"}, checkCertificates},
+	{"identity", "identity and its proof", []string{"certificates"}, checkIdentity},
+	{"esp-proposals", "proposals of the Child SA", []string{"identity"}, checkESPProposals},
 	{"selectors", "traffic selectors and mode", []string{"esp-proposals"}, checkSelectors},
 	{"install", "SAs in the datapath", []string{"selectors"}, checkInstall},
 	{"handshake", "the tunnel is up", []string{"datapath", "install"}, checkHandshake},

@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"greseal/ikev2"
-	"greseal/tunnel/config"
 )
 
 // checkIdentity: each side is who the other expects, and both have the same
@@ -18,7 +17,7 @@ func checkIdentity(x *exam) Step {
 		return fine(fmt.Sprintf("we are %s, the peer proved to be %s", p.LocalID, p.RemoteID))
 	case f == nil:
 		return fine(fmt.Sprintf("nothing speaks against it: we are %s and expect %s", p.LocalID, p.RemoteID))
-	case f.Kind == ikev2.FailIdentity, f.Kind == ikev2.FailAuthentication, f.Kind == ikev2.FailCertificate:
+	case f.Kind == ikev2.FailIdentity, f.Kind == ikev2.FailAuthentication:
 		return fault(f.Remedy, f.What()).and(x.secretNote())
 	case f.Kind == ikev2.FailTimeout && isAuth(f):
 		return fault("the peer drops IKE_AUTH in silence: its log says why; most often the pre-shared key or the identities differ",
@@ -37,17 +36,3 @@ func (x *exam) secretNote() string {
 	}
 	return ""
 }
-
-// checkCertificates hands tunnels with certificates to Subject.Certificates.
-func checkCertificates(x *exam) Step {
-	if x.Tunnel.Cert == "" && x.Tunnel.RawKey == "" {
-		return skip("not used: the tunnel authenticates by a pre-shared key")
-	}
-	if x.Certificates == nil {
-		return skip("not examined by this version")
-	}
-	return x.Certificates(&x.Tunnel, x.failure())
-}
-
-// CertificateCheck judges the certificates of a tunnel: expiry, chain and name.
-type CertificateCheck func(*config.Tunnel, *ikev2.Failure) Step

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -35,6 +36,7 @@ type world struct {
 	name string // what A's remote says
 
 	answering net.PacketConn // of answer
+	right     []string       // A's lines of a set-up with certificates, as they should be
 }
 
 // sideA and sideB are the tunnel as each side has it; later lines replace
@@ -48,7 +50,9 @@ func (w *world) sideB(lines ...string) string {
 }
 
 func tunnel(lines []string) string {
-	lines = append([]string{fmt.Sprintf("psk = %q", secret)}, lines...)
+	if !slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "cert ") }) {
+		lines = append([]string{fmt.Sprintf("psk = %q", secret)}, lines...)
+	}
 	var out []string
 	at := make(map[string]int)
 	for _, l := range lines {

@@ -14,7 +14,6 @@ import (
 	"greseal/ikev2"
 	"greseal/ikev2/wire"
 	"greseal/platform"
-	"greseal/tunnel/config"
 	"greseal/tunnel/status"
 )
 
@@ -120,10 +119,10 @@ func TestEachFailureBelongsToOneStep(t *testing.T) {
 		id  string
 		run func(*exam) Step
 	}{
-		{"identity", checkIdentity}, {"esp-proposals", checkESPProposals}, {"selectors", checkSelectors}, {"install", checkInstall},
+		{"certificates", checkCertificates}, {"identity", checkIdentity}, {"esp-proposals", checkESPProposals}, {"selectors", checkSelectors}, {"install", checkInstall},
 	}
 	for kind, want := range map[ikev2.FailureKind]string{
-		ikev2.FailIdentity: "identity", ikev2.FailAuthentication: "identity", ikev2.FailTimeout: "identity",
+		ikev2.FailCertificate: "certificates", ikev2.FailIdentity: "identity", ikev2.FailAuthentication: "identity", ikev2.FailTimeout: "identity",
 		ikev2.FailNoProposal: "esp-proposals", ikev2.FailSelectors: "selectors", ikev2.FailMode: "selectors", ikev2.FailInstall: "install",
 	} {
 		x := examOf(status.StateDown)
@@ -157,10 +156,9 @@ func TestCertificatesAreJudgedByTheirOwnCheck(t *testing.T) {
 	if s := checkCertificates(x); s.Verdict != Skipped {
 		t.Errorf("a tunnel without: %+v", s)
 	}
-	x.Tunnel.Cert = "/etc/greseal/hq.crt"
-	x.Certificates = func(c *config.Tunnel, _ *ikev2.Failure) Step { return fault("renew it", c.Cert+" has expired") }
-	if s := checkCertificates(x); s.Verdict != Fault || s.Evidence[0] != "/etc/greseal/hq.crt has expired" {
-		t.Errorf("a tunnel with one: %+v", s)
+	x.now.Failure = &ikev2.Failure{Kind: ikev2.FailCertificate, Detail: "the key is another", Remedy: "compare it"}
+	if s := checkCertificates(x); s.Verdict != Fault || s.Remedy != "compare it" {
+		t.Errorf("a raw public key that was not accepted: %+v", s)
 	}
 }
 
