@@ -61,5 +61,5 @@ func dump(nodes ...*node) string {
 		}
 		fmt.Fprintf(&b, "%s: carrier %08x\n", x.name, x.carrier)
 	}
-	return b.String()
+	return strings.TrimRight(b.String(), "\n")
 }

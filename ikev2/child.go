@@ -48,6 +48,7 @@ type child struct {
 	waits      bool // carries the traffic once the peer shows that its IKE SA stands there
 
 	rekeyAt, expireAt Time
+	deleteAt          Time // the peer was to delete it by then
 	retryAt           Time // no rekeying before
 	noPFS             bool // the peer refused a key exchange of its own
 	lingerAt          Time
@@ -61,7 +62,7 @@ func (c *child) closing() bool { return c.state != childLive }
 
 func (c *child) nextWake() Time {
 	if c.state == childLive {
-		return c.expireAt
+		return min(c.expireAt, c.deleteAt)
 	}
 	if c.state == childLingers {
 		return c.lingerAt
@@ -99,7 +100,7 @@ func (e *Engine) addChild(s *ikeSA, a agreed) *child {
 		GRELocal: a.ends.local, GRERemote: a.ends.remote,
 		Suite: a.suite, SPIIn: a.spiIn, SPIOut: a.spiOut, Created: e.now,
 	}
-	c := &child{pub: pub, sa: s, spare: a.out, unproved: !a.initiator}
+	c := &child{pub: pub, sa: s, spare: a.out, unproved: !a.initiator, deleteAt: never}
 	if a.old != nil {
 		pub.Replaces = a.old.pub.ID
 		c.noPFS = a.old.noPFS
@@ -165,7 +166,8 @@ func (e *Engine) removeOut(c *child) {
 }
 
 // substitute is the pair to carry the traffic when c no longer can: the newest
-// one, those that lost a collision last.
+// one, those that lost a collision after the others, and those that the peer may
+// not have yet last.
 func (p *peer) substitute(c *child) *child {
 	var best *child
 	for _, s := range p.sas {
@@ -176,12 +178,22 @@ func (p *peer) substitute(c *child) *child {
 			if o == c || o.closing() || o.spare == nil {
 				continue
 			}
-			if best == nil || best.loser && !o.loser || best.loser == o.loser && o.pub.ID > best.pub.ID {
+			if best == nil || o.preferred(best) {
 				best = o
 			}
 		}
 	}
 	return best
+}
+
+func (c *child) preferred(o *child) bool {
+	switch {
+	case c.waits != o.waits:
+		return o.waits
+	case c.loser != o.loser:
+		return o.loser
+	}
+	return c.pub.ID > o.pub.ID
 }
 
 // doom begins the deletion of a pair: nothing is sent on it any more, and the
@@ -197,7 +209,7 @@ func (e *Engine) doom(c *child) {
 
 // retire ends a pair without telling the peer, who knows.
 func (e *Engine) retire(c *child, linger bool) {
-	if c.state == childLingers || c.state == childGone {
+	if c.state == childLingers && c.lingerAt != never || c.state == childGone {
 		return
 	}
 	c.state = childLingers
@@ -208,6 +220,17 @@ func (e *Engine) retire(c *child, linger bool) {
 		return
 	}
 	e.forgetChild(c)
+}
+
+// fade ends a pair with its IKE SA, whose Delete the peer has not had yet: until
+// then it may send on it, so the inbound SA stays (retire follows).
+func (e *Engine) fade(c *child) {
+	if c.state == childLingers || c.state == childGone {
+		return
+	}
+	c.state, c.lingerAt = childLingers, never
+	e.removeOut(c)
+	e.touch(c.sa)
 }
 
 func (e *Engine) forgetChild(c *child) {
@@ -226,16 +249,28 @@ func (e *Engine) childDue(c *child) {
 	switch {
 	case c.state == childLingers && c.lingerAt <= e.now:
 		e.forgetChild(c)
-	case c.state == childLive && c.expireAt <= e.now:
+	case c.state == childLive && c.deleteAt <= e.now && c.expireAt > e.now && c.succeeded():
+		// The peer may not have our answer, and so nothing else to send on.
+		c.deleteAt = e.now + replacedPatience
+		e.touch(c.sa)
+	case c.state == childLive && min(c.expireAt, c.deleteAt) <= e.now:
 		// Its lifetime is over (RFC 7296 section 2.8): it must not be used any
 		// more. Where it was not replaced a new one is made from scratch.
-		c.expireAt = never
+		c.expireAt, c.deleteAt = never, never
 		if !c.replaced {
 			e.note(c.sa.peer, c.sa.expired("Child SA"))
 		}
 		e.doom(c)
 		e.wantChild(c.sa, 0)
 	}
+}
+
+// succeeded tells whether the peer has asked for a pair in this one's place and
+// has not shown yet that it has it.
+func (c *child) succeeded() bool {
+	return slices.ContainsFunc(c.sa.children, func(o *child) bool {
+		return o.pub.Replaces == c.pub.ID && o.unproved && !o.closing()
+	})
 }
 
 // childless tells whether an SA has no pair left that is in use.

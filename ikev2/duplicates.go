@@ -135,19 +135,37 @@ func (e *Engine) supersededDue(s *ikeSA) {
 	for _, o := range s.peer.established() {
 		switch {
 		case o.heard > s.superseded:
-			if s.superseded+duplicatePatience <= e.now {
+			if s.superseded+duplicatePatience <= e.now && !s.forgotten {
 				e.closeSA(s, nil, true)
 			}
 			return
 		case overlapped(o, s) && s.heard > s.superseded && o.deaf(s.superseded, e.now):
 			e.restore(s)
-			e.supersede(o, s, true)
+			e.supersede(o, s, false)
+			o.forgotten = true
 			return
 		case overlapped(o, s):
 			s.check = true
 		}
 	}
 	e.touch(s)
+}
+
+// remembered is called when something was heard on an SA that seemed to be
+// forgotten: only the path had lost it, and what both sides chose is valid again.
+// Had it been deleted meanwhile, none could be left: the peer deletes the other.
+func (e *Engine) remembered(s *ikeSA) {
+	s.forgotten = false
+	if !s.redundant || s.state != stateEstablished {
+		return
+	}
+	others := s.peer.established()
+	e.restore(s)
+	for _, o := range others {
+		if overlapped(o, s) {
+			e.supersede(o, s, o.birth.ours)
+		}
+	}
 }
 
 // deaf tells whether the peer has shown nothing of an SA since then, and seems
@@ -183,7 +201,7 @@ func (e *Engine) revive(p *peer) {
 
 // restore puts a superseded SA into use again.
 func (e *Engine) restore(s *ikeSA) {
-	s.redundant, s.deleteWhenProved, s.dropAt = false, false, never
+	s.redundant, s.deleteWhenProved, s.forgotten, s.dropAt = false, false, false, never
 	s.check = true
 	for _, c := range s.children {
 		if c.closing() {

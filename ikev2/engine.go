@@ -2,12 +2,14 @@ package ikev2
 
 import (
 	"bytes"
+	"io"
 	"math"
 	"net/netip"
 	"slices"
 	"sort"
 	"time"
 
+	"greseal/crypto/kex"
 	"greseal/ikev2/wire"
 )
 
@@ -52,9 +54,16 @@ type Engine struct {
 	nextChild ChildID
 	stats     Stats
 	rec       recorder
+	kex       keyExchanges
 
 	// onMessage, when set, is told what every message that is sent says.
 	onMessage func(data []byte, h wire.Header, outer, inner []wire.Payload)
+}
+
+// keyExchanges makes key exchanges: those of crypto/kex, but in a simulation.
+type keyExchanges struct {
+	start   func(method uint16, rand io.Reader) (kex.Exchange, error)
+	respond func(method uint16, rand io.Reader, peer []byte) (public, shared []byte, err error)
 }
 
 // Stats counts what came in; it only grows, HalfOpen excepted.
@@ -94,6 +103,7 @@ func New(cfg Config) *Engine {
 		ghosts:      map[uint64]*ghost{},
 		errors:      bucket{rate: 20, burst: 40},
 		rec:         newRecorder(),
+		kex:         keyExchanges{kex.New, kex.Respond},
 	}
 }
 

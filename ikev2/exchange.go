@@ -214,6 +214,7 @@ type cached struct {
 	id    uint32
 	total uint16 // fragments of the request, 0 for none
 	again uint8  // how often it was asked for again
+	at    Time   // when it was given
 }
 
 func (c *cached) is(id uint32, datagram []byte) bool {
@@ -235,7 +236,7 @@ func (e *Engine) respond(s *ikeSA, m *wire.Message, d *Datagram, inner []wire.Pa
 	if err != nil {
 		return // as if it was lost: the peer asks again and gives up
 	}
-	s.answered = cached{sealed: answer, tail: tailOf(m.Raw), size: len(m.Raw), id: m.MessageID}
+	s.answered = cached{sealed: answer, tail: tailOf(m.Raw), size: len(m.Raw), id: m.MessageID, at: e.now}
 	if s.parts != nil && m.SKF() != nil {
 		s.answered.tail, s.answered.size, s.answered.total = s.parts.tail, s.parts.size, m.SKF().Total
 	}
@@ -264,7 +265,8 @@ func (e *Engine) refuse(s *ikeSA, m *wire.Message, d *Datagram, n *wire.Notify) 
 func notify(t wire.NotifyType) *wire.Notify { return wire.NewNotify(t, nil) }
 
 // ghost answers repeated requests to an SA that is gone: the Delete that ended
-// it, or the IKE_AUTH that was refused.
+// it, or the IKE_AUTH that was refused. No other answer outlives its SA: a peer
+// that got it would take for up what is gone.
 type ghost struct {
 	spi     uint64
 	answer  cached
@@ -280,7 +282,7 @@ const (
 
 // haunt leaves a ghost of an SA that is gone.
 func (e *Engine) haunt(s *ikeSA) {
-	if s.answered.data == nil || s.own() == 0 {
+	if s.answered.data == nil || s.answered.at != e.now || s.own() == 0 {
 		return
 	}
 	g := &ghost{s.own(), s.answered, e.now + ghostLife}

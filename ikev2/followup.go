@@ -120,7 +120,7 @@ func (e *Engine) onFollowup(s *ikeSA, m *wire.Message, d *Datagram, c *wire.Cont
 		e.brokenRequest(s, m, d, &wire.Error{Notify: wire.InvalidSyntax, Reason: "IKE_FOLLOWUP_KE without the key exchange value that is due"})
 		return
 	}
-	public, shared, err := kex.Respond(x.methods[0], e.rnd.r, c.KE.Data)
+	public, shared, err := e.kex.respond(x.methods[0], e.rnd.r, c.KE.Data)
 	if err != nil {
 		e.brokenRequest(s, m, d, &wire.Error{Notify: wire.InvalidSyntax, Reason: err.Error()})
 		return
@@ -162,7 +162,7 @@ func (e *Engine) onFollowup(s *ikeSA, m *wire.Message, d *Datagram, c *wire.Cont
 // followUp sends, as initiator, the next exchange of the series that r began; what
 // hangs on r hangs on the new request.
 func (e *Engine) followUp(s *ikeSA, r *request, x *series) error {
-	ke, err := kex.New(x.methods[0], e.rnd.r)
+	ke, err := e.kex.start(x.methods[0], e.rnd.r)
 	if err != nil {
 		x.wipe()
 		return err

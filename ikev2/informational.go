@@ -1,6 +1,8 @@
 package ikev2
 
 import (
+	"slices"
+
 	"greseal/crypto/suite"
 	"greseal/ikev2/wire"
 )
@@ -69,7 +71,8 @@ func (e *Engine) onDeleteIKE(s *ikeSA) {
 	default:
 		f := s.failure(FailDeleted, "INFORMATIONAL", true)
 		f.Remedy = "it was closed at the peer, by hand or because the peer goes down"
-		e.drop(s, f, len(s.peer.established()) > 1)
+		other := func(o *ikeSA) bool { return o != s && o.state == stateEstablished }
+		e.drop(s, f, slices.ContainsFunc(s.peer.sas, other))
 	}
 }
 

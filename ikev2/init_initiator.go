@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"greseal/crypto/kex"
 	"greseal/crypto/prf"
 	"greseal/crypto/suite"
 	"greseal/ikev2/wire"
@@ -85,7 +84,7 @@ func (e *Engine) attempt(p *peer, local, remote netip.AddrPort) {
 func (e *Engine) sendInit(s *ikeSA, group uint16) {
 	h := s.shake
 	if h.ke == nil || h.ke.Group() != group {
-		ke, err := kex.New(group, e.rnd.r)
+		ke, err := e.kex.start(group, e.rnd.r)
 		if err != nil {
 			f := s.failure(FailInvalidKE, "IKE_SA_INIT", false)
 			f.Detail = err.Error()

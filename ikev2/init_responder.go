@@ -114,7 +114,7 @@ func (e *Engine) answerInit(m *wire.Message, d *Datagram, n *wire.Notify) {
 // openHalf makes the half-open SA and sends the IKE_SA_INIT response. The
 // shared secret is only computed when IKE_AUTH comes.
 func (e *Engine) openHalf(m *wire.Message, d *Datagram, c *wire.Contents, key halfKey, cands []*peer, chosen suite.Suite, number int) {
-	ke, err := kex.New(chosen.KE.ID, e.rnd.r)
+	ke, err := e.kex.start(chosen.KE.ID, e.rnd.r)
 	if err != nil || len(c.KE.Data) != kex.PublicLen(chosen.KE.ID) {
 		e.stats.Malformed++
 		return

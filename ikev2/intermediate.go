@@ -69,7 +69,7 @@ func (e *Engine) proceed(s *ikeSA) {
 		e.sendAuth(s)
 		return
 	}
-	ke, err := kex.New(x.methods[0], e.rnd.r)
+	ke, err := e.kex.start(x.methods[0], e.rnd.r)
 	if err != nil {
 		f := s.failure(FailInvalidKE, "IKE_INTERMEDIATE", false)
 		f.Detail = err.Error()
@@ -188,7 +188,7 @@ func (e *Engine) onIntermediateRequest(s *ikeSA, m *wire.Message, d *Datagram, c
 		e.drop(s, nil, false)
 		return
 	}
-	public, shared, err := kex.Respond(x.methods[0], e.rnd.r, c.KE.Data)
+	public, shared, err := e.kex.respond(x.methods[0], e.rnd.r, c.KE.Data)
 	if err != nil {
 		e.refuse(s, m, d, notify(wire.InvalidSyntax))
 		e.drop(s, nil, false)

@@ -225,7 +225,7 @@ func TestPeerThatKeptTheOtherSAIsFollowed(t *testing.T) {
 		e.e.drop(stays, nil, false)
 		n.queue = nil // its check of the SA that it forgets
 		e.do(e.e.flush())
-		for range 60 {
+		for range 180 {
 			n.run(n.now + time.Second)
 			w.packet()
 			e.packet()

@@ -16,6 +16,9 @@ func (e *Engine) heard(s *ikeSA, d *Datagram) {
 	s.heard = e.now
 	e.follow(s, d)
 	e.proved(s)
+	if s.forgotten {
+		e.remembered(s)
+	}
 	for _, c := range s.children {
 		if c.waits && !c.loser && !c.closing() {
 			e.carry(c)

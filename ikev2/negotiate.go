@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 
-	"greseal/crypto/kex"
 	"greseal/crypto/suite"
 	"greseal/ikev2/wire"
 )
@@ -229,7 +228,7 @@ func (e *Engine) acceptChild(s *ikeSA, exchange wire.ExchangeType, c *wire.Conte
 	var shared []byte
 	if a.suite.KE.ID != 0 {
 		var public []byte
-		public, shared, err = kex.Respond(a.suite.KE.ID, e.rnd.r, c.KE.Data)
+		public, shared, err = e.kex.respond(a.suite.KE.ID, e.rnd.r, c.KE.Data)
 		if err != nil {
 			f := s.failure(FailInvalidKE, x, false)
 			f.Detail = err.Error()

@@ -31,6 +31,11 @@ type network struct {
 	tamper       func(from *node, h wire.Header, inner []wire.Payload) []wire.Payload
 	hold         bool
 	held         []*flight
+	silent       bool // nodes do not describe what they do
+	cheap        bool // key exchanges are not real
+	late         Time // packets under way may find no SA until then
+	outages      int  // seen by checkWindow
+	excused      bool // one side has declared the other dead, or was restarted, and it is not mended yet
 	log          func(format string, a ...any)
 	fault        func(format string, a ...any)
 }
@@ -50,6 +55,7 @@ type flight struct {
 	data     []byte
 	text     string
 	spi      uint32 // ESP when not 0
+	boots    int    // of the sender
 	forged   bool   // sent by somebody else
 	df       bool
 }
@@ -86,6 +92,10 @@ type node struct {
 	reconnect bool
 	retryAt   Time
 	quiet     bool
+
+	boots  int           // times it was started
+	skew   time.Duration // its clock is ahead of the network's by so much
+	frozen Time          // the process does not run before
 }
 
 type installed struct {
@@ -158,22 +168,36 @@ func (x *node) boot() {
 	seed := x.net.rand.Uint64()
 	x.e = New(Config{Rand: seeded(seed)})
 	x.in, x.out, x.gone = map[uint32]*installed{}, map[uint32]*installed{}, map[uint32]Time{}
-	x.e.SetWall(x.net.now, testTime.Add(x.net.now))
+	x.e.SetWall(x.time(), testTime.Add(x.net.now))
 	x.texts, x.seen = map[*byte]string{}, map[*byte]bool{}
-	x.carrier, x.wake = 0, 0
-	x.e.onMessage = func(data []byte, h wire.Header, outer, inner []wire.Payload) {
-		x.texts[&data[0]] = wire.Describe(h, outer, inner)
+	x.carrier, x.wake, x.frozen = 0, 0, 0
+	if x.boots++; x.boots > 1 {
+		x.net.excuse(true)
 	}
-	x.do(x.e.SetPeer(x.net.now, x.peer))
+	if x.net.cheap {
+		x.e.kex = keyExchanges{cheapStart, cheapRespond}
+	}
+	x.quiet = x.net.silent
+	if !x.quiet {
+		x.e.onMessage = x.describe
+	}
+	x.do(x.e.SetPeer(x.time(), x.peer))
+}
+
+// time is a node's own.
+func (x *node) time() Time { return max(x.net.now+x.skew, 0) }
+
+func (x *node) describe(data []byte, h wire.Header, outer, inner []wire.Payload) {
+	x.texts[&data[0]] = wire.Describe(h, outer, inner)
 }
 
 // moves gives a node another address instead of the one it has.
 func (x *node) moves(to string) {
 	x.local = netip.AddrPortFrom(netip.MustParseAddr(to), x.local.Port())
-	x.do(x.e.Move(x.net.now, x.peer.ID, x.local.Addr()))
+	x.do(x.e.Move(x.time(), x.peer.ID, x.local.Addr()))
 }
 
-func (x *node) initiate() { x.do(x.e.Initiate(x.net.now, x.peer.ID, x.local, x.remote)) }
+func (x *node) initiate() { x.do(x.e.Initiate(x.time(), x.peer.ID, x.local, x.remote)) }
 
 // do carries out actions as the tunnel loop does.
 func (x *node) do(actions []Action) {
@@ -187,8 +211,8 @@ func (x *node) do(actions []Action) {
 		switch a := a.(type) {
 		case WakeAt:
 			wakes++
-			if a.At < x.net.now {
-				x.net.fault("%s: WakeAt %v in the past of %v", x.name, a.At, x.net.now)
+			if a.At < x.time() {
+				x.net.fault("%s: WakeAt %v in the past of %v", x.name, a.At, x.time())
 			}
 			x.wake = a.At
 		case Send:
@@ -250,6 +274,9 @@ func (x *node) do(actions []Action) {
 			x.say("IKE SA %d up as %s%s: %s, peer is %s at %s%s", a.ID, role, how, a.Suite, a.RemoteID, a.Remote, nat(a.IKEInfo))
 		case IKEDown:
 			x.downs = append(x.downs, a)
+			if a.Reason != nil && a.Reason.Kind == FailDead {
+				x.net.excuse(true)
+			}
 			if a.Reason != nil {
 				x.say("IKE SA %d down: %v", a.ID, a.Reason)
 			} else {
@@ -294,7 +321,7 @@ func (x *node) do(actions []Action) {
 		x.net.fault("%s: %d WakeAt in one list", x.name, wakes)
 	}
 	for _, f := range failures {
-		x.do(x.e.InstallFailed(x.net.now, f.id, f.err))
+		x.do(x.e.InstallFailed(x.time(), f.id, f.err))
 	}
 }
 
@@ -433,11 +460,12 @@ func (n *network) put(f *flight) {
 			f.src = netip.AddrPortFrom(b.outside, f.src.Port()+b.shift)
 		}
 	}
-	port := ""
-	if f.dst.Port() != 500 || f.src.Port() != 500 && f.src.Port() != 4500 {
-		port = fmt.Sprintf(":%d", f.dst.Port())
-	}
+	f.boots = f.from.boots
 	if f.spi == 0 && !f.from.quiet {
+		port := ""
+		if f.dst.Port() != 500 || f.src.Port() != 500 && f.src.Port() != 4500 {
+			port = fmt.Sprintf(":%d", f.dst.Port())
+		}
 		n.log("%s -> %s%s %s", f.from.name, n.nameOf(f.dst.Addr()), port, f.text)
 	}
 	copies := 1
@@ -447,7 +475,7 @@ func (n *network) put(f *flight) {
 	for range copies {
 		g := *f
 		if n.filter != nil && !n.filter(&g) {
-			if f.spi == 0 {
+			if f.spi == 0 && !f.from.quiet {
 				n.log("  lost")
 			}
 			continue
@@ -494,10 +522,10 @@ func (n *network) next() Time {
 	}
 	for _, x := range n.nodes {
 		if x.wake != 0 {
-			at = min(at, x.wake)
+			at = min(at, max(x.wake-x.skew, x.frozen))
 		}
 		if x.retryAt != 0 {
-			at = min(at, x.retryAt)
+			at = min(at, max(x.retryAt, x.frozen))
 		}
 	}
 	return at
@@ -520,14 +548,17 @@ func (n *network) step() {
 		return
 	}
 	for _, x := range n.nodes {
+		if x.frozen > n.now {
+			continue
+		}
 		if x.retryAt != 0 && x.retryAt <= n.now {
 			x.retryAt = 0
 			x.initiate()
 			return
 		}
-		if x.wake != 0 && x.wake <= n.now {
+		if x.wake != 0 && x.wake-x.skew <= n.now {
 			x.wake = 0
-			x.do(x.e.Tick(n.now))
+			x.do(x.e.Tick(x.time()))
 			return
 		}
 	}
@@ -551,7 +582,12 @@ func (n *network) deliver(f *flight) {
 		x.arrive(f)
 		return
 	}
-	x.do(x.e.Receive(n.now, Datagram{Local: dst, Remote: src, Data: f.data}))
+	if x.frozen > n.now {
+		f.at = x.frozen // it waits in the socket
+		n.queue = append(n.queue, f)
+		return
+	}
+	x.do(x.e.Receive(x.time(), Datagram{Local: dst, Remote: src, Data: f.data}))
 }
 
 // run handles events until t.
@@ -576,24 +612,24 @@ func (x *node) packet() {
 func (x *node) arrive(f *flight) {
 	i := x.in[f.spi]
 	if i == nil {
-		if _, was := x.gone[f.spi]; was && !f.from.rebooted(f.spi) {
+		if _, was := x.gone[f.spi]; was && f.from.boots == f.boots {
 			x.outages++
 			x.say("a packet on %08x finds no inbound SA", f.spi)
 		}
 		return
 	}
+	if x.frozen > x.net.now {
+		return // the datapath takes it, but nobody hears of it
+	}
 	if i.child.Encap && f.src != i.child.Remote && f.src != i.mapped {
 		i.mapped = f.src
-		x.do(x.e.Mapped(x.net.now, f.spi, f.src))
+		x.do(x.e.Mapped(x.time(), f.spi, f.src))
 	}
 	if i.watch && !i.used {
 		i.used = true
-		x.do(x.e.ChildUsed(x.net.now, f.spi))
+		x.do(x.e.ChildUsed(x.time(), f.spi))
 	}
 }
-
-// rebooted tells whether the sender no longer has the SA it sent on.
-func (x *node) rebooted(spi uint32) bool { return x.out[spi] == nil }
 
 // quiet keeps nodes from describing what they do.
 func (n *network) quiet() {

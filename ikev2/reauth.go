@@ -78,9 +78,13 @@ func (e *Engine) reauthDue(s *ikeSA) {
 	}
 }
 
-// reauthenticate makes a new IKE SA beside the old one, unless one is under way.
+// reauthenticate makes a new IKE SA beside the old one, unless one is under way,
+// it is not settled yet which of several stays, or the peer may not know yet that
+// this one stands.
 func (e *Engine) reauthenticate(s *ikeSA) {
-	if slices.ContainsFunc(s.peer.sas, func(o *ikeSA) bool { return o.state == stateInit || o.state == stateAuth }) {
+	unsettled := func(o *ikeSA) bool { return o != s && o.state != stateReplaced && o.state != stateGone }
+	waits := !s.birth.ours && s.heard <= s.established && e.now < s.established+attemptTime
+	if waits || slices.ContainsFunc(s.peer.sas, unsettled) {
 		return
 	}
 	local, remote := s.local, s.remote

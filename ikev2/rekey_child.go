@@ -94,7 +94,7 @@ func (e *Engine) startKE(groups []suite.Transform, wanted, preferred uint16) (ke
 	if wanted != 0 {
 		group = wanted
 	}
-	return kex.New(group, e.rnd.r)
+	return e.kex.start(group, e.rnd.r)
 }
 
 // onChildResponse handles the answer to askChild.
@@ -177,7 +177,7 @@ func (e *Engine) superseded(c *child) {
 		return
 	}
 	c.replaced = true
-	c.expireAt = min(c.expireAt, e.now+replacedPatience)
+	c.deleteAt = e.now + replacedPatience
 	e.touch(c.sa)
 }
 
@@ -351,7 +351,7 @@ func (e *Engine) grantChild(s *ikeSA, a agreed, low []byte) {
 	n := e.addChild(s, a)
 	if old != nil {
 		old.replaced = true
-		old.expireAt = min(old.expireAt, e.now+replacedPatience)
+		old.deleteAt = e.now + replacedPatience
 		if s.req != nil && s.req.kind == askRekeyChild && s.req.old == old {
 			s.req.rival, s.req.rivalLow = n, low
 		}

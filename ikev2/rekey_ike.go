@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"greseal/crypto/kex"
 	"greseal/crypto/prf"
 	"greseal/crypto/suite"
 	"greseal/ikev2/wire"
@@ -279,7 +278,7 @@ func (e *Engine) onRekeyIKE(s *ikeSA, m *wire.Message, d *Datagram, c *wire.Cont
 		e.brokenRequest(s, m, d, &wire.Error{Notify: wire.InvalidSyntax, Reason: "rekeying the IKE SA without SPI"})
 		return
 	}
-	public, shared, err := kex.Respond(chosen.KE.ID, e.rnd.r, c.KE.Data)
+	public, shared, err := e.kex.respond(chosen.KE.ID, e.rnd.r, c.KE.Data)
 	if err != nil {
 		e.refuse(s, m, d, notify(wire.InvalidSyntax))
 		f := s.failure(FailInvalidKE, "CREATE_CHILD_SA", false)

@@ -89,6 +89,7 @@ type ikeSA struct {
 	// With redundant: by us, once the SA that stays has been heard.
 	deleteWhenProved bool
 	superseded       Time
+	forgotten        bool // by the peer, as it seems: it is not deleted but dies by itself
 	childlessEnd     bool // answered without a Child SA; ends at dropAt
 	repeats          uint64
 	replaces         SAID
@@ -258,13 +259,20 @@ func (e *Engine) closeSA(s *ikeSA, why *Failure, linger bool) {
 	case stateEstablished, stateReplaced:
 		s.state = stateDeleting
 		for _, c := range slices.Clone(s.children) {
-			e.retire(c, linger)
+			if linger {
+				e.fade(c)
+			} else {
+				e.retire(c, false)
+			}
 		}
 		if s.announced {
 			s.announced = false
 			e.emit(IKEDown{s.info(), why})
 		}
 		s.dropAt = e.now + deletePatience
+		if linger {
+			s.dropAt = e.now + max(deletePatience, s.peer.cfg.Dead) // it may send until it knows
+		}
 		e.hastenProbe(s)
 		e.touch(s)
 	case stateAuth:
@@ -377,8 +385,13 @@ func (e *Engine) due(s *ikeSA) {
 	if s.dropAt <= e.now {
 		switch s.state {
 		case stateReplaced:
-			// The peer was to delete it and did not.
-			e.closeSA(s, nil, true)
+			// The peer was to delete it and did not; or it has not had our answer,
+			// and knows this one only.
+			if h := s.heir; h != nil && h.state == stateEstablished && h.heard <= h.established {
+				s.dropAt = e.now + replacedPatience
+			} else {
+				e.closeSA(s, nil, true)
+			}
 		case stateEstablished:
 			switch {
 			case s.redundant && !s.announced:

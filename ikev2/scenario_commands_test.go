@@ -43,9 +43,14 @@ import (
 //	agree                                       both have the same IKE SA and pair
 //	show NAME                                   what it has
 //	recorder NAME                               what its flight recorder holds of its peer
+//
+// The commands of simulations are in scenario_weather_test.go.
 func (s *scene) command(where string, w []string) {
 	defer func() {
 		if r := recover(); r != nil {
+			if isFault(r) {
+				panic(r)
+			}
 			s.t.Fatalf("%s: %v", where, r)
 		}
 	}()
@@ -84,6 +89,18 @@ func (s *scene) command(where string, w []string) {
 		s.cmdShow(s.node(w[1]))
 	case "recorder":
 		s.cmdRecorder(s.node(w[1]))
+	case "network":
+		s.cmdNetwork(w[1:])
+	case "weather":
+		s.cmdWeather(w[1:])
+	case "traffic":
+		s.cmdTraffic(w[1:])
+	case "freeze":
+		x := s.node(w[1])
+		x.frozen = max(x.frozen, s.net.now+duration(w[2]))
+	case "clock":
+		s.node(w[1]).skew += duration(w[2])
+		s.net.late = s.net.now + time.Second // what lingers may be gone at once
 	default:
 		s.cmdNode(s.node(w[0]), w[1:])
 	}
@@ -105,7 +122,7 @@ func (s *scene) cmdNew(w []string) {
 
 func (s *scene) cmdSet(x *node, w []string) {
 	settings(&x.peer, w)
-	x.do(x.e.SetPeer(s.net.now, x.peer))
+	x.do(x.e.SetPeer(x.time(), x.peer))
 }
 
 // settings changes a peer as KEY=VALUE says.
@@ -143,6 +160,14 @@ func settings(p *Peer, w []string) {
 		case "ike", "esp":
 			var ps []suite.Proposal
 			for one := range strings.SplitSeq(v, ",") {
+				switch {
+				case one == "default" && k == "ike":
+					ps = append(ps, suite.DefaultIKE()...)
+					continue
+				case one == "default":
+					ps = append(ps, suite.DefaultESP(true)...)
+					continue
+				}
 				if k == "ike" {
 					ps = append(ps, ike(one))
 				} else {
@@ -183,6 +208,8 @@ func settings(p *Peer, w []string) {
 			p.PathMTU, err = strconv.Atoi(v)
 		case "dpd":
 			p.DPD, err = time.ParseDuration(v)
+		case "dead":
+			p.Dead, err = time.ParseDuration(v)
 		default:
 			panic("no setting " + k)
 		}
@@ -210,7 +237,11 @@ func (s *scene) addNAT(inside netip.Addr, w []string) netip.Addr {
 
 // cmdNode is what a node does.
 func (s *scene) cmdNode(x *node, w []string) {
-	now := s.net.now
+	now := x.time()
+	if x.frozen > s.net.now {
+		s.out = append(s.out, x.name+" is frozen")
+		return
+	}
 	switch strings.Join(w, " ") {
 	case "initiates":
 		x.initiate()
@@ -224,6 +255,15 @@ func (s *scene) cmdNode(x *node, w []string) {
 		x.rekeyChildren()
 	case "rekeys IKE":
 		x.rekeyIKE()
+	case "reauthenticates":
+		x.reauthenticate()
+	case "forgets its inbound SAs":
+		for spi := range x.in {
+			x.gone[spi] = s.net.now
+		}
+		clear(x.in)
+	case "keeps up":
+		x.reconnect = true
 	case "loses its SA":
 		x.do(x.e.ChildLost(now, x.carrier))
 	case "sends a packet":

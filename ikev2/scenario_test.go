@@ -26,11 +26,18 @@ func TestScenarios(t *testing.T) {
 
 // scene is one scenario being played.
 type scene struct {
-	t   *testing.T
+	t   testing.TB
 	net *network
 	out []string
 
 	probes uint64
+}
+
+func newScene(t testing.TB) *scene {
+	s := &scene{t: t, net: newNetwork(7)}
+	s.net.log = func(f string, a ...any) { s.out = append(s.out, fmt.Sprintf(f, a...)) }
+	s.net.fault = func(f string, a ...any) { s.out = append(s.out, "FAULT: "+fmt.Sprintf(f, a...)) }
+	return s
 }
 
 func playFile(t *testing.T, file string) {
@@ -38,36 +45,43 @@ func playFile(t *testing.T, file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &scene{t: t, net: newNetwork(7)}
-	s.net.log = func(f string, a ...any) { s.out = append(s.out, fmt.Sprintf(f, a...)) }
-	s.net.fault = func(f string, a ...any) { s.out = append(s.out, "FAULT: "+fmt.Sprintf(f, a...)) }
+	result, wrong := newScene(t).play(file, string(raw))
+	if *update {
+		if err := os.WriteFile(file, []byte(result), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	for _, w := range wrong {
+		t.Error(w)
+	}
+}
 
-	var result []string
-	lines := strings.Split(strings.TrimRight(string(raw), "\n"), "\n")
+// play plays a scenario and returns it with what came out, and where that is not
+// what stands there.
+func (s *scene) play(name, text string) (result string, wrong []string) {
+	var all []string
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
 	for i := 0; i < len(lines); i++ {
 		line := lines[i]
-		result = append(result, line)
+		all = append(all, line)
 		if !strings.HasPrefix(line, "> ") {
 			if line != "" && !strings.HasPrefix(line, "#") {
-				t.Fatalf("%s:%d: expected output without a command: %q", file, i+1, line)
+				s.t.Fatalf("%s:%d: expected output without a command: %q", name, i+1, line)
 			}
 			continue
 		}
 		s.out = nil
-		s.command(fmt.Sprintf("%s:%d", file, i+1), strings.Fields(line[2:]))
+		s.command(fmt.Sprintf("%s:%d", name, i+1), strings.Fields(line[2:]))
 		var want []string
 		for i+1 < len(lines) && lines[i+1] != "" && lines[i+1][0] != '>' && lines[i+1][0] != '#' {
 			i++
 			want = append(want, lines[i])
 		}
-		result = append(result, s.out...)
-		if got, want := strings.Join(s.out, "\n"), strings.Join(want, "\n"); got != want && !*update {
-			t.Errorf("%s: %s\ngot:\n%s\nwant:\n%s", file, line, got, want)
+		all = append(all, s.out...)
+		if got, want := strings.Join(s.out, "\n"), strings.Join(want, "\n"); got != want {
+			wrong = append(wrong, fmt.Sprintf("%s: %s\ngot:\n%s\nwant:\n%s", name, line, got, want))
 		}
 	}
-	if *update {
-		if err := os.WriteFile(file, []byte(strings.Join(result, "\n")+"\n"), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	return strings.Join(all, "\n") + "\n", wrong
 }
