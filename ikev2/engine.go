@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"greseal/crypto/kex"
+	"greseal/crypto/suite"
 	"greseal/ikev2/wire"
 )
 
@@ -29,12 +30,16 @@ type Engine struct {
 
 	peers map[PeerID]*peer
 	order []*peer // in the order they were registered
-	// byRemote finds peers by their addresses; nil when it has to be made anew.
-	byRemote map[netip.Addr][]*peer
-	sas      map[uint64]*ikeSA
-	ids      map[SAID]*ikeSA
-	bySPI    map[uint32]*child // by inbound SPI
-	pairs    map[ChildID]*child
+	// byRemote finds peers by their addresses, byID by their identity where it
+	// is no pattern; nil when both have to be made anew. ikeOffers is the union
+	// of the proposals of the peers without an address.
+	byRemote  map[netip.Addr][]*peer
+	byID      map[string][]*peer
+	ikeOffers []suite.Proposal
+	sas       map[uint64]*ikeSA
+	ids       map[SAID]*ikeSA
+	bySPI     map[uint32]*child // by inbound SPI
+	pairs     map[ChildID]*child
 
 	ikeReserved map[uint64]bool // SPIs in requests of ours that are not answered yet
 	espReserved map[uint32]bool

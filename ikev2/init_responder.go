@@ -55,15 +55,7 @@ func (e *Engine) onInitRequest(m *wire.Message, d *Datagram) {
 
 	// The union of the candidates' proposals; whether the tunnel itself has
 	// the suite is checked once it is known (contract 9).
-	var own []suite.Proposal
-	for _, p := range cands {
-		for _, o := range p.cfg.IKE {
-			same := func(q suite.Proposal) bool { return slices.Equal(q.Transforms, o.Transforms) }
-			if !slices.ContainsFunc(own, same) {
-				own = append(own, o)
-			}
-		}
-	}
+	own := e.offersOf(cands)
 	offers := c.SA.Offers()
 	if c.Notify(wire.IntermediateExchangeSupported) == nil && hasAddKE(offers) {
 		offers = unread(offers)

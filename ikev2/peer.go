@@ -5,8 +5,10 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
+	"greseal/crypto/sign/id"
 	"greseal/crypto/suite"
 )
 
@@ -48,28 +50,76 @@ func (p *peer) accepts(local, remote netip.Addr) (specific int, ok bool) {
 	return specific, true
 }
 
-// candidates are the peers that a request may be from (contract 9).
-func (e *Engine) candidates(local, remote netip.Addr) []*peer {
-	if e.byRemote == nil {
-		e.byRemote = map[netip.Addr][]*peer{}
-		for _, p := range e.order {
-			for _, a := range p.cfg.Remotes {
-				e.byRemote[a] = append(e.byRemote[a], p)
-			}
-			if len(p.cfg.Remotes) == 0 {
-				e.byRemote[anywhere] = append(e.byRemote[anywhere], p)
-			}
+// index makes the maps that find peers.
+func (e *Engine) index() {
+	if e.byRemote != nil {
+		return
+	}
+	e.byRemote, e.byID = map[netip.Addr][]*peer{}, map[string][]*peer{}
+	for _, p := range e.order {
+		for _, a := range p.cfg.Remotes {
+			e.byRemote[a] = append(e.byRemote[a], p)
+		}
+		if len(p.cfg.Remotes) == 0 {
+			e.byRemote[anywhere] = append(e.byRemote[anywhere], p)
+		}
+		if k := idKey(p.cfg.RemoteID.Exact()); k != "" {
+			e.byID[k] = append(e.byID[k], p)
 		}
 	}
-	var out []*peer
-	for _, some := range [][]*peer{e.byRemote[remote.Unmap()], e.byRemote[anywhere]} {
-		for _, p := range some {
-			if _, ok := p.accepts(local, remote); ok {
-				out = append(out, p)
-			}
+	e.ikeOffers = union(nil, e.byRemote[anywhere])
+}
+
+// idKey is the same for equal identities, empty for those that are not compared
+// by their octets.
+func idKey(i Identity) string {
+	switch i.Type {
+	case id.FQDN:
+		return "fqdn:" + strings.ToLower(i.Data)
+	case id.IPv4, id.IPv6:
+		return "address:" + i.Data
+	case id.KeyID:
+		return "keyid:" + i.Data
+	}
+	return ""
+}
+
+// candidates are the peers that a request may be from (contract 9).
+func (e *Engine) candidates(local, remote netip.Addr) []*peer {
+	e.index()
+	some, any := e.byRemote[remote.Unmap()], e.byRemote[anywhere]
+	out := make([]*peer, 0, len(some)+len(any))
+	for _, p := range some {
+		if _, ok := p.accepts(local, remote); ok {
+			out = append(out, p)
+		}
+	}
+	for _, p := range any {
+		if _, ok := p.accepts(local, remote); ok {
+			out = append(out, p)
 		}
 	}
 	return out
+}
+
+// offersOf is the union of the IKE proposals of candidates.
+func (e *Engine) offersOf(cands []*peer) []suite.Proposal {
+	if slices.Equal(cands, e.byRemote[anywhere]) {
+		return e.ikeOffers
+	}
+	return union(nil, cands)
+}
+
+func union(own []suite.Proposal, peers []*peer) []suite.Proposal {
+	for _, p := range peers {
+		for _, o := range p.cfg.IKE {
+			same := func(q suite.Proposal) bool { return slices.Equal(q.Transforms, o.Transforms) }
+			if !slices.ContainsFunc(own, same) {
+				own = append(own, o)
+			}
+		}
+	}
+	return own
 }
 
 // anywhere is the entry of Engine.byRemote for peers without an address.
@@ -107,24 +157,14 @@ func (p *peer) answersTo(asked Identity, local netip.Addr) (Identity, bool) {
 // IDr, then by the most specific remote identity, then by the most specific
 // addresses. On failure it says how close it came.
 func (e *Engine) choosePeer(s *ikeSA, idi Identity, idr Identity) (*peer, *Failure) {
+	e.index()
+	// Who is expected by exactly this identity is found at once: no pattern is
+	// more specific. Only when none fits do all the others matter.
+	if p, _ := e.bestOf(e.byID[idKey(idi)], s, idi, idr); p != nil {
+		return p, nil
+	}
 	cands := e.candidates(s.local.Addr(), s.remote.Addr())
-	var byIDr []*peer
-	for _, p := range cands {
-		if _, ok := p.answersTo(idr, s.local.Addr()); ok {
-			byIDr = append(byIDr, p)
-		}
-	}
-	var best *peer
-	bestScore := -1
-	for _, p := range byIDr {
-		if !p.cfg.RemoteID.Matches(idi) {
-			continue
-		}
-		specific, _ := p.accepts(s.local.Addr(), s.remote.Addr())
-		if score := 8*p.cfg.RemoteID.Specificity() + specific; score > bestScore {
-			best, bestScore = p, score
-		}
-	}
+	best, byIDr := e.bestOf(cands, s, idi, idr)
 	if best != nil {
 		return best, nil
 	}
@@ -148,6 +188,29 @@ func (e *Engine) choosePeer(s *ikeSA, idi Identity, idr Identity) (*peer, *Failu
 		}
 	}
 	return best, f
+}
+
+// bestOf chooses among peers the most specific one that fits, nil for none, and
+// lists those that have the identity the peer asks for.
+func (e *Engine) bestOf(peers []*peer, s *ikeSA, idi, idr Identity) (best *peer, byIDr []*peer) {
+	bestScore := -1
+	for _, p := range peers {
+		specific, ok := p.accepts(s.local.Addr(), s.remote.Addr())
+		if !ok {
+			continue
+		}
+		if _, ok := p.answersTo(idr, s.local.Addr()); !ok {
+			continue
+		}
+		byIDr = append(byIDr, p)
+		if !p.cfg.RemoteID.Matches(idi) {
+			continue
+		}
+		if score := 8*p.cfg.RemoteID.Specificity() + specific; score > bestScore {
+			best, bestScore = p, score
+		}
+	}
+	return best, byIDr
 }
 
 func identities(ps []*peer, of func(*peer) string) string {

@@ -23,6 +23,8 @@ type Network struct {
 	laid  map[route]bool // by this process; others only Sweep may remove
 	ipv6  map[int]bool   // interfaces that were given their link-local address
 	swept bool
+
+	settled bool // since the last time nothing of an earlier daemon is left
 }
 
 // inside is what one link wants.
@@ -32,6 +34,7 @@ type inside struct {
 	routes    RouteSet
 	running   bool
 	foreign   bool
+	clean     bool // no address is wanted, and none of ours was found
 }
 
 // RouteSet is what is routed into a link.
@@ -106,6 +109,9 @@ func (n *Network) own(link string) (*LinkInfo, error) {
 func (n *Network) SetAddresses(link string, want []netip.Prefix) error {
 	in := n.inside(link)
 	in.addresses = slices.Clone(want)
+	if len(want) == 0 && in.clean {
+		return n.reconcile(link)
+	}
 	l, err := n.own(link)
 	if err != nil {
 		return err
@@ -145,6 +151,7 @@ func (n *Network) SetAddresses(link string, want []netip.Prefix) error {
 		}
 		in.ours[p] = true
 	}
+	in.clean = len(want) == 0 && len(errs) == 0
 	errs = append(errs, n.reconcile(link))
 	return errors.Join(errs...)
 }
@@ -200,6 +207,9 @@ func (n *Network) Sweep() error {
 // reconcile computes what all links want, removes what is ours and unwanted,
 // then adds what is missing: shared routes, and those into the links named.
 func (n *Network) reconcile(links ...string) error {
+	if n.settled && len(n.laid) == 0 && !n.wantsAny() {
+		return nil // a hub of many tunnels without routes lists nothing
+	}
 	all, err := Links(n.nl)
 	if err != nil {
 		return err
@@ -282,7 +292,18 @@ func (n *Network) reconcile(links ...string) error {
 			delete(n.laid, k)
 		}
 	}
+	n.settled = n.swept && len(errs) == 0
 	return errors.Join(errs...)
+}
+
+// wantsAny tells whether any link wants a route, one underneath included.
+func (n *Network) wantsAny() bool {
+	for _, in := range n.links {
+		if len(in.routes.Prefixes) > 0 || len(in.addresses) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // wanted computes the routes into interfaces that are there and up, and the
