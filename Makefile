@@ -9,6 +9,8 @@
 #   make kill       kill the daemon 200 times on each datapath, and look for leaks (root)
 #   make bench      the userspace datapath against wireguard-go and strongSwan (root);
 #                   BENCH="-markdown", BENCH="-tunnels 500" and other flags, build/bench/run -help
+#   make bench-ike  handshakes a second and memory of a tunnel, beside strongSwan (root);
+#                   BENCH="-only greseal" and other flags, build/bench/ike
 #   make integrity  1 GB through every kind of wire, with rekeys, loss and reordering (root)
 #   make interop    what other IKE daemons say to greseal, one table (root; 20 minutes)
 #   make ui-test    the LuCI pages in a browser (root, node, npm, chromium)
@@ -39,7 +41,7 @@ TARGETS = mips-softfloat mipsle-softfloat arm-5 arm-6 arm-7 arm64 amd64 386 risc
 # These two are for OpenWrt's packages alone.
 MORE = mips64-softfloat 386-softfloat
 
-.PHONY: sim bench integrity greseal all size packages demo test unit lab kill generate clean $(TARGETS) $(MORE)
+.PHONY: sim bench bench-ike interop integrity greseal all size packages demo test unit lab kill generate clean $(TARGETS) $(MORE)
 
 greseal:
 	CGO_ENABLED=0 go build $(BUILDFLAGS) -ldflags '$(LDFLAGS)' -o $@ .
@@ -95,6 +97,11 @@ kill: greseal
 bench:
 	@build/bench/run $(BENCH)
 
+bench-ike: greseal
+	@build/lab/sid strongswan >/dev/null
+	@CGO_ENABLED=0 go build -o out/bench/ike ./build/bench/ike
+	@out/bench/ike -greseal ./greseal $(BENCH)
+
 integrity:
 	GRESEAL_INTEGRITY=1024 go test -count=1 -timeout 60m -v -run IntegrityUnderSpeed ./platform/userspace
 
@@ -114,4 +121,4 @@ generate:
 	go generate ./...
 
 clean:
-	rm -rf greseal out .lab .lab-interop
+	rm -rf greseal out .lab .lab-interop .lab-bench-ike

@@ -47,6 +47,7 @@ type Swan struct {
 	// SoftAES leaves the plugin aesni out: AES as on CPUs without instructions
 	// for it, and as without the package of the standard plugins.
 	SoftAES bool
+	Quiet   bool // logs errors alone, for measurements
 }
 
 // StrongSwan is a running charon.
@@ -129,6 +130,10 @@ func (s *StrongSwan) daemonConfig() string {
 		extra = "kernel-libipsec { allow_peer_ts = yes }\n kernel-netlink { fwmark = !0x42 }\n socket-default { fwmark = 0x42 }\n"
 	}
 	load := fmt.Sprintf(plugins, libipsec)
+	level := 1
+	if s.Quiet {
+		level = 0
+	}
 	if s.SoftAES {
 		load = strings.Replace(load, "aesni ", "", 1)
 	}
@@ -139,9 +144,9 @@ func (s *StrongSwan) daemonConfig() string {
  filelog { log { path = %[2]s/charon.log
   time_format = %%H:%%M:%%S
   flush_line = yes
-  default = 1
-  ike = 2
-  knl = 2
+  default = %[5]d
+  ike = %[6]d
+  knl = %[6]d
  } }
  plugins {
  vici { socket = unix://%[2]s/vici }
@@ -152,7 +157,7 @@ func (s *StrongSwan) daemonConfig() string {
 swanctl {
  load = random
 }
-`, load, s.inside, extra, s.Options)
+`, load, s.inside, extra, s.Options, level, level*2)
 }
 
 // Load replaces the connection by this one; SAs that stand stay.
