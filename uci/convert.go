@@ -138,6 +138,10 @@ func (r *reader) value(k *config.Key, o syntax.Option) any {
 				return n
 			}
 		}
+	case config.Size:
+		if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+			return n
+		}
 	case config.Path:
 		return r.absolute(text)
 	case config.Texts, config.Paths, config.Prefixes:
@@ -200,7 +204,7 @@ func options(s *syntax.Section, keys []config.Key, from config.Section) {
 		case bool:
 			s.Set(name, map[bool]string{false: "0", true: "1"}[v])
 		case string:
-			if k, _ := keyOf(keys, name); k != nil && isList(k.Kind) && strings.ContainsAny(v, " \t") {
+			if k, _ := keyOf(keys, name); k != nil && isList(k.Kind) && !slices.Equal(strings.Fields(v), []string{v}) {
 				s.SetList(name, []string{v}) // an option would be split
 				continue
 			}
