@@ -141,6 +141,11 @@ func (i *packetInfo) mergeable(p []byte) bool {
 		return false
 	}
 	if i.udp {
+		// Kernels before 6.8.5 lose runs at a tunnel's socket.
+		switch binary.BigEndian.Uint16(p[i.l4+2:]) {
+		case 4789, 8472, 6081: // VXLAN, Linux's number for it, GENEVE
+			return false
+		}
 		return binary.BigEndian.Uint16(p[i.l4+6:]) != 0
 	}
 	return p[i.l4+13]&^tcpPSH == tcpACK

@@ -22,6 +22,7 @@ type oldKernel struct {
 	noOption  map[int]bool // options of UDP that are unknown
 	offloads  int          // bits TUNSETOFFLOAD takes
 	sendError func(m *mmsghdr) unix.Errno
+	mangles   bool    // runs of datagrams
 	noVnet    bool    // TUN has no vnet header
 	noRun     []uint8 // gso_types that a write to the TUN may not have
 }
@@ -32,6 +33,8 @@ func (k *oldKernel) openTUN(name string, ethernet, vnet bool) (int, error) {
 	}
 	return k.linux.openTUN(name, ethernet, vnet)
 }
+
+func (k *oldKernel) manglesRuns() (string, bool) { return "7.0.3", k.mangles }
 
 func (k *oldKernel) writev(fd int, iov []unix.Iovec) (int, unix.Errno) {
 	if slices.Contains(k.noRun, unsafeBytes(&iov[0])[1]) {
@@ -110,6 +113,14 @@ func TestEveryOffloadHasAFallback(t *testing.T) {
 		{"kernel without UDP_SEGMENT", 0, func() *oldKernel {
 			return &oldKernel{offloads: allOffloads, noOption: map[int]bool{unix.UDP_SEGMENT: true}}
 		}, "Linux 4.18"},
+		{"kernel that mangles runs", 0, func() *oldKernel {
+			return &oldKernel{offloads: allOffloads, mangles: true, sendError: func(m *mmsghdr) unix.Errno {
+				if isRun(m) {
+					return unix.EBADMSG // what is dropped fails the test
+				}
+				return 0
+			}}
+		}, "Linux 7.0.3 sends runs"},
 		{"kernel without UDP_GRO", 0, func() *oldKernel {
 			return &oldKernel{offloads: allOffloads, noOption: map[int]bool{unix.UDP_GRO: true}}
 		}, "Linux 5.0"},
@@ -240,6 +251,17 @@ func (h *host) segmentedUDP(peer *host, to string) {
 				h.t.Errorf("%+v at %d: %d octets, %v", c, off, n, err)
 				break
 			}
+		}
+	}
+}
+
+func TestKernelsThatMangleRuns(t *testing.T) {
+	for release, bad := range map[string]bool{
+		"6.18.44-fc-v669": false, "6.12.71": false, "7.0.0": true, "7.0.14-pve": true, "7.1-rc4": true,
+		"7.1.4-arch1-1": true, "7.1.5": false, "7.2.0": false, "17.0.1": false, "": false, "router": false,
+	} {
+		if manglesRuns(release) != bad {
+			t.Errorf("%q: %v", release, !bad)
 		}
 	}
 }

@@ -57,7 +57,9 @@ func (d *Datapath) udpSocket(fd int, v6 bool) *outSocket {
 	d.receiveClass(fd, v6)
 	if d.off&OffGSO == 0 {
 		// Setting it to 0 changes nothing, and fails before Linux 4.18.
-		if err := d.kernel.setsockopt(fd, unix.IPPROTO_UDP, unix.UDP_SEGMENT, 0); err != nil {
+		if release, bad := d.kernel.manglesRuns(); bad {
+			d.note("UDP segmentation off: Linux %s sends runs of equal datagrams with wrong UDP checksums on many devices, Linux 7.1.5 does not; each packet is sent by itself", release)
+		} else if err := d.kernel.setsockopt(fd, unix.IPPROTO_UDP, unix.UDP_SEGMENT, 0); err != nil {
 			d.note("UDP segmentation off (%s): the kernel has none, Linux 4.18 does (%v)", family, err)
 		} else {
 			s.gso.Store(true)

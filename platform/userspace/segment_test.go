@@ -19,6 +19,7 @@ type packetSpec struct {
 	ethernet bool
 	vlan     bool
 	port     uint16
+	to       uint16 // 443 when 0
 	id       uint16
 	df       bool
 	tos, ttl uint8
@@ -44,7 +45,10 @@ func (s packetSpec) build() []byte {
 		}
 	}
 	l4 := binary.BigEndian.AppendUint16(nil, s.port)
-	l4 = binary.BigEndian.AppendUint16(l4, 443)
+	if s.to == 0 {
+		s.to = 443
+	}
+	l4 = binary.BigEndian.AppendUint16(l4, s.to)
 	field := 16
 	if s.udp {
 		field = 6
@@ -221,6 +225,7 @@ func TestMergeRules(t *testing.T) {
 				s.payload = pattern(5, 1)
 			}
 		}, []int{4, 2}},
+		{"VXLAN inside", func(_ int, s *packetSpec) { s.udp, s.to = true, 4789 }, []int{1, 1, 1, 1, 1, 1}},
 		{"every second of another flow", func(i int, s *packetSpec) { s.udp = true; s.port += uint16(i & 1); s.id = 0 }, []int{3, 3}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -25,6 +25,7 @@ type kernel interface {
 	setsockopt(fd, level, opt, value int) error
 	setOffload(tun int, flags int) error
 	openTUN(name string, ethernet, vnet bool) (fd int, err error)
+	manglesRuns() (release string, bad bool)
 }
 
 // linux is the kernel itself.
@@ -65,6 +66,34 @@ func (linux) setOffload(tun int, flags int) error {
 
 func (linux) openTUN(name string, ethernet, vnet bool) (int, error) {
 	return openTUN(name, ethernet, vnet)
+}
+
+func (linux) manglesRuns() (release string, bad bool) {
+	var uts unix.Utsname
+	if unix.Uname(&uts) == nil {
+		release = unix.ByteSliceToString(uts.Release[:])
+	}
+	return release, manglesRuns(release)
+}
+
+// manglesRuns reports whether a kernel has the fault of Linux 7.0 to 7.1.4: of a
+// UDP run whose last datagram is as long as the others, which nearly all of ours
+// are, it computes UDP headers and checksums wrong where the device's driver
+// leaves the segmentation to it. It returns no error and nothing shows it here.
+func manglesRuns(release string) bool {
+	var v [3]int // major, minor, patch
+	at := 0
+	for _, c := range release {
+		if c == '.' && at < 2 {
+			at++
+			continue
+		}
+		if c < '0' || c > '9' {
+			break
+		}
+		v[at] = v[at]*10 + int(c-'0')
+	}
+	return v[0] == 7 && (v[1] == 0 || v[1] == 1 && v[2] < 5)
 }
 
 // putControl writes a control message into b and returns the octets it takes
