@@ -41,7 +41,7 @@ TARGETS = mips-softfloat mipsle-softfloat arm-5 arm-6 arm-7 arm64 amd64 386 risc
 # These two are for OpenWrt's packages alone.
 MORE = mips64-softfloat 386-softfloat
 
-.PHONY: sim bench bench-ike interop integrity greseal all size packages demo test unit lab kill generate clean $(TARGETS) $(MORE)
+.PHONY: sim bench bench-ike interop integrity greseal all size packages demo test unit lab ui-test kill generate clean $(TARGETS) $(MORE)
 
 greseal:
 	CGO_ENABLED=0 go build $(BUILDFLAGS) -ldflags '$(LDFLAGS)' -o $@ .

@@ -92,6 +92,7 @@ async function details(t) {
 		[ 'security', [ /192\.0\.2\.1:4500/, /proved/, /ENCR_AES_GCM_16/, /proto 47/, /ESP in UDP, tunnel/ ] ],
 		[ 'traffic', [ /in\s*\d+/, /largest packet inside\s*1\d\d\d/, /GRE/ ] ],
 		[ 'events', [ /up/ ] ],
+		[ 'handshakes', [ /IKE_SA_INIT request 0, \d+ octets/, /IKE_AUTH response \d/ ] ],
 		[ 'peer', [ /Product/ ] ]
 	]) {
 		await page.click('.modal .cbi-tabmenu [data-tab=' + tab + '] a');
@@ -99,6 +100,10 @@ async function details(t) {
 			await page.click('[data-action=peer]');
 			await page.waitForSelector('[data-peerconfig] pre');
 			want.push(/connections \{/, /PRE_SHARED_KEY/);
+		}
+		if (tab == 'handshakes') {
+			assert.match(await text(page, '[data-handshake=sent] details'), /ml-kem-768/);
+			await page.click('[data-handshake=sent] summary');
 		}
 		await t.shot('details-' + tab);
 		await fits(t, '.modal');
@@ -126,6 +131,8 @@ async function downAndUp(t) {
 	await page.click('[data-tunnel=branch] [data-action=up]');
 	await page.waitForSelector('[data-tunnel=branch] [data-state=up]');
 	await page.click('[data-tunnel=branch] [data-action=restart]');
+	await t.until('it was restarted', () => t.router.calls.includes('luci.greseal.restart'), 20);
+	await page.waitForSelector('[data-tunnel=branch] [data-action=restart]:not(.spinning)');
 	await page.waitForSelector('[data-tunnel=branch] [data-state=up]');
 }
 downAndUp.once = true;

@@ -7,7 +7,7 @@
  *   main.js GRESEAL OUT [CHECKOUT [THEME...]]
  *
  * The pages run on the stand-in of this folder. With a checkout of LuCI's sources
- * they also run on the real client, in each of the themes. */
+ * they also run on the real client, in each of its themes, or only in those named. */
 
 const fs = require('fs');
 const os = require('os');
@@ -160,7 +160,8 @@ one.down = () => false;
 
 (async () => {
 	const profile = fs.mkdtempSync(path.join(os.tmpdir(), 'gschromium'));
-	const clients = [ standIn, ...(checkout ? (themes.length ? themes : [ 'bootstrap', 'material', 'openwrt2020' ]).map(t => real(checkout, t)) : []) ];
+	const clients = themes.length ? themes.map(t => real(checkout, t))
+		: checkout ? [ standIn, ...[ 'bootstrap', 'material', 'openwrt2020' ].map(t => real(checkout, t)) ] : [ standIn ];
 	const launched = await chromium.launchPersistentContext(profile, { executablePath: process.env.CHROMIUM || '/usr/bin/chromium', args: switches });
 	const browser = launched.browser() || { newContext: o => { throw new Error('no browser'); } };
 

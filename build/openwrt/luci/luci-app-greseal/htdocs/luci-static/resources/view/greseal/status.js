@@ -20,6 +20,7 @@ const callRollback = call('rollback');
 const callDoctorStart = call('doctor_start', [ 'tunnel' ]);
 const callDoctorPoll = call('doctor_poll', [ 'job' ]);
 const callEvents = call('events', [ 'tunnel', 'last' ]);
+const callHandshakes = call('handshakes', [ 'tunnel' ]);
 const callPeerConfig = call('peer_config', [ 'tunnel', 'vendor' ]);
 
 const samples = 60; /* of a plot */
@@ -357,21 +358,40 @@ function aboutSecurity(t) {
 }
 
 function aboutTraffic(t) {
+	const lost = drops.filter(([ k ]) => t.drops[k]);
+	const amount = v => _('%d packets').format(v.packets) + ', %1024.2mB'.format(v.bytes);
+
 	return [
-		table([ _('Direction'), _('Packets'), _('Bytes') ], [ [ _('in'), t.in ], [ _('out'), t.out ] ].map(([ k, v ]) =>
-			row([ _('Direction'), k ], [ _('Packets'), String(v.packets) ], [ _('Bytes'), '%1024.2mB'.format(v.bytes) ]))),
+		facts([ [ _('in'), amount(t.in) ], [ _('out'), amount(t.out) ] ]),
 		E('h4', {}, [ _('Dropped packets') ]),
-		table([ _('Reason'), _('Packets') ], drops.filter(([ k ]) => t.drops[k]).map(([ k, title ]) =>
-			row([ _('Reason'), title ], [ _('Packets'), String(t.drops[k]) ])), _('none')),
+		lost.length ? facts(lost.map(([ k, title ]) => [ title, String(t.drops[k]) ])) : E('p', {}, [ E('em', {}, [ _('none') ]) ]),
 		E('h4', {}, [ 'MTU' ]),
-		table([ _('Part'), _('Bytes') ], t.mtu.sum.map(s => row([ _('Part'), s.name ], [ _('Bytes'), String(s.bytes) ])).concat(t.mtu.bytes
-			? [ row([ _('Part'), E('strong', {}, [ _('largest packet inside') ]) ], [ _('Bytes'), E('strong', {}, [ String(t.mtu.bytes) ]) ]) ] : []), _('not known yet')),
+		t.mtu.bytes ? facts(t.mtu.sum.map(s => [ s.name, String(s.bytes) ]).concat([ [ _('largest packet inside'), [ E('strong', {}, [ String(t.mtu.bytes) ]) ] ] ])) : '',
 		E('p', {}, [ t.mtu.why ])
 	];
 }
 
 const aboutEvents = list => table([ _('Time'), _('Event') ], list.slice().reverse().map(e =>
 	row(E('td', { 'class': 'td', 'data-title': _('Time'), 'style': 'white-space:nowrap' }, [ clock(e.time) ]), [ _('Event'), e.text ])), _('none yet'));
+
+/* the latest handshakes, message by message, as they were */
+const aboutHandshakes = list => table([ _('Time'), _('Message') ], list.map(h => {
+	const at = new Date(h.time * 1000 + h.millis), out = h.direction == 'sent';
+
+	return row(
+		E('td', { 'class': 'td', 'data-title': _('Time'), 'style': 'white-space:nowrap', 'title': at.toLocaleString() },
+			[ at.toTimeString().slice(0, 8), '.', String(1000 + h.millis).slice(1) ]),
+		E('td', { 'class': 'td', 'data-title': _('Message'), 'data-handshake': h.direction || 'outcome', 'style': 'text-align:left;overflow-wrap:anywhere' }, h.direction == ''
+			? [ E('strong', {}, [ h.text ]) ]
+			: [ E('details', {}, [
+				E('summary', {}, [
+					E('strong', { 'style': 'color:' + (out ? green : blue) }, [ out ? '▲ ' : '▼ ' ]), E('strong', {}, [ h.exchange ]), ' ',
+					h.response ? _('response') : _('request'), ' %d, '.format(h.message_id), _('%d octets').format(h.octets),
+					h.fragments > 1 ? _(' in %d fragments').format(h.fragments) : ''
+				]),
+				...h.payloads.map(p => line(small(p)))
+			]) ]));
+}), _('none since the daemon was started'));
 
 function tabs(list) {
 	const node = E('div', {}, list.map(([ name, title, ...content ], i) =>
@@ -493,7 +513,8 @@ return view.extend({
 
 		out.push(button('details', _('Details'), 'neutral', 'details'));
 
-		return [ E('div', { 'style': 'flex-wrap:wrap' }, out.flatMap(b => [ b, ' ' ])) ];
+		/* Four in a row do not fit on a phone; a theme may not wrap them. */
+		return [ E('div', { 'style': window.matchMedia('(max-width: 600px)').matches ? 'flex-wrap:wrap' : null }, out.flatMap(b => [ b, ' ' ])) ];
 	},
 
 	/* carries out a request and shows the outcome */
@@ -571,12 +592,13 @@ return view.extend({
 		if (!t)
 			return;
 
-		return L.resolveDefault(callEvents(name, 100), {}).then(res => ui.showModal(name, [
+		return Promise.all([ L.resolveDefault(callEvents(name, 100), {}), L.resolveDefault(callHandshakes(name), {}) ]).then(([ res, shakes ]) => ui.showModal(name, [
 			tabs([
 				[ 'tunnel', _('Tunnel'), ...(t.reason ? [ E('div', { 'class': 'alert-message warning' }, reason(t)) ] : []), aboutTunnel(t) ],
 				[ 'security', _('Security'), aboutSecurity(t) ],
 				[ 'traffic', _('Traffic'), ...aboutTraffic(t) ],
 				[ 'events', _('Events'), aboutEvents(L.toArray(res.events).length ? res.events : t.events) ],
+				[ 'handshakes', _('Handshakes'), aboutHandshakes(L.toArray(shakes.handshakes)) ],
 				[ 'peer', _('Other side'), this.otherSide(t) ]
 			]),
 			dismiss()
