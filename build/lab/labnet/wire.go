@@ -43,6 +43,22 @@ func (p Packet) SPI() uint32 {
 // Size is the length of the IP packet in bytes.
 func (p Packet) Size() int { return len(p.frame) - 14 }
 
+// TTL is the time to live or hop limit of the IP header.
+func (p Packet) TTL() byte {
+	if p.Src.Is4() {
+		return p.frame[14+8]
+	}
+	return p.frame[14+7]
+}
+
+// Class is the TOS byte or traffic class of the IP header.
+func (p Packet) Class() byte {
+	if p.Src.Is4() {
+		return p.frame[14+1]
+	}
+	return p.frame[14]<<4 | p.frame[14+1]>>4
+}
+
 // classify takes an Ethernet frame apart as far as an observer can.
 func classify(frame []byte) (Packet, bool) {
 	if len(frame) < 14 {
