@@ -6,6 +6,7 @@
 #   make test       every test there is, one table at the end (root, Debian or Ubuntu)
 #   make unit       the Go tests alone
 #   make lab        the scenarios in namespaces alone (root); LAB="words" chooses
+#   make owner      what a router's owner lives through: leaks, link state, doctor, edits (root)
 #   make kill       kill the daemon 200 times on each datapath, and look for leaks (root)
 #   make bench      the userspace datapath against wireguard-go and strongSwan (root);
 #                   BENCH="-markdown", BENCH="-tunnels 500" and other flags, build/bench/run -help
@@ -81,6 +82,10 @@ unit:
 lab: greseal
 	@CGO_ENABLED=0 go build -o out/lab/labtest ./build/lab/labtest
 	@out/lab/labtest run -greseal ./greseal $(LAB)
+
+.PHONY: owner
+owner:
+	@build/lab/suite -owner
 
 # KILLS is how often, SEED where the random moments come from.
 KILLS ?= 200

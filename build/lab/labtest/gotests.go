@@ -175,7 +175,11 @@ func reason(lines []string) string {
 // detector.
 func (s *part) unit() {
 	var plain, race []string
-	out, err := s.command("packages.log", time.Minute, nil, "go", "list", "./...")
+	argv := []string{"go", "list", "./..."}
+	if s.owner {
+		argv = append(argv[:2], ownerPackages...)
+	}
+	out, err := s.command("packages.log", time.Minute, nil, argv...)
 	if err != nil {
 		s.add(Row{Scenario: "unit tests", Result: "FAIL", Note: tail(out, 3)})
 		return

@@ -58,8 +58,11 @@ func (s *part) here(name, title, which string) {
 		return
 	}
 	s.played(name, title, "", 15*time.Minute,
-		self, "run", "-greseal", "greseal", "-where", "host", which, "-dir", filepath.Join(s.logs, "host-"+name), "-out", filepath.Join(s.logs, name+".rows"))
+		self, "run", "-greseal", "greseal", "-where", "host", which, s.ownerFlag(), "-dir", filepath.Join(s.logs, "host-"+name), "-out", filepath.Join(s.logs, name+".rows"))
 }
+
+// ownerFlag tells labtest run the same as labtest suite.
+func (s *suite) ownerFlag() string { return fmt.Sprintf("-owner=%t", s.owner) }
 
 // played runs a command that plays scenarios and takes its rows over. on is
 // put behind the datapath.
@@ -141,7 +144,7 @@ func (s *part) vm() {
 			script = append(script, fmt.Sprintf("(cd %s && %s -test.v -test.timeout 300s >$LAB_OUT/%s.out 2>&1; echo $? >$LAB_OUT/%s.code)", b.dir, b.file, base, base))
 		}
 		script = append(script,
-			"out/lab/labtest run -greseal greseal -where vm "+short+" -j 3 -dir /tmp/lab -save $LAB_OUT/failed -out $LAB_OUT/rows || code=1",
+			"out/lab/labtest run -greseal greseal -where vm "+short+" "+s.ownerFlag()+" -j 3 -dir /tmp/lab -save $LAB_OUT/failed -out $LAB_OUT/rows || code=1",
 			"./greseal demo >$LAB_OUT/demo.out 2>&1; echo $? >$LAB_OUT/demo.code",
 			"exit $code")
 		os.MkdirAll(out, 0o755)

@@ -3,7 +3,7 @@
 //
 //	labtest run [-greseal FILE] [-dir FOLDER] [-out FILE] [-j N] [-where host|vm|router] [-path userspace|kernel] [words…]
 //	labtest list
-//	labtest suite
+//	labtest suite [-owner]
 //	labtest interop
 //
 // Words choose the scenarios whose name, peer and datapath hold all of them.

@@ -183,6 +183,7 @@ func runCommand(args []string) int {
 	measuring := flags.Bool("measuring", true, "with =false leave out what measures time; given alone, play only that")
 	interop := flags.Bool("interop", false, "the rows of make interop")
 	short := flags.Bool("short", false, "only what may behave differently on another kernel")
+	owner := flags.Bool("owner", false, "only what a router's owner lives through")
 	flags.Parse(args)
 	if os.Getuid() != 0 {
 		fmt.Fprintln(os.Stderr, "labtest: network namespaces need root; run it with sudo")
@@ -212,6 +213,9 @@ func runCommand(args []string) int {
 	list = slices.DeleteFunc(list, func(j job) bool { return *interop != j.Interop && !(j.Interop && j.Quick) })
 	if *short {
 		list = slices.DeleteFunc(list, func(j job) bool { return j.Once })
+	}
+	if *owner {
+		list = slices.DeleteFunc(list, func(j job) bool { return !scenario.OwnersDay(j.Name) })
 	}
 	flags.Visit(func(f *flag.Flag) {
 		if f.Name == "measuring" {

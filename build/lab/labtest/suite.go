@@ -28,6 +28,7 @@ type suite struct {
 	took []string // how long each step was at it
 
 	skips []skippedTest // unit tests skipped on this machine
+	owner bool          // only what make owner plays
 }
 
 // part is one step at work: its rows stand together in the table.
@@ -54,10 +55,25 @@ var phases = [][][]step{
 	{{{"vm", (*part).vm}, {"malta", (*part).malta}}},
 }
 
+// ownerPhases are make owner's.
+var ownerPhases = [][][]step{
+	{{{"setup", func(s *part) { s.owner = true; s.setup() }}, {"build", (*part).build}}},
+	{{{"unit", (*part).unit}}, {{"lab", (*part).lab}}},
+	{{{"vm", (*part).vm}}},
+}
+
+// ownerPackages have tests of an owner's day beside the scenarios; those of
+// doctor break one thing after the other.
+var ownerPackages = []string{"./tunnel/doctor", "./tunnel/mtu", "./tunnel/cli", "./tunnel/peerconf", "./tunnel/status"}
+
 func suiteCommand(args []string) int {
 	flags := flag.NewFlagSet("labtest suite", flag.ExitOnError)
 	only := flags.String("only", "", "only these steps, comma between: setup, build, time, source, unit, fuzz, mips, cross, lab, demo, vm, malta")
+	owner := flags.Bool("owner", false, "only what a router's owner lives through")
 	flags.Parse(args)
+	if *owner {
+		return playSuite(ownerPhases, ".lab", *only)
+	}
 	return playSuite(phases, ".lab", *only)
 }
 
