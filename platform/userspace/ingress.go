@@ -25,7 +25,8 @@ import (
 //	packet   find the SA by its SPI, lock its device, check the window, open in place, check the
 //	         inner header against the selectors (RFC 4301 section 5.2)
 //	deliver  take off GRE; key, checksum, sequence, protocol type; ECN;
-//	         answer keepalives (keepalive.go)
+//	         answer keepalives (keepalive.go); find the link by the key
+//	         (keyed.go)
 //	coalesce join packets of a flow (merge.go) and write them to the TUN
 //
 // Everything received by one call is written before the buffers are used again.
@@ -42,6 +43,7 @@ type ingress struct {
 	*worker
 	k       kernel
 	sas     *spiTable
+	links   *linkTable
 	merge   *coalescer
 	outs    *atomic.Pointer[[]*outSA]
 	events  *eventQueue
@@ -79,7 +81,7 @@ func newIngress(d *Datapath, merge *coalescer) (*ingress, error) {
 		return nil, err
 	}
 	in := &ingress{
-		worker: w, k: d.kernel, sas: &d.sas, outs: &d.shown, events: d.events, ike: d.ike, portNAT: d.portNAT, merge: merge,
+		worker: w, k: d.kernel, sas: &d.sas, links: &d.links, outs: &d.shown, events: d.events, ike: d.ike, portNAT: d.portNAT, merge: merge,
 		buf: make([]byte, recvMessages*recvLen),
 	}
 	for i := range in.msgs {
@@ -363,9 +365,15 @@ func (w *ingress) deliver(sa *inSA, b []byte, n int, ecn uint8) {
 		sa.count.Malformed++
 		return
 	}
-	if h.HasKey != link.HasKey || h.Key != link.Key && h.HasKey {
-		d.rx.key++
-		return
+	if !keyed(link, &h) {
+		other := w.links.between(sa, &h)
+		if other == nil {
+			d.rx.key++
+			return
+		}
+		w.unlock()
+		other.mu.Lock()
+		w.held, d, link = other, other, other.link.Load()
 	}
 	if h.HasChecksum && !gre.VerifyChecksum(packet) {
 		d.rx.checksum++

@@ -36,6 +36,7 @@ func (d *Datapath) SetLink(l platform.Link) (int, error) {
 	if dev != nil && (dev.lost.Load() || info == nil || info.Index != dev.index || dev.ethernet != l.Ethernet) {
 		// Deleted by somebody, or to become the other kind: a new device, to
 		// which the SAs move.
+		d.publishLinks(dev)
 		d.closeDevice(dev)
 		dev.lost.Store(true)
 	}
@@ -51,6 +52,7 @@ func (d *Datapath) SetLink(l platform.Link) (int, error) {
 	if err := d.configure(dev, &l, fresh); err != nil {
 		return 0, err
 	}
+	d.publishLinks(nil)
 	return dev.index, nil
 }
 
@@ -287,6 +289,7 @@ func (d *Datapath) DeleteLink(name string) error {
 	}
 	delete(d.devices, name)
 	lost := dev.lost.Load()
+	d.publishLinks(nil)
 	d.closeDevice(dev)
 	if lost {
 		return nil

@@ -64,6 +64,7 @@ type Datapath struct {
 	netlink *platform.Netlink
 	events  *eventQueue
 	sas     spiTable
+	links   linkTable
 	ingress []*ingress
 	egress  []*egress
 	workers sync.WaitGroup

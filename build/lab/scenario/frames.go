@@ -67,7 +67,7 @@ func classes(l *labnet.Lab) {
 	net.Router.MustRun("nft", "add table ip marks; add chain ip marks pre { type filter hook prerouting priority -150; }; add rule ip marks pre ip saddr "+labnet.AddrA+" ip protocol esp ip ecn ect0 ip ecn set ce")
 	net.B.MustRun("nft", "add table ip seen; add chain ip seen in { type filter hook input priority 0; }; add rule ip seen in iifname t0 ip ecn ce ip dscp ef counter")
 	const class = 46<<2 | 2 // EF, ECT(0)
-	net.A.MustRun("ping", "-n", "-c", "10", "-i", "0.02", "-W", "5", "-Q", fmt.Sprint(class), innerB)
+	net.A.MustRun("ping", "-n", "-c", "10", "-i", "0.02", "-w", "15", "-Q", fmt.Sprint(class), innerB)
 	seen := net.B.MustRun("nft", "list", "table", "ip", "seen")
 	l.Check(!strings.Contains(seen, "counter packets 0 "), "the congestion mark did not come out with the packets: %s", seen)
 	marked, outside := 0, 0
