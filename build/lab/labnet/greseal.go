@@ -89,7 +89,8 @@ func (g *Greseal) Signal(s syscall.Signal) { g.proc.Signal(s) }
 func (g *Greseal) Running() bool { return g.proc.Running() }
 
 // LoggedAt waits for a line of the log with these words and returns the time
-// the daemon wrote in it, cut to the millisecond.
+// the daemon wrote in it: the end of that millisecond, since what the daemon did
+// just before may be of the same.
 func (g *Greseal) LoggedAt(words string, limit time.Duration) time.Time {
 	var at time.Time
 	g.ns.lab.Wait(limit, "the log line "+words, func() bool {
@@ -98,6 +99,7 @@ func (g *Greseal) LoggedAt(words string, limit time.Duration) time.Time {
 				stamp, _, _ := strings.Cut(strings.TrimPrefix(line, "time="), " ")
 				var err error
 				at, err = time.Parse(time.RFC3339Nano, stamp)
+				at = at.Add(time.Millisecond)
 				return err == nil
 			}
 		}
