@@ -16,6 +16,7 @@
 #   make interop    what other IKE daemons say to greseal, one table (root; 20 minutes)
 #   make ui-test    the LuCI pages in a browser (root, node, npm, chromium)
 #   make sim        a million seeds of the IKEv2 simulation (an hour or so)
+#   make cover-ike  how much of ikev2 its scenarios and simulations reach: 90 % or more
 #   make all        binaries for every target into out/
 #   make size       their sizes, stripped and packed with xz
 #   make packages   OpenWrt's packages for every architecture into out/packages/
@@ -42,7 +43,7 @@ TARGETS = mips-softfloat mipsle-softfloat arm-5 arm-6 arm-7 arm64 amd64 386 risc
 # These two are for OpenWrt's packages alone.
 MORE = mips64-softfloat 386-softfloat
 
-.PHONY: sim bench bench-ike interop integrity greseal all size packages demo test unit lab ui-test kill generate clean $(TARGETS) $(MORE)
+.PHONY: sim bench bench-ike interop integrity greseal all size packages demo test unit lab ui-test kill generate clean $(TARGETS) $(MORE) cover-ike
 
 greseal:
 	CGO_ENABLED=0 go build $(BUILDFLAGS) -ldflags '$(LDFLAGS)' -o $@ .
@@ -121,6 +122,11 @@ SEEDS ?= 1 1000000
 
 sim:
 	go test ./ikev2 -run '^TestSimulation$$' -timeout 0 -sim.first $(word 1,$(SEEDS)) -sim.seeds $(word 2,$(SEEDS))
+
+cover-ike:
+	@mkdir -p out
+	@go test ./ikev2 -run '^(TestScenarios|TestSimulation|TestSimulationOfWanderers)$$' -sim.seeds 1000 -coverprofile out/ikev2.cover
+	@go tool cover -func out/ikev2.cover | awk '/^total/ { print "statements of ikev2 covered: " $$3; if ($$3 + 0 < 90) exit 1 }'
 
 generate:
 	go generate ./...

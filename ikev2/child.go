@@ -157,6 +157,8 @@ func (e *Engine) removeOut(c *child) {
 		p.current = nil
 		if n := p.substitute(c); n != nil {
 			e.carry(n)
+		} else {
+			e.renewCarriers(p, c)
 		}
 	}
 	if c.out {
@@ -184,6 +186,20 @@ func (p *peer) substitute(c *child) *child {
 		}
 	}
 	return best
+}
+
+// renewCarriers rekeys the pairs that stand when none of them can be made to carry
+// the traffic, since installing an outbound SA is what makes it: each has carried
+// before.
+func (e *Engine) renewCarriers(p *peer, not *child) {
+	for _, s := range p.established() {
+		for _, c := range s.children {
+			if c != not && !c.closing() && c.out && !c.replaced {
+				c.rekeyAt = min(c.rekeyAt, e.now)
+				e.touch(s)
+			}
+		}
+	}
 }
 
 func (c *child) preferred(o *child) bool {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"greseal/crypto/kex"
 	"greseal/crypto/suite"
 	"greseal/ikev2/wire"
 )
@@ -229,6 +230,9 @@ func (e *Engine) acceptChild(s *ikeSA, exchange wire.ExchangeType, c *wire.Conte
 	if a.suite.KE.ID != 0 {
 		var public []byte
 		public, shared, err = e.kex.respond(a.suite.KE.ID, e.rnd.r, c.KE.Data)
+		if err != nil && !errors.Is(err, kex.ErrPublic) {
+			return a, nil, &refusal{notify(wire.TemporaryFailure), nil} // no randomness
+		}
 		if err != nil {
 			f := s.failure(FailInvalidKE, x, false)
 			f.Detail = err.Error()

@@ -3,9 +3,11 @@ package ikev2
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"slices"
 	"time"
 
+	"greseal/crypto/kex"
 	"greseal/crypto/prf"
 	"greseal/crypto/suite"
 	"greseal/ikev2/wire"
@@ -279,6 +281,10 @@ func (e *Engine) onRekeyIKE(s *ikeSA, m *wire.Message, d *Datagram, c *wire.Cont
 		return
 	}
 	public, shared, err := e.kex.respond(chosen.KE.ID, e.rnd.r, c.KE.Data)
+	if err != nil && !errors.Is(err, kex.ErrPublic) {
+		e.refuse(s, m, d, notify(wire.TemporaryFailure)) // no randomness
+		return
+	}
 	if err != nil {
 		e.refuse(s, m, d, notify(wire.InvalidSyntax))
 		f := s.failure(FailInvalidKE, "CREATE_CHILD_SA", false)

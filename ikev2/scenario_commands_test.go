@@ -22,6 +22,7 @@ import (
 //	NAME initiates|closes|checks|removes|rekeys child|rekeys IKE|loses its SA|sends a packet
 //	NAME sends EXCHANGE from ADDRESS:PORT PAYLOAD …  the same from elsewhere
 //	NAME sends EXCHANGE PAYLOAD …               an authentic request of the test's own making
+//	NAME runs out of randomness, finds randomness   what its engine draws from fails
 //	NAME fails to install                       the next InstallIn
 //	NAME moves to ADDRESS                       its own address is another one now
 //	NAME has ADDRESS, too                       a further address of its own
@@ -29,7 +30,7 @@ import (
 //	NAME initiates to ADDRESS                   an attempt to another of its peer's addresses
 //	NAME lies in EXCHANGE about PAYLOAD         its messages of that kind are changed; "nothing" ends it
 //	flood NAME N                                IKE_SA_INIT requests from N addresses
-//	IKEv1 to NAME                               a Main Mode packet from its peer
+//	IKEv1 to NAME, IKEv3 to NAME                a packet of that version from its peer
 //	forge to NAME EXCHANGE PAYLOAD …            an unprotected answer from nowhere
 //	run [DURATION]                              deliver and wake until nothing happens within it (default 100ms)
 //	lose to ADDRESS                             all that goes there
@@ -84,7 +85,9 @@ func (s *scene) command(where string, w []string) {
 	case "flood":
 		s.cmdFlood(s.node(w[1]), w[2])
 	case "IKEv1":
-		s.cmdIKEv1(s.node(w[2]))
+		s.cmdVersion(s.node(w[2]), 0x10)
+	case "IKEv3":
+		s.cmdVersion(s.node(w[2]), 0x30)
 	case "show":
 		s.cmdShow(s.node(w[1]))
 	case "recorder":
@@ -274,6 +277,11 @@ func (s *scene) cmdNode(x *node, w []string) {
 		}
 	case "cannot send its probe":
 		x.do(x.e.ProbeRefused(now, x.peer.ID))
+	case "runs out of randomness":
+		x.e.rnd.r, x.e.cfg.Rand = strings.NewReader(""), strings.NewReader("")
+	case "finds randomness":
+		x.e.cfg.Rand = seeded(9)
+		x.e.rnd.r = x.e.cfg.Rand
 	case "fails to install":
 		x.failIn++
 	default:
@@ -514,6 +522,7 @@ var lies = map[string]func([]wire.Payload) []wire.Payload{
 	"SPI":                 each(func(p *wire.SA) { clear(p.Proposals[0].SPI) }),
 	"KE":                  each(func(p *wire.KE) { clear(p.Data) }),
 	"no KE":               drop(wire.TypeKE),
+	"a second SA":         func(ps []wire.Payload) []wire.Payload { return append(ps, ps[0]) },
 	"a short KE":          each(func(p *wire.KE) { p.Data = p.Data[:len(p.Data)-1] }),
 	"no IKE_INTERMEDIATE": dropNotify(wire.IntermediateExchangeSupported),
 	"no update":           dropNotify(wire.UpdateSAAddresses),
@@ -573,7 +582,7 @@ func (s *scene) cmdFlood(x *node, count string) {
 	s.out = append(s.out, fmt.Sprintf("%s: %d half-open, %d answered with a cookie", x.name, x.e.Stats().HalfOpen, cookies))
 }
 
-func (s *scene) cmdIKEv1(x *node) {
-	h := wire.Header{SPIi: 1, Version: 0x10, Exchange: 2, Length: wire.HeaderLen}
-	x.do(x.e.Receive(s.net.now, Datagram{x.local, x.remote, h.Append(nil)}))
+func (s *scene) cmdVersion(x *node, version uint8) {
+	h := wire.Header{SPIi: 1, Version: version, Exchange: 2, Length: wire.HeaderLen}
+	x.do(x.e.Receive(x.time(), Datagram{x.local, x.remote, h.Append(nil)}))
 }
