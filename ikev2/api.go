@@ -249,6 +249,13 @@ type Liveness struct {
 	State LivenessState
 }
 
+// Answered reports that somebody at a Knock's address answered IKE_SA_INIT. Nobody
+// was authenticated.
+type Answered struct {
+	Peer   PeerID
+	Remote netip.AddrPort
+}
+
 // Moved reports that the outer addresses of an IKE SA are others: we moved
 // (Move), or an authenticated message showed a new address or port of the peer
 // (NAT mapping, MOBIKE). Children are those that go along; their Local and Remote
@@ -285,6 +292,7 @@ func (Noted) isAction()         {}
 func (Liveness) isAction()      {}
 func (Moved) isAction()         {}
 func (Probed) isAction()        {}
+func (Answered) isAction()      {}
 
 // The engine is driven through these methods, each with the current time, each
 // returning the actions to carry out:
@@ -294,6 +302,7 @@ func (Probed) isAction()        {}
 //	RemovePeer(now, PeerID) []Action         closes its SAs and forgets it
 //	SetWall(now, time.Time)                  the wall time, for certificates
 //	Initiate(now, PeerID, local, remote netip.AddrPort) []Action
+//	Knock(now, PeerID, local, remote netip.AddrPort) []Action   whether IKE is answered there
 //	Close(now, PeerID) []Action              delete all its SAs, tell the peer, keep the Peer
 //	Receive(now, Datagram) []Action
 //	Tick(now) []Action

@@ -169,7 +169,7 @@ func (e *Engine) followUp(s *ikeSA, r *request, x *series) error {
 	}
 	x.ke = ke
 	q := &request{
-		kind: r.kind, old: r.old, nonce: r.nonce, spi: r.spi, ikeSPI: r.ikeSPI, offer: r.offer, noPFS: r.noPFS,
+		kind: r.kind, old: r.old, renews: r.renews, want: r.want, gone: r.gone, nonce: r.nonce, spi: r.spi, ikeSPI: r.ikeSPI, offer: r.offer, noPFS: r.noPFS,
 		rival: r.rival, rivalLow: r.rivalLow, series: x,
 	}
 	if q.spi != 0 {

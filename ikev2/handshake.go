@@ -23,6 +23,7 @@ type handshake struct {
 	regroups  int      // INVALID_KE_PAYLOAD answers followed
 	tried     []uint16 // key exchange methods tried
 	refused   *Failure // unauthenticated error notify, the latest
+	knock     bool     // ends with the answer to IKE_SA_INIT: only whether there is one counts
 	abandoned bool     // closed meanwhile: delete it when it stands
 
 	inter intermediate // additional key exchanges

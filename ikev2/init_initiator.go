@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/netip"
 	"slices"
+	"time"
 
 	"greseal/crypto/prf"
 	"greseal/crypto/suite"
@@ -14,6 +15,9 @@ import (
 func (e *Engine) initiate(p *peer, local, remote netip.AddrPort) {
 	local, remote = e.ports(local, remote)
 	for _, s := range slices.Clone(p.sas) {
+		if s.shake != nil && s.shake.knock {
+			continue
+		}
 		same := s.remote.Addr() == remote.Addr() && s.local.Addr() == local.Addr()
 		switch {
 		case s.state == stateInit && same,
@@ -34,6 +38,35 @@ func (e *Engine) initiate(p *peer, local, remote netip.AddrPort) {
 	e.attempt(p, local, remote)
 }
 
+// Knock asks whether IKE is answered at an address, by an IKE_SA_INIT request that
+// nothing follows. The answer is reported as Answered, silence not at all.
+func (e *Engine) Knock(now Time, id PeerID, local, remote netip.AddrPort) []Action {
+	e.enter(now)
+	if p := e.peers[id]; p != nil {
+		local, remote = e.ports(local, remote)
+		for _, s := range slices.Clone(p.sas) {
+			if s.shake != nil && s.shake.knock && s.remote == remote {
+				e.drop(s, nil, false)
+			}
+		}
+		if s := e.attempt(p, local, remote); s != nil {
+			s.shake.knock, s.shake.abandoned = true, true
+			s.shake.deadline = e.now + knockTime
+		}
+	}
+	return e.flush()
+}
+
+// knockTime is how long a knock's answer is waited for.
+const knockTime = 4 * time.Second
+
+// knocked ends a Knock that was answered.
+func (e *Engine) knocked(s *ikeSA) {
+	p, remote := s.peer, s.remote
+	e.drop(s, nil, false)
+	e.emit(Answered{p.cfg.ID, remote})
+}
+
 // ports completes the addresses of an attempt: a remote port other than 500 is
 // spoken to from the NAT port, with the non-ESP marker.
 func (e *Engine) ports(local, remote netip.AddrPort) (netip.AddrPort, netip.AddrPort) {
@@ -50,8 +83,8 @@ func (e *Engine) ports(local, remote netip.AddrPort) (netip.AddrPort, netip.Addr
 	return netip.AddrPortFrom(local.Addr().Unmap(), lp), netip.AddrPortFrom(remote.Addr().Unmap(), rp)
 }
 
-// attempt starts an IKE SA.
-func (e *Engine) attempt(p *peer, local, remote netip.AddrPort) {
+// attempt starts an IKE SA; nil when it cannot.
+func (e *Engine) attempt(p *peer, local, remote netip.AddrPort) *ikeSA {
 	groups := p.groups()
 	spi, err := e.newIKESPI()
 	var ni []byte
@@ -66,7 +99,7 @@ func (e *Engine) attempt(p *peer, local, remote netip.AddrPort) {
 			f.Kind, f.Detail, f.Remedy = FailNotify, err.Error(), ""
 		}
 		e.emit(Failed{p.cfg.ID, f})
-		return
+		return nil
 	}
 	s := e.newSA(p, true, spi, 0, local, remote)
 	s.setEncap(p.cfg.Encap)
@@ -76,6 +109,10 @@ func (e *Engine) attempt(p *peer, local, remote netip.AddrPort) {
 		group = p.group // what the peer asked for the last time
 	}
 	e.sendInit(s, group)
+	if s.state == stateGone {
+		return nil
+	}
+	return s
 }
 
 // sendInit sends the IKE_SA_INIT request, first or changed by a cookie or
@@ -139,6 +176,12 @@ func (e *Engine) onInitResponse(s *ikeSA, m *wire.Message, d *Datagram) {
 		return
 	}
 	e.record(s, recordReceived, m.Header, m.Payloads, len(m.Raw), 1, d.Local, d.Remote)
+	if s.shake.knock {
+		if c.SA != nil || c.Notify(wire.Cookie) != nil || c.Notify(wire.InvalidKEPayload) != nil {
+			e.knocked(s)
+		}
+		return
+	}
 	if c.SA == nil {
 		e.onInitNotify(s, c)
 		return

@@ -74,9 +74,18 @@ func (s *ikeSA) nextLiveness() Time {
 	}
 	at := min(s.silence()+c.Dead, s.req.first+deafness*c.Dead)
 	if !s.suspect && s.announced && s.state == stateEstablished {
-		at = min(at, s.silence()+c.Suspect)
+		at = min(at, s.suspectAt())
 	}
 	return at
+}
+
+// suspectAt is when an unanswered request makes an SA suspect: when nothing was
+// heard for the threshold, so that a dead peer is found out within it however
+// long the pause between checks is; but not before the request was repeated for
+// a third of it.
+func (s *ikeSA) suspectAt() Time {
+	threshold := s.peer.cfg.Suspect
+	return max(s.heard+threshold, s.silence()+threshold/3)
 }
 
 // liveness draws the conclusions of silence. It is false when the SA is gone.
@@ -97,7 +106,7 @@ func (e *Engine) liveness(s *ikeSA) bool {
 		}
 		return false
 	}
-	if !s.suspect && s.state == stateEstablished && s.announced && s.silence()+c.Suspect <= e.now {
+	if !s.suspect && s.state == stateEstablished && s.announced && s.suspectAt() <= e.now {
 		s.suspect = true
 		e.emit(Liveness{c.ID, s.id, Suspect})
 	}

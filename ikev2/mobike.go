@@ -36,6 +36,7 @@ type mobility struct {
 	renew    bool              // we moved: GRE endpoints derived from our address are to follow
 	renewAt  Time              // not before
 	follows  Time              // as responder: by then the peer has updated its side; never: nothing awaited
+	strayed  bool              // it has not, and a new IKE SA is being made
 	strange  int               // answers UNEXPECTED_NAT_DETECTED in a row
 	seen     []byte            // NAT_DETECTION_DESTINATION_IP of the peer's last answer: how it sees us
 	others   []netip.Addr      // the peer's additional addresses
@@ -46,7 +47,8 @@ const (
 	maxOthers    = 8                // additional addresses of the peer that are kept
 	cookie2Len   = 16               // octets; 8 to 64 are allowed
 	natTries     = 4                // UPDATE_SA_ADDRESSES answered with UNEXPECTED_NAT_DETECTED
-	followTime   = 10 * time.Second // for the peer to follow its responder
+	followTime   = 5 * time.Second  // for the peer to follow its responder
+	strayTime    = 30 * time.Second // for a new IKE SA when it did not
 	pathTries    = 2                // a path is tried so often before the request goes the usual way
 	othersTries  = 3                // then the peer's other addresses are tried as well
 	renewBackoff = 2 * time.Second
@@ -190,12 +192,22 @@ func (e *Engine) renewEnds(s *ikeSA) bool {
 		if c.state != childLive || c.replaced || c.loser {
 			continue
 		}
-		if s.peer.cfg.GRELocal.IsValid() || c.pub.GRELocal == s.local.Addr() || c.pub.GRELocal.BitLen() != s.local.Addr().BitLen() {
+		if !s.renewable(c) {
 			return false
 		}
 		return e.askChild(s, &request{kind: askNewChild, renews: c}, 0)
 	}
 	return false
+}
+
+// renewable tells whether a pair's selectors hold an address of ours that is no
+// longer the one they come from.
+func (s *ikeSA) renewable(c *child) bool {
+	if s.mob == nil || c == nil || s.peer.cfg.GRELocal.IsValid() {
+		return false
+	}
+	old, now := c.pub.GRELocal, s.local.Addr()
+	return old != now && old.BitLen() == now.BitLen()
 }
 
 // renewed ends the pairs with the old endpoint when the new one carries the

@@ -70,7 +70,7 @@ func (e *Engine) moveTo(s *ikeSA, local, remote netip.AddrPort) {
 		m.renew, m.renewAt = true, e.now
 	}
 	if !s.birth.ours {
-		m.follows = e.now + followTime
+		m.follows, m.strayed = e.now+followTime, false
 	}
 	if remote == oldRemote {
 		e.relocate(s, oldLocal, oldRemote)
@@ -111,7 +111,7 @@ func (e *Engine) onMoveResponse(s *ikeSA, r *request, c *wire.Contents, d *Datag
 	}
 	m.strange = 0
 	if !s.birth.ours {
-		if m.follows != never {
+		if m.follows != never && !m.strayed {
 			m.follows = e.now + followTime
 		}
 		return
@@ -222,7 +222,7 @@ func (s *ikeSA) acceptable(d *Datagram) bool {
 // follows carries out the peer's update.
 func (e *Engine) follows(s *ikeSA, d *Datagram, c *wire.Contents) {
 	m := s.mob
-	m.follows = never
+	m.follows, m.strayed = never, false
 	if c.Notify(wire.NATDetectionSourceIP) != nil {
 		s.natDetect(c, d, s.spiR)
 	}
@@ -242,10 +242,16 @@ func (e *Engine) follows(s *ikeSA, d *Datagram, c *wire.Contents) {
 	}
 }
 
-// strayed gives an IKE SA up whose initiator has not followed us to our new
-// address.
+// strayed is for an IKE SA whose initiator has not followed us to our new address:
+// another one takes its place, or it is given up.
 func (e *Engine) strayed(s *ikeSA) bool {
-	if s.mob == nil || s.mob.follows > e.now {
+	m := s.mob
+	if m == nil || m.follows > e.now {
+		return false
+	}
+	if !m.strayed {
+		m.strayed, m.follows = true, e.now+strayTime
+		e.reauthenticate(s)
 		return false
 	}
 	f := s.failure(FailTimeout, "INFORMATIONAL", false)

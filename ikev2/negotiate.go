@@ -311,6 +311,13 @@ func (e *Engine) acceptEnds(s *ikeSA, c *wire.Contents, a *agreed) (tsi, tsr *wi
 		}
 	}
 	got, ok := narrow(c.TSi, c.TSr, w, any, outer.remote)
+	if !ok && s.renewable(a.old) {
+		// The peer rekeys with our new address in the selectors.
+		w.local = outer.local
+		if got, ok = narrow(c.TSi, c.TSr, w, false, outer.remote); ok {
+			s.mob.renew, s.mob.follows = false, never
+		}
+	}
 	if !ok {
 		return nil, nil, false
 	}

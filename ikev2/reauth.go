@@ -82,7 +82,9 @@ func (e *Engine) reauthDue(s *ikeSA) {
 // it is not settled yet which of several stays, or the peer may not know yet that
 // this one stands.
 func (e *Engine) reauthenticate(s *ikeSA) {
-	unsettled := func(o *ikeSA) bool { return o != s && o.state != stateReplaced && o.state != stateGone }
+	unsettled := func(o *ikeSA) bool {
+		return o != s && o.state != stateReplaced && o.state != stateGone && !(o.shake != nil && o.shake.knock)
+	}
 	waits := !s.birth.ours && s.heard <= s.established && e.now < s.established+attemptTime
 	if waits || slices.ContainsFunc(s.peer.sas, unsettled) {
 		return

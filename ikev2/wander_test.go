@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"greseal/crypto/suite"
 )
 
 // TestSimulationOfWanderers plays two peers whose addresses change every few
@@ -26,6 +28,10 @@ func wander(seed uint64, log func(string, ...any)) (fault string) {
 	if seed%2 == 0 {
 		west.GRELocal, west.GRERemote = addr("10.9.0.1"), addr("10.9.0.2")
 		east.GRELocal, east.GRERemote = west.GRERemote, west.GRELocal
+	}
+	if seed%3 == 0 {
+		west.IKE = []suite.Proposal{ike("aes128gcm16-prfsha256-x25519-mlkem768")}
+		east.IKE = west.IKE
 	}
 	if seed%4 == 3 {
 		east.GRERemoteAny = true

@@ -60,6 +60,8 @@ func (l *loop) do(actions []ikev2.Action) {
 			l.liveness(a)
 		case ikev2.Moved:
 			l.moved(a)
+		case ikev2.Answered:
+			l.answered(a)
 		}
 	}
 	for _, t := range carrying {
@@ -118,8 +120,12 @@ func (l *loop) installIn(a ikev2.InstallIn) error {
 	if err := l.guard(t, a.Child.GRERemote, a.Child.Remote.Addr()); err != nil {
 		return err
 	}
-	if err := l.setLink(t, a.Child); err != nil {
-		return err
+	// With other GRE endpoints than those of the pair that carries the traffic,
+	// the interface follows when the new pair does (contract 12).
+	if now := t.current(); now == nil || now.GRELocal == a.Child.GRELocal && now.GRERemote == a.Child.GRERemote {
+		if err := l.setLink(t, a.Child); err != nil {
+			return err
+		}
 	}
 	sa := l.sa(t, a.Child, false)
 	sa.Params = a.Params
@@ -178,7 +184,7 @@ func (l *loop) installOut(a ikev2.InstallOut) error {
 	}
 	p.out = true
 	t.carrying = a.Child.ID
-	return nil
+	return l.setLink(t, a.Child)
 }
 
 // sa is the datapath's view of one direction of a pair, without its keys.
@@ -261,6 +267,7 @@ func (l *loop) ikeUp(i ikev2.IKEInfo) {
 		return
 	}
 	t.ike[i.ID] = i
+	t.initiated = i.Replaces == 0 && i.Initiator || i.Replaces != 0 && t.initiated
 	if i.Replaces != 0 {
 		t.ikeRekeys++
 		l.event(t, slog.LevelInfo, "rekey", "IKE SA rekeyed with "+i.Suite.String())
@@ -319,6 +326,7 @@ func (l *loop) failed(a ikev2.Failed) {
 	r := why(a.Reason)
 	l.strangerEvent(t, slog.LevelWarn, "failed", r.String())
 	if t.established() {
+		l.asideFailed(t)
 		return
 	}
 	l.keep(t, a.Reason)
@@ -331,7 +339,7 @@ func (l *loop) keep(t *state, f *ikev2.Failure) { t.failure, t.failedAt = f, l.n
 // lost puts a tunnel without SAs into the state down and plans the next
 // attempt.
 func (l *loop) lost(t *state, r reason) {
-	t.trying = false
+	t.trying, t.aside = false, aside{}
 	if !t.wanted {
 		return
 	}
@@ -365,53 +373,17 @@ func (l *loop) liveness(a ikev2.Liveness) {
 		})
 		l.event(t, slog.LevelWarn, "suspect", t.reason.text)
 		l.setRunning(t, false)
+		t.resolveAt = 0 // its name may have another address now
+		l.replace(t, asideSuspect, netip.Addr{})
 	case ikev2.Alive:
 		if t.phase == phaseSuspect {
 			t.set(phaseUp, reason{})
+			if t.aside.why == asideSuspect {
+				t.aside.why, t.aside.at = asideNone, 0
+			}
 			l.event(t, slog.LevelInfo, "alive", "the peer answers again")
 			l.setRunning(t, true)
 		}
-	}
-}
-
-// moved follows a change of outer addresses or ports in the datapath.
-func (l *loop) moved(a ikev2.Moved) {
-	t := l.tunnels[a.Peer]
-	if t == nil {
-		return
-	}
-	if a.OldLocal.Addr() != a.Local.Addr() {
-		l.event(t, slog.LevelInfo, "moved", fmt.Sprintf("the own address is %s instead of %s", a.Local.Addr(), a.OldLocal.Addr()))
-	}
-	if a.OldRemote != a.Remote {
-		l.event(t, slog.LevelInfo, "moved", fmt.Sprintf("the peer moved from %s to %s", a.OldRemote, a.Remote))
-	}
-	if err := l.guard(t, a.Remote.Addr()); err != nil {
-		l.log.Error("closing the peer's new address", "tunnel", t.id, "error", err)
-		return
-	}
-	if i, ok := t.ike[a.IKE]; ok {
-		i.Local, i.Remote = a.Local, a.Remote
-		t.ike[a.IKE] = i
-	}
-	for _, c := range a.Children {
-		p := t.pairs[c.ID]
-		if p == nil {
-			continue
-		}
-		for _, out := range []bool{false, true} {
-			key := platform.SAKey{Link: string(t.id), Out: out, SPI: c.SPIIn}
-			if out {
-				key.SPI = c.SPIOut
-			}
-			if out && !p.out || !out && !p.in {
-				continue
-			}
-			if err := l.dp.MoveSA(key, c.Local, c.Remote); err != nil {
-				l.log.Warn("moving an SA", "tunnel", t.id, "error", err)
-			}
-		}
-		p.Child = c
 	}
 }
 
@@ -420,9 +392,11 @@ func (l *loop) carries(t *state) {
 	c := t.current()
 	t.trying, t.attempts, t.retryAt = false, 0, 0
 	t.note, t.failure = reason{}, nil
+	l.tookOver(t)
 	if t.phase == phaseUp {
 		if c.Replaces == 0 {
 			l.event(t, slog.LevelInfo, "up", fmt.Sprintf("another Child SA carries the traffic: %s, %s", c.Remote, c.Suite))
+			l.settleIn(t)
 			return
 		}
 		t.childRekeys++
@@ -437,6 +411,7 @@ func (l *loop) carries(t *state) {
 		how = "ESP in UDP"
 	}
 	l.event(t, slog.LevelInfo, "up", fmt.Sprintf("up: %s with %s, %s, %s mode, MTU %d", how, c.Remote.Addr(), c.Suite, mode(c.Transport), t.link.MTU))
+	t.arrive()
 	l.setRunning(t, true)
 	l.espUp(t, c.Child)
 }
@@ -450,6 +425,7 @@ func mode(transport bool) string {
 
 // carriesNot is called when the last outbound SA is gone.
 func (l *loop) carriesNot(t *state) {
+	t.aside = aside{}
 	l.setRunning(t, false)
 	if !t.wanted {
 		return

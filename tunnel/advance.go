@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"slices"
 	"time"
 
 	"greseal/crypto/suite"
@@ -38,7 +37,7 @@ func (l *loop) advance(t *state) {
 
 	if addrs, ok := literals(t.cfg.Remotes); ok {
 		if len(t.candidates) == 0 {
-			t.candidates = addrs
+			t.candidates, t.ranks = addrs, ranksOf(len(addrs))
 			l.register(t)
 		}
 	} else if !t.resolving && t.resolveAt <= now {
@@ -73,13 +72,26 @@ func (l *loop) advance(t *state) {
 		r = t.reason // why the last attempt failed says more
 	}
 	t.set(phaseConnecting, r)
-	port := t.cfg.RemotePort
-	from := uint16(portIKE)
-	if port != portIKE {
-		from = portNAT // anything but 500 is spoken to with the non-ESP marker
+	if len(t.candidates) > 1 {
+		t.nextAt = now + candidateTime
 	}
 	l.tellTime()
-	l.do(l.engine.Initiate(now, t.id, netip.AddrPortFrom(t.local, from), netip.AddrPortFrom(t.remote(), port)))
+	local, remote := t.ports(t.local, t.remote())
+	l.do(l.engine.Initiate(now, t.id, local, remote))
+}
+
+// candidateTime is how long one of several remotes is tried before the next.
+const candidateTime = 10 * time.Second
+
+// tryNext goes on to the next remote when one has not answered.
+func (l *loop) tryNext(t *state) {
+	t.nextAt = 0
+	if !t.trying || t.established() || len(t.candidates) < 2 {
+		return
+	}
+	t.trying = false
+	t.candidate++
+	l.stir(t)
 }
 
 const (
@@ -106,14 +118,7 @@ func (l *loop) listen(t *state) {
 
 // lookOutside finds the local address and the path to the candidate.
 func (l *loop) lookOutside(t *state) bool {
-	remote := t.remote()
-	hint, ifname := netip.Addr{}, ""
-	if a, err := netip.ParseAddr(t.cfg.Local); err == nil {
-		hint = a
-	} else {
-		ifname = t.cfg.Local
-	}
-	info, err := l.net.RouteTo(remote, hint, ifname, t.cfg.FWMark)
+	info, err := l.routeFor(t, t.remote())
 	if err != nil {
 		t.set(phaseWaiting, reason{err.Error(), "the tunnel goes on by itself when the address or route appears"})
 		t.waitingFor = waitRoute
@@ -271,52 +276,10 @@ func possible(ps []suite.Proposal, supports func(encr, integ suite.Transform) er
 	return out, last
 }
 
-// surroundingsChanged is called when addresses, links or routes changed.
-func (l *loop) surroundingsChanged(ch platform.Change) {
-	if err := l.net.Refresh(); err != nil {
-		l.log.Warn("laying routes anew", "error", err)
-	}
-	locals, err := platform.LocalAddrs(l.net.Netlink())
-	if err != nil {
-		l.log.Warn("reading the own addresses", "error", err)
-		return
-	}
-	for _, id := range l.order {
-		t := l.tunnels[id]
-		if !t.wanted {
-			continue
-		}
-		if slices.Contains(ch.Own, string(id)) && t.index != 0 {
-			if err := l.restore(t); err != nil {
-				l.event(t, slog.LevelError, "machine", err.Error())
-			}
-		}
-		if !ch.Underlay {
-			continue
-		}
-		if !t.established() {
-			if t.phase == phaseWaiting {
-				t.retryAt = 0
-				l.stir(t)
-			}
-			continue
-		}
-		c := t.current()
-		if !slices.Contains(locals, c.Local.Addr()) {
-			// The address this pair came from is gone: nothing can be sent
-			// from it any more, so start anew from where the route now points.
-			l.event(t, slog.LevelWarn, "moved", fmt.Sprintf("the own address %s is gone", c.Local.Addr()))
-			l.restart(t, "the own address changed")
-			continue
-		}
-		l.followUnderlay(t)
-	}
-}
-
 // restart closes a tunnel's SAs and starts anew at once.
 func (l *loop) restart(t *state, why string) {
 	l.do(l.engine.Close(l.now(), t.id))
-	t.trying = false
+	t.trying, t.aside = false, aside{}
 	t.attempts, t.retryAt, t.resolveAt = 0, 0, 0
 	if t.wanted {
 		t.set(phaseWaiting, reason{text: why})

@@ -289,8 +289,10 @@ func (l *loop) untilDue() time.Duration {
 		if len(t.cfg.CRL) > 0 {
 			due = min(due, l.listsAt)
 		}
-		if t.retryAt != 0 && t.retryAt < due {
-			due = t.retryAt
+		for _, at := range t.times() {
+			if at != 0 && at < due {
+				due = at
+			}
 		}
 		if at := t.keepaliveDue(now); at != 0 {
 			due = min(due, at)
@@ -315,6 +317,16 @@ func (l *loop) tick() {
 			t.retryAt = 0
 			l.stir(t)
 		}
+		if t.nextAt != 0 && t.nextAt <= now {
+			l.tryNext(t)
+		}
+		if t.aside.at != 0 && t.aside.at <= now {
+			l.takeOver(t)
+		}
+		if t.aside.probeAt != 0 && t.aside.probeAt <= now {
+			l.probe(t)
+		}
+		l.refreshNames(t, now)
 	}
 	l.keepalives(now)
 	l.lookAtESP(now)

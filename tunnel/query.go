@@ -86,7 +86,7 @@ func (l *loop) down(t *state, open bool) {
 	if t.wanted {
 		l.event(t, slog.LevelInfo, "request", "taken down by request")
 	}
-	t.wanted, t.trying, t.retryAt = false, false, 0
+	t.wanted, t.trying, t.retryAt, t.aside = false, false, 0, aside{}
 	t.set(phaseClosed, reason{
 		text:   "taken down by request",
 		remedy: "greseal up " + string(t.id),

@@ -112,7 +112,7 @@ func (l *loop) changed(t *state, ch config.Change) {
 		if t.was.GRE.Ethernet != t.cfg.GRE.Ethernet {
 			l.dismantle(t) // another kind of interface
 		}
-		t.candidates, t.candidate = nil, 0
+		t.candidates, t.ranks, t.candidate = nil, nil, 0
 		t.forgetESP()
 		l.restart(t, "settings changed")
 	case config.Rekey:

@@ -235,6 +235,7 @@ func (l *loop) describeIKE(t *state, i ikev2.IKEInfo) *status.IKESA {
 		NATRemote:   i.NATRemote,
 		EncapForced: i.EncapForced,
 		Retransmits: i.Retransmits,
+		MOBIKE:      i.MOBIKE,
 		Children:    len(t.pairs),
 	}
 }

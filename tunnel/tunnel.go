@@ -72,6 +72,7 @@ type state struct {
 	resolving  bool
 	resolveAt  ikev2.Time   // not before this, unless asked for
 	candidates []netip.Addr // all addresses of remote, in order of preference
+	ranks      []int        // of candidates: the place in remote of the name they belong to
 	candidate  int          // the one to try
 	local      netip.Addr   // chosen for the candidate
 	underlay   platform.RouteInfo
@@ -94,6 +95,8 @@ type state struct {
 	// What stands with the peer.
 	ike                    map[ikev2.SAID]ikev2.IKEInfo
 	pairs                  map[ikev2.ChildID]*pair
+	initiated              bool          // we began the newest IKE SA, or the one it was rekeyed from
+	aside                  aside         // another IKE SA that is to take over
 	carrying               ikev2.ChildID // the pair whose outbound SA carries the traffic, 0: none
 	total                  struct{ in, out platform.Counters }
 	ikeRekeys, childRekeys uint64 // since it came up
@@ -110,6 +113,7 @@ type state struct {
 
 	// Attempts.
 	trying   bool
+	nextAt   ikev2.Time // then the next candidate is tried, 0: not
 	attempts int        // in a row without success
 	retryAt  ikev2.Time // 0: when something changes
 	ups      uint64     // how often it came up
@@ -196,4 +200,13 @@ func backoff(failures int, random float64) time.Duration {
 		d = time.Second << max(failures-1, 0)
 	}
 	return time.Duration(float64(d) * (0.75 + random/2))
+}
+
+// times are when something is due by the clock, 0 for nothing.
+func (t *state) times() [5]ikev2.Time {
+	names := ikev2.Time(0)
+	if t.established() && t.named() && !t.resolving {
+		names = max(t.resolveAt, 1)
+	}
+	return [...]ikev2.Time{t.retryAt, t.nextAt, t.aside.at, t.aside.probeAt, names}
 }

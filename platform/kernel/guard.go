@@ -205,6 +205,42 @@ func (p *pair) wantAllow(out bool) *policy {
 	}
 }
 
+// receives tells whether an interface takes the GRE packets of these endpoints.
+// Where none does they must not get past the policies: nobody would take them,
+// and the kernel would say so to their sender by an ICMP error in clear, with
+// the beginning of what was in ESP.
+func (d *Datapath) receives(e endpoints) bool {
+	for _, dev := range d.links {
+		local := dev.want.Local.Unmap().WithZone("")
+		if !dev.leaving && dev.remote == e.remote && (local == e.local || !local.IsValid()) {
+			return true
+		}
+	}
+	return false
+}
+
+// leave withdraws what lets packets in to an interface that is about to have
+// other endpoints, or none; stay takes that back.
+func (d *Datapath) leave(dev *device) error { return d.setLeaving(dev, true) }
+
+func (d *Datapath) stay(dev *device) error { return d.setLeaving(dev, false) }
+
+func (d *Datapath) setLeaving(dev *device, leaving bool) error {
+	if dev == nil {
+		return nil
+	}
+	d.mu.Lock()
+	dev.leaving = leaving
+	d.mu.Unlock()
+	var errs []error
+	for e, p := range d.pairs {
+		if e.remote == dev.remote {
+			errs = append(errs, d.syncAllow(p))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // syncAllow makes the kernel's allowing policies those the pair's SAs want.
 func (d *Datapath) syncAllow(p *pair) error {
 	for _, out := range []bool{false, true} {
@@ -213,6 +249,9 @@ func (d *Datapath) syncAllow(p *pair) error {
 			have = &p.allowOut
 		}
 		want := p.wantAllow(out)
+		if !out && !d.receives(p.endpoints) {
+			want = nil
+		}
 		switch {
 		case want == nil && *have != nil:
 			if err := deletePolicy(d.xfrm, **have); err != nil {

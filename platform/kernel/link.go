@@ -38,6 +38,8 @@ type device struct {
 	kind   string
 	remote netip.Addr // the GRE remote, or the placeholder
 	gone   bool       // somebody deleted it
+
+	leaving bool // its endpoints are about to change: nothing may come in for them
 }
 
 // kindOf is the kernel's name for the device link needs.
@@ -182,6 +184,16 @@ func (d *Datapath) setLink(l platform.Link) (int, error) {
 		return 0, err
 	}
 	kind := kindOf(l, remote)
+	if old := d.links[l.Name]; old != nil && (old.remote != remote || old.want.Local != l.Local) {
+		if err := d.leave(old); err != nil {
+			return 0, err
+		}
+		defer func() {
+			if d.links[l.Name] == old { // nothing came of it
+				_ = d.stay(old)
+			}
+		}()
+	}
 	dev, err := d.present(l.Name, kind)
 	if err != nil {
 		return 0, err
@@ -206,6 +218,9 @@ func (d *Datapath) setLink(l platform.Link) (int, error) {
 		return 0, err
 	}
 	d.clamp(l)
+	if err := d.stay(d.links[l.Name]); err != nil {
+		return 0, err
+	}
 	return d.links[l.Name].index, d.dropGuards()
 }
 
@@ -369,7 +384,7 @@ func (d *Datapath) DeleteLink(link string) error {
 	case !there.Ours() && d.links[link] == nil:
 		return fmt.Errorf("interface %s is not ours and is left alone", link)
 	}
-	var errs []error
+	errs := []error{d.leave(d.links[link])}
 	if there != nil {
 		errs = append(errs, platform.SetUp(d.route, there.Index, false))
 	}

@@ -314,9 +314,7 @@ func (r *reading) has(key string) bool {
 
 // unsupported lists what the schema has and this version can't do yet, with
 // what to write instead.
-var unsupported = map[string]string{
-	"failback": "leave it out; remotes are tried in order whenever one does not answer",
-}
+var unsupported = map[string]string{}
 
 // Supported says whether this version carries out a key of the schema, and if
 // not what to write instead.

@@ -180,6 +180,7 @@ type IKESA struct {
 	NATRemote   bool   `msg:"nat_remote"`   // a NAT stands before the peer
 	EncapForced bool   `msg:"encap_forced"` // we feigned a NAT to get UDP
 	Retransmits uint64 `msg:"retransmits"`  // requests repeated
+	MOBIKE      bool   `msg:"mobike"`       // both sides can move it to other addresses (RFC 4555)
 	Children    int    `msg:"children"`     // pairs of Child SAs, more than one during rekeying
 }
 

@@ -1420,9 +1420,9 @@ func (z *HandshakeStep) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *IKESA) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 16
+	// map header, size 17
 	// string "role"
-	o = append(o, 0xde, 0x0, 0x10, 0xa4, 0x72, 0x6f, 0x6c, 0x65)
+	o = append(o, 0xde, 0x0, 0x11, 0xa4, 0x72, 0x6f, 0x6c, 0x65)
 	o = msgp.AppendString(o, z.Role)
 	// string "spi_i"
 	o = append(o, 0xa5, 0x73, 0x70, 0x69, 0x5f, 0x69)
@@ -1466,6 +1466,9 @@ func (z *IKESA) MarshalMsg(b []byte) (o []byte, err error) {
 	// string "retransmits"
 	o = append(o, 0xab, 0x72, 0x65, 0x74, 0x72, 0x61, 0x6e, 0x73, 0x6d, 0x69, 0x74, 0x73)
 	o = msgp.AppendUint64(o, z.Retransmits)
+	// string "mobike"
+	o = append(o, 0xa6, 0x6d, 0x6f, 0x62, 0x69, 0x6b, 0x65)
+	o = msgp.AppendBool(o, z.MOBIKE)
 	// string "children"
 	o = append(o, 0xa8, 0x63, 0x68, 0x69, 0x6c, 0x64, 0x72, 0x65, 0x6e)
 	o = msgp.AppendInt(o, z.Children)
@@ -1584,6 +1587,12 @@ func (z *IKESA) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Retransmits")
 				return
 			}
+		case "mobike":
+			z.MOBIKE, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "MOBIKE")
+				return
+			}
 		case "children":
 			z.Children, bts, err = msgp.ReadIntBytes(bts)
 			if err != nil {
@@ -1604,7 +1613,7 @@ func (z *IKESA) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *IKESA) Msgsize() (s int) {
-	s = 3 + 5 + msgp.StringPrefixSize + len(z.Role) + 6 + msgp.StringPrefixSize + len(z.SPIi) + 6 + msgp.StringPrefixSize + len(z.SPIr) + 6 + msgp.StringPrefixSize + len(z.Suite) + 11 + msgp.StringPrefixSize + len(z.SuiteIANA) + 4 + msgp.BoolSize + 12 + msgp.Int64Size + 6 + msgp.Int64Size + 6 + msgp.Int64Size + 11 + msgp.Int64Size + 7 + msgp.Uint64Size + 10 + msgp.BoolSize + 11 + msgp.BoolSize + 13 + msgp.BoolSize + 12 + msgp.Uint64Size + 9 + msgp.IntSize
+	s = 3 + 5 + msgp.StringPrefixSize + len(z.Role) + 6 + msgp.StringPrefixSize + len(z.SPIi) + 6 + msgp.StringPrefixSize + len(z.SPIr) + 6 + msgp.StringPrefixSize + len(z.Suite) + 11 + msgp.StringPrefixSize + len(z.SuiteIANA) + 4 + msgp.BoolSize + 12 + msgp.Int64Size + 6 + msgp.Int64Size + 6 + msgp.Int64Size + 11 + msgp.Int64Size + 7 + msgp.Uint64Size + 10 + msgp.BoolSize + 11 + msgp.BoolSize + 13 + msgp.BoolSize + 12 + msgp.Uint64Size + 7 + msgp.BoolSize + 9 + msgp.IntSize
 	return
 }
 

@@ -202,6 +202,29 @@ func (n *NS) Route(dst, gw, dev string) {
 	})
 }
 
+// Readdress replaces an interface's address, as a new lease does; routes by gw
+// come back.
+func (n *NS) Readdress(name, from, to, gw string) {
+	n.DelAddr(name, from)
+	n.Addr(name, to)
+	n.Route("", gw, name)
+}
+
+// Hosts makes names known to the programs that are started in the namespace and
+// to those that run already: pairs of name and address.
+func (n *NS) Hosts(pairs ...string) {
+	text := ""
+	for i := 0; i+1 < len(pairs); i += 2 {
+		text += pairs[i+1] + " " + pairs[i] + "\n"
+	}
+	path := n.lab.File("hosts-"+n.Name, text)
+	n.lab.Must(os.Chmod(path, 0o644), "make the hosts file readable")
+	n.Must("mount the hosts file", func() error {
+		_ = unix.Unmount("/etc/hosts", unix.MNT_DETACH) // an earlier one
+		return unix.Mount(path, "/etc/hosts", "", unix.MS_BIND, "")
+	})
+}
+
 // sysProc makes a child its own process group that dies with the namespace.
 func sysProc() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}

@@ -174,6 +174,24 @@ func (p *Pinger) Stop() Pings {
 	return got
 }
 
+// LongestGap is the longest time in which no ping was answered, from the sending
+// of the first that was not to that of the next that was.
+func (p *Pinger) LongestGap() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var longest time.Duration
+	begin := -1
+	for seq, ok := range p.answered {
+		switch {
+		case !ok && begin < 0:
+			begin = seq
+		case ok && begin >= 0:
+			longest, begin = max(longest, p.sent[seq].Sub(p.sent[begin])), -1
+		}
+	}
+	return longest
+}
+
 // Quit ends everything at once, without a count.
 func (p *Pinger) Quit() {
 	p.once.Do(func() { close(p.stop) })

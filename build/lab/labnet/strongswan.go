@@ -28,6 +28,7 @@ type Swan struct {
 	IKE       string // proposals, such as "aes256gcm16-prfsha384-x25519"
 	ESP       string
 	Transport bool
+	MOBIKE    bool
 	Encap     bool   // force UDP encapsulation by faking a NAT
 	LocalTS   string // default: Local/32[47]
 	RemoteTS  string
@@ -200,7 +201,7 @@ func (s *StrongSwan) Load(c Swan) {
   remote_addrs = %s
   proposals = %s
   encap = %s
-  mobike = no
+  mobike = %s
   rekey_time = %s
   over_time = 1h
   rand_time = 0
@@ -230,7 +231,7 @@ secrets { ike-peer { secret = "%s"
  }
  %s
 }
-`, c.Local, remote, or(c.IKE, "aes256gcm16-prfsha384-x25519"), encap, or(c.IKERekey, "0"), or(c.DPD, "0"),
+`, c.Local, remote, or(c.IKE, "aes256gcm16-prfsha384-x25519"), encap, map[bool]string{true: "yes", false: "no"}[c.MOBIKE], or(c.IKERekey, "0"), or(c.DPD, "0"),
 		or(c.LocalAuth, "psk"), or(c.LocalID, c.Local), c.LocalMore, or(c.RemoteAuth, "psk"), or(c.RemoteID, or(c.Remote, "%any")), c.RemoteMore, c.Conn,
 		mode, or(c.ESP, "aes128gcm16-x25519"), or(c.LocalTS, host(c.Local)), or(c.RemoteTS, remoteTS), or(c.ChildRekey, "0"), life,
 		c.Child, c.PSK, c.Secrets)

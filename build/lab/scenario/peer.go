@@ -24,6 +24,8 @@ type swanPeer struct {
 	gre    labnet.GREOptions
 	end    *labnet.GREEnd // without kernel GRE
 	inner  string
+
+	greLocal, greRemote string // GRE endpoints other than the outer addresses
 }
 
 // newSwan starts strongSwan in the namespace. c's Local and Remote are the GRE
@@ -45,6 +47,9 @@ func newSwan(l *labnet.Lab, n *labnet.NS, c labnet.Swan, inner string) *swanPeer
 // before the policies stand: a hand-made GRE link speaks in clear until then.
 func (s *swanPeer) raiseGRE() {
 	local, remote := s.config.Local, s.config.Remote
+	if s.greLocal != "" {
+		local, remote = s.greLocal, s.greRemote
+	}
 	if s.config.Libipsec {
 		s.end = s.ns.GREEnd(local, remote, s.inner+"/30", "ipsec0", s.gre)
 		return
@@ -71,4 +76,16 @@ func (s *swanPeer) raiseGRE() {
 	s.ns.Addr("gre1", s.inner+"/30")
 	s.ns.MTU("gre1", 1300)
 	s.ns.LinkUp("gre1")
+}
+
+// moveGRE gives the GRE interface other endpoints.
+func (s *swanPeer) moveGRE(local, remote string) {
+	s.greLocal, s.greRemote = local, remote
+	if s.end != nil {
+		s.end.Close()
+		s.raiseGRE()
+		return
+	}
+	s.ns.BlockGRE(remote)
+	s.ns.MustRun("ip", "link", "set", "gre1", "type", "gre", "local", local, "remote", remote)
 }

@@ -24,6 +24,7 @@ type world struct {
 	lines      []string // of greseal's tunnel, beyond those every one has
 	responder  bool     // greseal waits for strongSwan
 	v6         bool     // outside
+	anyLocal   bool     // greseal's own address is by route
 }
 
 // newWorld builds the network. change sets what the scenario wants otherwise.
@@ -45,8 +46,12 @@ func (w *world) config() string {
 	if w.responder {
 		remote = `"any"`
 	}
-	lines := []string{"remote = " + remote, "local = " + strconv.Quote(w.addrA()),
-		fmt.Sprintf("psk = %q", psk), fmt.Sprintf("address = [\"%s/30\"]", innerA)}
+	lines := []string{"remote = " + remote}
+	if !w.anyLocal {
+		lines = append(lines, "local = "+strconv.Quote(w.addrA()))
+	}
+	lines = append(lines,
+		fmt.Sprintf("psk = %q", psk), fmt.Sprintf("address = [\"%s/30\"]", innerA))
 	if w.Datapath == "userspace" && !labnet.KernelESP() {
 		// kernel-libipsec knows nothing but ESP in UDP, which is also what
 		// greseal chooses by itself.

@@ -1,0 +1,140 @@
+package scenario
+
+import (
+	"strings"
+	"time"
+
+	"greseal/build/lab/labnet"
+)
+
+// More than one way to the other side. The first of two remotes dies and comes
+// back; a name gets another address; the first of two WANs goes away. Seen: the
+// ping goes on after at most the suspect threshold and a second; back at the
+// preferred remote nothing is lost for longer than a moment; the interface keeps
+// its index; with all traffic routed into the tunnel its peers are still reached
+// outside; the wire stays sealed.
+func init() {
+	addOnce(
+		Scenario{Name: "failover and failback", Peer: Greseal, Paths: both, Run: failover},
+		Scenario{Name: "the peer's name gets another address", Peer: Greseal, Paths: both, Run: renamed},
+		Scenario{Name: "second WAN", Peer: Greseal, Paths: both, Run: secondWAN},
+	)
+}
+
+// addrC is the second hub's.
+const (
+	addrC   = "203.0.113.1"
+	routerC = "203.0.113.254"
+)
+
+func failover(l *labnet.Lab) {
+	net := l.NewPair()
+	c := l.NewNS("c")
+	l.Veth(c, "wan", net.Router, "to-c")
+	net.Router.Addr("to-c", routerC+"/24")
+	c.Addr("wan", addrC+"/24")
+	c.Route("", routerC, "wan")
+	b := net.B.Greseal(side("any", innerB))
+	c.Greseal(side("any", innerB))
+	suspect := l.Stretch(2 * time.Second)
+	a := net.A.Greseal(labnet.Tunnel("t0", `remote = ["`+labnet.AddrB+`", "`+addrC+`"]`, `psk = "`+psk+`"`, `address = ["`+innerA+`/30"]`,
+		`routes = ["0.0.0.0/0"]`, `dpd = "`+(suspect/2).String()+`"`, `dpd_suspect = "`+suspect.String()+`"`, `failback = "2s"`))
+	before := a.WaitUp("t0", 20*time.Second)
+	l.Check(strings.HasPrefix(before.Peer.Address, labnet.AddrB), "the first remote is %s", before.Peer.Address)
+	net.A.WaitPing(innerB, 10*time.Second)
+
+	ping := net.A.StartPing(innerB, 10*time.Millisecond)
+	time.Sleep(500 * time.Millisecond)
+	b.Kill()
+	net.B.LinkDown("wan")
+	l.Wait(3*suspect+10*time.Second, "the tunnel at the second remote", func() bool {
+		t := a.Tunnel("t0")
+		return t.State == "up" && strings.HasPrefix(t.Peer.Address, addrC)
+	})
+	net.A.WaitPing(innerB, 10*time.Second)
+	ping.Stop()
+	gap := ping.LongestGap()
+	l.Check(gap <= suspect+l.Stretch(time.Second), "no ping was answered for %v; suspect after %v", gap, suspect)
+
+	ping = net.A.StartPing(innerB, 10*time.Millisecond)
+	net.B.LinkUp("wan")
+	net.B.Route("", labnet.RouterB, "wan")
+	b.Start()
+	l.Wait(40*time.Second, "the tunnel back at the first remote", func() bool {
+		t := a.Tunnel("t0")
+		return t.State == "up" && strings.HasPrefix(t.Peer.Address, labnet.AddrB)
+	})
+	net.A.WaitPing(innerB, 10*time.Second)
+	ping.Stop()
+	back := ping.LongestGap()
+	after := a.Tunnel("t0")
+	l.Check(back < l.Stretch(time.Second), "going back, no ping was answered for %v", back)
+	l.Check(after.Interface.Index == before.Interface.Index, "the interface's index changed")
+	l.Check(after.State == "up" && !strings.Contains(a.Log(), "no Child SA carries packets"), "the tunnel was down for a moment")
+	net.A.MustPing(innerB, 20)
+	net.Wire.MustBeSealed()
+	l.Fact("gap %v at failover (suspect after %v), %v going back", gap.Round(time.Millisecond), suspect, back.Round(time.Millisecond))
+}
+
+// renamed has the peer start again at another address, which its name then has.
+func renamed(l *labnet.Lab) {
+	net := l.NewPair()
+	net.A.Hosts("hub.example", labnet.AddrB)
+	b := net.B.Greseal(side("any", innerB))
+	a := net.A.Greseal(side("hub.example", innerA, `dpd = "1s"`, `dpd_suspect = "2s"`))
+	before := a.WaitUp("t0", 20*time.Second)
+	net.A.WaitPing(innerB, 10*time.Second)
+	b.Kill()
+	net.B.Readdress("wan", labnet.AddrB+"/24", movedB+"/24", labnet.RouterB)
+	b.Start()
+	net.A.Hosts("hub.example", movedB)
+	l.Wait(40*time.Second, "the tunnel at the name's new address", func() bool {
+		t := a.Tunnel("t0")
+		return t.State == "up" && strings.HasPrefix(t.Peer.Address, movedB)
+	})
+	net.A.WaitPing(innerB, 10*time.Second)
+	net.A.MustPing(innerB, 20)
+	l.Check(a.Tunnel("t0").Interface.Index == before.Interface.Index, "the interface's index changed")
+	net.Wire.MustBeSealed()
+}
+
+// secondWAN takes the default route of A's first WAN away, and brings it back.
+func secondWAN(l *labnet.Lab) {
+	net := l.NewPair()
+	l.Veth(net.A, "wan2", net.Router, "to-a2")
+	net.Router.Addr("to-a2", "192.168.7.254/24")
+	net.A.Addr("wan2", "192.168.7.1/24")
+	net.A.MustRun("ip", "route", "add", "default", "via", "192.168.7.254", "dev", "wan2", "metric", "100")
+	wire2 := net.Router.Capture("wire2", "to-a2")
+	net.B.Greseal(side("any", innerB))
+	a := net.A.Greseal(side(labnet.AddrB, innerA, `routes = ["0.0.0.0/0"]`))
+	before := a.WaitUp("t0", 20*time.Second)
+	net.A.WaitPing(innerB, 10*time.Second)
+	l.Check(strings.HasPrefix(before.Peer.LocalAddr, labnet.AddrA), "it comes from %s", before.Peer.LocalAddr)
+	var gaps []time.Duration
+	for _, step := range []struct {
+		to string
+		do func()
+	}{
+		{"192.168.7.1", func() { net.A.LinkDown("wan") }},
+		{labnet.AddrA, func() { net.A.LinkUp("wan"); net.A.Route("", labnet.RouterA, "wan") }},
+	} {
+		ping := net.A.StartPing(innerB, 10*time.Millisecond)
+		time.Sleep(300 * time.Millisecond)
+		step.do()
+		l.Wait(20*time.Second, "the tunnel from "+step.to, func() bool {
+			t := a.Tunnel("t0")
+			return t.State == "up" && strings.HasPrefix(t.Peer.LocalAddr, step.to) && t.Outside.GRELocal == step.to
+		})
+		net.A.WaitPing(innerB, 10*time.Second)
+		ping.Stop()
+		gaps = append(gaps, ping.LongestGap().Round(time.Millisecond))
+	}
+	after := a.Tunnel("t0")
+	l.Check(after.IKE.SPIi == before.IKE.SPIi && after.UpCount == 1, "the IKE SA was made anew")
+	l.Check(after.Interface.Index == before.Interface.Index, "the interface's index changed")
+	net.A.MustPing(innerB, 20)
+	net.Wire.MustBeSealed()
+	wire2.MustBeSealed()
+	l.Fact("gaps %v and %v", gaps[0], gaps[1])
+}

@@ -1,0 +1,222 @@
+package tunnel
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"time"
+
+	"greseal/ikev2"
+)
+
+// Make before break: while one IKE SA carries a tunnel's traffic, another is
+// made beside it, and the engine deletes the old one when the new one stands.
+// That is wanted
+//
+//   - when our address changed and the peer has no MOBIKE,
+//   - when the peer is suspect and remote names another one (failover),
+//   - when a remote of higher preference has answered for the time of failback.
+
+// asideReason is why another IKE SA is wanted.
+type asideReason uint8
+
+const (
+	asideNone asideReason = iota
+	asideMoved
+	asideSuspect
+	asidePreferred
+)
+
+// aside is the making of an IKE SA beside the one that stands.
+type aside struct {
+	why   asideReason
+	from  ikev2.SAID // the one that is to be replaced
+	to    netip.Addr // of asidePreferred
+	at    ikev2.Time // of the next step, 0: none
+	tries int
+
+	probeAt ikev2.Time            // of the next look at remotes of higher preference, 0: none
+	health  map[netip.Addr]health // of those
+}
+
+// health is what is known of a remote that is not in use.
+type health struct {
+	asked, answered bool
+	since           ikev2.Time // it has answered without a gap since then, 0: it did not
+}
+
+// asideTime is how long one remote is tried before the next.
+const asideTime = 5 * time.Second
+
+// replace wants another IKE SA instead of the one in use.
+func (l *loop) replace(t *state, why asideReason, to netip.Addr) {
+	c := t.current()
+	if c == nil || t.cfg.RemoteAny {
+		return
+	}
+	t.aside.why, t.aside.from, t.aside.to = why, c.IKE, to
+	t.aside.tries = 0
+	l.takeOver(t)
+}
+
+// takeOver is one step towards it.
+func (l *loop) takeOver(t *state) {
+	a := &t.aside
+	a.at = 0
+	if a.why == asideNone || !t.wanted || !t.established() {
+		return
+	}
+	now := l.now()
+	remote, ok := t.asideRemote()
+	if !ok {
+		a.at = now + asideTime // when a name has another address
+		return
+	}
+	a.tries++
+	a.at = now + asideTime
+	info, err := l.routeFor(t, remote)
+	if err != nil {
+		return
+	}
+	if err := l.guard(t, remote); err != nil {
+		l.event(t, slog.LevelError, "close", err.Error())
+		return
+	}
+	l.register(t)
+	l.layRoutes(t)
+	l.tellTime()
+	local, peer := t.ports(info.Local, remote)
+	l.do(l.engine.Initiate(now, t.id, local, peer))
+}
+
+// asideRemote is the address to try now.
+func (t *state) asideRemote() (netip.Addr, bool) {
+	here, n := t.current().Remote.Addr(), len(t.candidates)
+	switch t.aside.why {
+	case asidePreferred:
+		return t.aside.to, true
+	case asideMoved:
+		if i := t.aside.tries % (n + 1); i > 0 {
+			return t.candidates[i-1], true
+		}
+		return here, true
+	}
+	first := slices.Index(t.candidates, here) + 1
+	for i := range n {
+		if c := t.candidates[(first+t.aside.tries+i)%n]; c != here {
+			return c, true
+		}
+	}
+	return netip.Addr{}, false
+}
+
+// asideFailed notes that an attempt beside came to nothing.
+func (l *loop) asideFailed(t *state) {
+	if t.aside.why == asidePreferred {
+		// It is given the time of failback to become better.
+		t.aside.why, t.aside.at = asideNone, 0
+		clear(t.aside.health)
+	}
+}
+
+// tookOver is called when another pair carries the traffic.
+func (l *loop) tookOver(t *state) {
+	c := t.current()
+	if t.aside.why != asideNone && c.IKE != t.aside.from {
+		t.aside = aside{}
+	}
+	if t.aside.probeAt == 0 && len(t.preferred()) > 0 {
+		t.aside.probeAt = l.now() + t.probePause()
+	}
+}
+
+// preferred are the addresses that remote names before the one in use. The
+// addresses of one name are equals. It is for the side that began to choose.
+func (t *state) preferred() []netip.Addr {
+	c := t.current()
+	if c == nil || !t.initiated {
+		return nil
+	}
+	rank := len(t.cfg.Remotes)
+	if rank == 1 && !t.named() {
+		return nil // the peer moved from its only address, and may move back
+	}
+	if i := slices.Index(t.candidates, c.Remote.Addr()); i >= 0 {
+		rank = t.ranks[i]
+	}
+	var out []netip.Addr
+	for i, a := range t.candidates {
+		if t.ranks[i] < rank && a.BitLen() == c.Remote.Addr().BitLen() {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// probePause is the time between two looks at a preferred remote.
+func (t *state) probePause() time.Duration {
+	return min(max(t.cfg.Failback/4, time.Second), 15*time.Second)
+}
+
+// probe asks the remotes of higher preference whether they are there.
+func (l *loop) probe(t *state) {
+	a := &t.aside
+	a.probeAt = 0
+	list := t.preferred()
+	if len(list) == 0 {
+		a.health = nil
+		return
+	}
+	if a.health == nil {
+		a.health = map[netip.Addr]health{}
+	}
+	now := l.now()
+	a.probeAt = now + t.probePause()
+	for _, remote := range list {
+		h := a.health[remote]
+		if h.asked && !h.answered {
+			h.since = 0
+		}
+		h.asked, h.answered = true, false
+		a.health[remote] = h
+		info, err := l.routeFor(t, remote)
+		if err != nil {
+			continue
+		}
+		local, peer := t.ports(info.Local, remote)
+		l.do(l.engine.Knock(now, t.id, local, peer))
+	}
+}
+
+// answered takes the answer of a remote that is not in use.
+func (l *loop) answered(e ikev2.Answered) {
+	t := l.tunnels[e.Peer]
+	if t == nil || !t.established() {
+		return
+	}
+	remote := e.Remote.Addr()
+	h, asked := t.aside.health[remote]
+	if !asked {
+		return
+	}
+	now := l.now()
+	if h.answered = true; h.since == 0 {
+		h.since = now
+	}
+	t.aside.health[remote] = h
+	if now-h.since < t.cfg.Failback || t.aside.why != asideNone || t.phase != phaseUp || !slices.Contains(t.preferred(), remote) {
+		return
+	}
+	l.event(t, slog.LevelInfo, "failback", fmt.Sprintf("%s has answered for %s: going back to it", remote, (now-h.since).Round(time.Second)))
+	l.replace(t, asidePreferred, remote)
+}
+
+// ports completes the addresses of an attempt.
+func (t *state) ports(local, remote netip.Addr) (netip.AddrPort, netip.AddrPort) {
+	from := uint16(portIKE)
+	if t.cfg.RemotePort != portIKE {
+		from = portNAT // anything but 500 is spoken to with the non-ESP marker
+	}
+	return netip.AddrPortFrom(local, from), netip.AddrPortFrom(remote, t.cfg.RemotePort)
+}

@@ -1,0 +1,154 @@
+package tunnel
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+
+	"greseal/ikev2"
+	"greseal/platform"
+)
+
+// surroundingsChanged is called when addresses, links or routes changed.
+func (l *loop) surroundingsChanged(ch platform.Change) {
+	if err := l.net.Refresh(); err != nil {
+		l.log.Warn("laying routes anew", "error", err)
+	}
+	locals, err := platform.LocalAddrs(l.net.Netlink())
+	if err != nil {
+		l.log.Warn("reading the own addresses", "error", err)
+		return
+	}
+	for _, id := range l.order {
+		t := l.tunnels[id]
+		if !t.wanted {
+			continue
+		}
+		if slices.Contains(ch.Own, string(id)) && t.index != 0 {
+			if err := l.restore(t); err != nil {
+				l.event(t, slog.LevelError, "machine", err.Error())
+			}
+		}
+		switch {
+		case !ch.Underlay:
+		case t.established():
+			l.followAddress(t, locals)
+		case t.phase == phaseWaiting, t.trying && !slices.Contains(locals, t.local):
+			t.trying, t.retryAt = false, 0
+			l.stir(t)
+		}
+	}
+}
+
+// followAddress looks whether a tunnel that stands still comes from where it
+// should: from the address of the route to its peer when we began it, and from
+// where the peer found us otherwise, as long as that address is there.
+func (l *loop) followAddress(t *state, locals []netip.Addr) {
+	c := t.current()
+	gone := !slices.Contains(locals, c.Local.Addr())
+	if !gone && !t.initiated {
+		l.followUnderlay(t)
+		return
+	}
+	info, err := l.routeFor(t, c.Remote.Addr())
+	switch {
+	case err != nil && gone:
+		l.event(t, slog.LevelWarn, "moved", fmt.Sprintf("the own address %s is gone; waiting for another: %v", c.Local.Addr(), err))
+	case err != nil:
+	case info.Local == c.Local.Addr():
+		l.followUnderlay(t)
+	default:
+		l.relocate(t, info)
+	}
+}
+
+// routeFor is the way to a peer from where the configuration wants to come.
+func (l *loop) routeFor(t *state, remote netip.Addr) (platform.RouteInfo, error) {
+	hint, ifname := netip.Addr{}, ""
+	if a, err := netip.ParseAddr(t.cfg.Local); err == nil {
+		hint = a
+	} else {
+		ifname = t.cfg.Local
+	}
+	return l.net.RouteTo(remote, hint, ifname, t.cfg.FWMark)
+}
+
+// relocate takes a tunnel that stands to another address of ours (contract 12):
+// by MOBIKE where the peer has it, else by a new IKE SA beside the old one.
+func (l *loop) relocate(t *state, info platform.RouteInfo) {
+	c := t.current()
+	by := "a new IKE SA"
+	mobile := l.engine.Mobile(t.id)
+	if mobile {
+		by = "MOBIKE"
+	}
+	l.event(t, slog.LevelInfo, "moving", fmt.Sprintf("the own address changes from %s to %s: moving by %s", c.Local.Addr(), info.Local, by))
+	t.local = info.Local
+	l.do(l.engine.Move(l.now(), t.id, info.Local))
+	switch {
+	case mobile:
+	case t.cfg.RemoteAny:
+		l.restart(t, "the own address changed") // the peer must come again
+	default:
+		l.replace(t, asideMoved, netip.Addr{})
+	}
+}
+
+// moved follows a change of outer addresses or ports in the datapath.
+func (l *loop) moved(a ikev2.Moved) {
+	t := l.tunnels[a.Peer]
+	if t == nil {
+		return
+	}
+	if a.OldRemote != a.Remote {
+		l.event(t, slog.LevelInfo, "moved", fmt.Sprintf("the peer moved from %s to %s", a.OldRemote, a.Remote))
+	}
+	if err := l.guard(t, a.Remote.Addr()); err != nil {
+		l.event(t, slog.LevelError, "close", err.Error())
+		return
+	}
+	if i, ok := t.ike[a.IKE]; ok {
+		i.Local, i.Remote = a.Local, a.Remote
+		t.ike[a.IKE] = i
+	}
+	for _, c := range a.Children {
+		p := t.pairs[c.ID]
+		if p == nil {
+			continue
+		}
+		for _, out := range []bool{false, true} {
+			key := platform.SAKey{Link: string(t.id), Out: out, SPI: c.SPIIn}
+			if out {
+				key.SPI = c.SPIOut
+			}
+			if out && !p.out || !out && !p.in {
+				continue
+			}
+			if err := l.dp.MoveSA(key, c.Local, c.Remote); err != nil {
+				l.event(t, slog.LevelWarn, "moved", err.Error())
+			}
+		}
+		p.Child = c
+	}
+	if p := t.current(); p != nil && p.IKE == a.IKE {
+		l.settleIn(t)
+	}
+}
+
+// settleIn brings what depends on the outer addresses in line with those of the
+// pair that carries the traffic: the peer's host route, the path's MTU.
+func (l *loop) settleIn(t *state) {
+	t.arrive()
+	l.layRoutes(t)
+	l.followUnderlay(t)
+}
+
+// arrive notes where the pair that carries the traffic goes.
+func (t *state) arrive() {
+	c := t.current()
+	t.local = c.Local.Addr()
+	if i := slices.Index(t.candidates, c.Remote.Addr()); i >= 0 {
+		t.candidate = i
+	}
+}
