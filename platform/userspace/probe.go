@@ -12,9 +12,18 @@ import (
 
 // Supports returns nil when package esp computes the pair right on this machine:
 // a CPU's or emulator's fault shows here and not as a tunnel that drops
-// everything.
+// everything. Each pair is computed once.
 func (d *Datapath) Supports(encr, integ suite.Transform) error {
-	return probe(encr, integ, esp.KnownAnswerFor)
+	pair := [2]suite.Transform{encr, integ}
+	if err, known := d.probed[pair]; known {
+		return err
+	}
+	err := probe(encr, integ, esp.KnownAnswerFor)
+	if d.probed == nil {
+		d.probed = map[[2]suite.Transform]error{}
+	}
+	d.probed[pair] = err
+	return err
 }
 
 func probe(encr, integ suite.Transform, answer func(encr, integ suite.Transform, esn bool) (esp.KnownAnswer, bool)) error {

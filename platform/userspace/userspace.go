@@ -27,6 +27,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"greseal/crypto/suite"
 	"greseal/platform"
 	"greseal/platform/ikesock"
 )
@@ -77,6 +78,7 @@ type Datapath struct {
 	latest  []*outSA                 // outbound SAs in the order of their installation
 	shown   atomic.Pointer[[]*outSA] // the same for the ingress workers
 	guards  map[string][]netip.Addr
+	probed  map[[2]suite.Transform]error // what Supports has found
 	closed  bool
 
 	notesMu sync.Mutex
