@@ -5,7 +5,7 @@
 // the load's is another. What counts is the processor time of the responder
 // alone, from the load's first handshake of a round to its last. They take turns.
 //
-//	ike [-greseal FILE] [-rounds 5] [-peers 256] [-tunnels 5000] [-only greseal|charon]
+//	ike [-greseal FILE] [-rounds 5] [-peers 256] [-tunnels 4096] [-only greseal|charon]
 package main
 
 import (
@@ -28,7 +28,7 @@ type options struct {
 	greseal        string
 	rounds         int
 	peers, tunnels int
-	only           string
+	only, gogc     string
 }
 
 func main() {
@@ -36,7 +36,8 @@ func main() {
 	flag.StringVar(&o.greseal, "greseal", "./greseal", "the greseal to measure")
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds of handshakes for each responder and suite")
 	flag.IntVar(&o.peers, "peers", 256, "handshakes in a round")
-	flag.IntVar(&o.tunnels, "tunnels", 5000, "tunnels to measure memory with, 0: do not")
+	flag.IntVar(&o.tunnels, "tunnels", 4096, "tunnels to measure memory with, which is the most a config may have; 0: do not")
+	flag.StringVar(&o.gogc, "gogc", "25", "GOGC of greseal while its memory is measured; 100 while its speed is")
 	flag.StringVar(&o.only, "only", "", "greseal or charon alone")
 	flag.Parse()
 	binary, err := filepath.Abs(o.greseal)
@@ -69,7 +70,7 @@ type responder struct {
 
 func (o options) run(dir, binary string) error {
 	root, _ := exec.Command("build/lab/sid", "--cached", "strongswan").Output()
-	both := []responder{{"greseal", startGreseal}, {"charon", func(l *labnet.Lab, n *labnet.NS, peers int, ike string) int {
+	both := []responder{{"greseal", o.startGreseal}, {"charon", func(l *labnet.Lab, n *labnet.NS, peers int, ike string) int {
 		return startCharon(l, n, strings.TrimSpace(string(root)), ike)
 	}}}
 	both = slices.DeleteFunc(both, func(r responder) bool { return o.only != "" && r.name != o.only })
@@ -125,7 +126,7 @@ func (o options) run(dir, binary string) error {
 			return fmt.Errorf("%s, memory: %w", r.name, err)
 		}
 	}
-	fmt.Printf("  greseal runs with GOGC=%s GOMAXPROCS=1 and no GOMEMLIMIT; goal 12 kB\n", gogc)
+	fmt.Printf("  greseal runs with GOGC=%s GOMAXPROCS=1 and no GOMEMLIMIT; goal 12 kB\n", o.gogc)
 	return nil
 }
 
@@ -141,7 +142,7 @@ func (o options) pair(l *labnet.Lab, r responder, peers int, ike, loadIKE string
 	pid = r.start(l, net.B, peers, ike)
 	for used := time.Duration(-1); ; time.Sleep(500 * time.Millisecond) { // until it is done with its start
 		now := processorTime(l, pid)
-		if used >= 0 && now-used < 20*time.Millisecond {
+		if used >= 0 && now-used < 100*time.Millisecond {
 			break
 		}
 		used = now
@@ -156,9 +157,11 @@ func (o options) pair(l *labnet.Lab, r responder, peers int, ike, loadIKE string
 	return pid, newLoad(l, net.A, peers, loadIKE)
 }
 
-const gogc = "100"
-
-func startGreseal(l *labnet.Lab, n *labnet.NS, peers int, ike string) int {
+func (o options) startGreseal(l *labnet.Lab, n *labnet.NS, peers int, ike string) int {
+	gogc := "100"
+	if peers == o.tunnels {
+		gogc = o.gogc
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "[daemon]\ndatapath = \"userspace\"\nlog_level = \"info\"\n\n[defaults]\nremote = \"any\"\nlocal_id = %q\npsk = %q\nike = %q\nesp = \"aes128gcm16-noesn\"\ngre_local = %q\n\n",
 		hub, psk, ike, hubGRE)
@@ -171,7 +174,10 @@ func startGreseal(l *labnet.Lab, n *labnet.NS, peers int, ike string) int {
 	defer os.Unsetenv("GOGC")
 	g := n.GresealLater(b.String())
 	g.Launch()
-	l.Wait(5*time.Minute, "greseal listens", func() bool { return strings.Contains(g.Log(), "closed: ") })
+	l.Wait(5*time.Minute, "greseal listens", func() bool {
+		l.Check(g.Running(), "greseal ended: %s", g.Log())
+		return strings.Contains(g.Log(), "closed: ")
+	})
 	return g.Pid()
 }
 

@@ -40,7 +40,7 @@ type Wire struct {
 // The ring: blocks are handed over when full or after blockTimeout.
 const (
 	blockSize    = 128 << 10
-	blocks       = 32
+	blocks       = 96
 	blockTimeout = 5 // ms
 
 	// markerType is the EtherType of markers: one for local experiments.
