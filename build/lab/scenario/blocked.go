@@ -69,7 +69,7 @@ func espDroppedAll(l *labnet.Lab) {
 	a.WaitUp("t0", 20*time.Second)
 	l.Wait(60*time.Second, "the word that UDP does not help", func() bool { return strings.Contains(a.Log(), "in UDP as without") })
 	ping := net.A.StartPing(innerB, 100*time.Millisecond) // goes on leaving and never comes back
-	time.Sleep(25 * time.Second)
+	time.Sleep(15 * time.Second)                          // the next look at the counters is after 10 s
 	ping.Quit()
 	t := a.Tunnel("t0")
 	l.Check(t.UpCount == 2, "it came up %d times", t.UpCount)

@@ -16,12 +16,12 @@ import (
 // two addresses are told apart by their keys, each packet coming out where it
 // belongs, also when the other side's kernel sends both on one SA.
 func init() {
-	add(
+	add(Scenario{Name: "DSCP, ECN and TTL", Peer: Greseal, Paths: both, Run: classes})
+	addOnce(
 		Scenario{Name: "bridged Ethernet, VLAN frames of 1500 bytes", Peer: Greseal, Paths: both, Where: VM, Run: bridged},
-		Scenario{Name: "DSCP, ECN and TTL", Peer: Greseal, Paths: both, Run: classes},
 		Scenario{Name: "two tunnels told apart by key", Peer: Greseal, Paths: both, Run: func(l *labnet.Lab) { twoByKey(l, l.Datapath) }},
+		Scenario{Name: "two tunnels told apart by key, kernel and userspace", Peer: Greseal, Paths: kernel, Where: VM, Run: func(l *labnet.Lab) { twoByKey(l, "userspace") }},
 	)
-	addOnce(Scenario{Name: "two tunnels told apart by key, kernel and userspace", Peer: Greseal, Paths: kernel, Where: VM, Run: func(l *labnet.Lab) { twoByKey(l, "userspace") }})
 }
 
 func bridged(l *labnet.Lab) {
