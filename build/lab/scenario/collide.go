@@ -16,9 +16,8 @@ import (
 // strongSwan is told to rekey as soon as greseal's request is seen on it, so that
 // each sends its own before it gets the other's. Seen: the tunnel never went
 // down; one IKE SA with one Child SA is left on both sides; and no ping is lost
-// with strongSwan 6.1. strongSwan 5.9.8 removes inbound SAs in a collision before
-// the peer can know: there each lost packet must have come to strongSwan and
-// found no SA.
+// with strongSwan 6.1. strongSwan 5.9.8 is known to remove SAs too early in a
+// collision: there each lost packet must have come to strongSwan and found no SA.
 func init() {
 	for _, peer := range []string{StrongSwan, NewSwan} {
 		for _, c := range []collision{

@@ -9,35 +9,36 @@ import (
 // are greseal's side: how both authenticate, greseal's role, its datapath, the
 // mode, who stands behind a NAT, the path's MTU, who rekeys both SAs. Every two
 // values of two columns meet in some row (TestInteropMeetsAllPairs), but for
-// what cannot be: a message with a shared or a raw key in it fits 576 bytes.
+// what cannot be: a message with a shared or a raw key in it fits 576 bytes. In
+// some rows greseal's own address then changes under the ping (MOBIKE).
 //
 // Tunnel mode in userspace is played in namespaces against strongSwan's own ESP
 // (kernel-libipsec); the rest in the virtual machine against the kernel's.
 const interopTable = `
- #  auth       role       datapath   mode       NAT        path  rekey    make
- 1  psk        initiator  userspace  tunnel     none       1500  peer
- 2  rsa        responder  userspace  tunnel     none       576   peer     test
- 3  rsa-pss    initiator  userspace  tunnel     none       1500  greseal
- 4  rsa-old    initiator  userspace  tunnel     initiator  1500  peer
- 5  ecdsa-256  initiator  userspace  tunnel     responder  576   greseal
- 6  ecdsa-384  responder  userspace  tunnel     initiator  1500  peer
- 7  ed25519    responder  userspace  tunnel     responder  1500  greseal  test
- 8  raw-ed     initiator  userspace  tunnel     initiator  1500  peer     test
- 9  raw-rsa    responder  userspace  tunnel     none       1500  greseal
-10  psk        responder  kernel     transport  initiator  1500  greseal
-11  psk        responder  userspace  transport  responder  1500  peer
-12  rsa        responder  kernel     tunnel     none       576   greseal
-13  rsa        initiator  userspace  transport  responder  1500  peer
-14  rsa        initiator  kernel     tunnel     initiator  1500  greseal
-15  rsa-pss    responder  userspace  transport  initiator  576   greseal
-16  rsa-pss    initiator  kernel     tunnel     responder  1500  peer
-17  ecdsa-256  initiator  userspace  transport  responder  576   greseal
-18  ecdsa-384  responder  kernel     tunnel     initiator  576   peer
-19  ecdsa-521  initiator  userspace  transport  none       1500  greseal
-20  ed25519    responder  kernel     tunnel     initiator  1500  peer
-21  ed25519    initiator  userspace  transport  none       576   greseal
-22  raw-rsa    responder  kernel     transport  responder  1500  peer
-23  raw-ecdsa  responder  kernel     tunnel     none       1500  greseal
+ #  auth       role       datapath   mode       NAT        path  rekey    then  make
+ 1  psk        initiator  userspace  tunnel     none       1500  peer     move
+ 2  rsa        responder  userspace  tunnel     none       576   peer     end   test
+ 3  rsa-pss    initiator  userspace  tunnel     none       1500  greseal  move
+ 4  rsa-old    initiator  userspace  tunnel     initiator  1500  peer     end
+ 5  ecdsa-256  initiator  userspace  tunnel     responder  576   greseal  move
+ 6  ecdsa-384  responder  userspace  tunnel     initiator  1500  peer     end
+ 7  ed25519    responder  userspace  tunnel     responder  1500  greseal  end   test
+ 8  raw-ed     initiator  userspace  tunnel     initiator  1500  peer     end   test
+ 9  raw-rsa    responder  userspace  tunnel     none       1500  greseal  move
+10  psk        responder  kernel     transport  initiator  1500  greseal  end
+11  psk        responder  userspace  transport  responder  1500  peer     end
+12  rsa        responder  kernel     tunnel     none       576   greseal  end
+13  rsa        initiator  userspace  transport  responder  1500  peer     end
+14  rsa        initiator  kernel     tunnel     initiator  1500  greseal  end
+15  rsa-pss    responder  userspace  transport  initiator  576   greseal  end
+16  rsa-pss    initiator  kernel     tunnel     responder  1500  peer     end
+17  ecdsa-256  initiator  userspace  transport  responder  576   greseal  end
+18  ecdsa-384  responder  kernel     tunnel     initiator  576   peer     end
+19  ecdsa-521  initiator  userspace  transport  none       1500  greseal  end
+20  ed25519    responder  kernel     tunnel     initiator  1500  peer     end
+21  ed25519    initiator  userspace  transport  none       576   greseal  end
+22  raw-rsa    responder  kernel     transport  responder  1500  peer     end
+23  raw-ecdsa  responder  kernel     tunnel     none       1500  greseal  end
 `
 
 // interopRow is a line of the table.
@@ -45,6 +46,7 @@ type interopRow struct {
 	number                                string
 	auth, role, datapath, mode, nat, path string
 	rekey                                 string
+	move                                  bool // greseal gets another address
 	quick                                 bool // also played by make test
 }
 
@@ -52,11 +54,11 @@ type interopRow struct {
 func interopRows() []interopRow {
 	var rows []interopRow
 	for line := range strings.Lines(strings.TrimSpace(interopTable)) {
-		f := append(strings.Fields(line), "")
+		f := append(strings.Fields(line), "", "")
 		if f[0] == "#" {
 			continue
 		}
-		rows = append(rows, interopRow{number: f[0], auth: f[1], role: f[2], datapath: f[3], mode: f[4], nat: f[5], path: f[6], rekey: f[7], quick: f[8] == "test"})
+		rows = append(rows, interopRow{number: f[0], auth: f[1], role: f[2], datapath: f[3], mode: f[4], nat: f[5], path: f[6], rekey: f[7], move: f[8] == "move", quick: f[9] == "test"})
 	}
 	return rows
 }
@@ -78,6 +80,12 @@ func (r interopRow) name() string {
 	}
 	if r.path != "1500" {
 		name += ", path of " + r.path
+	}
+	if r.rekey == "" {
+		return name + ", rekeyed by both"
+	}
+	if r.move {
+		name += ", moving"
 	}
 	return name + ", rekeyed by " + strings.Replace(r.rekey, "peer", "the peer", 1)
 }

@@ -27,6 +27,9 @@ func (r interopRow) play(l *labnet.Lab) {
 	if r.behind(w) == w.net.A && r.mode == "transport" {
 		w.swan.config.Remote = labnet.RouterB // as the peer sees greseal
 	}
+	if r.move {
+		w.swan.greLocal, w.swan.greRemote = endB, endA
+	}
 	w.swan.raiseGRE()
 	w.pings()
 
@@ -63,6 +66,9 @@ func (r interopRow) play(l *labnet.Lab) {
 	w.oneSA()
 	got := ping.Stop()
 	l.Check(got.Received == got.Sent, "rekeying lost pings: %v", got)
+	if r.move {
+		r.moves(w)
+	}
 	after := w.greseal.Tunnel("t0")
 	l.Check(after.UpCount == 1 && after.Interface.Index == first.Interface.Index, "the tunnel came up %d times", after.UpCount)
 	w.counters()
@@ -73,12 +79,37 @@ func (r interopRow) play(l *labnet.Lab) {
 	l.Fact("%d pings during rekeys, none lost", got.Sent)
 }
 
+// moves changes greseal's address: the IKE SA goes on from the new one (RFC 4555),
+// and the interface stays. strongSwan's own ESP cannot change an SA's address, so
+// strongSwan rekeys the Child SA then.
+func (r interopRow) moves(w *world) {
+	before := w.greseal.Tunnel("t0")
+	ping := w.net.A.StartPing(innerB, 10*time.Millisecond)
+	w.net.A.Readdress("wan", labnet.AddrA+"/24", movedA+"/24", labnet.RouterA)
+	w.Wait(30*time.Second, "the tunnel at the new address", func() bool {
+		t := w.greseal.Tunnel("t0")
+		return t.State == "up" && strings.HasPrefix(t.Peer.LocalAddr, movedA)
+	})
+	w.pings()
+	ping.Stop()
+	w.oneSA()
+	after := w.greseal.Tunnel("t0")
+	w.Check(after.IKE.SPIi == before.IKE.SPIi && after.UpCount == 1 && after.Interface.Index == before.Interface.Index,
+		"the IKE SA or the interface was made anew")
+	w.Fact("gap of %v when the address changed", ping.LongestGap().Round(time.Millisecond))
+}
+
 // world is the network and both configurations.
 func (r interopRow) world(l *labnet.Lab) *world {
 	w := newWorld(l, func(w *world) { w.responder = r.role == "responder" })
 	remote := labnet.AddrB
 	c := &w.swanConfig
 	c.LocalTS, c.RemoteTS = labnet.AddrB+"/32[47]", labnet.AddrA+"/32[47]"
+	if r.move {
+		c.MOBIKE, c.LocalTS, c.RemoteTS = true, endB+"/32[47]", endA+"/32[47]"
+		w.net.A.Addr("lo", endA+"/32")
+		w.net.B.Addr("lo", endB+"/32")
+	}
 	if r.mode == "transport" {
 		c.Transport, c.LocalTS, c.RemoteTS = true, "dynamic[47]", "dynamic[47]"
 	}
@@ -98,7 +129,12 @@ func (r interopRow) world(l *labnet.Lab) *world {
 		c.Options = "fragment_size = " + r.path
 	}
 	c.LocalID, c.RemoteID = nameB, nameA
-	w.lines = []string{fmt.Sprintf("local = %q", labnet.AddrA), fmt.Sprintf("address = [\"%s/30\"]", innerA), fmt.Sprintf("mode = %q", r.mode)}
+	w.lines = []string{fmt.Sprintf("address = [\"%s/30\"]", innerA), fmt.Sprintf("mode = %q", r.mode)}
+	if r.move {
+		w.lines = append(w.lines, fmt.Sprintf("gre_local = %q", endA), fmt.Sprintf("gre_remote = %q", endB))
+	} else {
+		w.lines = append(w.lines, fmt.Sprintf("local = %q", labnet.AddrA))
+	}
 	if r.path != "1500" { // IKE_SA_INIT cannot be fragmented
 		w.lines = append(w.lines, `ike = "aes256gcm16-prfsha384-x25519"`)
 	}
@@ -106,7 +142,7 @@ func (r interopRow) world(l *labnet.Lab) *world {
 		w.lines = append(w.lines, `remote = "any"`)
 	} else {
 		w.lines = append(w.lines, fmt.Sprintf("remote = %q", remote))
-		if r.mode == "tunnel" && remote != labnet.AddrB {
+		if r.mode == "tunnel" && remote != labnet.AddrB && !r.move {
 			w.lines = append(w.lines, fmt.Sprintf("gre_remote = %q", labnet.AddrB))
 		}
 	}
