@@ -16,6 +16,12 @@ async function fits(t, selector) {
 	}, selector || null);
 
 	assert(wide <= room + 1, (selector || 'the page') + ' is ' + wide + ' pixels wide on ' + room);
+
+	/* nor a table out of its box */
+	const out = await t.page.$$eval('.cbi-section .table', all => all.filter(e =>
+		e.offsetHeight && e.getBoundingClientRect().right > e.closest('.cbi-section').getBoundingClientRect().right + 1).length);
+
+	assert.equal(out, 0, 'a table sticks out of its box');
 }
 
 async function statusPage(t) {
@@ -145,6 +151,12 @@ async function readOnly(t) {
 	assert.equal(await t.page.isVisible('[data-action=down], [data-action=diagnose]'), false);
 	assert.equal(await t.page.isVisible('[data-tunnel=branch] [data-action=details]'), true);
 	await t.shot('read-only');
+
+	await t.open(interfaces);
+	await t.page.click('tr[data-section-id=hq] .cbi-button-edit');
+	await t.page.waitForSelector('.modal [data-greseal=check]', { state: 'attached' });
+	await t.page.waitForTimeout(1500);
+	assert.equal(await t.page.$eval('.modal [data-name=_genpsk] button', b => b.disabled), true);
 	t.router.readonly = false;
 }
 readOnly.once = true;

@@ -112,7 +112,7 @@ class Router {
 	}
 
 	luci_getFeatures() { return { features: { firewall4: true, ipv6: true, vrf: true, bonding: true } }; }
-	session_access() { return { access: true }; }
+	session_access(a) { return { access: !this.readonly || a.function != 'write' }; }
 	file_list({ path: name }) { throw 4; }
 	file_stat() { throw 4; }
 	file_read({ path: name }) {

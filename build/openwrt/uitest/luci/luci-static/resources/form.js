@@ -174,7 +174,7 @@ const NamedSection = baseclass.extend({
 });
 
 const Map = baseclass.extend({
-	__init__(config) { Object.assign(this, { config, children: [], readonly: !L.hasViewPermission() }); },
+	__init__(config) { Object.assign(this, { config, children: [] }); },
 
 	section(cls, ...args) {
 		const s = new cls(this, ...args);

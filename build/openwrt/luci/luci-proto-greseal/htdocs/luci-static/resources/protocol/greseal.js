@@ -116,6 +116,9 @@ const ways = [
 /* A file of its own proves too much or too little by itself. */
 const together = [ 'psk_file', 'cert', 'key', 'ca', 'crl', 'raw_key', 'peer_raw_key', 'ppk_file', 'ppk_id', 'gre_bridge' ];
 
+/* A login that may only look: none of the calls here is granted to it. */
+const readonly = () => !L.hasViewPermission();
+
 const sentence = p => p.remedy ? '%s; %s'.format(p.what, p.remedy) : p.what;
 
 /* Judge keeps what greseal said of the values of one form. */
@@ -137,7 +140,7 @@ Judge.prototype = {
 			return this.whole[name].text;
 
 		/* What is in the file was judged with all the rest when the form opened. */
-		if (value == null || value == '' || L.toArray(option.cfgvalue(section_id)).indexOf(value) != -1)
+		if (value == null || value == '' || readonly() || L.toArray(option.cfgvalue(section_id)).indexOf(value) != -1)
 			return true;
 
 		if (this.said[key] != null)
@@ -252,7 +255,8 @@ const CheckValue = form.DummyValue.extend({
 	},
 
 	show(section_id) {
-		if (!this.tries--)
+		/* Who may only read may not ask either: a check looks at files. */
+		if (!this.tries-- || readonly())
 			return;
 
 		if (!uci.get('network', section_id, 'remote'))
@@ -351,6 +355,7 @@ function addGenerator(s) {
 	const o = s.taboption('security', form.Button, '_genpsk', ' ', _('A new key goes into the field above; give the same to the other side.'));
 
 	o.inputtitle = _('Generate a key');
+	o.readonly = readonly();
 	o.inputstyle = 'apply';
 	o.depends('_auth', 'psk');
 	loose(o);
@@ -384,6 +389,7 @@ function addOtherSide(s, judge) {
 
 	o = s.taboption('peer', form.Button, '_show', ' ');
 	o.inputtitle = _('Show its configuration');
+	o.readonly = readonly();
 	o.inputstyle = 'apply';
 	loose(o);
 	o.onclick = function(ev, section_id) {
@@ -405,15 +411,16 @@ function addOtherSide(s, judge) {
 	};
 }
 
-network.registerErrorCode('NO_ANSWER', _('The other side does not answer'));
-network.registerErrorCode('AUTH_FAILED', _('Wrong key, or an identity that is not the expected one'));
-network.registerErrorCode('NO_PROPOSAL_CHOSEN', _('The two sides have no algorithms in common'));
-network.registerErrorCode('TS_UNACCEPTABLE', _('The two sides have no traffic selectors in common'));
-network.registerErrorCode('PEER_REFUSED', _('The other side refused'));
-network.registerErrorCode('MACHINE_FAILED', _('This router could not install the security association'));
-network.registerErrorCode('CONFIG_INVALID', _('The settings have mistakes; the system log names them'));
-network.registerErrorCode('NOT_CONFIGURED', _('The daemon does not have this interface'));
-network.registerErrorCode('SETUP_FAILED', _('The daemon could not be asked'));
+/* LuCI shows these on one line that does not wrap. */
+network.registerErrorCode('NO_ANSWER', _('No answer'));
+network.registerErrorCode('AUTH_FAILED', _('Wrong key or identity'));
+network.registerErrorCode('NO_PROPOSAL_CHOSEN', _('No common algorithms'));
+network.registerErrorCode('TS_UNACCEPTABLE', _('No common traffic selectors'));
+network.registerErrorCode('PEER_REFUSED', _('Refused by the other side'));
+network.registerErrorCode('MACHINE_FAILED', _('No security association'));
+network.registerErrorCode('CONFIG_INVALID', _('Mistakes in the settings'));
+network.registerErrorCode('NOT_CONFIGURED', _('Not known to greseal'));
+network.registerErrorCode('SETUP_FAILED', _('greseal was not reached'));
 
 return network.registerProtocol('greseal', {
 	getI18n() {

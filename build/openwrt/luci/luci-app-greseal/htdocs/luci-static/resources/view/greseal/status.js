@@ -513,8 +513,8 @@ return view.extend({
 
 		out.push(button('details', _('Details'), 'neutral', 'details'));
 
-		/* Four in a row do not fit on a phone; a theme may not wrap them. */
-		return [ E('div', { 'style': window.matchMedia('(max-width: 600px)').matches ? 'flex-wrap:wrap' : null }, out.flatMap(b => [ b, ' ' ])) ];
+		/* Four in a row are too wide, and not every theme wraps them. */
+		return [ E('div', { 'style': 'display:inline-grid;gap:3px;grid-template-columns:' + (out.length > 1 ? '1fr 1fr' : '1fr') }, out) ];
 	},
 
 	/* carries out a request and shows the outcome */
