@@ -22,8 +22,9 @@ import (
 //	receive  one recvmmsg into fixed buffers; the kernel may have merged equal
 //	         datagrams of one sender (UDP_GRO)
 //	message  cut these up again; take out keepalives and IKE (RFC 3948)
-//	packet   find the SA by its SPI, lock its device, check the window, open in place, check the
-//	         inner header against the selectors (RFC 4301 section 5.2)
+//	packet   find the SA by its SPI, lock its device, check the window, open in
+//	         place, check the inner header against the selectors (RFC 4301
+//	         section 5.2)
 //	deliver  take off GRE; key, checksum, sequence, protocol type; ECN;
 //	         answer keepalives (keepalive.go); find the link by the key
 //	         (keyed.go)
