@@ -20,6 +20,9 @@ func (transparent) Seal(dst, _, plaintext []byte) ([]byte, error) {
 
 func (transparent) Open(dst, _, sealed []byte) ([]byte, error) { return append(dst, sealed...), nil }
 
+// fuzzStates is how many states of a conversation FuzzEngine begins in.
+const fuzzStates uint8 = 12
+
 // FuzzEngine gives both sides of an IKE SA, in every state of a conversation,
 // datagrams of the fuzzer's making: spi chooses whose SPIs they carry, the
 // header's message ID and flags come from the input. Nothing may panic, and what
@@ -27,25 +30,36 @@ func (transparent) Open(dst, _, sealed []byte) ([]byte, error) { return append(d
 func FuzzEngine(f *testing.F) {
 	f.Add(uint8(0), uint8(0), initRequest(1, nil))
 	f.Add(uint8(1), uint8(1), initRequest(7, []byte("cookie")))
-	for state := range uint8(8) {
-		for _, ps := range [][]wire.Payload{
-			nil,
-			{&wire.Delete{Protocol: 1}},
-			{&wire.Delete{Protocol: 3, SPIs: []uint32{1, 2}}},
-			{wire.NewNotify(wire.TemporaryFailure, nil)},
-			{&wire.KE{Method: 36, Data: make([]byte, 1184)}, wire.NewNotify(wire.AdditionalKeyExchange, make([]byte, 8))},
-			{&wire.Nonce{Data: make([]byte, 32)}, &wire.KE{Method: 31, Data: make([]byte, 32)}, saPayload(testPeer("x").IKE, make([]byte, 8))},
-			{wire.NewSANotify(wire.RekeySA, 3, 1), &wire.Nonce{Data: make([]byte, 32)}, saPayload(testPeer("x").ESP, []byte{0, 1, 2, 3})},
-		} {
-			for _, x := range []wire.ExchangeType{wire.IKEAuth, wire.CreateChildSA, wire.Informational, wire.IKEIntermediate, wire.IKEFollowupKE} {
-				b, err := wire.AppendSealed(nil, wire.Header{Exchange: x, MessageID: 2}, ps, transparent{})
-				if err != nil {
-					f.Fatal(err)
-				}
-				f.Add(state, uint8(state%3), b)
-				f.Add(state, 4+uint8(state%3), b)
+	contents := [][]wire.Payload{
+		nil,
+		{wire.NewNotify(wire.AuthLifetime, []byte{0, 0, 0, 60})},
+		{wire.NewNotify(wire.UpdateSAAddresses, nil), wire.NewNotify(wire.Cookie2, make([]byte, 16))},
+		{&wire.ID{Of: wire.TypeIDi, Kind: wire.IDFQDN, Data: []byte("west")}, &wire.Auth{Method: wire.AuthSharedKey, Data: make([]byte, 32)}, wire.NewNotify(wire.InitialContact, nil)},
+		{&wire.Delete{Protocol: 1}},
+		{&wire.Delete{Protocol: 3, SPIs: []uint32{1, 2}}},
+		{wire.NewNotify(wire.TemporaryFailure, nil)},
+		{&wire.KE{Method: 36, Data: make([]byte, 1184)}, wire.NewNotify(wire.AdditionalKeyExchange, make([]byte, 8))},
+		{&wire.Nonce{Data: make([]byte, 32)}, &wire.KE{Method: 31, Data: make([]byte, 32)}, saPayload(testPeer("x").IKE, make([]byte, 8))},
+		{wire.NewSANotify(wire.RekeySA, 3, 1), &wire.Nonce{Data: make([]byte, 32)}, saPayload(testPeer("x").ESP, []byte{0, 1, 2, 3})},
+	}
+	exchanges := []wire.ExchangeType{wire.IKEAuth, wire.CreateChildSA, wire.Informational, wire.IKEIntermediate, wire.IKEFollowupKE}
+	// Each state has each exchange; the contents go round.
+	next := 0
+	for state := range fuzzStates {
+		for _, x := range exchanges {
+			h := wire.Header{Exchange: x, MessageID: 2}
+			b, err := wire.AppendSealed(nil, h, contents[next%len(contents)], transparent{})
+			if err != nil {
+				f.Fatal(err)
 			}
+			f.Add(state, uint8(next%8), b)
+			next++
 		}
+		parts, err := wire.SealFragments(wire.Header{Exchange: wire.Informational, MessageID: 2}, wire.TypeNotify, make([]byte, 90), transparent{}, 96, 8)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(state, uint8(next%8), append(parts[1], parts[0]...))
 	}
 	f.Fuzz(func(t *testing.T, state, spi uint8, data []byte) {
 		var kind func(w, e *Peer)
@@ -54,8 +68,11 @@ func FuzzEngine(f *testing.F) {
 		}
 		n, w, e := twoNodes(t, uint64(state)+1, kind)
 		n.quiet()
+		for _, x := range n.nodes {
+			x.e.kex = keyExchanges{cheapStart, cheapRespond} // only the fuzzer's input counts
+		}
 		w.initiate()
-		switch state % 8 {
+		switch state %= fuzzStates; state {
 		case 0: // nothing but the first request
 		case 1:
 			n.run(time.Millisecond) // half-open
@@ -63,7 +80,7 @@ func FuzzEngine(f *testing.F) {
 			n.run(2 * time.Millisecond) // IKE_AUTH sent
 		default:
 			n.run(time.Second)
-			switch state % 8 {
+			switch state {
 			case 4:
 				w.rekeyChildren()
 			case 5:
@@ -73,6 +90,19 @@ func FuzzEngine(f *testing.F) {
 				n.run(n.now + time.Millisecond) // the peer has answered
 			case 7:
 				w.do(w.e.Close(n.now, w.peer.ID))
+			case 8:
+				w.reauthenticate()
+				n.run(n.now + 2*time.Millisecond) // a second IKE SA half-way
+			case 9:
+				w.reauthenticate()
+				e.reauthenticate()
+				n.run(n.now + 4*time.Millisecond) // two, of which one is to go
+			case 10:
+				w.rekeyChildren()
+				e.rekeyChildren()
+				n.run(n.now + time.Millisecond)
+			case 11:
+				w.moves("192.0.2.9")
 			}
 		}
 		for _, x := range n.nodes {
@@ -146,6 +176,9 @@ func bounded(t *testing.T, x *node) {
 	t.Helper()
 	if len(x.e.ids) > 16 || len(x.e.pairs) > 4*maxChildren || len(x.e.dirty) != 0 {
 		t.Fatalf("%s keeps %d IKE SAs and %d pairs", x.name, len(x.e.ids), len(x.e.pairs))
+	}
+	if x.e.rec.known.size > x.e.rec.known.limit || x.e.rec.foreign.size > x.e.rec.foreign.limit || x.e.half.count > 4 || len(x.e.ghosts) > 64 {
+		t.Fatalf("%s keeps %d octets of records, %d half-open IKE SAs, %d ghosts", x.name, x.e.rec.known.size+x.e.rec.foreign.size, x.e.half.count, len(x.e.ghosts))
 	}
 	for _, p := range x.e.order {
 		if p.current != nil && p.current.state == childGone {

@@ -58,8 +58,17 @@ func (e *Engine) receive(d *Datagram) {
 	}
 }
 
+// maxInit is the longest message of IKE_SA_INIT that is looked at, octets: 3000
+// should be processed (RFC 7296 section 2), and a responder keeps the request
+// until IKE_AUTH comes, for anybody who shows an address.
+const maxInit = 4096
+
 // receiveInit sorts the messages of IKE_SA_INIT, which nothing protects.
 func (e *Engine) receiveInit(h wire.Header, d *Datagram) {
+	if len(d.Data) > maxInit {
+		e.stats.Malformed++
+		return
+	}
 	m, err := wire.Parse(d.Data)
 	if err != nil || h.MessageID != 0 {
 		e.stats.Malformed++

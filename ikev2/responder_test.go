@@ -140,6 +140,31 @@ func initRequest(spi uint64, cookie []byte) []byte {
 	return data
 }
 
+// Whoever shows addresses, and has many, cannot make a responder keep more than a
+// few megabytes: a request of IKE_SA_INIT has a largest length.
+func TestLongInitRequestsAreDropped(t *testing.T) {
+	padded := func(octets int) []byte {
+		m, err := wire.Parse(initRequest(1, nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Payloads = append(m.Payloads, &wire.VendorID{Data: make([]byte, octets-len(m.Raw)-4)})
+		data, err := m.Append(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	for octets, kept := range map[int]int{3000: 1, maxInit: 1, maxInit + 1: 0, 60_000: 0} {
+		e := New(Config{Rand: seeded(1)})
+		e.SetPeer(0, testPeer("any"))
+		e.Receive(0, Datagram{benchEast, benchWest, padded(octets)})
+		if n := e.Stats().HalfOpen; n != kept {
+			t.Errorf("%d octets: %d half-open, want %d", octets, n, kept)
+		}
+	}
+}
+
 func answers(t *testing.T, actions []Action) []*wire.Contents {
 	t.Helper()
 	var out []*wire.Contents

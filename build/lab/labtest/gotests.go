@@ -297,7 +297,7 @@ func (s *part) fuzzTarget(pkg, name string) Row {
 	row := Row{Scenario: "fuzz " + fuzzTime + ": " + short + " " + name, Result: "pass"}
 	begin := time.Now()
 	log := "fuzz-" + strings.ReplaceAll(short, "/", "-") + "-" + name + ".log"
-	out, err := s.command(log, 3*time.Minute, nil, "go", "test", "-run", "^$", "-fuzz", "^"+name+"$", "-fuzztime", fuzzTime, pkg)
+	out, err := s.command(log, 3*time.Minute, nil, "go", "test", "-run", "^$", "-fuzz", "^"+name+"$", "-fuzztime", fuzzTime, "-fuzzminimizetime", "10x", pkg)
 	row.Seconds = time.Since(begin).Seconds()
 	if err != nil && !timeUp.MatchString(out) {
 		row.Result, row.Note = "FAIL", fmt.Sprintf("%v (.lab/%s)\n%s", err, log, lastLines(out, 15))
