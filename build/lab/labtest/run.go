@@ -112,10 +112,11 @@ func saveLogs(from, to string) {
 
 // play runs one job and returns its row. What fails is played a second time,
 // since a busy machine starts a peer late or drops a packet of a capture; the
-// row then tells what the first time was like. A leak is never tried again.
+// row then tells what the first time was like. A leak is never tried again, nor is
+// what takes long.
 func play(j job, dir, binary string) Row {
 	row, err := playOnce(j, dir, binary)
-	if leak := (*labnet.LeakError)(nil); row.Result != "FAIL" || errors.As(err, &leak) {
+	if leak := (*labnet.LeakError)(nil); row.Result != "FAIL" || errors.As(err, &leak) || row.Seconds > 300 {
 		return row
 	}
 	again, _ := playOnce(j, dir, binary)

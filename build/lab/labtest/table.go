@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -44,7 +45,7 @@ func (s *suite) table(w io.Writer) int {
 				fmt.Fprintf(w, "\n%s × %s × %s\n    %s\n", r.Scenario, r.Peer, r.Datapath, strings.ReplaceAll(strings.TrimSpace(r.Note), "\n", "\n    "))
 			}
 		}
-		fmt.Fprintln(w, "\nlogs and captures are in .lab/")
+		fmt.Fprintf(w, "\nlogs and captures are in %s/\n", filepath.Base(s.logs))
 	}
 	var used syscall.Rusage
 	syscall.Getrusage(syscall.RUSAGE_CHILDREN, &used)
