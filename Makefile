@@ -34,8 +34,12 @@ BUILDFLAGS = -trimpath -buildvcs=false
 
 # The smallest routers' flash counts more than a few percent of speed: without
 # inlining the binary is a tenth smaller (a sixth when packed). What touches
-# every packet keeps it. See build/SIZE.md.
-SMALL = -gcflags=all=-l $(foreach p,crypto/... golang.org/x/crypto/... greseal/crypto/... greseal/platform/userspace greseal/platform/gre,-gcflags='$(p)=')
+# every packet keeps it, and of key exchange what gains by it. See build/SIZE.md.
+SMALL = -gcflags=all=-l $(foreach p,$(INLINED),-gcflags='$(p)=')
+INLINED = $(addprefix crypto/internal/fips140,/aes /aes/gcm /sha256 /sha512 /hmac /subtle /alias deps/byteorder) crypto/internal/fips140 \
+	crypto/cipher crypto/subtle crypto/hmac crypto/sha1 golang.org/x/crypto/... \
+	greseal/crypto/esp greseal/crypto/seal greseal/platform/userspace greseal/platform/gre \
+	$(addprefix crypto/internal/fips140/,sha3 mlkem edwards25519/field) crypto/ecdh
 
 # OpenWrt's architectures. GOARCH[-variant]: the variant is GOMIPS or GOARM.
 TARGETS = mips-softfloat mipsle-softfloat arm-5 arm-6 arm-7 arm64 amd64 386 riscv64 loong64
