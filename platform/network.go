@@ -56,6 +56,10 @@ type RouteSet struct {
 	// tunnels: where a tunnel's routes would cover one, it gets a host route
 	// through the underlay.
 	Peers []netip.Addr
+
+	// Through names the interface by which Peers are reached, whatever the
+	// routing table prefers: they get a host route that way.
+	Through string
 }
 
 // OpenNetwork opens its netlink socket in the calling thread's namespace.
@@ -356,6 +360,24 @@ func (n *Network) wanted(byName map[string]*LinkInfo) (into map[route]string, sh
 	return into, shared
 }
 
+// through are the peers that are to be reached by one interface, with its index.
+func (n *Network) through() map[netip.Addr]int {
+	out := make(map[netip.Addr]int)
+	for _, in := range n.links {
+		if in.routes.Through == "" {
+			continue
+		}
+		l, err := LinkByName(n.nl, in.routes.Through)
+		if err != nil {
+			continue // it is not there; the peers wait for it
+		}
+		for _, peer := range in.routes.Peers {
+			out[peer.Unmap().WithZone("")] = l.Index
+		}
+	}
+	return out
+}
+
 // pins computes the host routes of the peers that our routes would cover.
 func (n *Network) pins(ours map[int]bool, into map[route]string, shared map[route]bool) ([]route, error) {
 	var cover []netip.Prefix
@@ -387,6 +409,10 @@ func (n *Network) pins(ours map[int]bool, into map[route]string, shared map[rout
 			}
 		}
 	}
+	through := n.through()
+	for peer := range through {
+		covered[peer] = peer.BitLen()
+	}
 	if len(covered) == 0 {
 		return nil, nil
 	}
@@ -397,6 +423,12 @@ func (n *Network) pins(ours map[int]bool, into map[route]string, shared map[rout
 	var pins []route
 	for peer, bits := range covered {
 		r, ok := underlay(routes, ours, peer)
+		if oif := through[peer]; oif != 0 {
+			if ok && r.oif == oif && r.dst.Bits() == peer.BitLen() {
+				continue
+			}
+			r, ok = underlay(slices.DeleteFunc(slices.Clone(routes), func(r route) bool { return r.oif != oif }), ours, peer)
+		}
 		if !ok {
 			n.log.Debug("no way to the peer outside the tunnels", "peer", peer)
 			continue

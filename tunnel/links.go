@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
 
 	"greseal/ikev2"
@@ -57,6 +58,9 @@ func (l *loop) layRoutes(t *state) {
 	}
 	if c.LinkDown == config.LinkDownMetric {
 		set.DownMetric = downMetric
+	}
+	if _, err := netip.ParseAddr(c.Local); c.Local != "" && err != nil {
+		set.Through = c.Local
 	}
 	if err := l.net.SetRoutes(string(t.id), set, t.running); err != nil {
 		l.event(t, slog.LevelError, "machine", "routes: "+err.Error())

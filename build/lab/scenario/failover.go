@@ -17,6 +17,7 @@ func init() {
 	addOnce(
 		Scenario{Name: "failover and failback", Peer: Greseal, Paths: both, Run: failover},
 		Scenario{Name: "the peer's name gets another address", Peer: Greseal, Paths: both, Run: renamed},
+		Scenario{Name: "local names the second WAN", Peer: Greseal, Paths: both, Run: namedWAN},
 		Scenario{Name: "second WAN", Peer: Greseal, Paths: both, Run: secondWAN},
 	)
 }
@@ -137,4 +138,23 @@ func secondWAN(l *labnet.Lab) {
 	net.Wire.MustBeSealed()
 	wire2.MustBeSealed()
 	l.Fact("gaps %v and %v", gaps[0], gaps[1])
+}
+
+// namedWAN has local name an interface that the default route does not lead to.
+func namedWAN(l *labnet.Lab) {
+	net := l.NewPair()
+	l.Veth(net.A, "wan2", net.Router, "to-a2")
+	net.Router.Addr("to-a2", "192.168.7.254/24")
+	net.A.Addr("wan2", "192.168.7.1/24")
+	net.A.MustRun("ip", "route", "add", "default", "via", "192.168.7.254", "dev", "wan2", "metric", "100")
+	wire2 := net.Router.Capture("wire2", "to-a2")
+	net.B.Greseal(side("any", innerB))
+	a := net.A.Greseal(side(labnet.AddrB, innerA, `local = "wan2"`))
+	a.WaitUp("t0", 20*time.Second)
+	net.A.WaitPing(innerB, 10*time.Second)
+	net.A.MustPing(innerB, 10)
+	wire2.MustBeSealed()
+	out := net.Wire.Count(labnet.ESP, "192.168.7.1") + net.Wire.Count(labnet.ESPinUDP, "192.168.7.1") + net.Wire.Count(labnet.IKE, "192.168.7.1")
+	l.Check(out == 0, "%d packets from the second WAN's address left by the first", out)
+	a.Stop()
 }
