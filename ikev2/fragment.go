@@ -108,7 +108,7 @@ func (e *Engine) fragment(s *ikeSA, m *sealed, size int, inner []wire.Payload) (
 		e.tell(data, m.header, []wire.Payload{&wire.SKF{Number: uint16(i + 1), Total: uint16(len(out))}}, said)
 		octets += len(data)
 	}
-	if err == nil {
+	if err == nil && inner != nil { // else it stands there already
 		e.record(s, recordSent, m.header, inner, octets, len(out), s.local, s.remote)
 	}
 	return out, err
