@@ -1,6 +1,8 @@
 package ikev2
 
 import (
+	"encoding/binary"
+	"slices"
 	"time"
 
 	"greseal/ikev2/wire"
@@ -121,7 +123,46 @@ const hintPause = 10 * time.Second
 // to look whether the peer is alive, and for nothing else.
 func (e *Engine) hint(s *ikeSA, m *wire.Message) {
 	e.stats.Unauthentic++
-	if s.state != stateEstablished || len(m.Payloads) == 0 || s.req != nil || s.heard+hintPause > e.now {
+	if len(m.Payloads) > 0 {
+		e.doubt(s)
+	}
+}
+
+// doubtedSPI takes an unprotected INVALID_SPI for the same: somebody at the peer's
+// address says that it does not know a Child SA we send on, as a peer that was
+// restarted would (RFC 7296 sections 1.5 and 2.4). It tells whether a message is
+// one.
+func (e *Engine) doubtedSPI(h wire.Header, d *Datagram) bool {
+	if h.Exchange != wire.Informational || h.Response() {
+		return false
+	}
+	m, err := wire.Parse(d.Data)
+	if err != nil {
+		return false
+	}
+	for _, p := range m.Payloads {
+		n, ok := p.(*wire.Notify)
+		if !ok || n.Kind != wire.InvalidSPI {
+			continue
+		}
+		for _, p := range e.candidates(d.Local.Addr(), d.Remote.Addr()) {
+			for _, s := range p.established() {
+				sends := func(c *child) bool {
+					return c.out && len(n.Data) == 4 && c.pub.SPIOut == binary.BigEndian.Uint32(n.Data)
+				}
+				if s.remote.Addr() == d.Remote.Addr() && slices.ContainsFunc(s.children, sends) {
+					e.doubt(s)
+				}
+			}
+		}
+		return true
+	}
+	return false
+}
+
+// doubt asks whether the peer is alive, unless that is known or being asked.
+func (e *Engine) doubt(s *ikeSA) {
+	if s.state != stateEstablished || s.req != nil || s.heard+hintPause > e.now {
 		return
 	}
 	s.check = true

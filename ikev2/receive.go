@@ -27,6 +27,9 @@ func (e *Engine) receive(d *Datagram) {
 	}
 	if h.SPIi == 0 {
 		e.stats.Malformed++
+		if e.errors.take(e.now) {
+			e.doubtedSPI(h, d) // the one message that may have none (RFC 7296 section 1.5)
+		}
 		return
 	}
 	if h.Exchange == wire.IKESAInit {
@@ -103,7 +106,7 @@ func (e *Engine) receiveUnknown(own uint64, h wire.Header, d *Datagram) {
 		return
 	}
 	e.stats.UnknownSPI++
-	if h.Response() || e.ikeReserved[own] || !e.errors.take(e.now) {
+	if h.Response() || e.ikeReserved[own] || !e.errors.take(e.now) || e.doubtedSPI(h, d) {
 		return
 	}
 	e.answerClear(h, d, notify(wire.InvalidIKESPI))

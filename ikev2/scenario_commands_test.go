@@ -1,6 +1,7 @@
 package ikev2
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -32,6 +33,7 @@ import (
 //	flood NAME N                                IKE_SA_INIT requests from N addresses
 //	IKEv1 to NAME, IKEv3 to NAME                a packet of that version from its peer
 //	forge to NAME EXCHANGE PAYLOAD …            an unprotected answer from nowhere
+//	hint to NAME [SPI]                          an unprotected INVALID_SPI from its peer's address (default: what it sends on)
 //	run [DURATION]                              deliver and wake until nothing happens within it (default 100ms)
 //	lose to ADDRESS                             all that goes there
 //	lose N|all|none                             the next N datagrams, all from now on, none more
@@ -84,6 +86,8 @@ func (s *scene) command(where string, w []string) {
 		s.cmdAgree()
 	case "flood":
 		s.cmdFlood(s.node(w[1]), w[2])
+	case "hint":
+		s.cmdHint(s.node(w[2]), w[3:])
 	case "IKEv1":
 		s.cmdVersion(s.node(w[2]), 0x10)
 	case "IKEv3":
@@ -585,4 +589,21 @@ func (s *scene) cmdFlood(x *node, count string) {
 func (s *scene) cmdVersion(x *node, version uint8) {
 	h := wire.Header{SPIi: 1, Version: version, Exchange: 2, Length: wire.HeaderLen}
 	x.do(x.e.Receive(x.time(), Datagram{x.local, x.remote, h.Append(nil)}))
+}
+
+func (s *scene) cmdHint(x *node, w []string) {
+	spi := binary.BigEndian.AppendUint32(nil, x.carrier)
+	if len(w) > 0 {
+		spi = fromHex(w[0])
+	}
+	m := wire.Message{
+		Header:   wire.Header{Exchange: wire.Informational, Flags: wire.FlagInitiator},
+		Payloads: []wire.Payload{wire.NewNotify(wire.InvalidSPI, spi)},
+	}
+	data, err := m.Append(nil)
+	if err != nil {
+		panic(err)
+	}
+	s.out = append(s.out, fmt.Sprintf("hint -> %s %s", x.name, m.String()))
+	x.do(x.e.Receive(x.time(), Datagram{Local: x.local, Remote: x.remote, Data: data}))
 }
