@@ -247,14 +247,11 @@ func (s *StrongSwan) swanctl(args ...string) Result {
 }
 
 // program is how one of strongSwan's programs is started; arguments may follow.
-// In a chroot, the daemon's folder is bound to /mnt for that process alone.
 func (s *StrongSwan) program(path string) []string {
 	conf := "STRONGSWAN_CONF=" + s.inside + "/strongswan.conf"
 	switch {
 	case s.Root != "":
-		return []string{"unshare", "-m", "sh", "-c", `root=$1; dir=$2; shift 2
-mount --bind "$dir" "$root/mnt" && mount --rbind /dev "$root/dev" && mount -t proc p "$root/proc" && mount -t tmpfs t "$root/run" && exec chroot "$root" env "$@"`,
-			"sh", s.Root, s.dir, conf, path}
+		return chrooted(s.Root, s.dir, "env", conf, path)
 	case path == charon:
 		return []string{"unshare", "-m", "sh", "-c", "mount -t tmpfs t /run; " + conf + " exec " + s.dir + "/charon"}
 	}

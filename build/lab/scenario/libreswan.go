@@ -1,0 +1,110 @@
+package scenario
+
+import (
+	"fmt"
+	"os/exec"
+	"strings"
+	"time"
+
+	"greseal/build/lab/labnet"
+)
+
+// libreswan of Debian sid, which has no ESP of its own: with the kernel's, in the
+// virtual machine. Seen: the tunnel up in either role and mode, with and without
+// a NAT; pings; libreswan rekeys the Child SA and the IKE SA, and no ping is lost;
+// then greseal does. As responder libreswan sends on the new Child SA at once,
+// before it can know that greseal has it (RFC 7296 section 2.8): no more pings may
+// be lost than the wire shows of such packets. And the wire stays sealed.
+func init() {
+	for _, o := range []struct{ role, mode, nat, path string }{
+		{"initiator", "tunnel", "none", "kernel"},
+		{"responder", "transport", "none", "kernel"},
+	} {
+		r := interopRow{auth: "psk", role: o.role, datapath: o.path, mode: o.mode, nat: o.nat, path: "1500"}
+		add(Scenario{Name: r.name(), Peer: "libreswan", Paths: []string{o.path}, Where: VM, Interop: true, Run: r.playLibreswan})
+	}
+}
+
+func (r interopRow) playLibreswan(l *labnet.Lab) {
+	root, err := exec.Command("build/lab/sid", "--cached", "libreswan").Output()
+	if err != nil {
+		l.Skipf("no chroot of Debian sid; run build/lab/sid libreswan")
+	}
+	w := r.world(l)
+	life := l.Stretch(12 * time.Second)
+	w.lines = append(w.lines, fmt.Sprintf("child_lifetime = %q", life), fmt.Sprintf("ike_lifetime = %q", life*3/2), `esp = "aes128gcm16"`, `ike = "aes256gcm16-prfsha384-x25519"`)
+	seen := w.swanConfig.Remote
+	pluto := w.net.B.Libreswan(strings.TrimSpace(string(root)), strings.Join([]string{
+		"\tleft=" + labnet.AddrB, "\tright=" + strings.Replace(seen, "%any", labnet.RouterB, 1),
+		"\tleftid=@" + nameB, "\trightid=@" + nameA,
+		"\tleftsubnet=" + labnet.AddrB + "/32", "\trightsubnet=" + labnet.AddrA + "/32", "\tleftprotoport=gre", "\trightprotoport=gre",
+		"\tauthby=secret", "\ttype=" + r.mode, "\tkeyexchange=ikev2", "\tike=aes_gcm256-sha2_384-dh31", "\tesp=aes_gcm128-none-dh31", "\tpfs=yes",
+	}, "\n"), fmt.Sprintf("@%s @%s : PSK \"%s\"\n", nameB, nameA, psk))
+	w.greseal = w.net.A.Greseal(labnet.Tunnel("t0", w.lines...))
+	if w.responder {
+		w.greseal.WaitState("t0", "listening", 10*time.Second)
+		pluto.Initiate()
+	}
+	first := w.greseal.WaitUp("t0", 30*time.Second)
+	peer := &swanPeer{lab: l, ns: w.net.B, config: labnet.Swan{Local: labnet.AddrB, Remote: labnet.AddrA}, inner: innerB}
+	peer.raiseGRE()
+	w.pings()
+	l.Check(first.Outside.Mode == r.mode && first.IKE.NATLocal == (r.nat != "none"), "mode is %s, behind a NAT: %v", first.Outside.Mode, first.IKE.NATLocal)
+
+	ping := w.net.A.StartPing(innerB, 10*time.Millisecond)
+	for _, rekey := range []func(){pluto.RekeyChild, pluto.RekeyIKE} {
+		old := w.greseal.Tunnel("t0")
+		rekey()
+		w.Wait(10*time.Second, "the new SA", func() bool {
+			t := w.greseal.Tunnel("t0")
+			return t.Child != nil && t.IKE != nil && (t.Child.SPIIn != old.Child.SPIIn || t.IKE.SPIi != old.IKE.SPIi)
+		})
+	}
+	got := ping.Stop()
+	l.Check(got.Received == got.Sent, "rekeying by libreswan lost pings: %v", got)
+	old := w.greseal.Tunnel("t0")
+	l.Check(w.net.Wire.Exchanges(36, labnet.AddrB)+w.net.Wire.Exchanges(36, labnet.RouterB) >= 2 || r.nat != "none", "libreswan did not begin these rekeyings")
+	ping = w.net.A.StartPing(innerB, 10*time.Millisecond)
+	pairs := map[string]string{} // SPIs in and out
+	w.Wait(l.Stretch(40*time.Second), "rekeys by greseal", func() bool {
+		t := w.greseal.Tunnel("t0")
+		if t.Child != nil {
+			pairs[t.Child.SPIIn] = t.Child.SPIOut
+		}
+		return t.State == "up" && t.Child != nil && t.IKE != nil && t.Child.Rekeys > old.Child.Rekeys && t.IKE.Rekeys > old.IKE.Rekeys
+	})
+	later := ping.Stop()
+	early := 0
+	for in, out := range pairs {
+		if in != old.Child.SPIIn {
+			early += w.early(in, out)
+		}
+	}
+	l.Check(later.Sent-later.Received <= early, "rekeying by greseal lost pings: %v; libreswan sent %d packets on new SAs too early", later, early)
+	after := w.greseal.Tunnel("t0")
+	l.Check(after.UpCount == 1, "the tunnel came up %d times", after.UpCount)
+	states := w.net.B.MustRun("ip", "xfrm", "state")
+	l.Check(strings.Contains(states, after.Child.SPIIn) && strings.Contains(states, after.Child.SPIOut), "libreswan's kernel has other SAs than %s and %s:\n%s", after.Child.SPIIn, after.Child.SPIOut, states)
+	w.greseal.Stop()
+	w.net.Wire.MustBeSealed()
+	l.Fact("%s, %s; %d pings during libreswan's rekeys, none lost; %d of %d during greseal's, libreswan was early with %d packets",
+		after.IKE.Suite, after.Child.Suite, got.Sent, later.Sent-later.Received, later.Sent, early)
+}
+
+// early counts the packets that came for a Child SA of greseal's before greseal
+// had sent its first one on it, both SPIs in hex digits.
+func (w *world) early(in, out string) int {
+	n := 0
+	for _, p := range w.net.Wire.Packets() {
+		if p.Kind != labnet.ESP && p.Kind != labnet.ESPinUDP {
+			continue
+		}
+		switch fmt.Sprintf("%08x", p.SPI()) {
+		case in:
+			n++
+		case out:
+			return n
+		}
+	}
+	return n
+}
