@@ -5,7 +5,7 @@
 // the load's is another. What counts is the processor time of the responder
 // alone, from the load's first handshake of a round to its last. They take turns.
 //
-//	ike [-greseal FILE] [-rounds 5] [-peers 256] [-tunnels 4096] [-only greseal|charon]
+//	ike [-greseal FILE] [-rounds 5] [-peers 256] [-tunnels 1000] [-only greseal|charon]
 package main
 
 import (
@@ -36,7 +36,7 @@ func main() {
 	flag.StringVar(&o.greseal, "greseal", "./greseal", "the greseal to measure")
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds of handshakes for each responder and suite")
 	flag.IntVar(&o.peers, "peers", 256, "handshakes in a round")
-	flag.IntVar(&o.tunnels, "tunnels", 4096, "tunnels to measure memory with, which is the most a config may have; 0: do not")
+	flag.IntVar(&o.tunnels, "tunnels", 1000, "tunnels to measure memory with, at most 4096; 0: do not")
 	flag.StringVar(&o.gogc, "gogc", "25", "GOGC of greseal while its memory is measured; 100 while its speed is")
 	flag.StringVar(&o.only, "only", "", "greseal or charon alone")
 	flag.Parse()
