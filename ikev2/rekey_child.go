@@ -242,6 +242,7 @@ func (e *Engine) childFailed(s *ikeSA, r *request, f *Failure) {
 			e.closeSA(s, f, false)
 			return
 		}
+		s.doubtMapping()
 		switch {
 		case r.renews != nil && s.mob != nil:
 			s.mob.renew, s.mob.renewAt = true, e.now+e.busyPause(never)
@@ -265,6 +266,15 @@ func (e *Engine) childFailed(s *ikeSA, r *request, f *Failure) {
 	}
 	e.emit(Failed{s.peer.cfg.ID, f})
 	e.closeSA(s, f, false)
+}
+
+// doubtMapping has the address looked at that the peer sees of us, between two
+// tries that it turns away: it may be busy with a request of its own that goes to
+// where the NAT in front of us no longer lets anything in (RFC 4555 section 3.8).
+func (s *ikeSA) doubtMapping() {
+	if s.natLocal && s.mob != nil {
+		s.check = true
+	}
 }
 
 // onCreateChild answers CREATE_CHILD_SA.

@@ -237,6 +237,7 @@ func (e *Engine) rekeyIKERefused(s *ikeSA, r *request, n *wire.Notify, rival *ik
 			e.closeSA(s, f, false)
 			return
 		}
+		s.doubtMapping()
 		s.retryAt = e.now + e.busyPause(s.expireAt)
 		e.touch(s)
 		return
