@@ -19,6 +19,7 @@ func init() {
 	for _, o := range []struct{ role, mode, nat, path string }{
 		{"initiator", "tunnel", "none", "kernel"},
 		{"responder", "transport", "none", "kernel"},
+		{"initiator", "tunnel", "initiator", "userspace"},
 	} {
 		r := interopRow{auth: "psk", role: o.role, datapath: o.path, mode: o.mode, nat: o.nat, path: "1500"}
 		add(Scenario{Name: r.name(), Peer: "libreswan", Paths: []string{o.path}, Where: VM, Interop: true, Run: r.playLibreswan})
