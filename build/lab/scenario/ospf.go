@@ -17,7 +17,7 @@ import (
 func init() {
 	addOnce(
 		Scenario{Name: "OSPF over the tunnel", Peer: Greseal, Paths: both, Run: ospf},
-		Scenario{Name: "OSPF through a change of address", Peer: Greseal, Paths: userspace, Run: ospfMoves},
+		Scenario{Name: "OSPF through a change of address", Peer: Greseal, Paths: both, Run: ospfMoves},
 	)
 }
 
