@@ -208,6 +208,9 @@ func (e *Engine) restore(s *ikeSA) {
 			continue
 		}
 		c.loser = false
+		if c.unproved && c.pub.Replaces != 0 {
+			continue // the peer may have the pair that it replaces only
+		}
 		if c.spare != nil {
 			e.carry(c)
 		} else if s.peer.current != c {
