@@ -120,7 +120,7 @@ func (e *Engine) sendOut(s *ikeSA, r *request) {
 	if r.to.IsValid() {
 		to = r.to
 	}
-	e.sendWith(s, s.local, to, r.message.data, s.probing())
+	e.sendWith(s, s.local, to, r.message.data, s.probeWhole())
 }
 
 func (e *Engine) jitter(d time.Duration) time.Duration {
@@ -152,13 +152,13 @@ func (e *Engine) retransmit(s *ikeSA) {
 	if r == nil || r.next > e.now {
 		return
 	}
-	if s.probing() && r.tries >= probeTries {
+	if r.probe != nil && !r.probe.all && r.tries >= probeTries {
 		e.shrinkProbe(s, r)
 		return
 	}
 	r.tries++
 	r.wait = min(r.wait*9/5, lastPause)
-	if r.tries >= sizeDoubt && e.refragment(s, &r.message) {
+	if r.tries >= sizeDoubt && r.probe == nil && e.refragment(s, &r.message) {
 		r.wait = firstPause
 	}
 	r.next = e.now + e.jitter(r.wait)

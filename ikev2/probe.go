@@ -15,20 +15,27 @@ import (
 // that arrives, under the same message ID:
 //
 //	try 1, 2   whole, with DF, the same octets
-//	then       the same content in fragments (RFC 7383 section 2.5.2); a peer that
+//	try 3, 4   the same content in fragments (RFC 7383 section 2.5.2); a peer that
 //	           had it whole repeats its answer at the first of them (section
-//	           2.6.1). With a peer that knows no fragments: the same octets
-//	           without DF.
+//	           2.6.1)
+//	then       the same octets as at first, without DF, beside smaller fragments
 //
-// The answer to that says two things at once: the peer is there, and what was
+// The last is for peers that cannot put fragments together, or not of this exchange:
+// strongSwan with its mediation extension (5.9.8 to 6.0 at least) takes every
+// INFORMATIONAL that does not begin with an SK payload for something else. With a
+// peer that answered to nothing but that, it comes right after try 2.
+//
+// The answer to a later form says two things at once: the peer is there, and what was
 // large was lost. Without it nothing is concluded about sizes. A probe counts as
-// unanswered, towards suspect and dead, from its second form on.
+// unanswered, towards suspect and dead, from its last form on.
 
 // probe is what a request probes.
 type probe struct {
 	size  int // of the IP packet, bytes
 	token uint64
-	small bool // in its second form
+	whole []byte
+	small bool // in a later form
+	all   bool // in the last one
 }
 
 const (
@@ -61,24 +68,29 @@ func (e *Engine) ProbeRefused(now Time, id PeerID) []Action {
 	e.enter(now)
 	if p := e.peers[id]; p != nil {
 		for _, s := range p.sas {
-			e.hastenProbe(s)
+			if s.probeWhole() {
+				e.shrinkProbe(s, s.req)
+			}
 		}
 	}
 	return e.flush()
 }
 
-// hastenProbe has a probe that is under way go on in its second form at once.
+// hastenProbe has a probe that is under way go on in its last form at once.
 func (e *Engine) hastenProbe(s *ikeSA) {
 	if s.probing() {
-		s.req.tries, s.req.next = probeTries, e.now
-		e.retransmit(s)
+		s.req.probe.small = true
+		e.shrinkProbe(s, s.req)
 	}
 }
 
-// probing tells whether the outstanding request is a probe in its first form.
+// probing tells whether the outstanding request is a probe before its last form.
 func (s *ikeSA) probing() bool {
-	return s.req != nil && s.req.probe != nil && !s.req.probe.small
+	return s.req != nil && s.req.probe != nil && !s.req.probe.all
 }
+
+// probeWhole tells whether it is one in its first form, with DF.
+func (s *ikeSA) probeWhole() bool { return s.probing() && !s.req.probe.small }
 
 // pumpProbe sends the probe that is wanted.
 func (e *Engine) pumpProbe(s *ikeSA) bool {
@@ -113,6 +125,7 @@ func (e *Engine) pumpProbe(s *ikeSA) bool {
 		return true
 	}
 	e.tell(data, h, sealedOnly, inner)
+	r.probe.whole = data
 	m := sealed{data: [][]byte{data}}
 	if s.fragmentation {
 		m.plain, m.header, m.first, m.sealer = plain, h, inner[0].Type(), s.keys.out
@@ -121,29 +134,36 @@ func (e *Engine) pumpProbe(s *ikeSA) bool {
 	return true
 }
 
-// shrinkProbe goes over to a probe's second form. Its timers start anew.
+// shrinkProbe goes over to a probe's next form. Its timers start anew.
 func (e *Engine) shrinkProbe(s *ikeSA, r *request) {
+	whole := r.probe.whole
+	r.probe.all = r.probe.small || !s.fragmentation || s.peer.wholeProbes
 	r.probe.small = true
+	r.message.data = nil
 	if s.fragmentation {
 		size := s.largest()
-		if len(r.message.data[0]) <= size {
+		if r.probe.all || len(whole) <= size {
 			size = s.fitting(leastPathMTU)
 		}
-		if pieces, err := e.fragment(s, &r.message, size, nil); err == nil {
-			r.message.data = pieces
-		}
+		r.message.data, _ = e.fragment(s, &r.message, size, nil) // fails as sealing did not: the whole is left
 	}
-	r.first, r.tries, r.wait = e.now, 1, firstPause
+	if r.probe.all || r.message.data == nil {
+		r.message.data = append(r.message.data, whole)
+	}
+	r.first, r.tries, r.wait = e.now, 1, max(firstPause, 2*s.rtt)
 	r.next = e.now + e.jitter(r.wait)
 	e.touch(s)
 	e.sendOut(s, r)
 }
 
-// onProbed is the answer to a probe, in either form.
+// onProbed is the answer to a probe, in whatever form.
 func (e *Engine) onProbed(s *ikeSA, r *request) {
 	if r.spread && !r.probe.small {
 		e.keepProbe(s, r) // it went more than one way
 		return
+	}
+	if r.probe.all {
+		s.peer.wholeProbes = true
 	}
 	e.emit(Probed{s.peer.cfg.ID, r.probe.size, r.probe.token, !r.probe.small})
 }

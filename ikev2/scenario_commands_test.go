@@ -38,7 +38,7 @@ import (
 //	lose to ADDRESS                             all that goes there
 //	lose N|all|none                             the next N datagrams, all from now on, none more
 //	lose above N                                IKE messages of more than N octets, from now on
-//	lose DF above N                             those with DF
+//	lose DF above N [and fragments]             those with DF, or in fragments
 //	NAME probes N                               the path to its peer with a packet of N octets
 //	NAME has no fragmentation                   of IKE messages with its peer
 //	NAME cannot send its probe                  as it is too large for its own interface
@@ -423,7 +423,10 @@ func (s *scene) cmdLose(w ...string) {
 		if err != nil {
 			panic(err)
 		}
-		s.net.filter = func(f *flight) bool { return !f.df || len(f.data) <= size }
+		fragments := len(w) == 5 && w[4] == "fragments"
+		s.net.filter = func(f *flight) bool {
+			return (!f.df || len(f.data) <= size) && !(fragments && strings.Contains(f.text, "SKF"))
+		}
 		return
 	case "above":
 		size, err := strconv.Atoi(w[1])
