@@ -1,10 +1,13 @@
 package tunnel
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
+
+	sys "golang.org/x/sys/unix"
 
 	"greseal/ikev2"
 	"greseal/platform"
@@ -18,12 +21,16 @@ import (
 func (l *loop) do(actions []ikev2.Action) {
 	var failed []failedInstall
 	var carrying []*state
+	var probed []ikev2.Probed
+	var refused []ikev2.PeerID
 	for _, a := range actions {
 		switch a := a.(type) {
 		case ikev2.WakeAt:
 			l.wake = a.At
 		case ikev2.Send:
-			l.send(a)
+			if l.send(a) == errProbeSize {
+				refused = append(refused, a.Peer)
+			}
 		case ikev2.SendKeepalive:
 			if err := l.dp.SendKeepalive(a.Local, a.Remote); err != nil {
 				l.log.Debug("sending a NAT keepalive", "error", err)
@@ -62,6 +69,8 @@ func (l *loop) do(actions []ikev2.Action) {
 			l.moved(a)
 		case ikev2.Answered:
 			l.answered(a)
+		case ikev2.Probed:
+			probed = append(probed, a)
 		}
 	}
 	for _, t := range carrying {
@@ -75,7 +84,16 @@ func (l *loop) do(actions []ikev2.Action) {
 		}
 		l.do(l.engine.InstallFailed(l.now(), f.child.ID, f.err))
 	}
+	for _, id := range refused {
+		l.do(l.engine.ProbeRefused(l.now(), id))
+	}
+	for _, a := range probed {
+		l.probed(a)
+	}
 }
+
+// errProbeSize says that a datagram with DF is larger than the way out takes.
+var errProbeSize = errors.New("larger than the interface takes")
 
 type failedInstall struct {
 	child *ikev2.Child
@@ -91,11 +109,14 @@ func anyOf(failed []failedInstall, id ikev2.ChildID) bool {
 	return false
 }
 
-func (l *loop) send(a ikev2.Send) {
+func (l *loop) send(a ikev2.Send) error {
 	l.ike.Sent++
-	err := l.dp.SendIKE(a.Local, a.Remote, a.Data, false)
+	err := l.dp.SendIKE(a.Local, a.Remote, a.Data, a.DF)
 	if err == nil {
-		return
+		return nil
+	}
+	if a.DF && errors.Is(err, sys.EMSGSIZE) {
+		return errProbeSize
 	}
 	l.ike.SendErrors++
 	if t := l.tunnels[a.Peer]; t != nil && !t.established() {
@@ -105,6 +126,7 @@ func (l *loop) send(a ikev2.Send) {
 		}
 	}
 	l.log.Debug("sending an IKE message", "remote", a.Remote, "error", err)
+	return err
 }
 
 // installIn brings the machine to where the new pair fits (guards, interface)
@@ -289,6 +311,7 @@ func (l *loop) ikeDown(a ikev2.IKEDown) {
 		return
 	}
 	delete(t.ike, a.ID)
+	l.probesCost(t, a)
 	if a.Reason != nil {
 		r := why(a.Reason)
 		l.keep(t, a.Reason)
@@ -414,6 +437,7 @@ func (l *loop) carries(t *state) {
 	t.arrive()
 	l.setRunning(t, true)
 	l.espUp(t, c.Child)
+	l.searchPath(t)
 }
 
 func mode(transport bool) string {
@@ -426,6 +450,7 @@ func mode(transport bool) string {
 // carriesNot is called when the last outbound SA is gone.
 func (l *loop) carriesNot(t *state) {
 	t.aside = aside{}
+	l.stopSearch(t)
 	l.setRunning(t, false)
 	if !t.wanted {
 		return

@@ -183,9 +183,8 @@ func (l *loop) register(t *state) {
 	if a, err := netip.ParseAddr(c.Local); err == nil {
 		peer.Local = a
 	}
-	if t.outside {
-		peer.PathMTU = min(t.underlay.PathMTU, 1280)
-	}
+	peer.PathMTU = t.ikeMTU()
+	t.ikeSize = peer.PathMTU
 	var err error
 	if c.LocalID != "" {
 		if peer.LocalID, err = ikev2.ParseIdentity(c.LocalID); err != nil {

@@ -300,6 +300,9 @@ func (l *loop) untilDue() time.Duration {
 		if t.esp.at != 0 && !t.esp.asking {
 			due = min(due, t.esp.at)
 		}
+		if at := t.searchDue(); at != 0 {
+			due = min(due, at)
+		}
 	}
 	return max(due-now, 0)
 }
@@ -327,6 +330,7 @@ func (l *loop) tick() {
 			l.probe(t)
 		}
 		l.refreshNames(t, now)
+		l.searchTick(t, now)
 	}
 	l.keepalives(now)
 	l.lookAtESP(now)
@@ -369,11 +373,8 @@ func (l *loop) datapathEvent(ev platform.Event) {
 		}
 		return
 	}
-	if ev.Kind == platform.OuterTooBig && ev.MTU == 0 {
-		// The way out has become narrower than the interface believes.
-		if t := l.tunnels[ikev2.PeerID(ev.Link)]; t != nil && t.current() != nil {
-			l.followUnderlay(t)
-		}
+	if ev.Kind == platform.OuterTooBig {
+		l.tooBig(ev)
 		return
 	}
 	t, p := l.find(ev)

@@ -142,6 +142,7 @@ func (l *loop) settleIn(t *state) {
 	t.arrive()
 	l.layRoutes(t)
 	l.followUnderlay(t)
+	l.searchPath(t)
 }
 
 // arrive notes where the pair that carries the traffic goes.

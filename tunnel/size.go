@@ -3,11 +3,14 @@ package tunnel
 import (
 	"fmt"
 	"log/slog"
+	"net/netip"
+	"slices"
 	"strings"
 
 	"greseal/crypto/suite"
 	"greseal/ikev2"
 	"greseal/platform"
+	"greseal/tunnel/config"
 	"greseal/tunnel/mtu"
 	"greseal/tunnel/status"
 )
@@ -24,15 +27,28 @@ func (l *loop) size(t *state, child *ikev2.Child, want *platform.Link) {
 	if t.cfg.MSSClamp {
 		want.MSS4, want.MSS6 = uint16(want.Fits-40), uint16(want.Fits-60) // IP and TCP headers
 	}
+	if want.MTU < ipv6Least && t.cfg.MTU == 0 && carriesIPv6(t.cfg) {
+		// On a smaller interface there is no IPv6. Userspace sends what does not
+		// fit in outer fragments by itself (RFC 8200 section 5).
+		want.MTU = ipv6Least
+		want.IgnoreDF = want.IgnoreDF || l.dp.Kind() == platform.KindKernel
+		t.mtuWhy += fmt.Sprintf("; but IPv6 needs %d, so larger packets than %d leave in fragments", ipv6Least, want.Fits)
+	}
+}
+
+// ipv6Least is what every interface with IPv6 takes.
+const ipv6Least = 1280
+
+func carriesIPv6(c *config.Tunnel) bool {
+	six := func(p netip.Prefix) bool { return p.Addr().Is6() }
+	return slices.ContainsFunc(c.Address, six) || slices.ContainsFunc(c.Routes, six)
 }
 
 // wantMTU computes the MTU of the interface and says in t how it was come by.
 func (l *loop) wantMTU(t *state, child *ikev2.Child) int {
 	c := t.cfg
-	outer, ifname := 1500, ""
-	if t.outside && t.underlay.MTU > 0 {
-		outer, ifname = t.underlay.MTU, t.underlay.IfName
-	}
+	way := t.pathOf(child)
+	outer, searched := t.search.size(way)
 	p := mtu.Params{
 		Outer:  outer,
 		GREKey: c.GRE.HasKey, GRESeq: c.GRE.Sequence, GRECsum: c.GRE.Checksum,
@@ -42,7 +58,7 @@ func (l *loop) wantMTU(t *state, child *ikev2.Child) int {
 		p.Encr, p.Integ = child.Suite.Encr, child.Suite.Integ
 		p.Transport, p.Encap = child.Transport, child.Encap
 		p.OuterV6, p.InnerV6 = child.Remote.Addr().Is6(), child.GRERemote.Is6()
-		return l.fit(t, []mtu.Params{p}, outer, ifname)
+		return l.fit(t, []mtu.Params{p}, outer, way, searched)
 	}
 	if t.index != 0 && c.MTU == 0 && outer == t.outerMTU {
 		return t.link.MTU // what was agreed last most likely will be again
@@ -69,10 +85,11 @@ func (l *loop) wantMTU(t *state, child *ikev2.Child) int {
 			}
 		}
 	}
-	return l.fit(t, all, outer, ifname)
+	return l.fit(t, all, outer, way, searched)
 }
 
-func (l *loop) fit(t *state, all []mtu.Params, outer int, ifname string) int {
+// fit takes the least of what fits into outer bytes.
+func (l *loop) fit(t *state, all []mtu.Params, outer int, way path, searched bool) int {
 	var least mtu.Result
 	for _, p := range all {
 		r, err := mtu.Fit(p)
@@ -82,16 +99,16 @@ func (l *loop) fit(t *state, all []mtu.Params, outer int, ifname string) int {
 			t.overhead = wire - r.MTU
 		}
 	}
-	t.outerMTU, t.outerLink = outer, ifname
+	t.outerMTU, t.outerLink = outer, way.ifname
 	t.mtuHow, t.mtuSum = "computed", least.Lines
-	if ifname == "" {
-		ifname = "the usual path"
+	if searched {
+		t.mtuHow = "searched"
 	}
 	if least.MTU == 0 {
-		t.mtuWhy = fmt.Sprintf("%d of %s leaves no room; the least of IPv6 is taken", outer, ifname)
-		least.MTU = 1280
+		t.mtuWhy = way.says(outer, searched) + " leaves no room; the least of IPv6 is taken"
+		least.MTU = ipv6Least
 	} else {
-		t.mtuWhy = fmt.Sprintf("%d of %s less %d for %s", outer, ifname, outer-least.MTU, taken(least))
+		t.mtuWhy = fmt.Sprintf("%s less %d for %s", way.says(outer, searched), outer-least.MTU, taken(least))
 	}
 	t.fits = least.MTU
 	if m := t.cfg.MTU; m != 0 {
@@ -100,6 +117,23 @@ func (l *loop) fit(t *state, all []mtu.Params, outer int, ifname string) int {
 		return m
 	}
 	return least.MTU
+}
+
+// says tells where a size outside comes from.
+func (p path) says(outer int, searched bool) string {
+	ifname := p.ifname
+	if ifname == "" {
+		ifname = "the usual path"
+	}
+	switch {
+	case searched && outer == p.max:
+		return fmt.Sprintf("%d outer", outer)
+	case searched:
+		return fmt.Sprintf("%d outer (%s takes %d)", outer, ifname, p.max)
+	case outer != p.max:
+		return fmt.Sprintf("%d outer until more is found (%s takes %d)", outer, ifname, p.max)
+	}
+	return fmt.Sprintf("%d of %s", outer, ifname)
 }
 
 // taken names the lines of the sum, the first left out.
@@ -123,10 +157,12 @@ func (l *loop) followUnderlay(t *state) {
 	if err := l.refresh(t); err != nil {
 		l.event(t, slog.LevelError, "machine", err.Error())
 	}
+	l.hintKernel(t)
+	l.searchPath(t)
 }
 
 func (l *loop) describeMTU(t *state) status.MTU {
-	m := status.MTU{Bytes: t.link.MTU, How: t.mtuHow, Why: t.mtuWhy, OuterMTU: t.outerMTU, OuterLink: t.outerLink}
+	m := status.MTU{Bytes: t.link.MTU, How: t.mtuHow, Why: t.mtuWhy, OuterMTU: t.outerMTU, OuterLink: t.outerLink, Search: t.search.State().String()}
 	for _, line := range t.mtuSum {
 		m.Sum = append(m.Sum, status.Step{Name: line.Name, Bytes: line.Bytes})
 	}

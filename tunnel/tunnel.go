@@ -91,6 +91,8 @@ type state struct {
 	outerMTU, overhead int
 	fits               int // the largest packet inside
 	outerLink          string
+	search             search
+	ikeSize            int // as the engine was told
 
 	// What stands with the peer.
 	ike                    map[ikev2.SAID]ikev2.IKEInfo

@@ -3,6 +3,7 @@ package cli
 import (
 	"flag"
 	"fmt"
+	"strings"
 
 	"greseal/crypto/suite"
 	"greseal/tunnel/mtu"
@@ -108,7 +109,8 @@ func (p *place) sizesOf(name string) (sizes, error) {
 	}
 	s := sizes{MTU: m.Bytes, How: m.How, MSS4: m.MSS4, MSS6: m.MSS6, Unclamped: m.Unclamped}
 	if m.Why != "" && (len(m.Sum) == 0 || m.How != "computed") {
-		s.How += ": " + m.Why
+		why, _, _ := strings.Cut(m.Why, " less ") // what is taken away is the sum
+		s.How += ": " + why
 	}
 	for _, l := range m.Sum {
 		s.Sum = append(s.Sum, step{l.Name, l.Bytes})

@@ -330,7 +330,7 @@ var routingKeys = []Key{
 	},
 	{
 		Name: "mtu", Kind: NumberOr, Default: `"auto"`, Choices: []string{"auto"}, Min: 576, Max: 65000, Class: Hitless,
-		Doc:  "Largest packet inside, in bytes. \"auto\" computes it from the agreed algorithms and the path.",
+		Doc:  "Largest packet inside, in bytes. \"auto\" computes it from the agreed algorithms and what the path carries, which is searched.",
 		read: readMTU, same: func(a, b *Tunnel) bool { return a.MTU == b.MTU },
 	},
 	{

@@ -340,11 +340,12 @@ var setups = []broken{
 		},
 		step: "firewall", says: "GRE out of ESP: dropped at hook input",
 	}, {
-		what: "a smaller MTU on the way, and no ICMP", either: true,
+		what: "an mtu in the config that the way does not carry, and no ICMP", either: true,
 		fault: func(w *world) {
 			w.net.Router.MTU("to-b", 1400)
 			nft(w.net.Router, "add table ip quiet; add chain ip quiet output { type filter hook output priority 0; }; add rule ip quiet output icmp type destination-unreachable drop")
-			w.start()
+			w.b = w.net.B.Greseal(w.sideB("mtu = 1410"))
+			w.a = w.net.A.Greseal(w.sideA("mtu = 1410"))
 			w.a.WaitUp("t0", 20*time.Second)
 		},
 		step: "mtu", says: "do not come back",

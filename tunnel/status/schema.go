@@ -238,6 +238,7 @@ type MTU struct {
 	OuterLink string `msg:"outer_link"` // interface below
 	MSS4      int    `msg:"mss4"`       // TCP MSS clamp for IPv4, bytes, 0 for none
 	MSS6      int    `msg:"mss6"`       // TCP MSS clamp for IPv6, bytes, 0 for none
+	Search    string `msg:"search"`     // of the path MTU: disabled, base, searching, complete, error (RFC 8899)
 	Unclamped string `msg:"unclamped"`  // why the TCP MSS is let be, empty when it is clamped
 }
 

@@ -2033,9 +2033,9 @@ func (z *Keepalives) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *MTU) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 9
+	// map header, size 10
 	// string "bytes"
-	o = append(o, 0x89, 0xa5, 0x62, 0x79, 0x74, 0x65, 0x73)
+	o = append(o, 0x8a, 0xa5, 0x62, 0x79, 0x74, 0x65, 0x73)
 	o = msgp.AppendInt(o, z.Bytes)
 	// string "how"
 	o = append(o, 0xa3, 0x68, 0x6f, 0x77)
@@ -2067,6 +2067,9 @@ func (z *MTU) MarshalMsg(b []byte) (o []byte, err error) {
 	// string "mss6"
 	o = append(o, 0xa4, 0x6d, 0x73, 0x73, 0x36)
 	o = msgp.AppendInt(o, z.MSS6)
+	// string "search"
+	o = append(o, 0xa6, 0x73, 0x65, 0x61, 0x72, 0x63, 0x68)
+	o = msgp.AppendString(o, z.Search)
 	// string "unclamped"
 	o = append(o, 0xa9, 0x75, 0x6e, 0x63, 0x6c, 0x61, 0x6d, 0x70, 0x65, 0x64)
 	o = msgp.AppendString(o, z.Unclamped)
@@ -2193,6 +2196,12 @@ func (z *MTU) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "MSS6")
 				return
 			}
+		case "search":
+			z.Search, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Search")
+				return
+			}
 		case "unclamped":
 			z.Unclamped, bts, err = msgp.ReadStringBytes(bts)
 			if err != nil {
@@ -2217,7 +2226,7 @@ func (z *MTU) Msgsize() (s int) {
 	for za0001 := range z.Sum {
 		s += 1 + 5 + msgp.StringPrefixSize + len(z.Sum[za0001].Name) + 6 + msgp.IntSize
 	}
-	s += 10 + msgp.IntSize + 11 + msgp.StringPrefixSize + len(z.OuterLink) + 5 + msgp.IntSize + 5 + msgp.IntSize + 10 + msgp.StringPrefixSize + len(z.Unclamped)
+	s += 10 + msgp.IntSize + 11 + msgp.StringPrefixSize + len(z.OuterLink) + 5 + msgp.IntSize + 5 + msgp.IntSize + 7 + msgp.StringPrefixSize + len(z.Search) + 10 + msgp.StringPrefixSize + len(z.Unclamped)
 	return
 }
 

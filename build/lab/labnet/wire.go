@@ -59,6 +59,15 @@ func (p Packet) Class() byte {
 	return p.frame[14]<<4 | p.frame[14+1]>>4
 }
 
+// Fragment tells whether it is a fragment of an IP packet.
+func (p Packet) Fragment() bool {
+	ip := p.frame[14:]
+	if ip[0]>>4 == 6 {
+		return ip[6] == 44
+	}
+	return binary.BigEndian.Uint16(ip[6:])&0x3fff != 0
+}
+
 // classify takes an Ethernet frame apart as far as an observer can.
 func classify(frame []byte) (Packet, bool) {
 	if len(frame) < 14 {

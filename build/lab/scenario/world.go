@@ -33,7 +33,9 @@ func newWorld(l *labnet.Lab, change func(*world)) *world {
 	if change != nil {
 		change(w)
 	}
-	w.net = l.NewPair()
+	if w.net == nil {
+		w.net = l.NewPair()
+	}
 	if w.v6 {
 		w.swanConfig.Local, w.swanConfig.Remote = labnet.AddrB6, labnet.AddrA6
 	}
