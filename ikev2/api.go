@@ -147,6 +147,9 @@ type Send struct {
 	// DF asks for the don't-fragment bit. When the datagram is larger than the
 	// own interface takes, that comes back through Engine.ProbeRefused.
 	DF bool
+	// Split asks for fragments of IP of at most 576 bytes, made here and not on
+	// the way.
+	Split bool
 }
 
 // SendKeepalive asks for a NAT keepalive, one octet 0xff without marker, from
@@ -276,6 +279,9 @@ type Probed struct {
 	Size    int    // of the IP packet, bytes; at most what was asked for
 	Token   uint64 // as given to Probe
 	Arrived bool
+	// Hopeless: what is too large gets lost in every form that the peer takes, so
+	// nothing was sent and nothing should be asked again on this path.
+	Hopeless bool
 }
 
 func (Send) isAction()          {}

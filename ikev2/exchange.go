@@ -120,7 +120,11 @@ func (e *Engine) sendOut(s *ikeSA, r *request) {
 	if r.to.IsValid() {
 		to = r.to
 	}
-	e.sendWith(s, s.local, to, r.message.data, s.probeWhole())
+	if r.probe != nil {
+		e.sendProbeOut(s, r)
+		return
+	}
+	e.sendFrom(s, s.local, to, r.message.data)
 }
 
 func (e *Engine) jitter(d time.Duration) time.Duration {
@@ -152,8 +156,8 @@ func (e *Engine) retransmit(s *ikeSA) {
 	if r == nil || r.next > e.now {
 		return
 	}
-	if r.probe != nil && !r.probe.all && r.tries >= probeTries {
-		e.shrinkProbe(s, r)
+	if s.probing() && r.tries >= probeTries {
+		e.nextForm(s, r)
 		return
 	}
 	r.tries++
@@ -189,13 +193,9 @@ func (s *ikeSA) header(x wire.ExchangeType, id uint32, response bool) wire.Heade
 func (e *Engine) send(s *ikeSA, data ...[]byte) { e.sendFrom(s, s.local, s.remote, data) }
 
 func (e *Engine) sendFrom(s *ikeSA, local, remote netip.AddrPort, data [][]byte) {
-	e.sendWith(s, local, remote, data, false)
-}
-
-func (e *Engine) sendWith(s *ikeSA, local, remote netip.AddrPort, data [][]byte, df bool) {
 	s.sent = e.now
 	for _, d := range data {
-		a := Send{Datagram: Datagram{Local: local, Remote: remote, Data: d}, DF: df}
+		a := Send{Datagram: Datagram{Local: local, Remote: remote, Data: d}}
 		if s.peer != nil {
 			a.Peer = s.peer.cfg.ID
 		}

@@ -52,7 +52,7 @@ func (e *Engine) idle(s *ikeSA) bool {
 
 // silence is since when the peer owes us an answer, never: it does not.
 func (s *ikeSA) silence() Time {
-	if s.req == nil || s.probing() {
+	if s.req == nil || s.patient() {
 		return never
 	}
 	return max(s.req.first, s.heard)
@@ -71,7 +71,7 @@ func (s *ikeSA) nextLiveness() Time {
 		}
 		return s.heard + c.DPD
 	}
-	if s.probing() {
+	if s.patient() {
 		return never
 	}
 	at := min(s.silence()+c.Dead, s.req.first+deafness*c.Dead)
@@ -92,7 +92,7 @@ func (s *ikeSA) suspectAt() Time {
 
 // liveness draws the conclusions of silence. It is false when the SA is gone.
 func (e *Engine) liveness(s *ikeSA) bool {
-	if s.req == nil || s.probing() {
+	if s.req == nil || s.patient() {
 		return true
 	}
 	c := &s.peer.cfg

@@ -222,6 +222,9 @@ func (e *Engine) renewed(s *ikeSA, fresh *child) {
 
 // relocate gives the pairs of an IKE SA its present addresses and reports them.
 func (e *Engine) relocate(s *ikeSA, oldLocal, oldRemote netip.AddrPort) {
+	if s.recovers != recoverFragments {
+		s.recovers = recoverUnknown // another path
+	}
 	local, remote := s.outer(&e.cfg)
 	e.relocateTo(s, Moved{OldLocal: oldLocal, Local: s.local, OldRemote: oldRemote, Remote: s.remote}, local, remote)
 	e.fitEncap(s)

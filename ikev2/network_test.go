@@ -58,6 +58,7 @@ type flight struct {
 	boots    int    // of the sender
 	forged   bool   // sent by somebody else
 	df       bool
+	split    bool
 }
 
 // node is one machine: an engine and the datapath that carries out its actions.
@@ -298,6 +299,9 @@ func (x *node) do(actions []Action) {
 			if a.Arrived {
 				what = "reached"
 			}
+			if a.Hopeless {
+				what = "was not risked on the way to"
+			}
 			x.say("a packet of %d octets %s the peer (probe %d)", a.Size, what, a.Token)
 		case Moved:
 			x.moved = append(x.moved, a)
@@ -392,7 +396,10 @@ func (n *network) send(x *node, a Send) {
 	if a.DF {
 		text += fmt.Sprintf(" DF, %d octets", x.packetLen(a.Datagram))
 	}
-	n.put(&flight{df: a.DF, from: x, src: a.Local, dst: a.Remote, data: n.tampered(x, bytes.Clone(a.Data)), text: text})
+	if a.Split {
+		text += " split"
+	}
+	n.put(&flight{df: a.DF, split: a.Split, from: x, src: a.Local, dst: a.Remote, data: n.tampered(x, bytes.Clone(a.Data)), text: text})
 }
 
 // packetLen is the length of the IP packet that a datagram goes out in.

@@ -26,8 +26,6 @@ type peer struct {
 	group   uint16   // key exchange method the peer last asked for, 0: none yet
 	gone    bool     // removed while SAs were still being closed
 	probe   *probe   // to be sent
-	// wholeProbes: it answers to probes in fragments no sooner than to whole ones.
-	wholeProbes bool
 
 	installFailures int    // in a row
 	strange         string // last note about unauthenticated input

@@ -1,6 +1,7 @@
 package ikev2
 
 import (
+	"slices"
 	"time"
 
 	"greseal/ikev2/wire"
@@ -11,36 +12,48 @@ import (
 // ignores (RFC 7296 section 3.10.1), and sent with DF. The answer to it is small.
 //
 // The window is 1, so a probe that does not arrive holds up what comes next, and
-// it cannot be taken back: the peer may have had it. So it goes on as something
-// that arrives, under the same message ID:
+// it cannot be taken back: the peer may have had it. So it goes on, under the same
+// message ID, as something that arrives:
 //
-//	try 1, 2   whole, with DF, the same octets
-//	try 3, 4   the same content in fragments (RFC 7383 section 2.5.2); a peer that
-//	           had it whole repeats its answer at the first of them (section
-//	           2.6.1)
-//	then       the same octets as at first, without DF, beside smaller fragments
+//	in fragments   the same content (RFC 7383 section 2.5.2). A peer that had it
+//	               whole repeats its answer at the first of them (section 2.6.1).
+//	split          the same octets in fragments of IP, where the peer takes none
+//	               of IKE, or none of this exchange: strongSwan with its mediation
+//	               extension (5.9.8 to 6.0 at least) takes each INFORMATIONAL that
+//	               does not begin with an SK payload for something else.
 //
-// The last is for peers that cannot put fragments together, or not of this exchange:
-// strongSwan with its mediation extension (5.9.8 to 6.0 at least) takes every
-// INFORMATIONAL that does not begin with an SK payload for something else. With a
-// peer that answered to nothing but that, it comes right after try 2.
+// Which of them comes through is rehearsed before the first probe of an IKE SA, by
+// a small message that goes out in fragments, then split, and at last as it is,
+// which always arrives. Where that alone was answered nothing is ever probed.
 //
-// The answer to a later form says two things at once: the peer is there, and what was
-// large was lost. Without it nothing is concluded about sizes. A probe counts as
-// unanswered, towards suspect and dead, from its last form on.
+// The answer to a probe's second form says two things at once: the peer is there,
+// and what was large was lost. Without it nothing is concluded about sizes. The
+// silence after a probe counts towards suspect and dead from its second form on.
 
 // probe is what a request probes.
 type probe struct {
-	size  int // of the IP packet, bytes
-	token uint64
-	whole []byte
-	small bool // in a later form
-	all   bool // in the last one
+	size     int // of the IP packet, bytes; of a rehearsal 0
+	token    uint64
+	whole    []byte
+	pieces   [][]byte // the same in fragments
+	form     recovery // that it is in
+	rehearse bool
 }
 
+// recovery is how a message gets to the peer that is too large for the path.
+type recovery uint8
+
 const (
-	probeTries = 2               // of the first form
-	longestRTT = 5 * time.Second // that the pause between them allows for
+	recoverUnknown recovery = iota // also: a probe's first form
+	recoverFragments
+	recoverSplit
+	recoverNever // a rehearsal's last form: small and whole
+)
+
+const (
+	probeTries    = 2           // of each form but the last
+	longestRTT    = time.Second // that the pause between them allows for
+	rehearsalSize = 160         // octets of the notify
 )
 
 // Probe asks for one probe of the path to a peer, with an IP packet of size bytes,
@@ -68,34 +81,55 @@ func (e *Engine) ProbeRefused(now Time, id PeerID) []Action {
 	e.enter(now)
 	if p := e.peers[id]; p != nil {
 		for _, s := range p.sas {
-			if s.probeWhole() {
-				e.shrinkProbe(s, s.req)
+			if s.probing() {
+				e.nextForm(s, s.req)
 			}
 		}
 	}
 	return e.flush()
 }
 
-// hastenProbe has a probe that is under way go on in its last form at once.
+// hastenProbe has what is under way go on in its last form at once.
 func (e *Engine) hastenProbe(s *ikeSA) {
-	if s.probing() {
-		s.req.probe.small = true
-		e.shrinkProbe(s, s.req)
+	for s.probing() {
+		e.nextForm(s, s.req)
 	}
 }
 
-// probing tells whether the outstanding request is a probe before its last form.
+// probing tells whether the outstanding request is a probe, or the rehearsal of
+// one, before its last form.
 func (s *ikeSA) probing() bool {
-	return s.req != nil && s.req.probe != nil && !s.req.probe.all
+	r := s.req
+	return r != nil && r.probe != nil && r.probe.form != s.lastForm(r.probe)
 }
 
-// probeWhole tells whether it is one in its first form, with DF.
-func (s *ikeSA) probeWhole() bool { return s.probing() && !s.req.probe.small }
+// patient tells whether silence says nothing yet: a large probe may be lost.
+func (s *ikeSA) patient() bool { return s.probing() && !s.req.probe.rehearse }
 
-// pumpProbe sends the probe that is wanted.
+// lastForm is the form that arrives whatever the path does.
+func (s *ikeSA) lastForm(p *probe) recovery {
+	if p.rehearse {
+		return recoverNever
+	}
+	return s.recovers
+}
+
+// pumpProbe sends the probe that is wanted, or what comes before it.
 func (e *Engine) pumpProbe(s *ikeSA) bool {
-	p := s.peer.probe
-	if p == nil || !s.announced {
+	want := s.peer.probe
+	switch {
+	case want == nil || !s.announced:
+		return false
+	case s.recovers == recoverUnknown:
+		p := &probe{rehearse: true}
+		first := recoverSplit
+		if s.fragmentation {
+			first = recoverFragments
+		}
+		return e.sendProbe(s, p, rehearsalSize, first)
+	case s.recovers == recoverNever:
+		s.peer.probe = nil
+		e.emit(Probed{Peer: s.peer.cfg.ID, Size: want.size, Token: want.token, Hopeless: true})
 		return false
 	}
 	s.peer.probe = nil
@@ -107,71 +141,107 @@ func (e *Engine) pumpProbe(s *ikeSA) bool {
 		around += 4 // non-ESP marker
 	}
 	head := around + wire.HeaderLen + 4 // of the SK payload
-	const notifyHead = 8
-	n := max(p.size-head, notifyHead)
-	for n > notifyHead && head+n+s.keys.out.Overhead(n) > p.size {
+	n := max(want.size-head, probeHead)
+	for n > probeHead && head+n+s.keys.out.Overhead(n) > want.size {
 		n--
 	}
-	r := &request{kind: askProbe, probe: &probe{size: head + n + s.keys.out.Overhead(n), token: p.token}}
-	inner := []wire.Payload{wire.NewNotify(wire.PathMTUProbe, make([]byte, n-notifyHead))}
+	p := &probe{size: head + n + s.keys.out.Overhead(n), token: want.token}
+	return e.sendProbe(s, p, n, recoverUnknown)
+}
+
+// probeHead is the notify without padding.
+const probeHead = 8
+
+// sendProbe sends a request with a notify of n octets in its first form.
+func (e *Engine) sendProbe(s *ikeSA, p *probe, n int, first recovery) bool {
+	r := &request{kind: askProbe, probe: p}
+	inner := []wire.Payload{wire.NewNotify(wire.PathMTUProbe, make([]byte, n-probeHead))}
 	h := s.header(wire.Informational, s.nextOut, false)
 	plain, err := wire.AppendPayloads(nil, inner)
-	var data []byte
 	if err == nil {
-		data, err = wire.AppendSealedBytes(nil, h, inner[0].Type(), plain, s.keys.out)
+		p.whole, err = wire.AppendSealedBytes(nil, h, inner[0].Type(), plain, s.keys.out)
 	}
 	if err != nil {
 		e.exhausted(s, wire.Informational, err)
 		return true
 	}
-	e.tell(data, h, sealedOnly, inner)
-	r.probe.whole = data
-	m := sealed{data: [][]byte{data}}
+	e.tell(p.whole, h, sealedOnly, inner)
+	m := sealed{data: [][]byte{p.whole}}
 	if s.fragmentation {
 		m.plain, m.header, m.first, m.sealer = plain, h, inner[0].Type(), s.keys.out
 	}
-	e.startRequest(s, wire.Informational, r, m)
+	p.form = first
+	r.message = m
+	e.shape(s, r)
+	e.startRequest(s, wire.Informational, r, r.message)
 	return true
 }
 
-// shrinkProbe goes over to a probe's next form. Its timers start anew.
-func (e *Engine) shrinkProbe(s *ikeSA, r *request) {
-	whole := r.probe.whole
-	r.probe.all = r.probe.small || !s.fragmentation || s.peer.wholeProbes
-	r.probe.small = true
-	r.message.data = nil
-	if s.fragmentation {
-		size := s.largest()
-		if r.probe.all || len(whole) <= size {
-			size = s.fitting(leastPathMTU)
+// shape gives a request the datagrams of its form. The fragments are the same in
+// every form: by them alone the peer knows a request again that it had in fragments.
+func (e *Engine) shape(s *ikeSA, r *request) {
+	p := r.probe
+	if p.pieces == nil && s.fragmentation && p.form != recoverUnknown && (p.rehearse || s.recovers == recoverFragments) {
+		size := s.fitting(leastPathMTU)
+		if p.rehearse {
+			size = len(p.whole) - rehearsalSize/2
 		}
-		r.message.data, _ = e.fragment(s, &r.message, size, nil) // fails as sealing did not: the whole is left
+		p.pieces, _ = e.fragment(s, &r.message, size, nil) // fails as sealing did not: the whole is left
 	}
-	if r.probe.all || r.message.data == nil {
-		r.message.data = append(r.message.data, whole)
+	r.message.data = slices.Clone(p.pieces)
+	if p.form != recoverFragments || p.pieces == nil {
+		r.message.data = append(r.message.data, p.whole)
 	}
-	r.first, r.tries, r.wait = e.now, 1, max(firstPause, 2*s.rtt)
+}
+
+// nextForm goes over to a request's next form. Its timers start anew.
+func (e *Engine) nextForm(s *ikeSA, r *request) {
+	p := r.probe
+	if p.rehearse {
+		p.form++
+	} else {
+		p.form = s.recovers
+	}
+	e.shape(s, r)
+	if !p.rehearse {
+		r.first = e.now
+	}
+	r.tries, r.wait = 1, max(firstPause, 2*s.rtt)
 	r.next = e.now + e.jitter(r.wait)
 	e.touch(s)
 	e.sendOut(s, r)
 }
 
-// onProbed is the answer to a probe, in whatever form.
+// sendProbeOut sends a request in its form.
+func (e *Engine) sendProbeOut(s *ikeSA, r *request) {
+	for _, d := range r.message.data {
+		whole := &d[0] == &r.probe.whole[0]
+		e.emit(Send{
+			Datagram: Datagram{Local: s.local, Remote: s.remote, Data: d}, Peer: s.peer.cfg.ID,
+			DF:    whole && r.probe.form == recoverUnknown,
+			Split: whole && r.probe.form == recoverSplit,
+		})
+	}
+	s.sent = e.now
+}
+
+// onProbed is the answer to a probe or a rehearsal, in whatever form.
 func (e *Engine) onProbed(s *ikeSA, r *request) {
-	if r.spread && !r.probe.small {
+	p := r.probe
+	switch {
+	case r.spread && p.form != s.lastForm(p):
 		e.keepProbe(s, r) // it went more than one way
-		return
+	case p.rehearse:
+		s.recovers = p.form
+	default:
+		e.emit(Probed{Peer: s.peer.cfg.ID, Size: p.size, Token: p.token, Arrived: p.form == recoverUnknown})
 	}
-	if r.probe.all {
-		s.peer.wholeProbes = true
-	}
-	e.emit(Probed{s.peer.cfg.ID, r.probe.size, r.probe.token, !r.probe.small})
 }
 
 // keepProbe has a probe that ended in its first form without an answer sent again,
 // on this IKE SA or another one of the peer.
 func (e *Engine) keepProbe(s *ikeSA, r *request) {
-	if r != nil && r.probe != nil && !r.probe.small && s.peer != nil && s.peer.probe == nil {
+	if r != nil && r.probe != nil && !r.probe.rehearse && r.probe.form == recoverUnknown && s.peer != nil && s.peer.probe == nil {
 		e.wantProbe(s.peer, &probe{size: r.probe.size, token: r.probe.token})
 	}
 }

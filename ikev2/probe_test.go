@@ -18,6 +18,8 @@ func TestProbeOfADeadPeerEndsWithItsSA(t *testing.T) {
 	n.add("east", "192.0.2.2", "192.0.2.1", testPeer("tunnel"))
 	west.initiate()
 	n.run(n.now + time.Second)
+	west.do(west.e.Probe(n.now, "tunnel", 1280, 1))
+	n.run(n.now + time.Second)
 	n.filter = func(*flight) bool { return false }
 	west.do(west.e.Probe(n.now, "tunnel", 1500, 1))
 	n.run(n.now + 3*time.Minute)

@@ -85,7 +85,7 @@ func (e *Engine) successor(s *ikeSA, initiator bool, chosen suite.Suite, spiI, s
 // one.
 func (e *Engine) inherit(old, heir *ikeSA) {
 	old.heir = heir
-	heir.rtt = old.rtt
+	heir.rtt, heir.recovers = old.rtt, old.recovers
 	old.bequeath(heir)
 	var stay []*child
 	for _, c := range old.children {

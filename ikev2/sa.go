@@ -54,6 +54,7 @@ type ikeSA struct {
 	// threshold is the largest IP packet for IKE that this SA has seen reason
 	// for, 0: none.
 	threshold int
+	recovers  recovery
 	rtt       time.Duration // from the last request of ours to its answer
 
 	ppk  bool    // a postquantum preshared key is in the keys

@@ -38,7 +38,7 @@ import (
 //	lose to ADDRESS                             all that goes there
 //	lose N|all|none                             the next N datagrams, all from now on, none more
 //	lose above N                                IKE messages of more than N octets, from now on
-//	lose DF above N [and fragments]             those with DF, or in fragments
+//	lose DF above N [and fragments] [and split] those with DF, or in fragments of IKE, or of IP
 //	NAME probes N                               the path to its peer with a packet of N octets
 //	NAME has no fragmentation                   of IKE messages with its peer
 //	NAME cannot send its probe                  as it is too large for its own interface
@@ -423,9 +423,9 @@ func (s *scene) cmdLose(w ...string) {
 		if err != nil {
 			panic(err)
 		}
-		fragments := len(w) == 5 && w[4] == "fragments"
+		fragments, split := slices.Contains(w, "fragments"), slices.Contains(w, "split")
 		s.net.filter = func(f *flight) bool {
-			return (!f.df || len(f.data) <= size) && !(fragments && strings.Contains(f.text, "SKF"))
+			return !(f.df && len(f.data) > size || fragments && strings.Contains(f.text, "SKF") || split && f.split)
 		}
 		return
 	case "above":

@@ -214,6 +214,8 @@ type Datapath interface {
 	IKE() <-chan Datagram
 	SendIKE(local, remote netip.AddrPort, data []byte, df bool) error
 	SendKeepalive(local, remote netip.AddrPort) error
+	// SplitIKE is SendIKE in fragments of IP of at most 576 octets.
+	SplitIKE(local, remote netip.AddrPort, data []byte) error
 
 	// Events delivers what the datapath saw by itself.
 	Events() <-chan Event

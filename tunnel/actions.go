@@ -111,7 +111,12 @@ func anyOf(failed []failedInstall, id ikev2.ChildID) bool {
 
 func (l *loop) send(a ikev2.Send) error {
 	l.ike.Sent++
-	err := l.dp.SendIKE(a.Local, a.Remote, a.Data, a.DF)
+	var err error
+	if a.Split {
+		err = l.dp.SplitIKE(a.Local, a.Remote, a.Data)
+	} else {
+		err = l.dp.SendIKE(a.Local, a.Remote, a.Data, a.DF)
+	}
 	if err == nil {
 		return nil
 	}

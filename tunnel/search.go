@@ -114,6 +114,12 @@ func (l *loop) probed(a ikev2.Probed) {
 		return
 	}
 	s := &t.search
+	if a.Hopeless {
+		l.stopSearch(t)
+		s.deaths = maxDeaths
+		l.event(t, slog.LevelInfo, "mtu", "the path MTU is not searched: fragments of IKE messages get lost on the way to the peer, or are not taken there, so a lost probe would cost the IKE SA")
+		return
+	}
 	was := s.State()
 	s.asked = 0
 	s.Result(l.now(), a.Size, a.Arrived)

@@ -186,6 +186,11 @@ func (d *Datapath) SendIKE(local, remote netip.AddrPort, data []byte, df bool) e
 	return d.ike.Send(local, remote, data, df)
 }
 
+// SplitIKE sends an IKE message in small fragments of IP.
+func (d *Datapath) SplitIKE(local, remote netip.AddrPort, data []byte) error {
+	return d.ike.SendSplit(local, remote, data)
+}
+
 // SendKeepalive sends a NAT keepalive.
 func (d *Datapath) SendKeepalive(local, remote netip.AddrPort) error {
 	return d.ike.SendKeepalive(local, remote)
