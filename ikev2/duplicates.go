@@ -52,7 +52,7 @@ func (e *Engine) initialContact(s *ikeSA, c *child) {
 		if o == s || o.state != stateEstablished && o.state != stateReplaced || overlapped(o, s) {
 			continue
 		}
-		e.carry(c)
+		e.carryWhenProved(c)
 		f := o.failure(FailDeleted, "IKE_AUTH", true)
 		f.Detail = "the peer was restarted (INITIAL_CONTACT)"
 		f.Remedy = "a new IKE SA is up"
