@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/BurntSushi/toml"
@@ -170,9 +171,26 @@ func listed(md toml.MetaData) []string {
 	return out
 }
 
+// visible replaces the control characters that the library repeats from the file;
+// a NUL is its sign for the file's end.
+func visible(message string) string {
+	var b strings.Builder
+	for _, r := range message {
+		switch {
+		case r == 0:
+			b.WriteString("(end of file)")
+		case unicode.IsControl(r):
+			b.WriteByte('?')
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
 // syntaxError rewords what the library says where it helps people.
 func syntaxError(pe toml.ParseError) (what, remedy string) {
-	what = strings.TrimSuffix(pe.Message, ".")
+	what = visible(strings.TrimSuffix(pe.Message, "."))
 	switch {
 	case strings.Contains(what, "has already been defined"):
 		return what, "remove one of the two"

@@ -288,7 +288,7 @@ func TestSearchUnderAnything(t *testing.T) {
 			case 2:
 				p.size = 576 + r.IntN(1500)
 			case 3:
-				p.now += time.Duration(r.IntN(int(RaiseTime)))
+				p.now += time.Duration(r.Int64N(int64(RaiseTime)))
 			case 4:
 				p.s.Start(576+r.IntN(9000), r.IntN(2) == 0, r.IntN(1600))
 			default:
