@@ -20,6 +20,7 @@ func removeLeftovers(l *labnet.Lab) {
 	a := net.A.Greseal(side(labnet.AddrB, innerA, `routes = ["10.9.0.0/16"]`))
 	b := net.B.Greseal(side("any", innerB))
 	a.WaitUp("t0", 20*time.Second)
+	net.A.WaitPing(innerB, 10*time.Second)
 	open := func() labnet.Result {
 		return net.A.Run(l.Binary, "down", "--all", "--open", "--socket", l.Dir+"/none.sock")
 	}
