@@ -40,12 +40,22 @@ type Wire struct {
 // The ring: blocks are handed over when full or after blockTimeout.
 const (
 	blockSize    = 128 << 10
-	blocks       = 96
+	mostBlocks   = 96
+	fewBlocks    = 8 // on a router's 64 MB
 	blockTimeout = 5 // ms
 
 	// markerType is the EtherType of markers: one for local experiments.
 	markerType = 0x88b5
 )
+
+// blocks is how many of them this machine can spare.
+func blocks() int {
+	var info unix.Sysinfo_t
+	if unix.Sysinfo(&info) == nil && uint64(info.Totalram)*uint64(info.Unit) < 256<<20 {
+		return fewBlocks
+	}
+	return mostBlocks
+}
 
 // Capture starts capturing on an interface of the namespace. The packets are
 // written to NAME.pcap in the lab's folder at the end.
@@ -62,11 +72,12 @@ func (n *NS) Capture(name, ifname string) *Wire {
 			return err
 		}
 		const frame = 2048 // only a unit of counting in version 3
+		n := blocks()
 		if err := unix.SetsockoptTpacketReq3(fd, unix.SOL_PACKET, unix.PACKET_RX_RING, &unix.TpacketReq3{
-			Block_size: blockSize, Block_nr: blocks, Frame_size: frame, Frame_nr: blockSize / frame * blocks, Retire_blk_tov: blockTimeout}); err != nil {
+			Block_size: blockSize, Block_nr: uint32(n), Frame_size: frame, Frame_nr: blockSize / frame * uint32(n), Retire_blk_tov: blockTimeout}); err != nil {
 			return err
 		}
-		if w.ring, err = unix.Mmap(fd, 0, blockSize*blocks, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
+		if w.ring, err = unix.Mmap(fd, 0, blockSize*n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
 			return err
 		}
 		if w.mark, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0); err != nil {
@@ -87,7 +98,7 @@ func (n *NS) Capture(name, ifname string) *Wire {
 // is empty.
 func (w *Wire) read() {
 	defer close(w.done)
-	for i := 0; ; i = (i + 1) % blocks {
+	for i := 0; ; i = (i + 1) % (len(w.ring) / blockSize) {
 		block := w.ring[i*blockSize : (i+1)*blockSize]
 		status := (*uint32)(unsafe.Pointer(&block[8])) // struct tpacket_block_desc
 		for atomic.LoadUint32(status)&unix.TP_STATUS_USER == 0 {

@@ -249,7 +249,7 @@ func (s *part) malta() {
 		env  []string
 		argv []string
 	}{
-		{"malta-build.log", mips, []string{"go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(out, "labtest"), "./build/lab/labtest"}},
+		{"malta-build.log", mips, []string{"go", "build", "-trimpath", "-gcflags=all=-l", "-ldflags", "-s -w", "-o", filepath.Join(out, "labtest"), "./build/lab/labtest"}},
 		{"malta-package.log", nil, []string{"go", "run", "./build/openwrt/mkpkg", "build", "-arch", "mipsel_24kc", "-version", "v0", "-epoch", "1",
 			"-out", filepath.Join(out, "packages"), "-keys", filepath.Join(out, "keys")}},
 		{"malta-copy.log", nil, []string{"cp", "-r", "build/lab/router", out}},
