@@ -56,7 +56,8 @@ func newRoot(t *testing.T) *rootfs {
 	for _, applet := range strings.Fields("sh ash cat cmp cp grep mkdir mv rm sed true") {
 		os.Symlink("busybox", filepath.Join(r.dir, "bin", applet))
 	}
-	stubs := "rec() {\n\tprintf '%s' \"$1\"\n\tshift\n\tfor arg; do printf ' [%s]' \"$arg\"; done\n\techo\n} >>/calls\n"
+	// One write for each call, since the two sides of a pipe record at once.
+	stubs := "rec() {\n\tlocal line=$1 arg\n\tshift\n\tfor arg; do line=\"$line [$arg]\"; done\n\tprintf '%s\\n' \"$line\"\n} >>/calls\n"
 	for _, h := range helpers {
 		stubs += h + "() { rec " + h + " \"$@\"; }\n"
 	}
