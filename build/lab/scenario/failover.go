@@ -99,14 +99,21 @@ func renamed(l *labnet.Lab) {
 	net.Wire.MustBeSealed()
 }
 
-// secondWAN takes the default route of A's first WAN away, and brings it back.
-func secondWAN(l *labnet.Lab) {
-	net := l.NewPair()
+// twoWANs gives A a second way to the router, by a default route of a worse
+// metric, and captures on it.
+func twoWANs(l *labnet.Lab) (net *labnet.Pair, wire2 *labnet.Wire) {
+	net = l.NewPair()
 	l.Veth(net.A, "wan2", net.Router, "to-a2")
 	net.Router.Addr("to-a2", "192.168.7.254/24")
 	net.A.Addr("wan2", "192.168.7.1/24")
 	net.A.MustRun("ip", "route", "add", "default", "via", "192.168.7.254", "dev", "wan2", "metric", "100")
-	wire2 := net.Router.Capture("wire2", "to-a2")
+	wire2 = net.Router.Capture("wire2", "to-a2")
+	return net, wire2
+}
+
+// secondWAN takes the default route of A's first WAN away, and brings it back.
+func secondWAN(l *labnet.Lab) {
+	net, wire2 := twoWANs(l)
 	net.B.Greseal(side("any", innerB))
 	a := net.A.Greseal(side(labnet.AddrB, innerA, `routes = ["0.0.0.0/0"]`))
 	before := a.WaitUp("t0", 20*time.Second)
@@ -142,12 +149,7 @@ func secondWAN(l *labnet.Lab) {
 
 // namedWAN has local name an interface that the default route does not lead to.
 func namedWAN(l *labnet.Lab) {
-	net := l.NewPair()
-	l.Veth(net.A, "wan2", net.Router, "to-a2")
-	net.Router.Addr("to-a2", "192.168.7.254/24")
-	net.A.Addr("wan2", "192.168.7.1/24")
-	net.A.MustRun("ip", "route", "add", "default", "via", "192.168.7.254", "dev", "wan2", "metric", "100")
-	wire2 := net.Router.Capture("wire2", "to-a2")
+	net, wire2 := twoWANs(l)
 	net.B.Greseal(side("any", innerB))
 	a := net.A.Greseal(side(labnet.AddrB, innerA, `local = "wan2"`))
 	a.WaitUp("t0", 20*time.Second)
