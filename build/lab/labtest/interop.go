@@ -26,18 +26,7 @@ func (s *part) newerPeers() {
 
 // interopHere plays in namespaces of this machine.
 func (s *part) interopHere() {
-	const title = "peers on this machine"
-	if !isRoot() {
-		s.add(Row{Scenario: title, Peer: "all", Datapath: "userspace", Result: "skip", Note: "namespaces need root"})
-		return
-	}
-	self, err := os.Executable()
-	if err != nil {
-		s.add(Row{Scenario: title, Result: "FAIL", Note: err.Error()})
-		return
-	}
-	s.played("host", title, "", 20*time.Minute, self, "run", "-interop", "-greseal", "greseal", "-where", "host", "-j", "12",
-		"-dir", filepath.Join(s.logs, "host-rows"), "-out", filepath.Join(s.logs, "host.rows"))
+	s.onHost("host", "peers on this machine", 20*time.Minute, "host-rows", "-interop", "-j", "12")
 }
 
 // interopInVM plays against the kernel's ESP.

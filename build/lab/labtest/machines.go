@@ -50,6 +50,11 @@ func (s *part) lab() { s.here("lab", "scenarios on this machine", "-measuring=fa
 func (s *part) time() { s.here("time", "measurements on this machine", "-measuring") }
 
 func (s *part) here(name, title, which string) {
+	s.onHost(name, title, 15*time.Minute, "host-"+name, which, s.ownerFlag())
+}
+
+// onHost plays scenarios in namespaces of this machine, with their logs in dir.
+func (s *part) onHost(name, title string, limit time.Duration, dir string, flags ...string) {
 	if !isRoot() {
 		s.add(Row{Scenario: title, Peer: "all", Datapath: "userspace", Result: "skip", Note: "namespaces need root"})
 		return
@@ -59,8 +64,9 @@ func (s *part) here(name, title, which string) {
 		s.add(Row{Scenario: title, Result: "FAIL", Note: err.Error()})
 		return
 	}
-	s.played(name, title, "", 15*time.Minute,
-		self, "run", "-greseal", "greseal", "-where", "host", which, s.ownerFlag(), "-dir", filepath.Join(s.logs, "host-"+name), "-out", filepath.Join(s.logs, name+".rows"))
+	argv := append([]string{self, "run", "-greseal", "greseal", "-where", "host",
+		"-dir", filepath.Join(s.logs, dir), "-out", filepath.Join(s.logs, name+".rows")}, flags...)
+	s.played(name, title, "", limit, argv...)
 }
 
 // ownerFlag tells labtest run the same as labtest suite.
