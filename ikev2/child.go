@@ -117,7 +117,7 @@ func (e *Engine) addChild(s *ikeSA, a agreed) *child {
 	e.touch(s)
 
 	c.in = true
-	e.emit(InstallIn{Child: pub, Params: *a.in, WatchFirstUse: !a.initiator && (beside || s.peer.current != nil)})
+	e.emit(InstallIn{Child: pub, Params: *a.in, WatchFirstUse: !a.initiator && (beside || s.peer.current() != nil)})
 	return c
 }
 
@@ -131,75 +131,72 @@ func (e *Engine) carry(c *child) {
 	c.spare = nil // the datapath owns the keys now
 	c.waits = false
 	c.unproved = false
-	c.sa.peer.current = c
+	p := c.sa.peer
+	p.outs = append(p.outs, c)
+}
+
+// current is the pair that carries the traffic, nil when none does. When its
+// outbound SA goes the datapath takes the one installed before it again.
+func (p *peer) current() *child {
+	if n := len(p.outs); n > 0 {
+		return p.outs[n-1]
+	}
+	return nil
 }
 
 // carryWhenProved is carry for the first pair of an IKE SA. The initiator has not
 // installed it before our answer arrives: as long as another pair carries the
 // traffic it goes on to (contract 11).
 func (e *Engine) carryWhenProved(c *child) {
-	if cur := c.sa.peer.current; c.pub.Initiator || cur == nil || cur.closing() {
+	if cur := c.sa.peer.current(); c.pub.Initiator || cur == nil || cur.closing() {
 		e.carry(c)
 		return
 	}
 	c.waits = c.spare != nil
 }
 
-// removeOut takes a pair's outbound SA away. Where another pair can carry the
-// traffic it does so first.
+// removeOut takes a pair's outbound SA away. Where another pair has to carry the
+// traffic then, its outbound SA is installed first.
 func (e *Engine) removeOut(c *child) {
 	if c.spare != nil {
 		c.spare.Wipe()
 		c.spare = nil
 	}
+	if !c.out {
+		return
+	}
 	p := c.sa.peer
-	if p.current == c {
-		p.current = nil
-		if n := p.substitute(c); n != nil {
+	if p.current() == c {
+		if n := p.substitute(); n != nil {
 			e.carry(n)
-		} else {
-			e.renewCarriers(p, c)
 		}
 	}
-	if c.out {
-		c.out = false
-		e.emit(RemoveOut{c.pub})
-	}
+	c.out = false
+	p.outs = slices.DeleteFunc(p.outs, func(o *child) bool { return o == c })
+	e.emit(RemoveOut{c.pub})
 }
 
-// substitute is the pair to carry the traffic when c no longer can: the newest
-// one, those that lost a collision after the others, and those that the peer may
-// not have yet last.
-func (p *peer) substitute(c *child) *child {
+// substitute is the pair to carry the traffic when the current one no longer can:
+// the newest one, those that lost a collision after the others, and those that
+// the peer may not have yet last. Nil: the datapath has one, which carried the
+// traffic before and is better than what would have to be installed.
+func (p *peer) substitute() *child {
 	var best *child
 	for _, s := range p.sas {
 		if s.state != stateEstablished {
 			continue
 		}
 		for _, o := range s.children {
-			if o == c || o.closing() || o.spare == nil {
-				continue
-			}
-			if best == nil || o.preferred(best) {
+			if !o.closing() && o.spare != nil && (best == nil || o.preferred(best)) {
 				best = o
 			}
 		}
 	}
-	return best
-}
-
-// renewCarriers rekeys the pairs that stand when none of them can be made to carry
-// the traffic, since installing an outbound SA is what makes it: each has carried
-// before.
-func (e *Engine) renewCarriers(p *peer, not *child) {
-	for _, s := range p.established() {
-		for _, c := range s.children {
-			if c != not && !c.closing() && c.out && !c.replaced {
-				c.rekeyAt = min(c.rekeyAt, e.now)
-				e.touch(s)
-			}
-		}
+	before := len(p.outs) - 2
+	if best != nil && before >= 0 && !p.outs[before].lost && (best.unproved || best.waits || best.loser) {
+		return nil
 	}
+	return best
 }
 
 func (c *child) preferred(o *child) bool {

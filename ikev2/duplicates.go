@@ -213,7 +213,7 @@ func (e *Engine) restore(s *ikeSA) {
 		}
 		if c.spare != nil {
 			e.carry(c)
-		} else if s.peer.current != c {
+		} else if s.peer.current() != c {
 			c.rekeyAt = min(c.rekeyAt, e.now) // so that a pair carries the traffic again
 		}
 	}

@@ -181,7 +181,7 @@ func bounded(t *testing.T, x *node) {
 		t.Fatalf("%s keeps %d octets of records, %d half-open IKE SAs, %d ghosts", x.name, x.e.rec.known.size+x.e.rec.foreign.size, x.e.half.count, len(x.e.ghosts))
 	}
 	for _, p := range x.e.order {
-		if p.current != nil && p.current.state == childGone {
+		if c := p.current(); c != nil && c.state == childGone {
 			t.Fatalf("%s sends on a pair that is gone", x.name)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"greseal/crypto/esp"
 	"greseal/ikev2/wire"
 )
 
@@ -233,5 +234,43 @@ func TestPeerThatKeptTheOtherSAIsFollowed(t *testing.T) {
 		if d := disagreement(w, e); d != "" {
 			t.Errorf("seed %d: %s", seed, d)
 		}
+	}
+}
+
+// A pair that the peer may not have yet does not take the place of one that has
+// carried the traffic before and still stands.
+func TestThePairBeforeCarriesAgain(t *testing.T) {
+	n, w, e := twoNodes(t, 27, nil)
+	w.initiate()
+	n.run(time.Second)
+	before := e.carrier
+	// East answers a rekeying, and the answer is lost.
+	n.filter = func(f *flight) bool { return f.from == w }
+	w.rekeyChildren()
+	n.run(n.now + 300*time.Millisecond)
+	if len(e.in) != 2 || e.carrier != before {
+		t.Fatalf("%d inbound SAs, %08x carries", len(e.in), e.carrier)
+	}
+	// Meanwhile a third pair comes, carries the traffic, and goes.
+	s := e.e.peers[e.peer.ID].sas[0]
+	third := e.e.addChild(s, agreed{
+		suite: s.children[0].pub.Suite, ends: s.children[0].ends(), initiator: true,
+		spiIn: 0x1001, in: &esp.Params{SPI: 0x1001}, spiOut: 0x1002, out: &esp.Params{SPI: 0x1002},
+	})
+	e.e.carry(third)
+	e.do(e.e.flush())
+	if e.carrier != 0x1002 {
+		t.Fatalf("%08x carries", e.carrier)
+	}
+	e.e.retire(third, false)
+	e.do(e.e.flush())
+	if e.carrier != before || len(e.out) != 1 {
+		t.Errorf("%08x carries, want %08x as before", e.carrier, before)
+	}
+	n.filter = nil
+	n.run(n.now + 10*time.Second)
+	agree(t, w, e)
+	if e.carrier == before {
+		t.Error("the new pair does not carry the traffic")
 	}
 }

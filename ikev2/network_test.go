@@ -75,7 +75,8 @@ type node struct {
 
 	in      map[uint32]*installed
 	out     map[uint32]*installed
-	carrier uint32 // SPI of the outbound SA that carries the traffic, 0: none
+	carrier uint32   // SPI of the outbound SA that carries the traffic, 0: none
+	outs    []uint32 // those installed, in that order: the last carries the traffic
 	gone    map[uint32]Time
 
 	texts     map[*byte]string
@@ -171,7 +172,7 @@ func (x *node) boot() {
 	x.in, x.out, x.gone = map[uint32]*installed{}, map[uint32]*installed{}, map[uint32]Time{}
 	x.e.SetWall(x.time(), testTime.Add(x.net.now))
 	x.texts, x.seen = map[*byte]string{}, map[*byte]bool{}
-	x.carrier, x.wake, x.frozen = 0, 0, 0
+	x.carrier, x.outs, x.wake, x.frozen = 0, nil, 0, 0
 	if x.boots++; x.boots > 1 {
 		x.net.excuse(true)
 	}
@@ -245,6 +246,7 @@ func (x *node) do(actions []Action) {
 				x.net.fault("%s: InstallOut of %s before InstallIn", x.name, pair(a.Child))
 			}
 			x.out[a.Child.SPIOut] = &installed{child: a.Child, params: a.Params}
+			x.outs = append(x.outs, a.Child.SPIOut)
 			x.carrier = a.Child.SPIOut
 			x.say("InstallOut %s", pair(a.Child))
 			x.checkKeys(a)
@@ -259,8 +261,10 @@ func (x *node) do(actions []Action) {
 				x.say("RemoveOut %s", pair(a.Child))
 			}
 			delete(x.out, a.Child.SPIOut)
-			if x.carrier == a.Child.SPIOut {
-				x.carrier = 0
+			x.outs = slices.DeleteFunc(x.outs, func(spi uint32) bool { return spi == a.Child.SPIOut })
+			x.carrier = 0
+			if n := len(x.outs); n > 0 {
+				x.carrier = x.outs[n-1]
 			}
 		case IKEUp:
 			x.ups++

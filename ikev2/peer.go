@@ -20,12 +20,12 @@ const (
 
 // peer is one configured other side with its IKE SAs.
 type peer struct {
-	cfg     Peer
-	sas     []*ikeSA // attempts and SAs being deleted among them, oldest first
-	current *child   // the pair whose outbound SA carries the traffic
-	group   uint16   // key exchange method the peer last asked for, 0: none yet
-	gone    bool     // removed while SAs were still being closed
-	probe   *probe   // to be sent
+	cfg   Peer
+	sas   []*ikeSA // attempts and SAs being deleted among them, oldest first
+	outs  []*child // pairs whose outbound SA is installed, in that order: the last one's carries the traffic
+	group uint16   // key exchange method the peer last asked for, 0: none yet
+	gone  bool     // removed while SAs were still being closed
+	probe *probe   // to be sent
 
 	installFailures int    // in a row
 	strange         string // last note about unauthenticated input

@@ -209,7 +209,8 @@ func (l *loop) installOut(a ikev2.InstallOut) error {
 		p = &pair{Child: a.Child}
 		t.pairs[a.Child.ID] = p
 	}
-	p.out = true
+	l.outs++
+	p.out, p.outs = true, l.outs
 	t.carrying = a.Child.ID
 	return l.setLink(t, a.Child)
 }
@@ -269,9 +270,10 @@ func (l *loop) remove(c *ikev2.Child, out bool) {
 	}
 	if out && t.carrying == c.ID {
 		t.carrying = 0
-		for _, other := range t.pairs {
-			if other.out && other.ID > t.carrying {
-				t.carrying = other.ID
+		latest := uint64(0)
+		for _, other := range t.pairs { // the datapath goes back to the one before
+			if other.out && other.outs > latest {
+				t.carrying, latest = other.ID, other.outs
 			}
 		}
 		if t.carrying == 0 {

@@ -77,6 +77,7 @@ type loop struct {
 	order   []ikev2.PeerID
 	wake    ikev2.Time // of the engine, 0: none
 	listsAt ikev2.Time // when to look at revocation lists
+	outs    uint64     // outbound SAs installed so far
 
 	clock      clock
 	clockUnset bool

@@ -44,6 +44,7 @@ func (r reason) String() string {
 type pair struct {
 	*ikev2.Child
 	in, out           bool              // installed
+	outs              uint64            // outbound SAs installed before and with its own
 	countIn, countOut platform.Counters // as last read
 }
 
