@@ -17,15 +17,6 @@ import (
 // are two new pairs for a moment; the one of the exchange with the lowest of
 // the four nonces is deleted by the side that asked for it.
 
-// busyPause is the wait after TEMPORARY_FAILURE, spread so that two sides that
-// turned each other away do not meet again; busyTime is how long that may go on
-// (RFC 7296 section 2.25).
-const (
-	busyPauseLo = 500 * time.Millisecond
-	busyPauseHi = 3 * time.Second
-	busyTime    = 3 * time.Minute
-)
-
 // retryPause is the wait after a refusal of another kind.
 const retryPause = 30 * time.Second
 
@@ -138,7 +129,7 @@ func (e *Engine) onChildResponse(s *ikeSA, r *request, c *wire.Contents) {
 			e.disown(s, r.spi)
 		}
 		if r.old != nil && !r.old.closing() {
-			r.old.retryAt = e.now + e.rnd.between(busyPauseLo, busyPauseHi)
+			r.old.retryAt = e.afterBusy(s, r.old.expireAt)
 		}
 		e.wantChild(s, 0)
 		return
@@ -184,7 +175,9 @@ func (e *Engine) superseded(c *child) {
 // childRefused handles an error answer to askChild.
 func (e *Engine) childRefused(s *ikeSA, r *request, n *wire.Notify) {
 	if r.old != nil && (r.rival != nil || r.old.replaced || r.old.closing()) {
-		return // the peer's own rekeying, or Delete, was first
+		// The peer's own rekeying, or Delete, was first.
+		e.wantChild(s, s.recreatePause())
+		return
 	}
 	switch n.Kind {
 	case wire.InvalidKEPayload:
@@ -219,39 +212,23 @@ func (e *Engine) childRefused(s *ikeSA, r *request, n *wire.Notify) {
 	e.childFailed(s, r, s.refusedBy(n, "CREATE_CHILD_SA", r.offer, r.old))
 }
 
-// busyPause is the wait after TEMPORARY_FAILURE for an SA that ends at expire:
-// short enough for several tries before that.
-func (e *Engine) busyPause(expire Time) time.Duration {
-	left := (expire - e.now) / 4
-	if expire == never || left > busyPauseHi {
-		return e.rnd.between(busyPauseLo, busyPauseHi)
-	}
-	return e.rnd.between(max(left/4, 0), max(left, 0))
-}
-
 // childFailed plans another try, or gives up: a pair that stands is used until
 // the end of its lifetime; an IKE SA without any is closed.
 func (e *Engine) childFailed(s *ikeSA, r *request, f *Failure) {
 	if f.Kind == FailTemporary {
-		if s.stalled == 0 {
-			s.stalled = e.now
+		expire := never
+		if r.old != nil {
+			expire = r.old.expireAt
 		}
-		if e.now-s.stalled > busyTime {
-			f.Detail = "the peer has said so for " + busyTime.String()
-			f.Remedy = "the two sides no longer agree on what exists; a new IKE SA is made"
-			e.closeSA(s, f, false)
-			return
-		}
-		s.doubtMapping()
+		again, ok := e.busy(s, f, expire)
 		switch {
+		case !ok:
 		case r.renews != nil && s.mob != nil:
-			s.mob.renew, s.mob.renewAt = true, e.now+e.busyPause(never)
-			e.touch(s)
+			s.mob.renew, s.mob.renewAt = true, again
 		case r.old != nil:
-			r.old.retryAt = e.now + e.busyPause(r.old.expireAt)
-			e.touch(s)
+			r.old.retryAt = again
 		default:
-			e.wantChild(s, e.busyPause(never))
+			e.wantChild(s, again-e.now)
 		}
 		return
 	}
@@ -266,15 +243,6 @@ func (e *Engine) childFailed(s *ikeSA, r *request, f *Failure) {
 	}
 	e.emit(Failed{s.peer.cfg.ID, f})
 	e.closeSA(s, f, false)
-}
-
-// doubtMapping has the address looked at that the peer sees of us, between two
-// tries that it turns away: it may be busy with a request of its own that goes to
-// where the NAT in front of us no longer lets anything in (RFC 4555 section 3.8).
-func (s *ikeSA) doubtMapping() {
-	if s.natLocal && s.mob != nil {
-		s.check = true
-	}
 }
 
 // onCreateChild answers CREATE_CHILD_SA.
@@ -358,6 +326,7 @@ func (e *Engine) onCreateChild(s *ikeSA, m *wire.Message, d *Datagram, c *wire.C
 func (e *Engine) grantChild(s *ikeSA, a agreed, low []byte) {
 	old := a.old
 	alone := s.childless()
+	s.stalled = 0
 	n := e.addChild(s, a)
 	if old != nil {
 		old.replaced = true

@@ -228,18 +228,9 @@ func (e *Engine) rekeyIKERefused(s *ikeSA, r *request, n *wire.Notify, rival *ik
 	}
 	f := s.refusedBy(n, "CREATE_CHILD_SA", r.offer, nil)
 	if f.Kind == FailTemporary {
-		if s.stalled == 0 {
-			s.stalled = e.now
+		if again, ok := e.busy(s, f, s.expireAt); ok {
+			s.retryAt = again
 		}
-		if e.now-s.stalled > busyTime {
-			f.Detail = "the peer has said so for " + busyTime.String()
-			f.Remedy = "the two sides no longer agree on what exists; a new IKE SA is made"
-			e.closeSA(s, f, false)
-			return
-		}
-		s.doubtMapping()
-		s.retryAt = e.now + e.busyPause(s.expireAt)
-		e.touch(s)
 		return
 	}
 	// A peer that does not rekey IKE SAs gets a new one (RFC 7296 section 2.8).

@@ -549,6 +549,8 @@ var lies = map[string]func([]wire.Payload) []wire.Payload{
 	"more pairs":          func([]wire.Payload) []wire.Payload { return []wire.Payload{notify(wire.NoAdditionalSAs)} },
 	"a critical one":      plus(&wire.Unknown{Kind: 200, Critical: true}),
 	"a restart":           plus(notify(wire.InitialContact)),
+	"another pair":        func([]wire.Payload) []wire.Payload { return harmless },
+	"the pair":            func([]wire.Payload) []wire.Payload { return []wire.Payload{notify(wire.ChildSANotFound)} },
 	"syntax":              func([]wire.Payload) []wire.Payload { return []wire.Payload{notify(wire.InvalidSyntax)} },
 	"a broken delete":     plus(&wire.Unknown{Kind: wire.TypeDelete, Body: []byte{3, 4, 0, 9}}),
 }
@@ -562,9 +564,13 @@ func (s *scene) cmdLies(x *node, exchange, about string) {
 	if change == nil {
 		panic("no lie about " + about)
 	}
+	other := s.net.tamper // both may lie
 	s.net.tamper = func(from *node, h wire.Header, ps []wire.Payload) []wire.Payload {
-		if from == x && h.Exchange == exchanges[exchange] {
+		switch {
+		case from == x && h.Exchange == exchanges[exchange]:
 			return change(ps)
+		case from != x && other != nil:
+			return other(from, h, ps)
 		}
 		return ps
 	}
