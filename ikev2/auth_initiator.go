@@ -74,7 +74,11 @@ func (e *Engine) onAuthResponse(s *ikeSA, c content, r *request) {
 		f := s.failure(FailSyntax, "IKE_AUTH", false)
 		f.Detail = c.broken.Error()
 		f.Remedy = "report it to the peer's maker"
-		e.giveUp(s, f, wire.InvalidSyntax)
+		e.giveUp(s, f, notify(wire.InvalidSyntax))
+		return
+	}
+	if c.critical != 0 {
+		e.giveUp(s, s.criticalFailure(c, "IKE_AUTH"), criticalNotify(c))
 		return
 	}
 	if c.Auth == nil || c.IDr == nil {
@@ -85,7 +89,7 @@ func (e *Engine) onAuthResponse(s *ikeSA, c content, r *request) {
 		f := s.failure(FailSyntax, "IKE_AUTH", false)
 		f.Detail = "the response has no identity or no AUTH payload"
 		f.Remedy = "report it to the peer's maker"
-		e.giveUp(s, f, wire.InvalidSyntax)
+		e.giveUp(s, f, notify(wire.InvalidSyntax))
 		return
 	}
 	if s.shake.abandoned {
@@ -96,11 +100,11 @@ func (e *Engine) onAuthResponse(s *ikeSA, c content, r *request) {
 	}
 	s.remoteID = identityFrom(c.IDr)
 	if f := s.settlePPK(c.Contents); f != nil {
-		e.giveUp(s, f, wire.AuthenticationFailed)
+		e.giveUp(s, f, notify(wire.AuthenticationFailed))
 		return
 	}
 	if f := e.checkPeer(s, c.Contents); f != nil {
-		e.giveUp(s, f, wire.AuthenticationFailed)
+		e.giveUp(s, f, notify(wire.AuthenticationFailed))
 		return
 	}
 	ni, nr := s.shake.ni, s.shake.nr
@@ -167,7 +171,7 @@ func (s *ikeSA) wrongAuth(p *peer, a *wire.Auth) *Failure {
 
 // giveUp ends an IKE SA whose responder could not be authenticated, and tells it
 // (RFC 7296 section 2.21.2).
-func (e *Engine) giveUp(s *ikeSA, f *Failure, why wire.NotifyType) {
+func (e *Engine) giveUp(s *ikeSA, f *Failure, why *wire.Notify) {
 	p, silent := s.peer, s.shake.abandoned
 	s.shake.wipe()
 	s.shake = nil
@@ -176,7 +180,7 @@ func (e *Engine) giveUp(s *ikeSA, f *Failure, why wire.NotifyType) {
 	if !silent {
 		e.emit(Failed{p.cfg.ID, f})
 	}
-	e.sendRequest(s, wire.Informational, &request{kind: askGiveUp}, []wire.Payload{notify(why)})
+	e.sendRequest(s, wire.Informational, &request{kind: askGiveUp}, []wire.Payload{why})
 }
 
 const giveUpPatience = 4 * time.Second

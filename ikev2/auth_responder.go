@@ -19,7 +19,7 @@ func (e *Engine) onAuthRequest(s *ikeSA, m *wire.Message, d *Datagram, c content
 		e.drop(s, nil, false)
 		return
 	case c.critical != 0:
-		e.refuse(s, m, d, wire.NewNotify(wire.UnsupportedCriticalPayload, []byte{byte(c.critical)}))
+		e.refuse(s, m, d, criticalNotify(c))
 		e.drop(s, nil, false)
 		return
 	case c.IDi == nil:
@@ -106,6 +106,12 @@ func (e *Engine) authenticated(s *ikeSA, p *peer, m *wire.Message, d *Datagram, 
 	ni, nr := s.shake.ni, s.shake.nr
 	s.lowNonce = lowest(ni, nr)
 	a, answer, no := e.acceptChild(s, wire.IKEAuth, c, nil, ni, nr, true)
+	if no != nil && no.notify.Kind == wire.InvalidSyntax {
+		e.refuse(s, m, d, no.notify) // fatal on both sides (RFC 7296 section 2.21.2)
+		e.drop(s, nil, false)
+		e.emit(Failed{p.cfg.ID, no.why})
+		return
+	}
 	e.establish(s)
 	s.planReauth(e)
 	ps = append(ps, p.lifetimeNotify()...)

@@ -13,13 +13,15 @@ func (e *Engine) onInformational(s *ikeSA, m *wire.Message, d *Datagram, c *wire
 	for _, n := range c.Notifies {
 		switch n.Kind {
 		case wire.AuthenticationFailed, wire.InvalidSyntax, wire.UnsupportedCriticalPayload:
-			// In the exchange after IKE_AUTH these end the IKE SA without a
-			// Delete (RFC 7296 section 2.21.2).
+			// About a response of ours, that of IKE_AUTH mostly: it ends the IKE
+			// SA without a Delete (RFC 7296 section 2.21.2).
+			about := m.Exchange
 			if m.MessageID <= 2 || n.Kind == wire.AuthenticationFailed {
-				e.respond(s, m, d, nil)
-				e.drop(s, s.refusedBy(n, "IKE_AUTH", nil, nil), false)
-				return
+				about = wire.IKEAuth
 			}
+			e.respond(s, m, d, nil)
+			e.drop(s, s.refusedBy(n, about.String(), nil, nil), false)
+			return
 		case wire.AuthLifetime:
 			e.authLifetime(s, c)
 		}

@@ -132,7 +132,7 @@ func (e *Engine) onIntermediateResponse(s *ikeSA, c content) {
 		refuse(FailSyntax, c.broken.Error())
 		return
 	case c.critical != 0:
-		refuse(FailCritical, "payload of type "+c.critical.String()+", marked as critical")
+		e.fail(s, s.criticalFailure(c, "IKE_INTERMEDIATE"))
 		return
 	case c.KE == nil && c.Error() != nil:
 		e.fail(s, s.refusedBy(c.Error(), "IKE_INTERMEDIATE", s.peer.cfg.IKE, nil))
@@ -180,7 +180,7 @@ func (e *Engine) onIntermediateRequest(s *ikeSA, m *wire.Message, d *Datagram, c
 	x := &s.shake.inter
 	switch {
 	case c.broken == nil && c.critical != 0:
-		e.refuse(s, m, d, wire.NewNotify(wire.UnsupportedCriticalPayload, []byte{byte(c.critical)}))
+		e.refuse(s, m, d, criticalNotify(c))
 		e.drop(s, nil, false)
 		return
 	case c.broken != nil, len(x.methods) == 0, c.KE == nil, c.KE.Method != x.methods[0]:

@@ -198,11 +198,8 @@ func (e *Engine) receiveRequest(s *ikeSA, m *wire.Message, d *Datagram) {
 	case c.broken != nil:
 		e.brokenRequest(s, m, d, c.broken)
 	case c.critical != 0:
-		e.refuse(s, m, d, wire.NewNotify(wire.UnsupportedCriticalPayload, []byte{byte(c.critical)}))
-		f := s.failure(FailCritical, m.Exchange.String(), false)
-		f.Theirs = "payload of type " + c.critical.String() + ", marked as critical"
-		f.Remedy = "turn the extension off at the peer"
-		e.note(s.peer, f)
+		e.refuse(s, m, d, criticalNotify(c))
+		e.note(s.peer, s.criticalFailure(c, m.Exchange.String()))
 	case m.Exchange == wire.CreateChildSA:
 		e.onCreateChild(s, m, d, c.Contents)
 	case m.Exchange == wire.IKEFollowupKE:
@@ -213,6 +210,19 @@ func (e *Engine) receiveRequest(s *ikeSA, m *wire.Message, d *Datagram) {
 		e.brokenRequest(s, m, d, &wire.Error{Notify: wire.InvalidSyntax, Reason: m.Exchange.String() + " is not an exchange of an IKE SA that stands"})
 	}
 	e.touch(s)
+}
+
+// criticalNotify and criticalFailure say that a payload is not known that is marked
+// as critical (RFC 7296 section 2.5).
+func criticalNotify(c content) *wire.Notify {
+	return wire.NewNotify(wire.UnsupportedCriticalPayload, []byte{byte(c.critical)})
+}
+
+func (s *ikeSA) criticalFailure(c content, exchange string) *Failure {
+	f := s.failure(FailCritical, exchange, false)
+	f.Theirs = "payload of type " + c.critical.String() + ", marked as critical"
+	f.Remedy = "turn the extension off at the peer"
+	return f
 }
 
 // brokenRequest answers an authentic but malformed request, which is fatal on
@@ -326,6 +336,10 @@ func (e *Engine) onResponse(s *ikeSA, r *request, c content, d *Datagram) {
 		f.Detail = c.broken.Error()
 		f.Remedy = "a new IKE SA is made; if this repeats, the peer's software is at fault"
 		e.closeSA(s, f, false)
+		return
+	}
+	if c.critical != 0 {
+		e.closeSA(s, s.criticalFailure(c, r.exchange.String()), false) // no response may have one
 		return
 	}
 	if n := c.Notify(wire.InvalidSyntax); n != nil {
