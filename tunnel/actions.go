@@ -3,7 +3,6 @@ package tunnel
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"slices"
 
@@ -11,6 +10,7 @@ import (
 
 	"greseal/ikev2"
 	"greseal/platform"
+	"greseal/platform/slog"
 )
 
 // do carries out the engine's actions in their order (contract 1). What could

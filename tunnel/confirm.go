@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/netip"
 	"os"
 	"slices"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"greseal/ikev2"
+	"greseal/platform/slog"
 	"greseal/tunnel/config"
 	"greseal/tunnel/status"
 )

@@ -2,8 +2,6 @@ package tunnel
 
 import (
 	"bytes"
-	"encoding/json"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -13,6 +11,8 @@ import (
 	sys "golang.org/x/sys/unix"
 
 	"greseal/platform/kernel"
+	"greseal/platform/slog"
+	"greseal/tunnel/status/pack"
 )
 
 func TestAProbeMadeBeforeThePrivilegesWereDroppedIsTaken(t *testing.T) {
@@ -30,7 +30,7 @@ func TestAProbeMadeBeforeThePrivilegesWereDroppedIsTaken(t *testing.T) {
 	}
 	file := filepath.Join(t.TempDir(), "probe.json")
 	write := func(r kernel.Result) {
-		data, err := json.Marshal(r)
+		data, err := pack.AppendJSON(nil, pack.Append(nil, r))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -40,7 +40,7 @@ func TestAProbeMadeBeforeThePrivilegesWereDroppedIsTaken(t *testing.T) {
 	}
 	t.Setenv("GRESEAL_PROBE", file)
 	var log bytes.Buffer
-	logger := slog.New(slog.NewTextHandler(&log, nil))
+	logger := slog.New(&log)
 
 	write(want)
 	if got := probeResult(logger); !reflect.DeepEqual(got, &want) || log.Len() > 0 {

@@ -2,7 +2,6 @@ package tunnel
 
 import (
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
@@ -10,6 +9,7 @@ import (
 	"greseal/crypto/suite"
 	"greseal/ikev2"
 	"greseal/platform"
+	"greseal/platform/slog"
 	"greseal/tunnel/config"
 	"greseal/tunnel/mtu"
 	"greseal/tunnel/status"

@@ -5,7 +5,6 @@ package esp
 
 import (
 	"fmt"
-	"log/slog"
 
 	"greseal/crypto/suite"
 )
@@ -40,6 +39,3 @@ func (p Params) String() string {
 
 // Format keeps every fmt verb, %#v included, from printing the keys.
 func (p Params) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(p.String())) }
-
-// LogValue keeps slog from printing the keys.
-func (p Params) LogValue() slog.Value { return slog.StringValue(p.String()) }

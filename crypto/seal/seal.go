@@ -18,7 +18,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"log/slog"
 	"slices"
 
 	"greseal/crypto/suite"
@@ -188,6 +187,3 @@ func (c *Cipher) String() string {
 
 // Format keeps every fmt verb from printing the keys.
 func (c *Cipher) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(c.String())) }
-
-// LogValue keeps slog from printing the keys.
-func (c *Cipher) LogValue() slog.Value { return slog.StringValue(c.String()) }

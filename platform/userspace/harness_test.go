@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -21,6 +20,7 @@ import (
 	"greseal/crypto/esp"
 	"greseal/crypto/suite"
 	"greseal/platform"
+	"greseal/platform/slog"
 )
 
 // host is a network namespace with a thread of its own.
@@ -132,7 +132,7 @@ func twoHosts(t *testing.T) (a, b *host) {
 // start opens the host's datapath.
 func (h *host) start(o Options) {
 	h.t.Helper()
-	o.Logger = slog.New(slog.NewTextHandler(testWriter{h.t}, nil))
+	o.Logger = slog.New(testWriter{h.t})
 	h.must(func() (err error) {
 		h.dp, err = Open(o)
 		return err

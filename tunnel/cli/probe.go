@@ -22,7 +22,7 @@ var Probe = Command{
 			}
 			r := kernel.Probe(kernel.DefaultAlgorithms())
 			if *asJSON {
-				return writeJSON(env, r)
+				return status.ValueJSON(env.Stdout, r)
 			}
 			return printProbe(env, r)
 		}

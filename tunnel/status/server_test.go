@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"greseal/tunnel/status/pack"
 )
 
 // serve runs a server with loop answering its queries, and returns its path.
@@ -257,10 +259,7 @@ func TestSocketIsBornPrivateAndStaleOnesAreReplaced(t *testing.T) {
 func TestJSONHasEveryFieldOfTheSchema(t *testing.T) {
 	snap := full()
 	r := Reply{OK: true, Snapshot: snap}
-	raw, err := r.MarshalMsg(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	raw := pack.Append(nil, &r)
 	var b strings.Builder
 	if err := JSON(&b, raw, "snapshot"); err != nil {
 		t.Fatal(err)

@@ -98,16 +98,9 @@ func (p *Plugin) mtu(c *call) error {
 	if err != nil {
 		return err
 	}
-	raw, err := reply.Snapshot.Tunnels[0].MTU.MarshalMsg(nil)
-	if err != nil {
-		return err
-	}
-	b, err := object(raw, "")
-	if err != nil {
-		return err
-	}
-	c.object(fmt.Appendf(nil, `{"mtu":%s}`, bytes.TrimSpace(b)))
-	return nil
+	return c.give(struct {
+		MTU *status.MTU `msg:"mtu"`
+	}{&reply.Snapshot.Tunnels[0].MTU})
 }
 
 // request is a method that asks the daemon to do something.
@@ -131,7 +124,7 @@ func request(op string) func(*Plugin, *call) error {
 
 func (c *call) lines(lines []string) error {
 	return c.give(struct {
-		Lines []string `json:"lines"`
+		Lines []string `msg:"lines"`
 	}{append([]string{}, lines...)})
 }
 
@@ -172,7 +165,7 @@ func (p *Plugin) genpsk(c *call) error {
 		return err
 	}
 	return c.give(struct {
-		PSK string `json:"psk"`
+		PSK string `msg:"psk"`
 	}{strings.TrimSpace(out)})
 }
 
@@ -181,7 +174,7 @@ func (p *Plugin) genpsk(c *call) error {
 func (p *Plugin) peerConfig(c *call) error {
 	if c.Vendor == nil || *c.Vendor == "" {
 		return c.give(struct {
-			Vendors []string `json:"vendors"`
+			Vendors []string `msg:"vendors"`
 		}{peerconf.Vendors()})
 	}
 	if err := c.must(); err != nil {
@@ -198,7 +191,7 @@ func (p *Plugin) peerConfig(c *call) error {
 		return err
 	}
 	return c.give(struct {
-		Text string `json:"text"`
+		Text string `msg:"text"`
 	}{out})
 }
 
@@ -206,7 +199,7 @@ func (p *Plugin) peerConfig(c *call) error {
 func (c *call) form() *uci.Form {
 	f := &uci.Form{Name: c.tunnel(), Options: map[string][]string{}, Alone: c.Alone != nil && *c.Alone}
 	for name, v := range c.Options {
-		f.Options[name] = v
+		f.Options[name], _ = texts(v) // looked at by read
 	}
 	return f
 }
@@ -222,7 +215,7 @@ func (p *Plugin) check(c *call) error {
 		cfg.Wipe()
 	}
 	return c.give(struct {
-		Problems []uci.Fault `json:"problems"`
+		Problems []uci.Fault `msg:"problems"`
 	}{faults})
 }
 
@@ -250,7 +243,7 @@ func (p *Plugin) peerPreview(c *call) error {
 		return err
 	}
 	return c.give(struct {
-		Text string `json:"text"`
+		Text string `msg:"text"`
 	}{out.String()})
 }
 
