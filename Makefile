@@ -20,7 +20,7 @@
 #   make all        binaries for every target into out/
 #   make size       their sizes, stripped and packed with xz
 #   make packages   OpenWrt's packages for every architecture into out/packages/
-#   make generate   manual page, completion and translation template anew
+#   make generate   the msgp code anew
 
 # Everything that goes into a binary comes from the commit, so that the same
 # commit gives the same bytes: the version is git's.

@@ -2,6 +2,7 @@ package ikev2
 
 import (
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
@@ -264,6 +265,7 @@ func (p *peer) established() []*ikeSA {
 	return out
 }
 
-// String and Format name a peer without its secret.
+// String, Format and LogValue name a peer without its secret.
 func (p Peer) String() string             { return "peer " + string(p.ID) }
 func (p Peer) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(p.String())) }
+func (p Peer) LogValue() slog.Value       { return slog.StringValue(p.String()) }

@@ -3,13 +3,12 @@ package platform
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/netip"
 	"slices"
 
 	"golang.org/x/sys/unix"
-
-	"greseal/platform/slog"
 )
 
 // Network lays the addresses and routes of our interfaces and takes back only
@@ -65,6 +64,9 @@ type RouteSet struct {
 
 // OpenNetwork opens its netlink socket in the calling thread's namespace.
 func OpenNetwork(log *slog.Logger) (*Network, error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
 	s, err := OpenNetlink(unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, err

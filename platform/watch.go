@@ -2,14 +2,13 @@ package platform
 
 import (
 	"errors"
+	"log/slog"
 	"os"
 	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"greseal/platform/slog"
 )
 
 // settle is how long a Watcher gathers changes before it reports them: a WAN
@@ -65,6 +64,9 @@ type linkSeen struct {
 
 // Watch starts a Watcher in the calling thread's network namespace.
 func Watch(log *slog.Logger) (*Watcher, error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
 	sub, err := Subscribe(unix.NETLINK_ROUTE,
 		unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
 		unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)

@@ -3,6 +3,7 @@ package tunnel
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 
@@ -10,7 +11,6 @@ import (
 
 	"greseal/ikev2"
 	"greseal/platform"
-	"greseal/platform/slog"
 )
 
 // do carries out the engine's actions in their order (contract 1). What could

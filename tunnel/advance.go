@@ -2,13 +2,13 @@ package tunnel
 
 import (
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"time"
 
 	"greseal/crypto/suite"
 	"greseal/ikev2"
 	"greseal/platform"
-	"greseal/platform/slog"
 	"greseal/tunnel/config"
 )
 

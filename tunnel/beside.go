@@ -2,12 +2,12 @@ package tunnel
 
 import (
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"time"
 
 	"greseal/ikev2"
-	"greseal/platform/slog"
 )
 
 // Make before break: while one IKE SA carries a tunnel's traffic, another is

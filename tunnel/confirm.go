@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/netip"
 	"os"
 	"slices"
@@ -13,7 +14,6 @@ import (
 	"time"
 
 	"greseal/ikev2"
-	"greseal/platform/slog"
 	"greseal/tunnel/config"
 	"greseal/tunnel/status"
 )

@@ -2,11 +2,11 @@ package tunnel
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"time"
 
 	"greseal/ikev2"
-	"greseal/platform/slog"
 	"greseal/tunnel/config"
 )
 

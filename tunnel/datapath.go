@@ -1,17 +1,17 @@
 package tunnel
 
 import (
+	"encoding/json"
 	"fmt"
+	"log/slog"
 	"os"
 
 	sys "golang.org/x/sys/unix"
 
 	"greseal/platform"
 	"greseal/platform/kernel"
-	"greseal/platform/slog"
 	"greseal/platform/userspace"
 	"greseal/tunnel/config"
-	"greseal/tunnel/status/pack"
 )
 
 // probeResult tries out what the kernel can do, or reads what greseal probe found
@@ -25,7 +25,7 @@ func probeResult(log *slog.Logger) *kernel.Result {
 	var r kernel.Result
 	data, err := os.ReadFile(path)
 	if err == nil {
-		err = pack.ReadJSON(data, &r)
+		err = json.Unmarshal(data, &r)
 	}
 	var uts sys.Utsname
 	if err == nil {

@@ -2,6 +2,8 @@ package tunnel
 
 import (
 	"bytes"
+	"encoding/json"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -11,8 +13,6 @@ import (
 	sys "golang.org/x/sys/unix"
 
 	"greseal/platform/kernel"
-	"greseal/platform/slog"
-	"greseal/tunnel/status/pack"
 )
 
 func TestAProbeMadeBeforeThePrivilegesWereDroppedIsTaken(t *testing.T) {
@@ -30,7 +30,7 @@ func TestAProbeMadeBeforeThePrivilegesWereDroppedIsTaken(t *testing.T) {
 	}
 	file := filepath.Join(t.TempDir(), "probe.json")
 	write := func(r kernel.Result) {
-		data, err := pack.AppendJSON(nil, pack.Append(nil, r))
+		data, err := json.Marshal(r)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -40,7 +40,7 @@ func TestAProbeMadeBeforeThePrivilegesWereDroppedIsTaken(t *testing.T) {
 	}
 	t.Setenv("GRESEAL_PROBE", file)
 	var log bytes.Buffer
-	logger := slog.New(&log)
+	logger := slog.New(slog.NewTextHandler(&log, nil))
 
 	write(want)
 	if got := probeResult(logger); !reflect.DeepEqual(got, &want) || log.Len() > 0 {

@@ -2,10 +2,10 @@ package tunnel
 
 import (
 	"fmt"
+	"log/slog"
 	"time"
 
 	"greseal/ikev2"
-	"greseal/platform/slog"
 	"greseal/tunnel/config"
 	"greseal/tunnel/doctor"
 )

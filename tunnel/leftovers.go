@@ -3,13 +3,13 @@ package tunnel
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 
 	sys "golang.org/x/sys/unix"
 
 	"greseal/platform"
 	"greseal/platform/kernel"
-	"greseal/platform/slog"
 )
 
 // RemoveLeftovers removes what daemons of this network namespace have left that

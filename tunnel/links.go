@@ -3,12 +3,12 @@ package tunnel
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 
 	"greseal/ikev2"
 	"greseal/platform"
-	"greseal/platform/slog"
 	"greseal/tunnel/config"
 	"greseal/tunnel/status"
 )

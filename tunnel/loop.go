@@ -19,13 +19,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
 
 	"greseal/ikev2"
 	"greseal/platform"
-	"greseal/platform/slog"
 	"greseal/tunnel/config"
 	"greseal/tunnel/status"
 )
@@ -35,8 +35,9 @@ type Options struct {
 	ConfigPath string
 	Socket     string // overrides [daemon] status_socket when set
 	Version    string
-	Built      int64           // Unix seconds of the source, 0: not known
-	Logger     *slog.Logger    // follows [daemon] log_level
+	Built      int64 // Unix seconds of the source, 0: not known
+	Logger     *slog.Logger
+	Level      *slog.LevelVar  // follows [daemon] log_level; may be nil
 	Reload     <-chan struct{} // SIGHUP
 
 	// Load reads the configuration at path together with other places where

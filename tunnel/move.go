@@ -2,12 +2,12 @@ package tunnel
 
 import (
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 
 	"greseal/ikev2"
 	"greseal/platform"
-	"greseal/platform/slog"
 )
 
 // surroundingsChanged is called when addresses, links or routes changed.

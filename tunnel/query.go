@@ -1,11 +1,12 @@
 package tunnel
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"greseal/ikev2"
-	"greseal/platform/slog"
 	"greseal/tunnel/status"
 )
 
@@ -103,13 +104,25 @@ func (l *loop) event(t *state, level slog.Level, kind, text string) {
 	name := ""
 	if t != nil {
 		name = string(t.id)
-		l.log.Log(level, text, "tunnel", name)
+		l.log.Log(context.Background(), level, text, "tunnel", name)
 	} else {
-		l.log.Log(level, text)
+		l.log.Log(context.Background(), level, text)
 	}
-	e := status.NewEvent(time.Now(), name, level.String(), kind, text)
+	e := status.NewEvent(time.Now(), name, levelWord(level), kind, text)
 	if t != nil {
 		t.events.Add(e)
 	}
 	l.server.Publish(e)
+}
+
+func levelWord(level slog.Level) string {
+	switch {
+	case level >= slog.LevelError:
+		return status.LevelError
+	case level >= slog.LevelWarn:
+		return status.LevelWarn
+	case level >= slog.LevelInfo:
+		return status.LevelInfo
+	}
+	return status.LevelDebug
 }

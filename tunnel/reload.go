@@ -2,11 +2,11 @@ package tunnel
 
 import (
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
 	"greseal/ikev2"
-	"greseal/platform/slog"
 	"greseal/tunnel/config"
 	"greseal/tunnel/status"
 )
@@ -140,7 +140,15 @@ func (l *loop) warn(c *config.Config) {
 	}
 }
 
-func (l *loop) setLevel() { l.log.SetLevel(slog.ParseLevel(l.cfg.Daemon.LogLevel)) }
+func (l *loop) setLevel() {
+	if l.opt.Level == nil {
+		return
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(l.cfg.Daemon.LogLevel)); err == nil {
+		l.opt.Level.Set(level)
+	}
+}
 
 func (l *loop) tunnelNames() []string {
 	names := make([]string, len(l.order))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"slices"
@@ -12,7 +13,6 @@ import (
 	"time"
 
 	"greseal/ikev2"
-	"greseal/platform/slog"
 )
 
 const (

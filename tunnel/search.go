@@ -2,11 +2,11 @@ package tunnel
 
 import (
 	"fmt"
+	"log/slog"
 	"net/netip"
 
 	"greseal/ikev2"
 	"greseal/platform"
-	"greseal/platform/slog"
 	"greseal/tunnel/mtu"
 )
 

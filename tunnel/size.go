@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
@@ -9,7 +10,6 @@ import (
 	"greseal/crypto/suite"
 	"greseal/ikev2"
 	"greseal/platform"
-	"greseal/platform/slog"
 	"greseal/tunnel/config"
 	"greseal/tunnel/mtu"
 	"greseal/tunnel/status"

@@ -2,10 +2,10 @@ package tunnel
 
 import (
 	"fmt"
+	"log/slog"
 	"time"
 
 	"greseal/ikev2"
-	"greseal/platform/slog"
 )
 
 // Anybody who can send a datagram can make the engine remark on it. What such

@@ -1,6 +1,7 @@
 package uci
 
 import (
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -10,7 +11,6 @@ import (
 
 	"greseal/tunnel/cli"
 	"greseal/tunnel/config"
-	"greseal/tunnel/status"
 	"greseal/uci/syntax"
 )
 
@@ -209,17 +209,17 @@ func configured(env *cli.Env, path string) error {
 
 // option is one row of greseal uci options: what a form needs to know.
 type option struct {
-	Option    string   `msg:"option"`
-	Key       string   `msg:"key"`
-	Table     string   `msg:"table"` // tunnel or daemon
-	Kind      string   `msg:"kind"`
-	List      bool     `msg:"list"`
-	Default   string   `msg:"default"` // as written in TOML
-	Choices   []string `msg:"choices"`
-	Min       int64    `msg:"min"`
-	Max       int64    `msg:"max"`
-	Supported bool     `msg:"supported"`
-	Doc       string   `msg:"doc"`
+	Option    string   `json:"option"`
+	Key       string   `json:"key"`
+	Table     string   `json:"table"` // tunnel or daemon
+	Kind      string   `json:"kind"`
+	List      bool     `json:"list"`
+	Default   string   `json:"default"` // as written in TOML
+	Choices   []string `json:"choices"`
+	Min       int64    `json:"min"`
+	Max       int64    `json:"max"`
+	Supported bool     `json:"supported"`
+	Doc       string   `json:"doc"`
 }
 
 // printOptions lists every option with what the schema says of it. LuCI's forms
@@ -237,5 +237,9 @@ func printOptions(env *cli.Env) error {
 				k.Choices, k.Min, k.Max, ok, k.Doc})
 		}
 	}
-	return status.ValueJSON(env.Stdout, rows)
+	b, err := json.MarshalIndent(rows, "", "  ")
+	if err == nil {
+		_, err = env.Stdout.Write(append(b, '\n'))
+	}
+	return err
 }

@@ -20,10 +20,10 @@ type Form struct {
 // Fault is a problem of a form, at the option it stands in; without one it is of
 // the interface as a whole.
 type Fault struct {
-	Option  string `msg:"option"`
-	What    string `msg:"what"`
-	Remedy  string `msg:"remedy"`
-	Warning bool   `msg:"warning"`
+	Option  string `json:"option"`
+	What    string `json:"what"`
+	Remedy  string `json:"remedy"`
+	Warning bool   `json:"warning"`
 }
 
 // Check makes the daemon's own checks of a form, together with everything else

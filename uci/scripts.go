@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 
-	"greseal/platform/slog"
 	"greseal/tunnel/cli"
 	"greseal/tunnel/status"
 	"greseal/uci/netifd"

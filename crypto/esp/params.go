@@ -5,6 +5,7 @@ package esp
 
 import (
 	"fmt"
+	"log/slog"
 
 	"greseal/crypto/suite"
 )
@@ -39,3 +40,6 @@ func (p Params) String() string {
 
 // Format keeps every fmt verb, %#v included, from printing the keys.
 func (p Params) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(p.String())) }
+
+// LogValue keeps slog from printing the keys.
+func (p Params) LogValue() slog.Value { return slog.StringValue(p.String()) }

@@ -3,6 +3,7 @@ package prf
 import (
 	"encoding/binary"
 	"fmt"
+	"log/slog"
 
 	"greseal/crypto/suite"
 )
@@ -108,5 +109,7 @@ const (
 
 func (k IKEKeys) String() string               { return redactedIKE }
 func (k IKEKeys) Format(f fmt.State, _ rune)   { _, _ = f.Write([]byte(redactedIKE)) }
+func (k IKEKeys) LogValue() slog.Value         { return slog.StringValue(redactedIKE) }
 func (k ChildKeys) String() string             { return redactedChild }
 func (k ChildKeys) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redactedChild)) }
+func (k ChildKeys) LogValue() slog.Value       { return slog.StringValue(redactedChild) }

@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"log/slog"
 	"slices"
 
 	"greseal/crypto/suite"
@@ -187,3 +188,6 @@ func (c *Cipher) String() string {
 
 // Format keeps every fmt verb from printing the keys.
 func (c *Cipher) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(c.String())) }
+
+// LogValue keeps slog from printing the keys.
+func (c *Cipher) LogValue() slog.Value { return slog.StringValue(c.String()) }

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"greseal/crypto/internal/vectors"
@@ -383,5 +384,8 @@ func TestKeysNeverPrint(t *testing.T) {
 		if s := fmt.Sprintf(verb, c); s != "ENCR_AES_CBC-128 with AUTH_HMAC_SHA2_256_128" {
 			t.Errorf("%s prints %q", verb, s)
 		}
+	}
+	if !strings.Contains(c.LogValue().String(), "AES") {
+		t.Error("slog gets no name")
 	}
 }

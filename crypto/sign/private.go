@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 
 	"greseal/crypto/sign/internal/der"
 )
@@ -43,6 +44,9 @@ func (k PrivateKey) GoString() string { return k.String() }
 
 // Format writes String whatever the verb.
 func (k PrivateKey) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, k.String()) }
+
+// LogValue is String.
+func (k PrivateKey) LogValue() slog.Value { return slog.StringValue(k.String()) }
 
 // MarshalText fails: a key is written with PEM, on purpose.
 func (PrivateKey) MarshalText() ([]byte, error) {

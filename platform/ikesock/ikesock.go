@@ -13,6 +13,7 @@ package ikesock
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -20,7 +21,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"greseal/platform"
-	"greseal/platform/slog"
 )
 
 // Default ports (RFC 7296 section 2, RFC 3948 section 2).
@@ -72,6 +72,9 @@ func Open(c Config) (*Sockets, error) {
 	}
 	if c.Inbox == 0 {
 		c.Inbox = 256
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if c.PortIKE == c.PortNAT {
 		return nil, fmt.Errorf("IKE and NAT port are both %d: choose two", c.PortIKE)

@@ -14,6 +14,7 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"sync"
@@ -23,7 +24,6 @@ import (
 	"greseal/crypto/suite"
 	"greseal/platform"
 	"greseal/platform/ikesock"
-	"greseal/platform/slog"
 )
 
 // Options are what Open needs.
@@ -90,6 +90,9 @@ func Open(o Options) (*Datapath, error) {
 
 // open makes a Datapath that can write netlink and nothing else.
 func open(log *slog.Logger) (*Datapath, error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
 	d := &Datapath{
 		log:     log,
 		guards:  make(map[netip.Addr]bool),

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"os/exec"
 	"runtime"
@@ -17,7 +18,6 @@ import (
 	"greseal/crypto/esp"
 	"greseal/crypto/suite"
 	"greseal/platform"
-	"greseal/platform/slog"
 )
 
 // The tests run between two routers A and B with a third, W, in between, each in
@@ -170,7 +170,7 @@ func (n *node) open() {
 	n.t.Helper()
 	var err error
 	n.do(func() {
-		n.dp, err = Open(Options{Probe: kernelOnce(), Logger: slog.New(testLog{n.t})})
+		n.dp, err = Open(Options{Probe: kernelOnce(), Logger: slog.New(slog.NewTextHandler(testLog{n.t}, nil))})
 	})
 	must(n.t, err)
 	dp := n.dp

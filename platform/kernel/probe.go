@@ -19,14 +19,14 @@ import (
 
 // Algorithm is an ESP algorithm: ENCR, with INTEG unless it is an AEAD.
 type Algorithm struct {
-	Encr  suite.Transform `msg:"encr"`
-	Integ suite.Transform `msg:"integ"`
+	Encr  suite.Transform `json:"encr"`
+	Integ suite.Transform `json:"integ"`
 }
 
 // Finding is what the probe found out about one thing.
 type Finding struct {
-	Name    string `msg:"name"`
-	Problem string `msg:"problem,omitempty"` // empty: it works
+	Name    string `json:"name"`
+	Problem string `json:"problem,omitempty"` // empty: it works
 }
 
 // AlgorithmFinding is what the probe found out about one ESP algorithm. It
@@ -40,12 +40,12 @@ type AlgorithmFinding struct {
 // Result is what this kernel can do. It holds only plain facts and may be
 // written to a file and read back by a daemon without the privileges to probe.
 type Result struct {
-	Kernel      string             `msg:"kernel"`            // release
-	Problem     string             `msg:"problem,omitempty"` // why nothing works at all
-	SADirection bool               `msg:"sa_direction"`      // XFRMA_SA_DIR, Linux 6.10
-	Features    []Finding          `msg:"features"`          // gre, gretap, ip6gre, ip6gretap, esp6, guard
-	Algorithms  []AlgorithmFinding `msg:"algorithms"`
-	Took        time.Duration      `msg:"took"` // nanoseconds
+	Kernel      string             `json:"kernel"`            // release
+	Problem     string             `json:"problem,omitempty"` // why nothing works at all
+	SADirection bool               `json:"sa_direction"`      // XFRMA_SA_DIR, Linux 6.10
+	Features    []Finding          `json:"features"`          // gre, gretap, ip6gre, ip6gretap, esp6, guard
+	Algorithms  []AlgorithmFinding `json:"algorithms"`
+	Took        time.Duration      `json:"took"` // nanoseconds
 }
 
 // Usable returns nil when the datapath can work: IPv4 GRE, the guard and at

@@ -3,6 +3,7 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 
@@ -10,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"greseal/platform"
-	"greseal/platform/slog"
 )
 
 // Sweep removes what earlier daemons left: the clamps, allowing policies and SAs

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -20,7 +21,6 @@ import (
 	"greseal/crypto/esp"
 	"greseal/crypto/suite"
 	"greseal/platform"
-	"greseal/platform/slog"
 )
 
 // host is a network namespace with a thread of its own.
@@ -132,7 +132,7 @@ func twoHosts(t *testing.T) (a, b *host) {
 // start opens the host's datapath.
 func (h *host) start(o Options) {
 	h.t.Helper()
-	o.Logger = slog.New(testWriter{h.t})
+	o.Logger = slog.New(slog.NewTextHandler(testWriter{h.t}, nil))
 	h.must(func() (err error) {
 		h.dp, err = Open(o)
 		return err

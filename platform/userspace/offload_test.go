@@ -3,6 +3,7 @@ package userspace
 import (
 	"bytes"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
@@ -12,7 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"greseal/platform"
-	"greseal/platform/slog"
 )
 
 // oldKernel is the real kernel without some of what it can do, or with calls
@@ -175,7 +175,7 @@ func TestEveryOffloadHasAFallback(t *testing.T) {
 					k = c.kernel()
 				}
 				h.must(func() (err error) {
-					h.dp, err = open(Options{Off: c.off, Logger: slog.New(&logs[i])}, k)
+					h.dp, err = open(Options{Off: c.off, Logger: slog.New(slog.NewTextHandler(&logs[i], nil))}, k)
 					return err
 				})
 				t.Cleanup(h.stop)

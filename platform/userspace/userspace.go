@@ -18,6 +18,7 @@ package userspace
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"runtime"
 	"slices"
@@ -29,7 +30,6 @@ import (
 	"greseal/crypto/suite"
 	"greseal/platform"
 	"greseal/platform/ikesock"
-	"greseal/platform/slog"
 )
 
 // Offload names what the kernel does for us, as bits.
@@ -100,6 +100,9 @@ func open(o Options, k kernel) (_ *Datapath, err error) {
 		ins:     make(map[platform.SAKey]*inSA),
 		outs:    make(map[platform.SAKey]*outSA),
 		guards:  make(map[string][]netip.Addr),
+	}
+	if d.log == nil {
+		d.log = slog.New(slog.DiscardHandler)
 	}
 	if d.portNAT == 0 {
 		d.portNAT = ikesock.DefaultPortNAT

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
 
-	"greseal/platform/slog"
 	"greseal/tunnel"
 	"greseal/tunnel/status"
 )
@@ -44,7 +44,7 @@ func change(op, short string, more func(*flag.FlagSet, *status.Request)) Command
 				c, err := p.dial()
 				if *all && r.Open && errors.Is(err, status.ErrNoDaemon) {
 					// As when the package is removed after the daemon.
-					if err := tunnel.RemoveLeftovers(slog.New(env.Stderr)); err != nil {
+					if err := tunnel.RemoveLeftovers(slog.New(slog.NewTextHandler(env.Stderr, nil))); err != nil {
 						return err
 					}
 					fmt.Fprintln(env.Stdout, "no daemon runs; what one has left is removed")

@@ -1,12 +1,12 @@
 package cli
 
 import (
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 
 	"greseal/tunnel/config"
-	"greseal/tunnel/status"
 )
 
 // Check reads the config and reports every mistake.
@@ -52,14 +52,14 @@ var Check = Command{
 
 // problem is one row of check --json.
 type problem struct {
-	File    string `msg:"file"`
-	Line    int    `msg:"line"`   // from 1, 0 for the file as a whole
-	Column  int    `msg:"column"` // in characters, from 1
-	Tunnel  string `msg:"tunnel"`
-	Key     string `msg:"key"`
-	What    string `msg:"what"`
-	Remedy  string `msg:"remedy"`
-	Warning bool   `msg:"warning"`
+	File    string `json:"file"`
+	Line    int    `json:"line"`   // from 1, 0 for the file as a whole
+	Column  int    `json:"column"` // in characters, from 1
+	Tunnel  string `json:"tunnel"`
+	Key     string `json:"key"`
+	What    string `json:"what"`
+	Remedy  string `json:"remedy"`
+	Warning bool   `json:"warning"`
 }
 
 func problemsJSON(env *Env, ps config.Problems) error {
@@ -67,7 +67,16 @@ func problemsJSON(env *Env, ps config.Problems) error {
 	for _, p := range ps {
 		rows = append(rows, problem{p.File, p.Line, p.Column, p.Tunnel, p.Key, p.What, p.Remedy, p.Warning})
 	}
-	return status.ValueJSON(env.Stdout, rows)
+	return writeJSON(env, rows)
+}
+
+func writeJSON(env *Env, v any) error {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = env.Stdout.Write(append(b, '\n'))
+	return err
 }
 
 func plural(n int, word string) string {

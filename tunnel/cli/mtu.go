@@ -53,7 +53,7 @@ var MTU = Command{
 				return err
 			}
 			if *asJSON {
-				return status.ValueJSON(env.Stdout, sum)
+				return writeJSON(env, sum)
 			}
 			return sum.print(env)
 		}
@@ -62,18 +62,18 @@ var MTU = Command{
 
 // sizes is the result of mtu --json; all in bytes.
 type sizes struct {
-	MTU  int    `msg:"mtu"`
-	How  string `msg:"how"`
-	MSS4 int    `msg:"mss4"`
-	MSS6 int    `msg:"mss6"`
+	MTU  int    `json:"mtu"`
+	How  string `json:"how"`
+	MSS4 int    `json:"mss4"`
+	MSS6 int    `json:"mss6"`
 	// Why running connections are not held to these sizes; empty: they are.
-	Unclamped string `msg:"unclamped,omitempty"`
-	Sum       []step `msg:"sum"`
+	Unclamped string `json:"unclamped,omitempty"`
+	Sum       []step `json:"sum"`
 }
 
 type step struct {
-	Name  string `msg:"name"`
-	Bytes int    `msg:"bytes"` // negative for what is taken away
+	Name  string `json:"name"`
+	Bytes int    `json:"bytes"` // negative for what is taken away
 }
 
 func computeSizes(in mtu.Params, esp string) (sizes, error) {

@@ -22,7 +22,7 @@ var Probe = Command{
 			}
 			r := kernel.Probe(kernel.DefaultAlgorithms())
 			if *asJSON {
-				return status.ValueJSON(env.Stdout, r)
+				return writeJSON(env, r)
 			}
 			return printProbe(env, r)
 		}

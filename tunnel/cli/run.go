@@ -3,11 +3,11 @@ package cli
 import (
 	"context"
 	"flag"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
 
-	"greseal/platform/slog"
 	"greseal/tunnel"
 	"greseal/tunnel/config"
 )
@@ -23,12 +23,14 @@ var Run = Command{
 			if len(args) > 0 {
 				return usagef("takes no arguments; name the config file with -c")
 			}
+			level := new(slog.LevelVar)
 			return daemon(tunnel.Options{
 				ConfigPath: *file,
 				Socket:     *socket,
 				Version:    Version,
 				Built:      Built,
-				Logger:     slog.New(env.Stderr),
+				Logger:     slog.New(slog.NewTextHandler(env.Stderr, &slog.HandlerOptions{Level: level})),
+				Level:      level,
 				Load:       Load,
 				Beside:     Beside,
 			})

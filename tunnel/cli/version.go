@@ -4,8 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"runtime"
-
-	"greseal/tunnel/status"
 )
 
 // PrintVersion says which greseal this is.
@@ -19,10 +17,10 @@ var PrintVersion = Command{
 				return usagef("takes no arguments")
 			}
 			if *asJSON {
-				return status.ValueJSON(env.Stdout, struct {
-					Version  string `msg:"version"`
-					Go       string `msg:"go"`
-					Platform string `msg:"platform"`
+				return writeJSON(env, struct {
+					Version  string `json:"version"`
+					Go       string `json:"go"`
+					Platform string `json:"platform"`
 				}{Version, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH})
 			}
 			_, err := fmt.Fprintf(env.Stdout, "greseal %s (%s, %s/%s)\n", Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)

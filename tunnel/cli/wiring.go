@@ -2,8 +2,8 @@ package cli
 
 import (
 	"context"
+	"log/slog"
 
-	"greseal/platform/slog"
 	"greseal/tunnel/config"
 )
 

@@ -3,6 +3,7 @@ package config
 import (
 	"crypto/subtle"
 	"fmt"
+	"log/slog"
 )
 
 // Secret is a pre-shared key that does not show itself: every way of printing,
@@ -43,6 +44,9 @@ func (s Secret) GoString() string { return s.String() }
 
 // Format implements fmt.Formatter for every verb.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String())) }
+
+// LogValue implements slog.LogValuer.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
 // MarshalText implements encoding.TextMarshaler, and with it JSON and TOML.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

@@ -4,12 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"greseal/platform/slog"
 )
 
 const hidden = "kQ7xZr2mWv9pLs4tYb6nHc1dJf8gEaUo"
@@ -30,7 +29,8 @@ func TestSecretNeverShows(t *testing.T) {
 			t.Fatal(err)
 		}
 		out.Write(j)
-		slog.New(&out).Info("x", "v", v)
+		slog.New(slog.NewTextHandler(&out, nil)).Info("x", "v", v)
+		slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "v", v)
 	}
 	plain := strings.ToLower(out.String())
 	for _, form := range []string{hidden, fmt.Sprintf("%x", hidden), strings.Trim(fmt.Sprint([]byte(hidden)[:8]), "[]")} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
@@ -11,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"greseal/platform/slog"
 	"greseal/tunnel"
 )
 
@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()
 		err := tunnel.Run(ctx, tunnel.Options{ConfigPath: os.Args[3], Socket: os.Args[5], Version: "test",
-			Logger: slog.New(os.Stderr)})
+			Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)

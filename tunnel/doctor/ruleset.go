@@ -3,6 +3,7 @@ package doctor
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -10,8 +11,6 @@ import (
 	"sort"
 	"strings"
 	"time"
-
-	"greseal/tunnel/status/pack"
 )
 
 // A ruleset is what `nft -j list ruleset` says, and judge follows one packet
@@ -23,7 +22,7 @@ type ruleset struct {
 	tables []nftTable
 	chains []nftChain
 	rules  []nftRule
-	sets   map[string][]any // family table name → elements
+	sets   map[string][]json.RawMessage // family table name → elements
 }
 
 type nftTable struct{ Family, Name string }
@@ -35,27 +34,7 @@ type nftChain struct {
 
 type nftRule struct {
 	Family, Table, Chain string
-	Expr                 []any
-}
-
-// at is what stands in the JSON value v under the keys, nil where nothing does.
-func at(v any, keys ...string) any {
-	for _, k := range keys {
-		m, _ := v.(map[string]any)
-		v = m[k]
-	}
-	return v
-}
-
-// textAt is the string that stands there.
-func textAt(v any, keys ...string) string {
-	s, _ := at(v, keys...).(string)
-	return s
-}
-
-func listAt(v any, keys ...string) []any {
-	l, _ := at(v, keys...).([]any)
-	return l
+	Expr                 []map[string]json.RawMessage
 }
 
 // loadRules asks nft. The error is for people; errNoNFT where there is no nft.
@@ -79,29 +58,37 @@ func loadRules(ctx context.Context) (*ruleset, error) {
 var errNoNFT = errors.New("nft is not installed, so the firewall cannot be read")
 
 func parseRules(text []byte) (*ruleset, error) {
-	var all struct {
-		Objects []map[string]any `msg:"nftables"`
-	}
-	if err := pack.ReadJSON(text, &all); err != nil {
+	var all struct{ NFTables []map[string]json.RawMessage }
+	if err := json.Unmarshal(text, &all); err != nil {
 		return nil, fmt.Errorf("nft's list of rules cannot be read: %w", err)
 	}
-	r := &ruleset{sets: make(map[string][]any)}
-	for _, object := range all.Objects {
-		for what, o := range object {
-			family, table, name := textAt(o, "family"), textAt(o, "table"), textAt(o, "name")
-			if family == "" {
-				continue
-			}
+	r := &ruleset{sets: make(map[string][]json.RawMessage)}
+	for _, object := range all.NFTables {
+		for what, body := range object {
 			switch what {
 			case "table":
-				r.tables = append(r.tables, nftTable{family, name})
+				var t nftTable
+				if json.Unmarshal(body, &t) == nil {
+					r.tables = append(r.tables, t)
+				}
 			case "chain":
-				prio, _ := at(o, "prio").(int64)
-				r.chains = append(r.chains, nftChain{family, table, name, textAt(o, "type"), textAt(o, "hook"), textAt(o, "policy"), int(prio)})
+				var c nftChain
+				if json.Unmarshal(body, &c) == nil {
+					r.chains = append(r.chains, c)
+				}
 			case "rule":
-				r.rules = append(r.rules, nftRule{family, table, textAt(o, "chain"), listAt(o, "expr")})
+				var n nftRule
+				if json.Unmarshal(body, &n) == nil {
+					r.rules = append(r.rules, n)
+				}
 			case "set", "map":
-				r.sets[family+" "+table+" "+name] = listAt(o, "elem")
+				var s struct {
+					Family, Table, Name string
+					Elem                []json.RawMessage
+				}
+				if json.Unmarshal(body, &s) == nil {
+					r.sets[s.Family+" "+s.Table+" "+s.Name] = s.Elem
+				}
 			}
 		}
 	}
@@ -218,8 +205,7 @@ func (r *ruleset) walk(c nftChain, p packet, depth int) (fate, string) {
 
 func returns(rule nftRule) bool {
 	for _, e := range rule.Expr {
-		m, _ := e.(map[string]any)
-		if _, ok := m["return"]; ok {
+		if _, ok := e["return"]; ok {
 			return true
 		}
 	}
@@ -230,8 +216,7 @@ func returns(rule nftRule) bool {
 func (r *ruleset) apply(rule nftRule, p packet, depth int) (f fate, why string, match truth) {
 	match = yes
 	for _, e := range rule.Expr {
-		parts, _ := e.(map[string]any)
-		for what, body := range parts {
+		for what, body := range e {
 			switch what {
 			case "match":
 				match = min(match, r.matches(rule, body, p))
@@ -244,11 +229,11 @@ func (r *ruleset) apply(rule nftRule, p packet, depth int) (f fate, why string, 
 			case "drop", "reject":
 				return dropped, what + " in chain " + rule.Chain, match
 			case "jump", "goto":
-				to := textAt(body, "target")
-				if to == "" {
+				var to struct{ Target string }
+				if json.Unmarshal(body, &to) != nil {
 					return unclear, "", match
 				}
-				f, why := r.walk(nftChain{Family: rule.Family, Table: rule.Table, Name: to}, p, depth+1)
+				f, why := r.walk(nftChain{Family: rule.Family, Table: rule.Table, Name: to.Target}, p, depth+1)
 				return f, why, match
 			case "vmap":
 				f, why := r.verdictMap(rule, body, p, depth)
@@ -265,19 +250,26 @@ func (r *ruleset) apply(rule nftRule, p packet, depth int) (f fate, why string, 
 }
 
 // verdictMap is "KEY vmap { VALUE : VERDICT, … }".
-func (r *ruleset) verdictMap(rule nftRule, body any, p packet, depth int) (fate, string) {
-	have, known := field(at(body, "key"), p)
-	set := listAt(body, "data", "set")
-	if set == nil {
-		name, ok := at(body, "data").(string)
-		if !ok {
+func (r *ruleset) verdictMap(rule nftRule, body json.RawMessage, p packet, depth int) (fate, string) {
+	var v struct {
+		Key  json.RawMessage
+		Data json.RawMessage
+	}
+	if json.Unmarshal(body, &v) != nil {
+		return unclear, ""
+	}
+	have, known := field(v.Key, p)
+	var pairs struct{ Set []json.RawMessage }
+	if json.Unmarshal(v.Data, &pairs) != nil {
+		var name string
+		if json.Unmarshal(v.Data, &name) != nil {
 			return unclear, ""
 		}
-		set = r.sets[rule.Family+" "+rule.Table+" "+strings.TrimPrefix(name, "@")]
+		pairs.Set = r.sets[rule.Family+" "+rule.Table+" "+strings.TrimPrefix(name, "@")]
 	}
-	for _, e := range set {
-		pair, _ := e.([]any)
-		if len(pair) != 2 {
+	for _, raw := range pairs.Set {
+		var pair [2]json.RawMessage
+		if json.Unmarshal(raw, &pair) != nil {
 			return unclear, ""
 		}
 		m := perhaps
@@ -287,7 +279,11 @@ func (r *ruleset) verdictMap(rule nftRule, body any, p packet, depth int) (fate,
 		if m == no {
 			continue
 		}
-		f, why, _ := r.apply(nftRule{rule.Family, rule.Table, rule.Chain, pair[1:]}, p, depth)
+		var verdict map[string]json.RawMessage
+		if json.Unmarshal(pair[1], &verdict) != nil {
+			return unclear, ""
+		}
+		f, why, _ := r.apply(nftRule{rule.Family, rule.Table, rule.Chain, []map[string]json.RawMessage{verdict}}, p, depth)
 		if m == perhaps && f != goesOn {
 			return unclear, ""
 		}
@@ -297,16 +293,23 @@ func (r *ruleset) verdictMap(rule nftRule, body any, p packet, depth int) (fate,
 }
 
 // matches is one match expression.
-func (r *ruleset) matches(rule nftRule, body any, p packet) truth {
-	have, known := field(at(body, "left"), p)
+func (r *ruleset) matches(rule nftRule, body json.RawMessage, p packet) truth {
+	var m struct {
+		Op          string
+		Left, Right json.RawMessage
+	}
+	if json.Unmarshal(body, &m) != nil {
+		return perhaps
+	}
+	have, known := field(m.Left, p)
 	if have == nil && known {
 		return no // the packet has no such field
 	}
 	if !known {
 		return perhaps
 	}
-	t := r.equal(rule, have, at(body, "right"), p)
-	switch textAt(body, "op") {
+	t := r.equal(rule, have, m.Right, p)
+	switch m.Op {
 	case "==", "in":
 		return t
 	case "!=":
@@ -318,39 +321,52 @@ func (r *ruleset) matches(rule nftRule, body any, p packet) truth {
 // field is the value that the left side of a match has for p: a string, a
 // number, an address or a bool. known false: not understood, or not known of p;
 // nil and known: the packet has none.
-func field(left any, p packet) (value any, known bool) {
+func field(left json.RawMessage, p packet) (value any, known bool) {
+	var l struct {
+		Meta    *struct{ Key string }
+		Ct      *struct{ Key string }
+		IPsec   *struct{ Key string }
+		Payload *struct{ Protocol, Field string }
+	}
+	if json.Unmarshal(left, &l) != nil {
+		return nil, false
+	}
 	text := func(s string) (any, bool) {
 		if s == "" {
 			return nil, false
 		}
 		return s, true
 	}
-	switch textAt(left, "meta", "key") {
-	case "l4proto":
-		return protocol{p.proto, p.protoNumber}, true
-	case "iifname", "iif":
-		return text(p.in)
-	case "oifname", "oif":
-		return text(p.out)
-	case "nfproto":
-		if p.v6 {
-			return "ipv6", true
+	switch {
+	case l.Meta != nil:
+		switch l.Meta.Key {
+		case "l4proto":
+			return protocol{p.proto, p.protoNumber}, true
+		case "iifname", "iif":
+			return text(p.in)
+		case "oifname", "oif":
+			return text(p.out)
+		case "nfproto":
+			if p.v6 {
+				return "ipv6", true
+			}
+			return "ipv4", true
+		case "protocol":
+			if p.v6 {
+				return "ip6", true
+			}
+			return "ip", true
+		case "mark":
+			return int64(p.mark), true
+		case "secpath", "ipsec":
+			return p.ipsec, true
 		}
-		return "ipv4", true
-	case "protocol":
-		if p.v6 {
-			return "ip6", true
-		}
-		return "ip", true
-	case "mark":
-		return int64(p.mark), true
-	case "secpath", "ipsec":
-		return p.ipsec, true
-	}
-	if textAt(left, "ct", "key") == "state" {
+	case l.Ct != nil && l.Ct.Key == "state":
 		return p.state, true
+	case l.Payload != nil:
+		return payload(l.Payload.Protocol, l.Payload.Field, p)
 	}
-	return payload(textAt(left, "payload", "protocol"), textAt(left, "payload", "field"), p)
+	return nil, false
 }
 
 // protocol is one by its name or number.
@@ -405,46 +421,70 @@ func payload(proto, field string, p packet) (any, bool) {
 }
 
 // equal compares a value with the right side of a match.
-func (r *ruleset) equal(rule nftRule, have any, right any, p packet) truth {
-	switch right := right.(type) {
-	case []any:
-		return r.anyOf(rule, have, right, p)
-	case string:
-		if name, ok := strings.CutPrefix(right, "@"); ok {
+func (r *ruleset) equal(rule nftRule, have any, right json.RawMessage, p packet) truth {
+	var list []json.RawMessage
+	if json.Unmarshal(right, &list) == nil {
+		return r.anyOf(rule, have, list, p)
+	}
+	var s string
+	if json.Unmarshal(right, &s) == nil {
+		if name, ok := strings.CutPrefix(s, "@"); ok {
 			elements, known := r.sets[rule.Family+" "+rule.Table+" "+name]
 			if !known {
 				return perhaps
 			}
 			return r.anyOf(rule, have, elements, p)
 		}
-		return sameText(have, right)
-	case int64:
+		return sameText(have, s)
+	}
+	var n int64
+	if json.Unmarshal(right, &n) == nil {
 		switch h := have.(type) {
 		case int64:
-			return when(h == right)
+			return when(h == n)
 		case protocol:
-			return when(int64(h.number) == right)
+			return when(int64(h.number) == n)
 		}
 		return perhaps
-	case bool:
+	}
+	var b bool
+	if json.Unmarshal(right, &b) == nil {
 		if h, ok := have.(bool); ok {
-			return when(h == right)
+			return when(h == b)
 		}
 		return perhaps
 	}
-	if set := listAt(right, "set"); set != nil {
-		return r.anyOf(rule, have, set, p)
+	var o struct {
+		Set    []json.RawMessage
+		Range  []json.RawMessage
+		Prefix *struct {
+			Addr string
+			Len  int
+		}
+		Elem *struct{ Val json.RawMessage }
 	}
-	if elem := at(right, "elem"); elem != nil {
-		return r.equal(rule, have, at(elem, "val"), p)
+	if json.Unmarshal(right, &o) != nil {
+		return perhaps
 	}
-	if prefix := at(right, "prefix"); prefix != nil {
-		return inPrefix(have, prefix)
+	switch {
+	case o.Set != nil:
+		return r.anyOf(rule, have, o.Set, p)
+	case o.Elem != nil:
+		return r.equal(rule, have, o.Elem.Val, p)
+	case o.Prefix != nil:
+		a, err := netip.ParseAddr(o.Prefix.Addr)
+		h, ok := have.(netip.Addr)
+		if err != nil || !ok {
+			return perhaps
+		}
+		return when(netip.PrefixFrom(a, o.Prefix.Len).Contains(h))
+	case len(o.Range) == 2:
+		return inRange(have, o.Range)
 	}
-	return inRange(have, at(right, "range"))
+	return perhaps
 }
 
-func (r *ruleset) anyOf(rule nftRule, have any, list []any, p packet) truth {
+func (r *ruleset) anyOf(rule nftRule, have any, list []json.RawMessage, p packet) truth {
 	t := no
 	for _, e := range list {
 		t = max(t, r.equal(rule, have, e, p))
@@ -473,36 +513,26 @@ func sameText(have any, s string) truth {
 	return perhaps
 }
 
-func inPrefix(have, prefix any) truth {
-	a, err := netip.ParseAddr(textAt(prefix, "addr"))
-	bits, whole := at(prefix, "len").(int64)
+func inRange(have any, ends []json.RawMessage) truth {
+	var lo, hi int64
+	if json.Unmarshal(ends[0], &lo) == nil && json.Unmarshal(ends[1], &hi) == nil {
+		h, ok := have.(int64)
+		if !ok {
+			return perhaps
+		}
+		return when(lo <= h && h <= hi)
+	}
+	var a, b string
+	if json.Unmarshal(ends[0], &a) != nil || json.Unmarshal(ends[1], &b) != nil {
+		return perhaps
+	}
+	from, err1 := netip.ParseAddr(a)
+	to, err2 := netip.ParseAddr(b)
 	h, ok := have.(netip.Addr)
-	if err != nil || !whole || !ok {
+	if err1 != nil || err2 != nil || !ok {
 		return perhaps
 	}
-	return when(netip.PrefixFrom(a, int(bits)).Contains(h))
-}
-
-func inRange(have, ends any) truth {
-	list, _ := ends.([]any)
-	if len(list) != 2 {
-		return perhaps
-	}
-	switch h := have.(type) {
-	case int64:
-		lo, ok1 := list[0].(int64)
-		hi, ok2 := list[1].(int64)
-		if ok1 && ok2 {
-			return when(lo <= h && h <= hi)
-		}
-	case netip.Addr:
-		from, err1 := netip.ParseAddr(textAt(list[0]))
-		to, err2 := netip.ParseAddr(textAt(list[1]))
-		if err1 == nil && err2 == nil {
-			return when(from.Compare(h) <= 0 && h.Compare(to) <= 0)
-		}
-	}
-	return perhaps
+	return when(from.Compare(h) <= 0 && h.Compare(to) <= 0)
 }
 
 func when(b bool) truth {

@@ -7,9 +7,8 @@ import (
 	"net"
 	"time"
 
+	"github.com/tinylib/msgp/msgp"
 	"golang.org/x/sys/unix"
-
-	"greseal/tunnel/status/pack"
 )
 
 // maxReply bounds what a client reads: far more than 1000 tunnels need.
@@ -84,7 +83,7 @@ func (c *Client) NextRaw() ([]byte, *Reply, error) {
 		return nil, nil, err
 	}
 	var r Reply
-	if err := pack.Read(raw, &r); err != nil {
+	if _, err := r.UnmarshalMsg(raw); err != nil {
 		return nil, nil, fmt.Errorf("the daemon's reply makes no sense: %w; use the greseal of the same version", err)
 	}
 	if !r.OK {
@@ -96,13 +95,13 @@ func (c *Client) NextRaw() ([]byte, *Reply, error) {
 // message reads up to the end of one MessagePack value.
 func (c *Client) message() ([]byte, error) {
 	for {
-		rest, err := pack.Skip(c.buf)
+		rest, err := msgp.Skip(c.buf)
 		if err == nil {
 			raw := c.buf[:len(c.buf)-len(rest)]
 			c.buf = rest
 			return raw, nil
 		}
-		if !errors.Is(err, pack.ErrShort) {
+		if !errors.Is(err, msgp.ErrShortBytes) {
 			return nil, fmt.Errorf("the daemon's reply makes no sense: %w", err)
 		}
 		if len(c.buf) >= maxReply {

@@ -13,3 +13,5 @@
 // for never or unknown; a field ending in _s is whole seconds, measured with the
 // monotonic clock; byte counters are octets. No field ever holds a secret.
 package status
+
+//go:generate go tool msgp -file schema.go -o schema_gen.go -io=false -tests=false

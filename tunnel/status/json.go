@@ -5,63 +5,54 @@ import (
 	"fmt"
 	"io"
 
-	"greseal/tunnel/status/pack"
+	"github.com/tinylib/msgp/msgp"
 )
 
 // JSON writes the value of one key of a raw reply (see Client.NextRaw) as indented
 // JSON and a newline. It works on the bytes, so that fields a newer daemon sends
 // are shown too.
 func JSON(w io.Writer, raw []byte, key string) error {
-	compact, err := compactJSON(raw, key)
-	if err != nil {
+	var compact, out bytes.Buffer
+	if err := compactJSON(&compact, raw, key); err != nil {
 		return err
 	}
-	var out bytes.Buffer
-	indent(&out, compact)
+	indent(&out, compact.Bytes())
 	out.WriteByte('\n')
-	_, err = w.Write(out.Bytes())
+	_, err := w.Write(out.Bytes())
 	return err
 }
 
-// ValueJSON writes any value that package pack can write, as JSON does.
-func ValueJSON(w io.Writer, v any) error { return JSON(w, pack.Append(nil, v), "") }
-
 // JSONLine is JSON on a single line, for streams.
 func JSONLine(w io.Writer, raw []byte, key string) error {
-	compact, err := compactJSON(raw, key)
-	if err != nil {
+	var b bytes.Buffer
+	if err := compactJSON(&b, raw, key); err != nil {
 		return err
 	}
-	_, err = w.Write(append(compact, '\n'))
+	b.WriteByte('\n')
+	_, err := w.Write(b.Bytes())
 	return err
 }
 
 // EventJSON writes an event as one line of JSON.
 func EventJSON(w io.Writer, e *Event) error {
-	return JSONLine(w, pack.Append(nil, e), "")
+	raw, err := e.MarshalMsg(nil)
+	if err != nil {
+		return err
+	}
+	return JSONLine(w, raw, "")
 }
 
-const maxKeys = 1000 // of a reply, of a newer daemon too
-
-func compactJSON(raw []byte, key string) ([]byte, error) {
-	value := raw
+func compactJSON(b *bytes.Buffer, raw []byte, key string) error {
 	if key != "" {
-		value = nil
-		pack.Each(raw, maxKeys, func(k string, v []byte) error {
-			if k == key {
-				value = v
-			}
-			return nil
-		})
-		if value == nil {
-			return nil, fmt.Errorf("the daemon's reply has no %q", key)
+		raw = msgp.Locate(key, raw)
+		if len(raw) == 0 {
+			return fmt.Errorf("the daemon's reply has no %q", key)
 		}
 	}
-	out, err := pack.AppendJSON(nil, value)
-	if err != nil {
-		return nil, fmt.Errorf("the daemon's reply makes no sense: %w", err)
+	if _, err := msgp.UnmarshalAsJSON(b, raw); err != nil {
+		return fmt.Errorf("the daemon's reply makes no sense: %w", err)
 	}
-	return out, nil
+	return nil
 }
 
 // indent writes compact JSON with two spaces a level; empty maps and lists, and

@@ -1,11 +1,11 @@
 package status
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 
-	"greseal/tunnel/status/pack"
+	"github.com/tinylib/msgp/msgp"
 )
 
 // Operations a client can ask for.
@@ -48,18 +48,18 @@ const (
 // open, last, follow, interval, job, target, seconds, client, digest and force; keys
 // at their zero value are left out.
 type Request struct {
-	Op       string `msg:"op"`
-	Tunnel   string `msg:"tunnel,omitempty"`   // empty for all, where that makes sense
-	Open     bool   `msg:"open,omitempty"`     // down: also take away the guards
-	Last     int    `msg:"last,omitempty"`     // events: how many of the past
-	Follow   bool   `msg:"follow,omitempty"`   // events: go on with those to come
-	Interval int    `msg:"interval,omitempty"` // watch: seconds between snapshots, 1 by default
-	Job      int    `msg:"job,omitempty"`      // doctor-poll: the job's ID
-	Target   string `msg:"target,omitempty"`   // doctor-start: address inside the tunnel to ping
-	Seconds  int    `msg:"seconds,omitempty"`  // apply-candidate: time to confirm it in
-	Client   string `msg:"client,omitempty"`   // apply-candidate: address whose SSH session must not be lost
-	Digest   string `msg:"digest,omitempty"`   // confirm: SHA-256 of the config file, 64 hex digits
-	Force    bool   `msg:"force,omitempty"`    // hold: also with a tunnel down that was up before
+	Op       string
+	Tunnel   string // empty for all, where that makes sense
+	Open     bool   // down: also take away the guards
+	Last     int    // events: how many of the past
+	Follow   bool   // events: go on with those to come
+	Interval int    // watch: seconds between snapshots, 1 by default
+	Job      int    // doctor-poll: the job's ID
+	Target   string // doctor-start: address inside the tunnel to ping
+	Seconds  int    // apply-candidate: time to confirm it in
+	Client   string // apply-candidate: address whose SSH session must not be lost
+	Digest   string // confirm: SHA-256 of the config file, 64 hex digits
+	Force    bool   // hold: also with a tunnel down that was up before
 }
 
 // Changes reports whether the request changes anything or makes the daemon send
@@ -74,10 +74,50 @@ func (r Request) Changes() bool {
 
 // Append appends the request's MessagePack form to b.
 func (r Request) Append(b []byte) []byte {
-	return pack.Append(b, struct {
-		Version int `msg:"v"`
-		Request
-	}{Version, r})
+	n := uint32(2)
+	for _, set := range []bool{r.Tunnel != "", r.Open, r.Last != 0, r.Follow, r.Interval != 0, r.Job != 0, r.Target != "",
+		r.Seconds != 0, r.Client != "", r.Digest != "", r.Force} {
+		if set {
+			n++
+		}
+	}
+	b = msgp.AppendMapHeader(b, n)
+	b = msgp.AppendInt(msgp.AppendString(b, "v"), Version)
+	b = msgp.AppendString(msgp.AppendString(b, "op"), r.Op)
+	if r.Tunnel != "" {
+		b = msgp.AppendString(msgp.AppendString(b, "tunnel"), r.Tunnel)
+	}
+	if r.Open {
+		b = msgp.AppendBool(msgp.AppendString(b, "open"), true)
+	}
+	if r.Last != 0 {
+		b = msgp.AppendInt(msgp.AppendString(b, "last"), r.Last)
+	}
+	if r.Follow {
+		b = msgp.AppendBool(msgp.AppendString(b, "follow"), true)
+	}
+	if r.Interval != 0 {
+		b = msgp.AppendInt(msgp.AppendString(b, "interval"), r.Interval)
+	}
+	if r.Job != 0 {
+		b = msgp.AppendInt(msgp.AppendString(b, "job"), r.Job)
+	}
+	if r.Target != "" {
+		b = msgp.AppendString(msgp.AppendString(b, "target"), r.Target)
+	}
+	if r.Seconds != 0 {
+		b = msgp.AppendInt(msgp.AppendString(b, "seconds"), r.Seconds)
+	}
+	if r.Client != "" {
+		b = msgp.AppendString(msgp.AppendString(b, "client"), r.Client)
+	}
+	if r.Digest != "" {
+		b = msgp.AppendString(msgp.AppendString(b, "digest"), r.Digest)
+	}
+	if r.Force {
+		b = msgp.AppendBool(msgp.AppendString(b, "force"), true)
+	}
+	return b
 }
 
 // ErrShort says that a request is not complete yet.
@@ -90,7 +130,7 @@ var ErrShort = errors.New("request is incomplete")
 // told so instead of getting something else done.
 func ParseRequest(b []byte) (Request, []byte, error) {
 	r, rest, err := parseRequest(b)
-	if errors.Is(err, pack.ErrShort) {
+	if errors.Is(err, msgp.ErrShortBytes) {
 		if len(b) >= MaxRequest {
 			return Request{}, nil, fmt.Errorf("request is larger than %d bytes", MaxRequest)
 		}
@@ -110,24 +150,67 @@ var requestKeys = [...]string{"v", "op", "tunnel", "open", "last", "follow", "in
 	"seconds", "client", "digest", "force"}
 
 func parseRequest(b []byte) (r Request, rest []byte, err error) {
+	n, b, err := msgp.ReadMapHeaderBytes(b)
+	if err != nil {
+		return r, nil, notA("a map", err)
+	}
+	if n > uint32(len(requestKeys)) {
+		return r, nil, fmt.Errorf("request has %d keys, at most %d are known", n, len(requestKeys))
+	}
 	var seen uint
-	rest, err = pack.Each(b, len(requestKeys), func(key string, value []byte) error {
-		bit := slices.Index(requestKeys[:], key)
+	for range n {
+		var key []byte
+		if key, b, err = readText(b); err != nil {
+			return r, nil, notA("a string as key", err)
+		}
+		bit := -1
+		for i, k := range requestKeys {
+			if string(key) == k {
+				bit = i
+			}
+		}
 		if bit < 0 {
-			return errors.New("this daemon does not know it")
+			return r, nil, fmt.Errorf("request has the unknown key %.40q", key)
 		}
 		if seen&(1<<bit) != 0 {
-			return errors.New("it is there twice")
+			return r, nil, fmt.Errorf("request has the key %q twice", requestKeys[bit])
 		}
 		seen |= 1 << bit
-		return r.set(key, value)
-	})
-	var at *pack.TypeError
-	switch {
-	case errors.As(err, &at):
-		return r, nil, fmt.Errorf("request: key %.40q: %w", at.Key, at.Err)
-	case err != nil:
-		return r, nil, fmt.Errorf("request: a map of at most %d keys was expected: %w", len(requestKeys), err)
+		switch requestKeys[bit] {
+		case "v":
+			var v int
+			v, b, err = readInt(b, 1<<30)
+			if err == nil && v != Version {
+				err = fmt.Errorf("request is of schema version %d, this daemon speaks %d: use the greseal of the same version", v, Version)
+			}
+		case "op":
+			r.Op, b, err = readWord(b)
+		case "tunnel":
+			r.Tunnel, b, err = readWord(b)
+		case "open":
+			r.Open, b, err = msgp.ReadBoolBytes(b)
+		case "last":
+			r.Last, b, err = readInt(b, maxLast)
+		case "follow":
+			r.Follow, b, err = msgp.ReadBoolBytes(b)
+		case "interval":
+			r.Interval, b, err = readInt(b, maxInterval)
+		case "job":
+			r.Job, b, err = readInt(b, maxJob)
+		case "target":
+			r.Target, b, err = readWord(b)
+		case "seconds":
+			r.Seconds, b, err = readInt(b, MaxSeconds)
+		case "client":
+			r.Client, b, err = readWord(b)
+		case "digest":
+			r.Digest, b, err = readWord(b)
+		case "force":
+			r.Force, b, err = msgp.ReadBoolBytes(b)
+		}
+		if err != nil {
+			return r, nil, notA("key "+requestKeys[bit]+" of its type", err)
+		}
 	}
 	if seen&3 != 3 {
 		return r, nil, errors.New(`request lacks "v" or "op"`)
@@ -138,67 +221,47 @@ func parseRequest(b []byte) (r Request, rest []byte, err error) {
 	default:
 		return r, nil, fmt.Errorf("request asks for the unknown op %.40q", r.Op)
 	}
-	return r, rest, nil
+	return r, b, nil
 }
 
-// set sets the field of one key.
-func (r *Request) set(key string, value []byte) error {
-	switch key {
-	case "v":
-		var v int
-		if err := readInt(value, &v, 1<<30); err != nil {
-			return err
-		}
-		if v != Version {
-			return fmt.Errorf("it is of schema version %d, this daemon speaks %d: use the greseal of the same version", v, Version)
-		}
-	case "op":
-		return readWord(value, &r.Op)
-	case "tunnel":
-		return readWord(value, &r.Tunnel)
-	case "open":
-		return pack.Read(value, &r.Open)
-	case "last":
-		return readInt(value, &r.Last, maxLast)
-	case "follow":
-		return pack.Read(value, &r.Follow)
-	case "interval":
-		return readInt(value, &r.Interval, maxInterval)
-	case "job":
-		return readInt(value, &r.Job, maxJob)
-	case "target":
-		return readWord(value, &r.Target)
-	case "seconds":
-		return readInt(value, &r.Seconds, MaxSeconds)
-	case "client":
-		return readWord(value, &r.Client)
-	case "digest":
-		return readWord(value, &r.Digest)
-	case "force":
-		return pack.Read(value, &r.Force)
+func readInt(b []byte, max int64) (int, []byte, error) {
+	v, rest, err := msgp.ReadInt64Bytes(b)
+	if err == nil && (v < 0 || v > max) {
+		err = fmt.Errorf("number %d is out of range 0 to %d", v, max)
 	}
-	return nil
+	return int(v), rest, err
 }
 
-func readInt(value []byte, v *int, max int) error {
-	err := pack.Read(value, v)
-	if err == nil && (*v < 0 || *v > max) {
-		err = fmt.Errorf("number %d is out of range 0 to %d", *v, max)
+// readText reads a string within b. The library takes the length of a str32 for
+// an int unchecked, which is negative from 2 GB on where an int has 32 bits; no
+// string of a request is that long, so one that says so is refused here.
+func readText(b []byte) (text, rest []byte, err error) {
+	const str32 = 0xdb // its length follows in 4 bytes, network order
+	if len(b) >= 5 && b[0] == str32 && binary.BigEndian.Uint32(b[1:]) > MaxRequest {
+		return nil, nil, fmt.Errorf("request is larger than %d bytes", MaxRequest)
 	}
-	return err
+	return msgp.ReadStringZC(b)
 }
 
-func readWord(value []byte, v *string) error {
-	if err := pack.Read(value, v); err != nil {
+func readWord(b []byte) (string, []byte, error) {
+	v, rest, err := readText(b)
+	if err != nil {
+		return "", nil, err
+	}
+	if len(v) > maxName {
+		return "", nil, fmt.Errorf("string is longer than %d bytes", maxName)
+	}
+	for _, c := range v {
+		if c < 0x20 || c == 0x7f {
+			return "", nil, errors.New("string has a control character")
+		}
+	}
+	return string(v), rest, nil
+}
+
+func notA(what string, err error) error {
+	if errors.Is(err, msgp.ErrShortBytes) {
 		return err
 	}
-	if len(*v) > maxName {
-		return fmt.Errorf("string is longer than %d bytes", maxName)
-	}
-	for i := range len(*v) {
-		if c := (*v)[i]; c < 0x20 || c == 0x7f {
-			return errors.New("string has a control character")
-		}
-	}
-	return nil
+	return fmt.Errorf("request: expected %s: %w", what, err)
 }

@@ -57,23 +57,23 @@ func TestBadRequestsAreRefusedWithAReason(t *testing.T) {
 		b    []byte
 		want string
 	}{
-		{"no map", msgp.AppendString(nil, "status"), "a map of at most 13 keys was expected"},
-		{"text", []byte("GET / HTTP/1.1\r\n\r\n"), "a map of at most 13 keys was expected"},
+		{"no map", msgp.AppendString(nil, "status"), "expected a map"},
+		{"text", []byte("GET / HTTP/1.1\r\n\r\n"), "expected a map"},
 		{"no op", pairs("v", 1), "lacks"},
 		{"no version", pairs("op", "status"), "lacks"},
 		{"other version", pairs("v", 2, "op", "status"), "schema version 2"},
 		{"unknown op", pairs("v", 1, "op", "selfdestruct"), `unknown op "selfdestruct"`},
-		{"unknown key", pairs("v", 1, "op", "down", "dry_run", true), `key "dry_run": this daemon does not know it`},
-		{"key twice", pairs("v", 1, "op", "down", "op", "up"), `key "op": it is there twice`},
-		{"key of another type", pairs("v", 1, "op", 7), `key "op": a value of this type`},
-		{"number as key", pairs(1, 1), "a value of this type is not expected"},
+		{"unknown key", pairs("v", 1, "op", "down", "dry_run", true), `unknown key "dry_run"`},
+		{"key twice", pairs("v", 1, "op", "down", "op", "up"), `"op" twice`},
+		{"key of another type", pairs("v", 1, "op", 7), "key op of its type"},
+		{"number as key", pairs(1, 1), "a string as key"},
 		{"negative number", pairs("v", 1, "op", "events", "last", -1), "out of range"},
 		{"large number", pairs("v", 1, "op", "events", "last", int64(1)<<40), "out of range"},
 		{"long name", pairs("v", 1, "op", "up", "tunnel", strings.Repeat("x", 65)), "longer than 64"},
 		{"control character", pairs("v", 1, "op", "up", "tunnel", "a\x1b[2J"), "control character"},
-		{"too many keys", pairs("a", 1, "b", 1, "c", 1, "d", 1, "e", 1, "f", 1, "g", 1, "h", 1, "i", 1, "j", 1, "k", 1, "l", 1, "m", 1, "n", 1, "o", 1, "p", 1, "q", 1, "r", 1, "s", 1, "t", 1), "at most 13 keys"},
+		{"too many keys", pairs("a", 1, "b", 1, "c", 1, "d", 1, "e", 1, "f", 1, "g", 1, "h", 1, "i", 1, "j", 1, "k", 1, "l", 1, "m", 1, "n", 1, "o", 1, "p", 1, "q", 1, "r", 1, "s", 1, "t", 1), "has 20 keys"},
 		{"huge map header", msgp.AppendMapHeader(nil, 1<<31), "keys"},
-		{"nested", nested, `key "op": values are nested too deep`},
+		{"nested", nested, "key op of its type"},
 		{"endless string", append(msgp.AppendMapHeader(nil, 2), bytes.Repeat([]byte{0xdb}, MaxRequest)...), "larger than 4096"},
 	} {
 		_, _, err := ParseRequest(c.b)

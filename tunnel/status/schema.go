@@ -1,5 +1,7 @@
 package status
 
+//msgp:limit arrays:65536 maps:1024
+
 // Version is the version of the schema. It changes only if a field changes its
 // meaning, which is not planned.
 const Version = 1
@@ -278,7 +280,7 @@ type Guard struct {
 	How     string `msg:"how"` // such as "xfrm block policy", "no code path", "unreachable route"
 }
 
-// Levels of events, those of platform/slog.
+// Levels of events, those of log/slog.
 const (
 	LevelDebug = "debug"
 	LevelInfo  = "info"

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"greseal/tunnel/status/pack"
 )
 
 // Bounds of the server.
@@ -333,7 +331,11 @@ func (s *Server) watch(ctx context.Context, c *net.UnixConn, uid int, req Reques
 // write sends one reply within writeTimeout.
 func write(c *net.UnixConn, r Reply) error {
 	r.Version = Version
+	b, err := r.MarshalMsg(nil)
+	if err != nil {
+		return err
+	}
 	c.SetWriteDeadline(time.Now().Add(writeTimeout))
-	_, err := c.Write(pack.Append(nil, &r))
+	_, err = c.Write(b)
 	return err
 }

@@ -11,8 +11,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"greseal/tunnel/status/pack"
 )
 
 // serve runs a server with loop answering its queries, and returns its path.
@@ -259,7 +257,10 @@ func TestSocketIsBornPrivateAndStaleOnesAreReplaced(t *testing.T) {
 func TestJSONHasEveryFieldOfTheSchema(t *testing.T) {
 	snap := full()
 	r := Reply{OK: true, Snapshot: snap}
-	raw := pack.Append(nil, &r)
+	raw, err := r.MarshalMsg(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var b strings.Builder
 	if err := JSON(&b, raw, "snapshot"); err != nil {
 		t.Fatal(err)

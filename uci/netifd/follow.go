@@ -3,10 +3,10 @@ package netifd
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"path/filepath"
 	"time"
 
-	"greseal/platform/slog"
 	"greseal/tunnel/status"
 	"greseal/uci/syntax"
 )

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -284,7 +285,7 @@ func view4(up, pending, autostart bool) Table {
 }
 
 func follow(t *testing.T, bus, network string) *follower {
-	f := &follower{bus: bus, network: network, log: nil, lines: map[string]*line{}}
+	f := &follower{bus: bus, network: network, log: slog.New(slog.DiscardHandler), lines: map[string]*line{}}
 	t.Cleanup(f.hangUp)
 	return f
 }

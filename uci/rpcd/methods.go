@@ -98,9 +98,16 @@ func (p *Plugin) mtu(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.give(struct {
-		MTU *status.MTU `msg:"mtu"`
-	}{&reply.Snapshot.Tunnels[0].MTU})
+	raw, err := reply.Snapshot.Tunnels[0].MTU.MarshalMsg(nil)
+	if err != nil {
+		return err
+	}
+	b, err := object(raw, "")
+	if err != nil {
+		return err
+	}
+	c.object(fmt.Appendf(nil, `{"mtu":%s}`, bytes.TrimSpace(b)))
+	return nil
 }
 
 // request is a method that asks the daemon to do something.
@@ -124,7 +131,7 @@ func request(op string) func(*Plugin, *call) error {
 
 func (c *call) lines(lines []string) error {
 	return c.give(struct {
-		Lines []string `msg:"lines"`
+		Lines []string `json:"lines"`
 	}{append([]string{}, lines...)})
 }
 
@@ -165,7 +172,7 @@ func (p *Plugin) genpsk(c *call) error {
 		return err
 	}
 	return c.give(struct {
-		PSK string `msg:"psk"`
+		PSK string `json:"psk"`
 	}{strings.TrimSpace(out)})
 }
 
@@ -174,7 +181,7 @@ func (p *Plugin) genpsk(c *call) error {
 func (p *Plugin) peerConfig(c *call) error {
 	if c.Vendor == nil || *c.Vendor == "" {
 		return c.give(struct {
-			Vendors []string `msg:"vendors"`
+			Vendors []string `json:"vendors"`
 		}{peerconf.Vendors()})
 	}
 	if err := c.must(); err != nil {
@@ -191,7 +198,7 @@ func (p *Plugin) peerConfig(c *call) error {
 		return err
 	}
 	return c.give(struct {
-		Text string `msg:"text"`
+		Text string `json:"text"`
 	}{out})
 }
 
@@ -199,7 +206,7 @@ func (p *Plugin) peerConfig(c *call) error {
 func (c *call) form() *uci.Form {
 	f := &uci.Form{Name: c.tunnel(), Options: map[string][]string{}, Alone: c.Alone != nil && *c.Alone}
 	for name, v := range c.Options {
-		f.Options[name], _ = texts(v) // looked at by read
+		f.Options[name] = v
 	}
 	return f
 }
@@ -215,7 +222,7 @@ func (p *Plugin) check(c *call) error {
 		cfg.Wipe()
 	}
 	return c.give(struct {
-		Problems []uci.Fault `msg:"problems"`
+		Problems []uci.Fault `json:"problems"`
 	}{faults})
 }
 
@@ -243,7 +250,7 @@ func (p *Plugin) peerPreview(c *call) error {
 		return err
 	}
 	return c.give(struct {
-		Text string `msg:"text"`
+		Text string `json:"text"`
 	}{out.String()})
 }
 

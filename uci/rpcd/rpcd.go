@@ -12,13 +12,12 @@ package rpcd
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
-	"strings"
 
 	"greseal/tunnel/cli"
 	"greseal/tunnel/status"
-	"greseal/tunnel/status/pack"
 )
 
 // Name is that of the plugin and its ubus object.
@@ -35,20 +34,31 @@ type Plugin struct {
 // arguments are what a caller may give; which of them count is the method's
 // business.
 type arguments struct {
-	Tunnel *string `msg:"tunnel"`
-	Last   *int    `msg:"last"`
-	Job    *int    `msg:"job"`
-	Target *string `msg:"target"`
-	Open   *bool   `msg:"open"`
-	Force  *bool   `msg:"force"`
+	Tunnel *string `json:"tunnel"`
+	Last   *int    `json:"last"`
+	Job    *int    `json:"job"`
+	Target *string `json:"target"`
+	Open   *bool   `json:"open"`
+	Force  *bool   `json:"force"`
 
-	Vendor   *string `msg:"vendor"`
-	Own      *string `msg:"own"`
-	Peer     *string `msg:"peer"`
-	Networks *string `msg:"networks"`
+	Vendor   *string `json:"vendor"`
+	Own      *string `json:"own"`
+	Peer     *string `json:"peer"`
+	Networks *string `json:"networks"`
 
-	Alone   *bool          `msg:"alone"`
-	Options map[string]any `msg:"options"` // of a form: each a string, or a list of them
+	Alone   *bool             `json:"alone"`
+	Options map[string]values `json:"options"`
+}
+
+// values of an option of a form: a string, or a list of them.
+type values []string
+
+func (v *values) UnmarshalJSON(b []byte) error {
+	if len(b) > 0 && b[0] == '"' {
+		*v = make(values, 1)
+		return json.Unmarshal(b, &(*v)[0])
+	}
+	return json.Unmarshal(b, (*[]string)(v))
 }
 
 type method struct {
@@ -92,7 +102,8 @@ func (p *Plugin) Main(args []string, in io.Reader, out io.Writer) int {
 		for _, m := range methods {
 			list[m.name] = m.args
 		}
-		status.JSONLine(out, pack.Append(nil, list), "")
+		b, _ := json.Marshal(list) // plain maps
+		out.Write(append(b, '\n'))
 		return cli.ExitOK
 	case len(args) == 2 && args[0] == "call":
 		out.Write(p.answer(args[1], in))
@@ -133,50 +144,25 @@ func (c *call) read(in io.Reader) error {
 	if len(bytes.TrimSpace(b)) == 0 {
 		return nil
 	}
-	if err := pack.ReadJSON(b, &c.arguments); err != nil {
-		var typ *pack.TypeError
-		if errors.As(err, &typ) {
-			name, _, _ := strings.Cut(typ.Key, ".")
-			return errors.New("the argument " + name + " is of the wrong type")
+	if err := json.Unmarshal(b, &c.arguments); err != nil {
+		// The error's text may hold what was given.
+		var typ *json.UnmarshalTypeError
+		if errors.As(err, &typ) && typ.Field != "" {
+			return errors.New("the argument " + typ.Field + " is of the wrong type")
 		}
 		return errors.New("the arguments are no JSON object")
 	}
-	for _, v := range c.Options {
-		if _, ok := texts(v); !ok {
-			return errors.New("the argument options is of the wrong type")
-		}
-	}
 	return nil
-}
-
-// texts of an option of a form.
-func texts(v any) (list []string, ok bool) {
-	switch v := v.(type) {
-	case nil:
-	case string:
-		list = []string{v}
-	case []any:
-		for _, e := range v {
-			s, ok := e.(string)
-			if !ok {
-				return nil, false
-			}
-			list = append(list, s)
-		}
-	default:
-		return nil, false
-	}
-	return list, true
 }
 
 // failure is the answer to a call that did not succeed.
 func failure(err error) []byte {
 	a := struct {
-		OK      bool     `msg:"ok"`
-		Running bool     `msg:"running"` // a daemon answers
-		Error   string   `msg:"error"`
-		Remedy  string   `msg:"remedy"`
-		Lines   []string `msg:"lines"`
+		OK      bool     `json:"ok"`
+		Running bool     `json:"running"` // a daemon answers
+		Error   string   `json:"error"`
+		Remedy  string   `json:"remedy"`
+		Lines   []string `json:"lines"`
 	}{Running: !errors.Is(err, status.ErrNoDaemon), Error: err.Error(), Lines: []string{}}
 	var refused *status.RequestError
 	if errors.As(err, &refused) {
@@ -186,13 +172,13 @@ func failure(err error) []byte {
 	if !a.Running {
 		a.Error, a.Remedy = "greseal is not running", "configure a tunnel, or run: /etc/init.d/greseal start"
 	}
-	b, _ := pack.AppendJSON(nil, pack.Append(nil, a))
+	b, _ := json.Marshal(a)
 	return append(b, '\n')
 }
 
 // give answers with a value, "ok" before it.
 func (c *call) give(v any) error {
-	b, err := pack.AppendJSON(nil, pack.Append(nil, v))
+	b, err := json.Marshal(v)
 	if err == nil {
 		c.object(b)
 	}
