@@ -21,7 +21,22 @@ import (
 const (
 	formJS   = "luci/luci-proto-greseal/htdocs/luci-static/resources/protocol/greseal.js"
 	statusJS = "luci/luci-app-greseal/htdocs/luci-static/resources/view/greseal/status.js"
+	partsJS  = "luci/luci-app-greseal/htdocs/luci-static/resources/greseal/*.js" // of the status page
 )
+
+// statusPage is the text of all scripts of the status page.
+func statusPage(t *testing.T) string {
+	t.Helper()
+	parts, err := filepath.Glob(partsJS)
+	if err != nil || len(parts) == 0 {
+		t.Fatal(parts, err)
+	}
+	text := source(t, statusJS)
+	for _, p := range parts {
+		text += source(t, p)
+	}
+	return text
+}
 
 func source(t *testing.T, name string) string {
 	t.Helper()
@@ -96,7 +111,7 @@ func TestTheFormHasExactlyTheOptionsOfTheSchema(t *testing.T) {
 
 // declared are the calls that a script makes of the plugin, with their arguments.
 var (
-	declaredLong  = regexp.MustCompile(`object: 'luci.greseal',\s+method: '(\w+)',(?:\s+params: \[([^\]]*)\],)?`)
+	declaredLong  = regexp.MustCompile(`object(?:: 'luci.greseal')?,\s+method: '(\w+)',(?:\s+params: \[([^\]]*)\],)?`)
 	declaredShort = regexp.MustCompile(`= call\('(\w+)'(?:, \[([^\]]*)\])?\)`)
 )
 
@@ -109,24 +124,23 @@ func TestThePagesCallWhatThePluginHasAndTheirOwnACLGrants(t *testing.T) {
 	if err := json.Unmarshal([]byte(out.String()), &methods); err != nil {
 		t.Fatal(err)
 	}
-	for script, pkg := range map[string]string{formJS: "luci-proto-greseal", statusJS: "luci-app-greseal"} {
+	for pkg, text := range map[string]string{"luci-proto-greseal": source(t, formJS), "luci-app-greseal": statusPage(t)} {
 		acl := source(t, filepath.Join("luci", pkg, "root/usr/share/rpcd/acl.d", pkg+".json"))
-		text := source(t, script)
 		calls := append(declaredLong.FindAllStringSubmatch(text, -1), declaredShort.FindAllStringSubmatch(text, -1)...)
 		if len(calls) < 3 {
-			t.Errorf("%s: %d calls", script, len(calls))
+			t.Errorf("%s: %d calls", pkg, len(calls))
 		}
 		for _, c := range calls {
 			args, ok := methods[c[1]]
 			if !ok {
-				t.Errorf("%s calls %s, which the plugin does not have", script, c[1])
+				t.Errorf("%s calls %s, which the plugin does not have", pkg, c[1])
 			}
 			if !strings.Contains(acl, `"`+c[1]+`"`) {
-				t.Errorf("%s calls %s, which the ACL of %s does not grant", script, c[1], pkg)
+				t.Errorf("%s calls %s, which its ACL does not grant", pkg, c[1])
 			}
 			for a := range strings.FieldsFuncSeq(c[2], func(r rune) bool { return strings.ContainsRune(" ',", r) }) {
 				if _, ok := args[a]; !ok {
-					t.Errorf("%s gives %s the argument %s, which it does not take", script, c[1], a)
+					t.Errorf("%s gives %s the argument %s, which it does not take", pkg, c[1], a)
 				}
 			}
 		}
@@ -134,7 +148,7 @@ func TestThePagesCallWhatThePluginHasAndTheirOwnACLGrants(t *testing.T) {
 }
 
 func TestThePagesKnowEveryWordOfTheStatus(t *testing.T) {
-	text := source(t, statusJS)
+	text := statusPage(t)
 	for _, word := range []string{
 		status.StateDisabled, status.StateWaiting, status.StateConnecting, status.StateUp, status.StateSuspect, status.StateDown,
 		status.StateListening, status.StateClosing, status.WaitAddress, status.WaitRoute, status.WaitName, status.WaitInterface,
@@ -190,7 +204,8 @@ func TestTheScriptsAreJavaScript(t *testing.T) {
 	}
 	scripts, _ := filepath.Glob("uitest/*.js")
 	more, _ := filepath.Glob("uitest/luci/luci-static/resources/*.js")
-	for _, name := range slices.Concat([]string{formJS, statusJS}, scripts, more) {
+	parts, _ := filepath.Glob(partsJS)
+	for _, name := range slices.Concat([]string{formJS, statusJS}, parts, scripts, more) {
 		if out, err := exec.Command(node, "--check", name).CombinedOutput(); err != nil {
 			t.Errorf("%s: %s", name, out)
 		}

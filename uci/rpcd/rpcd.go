@@ -35,6 +35,7 @@ type Plugin struct {
 // business.
 type arguments struct {
 	Tunnel *string `json:"tunnel"`
+	From   *int    `json:"from"`
 	Last   *int    `json:"last"`
 	Job    *int    `json:"job"`
 	Target *string `json:"target"`
@@ -75,6 +76,7 @@ type call struct {
 
 // methods in the order of the access list: those that only look first.
 var methods = []method{
+	{"list", map[string]any{"from": 0}, (*Plugin).list},
 	{"status", map[string]any{"tunnel": ""}, (*Plugin).status},
 	{"events", map[string]any{"tunnel": "", "last": 50}, (*Plugin).events},
 	{"handshakes", map[string]any{"tunnel": ""}, (*Plugin).handshakes},
@@ -120,10 +122,14 @@ func (p *Plugin) answer(name string, in io.Reader) []byte {
 			continue
 		}
 		var c call
-		if err := c.read(in); err != nil {
-			return failure(err)
+		err := c.read(in)
+		if err == nil {
+			err = m.run(p, &c)
 		}
-		if err := m.run(p, &c); err != nil {
+		if err == nil && blobBound(c.out.Bytes()) > maxMessage {
+			err = errors.New("the answer is larger than ubus carries; ask for one tunnel, or for the list")
+		}
+		if err != nil {
 			return failure(err)
 		}
 		return c.out.Bytes()
@@ -167,7 +173,7 @@ func failure(err error) []byte {
 	var refused *status.RequestError
 	if errors.As(err, &refused) {
 		a.Error, a.Remedy = refused.Text, refused.Remedy
-		a.Lines = append(a.Lines, refused.Lines...)
+		a.Lines = append(a.Lines, refused.Lines[:min(len(refused.Lines), maxProblems)]...)
 	}
 	if !a.Running {
 		a.Error, a.Remedy = "greseal is not running", "configure a tunnel, or run: /etc/init.d/greseal start"

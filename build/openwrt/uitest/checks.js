@@ -46,7 +46,7 @@ async function statusPage(t) {
 
 	for (const name of [ 'hq', 'branch' ])
 		assert.equal(await page.getAttribute('[data-tunnel=' + name + '] [data-state]', 'data-state'), 'up');
-	for (const want of [ /since \d/, /192\.0\.2\.101/, /aes256gcm16-prfsha384-x25519-mlkem768/, /post-quantum/, /ESP in UDP/, /MTU 1\d\d\d/, /computed/, /new keys in \d+ min/, /[KM]bit\/s|bit\/s/, /[KM]iB/ ])
+	for (const want of [ /since \d/, /192\.0\.2\.101/, /aes256gcm16-prfsha384-x25519-mlkem768/, /post-quantum/, /ESP in UDP/, /MTU 1\d\d\d/, /computed|found by search/, /new keys in \d+ min/, /[KM]bit\/s|bit\/s/, /[KM]iB/ ])
 		assert.match(branch, want);
 	assert.match(await of('hq'), /network interface/);
 
@@ -141,7 +141,7 @@ async function downAndUp(t) {
 	await page.waitForSelector('[data-tunnel=branch] [data-action=restart]:not(.spinning)');
 	await page.waitForSelector('[data-tunnel=branch] [data-state=up]');
 }
-downAndUp.once = true;
+downAndUp.screens = [ 'desktop' ];
 
 /* A login that may only look sees everything and is offered nothing else. */
 async function readOnly(t) {
@@ -159,7 +159,7 @@ async function readOnly(t) {
 	assert.equal(await t.page.$eval('.modal [data-name=_genpsk] button', b => b.disabled), true);
 	t.router.readonly = false;
 }
-readOnly.once = true;
+readOnly.screens = [ 'desktop' ];
 
 const field = name => '[data-name=' + name + '] input:not([type=hidden])';
 const tab = (t, name) => t.page.click('.modal .cbi-tabmenu [data-tab=' + name + '] a');
@@ -220,7 +220,7 @@ async function everyVendor(t) {
 		await t.shot('peer-' + vendor);
 	}
 }
-everyVendor.once = true;
+everyVendor.screens = [ 'desktop' ];
 
 /* What the daemon would refuse, the form refuses, in the same words. */
 async function validators(t) {
@@ -283,7 +283,7 @@ async function validators(t) {
 	await t.until('it is saved', () => (t.router.staged.changes.network || []).some(c => c[0] == 'set' && c[1] == 'hq' && c[2] == 'psk' && c[3] == key), 20);
 	t.router.staged.revert();
 }
-validators.once = true;
+validators.screens = [ 'desktop' ];
 const there = t => t.lab.constructor.there(0);
 
 /* A new interface: name, protocol, remote, address, key; then it is the daemon's. */
@@ -325,7 +325,7 @@ async function firstTunnel(t) {
 	await t.open(status);
 	await page.waitForSelector('[data-tunnel=first]');
 }
-firstTunnel.once = true;
+firstTunnel.screens = [ 'desktop' ];
 
 /* An answer that is late or lost, and a daemon that is not there. */
 async function trouble(t) {
@@ -342,7 +342,7 @@ async function trouble(t) {
 	assert(await page.isVisible('[data-tunnel=hq]'));
 	t.server.delay = 0;
 
-	t.router.played = { status: () => { throw 7; } };
+	t.router.played = { list: () => { throw 7; } };
 	await page.waitForSelector('[data-notice=lost]');
 	assert(await page.isVisible('[data-tunnel=hq]'), 'a lost answer takes the table away');
 	t.router.played = null;
@@ -355,7 +355,7 @@ async function trouble(t) {
 	t.lab.router();
 	await page.waitForSelector('[data-tunnel=hq] [data-state=up]');
 }
-trouble.once = true;
+trouble.screens = [ 'desktop' ];
 
 /* Connecting, as it is after a restart while the other side is silent. */
 async function connecting(t) {
@@ -386,8 +386,47 @@ async function thirty(t) {
 	assert.equal((await page.$$eval('[data-reason]', all => all.filter(e => e.offsetHeight > 0).length)), 5);
 }
 
+/* A thousand, most of which wait for a line that is not there. */
+async function thousand(t) {
+	const { page } = t, shown = () => page.$$eval('[data-tunnel]', all => all.filter(e => e.offsetHeight > 0).map(e => e.dataset.tunnel));
+
+	await t.open(status);
+	await page.waitForSelector('[data-tunnel=spare970]');
+	assert.equal((await shown()).length, 1000);
+	assert.equal(await text(page, '[data-count=up]'), '25 up');
+	assert.equal(await text(page, '[data-count=waiting]'), '970 waiting');
+	await fits(t);
+	await page.screenshot({ path: t.file('status') }); /* the first screen of many */
+
+	/* What is in sight follows the answers, what is not waits until it is. */
+	const since = name => text(page, '[data-tunnel=' + name + '] [data-title=State]');
+	const far = await since('spare970'), near = await since('site1');
+
+	await t.until('the first row is brought up to date', async () => await since('site1') != near, 60);
+	assert.equal(await since('spare970'), far);
+	await page.$eval('[data-tunnel=spare970]', e => e.scrollIntoView());
+	await t.until('the last row is brought up to date', async () => await since('spare970') != far, 60);
+
+	/* Some can be found, and stay found when the next answer comes. */
+	await page.fill('[data-find]', 'Authentication failed');
+	await t.until('only these are shown', async () => (await shown()).join() == 'site6,site12,site18,site24,site30', 20);
+	const calls = t.router.calls.length;
+	await t.until('there was another answer', () => t.router.calls.length > calls + 1, 60);
+	assert.equal((await shown()).length, 5);
+	await t.shot('found');
+	await fits(t);
+	await page.fill('[data-find]', 'no such tunnel');
+	await page.waitForSelector('text=No tunnel is like that.');
+	assert.deepEqual(await shown(), []);
+	await page.fill('[data-find]', '');
+	assert.equal((await shown()).length, 1000);
+	assert(!t.router.calls.includes('luci.greseal.status'), 'the list needs no more than the list');
+}
+thousand.screens = [ 'desktop', 'phone' ];
+
 module.exports = {
 	few: [ statusPage, doctor, details, downAndUp, readOnly, form, everyVendor, validators, firstTunnel ],
 	one: [ connecting, trouble ],
-	many: [ thirty ]
+	many: [ thirty ],
+	crowd: [ thousand ]
 };

@@ -64,6 +64,18 @@ function many(lab) {
 	return peers;
 }
 
+/* These thirty, and many more whose line is not there. */
+function crowd(lab) {
+	const peers = many(lab), file = path.join(lab.folder, 'greseal');
+
+	for (let i = 1; i <= 970; i++)
+		fs.appendFileSync(file, uci('tunnel', 'spare' + i, {
+			remote: '10.99.' + (i >> 8) + '.' + (i & 255), local: 'wwan0', psk, address: [ '10.' + (100 + (i >> 8)) + '.' + (i & 255) + '.1/30' ]
+		}));
+
+	return peers;
+}
+
 function one(lab) {
 	lab.put('network', uci('interface', 'loopback', { proto: 'static' }));
 	lab.put('greseal', uci('daemon', 'daemon', { datapath: 'userspace', status_socket: lab.socket }) +
@@ -102,8 +114,8 @@ async function play(browser, client, situation, scenes, name) {
 		const router = new Router({ plugin: lab.plugin, folder: lab.folder, acls, interfaces: netifd(lab) });
 
 		await until('the tunnels are up', async () => {
-			const res = await router.greseal('status', {});
-			return res.ok && res.tunnels.every(t => t.state == 'up' || situation.down(t.name) && t.reason);
+			const res = await router.greseal('list', {});
+			return res.ok && res.tunnels.every(t => t.state == 'up' || situation.down(t.name) && (t.reason || t.waiting_for));
 		}, 90);
 
 		server = new Server(client, router);
@@ -119,14 +131,15 @@ async function play(browser, client, situation, scenes, name) {
 			const t = {
 				client, lab, router, server, page, screen, until, key: psk,
 				open: where => page.goto(server.url + '/cgi-bin/luci/' + where),
+				file: what => path.join(out, client.name, [ name, what, screen ].join('-') + '.png'),
 				shot: async what => {
 					await page.waitForTimeout(450); /* themes fade tabs and dialogs in */
-					await page.screenshot({ path: path.join(out, client.name, [ name, what, screen ].join('-') + '.png'), fullPage: true });
+					await page.screenshot({ path: t.file(what), fullPage: true });
 				}
 			};
 
 			for (const scene of scenes) {
-				if (scene.once && screen != 'desktop')
+				if (scene.screens && !scene.screens.includes(screen))
 					continue;
 				await scene(t).catch(async e => {
 					await t.shot('failed').catch(() => {});
@@ -156,6 +169,7 @@ async function play(browser, client, situation, scenes, name) {
 
 few.down = name => name == 'wrong' || name == 'nobody';
 many.down = name => +name.slice(4) % 6 == 0;
+crowd.down = name => name.startsWith('spare') || many.down(name);
 one.down = () => false;
 
 (async () => {
@@ -171,6 +185,7 @@ one.down = () => false;
 			await play(browser, client, few, checks.few, 'few');
 			await play(browser, client, one, checks.one, 'one');
 			await play(browser, client, many, checks.many, 'many');
+			await play(browser, client, crowd, checks.crowd, 'crowd');
 		}
 		console.log('The screenshots are in ' + out + '.');
 	}

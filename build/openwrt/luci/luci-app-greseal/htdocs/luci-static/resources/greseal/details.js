@@ -1,0 +1,144 @@
+'use strict';
+'require baseclass';
+'require dom';
+'require greseal.look as look';
+'require rpc';
+'require ui';
+
+/* The details of one tunnel, in a dialog with tabs. */
+
+const object = 'luci.greseal';
+const callStatus = rpc.declare({ object, method: 'status', params: [ 'tunnel' ], expect: { '': {} } });
+const callEvents = rpc.declare({ object, method: 'events', params: [ 'tunnel', 'last' ], expect: { '': {} } });
+const callHandshakes = rpc.declare({ object, method: 'handshakes', params: [ 'tunnel' ], expect: { '': {} } });
+const callPeerConfig = rpc.declare({ object, method: 'peer_config', params: [ 'tunnel', 'vendor' ], expect: { '': {} } });
+
+const { green, blue, drops, small, line, code, row, table, seconds, clock, badge, facts, reason, problem, dismiss } = look;
+
+const placed = p => p.in_place ? p.prefix : '%s (%s)'.format(p.prefix, p.why || _('not in place'));
+const lines = list => list.map(l => line(l));
+
+function aboutTunnel(t) {
+	return facts([
+		[ _('State'), [ badge(t), ' ', small(_('since %s').format(clock(t.since))) ] ],
+		[ _('Written in'), t.source ],
+		[ _('Interface'), t.interface.index ? '%s (%s)'.format(t.interface.name, t.interface.kind) : _('not there') ],
+		[ _('Bridge'), t.interface.bridge ],
+		[ _('Addresses'), lines(t.addresses.map(placed)) ],
+		[ _('Routes'), lines(t.routes.map(placed)) ],
+		[ _('Came up'), _('%d times since the daemon started').format(t.up_count) ],
+		[ _('Attempts'), t.attempts ? String(t.attempts) : null ]
+	].filter(f => !Array.isArray(f[1]) || f[1].length));
+}
+
+function aboutSecurity(t) {
+	const nat = t.ike ? [ t.ike.nat_local ? _('before this router') : null, t.ike.nat_remote ? _('before the other side') : null ].filter(s => s) : [];
+
+	return facts([
+		[ _('Other side'), t.peer.address || t.peer.configured.join(', ') ],
+		[ _('Own address'), t.peer.local_address ],
+		[ _('Identities'), [ line(_('own'), ': ', t.peer.local_id || '-'), line(_('other side'), ': ', t.peer.remote_id, t.peer.proved ? ' ' + _('(proved)') : '') ] ],
+		[ _('Authentication'), t.peer.auth_detail || t.peer.auth ],
+		[ _('Last heard'), t.peer.last_heard ? _('%s ago').format(seconds(t.peer.silent_s)) : null ],
+		[ 'IKE SA', t.ike ? [ line(t.ike.suite_iana), line(small(_('%s old, new keys in %s').format(seconds(t.ike.age_s), t.ike.rekey ? seconds(t.ike.rekey_in_s) : '-'))),
+			line(small('SPI '), code(t.ike.spi_i + ' / ' + t.ike.spi_r)) ] : null ],
+		[ 'Child SA', t.child ? [ line(t.child.suite_iana), line(small(_('%s old, new keys in %s').format(seconds(t.child.age_s), t.child.rekey ? seconds(t.child.rekey_in_s) : '-'))),
+			line(small('SPI '), code(t.child.spi_in + ' / ' + t.child.spi_out)), line(code(t.child.selector_local)), line(code(t.child.selector_remote)) ] : null ],
+		[ 'NAT', nat.length ? nat.join(', ') : null ],
+		[ _('Encapsulation'), t.outside.encap ? [ line(t.outside.encap == 'udp' ? _('ESP in UDP') : 'ESP', ', ', t.outside.mode || t.outside.mode_asked), line(small(t.outside.encap_why)) ] : null ],
+		[ _('GRE endpoints'), t.outside.gre_local ? '%s, %s'.format(t.outside.gre_local, t.outside.gre_remote) : null ],
+		[ _('GRE key'), t.outside.gre_key ]
+	]);
+}
+
+function aboutTraffic(t) {
+	const lost = drops.filter(([ k ]) => t.drops[k]);
+	const amount = v => _('%d packets').format(v.packets) + ', %1024.2mB'.format(v.bytes);
+
+	return [
+		facts([ [ _('in'), amount(t.in) ], [ _('out'), amount(t.out) ] ]),
+		E('h4', {}, [ _('Dropped packets') ]),
+		lost.length ? facts(lost.map(([ k, title ]) => [ title, String(t.drops[k]) ])) : E('p', {}, [ E('em', {}, [ _('none') ]) ]),
+		E('h4', {}, [ 'MTU' ]),
+		t.mtu.bytes ? facts(t.mtu.sum.map(s => [ s.name, String(s.bytes) ]).concat([ [ _('largest packet inside'), [ E('strong', {}, [ String(t.mtu.bytes) ]) ] ] ])) : '',
+		E('p', {}, [ t.mtu.why ])
+	];
+}
+
+const aboutEvents = list => table([ _('Time'), _('Event') ], list.slice().reverse().map(e =>
+	row(E('td', { 'class': 'td', 'data-title': _('Time'), 'style': 'white-space:nowrap' }, [ clock(e.time) ]), [ _('Event'), e.text ])), _('none yet'));
+
+/* the latest handshakes, message by message, as they were */
+const aboutHandshakes = list => table([ _('Time'), _('Message') ], list.map(h => {
+	const at = new Date(h.time * 1000 + h.millis), out = h.direction == 'sent';
+
+	return row(
+		E('td', { 'class': 'td', 'data-title': _('Time'), 'style': 'white-space:nowrap', 'title': at.toLocaleString() },
+			[ at.toTimeString().slice(0, 8), '.', String(1000 + h.millis).slice(1) ]),
+		E('td', { 'class': 'td', 'data-title': _('Message'), 'data-handshake': h.direction || 'outcome', 'style': 'text-align:left;overflow-wrap:anywhere' }, h.direction == ''
+			? [ E('strong', {}, [ h.text ]) ]
+			: [ E('details', {}, [
+				E('summary', {}, [
+					E('strong', { 'style': 'color:' + (out ? green : blue) }, [ out ? '▲ ' : '▼ ' ]), E('strong', {}, [ h.exchange ]), ' ',
+					h.response ? _('response') : _('request'), ' %d, '.format(h.message_id), _('%d octets').format(h.octets),
+					h.fragments > 1 ? _(' in %d fragments').format(h.fragments) : ''
+				]),
+				...h.payloads.map(p => line(small(p)))
+			]) ]));
+}), _('none since the daemon was started'));
+
+function tabs(list) {
+	const node = E('div', {}, list.map(([ name, title, ...content ], i) =>
+		E('div', { 'data-tab': name, 'data-tab-title': title, 'data-tab-active': i ? null : 'true' }, content)));
+
+	const map = E('div', { 'class': 'cbi-map' }, [ node ]);
+
+	ui.tabs.initTabGroup(node.childNodes); /* puts the menu before node */
+	return map;
+}
+
+/* the other side's configuration, for the product it is */
+function otherSide(t) {
+	const out = E('div', { 'data-peerconfig': '' });
+	const vendor = new ui.Select('strongswan', {
+		strongswan: 'strongSwan', libreswan: 'libreswan', mikrotik: 'MikroTik RouterOS 7', cisco: 'Cisco IOS-XE', vyos: 'VyOS', greseal: 'greseal'
+	}, { sort: [ 'strongswan', 'libreswan', 'mikrotik', 'cisco', 'vyos', 'greseal' ] });
+
+	return E('div', {}, [
+		E('p', {}, [ _('The configuration that fits this tunnel, for the product on the other side. The key is left out.') ]),
+		E('div', { 'class': 'cbi-value' }, [
+			E('label', { 'class': 'cbi-value-title' }, [ _('Product') ]),
+			E('div', { 'class': 'cbi-value-field' }, [
+				vendor.render(), ' ',
+				E('button', {
+					'class': 'btn cbi-button cbi-button-action', 'data-action': 'peer',
+					'click': ui.createHandlerFn(null, () => L.resolveDefault(callPeerConfig(t.name, vendor.getValue()), {}).then(res =>
+						dom.content(out, res.ok === true ? [ E('pre', {}, [ res.text ]) ] : problem(res))))
+				}, [ _('Show') ])
+			])
+		]),
+		out
+	]);
+}
+
+function tabsOf(t, events, handshakes) {
+	return tabs([
+		[ 'tunnel', _('Tunnel'), ...(t.reason ? [ E('div', { 'class': 'alert-message warning' }, reason(t)) ] : []), aboutTunnel(t) ],
+		[ 'security', _('Security'), aboutSecurity(t) ],
+		[ 'traffic', _('Traffic'), ...aboutTraffic(t) ],
+		[ 'events', _('Events'), aboutEvents(events.length ? events : t.events) ],
+		[ 'handshakes', _('Handshakes'), aboutHandshakes(handshakes) ],
+		[ 'peer', _('Other side'), otherSide(t) ]
+	]);
+}
+
+return baseclass.extend({
+	/* asks for all there is to know of a tunnel, and shows it */
+	show(name) {
+		return Promise.all([ callStatus(name), callEvents(name, 100), callHandshakes(name) ].map(p => L.resolveDefault(p, {}))).then(([ res, events, shakes ]) =>
+			ui.showModal(name, [
+				res.ok === true ? tabsOf(res.tunnels[0], L.toArray(events.events), L.toArray(shakes.handshakes)) : E('div', {}, problem(res)),
+				dismiss()
+			], 'cbi-modal'));
+	}
+});

@@ -1,0 +1,205 @@
+'use strict';
+'require baseclass';
+'require dom';
+'require greseal.look as look';
+
+/* A tunnel in the list: the row with its facts, and under it why it is down. */
+
+const { amber, blue, green, drops, small, seconds, bits, svg, dot, badge, reason } = look;
+
+const samples = 60; /* of a plot */
+
+const waits = {
+	address: _('for the local address'),
+	route: _('for a route to the other side'),
+	name: _('for the host name of the other side'),
+	interface: _('for the local interface')
+};
+
+/* Where a tunnel is written, for people. */
+function origin(t) {
+	if (t.netifd)
+		return _('network interface');
+
+	const file = String(t.source).replace(/:\d+$/, '');
+
+	return (file == '/etc/config/greseal') ? _('UCI, config tunnel') : file.replace(/^.*\//, '');
+}
+
+const postquantum = t => t.ike != null && /(^|-)(ke\d_)?mlkem/.test(t.ike.suite);
+
+/* The rates of one tunnel, from one answer to the next. */
+function Rates() {
+	this.list = [];
+}
+
+Rates.prototype = {
+	add(t, now) {
+		const last = this.last, dt = last ? (now - last.now) / 1000 : 0;
+
+		this.last = { now, i: t.in.bytes || 0, o: t.out.bytes || 0 };
+
+		if (!last || dt <= 0)
+			return;
+
+		/* Counters begin anew with the daemon. */
+		this.list.push([ this.last.i - last.i, this.last.o - last.o ].map(d => Math.max(0, d) * 8 / dt));
+		this.list = this.list.slice(-samples);
+	},
+
+	plot() {
+		const w = 120, h = 32, top = Math.max(1000, ...this.list.flat());
+		const points = k => this.list.map((v, i) =>
+			'%d,%.1f'.format(w - (this.list.length - 1 - i) * w / (samples - 1), h - 1 - v[k] / top * (h - 3))).join(' ');
+		const curve = (k, color) => svg('polyline', { points: points(k), fill: 'none', stroke: color, 'stroke-width': 1.5, 'stroke-linejoin': 'round' });
+
+		return svg('svg', { width: w, height: h, viewBox: '0 0 %d %d'.format(w, h), role: 'img', 'aria-label': _('Throughput of the last minutes') },
+			svg('line', { x1: 0, x2: w, y1: h - .5, y2: h - .5, stroke: 'currentColor', 'stroke-opacity': .3 }),
+			curve(0, blue), curve(1, green));
+	},
+
+	text() {
+		const [ i, o ] = this.list[this.list.length - 1] || [ 0, 0 ];
+
+		return [
+			E('span', { 'style': 'color:' + blue }, [ '▼' ]), ' ', bits(i), ' ',
+			E('span', { 'style': 'color:' + green }, [ '▲' ]), ' ', bits(o)
+		];
+	}
+};
+
+const dropped = t => drops.reduce((n, [ k ]) => n + (t.drops[k] || 0), 0);
+
+/* The cells of a tunnel's row, each its children. */
+const cells = {
+	name: t => [ E('strong', {}, [ t.name ]), E('br'), small(origin(t)) ],
+
+	state: t => {
+		const out = [ badge(t), E('br'), small(_('since %s').format(seconds(t.in_state_s || 0))) ];
+
+		if (t.state == 'waiting')
+			out.push(E('br'), small(waits[t.waiting_for] || t.waiting_for));
+		else if (t.state != 'up' && t.next_attempt_in_s > 0)
+			out.push(E('br'), small(_('next attempt in %s').format(seconds(t.next_attempt_in_s))));
+
+		return out;
+	},
+
+	peer: t => {
+		const out = [ t.peer.address || L.toArray(t.peer.configured).join(', ') ];
+
+		if (t.peer.proved && out[0].indexOf(t.peer.remote_id) == -1)
+			out.push(E('br'), small(t.peer.remote_id));
+
+		if (t.state == 'suspect')
+			out.push(E('br'), small(_('silent for %s').format(seconds(t.peer.silent_s || 0))));
+
+		return out;
+	},
+
+	security: t => {
+		if (!t.ike)
+			return [ '-' ];
+
+		const out = [ small(t.ike.suite) ];
+
+		if (t.child)
+			out.push(E('br'), small('ESP ', t.child.suite));
+
+		if (postquantum(t))
+			out.push(E('br'), E('span', {
+				'class': 'ifacebadge', 'data-postquantum': '', 'style': 'white-space:nowrap',
+				'title': _('The key exchange withstands a quantum computer: what is recorded today cannot be read then.')
+			}, [ dot(green), ' ', _('post-quantum') ]));
+
+		if (t.child && t.child.rekey)
+			out.push(E('br'), small(_('new keys in %s').format(seconds(t.child.rekey_in_s || 0))));
+
+		return out;
+	},
+
+	outside: t => {
+		const out = [];
+
+		if (t.outside.encap)
+			out.push(t.outside.encap == 'udp' ? _('ESP in UDP') : 'ESP', E('br'));
+
+		if (t.mtu.bytes)
+			out.push('MTU %d'.format(t.mtu.bytes), E('br'), small({
+				configured: _('as configured'), computed: _('computed'), searched: _('found by search')
+			}[t.mtu.how] || t.mtu.how));
+
+		return out.length ? out : [ '-' ];
+	},
+
+	traffic: (t, rates) => [
+		rates.plot(), E('br'), small(...rates.text()), E('br'),
+		small('▼ %1024.1mB ▲ %1024.1mB'.format(t.in.bytes || 0, t.out.bytes || 0)),
+		...(dropped(t) ? [ E('br'), small(_('%d packets dropped').format(dropped(t))) ] : [])
+	]
+};
+
+const titles = {
+	name: _('Tunnel'), state: _('State'), peer: _('Other side'), security: _('Protection'), outside: _('Outside'), traffic: _('Throughput')
+};
+
+/* A row stays in the page while its tunnel is there, so that what is under the
+ * mouse does not go away; its cells get new content when there is an answer and
+ * somebody can see them. */
+function Row(name, buttons) {
+	this.buttons = buttons;
+	this.rates = new Rates();
+	this.cells = {};
+	this.node = E('tr', { 'class': 'tr', 'data-tunnel': name });
+
+	for (const k in cells)
+		this.node.appendChild(this.cells[k] = E('td', { 'class': 'td', 'data-title': titles[k] }));
+
+	this.actions = this.node.appendChild(E('td', { 'class': 'td cbi-section-actions' }));
+	this.why = E('tr', { 'data-reason': name }, [ E('td', { 'class': 'td', 'colspan': 7, 'style': 'text-align:left' }) ]);
+}
+
+Row.prototype = {
+	/* takes over what the answer of this time says */
+	update(t, now) {
+		const other = !this.tunnel || this.tunnel.state != t.state;
+
+		this.tunnel = t;
+		this.rates.add(t, now);
+
+		if (this.seen || other)
+			this.paint();
+
+		if (this.desired != t.desired) {
+			this.desired = t.desired;
+			dom.content(this.actions, this.buttons(t));
+		}
+	},
+
+	paint() {
+		const t = this.tunnel;
+
+		for (const k in cells)
+			dom.content(this.cells[k], cells[k](t, this.rates));
+
+		this.sad = [ 'down', 'suspect', 'waiting', 'connecting' ].includes(t.state) && t.reason;
+
+		if (this.sad)
+			dom.content(this.why.firstChild, reason(t));
+
+		this.show(!this.hidden);
+	},
+
+	show(yes) {
+		this.hidden = !yes;
+		this.node.style.display = yes ? '' : 'none';
+		this.why.style.display = yes && this.sad ? '' : 'none';
+	},
+
+	/* what one may look for to find the tunnel */
+	words() {
+		return this.node.textContent + (this.sad ? this.why.textContent : '');
+	}
+};
+
+return baseclass.extend({ titles, Row });

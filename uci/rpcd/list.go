@@ -1,0 +1,161 @@
+package rpcd
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/tinylib/msgp/msgp"
+
+	"greseal/tunnel/status"
+)
+
+// maxMessage is what ubusd carries, less its own headers. It hangs up on who sends
+// more, and with rpcd every login would be gone.
+const maxMessage = 1<<20 - 1024
+
+// maxProblems is how many of a config's mistakes the list names: a mistake in
+// [defaults] may be one of each tunnel.
+const maxProblems = 50
+
+// want names fields of a map: a nil one is taken whole, another is a map of which
+// its own are.
+type want map[string]want
+
+// listed is what a list of tunnels shows.
+var listed = want{
+	"name": nil, "source": nil, "netifd": nil, "desired": nil, "state": nil, "waiting_for": nil, "in_state_s": nil,
+	"next_attempt_in_s": nil, "reason": nil, "remedy": nil,
+	"peer":    {"address": nil, "configured": nil, "remote_id": nil, "proved": nil, "silent_s": nil},
+	"ike":     {"suite": nil},
+	"child":   {"suite": nil, "rekey": nil, "rekey_in_s": nil},
+	"outside": {"encap": nil},
+	"mtu":     {"bytes": nil, "how": nil},
+	"in":      {"bytes": nil},
+	"out":     {"bytes": nil},
+	"drops":   {"replay": nil, "integrity": nil, "selector": nil, "malformed": nil, "no_sa": nil, "too_big": nil, "queue": nil},
+}
+
+// list answers with the daemon and what a list of its tunnels shows, from the one
+// with the index "from" on: as many as one message holds, and in "next" the index
+// of the first that had no room, 0 when there is none. Fields are those of status;
+// numbers that are zero, empty texts and what is not there are left out.
+func (p *Plugin) list(c *call) error {
+	raw, reply, err := p.ask(status.Request{Op: status.OpStatus})
+	if err != nil {
+		return err
+	}
+	d := &reply.Snapshot.Daemon
+	if more := len(d.ConfigProblems) - maxProblems; more > 0 {
+		d.ConfigProblems = append(d.ConfigProblems[:maxProblems], fmt.Sprintf("and %d more; greseal check shows them all", more))
+	}
+	daemon, err := d.MarshalMsg(nil)
+	if err != nil {
+		return err
+	}
+	daemon, err = object(daemon, "")
+	if err != nil {
+		return err
+	}
+	b := bytes.NewBufferString(`{"running":true,"daemon":`)
+	b.Write(bytes.TrimSpace(daemon))
+	b.WriteString(`,"tunnels":[`)
+
+	n, rest, err := msgp.ReadArrayHeaderBytes(msgp.Locate("tunnels", msgp.Locate("snapshot", raw)))
+	if err != nil {
+		return err
+	}
+	next, room, from := 0, maxMessage-blobBound(b.Bytes())-100, 0
+	if c.From != nil {
+		from = max(*c.From, 0)
+	}
+	for i := range int(n) {
+		var t bytes.Buffer
+		if i < from {
+			rest, err = msgp.Skip(rest)
+		} else {
+			rest, err = listed.pick(&t, rest)
+		}
+		if err != nil {
+			return err
+		}
+		if i < from {
+			continue
+		}
+		if room -= blobBound(t.Bytes()) + fieldBound; room < 0 && i > from {
+			next = i
+			break
+		}
+		if i > from {
+			b.WriteByte(',')
+		}
+		b.Write(t.Bytes())
+	}
+	fmt.Fprintf(b, `],"next":%d}`, next)
+	c.object(b.Bytes())
+	return nil
+}
+
+// pick appends those fields of the MessagePack map at the head of b that are named
+// and not zero, as a JSON object, and returns what follows the map.
+func (w want) pick(out *bytes.Buffer, b []byte) ([]byte, error) {
+	n, b, err := msgp.ReadMapHeaderBytes(b)
+	if err != nil {
+		return nil, err
+	}
+	out.WriteByte('{')
+	empty := true
+	for range n {
+		key, value, err := msgp.ReadStringZC(b)
+		if err != nil {
+			return nil, err
+		}
+		if b, err = msgp.Skip(value); err != nil {
+			return nil, err
+		}
+		value = value[:len(value)-len(b)]
+		inner, ok := w[string(key)]
+		if !ok || zero(value) {
+			continue
+		}
+		if !empty {
+			out.WriteByte(',')
+		}
+		empty = false
+		fmt.Fprintf(out, "%q:", key)
+		if inner != nil {
+			_, err = inner.pick(out, value)
+		} else {
+			_, err = msgp.UnmarshalAsJSON(out, value)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	out.WriteByte('}')
+	return b, nil
+}
+
+// zero says that a MessagePack value is nil, false, 0, "" or an empty list.
+func zero(value []byte) bool {
+	return len(value) == 1 && bytes.IndexByte([]byte{0xc0, 0xc2, 0x00, 0xa0, 0x90}, value[0]) >= 0
+}
+
+// fieldBound is by how many bytes a value is at most longer in blobmsg than in
+// JSON: a header, the length of its name, and padding.
+const fieldBound = 12
+
+// blobBound is at least the length that a JSON object has as a blobmsg.
+func blobBound(b []byte) int {
+	n, inString := len(b), false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case c == '"':
+			inString = !inString
+		case inString && c == '\\':
+			i++
+		case !inString && (c == ',' || c == '{' || c == '['):
+			n += fieldBound
+		}
+	}
+	return n
+}
