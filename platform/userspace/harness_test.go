@@ -63,6 +63,10 @@ func newHost(t *testing.T) *host {
 		<-ended
 		_ = unix.Close(h.ns)
 	})
+	// No packets but the tests' own.
+	h.must(func() error {
+		return os.WriteFile("/proc/sys/net/ipv6/conf/default/router_solicitations", []byte("0"), 0)
+	})
 	h.must(func() error { return linkUp("lo") })
 	return h
 }

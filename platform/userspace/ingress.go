@@ -37,6 +37,11 @@ const (
 	recvMessages = 32
 	recvLen      = 65536
 	recvControl  = 128
+
+	// Of large messages only a few are read at once: what was copied is then
+	// still in the cache when it is opened.
+	recvLarge = 2
+	largeFrom = 16 << 10
 )
 
 // ingress is one worker and what it owns.
@@ -60,6 +65,8 @@ type ingress struct {
 	iov  [recvMessages]unix.Iovec
 	name [recvMessages][28]byte
 	ctl  [recvMessages][recvControl]byte
+
+	large bool // the last messages were
 
 	found   uint64 // packets of an SA
 	unknown uint64 // packets with an SPI that is nobody's
@@ -132,28 +139,33 @@ func (w *ingress) run() {
 
 // receive reads and handles one batch, and reports whether there may be more.
 func (w *ingress) receive(s *outSocket) bool {
-	for i := range w.msgs {
-		h := &w.msgs[i].hdr
+	msgs := w.msgs[:]
+	if w.large {
+		msgs = msgs[:recvLarge]
+	}
+	for i := range msgs {
+		h := &msgs[i].hdr
 		h.Namelen = uint32(len(w.name[i]))
 		h.SetControllen(recvControl)
 	}
-	n, e := w.k.recvmmsg(s.fd, w.msgs[:])
+	n, e := w.k.recvmmsg(s.fd, msgs)
+	w.large = e == 0 && n > 0 && msgs[0].n >= largeFrom
 	if e != 0 {
 		// EAGAIN, or an ICMP error of an earlier packet, cleared by reading it.
 		return e == unix.EINTR
 	}
 	for i := range n {
-		h := &w.msgs[i].hdr
+		h := &msgs[i].hdr
 		m := message{
 			sock:   s,
 			remote: peerOf(w.name[i][:min(int(h.Namelen), len(w.name[i]))]),
 			ctl:    w.ctl[i][:min(int(h.Controllen), recvControl)],
 		}
-		w.message(&m, w.buf[i*recvLen:i*recvLen+int(w.msgs[i].n)])
+		w.message(&m, w.buf[i*recvLen:i*recvLen+int(msgs[i].n)])
 	}
 	w.merge.flushAll()
 	w.unlock()
-	return n == len(w.msgs)
+	return n == len(msgs)
 }
 
 // unlock gives up the lock of the device whose packets came last.

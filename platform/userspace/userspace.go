@@ -131,6 +131,9 @@ func open(o Options, k kernel) (_ *Datapath, err error) {
 // start makes the workers, n each way.
 func (d *Datapath) start(n int) error {
 	d.setLatest(nil)
+	// Workers keep their processor while they wait briefly; the rest of the
+	// daemon has one of its own.
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), 2*n+1))
 	for range n {
 		merge := newCoalescer(d.kernel, d.mergeOff)
 		if d.off&OffMerge != 0 {
