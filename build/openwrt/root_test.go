@@ -187,7 +187,7 @@ start
 greseal [uci] [configured]
 procd_open_instance
 procd_set_param [command] [/usr/sbin/greseal] [run]
-procd_set_param [env] [GOMEMLIMIT=15MiB]
+procd_set_param [env] [PATH=/usr/sbin:/usr/bin:/sbin:/bin] [GOMEMLIMIT=15MiB]
 procd_set_param [limits] [core=0] [nofile=4096 4096]
 procd_set_param [respawn] [3600] [5] [0]
 procd_set_param [term_timeout] [10]
@@ -206,14 +206,14 @@ start
 greseal [uci] [configured]
 procd_open_instance
 procd_set_param [command] [/usr/sbin/greseal] [run]
-procd_set_param [env] [GOMEMLIMIT=15MiB]
+procd_set_param [env] [PATH=/usr/sbin:/usr/bin:/sbin:/bin] [GOMEMLIMIT=15MiB]
 greseal [probe] [--json]
 procd_append_param [env] [GRESEAL_PROBE=/var/run/greseal/probe.json]
 procd_set_param [capabilities] [/etc/capabilities/greseal.json]
 procd_set_param [no_new_privs] [1]
 procd_add_jail [greseal] [log] [ubus] [procfs] [sysfs]
 procd_add_jail_mount [/etc/greseal] [/etc/config] [/etc/group] [/etc/hosts] [/etc/resolv.conf] [/tmp/resolv.conf.d]
-procd_add_jail_mount_rw [/var/run/greseal]
+procd_add_jail_mount_rw [/var/run/greseal] [/proc/sys/net/ipv4/route] [/proc/sys/net/ipv6/route]
 procd_add_jail_mount [/usr/sbin/nft]
 procd_add_jail_mount_rw [/dev/net/tun]
 procd_set_param [limits] [core=0] [nofile=4096 4096]
@@ -255,8 +255,15 @@ greseal [uci] [configured]
 greseal [check]
 logger [-t] [greseal] [-p] [daemon.err] [--] [line 1: no]
 logger [-t] [greseal] [-p] [daemon.err] [--] [line 2: no]
+procd_running [greseal]
 procd_set_config_changed [firewall]
 `)
+	r.put("running", "", 0o644)
+	r.put("var/run/greseal/input_wan.nft", "as it was\n", 0o644)
+	if calls := r.run("/etc/init.d/greseal", "start"); !strings.Contains(calls, "\nprocd_set_param [command] [/usr/sbin/greseal] [run]\n") {
+		t.Errorf("a daemon that runs is stopped: %s", calls)
+	}
+	same(t, "the firewall's file", r.file("var/run/greseal/input_wan.nft"), "as it was\n")
 }
 
 func TestTransportModeOpensTheFirewallForGREOutOfESPOnceNftTakesTheRule(t *testing.T) {
@@ -304,7 +311,8 @@ procd_send_signal [greseal] [*] [HUP]
 procd_running [greseal]
 greseal [uci] [configured]
 greseal [apply]
-stop
+start
+greseal [uci] [configured]
 procd_set_config_changed [firewall]
 `)
 	os.Remove(filepath.Join(r.dir, "running"))
@@ -320,7 +328,7 @@ func TestTheHeapFollowsTheBoardsMemory(t *testing.T) {
 	r.program("usr/sbin/greseal", "tunnel\n", 0)
 	for kib, want := range map[string]string{"59000": "12MiB", "125000": "15MiB", "250000": "30MiB", "8000000": "256MiB"} {
 		r.put("proc/meminfo", "MemTotal:       "+kib+" kB\n", 0o444)
-		if calls := r.run("/etc/init.d/greseal", "start"); !strings.Contains(calls, "procd_set_param [env] [GOMEMLIMIT="+want+"]\n") {
+		if calls := r.run("/etc/init.d/greseal", "start"); !strings.Contains(calls, "procd_set_param [env] [PATH=/usr/sbin:/usr/bin:/sbin:/bin] [GOMEMLIMIT="+want+"]\n") {
 			t.Errorf("%s KiB: want %s in\n%s", kib, want, calls)
 		}
 	}
