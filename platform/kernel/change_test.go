@@ -4,9 +4,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"greseal/platform"
 )
@@ -298,6 +303,62 @@ func TestRekeyUnderTrafficLosesNothing(t *testing.T) {
 		}
 	}
 	l.wire.noGRE(t, "rekeying")
+}
+
+// TestReplacedSALetsItsPacketsDepart replaces an outbound SA again and again
+// while a few senders hardly leave the kernel.
+func TestReplacedSALetsItsPacketsDepart(t *testing.T) {
+	l := newLab(t)
+	s := setup{inner: 1}
+	l.links(s)
+	spi := uint32(0x1000)
+	l.sas(s, spi)
+	stop := l.a.flood(s, 3)
+	for range 40 {
+		next := spi + 16
+		l.b.install(s.sa(next, true, false))
+		l.a.install(s.sa(next, true, true))
+		l.a.remove(platform.SAKey{Link: "hq", Out: true, SPI: spi})
+		l.b.remove(platform.SAKey{Link: "hq", SPI: spi})
+		spi = next
+	}
+	sent := stop()
+	stat := l.a.sh("grep Out /proc/thread-self/net/xfrm_stat")
+	if f := strings.Fields(stat); sent == 0 || f[slices.Index(f, "XfrmOutStateInvalid")+1] != "0" {
+		t.Errorf("of %d packets some met an SA that was gone:\n%s", sent, stat)
+	}
+	t.Logf("%d packets", sent)
+	l.wire.noGRE(t, "replacing")
+}
+
+// flood has n senders fill the tunnel with echo replies, which nobody answers.
+func (n *node) flood(s setup, senders int) (stop func() (sent uint64)) {
+	n.t.Helper()
+	var fd int
+	var err error
+	n.do(func() { fd, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_ICMP) })
+	must(n.t, err)
+	to := &unix.SockaddrInet4{Addr: [4]byte{10, byte(s.inner), 0, 2}}
+	packet := echoRequest(0, 0)
+	packet[0] = 0 // the checksum is nobody's
+	var ended atomic.Bool
+	var count atomic.Uint64
+	var wg sync.WaitGroup
+	for range senders {
+		wg.Go(func() {
+			for !ended.Load() {
+				if unix.Sendto(fd, packet, 0, to) == nil {
+					count.Add(1)
+				}
+			}
+		})
+	}
+	return func() uint64 {
+		ended.Store(true)
+		wg.Wait()
+		_ = unix.Close(fd)
+		return count.Load()
+	}
 }
 
 func TestPortChangeIsReportedAndFollowedInPlace(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -16,8 +17,9 @@ import (
 // else.
 type installed struct {
 	state
-	key  platform.SAKey
-	pair *pair
+	key   platform.SAKey
+	pair  *pair
+	since time.Time // it was installed
 
 	softPackets uint64            // asked for by the caller; the kernel's may be lower
 	base        platform.Counters // of states this one replaced
@@ -110,6 +112,7 @@ func (d *Datapath) add(sa platform.SA, out bool) error {
 		return explainState(err, sa.Params.Encr, sa.Params.Integ, s.esn)
 	}
 	list := p.list(out)
+	s.since = time.Now()
 	*list = append(*list, s)
 	if err := d.syncAllow(p); err != nil {
 		*list = (*list)[:len(*list)-1]
@@ -152,6 +155,11 @@ func (d *Datapath) RemoveSA(key platform.SAKey) (platform.Counters, error) {
 	s := d.find(key)
 	if s == nil {
 		return platform.Counters{}, nil
+	}
+	if key.Out {
+		if err := d.letDepart(s); err != nil {
+			d.log.Warn("removing an SA before its last packets have left", "error", err)
+		}
 	}
 	c, err := d.counters(s)
 	if err != nil {
