@@ -34,8 +34,9 @@ BUILDFLAGS = -trimpath -buildvcs=false
 
 # The smallest routers' flash counts more than a few percent of speed: without
 # inlining the binary is a tenth smaller (a sixth when packed). What touches
-# every packet keeps it, and of key exchange what gains by it. See build/SIZE.md.
-SMALL = -gcflags=all=-l $(foreach p,$(INLINED),-gcflags='$(p)=')
+# every packet keeps it, and of key exchange what gains by it. Segments begin at
+# 16 kB, which is at least a page of every MIPS kernel that is met. See build/SIZE.md.
+SMALL = -gcflags='all=-l -d=variablemakethreshold=0' $(foreach p,$(INLINED),-gcflags='$(p)=')
 INLINED = $(addprefix crypto/internal/fips140,/aes /aes/gcm /sha256 /sha512 /hmac /subtle /alias deps/byteorder) crypto/internal/fips140 \
 	crypto/cipher crypto/subtle crypto/hmac crypto/sha1 golang.org/x/crypto/... \
 	greseal/crypto/esp greseal/crypto/seal greseal/platform/userspace greseal/platform/gre \
@@ -57,7 +58,7 @@ all: $(TARGETS)
 $(TARGETS) $(MORE):
 	@echo "  $@"
 	@CGO_ENABLED=0 GOOS=linux GOARCH=$(firstword $(subst -, ,$@)) GOMIPS=softfloat GOMIPS64=softfloat GO386=$(if $(findstring 386-soft,$@),softfloat,sse2) GOARM=$(or $(word 2,$(subst -, ,$@)),7) \
-		go build $(BUILDFLAGS) $(if $(findstring mips,$@),$(SMALL)) -ldflags '$(LDFLAGS)' -o out/greseal-linux-$@ .
+		go build $(BUILDFLAGS) $(if $(findstring mips,$@),$(SMALL)) -ldflags '$(LDFLAGS) $(if $(findstring mips,$@),-R=0x4000)' -o out/greseal-linux-$@ .
 
 size: all
 	@build/size
