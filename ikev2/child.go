@@ -192,9 +192,12 @@ func (p *peer) substitute() *child {
 			}
 		}
 	}
-	before := len(p.outs) - 2
-	if best != nil && before >= 0 && !p.outs[before].lost && (best.unproved || best.waits || best.loser) {
-		return nil
+	if n := len(p.outs); best != nil && n > 1 && (best.unproved || best.waits || best.loser) {
+		before := p.outs[n-2]
+		known := !before.sa.redundant || before.sa.heard > best.sa.established // else the peer may have forgotten it
+		if known && !before.lost {
+			return nil
+		}
 	}
 	return best
 }

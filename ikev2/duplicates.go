@@ -208,13 +208,16 @@ func (e *Engine) restore(s *ikeSA) {
 			continue
 		}
 		c.loser = false
-		if c.unproved && c.pub.Replaces != 0 {
-			continue // the peer may have the pair that it replaces only
-		}
-		if c.spare != nil {
-			e.carry(c)
-		} else if s.peer.current() != c {
+		cur := s.peer.current()
+		switch {
+		case c.spare == nil && cur != c:
 			c.rekeyAt = min(c.rekeyAt, e.now) // so that a pair carries the traffic again
+		case c.spare == nil:
+		case c.unproved && cur != nil:
+			// The peer may have the pair that it replaces only, or none yet.
+			c.waits = c.pub.Replaces == 0
+		default:
+			e.carry(c)
 		}
 	}
 	e.touch(s)

@@ -75,9 +75,10 @@ type node struct {
 
 	in      map[uint32]*installed
 	out     map[uint32]*installed
-	carrier uint32   // SPI of the outbound SA that carries the traffic, 0: none
-	outs    []uint32 // those installed, in that order: the last carries the traffic
-	gone    map[uint32]Time
+	carrier uint32          // SPI of the outbound SA that carries the traffic, 0: none
+	outs    []uint32        // those installed, in that order: the last carries the traffic
+	gone    map[uint32]SAID // inbound SAs that were removed, with their IKE SA
+	dead    map[SAID]bool   // IKE SAs that were given up because the peer seemed dead
 
 	texts     map[*byte]string
 	seen      map[*byte]bool
@@ -169,7 +170,8 @@ func (x *node) boot() {
 	x.net.seq++
 	seed := x.net.rand.Uint64()
 	x.e = New(Config{Rand: seeded(seed)})
-	x.in, x.out, x.gone = map[uint32]*installed{}, map[uint32]*installed{}, map[uint32]Time{}
+	x.in, x.out, x.gone = map[uint32]*installed{}, map[uint32]*installed{}, map[uint32]SAID{}
+	x.dead = map[SAID]bool{}
 	x.e.SetWall(x.time(), testTime.Add(x.net.now))
 	x.texts, x.seen = map[*byte]string{}, map[*byte]bool{}
 	x.carrier, x.outs, x.wake, x.frozen = 0, nil, 0, 0
@@ -255,7 +257,7 @@ func (x *node) do(actions []Action) {
 				x.say("RemoveIn %s", pair(a.Child))
 			}
 			delete(x.in, a.Child.SPIIn)
-			x.gone[a.Child.SPIIn] = x.net.now
+			x.gone[a.Child.SPIIn] = a.Child.IKE
 		case RemoveOut:
 			if x.out[a.Child.SPIOut] != nil {
 				x.say("RemoveOut %s", pair(a.Child))
@@ -280,6 +282,7 @@ func (x *node) do(actions []Action) {
 		case IKEDown:
 			x.downs = append(x.downs, a)
 			if a.Reason != nil && a.Reason.Kind == FailDead {
+				x.dead[a.ID] = true
 				x.net.excuse(true)
 			}
 			if a.Reason != nil {
@@ -623,7 +626,7 @@ func (x *node) packet() {
 func (x *node) arrive(f *flight) {
 	i := x.in[f.spi]
 	if i == nil {
-		if _, was := x.gone[f.spi]; was && f.from.boots == f.boots {
+		if of, was := x.gone[f.spi]; was && !x.dead[of] && f.from.boots == f.boots {
 			x.outages++
 			x.say("a packet on %08x finds no inbound SA", f.spi)
 		}

@@ -121,13 +121,10 @@ func (e *Engine) onChildResponse(s *ikeSA, r *request, c *wire.Contents) {
 	}
 	s.stalled = 0
 	stillborn := slices.Contains(r.gone, a.spiOut)
-	if s.state != stateEstablished || s.redundant || stillborn {
+	if s.state != stateEstablished || stillborn {
 		// The SA was closed, or this pair deleted, while the answer was under way.
 		a.in.Wipe()
 		a.out.Wipe()
-		if s.state == stateEstablished && !stillborn {
-			e.disown(s, r.spi)
-		}
 		if r.old != nil && !r.old.closing() {
 			r.old.retryAt = e.afterBusy(s, r.old.expireAt)
 		}
@@ -153,7 +150,11 @@ func (e *Engine) onChildResponse(s *ikeSA, r *request, c *wire.Contents) {
 		r.rival.replaced = true
 		e.superseded(r.rival)
 	}
-	e.carry(c2)
+	if s.redundant {
+		c2.loser = true // as the others of this IKE SA, unless it comes into use again
+	} else {
+		e.carry(c2)
+	}
 	if r.old != nil {
 		e.doom(r.old)
 	}

@@ -266,7 +266,7 @@ func (s *scene) cmdNode(x *node, w []string) {
 		x.reauthenticate()
 	case "forgets its inbound SAs":
 		for spi := range x.in {
-			x.gone[spi] = s.net.now
+			x.gone[spi] = 0
 		}
 		clear(x.in)
 	case "keeps up":

@@ -117,7 +117,11 @@ func window(a, b *node) string {
 			continue
 		}
 		c := x.out[x.carrier].child
-		if _, once := y.gone[x.carrier]; !once && !c.Initiator && c.Replaces == 0 && len(x.out) == 1 {
+		of, once := y.gone[x.carrier]
+		if y.dead[of] {
+			continue // x was given up there, and does not know it yet
+		}
+		if !once && !c.Initiator && c.Replaces == 0 && len(x.out) == 1 {
 			continue
 		}
 		return fmt.Sprintf("%s sends on %08x, which %s has not installed", x.name, x.carrier, y.name)
