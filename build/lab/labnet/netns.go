@@ -127,6 +127,17 @@ func (n *NS) LinkDown(name string) {
 	})
 }
 
+// DeleteLink deletes an interface.
+func (n *NS) DeleteLink(name string) {
+	n.Must("delete "+name, func() error {
+		link, err := netlink.LinkByName(name)
+		if err != nil {
+			return err
+		}
+		return netlink.LinkDel(link)
+	})
+}
+
 // LinkIndex returns the interface's index, 0 when there is none of that name.
 func (n *NS) LinkIndex(name string) int {
 	index := 0

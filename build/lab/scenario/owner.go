@@ -9,7 +9,7 @@ var ownersDay = []string{
 	"killed at random moments", "greseal killed", "routes of a", "SAs flushed by hand", "outage of the path",
 	"GRE ", "OSPF", "bridged Ethernet", "DSCP", "two tunnels", "packets of every size", "NAT before greseal",
 	"ESP is dropped", "edit:", "peer-config:", "reload touches", "started before",
-	"own address", "the peer's", "NAT mapping", "failover", "second WAN", "local names",
+	"own address", "the peer's", "NAT mapping", "failover", "second WAN", "the WAN", "local names",
 	"hidden hop", "MTU follows",
 }
 
