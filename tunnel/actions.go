@@ -50,7 +50,7 @@ func (l *loop) do(actions []ikev2.Action) {
 				failed = append(failed, failedInstall{a.Child, err})
 				continue
 			}
-			carrying = append(carrying, l.tunnels[a.Child.Peer])
+			carrying = append(carrying, l.of(a.Child.Peer))
 		case ikev2.RemoveIn:
 			l.remove(a.Child, false)
 		case ikev2.RemoveOut:
@@ -79,7 +79,7 @@ func (l *loop) do(actions []ikev2.Action) {
 		}
 	}
 	for _, f := range failed {
-		if t := l.tunnels[f.child.Peer]; t != nil {
+		if t := l.of(f.child.Peer); t != nil {
 			l.event(t, slog.LevelError, "install", fmt.Sprintf("Child SA not installed: %v", f.err))
 		}
 		l.do(l.engine.InstallFailed(l.now(), f.child.ID, f.err))
@@ -124,7 +124,7 @@ func (l *loop) send(a ikev2.Send) error {
 		return errProbeSize
 	}
 	l.ike.SendErrors++
-	if t := l.tunnels[a.Peer]; t != nil && !t.established() {
+	if t := l.of(a.Peer); t != nil && !t.established() {
 		t.note = reason{
 			text:   fmt.Sprintf("the kernel refused to send to %s: %v", a.Remote, err),
 			remedy: "look at the route and the firewall's output rules for that address",
@@ -137,7 +137,7 @@ func (l *loop) send(a ikev2.Send) error {
 // installIn brings the machine to where the new pair fits (guards, interface)
 // and installs its inbound SA.
 func (l *loop) installIn(a ikev2.InstallIn) error {
-	t := l.tunnels[a.Child.Peer]
+	t := l.of(a.Child.Peer)
 	if t == nil {
 		return fmt.Errorf("tunnel %q is no longer configured", a.Child.Peer)
 	}
@@ -195,7 +195,7 @@ func (l *loop) fits(t *state, c *ikev2.Child) error {
 
 // installOut installs the outbound SA, which moves the traffic to it.
 func (l *loop) installOut(a ikev2.InstallOut) error {
-	t := l.tunnels[a.Child.Peer]
+	t := l.of(a.Child.Peer)
 	if t == nil {
 		return fmt.Errorf("tunnel %q is no longer configured", a.Child.Peer)
 	}
@@ -239,7 +239,7 @@ func (l *loop) sa(t *state, c *ikev2.Child, out bool) platform.SA {
 // remove takes one direction of a pair out of the datapath and keeps its
 // counters in the tunnel's totals.
 func (l *loop) remove(c *ikev2.Child, out bool) {
-	t := l.tunnels[c.Peer]
+	t := l.of(c.Peer)
 	if t == nil {
 		return
 	}
@@ -291,7 +291,7 @@ func later(final, read platform.Counters) platform.Counters {
 }
 
 func (l *loop) ikeUp(i ikev2.IKEInfo) {
-	t := l.tunnels[i.Peer]
+	t := l.of(i.Peer)
 	if t == nil {
 		return
 	}
@@ -313,7 +313,7 @@ func role(initiator bool) string {
 }
 
 func (l *loop) ikeDown(a ikev2.IKEDown) {
-	t := l.tunnels[a.Peer]
+	t := l.of(a.Peer)
 	if t == nil {
 		return
 	}
@@ -333,7 +333,7 @@ func (l *loop) ikeDown(a ikev2.IKEDown) {
 // noted keeps a remark about the attempt under way. An answer, even one that
 // nobody authenticated, says more than the silence after it.
 func (l *loop) noted(a ikev2.Noted) {
-	t := l.tunnels[a.Peer]
+	t := l.of(a.Peer)
 	if t == nil || t.established() || a.Reason.Kind == ikev2.FailTimeout && t.note.text != "" {
 		return
 	}
@@ -349,7 +349,7 @@ func why(f *ikev2.Failure) reason { return reason{f.What(), f.Remedy} }
 // failed notes the end of an attempt; a tunnel that carries packets all the
 // same (a second SA was refused, say) is not disturbed.
 func (l *loop) failed(a ikev2.Failed) {
-	t := l.tunnels[a.Peer]
+	t := l.of(a.Peer)
 	if t == nil {
 		return
 	}
@@ -391,7 +391,7 @@ func (l *loop) lost(t *state, r reason) {
 }
 
 func (l *loop) liveness(a ikev2.Liveness) {
-	t := l.tunnels[a.Peer]
+	t := l.of(a.Peer)
 	if t == nil || !t.established() || t.current().IKE != a.IKE {
 		return
 	}
@@ -445,6 +445,7 @@ func (l *loop) carries(t *state) {
 	l.setRunning(t, true)
 	l.espUp(t, c.Child)
 	l.searchPath(t)
+	l.upAt = l.now()
 }
 
 func mode(transport bool) string {

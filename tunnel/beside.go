@@ -191,7 +191,7 @@ func (l *loop) probe(t *state) {
 
 // answered takes the answer of a remote that is not in use.
 func (l *loop) answered(e ikev2.Answered) {
-	t := l.tunnels[e.Peer]
+	t := l.of(e.Peer)
 	if t == nil || !t.established() {
 		return
 	}

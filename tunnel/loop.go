@@ -76,6 +76,9 @@ type loop struct {
 	tunnels map[ikev2.PeerID]*state
 	order   []ikev2.PeerID
 	wake    ikev2.Time // of the engine, 0: none
+	dueAt   ikev2.Time // nothing of a tunnel is due before; 0: to be found out
+	upAt    ikev2.Time // when the last tunnel came up
+	touched []*state   // their times may have become earlier since
 	listsAt ikev2.Time // when to look at revocation lists
 	outs    uint64     // outbound SAs installed so far
 
@@ -253,6 +256,7 @@ func (l *loop) run(ctx context.Context) {
 	for {
 		l.settle()
 		timer.Reset(l.untilDue())
+		known := false // whose times may have changed: those that of has returned
 		select {
 		case <-ctx.Done():
 			return
@@ -260,6 +264,7 @@ func (l *loop) run(ctx context.Context) {
 			l.reload()
 		case d := <-l.dp.IKE():
 			l.receive(d)
+			known = true
 		case ev := <-l.dp.Events():
 			l.datapathEvent(ev)
 		case c := <-l.watch.Changes():
@@ -271,72 +276,13 @@ func (l *loop) run(ctx context.Context) {
 		case f := <-l.jobs.asked:
 			f()
 		case <-timer.C:
+			known = true
+		}
+		if !known {
+			l.dueAt = 0
 		}
 		l.tick()
 	}
-}
-
-// untilDue is how long nothing is due.
-func (l *loop) untilDue() time.Duration {
-	now := l.now()
-	due := now + time.Hour
-	if l.wake != 0 && l.wake < due {
-		due = l.wake
-	}
-	if l.trial != nil {
-		due = min(due, l.trialDue(now))
-	}
-	for _, t := range l.tunnels {
-		if len(t.cfg.CRL) > 0 {
-			due = min(due, l.listsAt)
-		}
-		for _, at := range t.times() {
-			if at != 0 && at < due {
-				due = at
-			}
-		}
-		if at := t.keepaliveDue(now); at != 0 {
-			due = min(due, at)
-		}
-		if t.esp.at != 0 && !t.esp.asking {
-			due = min(due, t.esp.at)
-		}
-		if at := t.searchDue(); at != 0 {
-			due = min(due, at)
-		}
-	}
-	return max(due-now, 0)
-}
-
-// tick does what is due.
-func (l *loop) tick() {
-	now := l.now()
-	if l.wake != 0 && l.wake <= now {
-		l.wake = 0
-		l.tellTime()
-		l.do(l.engine.Tick(now))
-	}
-	for _, t := range l.tunnels {
-		if t.retryAt != 0 && t.retryAt <= now {
-			t.retryAt = 0
-			l.stir(t)
-		}
-		if t.nextAt != 0 && t.nextAt <= now {
-			l.tryNext(t)
-		}
-		if t.aside.at != 0 && t.aside.at <= now {
-			l.takeOver(t)
-		}
-		if t.aside.probeAt != 0 && t.aside.probeAt <= now {
-			l.probe(t)
-		}
-		l.refreshNames(t, now)
-		l.searchTick(t, now)
-	}
-	l.keepalives(now)
-	l.lookAtESP(now)
-	l.followLists(now)
-	l.checkTrial(now)
 }
 
 // stir marks a tunnel to be advanced once the present message is done with.
@@ -348,7 +294,7 @@ func (l *loop) settle() {
 		for _, id := range l.order {
 			if l.stirred[id] {
 				delete(l.stirred, id)
-				l.advance(l.tunnels[id])
+				l.advance(l.of(id))
 			}
 		}
 		for id := range l.stirred {
@@ -399,10 +345,13 @@ func (l *loop) datapathEvent(ev platform.Event) {
 }
 
 func (l *loop) find(ev platform.Event) (*state, *pair) {
-	for _, t := range l.tunnels {
-		if ev.Link != "" && ev.Link != string(t.id) {
-			continue
+	if ev.Link != "" {
+		if t := l.tunnels[ikev2.PeerID(ev.Link)]; t != nil {
+			return t, t.spi(ev.SPI, ev.Out)
 		}
+		return nil, nil
+	}
+	for _, t := range l.tunnels {
 		if p := t.spi(ev.SPI, ev.Out); p != nil {
 			return t, p
 		}

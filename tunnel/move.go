@@ -97,7 +97,7 @@ func (l *loop) relocate(t *state, info platform.RouteInfo) {
 
 // moved follows a change of outer addresses or ports in the datapath.
 func (l *loop) moved(a ikev2.Moved) {
-	t := l.tunnels[a.Peer]
+	t := l.of(a.Peer)
 	if t == nil {
 		return
 	}

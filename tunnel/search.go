@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"time"
 
 	"greseal/ikev2"
 	"greseal/platform"
@@ -26,11 +27,12 @@ type path struct {
 type search struct {
 	mtu.Search
 	path    path
-	found   int    // on that path, 0: nothing yet; outlives the search
-	token   uint64 // of the present search's probes
-	asked   int    // of the outstanding probe, 0: none
-	deaths  int    // IKE SAs in a row that ended with a probe unanswered
-	carried uint64 // packets sent by the time of the last proof
+	found   int        // on that path, 0: nothing yet; outlives the search
+	at      ikev2.Time // when it is to begin, 0: it has, or is not wanted
+	token   uint64     // of the present search's probes
+	asked   int        // of the outstanding probe, 0: none
+	deaths  int        // IKE SAs in a row that ended with a probe unanswered
+	carried uint64     // packets sent by the time of the last proof
 }
 
 // size is the MTU of a path: what the search says of it, or found last time.
@@ -63,6 +65,14 @@ func (t *state) pathOf(child *ikev2.Child) path {
 // usualMTU is taken where nothing is known of the way out.
 const usualMTU = 1500
 
+// Where many tunnels come up one after the other, the handshakes of the next come
+// first, and the paths of those that are up are searched a little later.
+const (
+	searchCrowd    = 100 * time.Millisecond // since the last one came up
+	searchPause    = 500 * time.Millisecond
+	searchPatience = 3 * time.Second
+)
+
 // searchPath begins the search if none is under way or done on the path that the
 // carrying pair now takes. Whoever changes that path calls it.
 func (l *loop) searchPath(t *state) {
@@ -71,6 +81,11 @@ func (l *loop) searchPath(t *state) {
 		return
 	}
 	s := &t.search
+	s.at = 0
+	if crowded := l.upAt != 0 && l.now()-l.upAt < searchCrowd; crowded && t.phase == phaseUp && time.Since(t.since) < searchPatience {
+		s.at = l.now().Truncate(searchPause) + searchPause // many at once
+		return
+	}
 	now := t.pathOf(p.Child)
 	switch {
 	case s.path != now:
@@ -88,6 +103,7 @@ func (l *loop) searchPath(t *state) {
 // stopSearch ends the search while no pair carries traffic; what was found stays.
 func (l *loop) stopSearch(t *state) {
 	t.search.Stop()
+	t.search.at = 0
 	t.search.token++
 	t.search.asked = 0
 }
@@ -109,7 +125,7 @@ func (l *loop) nextProbe(t *state) {
 
 // probed takes the result of a probe.
 func (l *loop) probed(a ikev2.Probed) {
-	t := l.tunnels[a.Peer]
+	t := l.of(a.Peer)
 	if t == nil || a.Token != t.search.token || t.search.asked == 0 {
 		return
 	}
@@ -174,6 +190,9 @@ func (t *state) ikeMTU() int {
 
 // searchDue is when a tunnel's search has something to do by itself, 0: not.
 func (t *state) searchDue() ikev2.Time {
+	if t.search.at != 0 {
+		return t.search.at
+	}
 	due := t.search.Wake()
 	if at := t.search.CheckAt(); at != 0 && t.search.asked == 0 && (due == 0 || at < due) {
 		due = at
@@ -189,6 +208,10 @@ func (l *loop) searchTick(t *state, now ikev2.Time) {
 		return
 	}
 	s := &t.search
+	if s.at != 0 {
+		l.searchPath(t)
+		return
+	}
 	if at := s.CheckAt(); at != 0 && at <= now {
 		_, out := l.totals(t)
 		if out.Packets != s.carried && t.phase == phaseUp {

@@ -204,12 +204,3 @@ func backoff(failures int, random float64) time.Duration {
 	}
 	return time.Duration(float64(d) * (0.75 + random/2))
 }
-
-// times are when something is due by the clock, 0 for nothing.
-func (t *state) times() [5]ikev2.Time {
-	names := ikev2.Time(0)
-	if t.established() && t.named() && !t.resolving {
-		names = max(t.resolveAt, 1)
-	}
-	return [...]ikev2.Time{t.retryAt, t.nextAt, t.aside.at, t.aside.probeAt, names}
-}

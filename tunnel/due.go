@@ -1,0 +1,111 @@
+package tunnel
+
+import (
+	"time"
+
+	"greseal/ikev2"
+)
+
+// What is due by the clock. A hub of a thousand tunnels does not look at all of
+// them with every message: loop.dueAt is a time before which nothing is due.
+// Messages move it forward by the tunnels they touch (of); it becomes later again
+// when it is reached and all tunnels are looked at.
+
+// of returns a tunnel by its name, nil when it is gone. Its times are looked at
+// again before the loop waits.
+func (l *loop) of(id ikev2.PeerID) *state {
+	t := l.tunnels[id]
+	if t != nil && l.dueAt != 0 {
+		l.touched = append(l.touched, t)
+	}
+	return t
+}
+
+// due is when something of a tunnel's is due, an hour from now at the latest.
+func (l *loop) due(t *state, now ikev2.Time) ikev2.Time {
+	due := now + time.Hour
+	earlier := func(at ikev2.Time) {
+		if at != 0 && at < due {
+			due = at
+		}
+	}
+	earlier(t.retryAt)
+	earlier(t.nextAt)
+	earlier(t.aside.at)
+	earlier(t.aside.probeAt)
+	earlier(t.keepaliveDue(now))
+	earlier(t.searchDue())
+	if len(t.cfg.CRL) > 0 {
+		earlier(max(l.listsAt, 1))
+	}
+	if !t.resolving && t.established() && t.named() {
+		earlier(max(t.resolveAt, 1))
+	}
+	if !t.esp.asking {
+		earlier(t.esp.at)
+	}
+	return due
+}
+
+// untilDue is how long nothing is due.
+func (l *loop) untilDue() time.Duration {
+	now := l.now()
+	if l.dueAt == 0 {
+		l.dueAt = now + time.Hour
+		for _, t := range l.tunnels {
+			l.dueAt = min(l.dueAt, l.due(t, now))
+		}
+	}
+	for _, t := range l.touched {
+		l.dueAt = min(l.dueAt, l.due(t, now))
+	}
+	clear(l.touched)
+	l.touched = l.touched[:0]
+	due := l.dueAt
+	if l.wake != 0 {
+		due = min(due, l.wake)
+	}
+	if l.trial != nil {
+		due = min(due, l.trialDue(now))
+	}
+	return max(due-now, 0)
+}
+
+// tick does what is due.
+func (l *loop) tick() {
+	now := l.now()
+	if l.wake != 0 && l.wake <= now {
+		l.wake = 0
+		l.tellTime()
+		l.do(l.engine.Tick(now))
+	}
+	if l.dueAt <= now {
+		l.dueAt = 0
+		l.tickAll(now)
+	}
+	l.checkTrial(now)
+}
+
+// tickAll looks at all tunnels.
+func (l *loop) tickAll(now ikev2.Time) {
+	for _, t := range l.tunnels {
+		if t.retryAt != 0 && t.retryAt <= now {
+			t.retryAt = 0
+			l.stir(t)
+		}
+		if t.nextAt != 0 && t.nextAt <= now {
+			l.tryNext(t)
+		}
+		if t.aside.at != 0 && t.aside.at <= now {
+			l.takeOver(t)
+		}
+		if t.aside.probeAt != 0 && t.aside.probeAt <= now {
+			l.probe(t)
+		}
+		l.refreshNames(t, now)
+		l.searchTick(t, now)
+	}
+	l.keepalives(now)
+	l.lookAtESP(now)
+	l.followLists(now)
+}

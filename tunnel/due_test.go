@@ -1,0 +1,41 @@
+package tunnel
+
+import (
+	"testing"
+	"time"
+
+	"greseal/ikev2"
+	"greseal/tunnel/config"
+)
+
+// Of a tunnel that is touched the loop knows what is due; that of all others is
+// found out again when something is, or when anything may have changed.
+func TestDueIsFoundWithTheTunnelsThatAreTouched(t *testing.T) {
+	l := &loop{origin: time.Now().Add(-time.Second), tunnels: map[ikev2.PeerID]*state{}}
+	for _, name := range []string{"a", "b", "c"} {
+		l.add(&config.Tunnel{Name: name, Enabled: true})
+	}
+	within := func(what string, lo, hi time.Duration) {
+		t.Helper()
+		if d := l.untilDue(); d < lo || d > hi {
+			t.Errorf("%s: due in %v, want %v to %v", what, d, lo, hi)
+		}
+	}
+	within("nothing", 59*time.Minute, time.Hour)
+	now := l.now()
+	l.of("b").retryAt = now + 20*time.Minute
+	within("b", 19*time.Minute, 20*time.Minute)
+	l.of("c").esp.at = now + 10*time.Minute
+	l.of("b").retryAt = 0
+	within("c", 9*time.Minute, 10*time.Minute)
+	l.of("c").esp.at = 0
+	within("c, though it no longer is", 9*time.Minute, 10*time.Minute)
+	l.tunnels["a"].nextAt = now + 5*time.Minute
+	l.dueAt = 0 // as after a reload
+	within("a", 4*time.Minute, 5*time.Minute)
+	l.wake = now + time.Minute
+	within("the engine", 59*time.Second, time.Minute)
+	if l.of("d") != nil {
+		t.Error("a tunnel that is not there")
+	}
+}
