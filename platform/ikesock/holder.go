@@ -3,7 +3,7 @@ package ikesock
 import (
 	"fmt"
 	"os"
-	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -26,17 +26,17 @@ func holder(port uint16) string {
 	if len(inodes) == 0 {
 		return unknown
 	}
-	fds, err := filepath.Glob("/proc/[0-9]*/fd/*")
-	if err != nil {
-		return unknown
-	}
-	for _, fd := range fds {
-		if to, err := os.Readlink(fd); err != nil || !inodes[to] {
+	for _, pid := range names("/proc") {
+		if _, err := strconv.Atoi(pid); err != nil {
 			continue
 		}
-		dir := filepath.Dir(filepath.Dir(fd))
-		comm, err := os.ReadFile(filepath.Join(dir, "comm"))
-		if err != nil {
+		dir := "/proc/" + pid
+		holds := slices.ContainsFunc(names(dir+"/fd"), func(fd string) bool {
+			to, err := os.Readlink(dir + "/fd/" + fd)
+			return err == nil && inodes[to]
+		})
+		comm, err := os.ReadFile(dir + "/comm")
+		if !holds || err != nil {
 			continue
 		}
 		name := strings.TrimSpace(string(comm))
@@ -48,9 +48,20 @@ func holder(port uint16) string {
 		case "iked":
 			name += ", OpenIKED"
 		}
-		return fmt.Sprintf("%s (pid %s)", name, filepath.Base(dir))
+		return fmt.Sprintf("%s (pid %s)", name, pid)
 	}
 	return unknown
+}
+
+// names are those of a folder's files, none when it can't be read.
+func names(folder string) []string {
+	f, err := os.Open(folder)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	all, _ := f.Readdirnames(-1)
+	return all
 }
 
 // portInodes finds the sockets bound to port in the text of /proc/net/udp:

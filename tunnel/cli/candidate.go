@@ -20,7 +20,7 @@ import (
 
 // candidate is the locked file from which the daemon takes a config on trial
 // (see status.Candidate). The lock is the kernel's and ends with the process.
-type candidate struct{ *os.File }
+type candidate struct{ file *os.File }
 
 // lockCandidate takes the lock, or says that somebody else has it.
 func lockCandidate(socket string) (candidate, error) {
@@ -41,10 +41,10 @@ func lockCandidate(socket string) (candidate, error) {
 
 // write replaces what the candidate holds.
 func (c candidate) write(data []byte) error {
-	if err := c.Truncate(0); err != nil {
+	if err := c.file.Truncate(0); err != nil {
 		return err
 	}
-	if _, err := c.WriteAt(data, 0); err != nil {
+	if _, err := c.file.WriteAt(data, 0); err != nil {
 		return fmt.Errorf("writing the candidate: %w", err)
 	}
 	return nil
@@ -52,12 +52,12 @@ func (c candidate) write(data []byte) error {
 
 // read returns what it holds when its digest is the one given.
 func (c candidate) read(digest string) ([]byte, error) {
-	data, err := io.ReadAll(io.NewSectionReader(c, 0, 2<<20))
+	data, err := io.ReadAll(io.NewSectionReader(c.file, 0, 2<<20))
 	if err != nil {
 		return nil, fmt.Errorf("reading the candidate: %w", err)
 	}
 	if digestOf(data) != digest {
-		return nil, fmt.Errorf("%s was changed meanwhile and is not what runs; take the change back with: greseal rollback", c.Name())
+		return nil, fmt.Errorf("%s was changed meanwhile and is not what runs; take the change back with: greseal rollback", c.file.Name())
 	}
 	return data, nil
 }

@@ -47,7 +47,7 @@ func (p *place) confirm(env *Env, force bool) error {
 	if err != nil {
 		return err
 	}
-	defer cand.Close()
+	defer cand.file.Close()
 	text, err := cand.read(held.Digest)
 	if err != nil {
 		return err

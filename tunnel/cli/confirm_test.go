@@ -33,7 +33,7 @@ func onTrial(t *testing.T, file, text string, confirm status.Reply) (socket stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	defer c.file.Close()
 	if err := c.write([]byte(text)); err != nil {
 		t.Fatal(err)
 	}

@@ -84,7 +84,7 @@ func (e *editing) run() error {
 	if e.cand, err = lockCandidate(socket); err != nil {
 		return err
 	}
-	defer e.cand.Close()
+	defer e.cand.file.Close()
 	if err := e.find(); err != nil { // with the lock, so that no trial begins behind our back
 		return err
 	}

@@ -37,22 +37,28 @@ func historyOf(file string) history {
 
 // list returns what is kept, newest first.
 func (h history) list() ([]kept, error) {
-	files, err := os.ReadDir(h.dir)
+	dir, err := os.Open(h.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
 	var all []kept
-	for _, f := range files {
-		number, ok := strings.CutPrefix(f.Name(), h.base+".")
+	for _, name := range names {
+		number, ok := strings.CutPrefix(name, h.base+".")
 		n, err := strconv.Atoi(number)
-		if !ok || err != nil || n < 1 || !f.Type().IsRegular() {
+		if !ok || err != nil || n < 1 {
 			continue
 		}
-		if info, err := f.Info(); err == nil {
-			all = append(all, kept{n, filepath.Join(h.dir, f.Name()), info.ModTime(), info.Size()})
+		path := filepath.Join(h.dir, name)
+		if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() {
+			all = append(all, kept{n, path, info.ModTime(), info.Size()})
 		}
 	}
 	sort.SliceStable(all, func(i, j int) bool { return all[i].number > all[j].number })

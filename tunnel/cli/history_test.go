@@ -131,10 +131,10 @@ func TestTwoEditorsDoNotMix(t *testing.T) {
 	if _, err := first.read(digestOf([]byte("another"))); err == nil {
 		t.Error("a changed candidate is taken for the one that runs")
 	}
-	first.Close()
+	first.file.Close()
 	second, err := lockCandidate(socket)
 	if err != nil {
 		t.Fatalf("after the first ended: %v", err)
 	}
-	second.Close()
+	second.file.Close()
 }

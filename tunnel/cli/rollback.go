@@ -91,7 +91,7 @@ func (p *place) goBack(env *Env, file string, number, seconds int) error {
 	if err != nil {
 		return err
 	}
-	defer cand.Close()
+	defer cand.file.Close()
 	if snap, err := p.snapshot(); err != nil {
 		return err
 	} else if snap.Daemon.Pending != nil {

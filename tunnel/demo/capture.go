@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"sync"
 
@@ -172,10 +171,11 @@ func (t tally) since(old tally) tally {
 	for k := range t.kinds {
 		t.kinds[k] -= old.kinds[k]
 	}
-	t.found = maps.Clone(t.found)
-	for k, n := range old.found {
-		t.found[k] -= n
+	found := make(map[string]int, len(t.found))
+	for k, n := range t.found {
+		found[k] = n - old.found[k]
 	}
+	t.found = found
 	return t
 }
 
