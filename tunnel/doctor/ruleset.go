@@ -22,7 +22,7 @@ type ruleset struct {
 	tables []nftTable
 	chains []nftChain
 	rules  []nftRule
-	sets   map[string][]json.RawMessage // family table name → elements
+	sets   map[string][]any // family table name → elements
 }
 
 type nftTable struct{ Family, Name string }
@@ -34,7 +34,27 @@ type nftChain struct {
 
 type nftRule struct {
 	Family, Table, Chain string
-	Expr                 []map[string]json.RawMessage
+	Expr                 []any
+}
+
+// at is what stands in the JSON value v under the keys, nil where nothing does.
+func at(v any, keys ...string) any {
+	for _, k := range keys {
+		m, _ := v.(map[string]any)
+		v = m[k]
+	}
+	return v
+}
+
+// textAt is the string that stands there.
+func textAt(v any, keys ...string) string {
+	s, _ := at(v, keys...).(string)
+	return s
+}
+
+func listAt(v any, keys ...string) []any {
+	l, _ := at(v, keys...).([]any)
+	return l
 }
 
 // loadRules asks nft. The error is for people; errNoNFT where there is no nft.
@@ -58,37 +78,27 @@ func loadRules(ctx context.Context) (*ruleset, error) {
 var errNoNFT = errors.New("nft is not installed, so the firewall cannot be read")
 
 func parseRules(text []byte) (*ruleset, error) {
-	var all struct{ NFTables []map[string]json.RawMessage }
+	var all struct{ NFTables []map[string]any }
 	if err := json.Unmarshal(text, &all); err != nil {
 		return nil, fmt.Errorf("nft's list of rules cannot be read: %w", err)
 	}
-	r := &ruleset{sets: make(map[string][]json.RawMessage)}
+	r := &ruleset{sets: make(map[string][]any)}
 	for _, object := range all.NFTables {
-		for what, body := range object {
+		for what, o := range object {
+			family, table, name := textAt(o, "family"), textAt(o, "table"), textAt(o, "name")
+			if family == "" {
+				continue
+			}
 			switch what {
 			case "table":
-				var t nftTable
-				if json.Unmarshal(body, &t) == nil {
-					r.tables = append(r.tables, t)
-				}
+				r.tables = append(r.tables, nftTable{family, name})
 			case "chain":
-				var c nftChain
-				if json.Unmarshal(body, &c) == nil {
-					r.chains = append(r.chains, c)
-				}
+				prio, _ := at(o, "prio").(float64)
+				r.chains = append(r.chains, nftChain{family, table, name, textAt(o, "type"), textAt(o, "hook"), textAt(o, "policy"), int(prio)})
 			case "rule":
-				var n nftRule
-				if json.Unmarshal(body, &n) == nil {
-					r.rules = append(r.rules, n)
-				}
+				r.rules = append(r.rules, nftRule{family, table, textAt(o, "chain"), listAt(o, "expr")})
 			case "set", "map":
-				var s struct {
-					Family, Table, Name string
-					Elem                []json.RawMessage
-				}
-				if json.Unmarshal(body, &s) == nil {
-					r.sets[s.Family+" "+s.Table+" "+s.Name] = s.Elem
-				}
+				r.sets[family+" "+table+" "+name] = listAt(o, "elem")
 			}
 		}
 	}
@@ -205,7 +215,8 @@ func (r *ruleset) walk(c nftChain, p packet, depth int) (fate, string) {
 
 func returns(rule nftRule) bool {
 	for _, e := range rule.Expr {
-		if _, ok := e["return"]; ok {
+		m, _ := e.(map[string]any)
+		if _, ok := m["return"]; ok {
 			return true
 		}
 	}
@@ -216,7 +227,8 @@ func returns(rule nftRule) bool {
 func (r *ruleset) apply(rule nftRule, p packet, depth int) (f fate, why string, match truth) {
 	match = yes
 	for _, e := range rule.Expr {
-		for what, body := range e {
+		parts, _ := e.(map[string]any)
+		for what, body := range parts {
 			switch what {
 			case "match":
 				match = min(match, r.matches(rule, body, p))
@@ -229,11 +241,11 @@ func (r *ruleset) apply(rule nftRule, p packet, depth int) (f fate, why string, 
 			case "drop", "reject":
 				return dropped, what + " in chain " + rule.Chain, match
 			case "jump", "goto":
-				var to struct{ Target string }
-				if json.Unmarshal(body, &to) != nil {
+				to := textAt(body, "target")
+				if to == "" {
 					return unclear, "", match
 				}
-				f, why := r.walk(nftChain{Family: rule.Family, Table: rule.Table, Name: to.Target}, p, depth+1)
+				f, why := r.walk(nftChain{Family: rule.Family, Table: rule.Table, Name: to}, p, depth+1)
 				return f, why, match
 			case "vmap":
 				f, why := r.verdictMap(rule, body, p, depth)
@@ -250,26 +262,19 @@ func (r *ruleset) apply(rule nftRule, p packet, depth int) (f fate, why string, 
 }
 
 // verdictMap is "KEY vmap { VALUE : VERDICT, … }".
-func (r *ruleset) verdictMap(rule nftRule, body json.RawMessage, p packet, depth int) (fate, string) {
-	var v struct {
-		Key  json.RawMessage
-		Data json.RawMessage
-	}
-	if json.Unmarshal(body, &v) != nil {
-		return unclear, ""
-	}
-	have, known := field(v.Key, p)
-	var pairs struct{ Set []json.RawMessage }
-	if json.Unmarshal(v.Data, &pairs) != nil {
-		var name string
-		if json.Unmarshal(v.Data, &name) != nil {
+func (r *ruleset) verdictMap(rule nftRule, body any, p packet, depth int) (fate, string) {
+	have, known := field(at(body, "key"), p)
+	set := listAt(body, "data", "set")
+	if set == nil {
+		name, ok := at(body, "data").(string)
+		if !ok {
 			return unclear, ""
 		}
-		pairs.Set = r.sets[rule.Family+" "+rule.Table+" "+strings.TrimPrefix(name, "@")]
+		set = r.sets[rule.Family+" "+rule.Table+" "+strings.TrimPrefix(name, "@")]
 	}
-	for _, raw := range pairs.Set {
-		var pair [2]json.RawMessage
-		if json.Unmarshal(raw, &pair) != nil {
+	for _, e := range set {
+		pair, _ := e.([]any)
+		if len(pair) != 2 {
 			return unclear, ""
 		}
 		m := perhaps
@@ -279,11 +284,7 @@ func (r *ruleset) verdictMap(rule nftRule, body json.RawMessage, p packet, depth
 		if m == no {
 			continue
 		}
-		var verdict map[string]json.RawMessage
-		if json.Unmarshal(pair[1], &verdict) != nil {
-			return unclear, ""
-		}
-		f, why, _ := r.apply(nftRule{rule.Family, rule.Table, rule.Chain, []map[string]json.RawMessage{verdict}}, p, depth)
+		f, why, _ := r.apply(nftRule{rule.Family, rule.Table, rule.Chain, pair[1:]}, p, depth)
 		if m == perhaps && f != goesOn {
 			return unclear, ""
 		}
@@ -293,23 +294,16 @@ func (r *ruleset) verdictMap(rule nftRule, body json.RawMessage, p packet, depth
 }
 
 // matches is one match expression.
-func (r *ruleset) matches(rule nftRule, body json.RawMessage, p packet) truth {
-	var m struct {
-		Op          string
-		Left, Right json.RawMessage
-	}
-	if json.Unmarshal(body, &m) != nil {
-		return perhaps
-	}
-	have, known := field(m.Left, p)
+func (r *ruleset) matches(rule nftRule, body any, p packet) truth {
+	have, known := field(at(body, "left"), p)
 	if have == nil && known {
 		return no // the packet has no such field
 	}
 	if !known {
 		return perhaps
 	}
-	t := r.equal(rule, have, m.Right, p)
-	switch m.Op {
+	t := r.equal(rule, have, at(body, "right"), p)
+	switch textAt(body, "op") {
 	case "==", "in":
 		return t
 	case "!=":
@@ -321,52 +315,39 @@ func (r *ruleset) matches(rule nftRule, body json.RawMessage, p packet) truth {
 // field is the value that the left side of a match has for p: a string, a
 // number, an address or a bool. known false: not understood, or not known of p;
 // nil and known: the packet has none.
-func field(left json.RawMessage, p packet) (value any, known bool) {
-	var l struct {
-		Meta    *struct{ Key string }
-		Ct      *struct{ Key string }
-		IPsec   *struct{ Key string }
-		Payload *struct{ Protocol, Field string }
-	}
-	if json.Unmarshal(left, &l) != nil {
-		return nil, false
-	}
+func field(left any, p packet) (value any, known bool) {
 	text := func(s string) (any, bool) {
 		if s == "" {
 			return nil, false
 		}
 		return s, true
 	}
-	switch {
-	case l.Meta != nil:
-		switch l.Meta.Key {
-		case "l4proto":
-			return protocol{p.proto, p.protoNumber}, true
-		case "iifname", "iif":
-			return text(p.in)
-		case "oifname", "oif":
-			return text(p.out)
-		case "nfproto":
-			if p.v6 {
-				return "ipv6", true
-			}
-			return "ipv4", true
-		case "protocol":
-			if p.v6 {
-				return "ip6", true
-			}
-			return "ip", true
-		case "mark":
-			return int64(p.mark), true
-		case "secpath", "ipsec":
-			return p.ipsec, true
+	switch textAt(left, "meta", "key") {
+	case "l4proto":
+		return protocol{p.proto, p.protoNumber}, true
+	case "iifname", "iif":
+		return text(p.in)
+	case "oifname", "oif":
+		return text(p.out)
+	case "nfproto":
+		if p.v6 {
+			return "ipv6", true
 		}
-	case l.Ct != nil && l.Ct.Key == "state":
-		return p.state, true
-	case l.Payload != nil:
-		return payload(l.Payload.Protocol, l.Payload.Field, p)
+		return "ipv4", true
+	case "protocol":
+		if p.v6 {
+			return "ip6", true
+		}
+		return "ip", true
+	case "mark":
+		return float64(p.mark), true
+	case "secpath", "ipsec":
+		return p.ipsec, true
 	}
-	return nil, false
+	if textAt(left, "ct", "key") == "state" {
+		return p.state, true
+	}
+	return payload(textAt(left, "payload", "protocol"), textAt(left, "payload", "field"), p)
 }
 
 // protocol is one by its name or number.
@@ -400,12 +381,12 @@ func payload(proto, field string, p packet) (any, bool) {
 		return address(p.dst)
 	case "udp dport", "th dport":
 		if p.proto == "udp" {
-			return int64(p.dport), true
+			return float64(p.dport), true
 		}
 		return nil, true
 	case "udp sport", "th sport":
 		if p.proto == "udp" {
-			return int64(p.sport), true
+			return float64(p.sport), true
 		}
 		return nil, true
 	}
@@ -421,70 +402,46 @@ func payload(proto, field string, p packet) (any, bool) {
 }
 
 // equal compares a value with the right side of a match.
-func (r *ruleset) equal(rule nftRule, have any, right json.RawMessage, p packet) truth {
-	var list []json.RawMessage
-	if json.Unmarshal(right, &list) == nil {
-		return r.anyOf(rule, have, list, p)
-	}
-	var s string
-	if json.Unmarshal(right, &s) == nil {
-		if name, ok := strings.CutPrefix(s, "@"); ok {
+func (r *ruleset) equal(rule nftRule, have any, right any, p packet) truth {
+	switch right := right.(type) {
+	case []any:
+		return r.anyOf(rule, have, right, p)
+	case string:
+		if name, ok := strings.CutPrefix(right, "@"); ok {
 			elements, known := r.sets[rule.Family+" "+rule.Table+" "+name]
 			if !known {
 				return perhaps
 			}
 			return r.anyOf(rule, have, elements, p)
 		}
-		return sameText(have, s)
-	}
-	var n int64
-	if json.Unmarshal(right, &n) == nil {
+		return sameText(have, right)
+	case float64:
 		switch h := have.(type) {
-		case int64:
-			return when(h == n)
+		case float64:
+			return when(h == right)
 		case protocol:
-			return when(int64(h.number) == n)
+			return when(float64(h.number) == right)
 		}
 		return perhaps
-	}
-	var b bool
-	if json.Unmarshal(right, &b) == nil {
+	case bool:
 		if h, ok := have.(bool); ok {
-			return when(h == b)
+			return when(h == right)
 		}
 		return perhaps
 	}
-	var o struct {
-		Set    []json.RawMessage
-		Range  []json.RawMessage
-		Prefix *struct {
-			Addr string
-			Len  int
-		}
-		Elem *struct{ Val json.RawMessage }
+	if set := listAt(right, "set"); set != nil {
+		return r.anyOf(rule, have, set, p)
 	}
-	if json.Unmarshal(right, &o) != nil {
-		return perhaps
+	if elem := at(right, "elem"); elem != nil {
+		return r.equal(rule, have, at(elem, "val"), p)
 	}
-	switch {
-	case o.Set != nil:
-		return r.anyOf(rule, have, o.Set, p)
-	case o.Elem != nil:
-		return r.equal(rule, have, o.Elem.Val, p)
-	case o.Prefix != nil:
-		a, err := netip.ParseAddr(o.Prefix.Addr)
-		h, ok := have.(netip.Addr)
-		if err != nil || !ok {
-			return perhaps
-		}
-		return when(netip.PrefixFrom(a, o.Prefix.Len).Contains(h))
-	case len(o.Range) == 2:
-		return inRange(have, o.Range)
+	if prefix := at(right, "prefix"); prefix != nil {
+		return inPrefix(have, prefix)
 	}
-	return perhaps
+	return inRange(have, at(right, "range"))
 }
 
-func (r *ruleset) anyOf(rule nftRule, have any, list []json.RawMessage, p packet) truth {
+func (r *ruleset) anyOf(rule nftRule, have any, list []any, p packet) truth {
 	t := no
 	for _, e := range list {
 		t = max(t, r.equal(rule, have, e, p))
@@ -513,26 +470,36 @@ func sameText(have any, s string) truth {
 	return perhaps
 }
 
-func inRange(have any, ends []json.RawMessage) truth {
-	var lo, hi int64
-	if json.Unmarshal(ends[0], &lo) == nil && json.Unmarshal(ends[1], &hi) == nil {
-		h, ok := have.(int64)
-		if !ok {
-			return perhaps
-		}
-		return when(lo <= h && h <= hi)
-	}
-	var a, b string
-	if json.Unmarshal(ends[0], &a) != nil || json.Unmarshal(ends[1], &b) != nil {
-		return perhaps
-	}
-	from, err1 := netip.ParseAddr(a)
-	to, err2 := netip.ParseAddr(b)
+func inPrefix(have, prefix any) truth {
+	a, err := netip.ParseAddr(textAt(prefix, "addr"))
+	bits, whole := at(prefix, "len").(float64)
 	h, ok := have.(netip.Addr)
-	if err1 != nil || err2 != nil || !ok {
+	if err != nil || !whole || !ok {
 		return perhaps
 	}
-	return when(from.Compare(h) <= 0 && h.Compare(to) <= 0)
+	return when(netip.PrefixFrom(a, int(bits)).Contains(h))
+}
+
+func inRange(have, ends any) truth {
+	list, _ := ends.([]any)
+	if len(list) != 2 {
+		return perhaps
+	}
+	switch h := have.(type) {
+	case float64:
+		lo, ok1 := list[0].(float64)
+		hi, ok2 := list[1].(float64)
+		if ok1 && ok2 {
+			return when(lo <= h && h <= hi)
+		}
+	case netip.Addr:
+		from, err1 := netip.ParseAddr(textAt(list[0]))
+		to, err2 := netip.ParseAddr(textAt(list[1]))
+		if err1 == nil && err2 == nil {
+			return when(from.Compare(h) <= 0 && h.Compare(to) <= 0)
+		}
+	}
+	return perhaps
 }
 
 func when(b bool) truth {
