@@ -337,3 +337,39 @@ func instead(t wire.NotifyType) func([]wire.Payload) []wire.Payload {
 		}), notify(t))
 	}
 }
+
+// What a peer may do and seldom does.
+
+// reversed has the payloads the other way round (RFC 7296 section 2.5).
+func reversed(ps []wire.Payload) []wire.Payload {
+	ps = slices.Clone(ps)
+	slices.Reverse(ps)
+	return ps
+}
+
+// futureTransforms offers, beside what it does offer, algorithms that nobody knows,
+// one with an attribute that nobody knows, and proposals that cannot be used at
+// all (RFC 7296 section 3.3.6). A response is left as it is.
+func futureTransforms(p *wire.SA) {
+	if len(p.Proposals) == 0 || len(p.Proposals[0].Transforms) < 2 {
+		return
+	}
+	first := &p.Proposals[0]
+	unknown := wire.Transform{Transform: suite.Transform{Type: suite.TypeEncr, ID: 999}}
+	tagged := first.Transforms[0]
+	tagged.Attrs = []byte{0x80, 99, 0, 1}
+	usual := first.Transforms
+	first.Transforms = append([]wire.Transform{unknown, tagged}, usual...)
+	p.Proposals = append(p.Proposals,
+		wire.Proposal{Number: uint8(len(p.Proposals) + 1), Protocol: first.Protocol, SPI: first.SPI, Transforms: append([]wire.Transform{{Transform: suite.Transform{Type: 77, ID: 1}}}, usual...)},
+		wire.Proposal{Number: uint8(len(p.Proposals) + 2), Protocol: suite.AH, SPI: []byte{9, 9, 9, 9}, Transforms: []wire.Transform{{Transform: suite.Transform{Type: suite.TypeInteg, ID: 12}}}},
+		wire.Proposal{Number: uint8(len(p.Proposals) + 3), Protocol: 9, SPI: []byte{1, 2, 3}})
+}
+
+// strangeNotifies adds a status and, to a request, an error that nobody knows, the
+// one with an SPI of an odd length (RFC 7296 section 3.10.1).
+func strangeNotifies(ps []wire.Payload) []wire.Payload {
+	return append(slices.Clone(ps),
+		&wire.Notify{Kind: 40961, Protocol: suite.ESP, SPI: []byte{1, 2, 3}, Data: []byte("?")},
+		wire.NewNotify(8191, nil))
+}

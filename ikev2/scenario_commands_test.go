@@ -321,8 +321,8 @@ var exchanges = map[string]wire.ExchangeType{
 	"INFORMATIONAL": wire.Informational, "IKE_INTERMEDIATE": wire.IKEIntermediate, "IKE_FOLLOWUP_KE": wire.IKEFollowupKE, "IKE_SESSION_RESUME": wire.IKESessionResume,
 }
 
-// payload makes one from its short form: N(TYPE[,hex data]), D(ESP), unknown,
-// critical, broken.
+// payload makes one from its short form: N(TYPE[,hex data]), D(ESP), D(AH),
+// D(ESP,several), unknown, critical, broken.
 func (x *node) payload(w string) wire.Payload {
 	switch {
 	case w == "unknown":
@@ -331,6 +331,11 @@ func (x *node) payload(w string) wire.Payload {
 		return &wire.Unknown{Kind: 200, Critical: true, Body: []byte("from the future")}
 	case w == "broken":
 		return &wire.Unknown{Kind: wire.TypeDelete, Body: []byte{3, 4, 0, 9}}
+	case w == "D(ESP,several)":
+		spi := x.e.Children(x.peer.ID)[0].SPIIn
+		return &wire.Delete{Protocol: suite.ESP, SPIs: []uint32{0x01020304, spi, spi}}
+	case w == "D(AH)":
+		return &wire.Delete{Protocol: suite.AH, SPIs: []uint32{x.e.Children(x.peer.ID)[0].SPIIn}}
 	case w == "D(ESP)":
 		return &wire.Delete{Protocol: suite.ESP, SPIs: []uint32{x.e.Children(x.peer.ID)[0].SPIIn}}
 	}
@@ -549,10 +554,16 @@ var lies = map[string]func([]wire.Payload) []wire.Payload{
 	"more pairs":          func([]wire.Payload) []wire.Payload { return []wire.Payload{notify(wire.NoAdditionalSAs)} },
 	"a critical one":      plus(&wire.Unknown{Kind: 200, Critical: true}),
 	"a restart":           plus(notify(wire.InitialContact)),
-	"another pair":        func([]wire.Payload) []wire.Payload { return harmless },
-	"the pair":            func([]wire.Payload) []wire.Payload { return []wire.Payload{notify(wire.ChildSANotFound)} },
-	"syntax":              func([]wire.Payload) []wire.Payload { return []wire.Payload{notify(wire.InvalidSyntax)} },
-	"a broken delete":     plus(&wire.Unknown{Kind: wire.TypeDelete, Body: []byte{3, 4, 0, 9}}),
+	"the order":           reversed,
+	"transforms":          each(futureTransforms),
+	"more selectors": each(func(p *wire.TS) {
+		p.Selectors = append(p.Selectors, rng("10.0.0.0", "10.255.255.255", 0), rng("2001:db8::", "2001:db8::ffff", 6))
+	}),
+	"strange notifies": strangeNotifies,
+	"another pair":     func([]wire.Payload) []wire.Payload { return harmless },
+	"the pair":         func([]wire.Payload) []wire.Payload { return []wire.Payload{notify(wire.ChildSANotFound)} },
+	"syntax":           func([]wire.Payload) []wire.Payload { return []wire.Payload{notify(wire.InvalidSyntax)} },
+	"a broken delete":  plus(&wire.Unknown{Kind: wire.TypeDelete, Body: []byte{3, 4, 0, 9}}),
 }
 
 func (s *scene) cmdLies(x *node, exchange, about string) {
