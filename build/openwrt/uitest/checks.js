@@ -176,7 +176,7 @@ async function form(t) {
 	const { page } = t;
 
 	await t.open(interfaces);
-	await page.waitForSelector('tr[data-section-id=hq]');
+	await page.waitForSelector('tr[data-section-id=hq] ' + (t.client.name == 'stand-in' ? '[data-device="hq, tunnel"]' : 'img[src*="/tunnel"]'));
 	await t.shot('interfaces');
 	await edit(t, 'hq');
 	await t.until('the check has nothing to say', async () => /nothing to complain/.test(await text(page, '[data-greseal=check]')), 20);

@@ -17,6 +17,7 @@ const Protocol = baseclass.extend({
 	_ubus(field) { const i = dump.filter(i => i.interface == this.sid)[0]; return i ? i[field] : null; },
 	getName() { return this.sid; },
 	getI18n() { return this.getProtocol(); },
+	getDevice() { return null; },
 	isUp() { return this._ubus('up') === true; },
 	getErrors() { return (this._ubus('errors') || []).map(e => errors[e.code] || 'Unknown error (' + e.code + ')'); },
 	renderFormOptions() {}
@@ -33,7 +34,7 @@ const Network = baseclass.extend({
 	async flush() { dump = await callDump(); },
 
 	registerProtocol(name, methods) {
-		for (const k of [ 'getI18n', 'getIfname', 'getPackageName', 'getOpkgPackage', 'isFloating', 'isVirtual', 'getDevices', 'containsDevice', 'renderFormOptions' ])
+		for (const k of [ 'getI18n', 'getIfname', 'getPackageName', 'getOpkgPackage', 'isFloating', 'isVirtual', 'getDevices', 'getDevice', 'getL3Device', 'containsDevice', 'renderFormOptions' ])
 			if (typeof(methods[k]) != 'function')
 				throw new TypeError('a protocol without ' + k);
 		return protocols[name] = Protocol.extend(Object.assign({}, methods, { getProtocol: () => name }));
@@ -47,6 +48,7 @@ const Network = baseclass.extend({
 	},
 
 	registerPatternVirtual() {},
+	instantiateDevice: (name, network, extend) => new (baseclass.extend(Object.assign({ getName: () => name, getType: () => 'ethernet' }, extend)))(),
 	getIfnameOf: o => typeof(o) == 'string' ? o : o.getIfname(),
 	getProtocols: () => Object.values(protocols).map(P => new P('__dummy__')),
 	getProtocol: (name, sid) => protocols[name] ? new protocols[name](sid || '__dummy__') : null,

@@ -451,6 +451,16 @@ return network.registerProtocol('greseal', {
 		return null;
 	},
 
+	/* It is called like the interface, also while it is not there, and is a
+	 * tunnel, which its name does not tell. */
+	getDevice() {
+		return network.instantiateDevice(this.getIfname(), this, { getType: () => 'tunnel' });
+	},
+
+	getL3Device() {
+		return this.getDevice();
+	},
+
 	containsDevice(ifname) {
 		return (network.getIfnameOf(ifname) == this.getIfname());
 	},

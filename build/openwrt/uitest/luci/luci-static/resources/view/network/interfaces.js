@@ -24,7 +24,7 @@ return view.extend({
 	list() {
 		dom.content(this.box, [ E('table', { 'class': 'table' }, network.getNetworks().map((n, i) =>
 			E('tr', { 'class': 'tr cbi-rowstyle-' + (1 + i % 2), 'data-section-id': n.getName() }, [
-				E('td', { 'class': 'td' }, [ E('strong', {}, [ n.getName() ]) ]),
+				E('td', { 'class': 'td', 'data-device': n.getDevice() ? n.getDevice().getName() + ', ' + n.getDevice().getType() : '' }, [ E('strong', {}, [ n.getName() ]) ]),
 				E('td', { 'class': 'td' }, [ n.getI18n(), ', ', n.isUp() ? 'up' : 'down', ...n.getErrors().map(e => E('div', { 'data-error': '' }, [ e ])) ]),
 				E('td', { 'class': 'td cbi-section-actions' }, [ E('button', { 'class': 'btn cbi-button cbi-button-edit', click: () => this.edit(n.getName()) }, [ 'Edit' ]) ])
 			]))) ]);

@@ -44,7 +44,7 @@ return view.extend({
 	render(first) {
 		this.rows = {};
 		this.notices = E('div');
-		this.counts = E('div');
+		this.counts = E('div', { 'style': 'margin-bottom:6px' });
 		this.find = E('input', {
 			'type': 'text', 'class': 'cbi-input-text', 'data-find': '', 'placeholder': _('Find by name, address or state'), 'aria-label': _('Find by name, address or state'),
 			'input': () => this.filter()
