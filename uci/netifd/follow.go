@@ -47,6 +47,28 @@ func (f *follower) run(ctx context.Context) {
 		case <-time.After(retry):
 		}
 	}
+	f.leave()
+}
+
+// leave tells netifd that the interfaces go down with their daemon. It would go
+// on taking them for up, and nobody who follows it would look for another way.
+func (f *follower) leave() {
+	if len(f.lines) == 0 {
+		return
+	}
+	f.hangUp() // whatever was under way
+	views, err := f.views()
+	for name, v := range views {
+		if f.lines[name] != nil && v.up && err == nil {
+			_, err = f.conn.Call("network.interface", "notify_proto", downMessage(name))
+		}
+		if errors.Is(err, busError(6)) {
+			err = nil // it is being taken down
+		}
+	}
+	if err != nil {
+		f.complain(err)
+	}
 }
 
 // watch looks at each snapshot the daemon sends, and between them when a

@@ -447,7 +447,7 @@ func TestAnInterfaceTakenDownBeforeTheDaemonStartedStaysDown(t *testing.T) {
 }
 
 func TestFollowWatchesTheDaemonUntilItsEnd(t *testing.T) {
-	u, bus := startUbusd(t, view4(false, true, true))
+	u, bus := startUbusd(t, view4(true, false, true))
 	f := follow(t, bus, "/nonexistent")
 	f.socket = daemon(t, func(status.Request) status.Reply {
 		return status.Reply{OK: true, Snapshot: &status.Snapshot{Tunnels: []status.Tunnel{*hq(status.StateUp)}}}
@@ -460,4 +460,10 @@ func TestFollowWatchesTheDaemonUntilItsEnd(t *testing.T) {
 	}
 	cancel()
 	<-done
+	if got, want := text(<-u.got), text(downMessage("hq")); got != want {
+		t.Errorf("at the end got %s, want %s", got, want)
+	}
+	if len(u.got) != 0 {
+		t.Errorf("and then: %s", text(<-u.got))
+	}
 }
