@@ -73,11 +73,12 @@ demo: greseal
 	@./greseal demo
 
 # LUCI may name a checkout of LuCI's sources: the pages then run on the real
-# client too. The screenshots go into out/ui.
+# client too. ROOT may name the root folder of an OpenWrt for this processor: then
+# they run on a whole router made from it. The screenshots go into out/ui.
 UITEST = build/openwrt/uitest
 ui-test: greseal
 	@[ -d $(UITEST)/node_modules ] || npm install --prefix $(UITEST) --no-package-lock --no-audit --no-fund --silent
-	@node $(UITEST)/main.js ./greseal out/ui $(LUCI)
+	@node $(UITEST)/main.js ./greseal out/ui $(or $(ROOT),$(LUCI))
 
 test:
 	@build/lab/suite

@@ -265,7 +265,7 @@ async function validators(t) {
 	await t.until('the mistake is shown', async () => /Remote: .*is also local/.test(await text(page, '[data-greseal=check]')), 20);
 	assert(await page.isVisible('[data-greseal=check]'), 'the check is on a tab that is not shown');
 	await t.shot('form-refused');
-	assert.deepEqual(t.router.staged.changes, {});
+	assert.deepEqual(await t.router.changes(), {});
 
 	/* Mended, with a new key, it is saved. */
 	await type('local', '');
@@ -280,8 +280,8 @@ async function validators(t) {
 
 	assert.match(key, /^[\w+/]{43}=$/);
 	await save(t);
-	await t.until('it is saved', () => (t.router.staged.changes.network || []).some(c => c[0] == 'set' && c[1] == 'hq' && c[2] == 'psk' && c[3] == key), 20);
-	t.router.staged.revert();
+	await t.until('it is saved', async () => ((await t.router.changes()).network || []).some(c => c[0] == 'set' && c[1] == 'hq' && c[2] == 'psk' && c[3] == key), 20);
+	await t.router.revert();
 }
 validators.screens = [ 'desktop' ];
 const there = t => t.lab.constructor.there(0);
@@ -316,11 +316,10 @@ async function firstTunnel(t) {
 	await page.click('.modal [data-name=_genpsk] button');
 	await t.until('there is a key', async () => (await page.inputValue(field('psk'))).length == 44, 20);
 	await save(t);
-	await t.until('it is staged', () => (t.router.staged.changes.network || []).some(c => c[1] == 'first' && c[2] == 'psk'), 20);
+	await t.until('it is staged', async () => ((await t.router.changes()).network || []).some(c => c[1] == 'first' && c[2] == 'psk'), 20);
 
 	/* Save & Apply writes the file, and netifd and procd have the daemon read it. */
-	t.router.uci_apply();
-	t.lab.daemon.kill('SIGHUP');
+	await t.router.apply(page);
 	await t.until('the daemon has it', async () => (await t.router.greseal('status', {})).tunnels.some(x => x.name == 'first' && x.netifd), 20);
 	await t.open(status);
 	await page.waitForSelector('[data-tunnel=first]');
@@ -348,11 +347,11 @@ async function trouble(t) {
 	t.router.played = null;
 	await page.waitForSelector('[data-notice=lost]', { state: 'detached' });
 
-	await t.lab.stop(t.lab.daemon);
+	await t.lab.halt();
 	await page.waitForSelector('[data-notice=stopped]');
 	assert.match(await text(page, '[data-notice=stopped]'), /not running.*start/);
 	await t.shot('stopped');
-	t.lab.router();
+	await t.lab.router();
 	await page.waitForSelector('[data-tunnel=hq] [data-state=up]');
 }
 trouble.screens = [ 'desktop' ];

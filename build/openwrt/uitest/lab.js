@@ -64,6 +64,8 @@ class Lab {
 		return this.daemon;
 	}
 
+	halt() { return this.stop(this.daemon); }
+
 	in(ns, ...args) { return execFileSync('ip', [ 'netns', 'exec', ns, ...args ], { encoding: 'utf8' }); }
 
 	async stop(child) {

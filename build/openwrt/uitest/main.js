@@ -5,9 +5,11 @@
  * request that never ends is a failure.
  *
  *   main.js GRESEAL OUT [CHECKOUT [THEME...]]
+ *   main.js GRESEAL OUT ROOT
  *
  * The pages run on the stand-in of this folder. With a checkout of LuCI's sources
- * they also run on the real client, in each of its themes, or only in those named. */
+ * they also run on the real client, in each of its themes, or only in those named;
+ * with the root folder of an OpenWrt, only on a whole router made from it. */
 
 const fs = require('fs');
 const os = require('os');
@@ -17,6 +19,7 @@ const { chromium } = require('playwright-core');
 const { Lab, psk, here, there } = require('./lab.js');
 const { Router } = require('./ubus.js');
 const { Server } = require('./server.js');
+const { RootLab, RealRouter, Relay } = require('./rootfs.js');
 const { standIn, real, packages } = require('./client.js');
 const checks = require('./checks.js');
 
@@ -101,7 +104,7 @@ const netifd = lab => () => [ {
 } ];
 
 async function play(browser, client, situation, scenes, name) {
-	const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'gsui')), lab = new Lab(greseal, dir);
+	const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'gsui')), lab = client.root ? new RootLab(greseal, dir, client.root) : new Lab(greseal, dir);
 	let server;
 
 	try {
@@ -111,14 +114,14 @@ async function play(browser, client, situation, scenes, name) {
 		lab.router();
 
 		const acls = [ 'luci-app-greseal', 'luci-proto-greseal' ].map(p => JSON.parse(fs.readFileSync(path.join(packages, p, 'root/usr/share/rpcd/acl.d', p + '.json'))));
-		const router = new Router({ plugin: lab.plugin, folder: lab.folder, acls, interfaces: netifd(lab) });
+		const router = client.root ? new RealRouter(lab) : new Router({ lab, plugin: lab.plugin, folder: lab.folder, acls, interfaces: netifd(lab) });
 
 		await until('the tunnels are up', async () => {
 			const res = await router.greseal('list', {});
 			return res.ok && res.tunnels.every(t => t.state == 'up' || situation.down(t.name) && (t.reason || t.waiting_for));
 		}, 90);
 
-		server = new Server(client, router);
+		server = client.root ? new Relay(router) : new Server(client, router);
 		await server.listen();
 
 		for (const [ screen, options ] of Object.entries(screens)) {
@@ -130,7 +133,11 @@ async function play(browser, client, situation, scenes, name) {
 
 			const t = {
 				client, lab, router, server, page, screen, until, key: psk,
-				open: where => page.goto(server.url + '/cgi-bin/luci/' + where),
+				open: async where => {
+					if (server.enter)
+						await server.enter(context);
+					await page.goto(server.url + '/cgi-bin/luci/' + where);
+				},
 				file: what => path.join(out, client.name, [ name, what, screen ].join('-') + '.png'),
 				shot: async what => {
 					await page.waitForTimeout(450); /* themes fade tabs and dialogs in */
@@ -174,7 +181,8 @@ one.down = () => false;
 
 (async () => {
 	const profile = fs.mkdtempSync(path.join(os.tmpdir(), 'gschromium'));
-	const clients = themes.length ? themes.map(t => real(checkout, t))
+	const clients = checkout && fs.existsSync(path.join(checkout, 'etc/rc.common')) ? [ { name: 'router', root: checkout } ]
+		: themes.length ? themes.map(t => real(checkout, t))
 		: checkout ? [ standIn, ...[ 'bootstrap', 'material', 'openwrt2020' ].map(t => real(checkout, t)) ] : [ standIn ];
 	const launched = await chromium.launchPersistentContext(profile, { executablePath: process.env.CHROMIUM || '/usr/bin/chromium', args: switches });
 	const browser = launched.browser() || { newContext: o => { throw new Error('no browser'); } };

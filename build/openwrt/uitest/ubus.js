@@ -72,6 +72,15 @@ class Router {
 		}
 	}
 
+	changes() { return this.staged.changes; }
+	revert() { this.staged.revert(); }
+
+	/* what Save & Apply comes to: the files are written, and the daemon reads them */
+	apply() {
+		this.staged.commit();
+		this.lab.daemon.kill('SIGHUP');
+	}
+
 	call(object, method, args) {
 		if (object == 'luci.greseal')
 			return this.greseal(method, args);

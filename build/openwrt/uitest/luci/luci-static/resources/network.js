@@ -34,7 +34,7 @@ const Network = baseclass.extend({
 	async flush() { dump = await callDump(); },
 
 	registerProtocol(name, methods) {
-		for (const k of [ 'getI18n', 'getIfname', 'getPackageName', 'getOpkgPackage', 'isFloating', 'isVirtual', 'getDevices', 'getDevice', 'getL3Device', 'containsDevice', 'renderFormOptions' ])
+		for (const k of [ 'getI18n', 'getIfname', 'getPackageName', 'getOpkgPackage', 'isFloating', 'isVirtual', 'getDevices', 'containsDevice', 'renderFormOptions' ])
 			if (typeof(methods[k]) != 'function')
 				throw new TypeError('a protocol without ' + k);
 		return protocols[name] = Protocol.extend(Object.assign({}, methods, { getProtocol: () => name }));
