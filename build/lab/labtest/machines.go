@@ -163,7 +163,7 @@ func (s *part) vm() {
 		script := []string{"code=0"}
 		for _, b := range binaries {
 			base := filepath.Base(b.file)
-			script = append(script, fmt.Sprintf("(cd %s && %s -test.v -test.timeout 300s >$LAB_OUT/%s.out 2>&1; echo $? >$LAB_OUT/%s.code)", b.dir, b.file, base, base))
+			script = append(script, fmt.Sprintf("(cd %s && %s -test.v -test.timeout 900s >$LAB_OUT/%s.out 2>&1; echo $? >$LAB_OUT/%s.code)", b.dir, b.file, base, base))
 		}
 		script = append(script,
 			"out/lab/labtest run -greseal greseal -where vm "+short+" "+s.ownerFlag()+" -j 3 -dir /tmp/lab -save $LAB_OUT/failed -out $LAB_OUT/rows || code=1",
