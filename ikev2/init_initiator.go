@@ -27,7 +27,7 @@ func (e *Engine) initiate(p *peer, local, remote netip.AddrPort) {
 			e.drop(s, nil, false)
 		case s.state == stateAuth:
 			s.shake.abandoned = true
-		case s.state == stateEstablished && !s.redundant && !s.stranded && same:
+		case s.state == stateEstablished && !s.redundant && !s.stranded && !s.suspect && same:
 			if s.childless() && s.req == nil {
 				s.createAt = e.now
 				e.touch(s)

@@ -267,6 +267,7 @@ func (l *loop) remove(c *ikev2.Child, out bool) {
 	}
 	if !p.in && !p.out {
 		delete(t.pairs, c.ID)
+		defer l.releaseGuards(t)
 	}
 	if out && t.carrying == c.ID {
 		t.carrying = 0
@@ -469,30 +470,4 @@ func (l *loop) carriesNot(t *state) {
 		t.retryAt = l.now() + backoff(1, l.random())/4
 	}
 	l.stir(t)
-}
-
-// guard closes protocol 47 in clear towards addresses, keeping those closed
-// before.
-func (l *loop) guard(t *state, addrs ...netip.Addr) error {
-	grown := false
-	for _, a := range addrs {
-		if a.IsValid() && !a.IsUnspecified() && !t.guarded[a] {
-			t.guarded[a] = true
-			grown = true
-		}
-	}
-	if !grown {
-		return nil
-	}
-	all := make([]netip.Addr, 0, len(t.guarded))
-	for a := range t.guarded {
-		all = append(all, a)
-	}
-	if err := l.dp.Guard(string(t.id), all); err != nil {
-		for _, a := range addrs {
-			delete(t.guarded, a)
-		}
-		return fmt.Errorf("closing protocol 47 towards %v: %w", addrs, err)
-	}
-	return nil
 }

@@ -15,7 +15,8 @@ import (
 // That is wanted
 //
 //   - when our address changed and the peer has no MOBIKE,
-//   - when the peer is suspect and remote names another one (failover),
+//   - when the peer is suspect and remote names another one (failover), or it
+//     seems to have forgotten the one in use (forgotten.go),
 //   - when a remote of higher preference has answered for the time of failback.
 
 // asideReason is why another IKE SA is wanted.
@@ -35,6 +36,9 @@ type aside struct {
 	to    netip.Addr // of asidePreferred
 	at    ikev2.Time // of the next step, 0: none
 	tries int
+
+	asked   bool       // a suspect peer was knocked at, and has not answered yet
+	answers ikev2.Time // it has answered each time since then, 0: it did not
 
 	probeAt ikev2.Time            // of the next look at remotes of higher preference, 0: none
 	health  map[netip.Addr]health // of those
@@ -56,7 +60,7 @@ func (l *loop) replace(t *state, why asideReason, to netip.Addr) {
 		return
 	}
 	t.aside.why, t.aside.from, t.aside.to = why, c.IKE, to
-	t.aside.tries = 0
+	t.aside.tries, t.aside.asked, t.aside.answers = 0, false, 0
 	l.takeOver(t)
 }
 
@@ -69,6 +73,9 @@ func (l *loop) takeOver(t *state) {
 	}
 	now := l.now()
 	remote, ok := t.asideRemote()
+	if a.why == asideSuspect {
+		l.knock(t)
+	}
 	if !ok {
 		a.at = now + asideTime // when a name has another address
 		return
@@ -193,6 +200,10 @@ func (l *loop) probe(t *state) {
 func (l *loop) answered(e ikev2.Answered) {
 	t := l.of(e.Peer)
 	if t == nil || !t.established() {
+		return
+	}
+	if t.knocks(e) {
+		l.knockAnswered(t, e.Remote)
 		return
 	}
 	remote := e.Remote.Addr()

@@ -219,6 +219,12 @@ func (l *loop) describePeer(t *state) status.Peer {
 }
 
 func (l *loop) describeIKE(t *state, i ikev2.IKEInfo) *status.IKESA {
+	children := 0
+	for _, p := range t.pairs {
+		if p.IKE == i.ID {
+			children++
+		}
+	}
 	return &status.IKESA{
 		Role:        role(i.Initiator),
 		SPIi:        fmt.Sprintf("%016x", i.SPIi),
@@ -236,7 +242,7 @@ func (l *loop) describeIKE(t *state, i ikev2.IKEInfo) *status.IKESA {
 		EncapForced: i.EncapForced,
 		Retransmits: i.Retransmits,
 		MOBIKE:      i.MOBIKE,
-		Children:    len(t.pairs),
+		Children:    children,
 	}
 }
 

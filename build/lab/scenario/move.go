@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -82,6 +83,13 @@ func pairMoves(l *labnet.Lab) {
 	net.A.MustPing(innerB, 20)
 	net.B.MustPing(innerA, 20)
 	ta, tb := a.Tunnel("t0"), b.Tunnel("t0")
+	l.Wait(15*time.Second, "the guard of the address that the initiator left to go", func() bool {
+		return !slices.ContainsFunc(b.Tunnel("t0").Guards, func(g status.Guard) bool { return g.Target == labnet.AddrA })
+	})
+	if l.Datapath == "kernel" {
+		text := net.B.MustRun("ip", "xfrm", "policy")
+		l.Check(!strings.Contains(text, labnet.AddrA+"/32") && strings.Contains(text, movedA+"/32"), "the policies are\n%s", text)
+	}
 	l.Check(ta.IKE.SPIi == before.IKE.SPIi && ta.UpCount == 1 && tb.UpCount == 1, "the IKE SA was made anew")
 	l.Check(ta.Interface.Index == before.Interface.Index && tb.Interface.Index == beforeB.Interface.Index, "an interface was made anew")
 	net.Wire.MustBeSealed()

@@ -1,0 +1,63 @@
+package tunnel
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+)
+
+// guard closes protocol 47 in clear towards addresses, keeping those closed
+// before.
+func (l *loop) guard(t *state, addrs ...netip.Addr) error {
+	grown := false
+	for _, a := range addrs {
+		if a.IsValid() && !a.IsUnspecified() && !t.guarded[a] {
+			t.guarded[a] = true
+			grown = true
+		}
+	}
+	if !grown {
+		return nil
+	}
+	all := make([]netip.Addr, 0, len(t.guarded))
+	for a := range t.guarded {
+		all = append(all, a)
+	}
+	if err := l.dp.Guard(string(t.id), all); err != nil {
+		for _, a := range addrs {
+			delete(t.guarded, a)
+		}
+		return fmt.Errorf("closing protocol 47 towards %v: %w", addrs, err)
+	}
+	return nil
+}
+
+// releaseGuards opens protocol 47 towards addresses that a peer which has moved on
+// had before, once another pair carries the traffic and none is left of theirs.
+// The datapath keeps what its interfaces and SAs still need.
+func (l *loop) releaseGuards(t *state) {
+	if !t.established() {
+		return
+	}
+	keep := map[netip.Addr]bool{t.cfg.GRERemote: true, t.link.Remote: true}
+	for _, a := range t.candidates {
+		keep[a] = true
+	}
+	for _, p := range t.pairs {
+		keep[p.GRERemote], keep[p.Remote.Addr()] = true, true
+	}
+	var all []netip.Addr
+	for a := range t.guarded {
+		if keep[a] {
+			all = append(all, a)
+		}
+	}
+	if len(all) == len(t.guarded) {
+		return
+	}
+	if err := l.dp.Guard(string(t.id), all); err != nil {
+		l.log.Warn("opening protocol 47 towards addresses that a peer has left", "tunnel", t.id, "error", err)
+		return
+	}
+	maps.DeleteFunc(t.guarded, func(a netip.Addr, _ bool) bool { return !keep[a] })
+}
