@@ -24,6 +24,9 @@ type Network struct {
 	ipv6  map[int]bool   // interfaces that were given their link-local address
 	swept bool
 
+	held    bool     // until Release
+	waiting []string // links named meanwhile
+
 	settled bool // since the last time nothing of an earlier daemon is left
 }
 
@@ -208,9 +211,24 @@ func (n *Network) Sweep() error {
 	return n.reconcile()
 }
 
+// Hold puts off changes of routes until Release, which makes them for all links
+// at once: each looks at all interfaces and routes that there are.
+func (n *Network) Hold() { n.held = true }
+
+// Release ends Hold.
+func (n *Network) Release() error {
+	links := n.waiting
+	n.held, n.waiting = false, nil
+	return n.reconcile(links...)
+}
+
 // reconcile computes what all links want, removes what is ours and unwanted,
 // then adds what is missing: shared routes, and those into the links named.
 func (n *Network) reconcile(links ...string) error {
+	if n.held {
+		n.waiting = append(n.waiting, links...)
+		return nil
+	}
 	if n.settled && len(n.laid) == 0 && !n.wantsAny() {
 		return nil // a hub of many tunnels without routes lists nothing
 	}

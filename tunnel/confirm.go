@@ -368,7 +368,7 @@ func (l *loop) takeBack(why string) []string {
 			l.down(t, false)
 		}
 	}
-	l.settle()
+	l.settle(entirely)
 	l.dropCandidate()
 	return lines
 }

@@ -61,6 +61,9 @@ func (l *loop) untilDue() time.Duration {
 	}
 	clear(l.touched)
 	l.touched = l.touched[:0]
+	if len(l.stirred) > 0 {
+		return 0
+	}
 	due := l.dueAt
 	if l.wake != 0 {
 		due = min(due, l.wake)

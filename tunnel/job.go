@@ -241,7 +241,7 @@ func (w *watched) Hurry(ctx context.Context) error {
 	return w.on(ctx, func(t *state) {
 		if t.wanted {
 			w.l.up(t)
-			w.l.settle()
+			w.l.settle(entirely)
 		}
 	})
 }

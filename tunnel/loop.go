@@ -230,8 +230,12 @@ func (l *loop) adopt() {
 	for i := range l.cfg.Tunnels {
 		l.add(&l.cfg.Tunnels[i])
 	}
+	l.net.Hold()
 	for _, id := range l.order {
 		l.close(l.tunnels[id])
+	}
+	if err := l.net.Release(); err != nil {
+		l.log.Error("routes", "error", err)
 	}
 	var keep []string
 	for _, id := range l.order {
@@ -254,7 +258,7 @@ func (l *loop) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		l.settle()
+		l.settle(turn)
 		timer.Reset(l.untilDue())
 		known := false // whose times may have changed: those that of has returned
 		select {
@@ -288,11 +292,24 @@ func (l *loop) run(ctx context.Context) {
 // stir marks a tunnel to be advanced once the present message is done with.
 func (l *loop) stir(t *state) { l.stirred[t.id] = true }
 
-// settle advances the tunnels that were stirred, in the order of the file.
-func (l *loop) settle() {
+// turn is how long tunnels are advanced before the loop looks whether somebody has
+// sent it something: a client of the status socket does not wait until hundreds of
+// tunnels have come up.
+const (
+	turn     = 20 * time.Millisecond
+	entirely = time.Hour
+)
+
+// settle advances the tunnels that were stirred, in the order of the file, for as
+// long as given; the others stay stirred.
+func (l *loop) settle(most time.Duration) {
+	end := l.now() + most
 	for len(l.stirred) > 0 {
 		for _, id := range l.order {
 			if l.stirred[id] {
+				if l.now() > end {
+					return
+				}
 				delete(l.stirred, id)
 				l.advance(l.of(id))
 			}

@@ -20,18 +20,24 @@ func (l *loop) surroundingsChanged(ch platform.Change) {
 		l.log.Warn("reading the own addresses", "error", err)
 		return
 	}
-	for _, id := range l.order {
-		t := l.tunnels[id]
-		if !t.wanted {
-			continue
-		}
-		if slices.Contains(ch.Own, string(id)) && t.index != 0 {
+	l.net.Hold()
+	for _, name := range ch.Own {
+		if t := l.tunnels[ikev2.PeerID(name)]; t != nil && t.wanted && t.index != 0 {
 			if err := l.restore(t); err != nil {
 				l.event(t, slog.LevelError, "machine", err.Error())
 			}
 		}
+	}
+	if err := l.net.Release(); err != nil {
+		l.log.Warn("laying routes anew", "error", err)
+	}
+	if !ch.Underlay {
+		return
+	}
+	for _, id := range l.order {
+		t := l.tunnels[id]
 		switch {
-		case !ch.Underlay:
+		case !t.wanted:
 		case t.established():
 			l.followAddress(t, locals)
 		case t.phase == phaseWaiting, t.trying && !slices.Contains(locals, t.local):

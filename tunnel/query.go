@@ -55,7 +55,7 @@ func (l *loop) query(q *status.Query) {
 			l.event(t, slog.LevelInfo, "request", "restarted by request")
 			l.restart(t, "restarted by request")
 		}
-		l.settle()
+		l.settle(entirely)
 		lines = append(lines, fmt.Sprintf("%s: %s", id, t.phase))
 	}
 	q.Answer(status.Done(lines...))

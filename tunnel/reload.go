@@ -80,7 +80,7 @@ func (l *loop) take(next *config.Config) []string {
 	for i := range next.Tunnels {
 		l.order = append(l.order, ikev2.PeerID(next.Tunnels[i].Name))
 	}
-	l.settle()
+	l.settle(entirely)
 	l.event(nil, slog.LevelInfo, "reload", "configuration loaded: "+strings.Join(lines, ", "))
 	return lines
 }
