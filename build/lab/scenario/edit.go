@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -41,8 +42,13 @@ func content(l *labnet.Lab, path string) string {
 
 // edit runs greseal edit with sed as the editor.
 func edit(n *labnet.NS, l *labnet.Lab, a *labnet.Greseal, script string, more ...string) labnet.Result {
+	return editFor(10, n, l, a, script, more...)
+}
+
+// editFor is edit with so many seconds for the trial.
+func editFor(seconds int, n *labnet.NS, l *labnet.Lab, a *labnet.Greseal, script string, more ...string) labnet.Result {
 	argv := append([]string{"env", "EDITOR=sed -i " + script, "VISUAL="}, more...)
-	return n.Run(append(argv, l.Binary, "edit", "--yes", "--seconds", "10", "--socket", a.Socket)...)
+	return n.Run(append(argv, l.Binary, "edit", "--yes", "--seconds", strconv.Itoa(seconds), "--socket", a.Socket)...)
 }
 
 func editWrongKey(l *labnet.Lab) {
@@ -55,10 +61,6 @@ func editWrongKey(l *labnet.Lab) {
 
 	r = a.Do("confirm")
 	l.Check(r.Code == 1 && contains(r.Stderr, "t0 was up before"), "confirm with a tunnel down: exit code %d: %s", r.Code, r.Out())
-	r = edit(net.A, l, a, "s/lab-Tq4n/lab-yyyy/")
-	l.Check(r.Code == 1 && contains(r.Stderr, "on trial"), "a second edit: exit code %d: %s", r.Code, r.Out())
-	r = a.Do("apply")
-	l.Check(r.Code == 1 && contains(r.Stderr, "on trial"), "apply during a trial: exit code %d: %s", r.Code, r.Out())
 
 	took := l.Wait(9*time.Second, "the rollback", func() bool { return contains(a.Log(), "is taken back: tunnel t0 was up before") })
 	a.WaitUp("t0", 20*time.Second)
@@ -110,10 +112,14 @@ func editForgotten(l *labnet.Lab) {
 	l.Wait(12*time.Second, "the old route is back", func() bool { return contains(net.A.MustRun("ip", "route"), "10.9.0.0/24 dev t0") })
 	l.Check(contains(a.Log(), "not confirmed in time") && content(l, a.Config) == file, "not taken back for the right reason")
 
-	// Removed, taken back by request: up again.
-	r = edit(net.A, l, a, "/enabled/d\\;'$a enabled=false'")
+	// Removed, taken back by request: up again. Until then nothing else is tried.
+	r = editFor(120, net.A, l, a, "/enabled/d\\;'$a enabled=false'")
 	l.Check(r.Code == 0 && contains(r.Stdout, "t0: re-establish (enabled)"), "edit: exit code %d: %s", r.Code, r.Out())
 	a.WaitState("t0", "disabled", 5*time.Second)
+	r = edit(net.A, l, a, "s/lab-Tq4n/lab-yyyy/")
+	l.Check(r.Code == 1 && contains(r.Stderr, "on trial"), "a second edit: exit code %d: %s", r.Code, r.Out())
+	r = a.Do("apply")
+	l.Check(r.Code == 1 && contains(r.Stderr, "on trial"), "apply during a trial: exit code %d: %s", r.Code, r.Out())
 	a.Must("rollback")
 	a.WaitUp("t0", 20*time.Second)
 	net.A.WaitPing(innerB, 10*time.Second)
