@@ -2,6 +2,7 @@ package ikesock
 
 import (
 	"bytes"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -305,4 +306,20 @@ short line
 	if got := portInodes(table, 501); got != nil {
 		t.Errorf("port 501: %v", got)
 	}
+}
+
+// Closing ends the reader, which has nothing to complain about.
+func TestCloseEndsTheReaderInSilence(t *testing.T) {
+	inNamespace(t, func(t *testing.T) {
+		var log bytes.Buffer
+		s := open(t, Config{ReadNAT: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		for range 2 {
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		if log.Len() > 0 {
+			t.Errorf("it says %q", log.String())
+		}
+	})
 }
