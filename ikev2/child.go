@@ -193,17 +193,24 @@ func (p *peer) substitute() *child {
 		}
 	}
 	if n := len(p.outs); best != nil && n > 1 && (best.unproved || best.waits || best.loser) {
-		before := p.outs[n-2]
-		known := !before.sa.redundant || before.sa.heard > best.sa.established // else the peer may have forgotten it
-		if known && !before.lost {
+		if before := p.outs[n-2]; !before.lost && !before.stale(best) {
 			return nil
 		}
 	}
 	return best
 }
 
+// stale tells whether the peer may have forgotten a pair with its IKE SA, which
+// others have taken the place of and which was not heard since o's stands.
+func (c *child) stale(o *child) bool {
+	return c.sa.redundant && c.sa.heard <= o.sa.established
+}
+
 func (c *child) preferred(o *child) bool {
+	old, oldToo := c.stale(o), o.stale(c)
 	switch {
+	case old != oldToo:
+		return oldToo
 	case c.waits != o.waits:
 		return o.waits
 	case c.loser != o.loser:
