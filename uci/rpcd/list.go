@@ -10,7 +10,7 @@ import (
 )
 
 // maxMessage is what ubusd carries, less its own headers. It hangs up on who sends
-// more, and with rpcd every login would be gone.
+// more, and rpcd then serves nobody until it is restarted.
 const maxMessage = 1<<20 - 1024
 
 // maxProblems is how many of a config's mistakes the list names: a mistake in
