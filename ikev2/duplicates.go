@@ -201,7 +201,7 @@ func (e *Engine) revive(p *peer) {
 
 // restore puts a superseded SA into use again.
 func (e *Engine) restore(s *ikeSA) {
-	s.redundant, s.deleteWhenProved, s.forgotten, s.dropAt = false, false, false, never
+	s.redundant, s.deleteWhenProved, s.forgotten, s.quiet, s.dropAt = false, false, false, false, never
 	s.check = true
 	for _, c := range s.children {
 		if c.closing() {

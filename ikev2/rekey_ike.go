@@ -116,7 +116,9 @@ func (e *Engine) inherit(old, heir *ikeSA) {
 		old.state = stateReplaced
 		old.dropAt = e.now + replacedPatience
 	}
-	heir.contends = nil
+	if heir.contends = nil; heir.quiet && !heir.redundant {
+		heir.dropAt = e.now + quietTime // of its caution, if the peer says nothing
+	}
 	e.wantChild(heir, heir.recreatePause())
 	e.touch(heir)
 	e.touch(old)
