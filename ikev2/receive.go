@@ -255,7 +255,9 @@ func (e *Engine) receiveResponse(s *ikeSA, m *wire.Message, d *Datagram) {
 	if m.SKF() != nil {
 		s.parts = nil
 	}
-	s.rtt = min(e.now-r.first, longestRTT)
+	if r.tries == 1 { // else it may be the answer to any of them (RFC 6298 section 3)
+		s.rtt = min(e.now-r.first, longestRTT)
+	}
 	e.endRequest(s)
 	e.heard(s, d)
 	e.answeredElsewhere(s, r, d)
