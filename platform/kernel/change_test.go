@@ -38,6 +38,8 @@ func TestChangesKeepTheInterfaceIndex(t *testing.T) {
 			func() { link.MTU = 1300 },
 			func() { link.TOSInherit = true },
 			func() { link.IgnoreDF, link.TTL = true, 64 },
+			func() { link.IgnoreDF, link.MTU = s.ethernet && !s.v6, 1400 },
+			func() { link.IgnoreDF, link.MTU = true, 1300 },
 			func() { link.Local = netip.Addr{} },
 		} {
 			change()

@@ -84,6 +84,14 @@ func placeholder(link string, v6 bool, try int) netip.Addr {
 // it in place. Everything is said each time: what is left out would go back to a
 // default, the MTU of ip6gre included.
 func greLink(l platform.Link, kind string, remote netip.Addr, index int) *nl.NetlinkRequest {
+	if l.IgnoreDF {
+		return greLinkDF(l, kind, remote, index, 0, 1) // together only, says the kernel
+	}
+	return greLinkDF(l, kind, remote, index, 1, 0)
+}
+
+// greLinkDF is greLink with what an IPv4 one does about DF.
+func greLinkDF(l platform.Link, kind string, remote netip.Addr, index int, pmtudisc, ignoreDF byte) *nl.NetlinkRequest {
 	m := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	m.Index = int32(index)
 	req := platform.Request(unix.RTM_NEWLINK, 0, m)
@@ -141,12 +149,9 @@ func greLink(l platform.Link, kind string, remote netip.Addr, index int) *nl.Net
 		data.AddRtAttr(nl.IFLA_GRE_FLOWINFO, binary.BigEndian.AppendUint32(nil, flow))
 		return req
 	}
-	tos, pmtudisc, ignoreDF := l.TOS, byte(1), byte(0)
+	tos := l.TOS
 	if l.TOSInherit {
 		tos = 1
-	}
-	if l.IgnoreDF {
-		pmtudisc, ignoreDF = 0, 1 // together only, says the kernel
 	}
 	data.AddRtAttr(nl.IFLA_GRE_TOS, []byte{tos})
 	data.AddRtAttr(nl.IFLA_GRE_PMTUDISC, []byte{pmtudisc})
@@ -265,6 +270,13 @@ func (d *Datapath) write(there *platform.LinkInfo, l platform.Link, kind string,
 		}
 	}
 	err := d.route.Do(greLink(l, kind, remote, index))
+	if errors.Is(err, unix.EINVAL) && index != 0 && !l.IgnoreDF && remote.Is4() {
+		// The kernel refuses path MTU discovery by the ignore-df that is still
+		// set, before it takes the new one: that goes first, by itself.
+		if err = d.route.Do(greLinkDF(l, kind, remote, index, 0, 0)); err == nil {
+			err = d.route.Do(greLink(l, kind, remote, index))
+		}
+	}
 	switch {
 	case errors.Is(err, unix.EEXIST):
 		return fmt.Errorf("another GRE interface has the same endpoints and key: give each tunnel its own gre.key (%w)", err)
