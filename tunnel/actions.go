@@ -299,6 +299,13 @@ func (l *loop) ikeUp(i ikev2.IKEInfo) {
 	t.ike[i.ID] = i
 	t.initiated = i.Replaces == 0 && i.Initiator || i.Replaces != 0 && t.initiated
 	if i.Replaces != 0 {
+		for _, p := range t.pairs { // it has inherited them
+			if p.IKE == i.Replaces {
+				c := *p.Child
+				c.IKE = i.ID
+				p.Child = &c
+			}
+		}
 		t.ikeRekeys++
 		l.event(t, slog.LevelInfo, "rekey", "IKE SA rekeyed with "+i.Suite.String())
 		return
