@@ -69,17 +69,15 @@ func (p *Plugin) list(c *call) error {
 		from = max(*c.From, 0)
 	}
 	for i := range int(n) {
-		var t bytes.Buffer
 		if i < from {
-			rest, err = msgp.Skip(rest)
-		} else {
-			rest, err = listed.pick(&t, rest)
-		}
-		if err != nil {
-			return err
-		}
-		if i < from {
+			if rest, err = msgp.Skip(rest); err != nil {
+				return err
+			}
 			continue
+		}
+		var t bytes.Buffer
+		if rest, err = listed.pick(&t, rest); err != nil {
+			return err
 		}
 		if room -= blobBound(t.Bytes()) + fieldBound; room < 0 && i > from {
 			next = i
