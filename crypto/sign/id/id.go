@@ -139,8 +139,8 @@ func text(typ uint8, s string) (ID, error) {
 	return ID{typ, s}, nil
 }
 
-// String writes the identity so that Parse reads it back where that is possible;
-// foreign octets are escaped.
+// String writes the identity so that Parse and ParsePattern read it back where that
+// is possible; foreign octets are escaped.
 func (i ID) String() string {
 	switch i.Type {
 	case 0:
@@ -153,7 +153,7 @@ func (i ID) String() string {
 		if !printable(i.Data) {
 			break
 		}
-		if j, err := Parse(i.Data); err == nil && j == i {
+		if p, err := ParsePattern(i.Data); err == nil && p == Exact(i) {
 			return i.Data
 		}
 		if i.Type == FQDN {

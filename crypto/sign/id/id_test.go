@@ -122,6 +122,10 @@ func TestPatterns(t *testing.T) {
 		{"192.0.2.1/32", []string{"192.0.2.1"}, []string{"192.0.2.2"}},
 		{"C=CH, O=example, CN=*", []string{"C=CH, O=example, CN=moon"}, []string{"C=CH, O=other, CN=moon", "moon"}},
 		{"keyid:a*", []string{"keyid:a*"}, []string{"keyid:ab"}},
+		{"fqdn:*.@", []string{"fqdn:a.@"}, []string{"email:a.@", "fqdn:a.b"}}, // not read as a mail address when written again
+		{"@any", []string{"@any"}, []string{"moon"}},
+		{"@192.0.2.0/24", []string{"@192.0.2.0/24"}, []string{"192.0.2.1"}},
+		{"fqdn:*.a=b", []string{"fqdn:x.a=b"}, []string{"CN=x.a"}},
 	} {
 		p := pattern(t, c.pattern)
 		for _, s := range c.good {

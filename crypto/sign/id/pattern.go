@@ -157,5 +157,9 @@ func (p Pattern) String() string {
 	case p.typ == IPv4 || p.typ == IPv6:
 		return p.prefix.String()
 	}
-	return "*" + p.suffix
+	s := "*" + p.suffix
+	if q, err := ParsePattern(s); err != nil || q != p {
+		return "fqdn:" + s // like *.@, which would be a mail address; those need no prefix
+	}
+	return s
 }
