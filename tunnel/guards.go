@@ -9,14 +9,14 @@ import (
 // guard closes protocol 47 in clear towards addresses, keeping those closed
 // before.
 func (l *loop) guard(t *state, addrs ...netip.Addr) error {
-	grown := false
+	var added []netip.Addr
 	for _, a := range addrs {
 		if a.IsValid() && !a.IsUnspecified() && !t.guarded[a] {
 			t.guarded[a] = true
-			grown = true
+			added = append(added, a)
 		}
 	}
-	if !grown {
+	if len(added) == 0 {
 		return nil
 	}
 	all := make([]netip.Addr, 0, len(t.guarded))
@@ -24,10 +24,10 @@ func (l *loop) guard(t *state, addrs ...netip.Addr) error {
 		all = append(all, a)
 	}
 	if err := l.dp.Guard(string(t.id), all); err != nil {
-		for _, a := range addrs {
+		for _, a := range added { // the datapath keeps what it had closed before
 			delete(t.guarded, a)
 		}
-		return fmt.Errorf("closing protocol 47 towards %v: %w", addrs, err)
+		return fmt.Errorf("closing protocol 47 towards %v: %w", added, err)
 	}
 	return nil
 }
