@@ -271,9 +271,6 @@ func (e *Engine) closeSA(s *ikeSA, why *Failure, linger bool) {
 			e.emit(IKEDown{s.info(), why})
 		}
 		s.dropAt = e.now + deletePatience
-		if linger {
-			s.dropAt = e.now + max(deletePatience, s.peer.cfg.Dead) // it may send until it knows
-		}
 		e.hastenProbe(s)
 		e.touch(s)
 	case stateAuth:
@@ -287,6 +284,18 @@ func (e *Engine) closeSA(s *ikeSA, why *Failure, linger bool) {
 
 // deletePatience is how long an unanswered Delete is repeated.
 const deletePatience = 30 * time.Second
+
+// deadline is until when an unanswered Delete is repeated beyond that: where pairs
+// fade the peer may send on them until it has the Delete, or has given us up as
+// we do it, whose silence begins a liveness check later at most.
+func (s *ikeSA) deadline() Time {
+	fades := func(c *child) bool { return c.state == childLingers && c.lingerAt == never }
+	if s.req == nil || !slices.ContainsFunc(s.children, fades) {
+		return 0
+	}
+	c := &s.peer.cfg
+	return min(max(s.req.first, s.heard)+c.Dead+c.DPD, s.req.first+deafness*c.Dead)
+}
 
 // closePeer ends everything with a peer.
 func (e *Engine) closePeer(p *peer) {
@@ -404,6 +413,11 @@ func (e *Engine) due(s *ikeSA) {
 			default:
 				s.quiet, s.childlessEnd, s.dropAt = false, false, never
 			}
+		case stateDeleting:
+			if s.dropAt = s.deadline(); s.dropAt > e.now {
+				break
+			}
+			fallthrough
 		default:
 			e.drop(s, nil, false)
 			return

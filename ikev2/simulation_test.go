@@ -73,6 +73,17 @@ func simulation(seed uint64) []string {
 	return g.script
 }
 
+// Seeds that failed, a few in millions, and what was wrong.
+func TestSeedsThatFailed(t *testing.T) {
+	for seed, why := range map[uint64]string{
+		6093719: "an SA was given up with its Delete unanswered although the peer had just been heard on it",
+	} {
+		if fault := faultOf(t, simulation(seed)); fault != "" {
+			t.Errorf("seed %d: %s (it was: %s)", seed, fault, why)
+		}
+	}
+}
+
 // generator writes the commands of a simulation.
 type generator struct {
 	rand   *rand.Rand
@@ -284,7 +295,7 @@ func shortest(t testing.TB, script []string) []string {
 	for size := len(script) / 2; size > 0; size /= 2 {
 		for at := 0; at+size <= len(script); {
 			rest := slices.Delete(slices.Clone(script), at, at+size)
-			if playable(rest) && kindOf(faultOf(t, rest)) == kind {
+			if playable(script, rest) && kindOf(faultOf(t, rest)) == kind {
 				script = rest
 			} else {
 				at += size
@@ -304,9 +315,15 @@ func kindOf(fault string) string {
 	return strings.Join(words, " ")
 }
 
-// playable tells whether a script still has its beginning and its end: without
-// these it means nothing.
-func playable(script []string) bool {
+// playable tells whether what is left of a script still has its beginning and its
+// end, without which it means nothing, and the nodes that try again by themselves,
+// without which any failure ends as another one: with nothing.
+func playable(whole, script []string) bool {
+	for _, line := range whole {
+		if strings.HasSuffix(line, " keeps up") && !slices.Contains(script, line) {
+			return false
+		}
+	}
 	for _, need := range []string{"network ", "new west ", "new east ", "weather calm", "lose none", "traffic 120s every 500ms", "run 6s", "agree"} {
 		if !slices.ContainsFunc(script, func(line string) bool { return strings.HasPrefix(line, need) }) {
 			return false
