@@ -131,6 +131,7 @@ func (e *Engine) onAuthResponse(s *ikeSA, c content, r *request) {
 	e.authLifetime(s, c.Contents)
 	e.announce(s)
 	child := e.addChild(s, a)
+	e.initialContact(s, c.Contents, child)
 	e.settleDuplicates(s, child)
 	if r.spread {
 		e.movedMeanwhile(s)

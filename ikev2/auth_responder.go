@@ -127,9 +127,7 @@ func (e *Engine) authenticated(s *ikeSA, p *peer, m *wire.Message, d *Datagram, 
 	}
 	e.announce(s)
 	child := e.addChild(s, a)
-	if c.Notify(wire.InitialContact) != nil {
-		e.initialContact(s, child)
-	}
+	e.initialContact(s, c, child)
 	e.settleDuplicates(s, child)
 	e.respond(s, m, d, append(ps, answer...))
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"slices"
 	"time"
+
+	"greseal/ikev2/wire"
 )
 
 // Several IKE SAs with one peer arise when both sides start at once, when the
@@ -44,15 +46,21 @@ type birth struct {
 	ours         bool // we began it
 }
 
-// initialContact forgets the SAs of the peer's life before (RFC 7296 section
-// 2.4). It never takes one whose handshake overlapped the new one's (contract
-// 10), nor a later one.
-func (e *Engine) initialContact(s *ikeSA, c *child) {
+// initialContact forgets the SAs of the peer's life before, when the message of
+// IKE_AUTH that authenticated it says that s is the only one between these two
+// identities (RFC 7296 section 2.4). In any other message that means nothing. It
+// never takes an SA whose handshake overlapped the new one's (contract 10), nor a
+// later one.
+func (e *Engine) initialContact(s *ikeSA, c *wire.Contents, first *child) {
+	if c.Notify(wire.InitialContact) == nil {
+		return
+	}
 	for _, o := range slices.Clone(s.peer.sas) {
-		if o == s || o.state != stateEstablished && o.state != stateReplaced || overlapped(o, s) {
+		if o == s || o.state != stateEstablished && o.state != stateReplaced || overlapped(o, s) ||
+			!o.remoteID.Equal(s.remoteID) || !o.localID.Equal(s.localID) {
 			continue
 		}
-		e.carryWhenProved(c)
+		e.carryWhenProved(first)
 		f := o.failure(FailDeleted, "IKE_AUTH", true)
 		f.Detail = "the peer was restarted (INITIAL_CONTACT)"
 		f.Remedy = "a new IKE SA is up"

@@ -523,9 +523,14 @@ func (s *scene) cmdRecorder(x *node) {
 	}
 }
 
+var (
+	falseAuth = each(func(p *wire.Auth) { p.Data[0] ^= 1 })
+	restart   = plus(notify(wire.InitialContact))
+)
+
 // lies are changes to a node's protected messages.
 var lies = map[string]func([]wire.Payload) []wire.Payload{
-	"AUTH":                each(func(p *wire.Auth) { p.Data[0] ^= 1 }),
+	"AUTH":                falseAuth,
 	"AUTH method":         each(func(p *wire.Auth) { p.Method = wire.AuthNull }),
 	"no AUTH":             drop(wire.TypeAuth),
 	"selectors":           each(func(p *wire.TS) { p.Selectors = []wire.Selector{rng("0.0.0.0", "255.255.255.255", 0)} }),
@@ -553,7 +558,8 @@ var lies = map[string]func([]wire.Payload) []wire.Payload{
 	"everything":          func([]wire.Payload) []wire.Payload { return []wire.Payload{notify(wire.TemporaryFailure)} },
 	"more pairs":          func([]wire.Payload) []wire.Payload { return []wire.Payload{notify(wire.NoAdditionalSAs)} },
 	"a critical one":      plus(&wire.Unknown{Kind: 200, Critical: true}),
-	"a restart":           plus(notify(wire.InitialContact)),
+	"a restart":           restart,
+	"a restart and AUTH":  func(ps []wire.Payload) []wire.Payload { return falseAuth(restart(ps)) },
 	"the order":           reversed,
 	"transforms":          each(futureTransforms),
 	"more selectors": each(func(p *wire.TS) {
