@@ -229,16 +229,20 @@ func tailOf(b []byte) (t [16]byte) {
 // respond seals, sends and keeps the response to the request m.
 func (e *Engine) respond(s *ikeSA, m *wire.Message, d *Datagram, inner []wire.Payload) {
 	h := s.header(m.Exchange, m.MessageID, true)
-	if m.SKF() != nil && s.parts != nil {
-		s.fitTo(s.parts.set.LongestFragment())
+	parts := s.requestParts
+	if m.SKF() == nil {
+		parts = nil
+	}
+	if parts != nil {
+		s.fitTo(parts.set.LongestFragment())
 	}
 	answer, err := e.seal(s, h, inner)
 	if err != nil {
 		return // as if it was lost: the peer asks again and gives up
 	}
 	s.answered = cached{sealed: answer, tail: tailOf(m.Raw), size: len(m.Raw), id: m.MessageID, at: e.now}
-	if s.parts != nil && m.SKF() != nil {
-		s.answered.tail, s.answered.size, s.answered.total = s.parts.tail, s.parts.size, m.SKF().Total
+	if parts != nil {
+		s.answered.tail, s.answered.size, s.answered.total = parts.tail, parts.size, m.SKF().Total
 	}
 	// Answers go where the request came from (RFC 7296 section 2.23).
 	e.sendFrom(s, d.Local, d.Remote, answer.data)

@@ -31,8 +31,8 @@ func TestFragmentsAreForgottenOnceTheMessageIsHandled(t *testing.T) {
 	agree(t, w, e)
 	for _, x := range n.nodes {
 		for _, s := range x.e.ids {
-			if s.parts != nil || s.held != nil || s.req != nil {
-				t.Errorf("%s: parts %v, series %v, request %v are left", x.name, s.parts != nil, s.held != nil, s.req != nil)
+			if s.requestParts != nil || s.responseParts != nil || s.held != nil || s.req != nil {
+				t.Errorf("%s: parts %v and %v, series %v, request %v are left", x.name, s.requestParts != nil, s.responseParts != nil, s.held != nil, s.req != nil)
 			}
 		}
 	}

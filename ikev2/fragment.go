@@ -18,12 +18,11 @@ const (
 	maxReassembled = 32 << 10 // octets of one message
 )
 
-// fragments is the message of the peer's that is being put together: one an SA,
-// since no more than one request and one response can be due.
+// fragments is a message of the peer's that is being put together: no more than
+// one request and one response of an SA can be due.
 type fragments struct {
-	id       uint32
-	response bool
-	set      wire.Reassembly
+	id  uint32
+	set wire.Reassembly
 	// Of fragment 1: by it alone a repeated request is known and answered
 	// again (section 2.6.1).
 	tail [16]byte
@@ -151,15 +150,24 @@ func (s *ikeSA) askedInSmaller(m *wire.Message) bool {
 	return true
 }
 
+// parts is where the fragments of a message are put together.
+func (s *ikeSA) parts(m *wire.Message) **fragments {
+	if m.Response() {
+		return &s.responseParts
+	}
+	return &s.requestParts
+}
+
 // reassemble takes a fragment. The content is nil as long as more are missing;
 // an error means that the fragment was dropped.
 func (s *ikeSA) reassemble(m *wire.Message) (*wire.Content, error) {
 	if !s.fragmentation {
 		return nil, errors.New("fragmentation was not negotiated")
 	}
-	f := s.parts
-	if f == nil || f.id != m.MessageID || f.response != m.Response() {
-		f = &fragments{id: m.MessageID, response: m.Response()}
+	parts := s.parts(m)
+	f := *parts
+	if f == nil || f.id != m.MessageID {
+		f = &fragments{id: m.MessageID}
 		f.set.MaxFragments, f.set.MaxOctets = maxFragments, maxReassembled
 	}
 	complete, err := f.set.Add(m, s.keys.in)
@@ -167,7 +175,7 @@ func (s *ikeSA) reassemble(m *wire.Message) (*wire.Content, error) {
 		return nil, err
 	}
 	f.octets += len(m.Raw)
-	s.parts = f // only now: a forged fragment replaces nothing
+	*parts = f // only now: a forged fragment replaces nothing
 	if m.SKF().Number == 1 {
 		f.tail, f.size = tailOf(m.Raw), len(m.Raw)
 	}

@@ -167,7 +167,7 @@ func (e *Engine) stir(s *ikeSA, shared []byte) error {
 		return err
 	}
 	s.keys.wipe()
-	s.keys, s.parts = k, nil
+	s.keys, s.requestParts, s.responseParts = k, nil, nil
 	h.inter.ke, h.inter.methods = nil, h.inter.methods[1:]
 	h.inter.rounds++
 	return nil

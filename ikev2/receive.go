@@ -177,9 +177,7 @@ func (e *Engine) receiveRequest(s *ikeSA, m *wire.Message, d *Datagram) {
 	if !ok {
 		return
 	}
-	if m.SKF() != nil {
-		defer func() { s.parts = nil }() // once it is answered
-	}
+	defer func() { s.requestParts = nil }() // once it is answered
 	s.nextIn++
 	if s.state == stateHalfOpen {
 		if m.Exchange == wire.IKEIntermediate {
@@ -252,9 +250,7 @@ func (e *Engine) receiveResponse(s *ikeSA, m *wire.Message, d *Datagram) {
 	if !ok {
 		return
 	}
-	if m.SKF() != nil {
-		s.parts = nil
-	}
+	s.responseParts = nil
 	if r.tries == 1 { // else it may be the answer to any of them (RFC 6298 section 3)
 		s.rtt = min(e.now-r.first, longestRTT)
 	}
@@ -295,7 +291,7 @@ func (e *Engine) open(s *ikeSA, m *wire.Message, d *Datagram) (c content, ok boo
 		}
 		if err == nil {
 			c.whole = *whole
-			octets, parts = s.parts.octets, int(m.SKF().Total)
+			octets, parts = (*s.parts(m)).octets, int(m.SKF().Total)
 		}
 	}
 	if err == nil {

@@ -63,8 +63,10 @@ type ikeSA struct {
 	mob      *mobility // both sides support MOBIKE, else nil
 	stranded bool      // our address changed and the Child SAs could not go along
 
-	fragmentation bool       // both sides can put fragments together
-	parts         *fragments // of the peer's message that is coming in
+	fragmentation bool // both sides can put fragments together
+	// Of the peer's request and of its response that are coming in: each has a
+	// message ID of its own, and neither disturbs the other.
+	requestParts, responseParts *fragments
 
 	localID, remoteID Identity // as authenticated
 	auth              AuthInfo
