@@ -136,7 +136,7 @@ func ParsePublicKey(spki []byte) (*PublicKey, error) {
 	params := []byte(algorithm)
 	switch string(id) {
 	case oidRSA:
-		if len(params) != 0 && !bytes.Equal(params, null) {
+		if !bytes.Equal(params, null) { // RFC 3279 section 2.3.1
 			return nil, refuse(Malformed, "the RSA public key is malformed", "")
 		}
 		return k.parseRSA(key)
