@@ -192,9 +192,9 @@ type Datapath interface {
 	// SACounters reads the counters of an installed SA.
 	SACounters(SAKey) (Counters, error)
 
-	// Clamps is nil when the MSS is lowered on the links that ask for it,
-	// otherwise it says what is missing. The links work all the same.
-	Clamps() error
+	// Clamps is nil when the MSS is lowered on a link that asks for it,
+	// otherwise it says what is missing. The link works all the same.
+	Clamps(link string) error
 
 	// SendGREKeepalive sends a keepalive in Cisco's form into a link's SA.
 	// The peer's are answered without being asked for. GREKeepalives counts

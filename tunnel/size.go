@@ -169,7 +169,7 @@ func (l *loop) describeMTU(t *state) status.MTU {
 	if t.index == 0 {
 		return status.MTU{}
 	}
-	switch err := l.dp.Clamps(); {
+	switch err := l.dp.Clamps(t.link.Name); {
 	case !t.cfg.MSSClamp:
 		m.Unclamped = "mss_clamp = false in the configuration"
 	case err != nil:

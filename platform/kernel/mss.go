@@ -19,30 +19,39 @@ import (
 	"greseal/platform"
 )
 
-// clamps keep the nftables table that lowers the maximum segment size in the
-// SYNs of the links that ask for it. The table is one a daemon and known by its
-// name: it is always replaced as a whole, in one transaction, so that whatever a
-// killed daemon left is gone with the first write. nft(8) runs beside the loop,
-// which never waits for it; of several changes only the newest is written.
+// clamps keep the nftables tables that lower the maximum segment size in the
+// SYNs of the links that ask for it: one for what is routed, and one of family
+// bridge for what a bridge passes between its ports, where some links carry
+// Ethernet. The tables are those of one daemon and known by their name: each is
+// always replaced as a whole, in one transaction, so that whatever a killed
+// daemon left is gone with the first write. nft(8) runs beside the loop, which
+// never waits for it; of several changes only the newest is written.
 type clamps struct {
 	want map[string]sizes // by link
 
-	latest chan string // rulesets to write; at most one waits
+	latest chan rules // to write; at most one waits
 	done   chan struct{}
 
-	mu  sync.Mutex
-	err error // of the last write
+	mu        sync.Mutex
+	err       error // of the last write
+	bridgeErr error // of the last write of the bridge's
 }
 
-// sizes are what segments are lowered to inside IPv4 and IPv6; 0: not.
-type sizes struct{ mss4, mss6 uint16 }
+// rules are both tables as files for nft -f.
+type rules struct{ routed, bridged string }
 
-// clampTable is the name and by it the mark of the table.
-const clampTable = "inet greseal"
+// sizes are what segments are lowered to inside IPv4 and IPv6; 0: not.
+type sizes struct {
+	mss4, mss6 uint16
+	ethernet   bool
+}
+
+// clampTable is the name and by it the mark of the tables.
+const clampTable = "greseal"
 
 // startClamps starts the writer in the network namespace of the calling thread.
 func startClamps() *clamps {
-	c := &clamps{want: make(map[string]sizes), latest: make(chan string, 1), done: make(chan struct{})}
+	c := &clamps{want: make(map[string]sizes), latest: make(chan rules, 1), done: make(chan struct{})}
 	// Only in tests is it another one than that of the process.
 	ns, err := os.Open("/proc/thread-self/ns/net")
 	go func() {
@@ -54,21 +63,28 @@ func startClamps() *clamps {
 			there, errThere := ns.Stat()
 			if err == nil && errThere == nil && !os.SameFile(here, there) {
 				if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
-					c.failed(fmt.Errorf("enter the network namespace: %w", err))
+					err = fmt.Errorf("enter the network namespace: %w", err)
+					c.failed(err, err)
 					return
 				}
 			}
 		}
-		for text := range c.latest {
-			c.failed(runNFT(text))
+		bridged := ""
+		var bridgeErr error
+		for r := range c.latest {
+			err := runNFT(r.routed)
+			if r.bridged != bridged { // mostly there are no bridges, and no need of the module
+				bridged, bridgeErr = r.bridged, runNFT(r.bridged)
+			}
+			c.failed(err, bridgeErr)
 		}
 	}()
 	return c
 }
 
-func (c *clamps) failed(err error) {
+func (c *clamps) failed(err, bridgeErr error) {
 	c.mu.Lock()
-	c.err = err
+	c.err, c.bridgeErr = err, bridgeErr
 	c.mu.Unlock()
 }
 
@@ -78,7 +94,7 @@ func (c *clamps) set(link string, s sizes) {
 		return
 	}
 	c.want[link] = s
-	if s == (sizes{}) {
+	if s.mss4 == 0 && s.mss6 == 0 {
 		delete(c.want, link)
 	}
 	c.write()
@@ -102,14 +118,41 @@ func (c *clamps) close() {
 	<-c.done
 }
 
-// clampRules is the table as a file for nft -f. Without links there is none.
-func clampRules(want map[string]sizes) string {
+// clampRules are the tables that clamp what is wanted.
+func clampRules(want map[string]sizes) rules {
+	ethernet := maps.Clone(want)
+	maps.DeleteFunc(ethernet, func(_ string, s sizes) bool { return !s.ethernet })
+	return rules{
+		routed: clampFile("inet", want, func(s sizes) []clamped {
+			return []clamped{{"meta nfproto ipv4", s.mss4}, {"meta nfproto ipv6", s.mss6}}
+		}),
+		bridged: clampFile("bridge", ethernet, func(s sizes) []clamped {
+			return []clamped{
+				{"vlan type ip", s.mss4 - min(s.mss4, vlanLen)}, {"vlan type ip6", s.mss6 - min(s.mss6, vlanLen)},
+				{"meta protocol ip", s.mss4}, {"meta protocol ip6", s.mss6},
+			}
+		}),
+	}
+}
+
+// clamped are the packets whose segments are lowered to mss.
+type clamped struct {
+	match string
+	mss   uint16
+}
+
+// vlanLen is the length of a VLAN tag (IEEE 802.1Q).
+const vlanLen = 4
+
+// clampFile is a table as a file for nft -f. Without links there is none.
+func clampFile(family string, want map[string]sizes, of func(sizes) []clamped) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "table %s\ndelete table %[1]s\n", clampTable)
+	table := family + " " + clampTable
+	fmt.Fprintf(&b, "table %s\ndelete table %[1]s\n", table)
 	if len(want) == 0 {
 		return b.String()
 	}
-	fmt.Fprintf(&b, "table %s {\n", clampTable)
+	fmt.Fprintf(&b, "table %s {\n", table)
 	for _, hook := range []string{"prerouting", "postrouting"} {
 		fmt.Fprintf(&b, "\tchain %s {\n\t\ttype filter hook %[1]s priority -150; policy accept;\n", hook)
 		name := "iifname"
@@ -117,13 +160,9 @@ func clampRules(want map[string]sizes) string {
 			name = "oifname"
 		}
 		for _, link := range slices.Sorted(maps.Keys(want)) {
-			s := want[link]
-			for _, f := range []struct {
-				proto string
-				mss   uint16
-			}{{"ipv4", s.mss4}, {"ipv6", s.mss6}} {
-				if f.mss != 0 { // nft only ever lowers it
-					fmt.Fprintf(&b, "\t\t%s %q meta nfproto %s tcp flags & (syn | rst) == syn tcp option maxseg size set %d\n", name, link, f.proto, f.mss)
+			for _, c := range of(want[link]) {
+				if c.mss != 0 { // nft only ever lowers it
+					fmt.Fprintf(&b, "\t\t%s %q %s tcp flags & (syn | rst) == syn tcp option maxseg size set %d\n", name, link, c.match, c.mss)
 				}
 			}
 		}
@@ -155,16 +194,20 @@ func runNFT(text string) error {
 // clamp follows what the link wants.
 func (d *Datapath) clamp(l platform.Link) {
 	if d.clamps != nil {
-		d.clamps.set(l.Name, sizes{l.MSS4, l.MSS6})
+		d.clamps.set(l.Name, sizes{l.MSS4, l.MSS6, l.Ethernet})
 	}
 }
 
-// Clamps is nil when nft took the table, otherwise it says why not.
-func (d *Datapath) Clamps() error {
+// Clamps is nil when nft took the tables that link needs, otherwise it says why
+// not.
+func (d *Datapath) Clamps(link string) error {
 	if d.clamps == nil {
 		return errClosed
 	}
 	d.clamps.mu.Lock()
 	defer d.clamps.mu.Unlock()
-	return d.clamps.err
+	if err := d.clamps.err; err != nil || !d.clamps.want[link].ethernet || d.clamps.bridgeErr == nil {
+		return err
+	}
+	return fmt.Errorf("what is bridged into it is not clamped: install or load nftables' support for bridges (kmod-nft-bridge) (%w)", d.clamps.bridgeErr)
 }

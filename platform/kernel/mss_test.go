@@ -86,8 +86,8 @@ func TestClampsFollowTheLinks(t *testing.T) {
 		return w.sh("nft list ruleset")
 	}
 	start()
-	c.set("w2", sizes{1300, 1280})
-	c.set("w2", sizes{1200, 1180}) // overtakes
+	c.set("w2", sizes{mss4: 1300, mss6: 1280})
+	c.set("w2", sizes{mss4: 1200, mss6: 1180}) // overtakes
 	out := written()
 	if strings.Contains(out, "chain old") || !strings.Contains(out, "table inet other") {
 		t.Errorf("the table was not replaced alone:\n%s", out)
@@ -125,10 +125,76 @@ func TestClampsFollowTheLinks(t *testing.T) {
 	}
 }
 
+// What a bridge passes between its ports never meets the routed packets' table.
+func TestClampsFollowLinksThatAreBridged(t *testing.T) {
+	a, b, w := newNode(t, "A"), newNode(t, "B"), newNode(t, "W")
+	needNFT(t, w)
+	w.sh("ip link add lan type bridge", "ip link set lan up", "ip addr add 198.18.1.9/24 dev lan")
+	if out, err := w.try("nft add table bridge greseal"); err != nil { // what a killed daemon left
+		t.Skipf("no nftables for bridges here: %s", out)
+	}
+	w.sh("nft add chain bridge greseal old", "nft add table bridge other")
+	vlans := true
+	for i, n := range []*node{a, b} {
+		i := i + 1
+		w.sh(fmt.Sprintf("ip link add w%d type veth peer name wan", i),
+			fmt.Sprintf("ip link set wan netns %d", n.thread()),
+			fmt.Sprintf("ip link set w%d up master lan", i))
+		n.sh("ip link set wan up",
+			fmt.Sprintf("ip addr add 198.18.1.%d/24 dev wan", i),
+			fmt.Sprintf("ip addr add 2001:db8:1::%d/64 dev wan nodad", i))
+		if _, err := n.try("ip link add link wan name tagged type vlan id 7"); err != nil {
+			vlans = false
+			continue
+		}
+		n.sh("ip link set tagged up",
+			fmt.Sprintf("ip addr add 198.18.7.%d/24 dev tagged", i),
+			fmt.Sprintf("ip addr add 2001:db8:7::%d/64 dev tagged nodad", i))
+	}
+	var c *clamps
+	w.do(func() { c = startClamps() })
+	c.set("w2", sizes{mss4: 1200, mss6: 1180, ethernet: true})
+	c.set("other", sizes{mss4: 1000})
+	c.close()
+	must(t, c.err)
+	must(t, c.bridgeErr)
+	out := w.sh("nft list table bridge greseal")
+	if all := w.sh("nft list tables"); strings.Contains(out, "chain old") || strings.Contains(out, `"other"`) || !strings.Contains(all, "table bridge other") {
+		t.Errorf("the bridge's table:\n%s%s", out, all)
+	}
+	for _, try := range []struct {
+		from, to *node
+		addr     string
+		most     int
+		vlan     bool
+	}{
+		{a, b, "198.18.1.2", 1200, false}, {b, a, "198.18.1.1", 1200, false},
+		{a, b, "2001:db8:1::2", 1180, false}, {b, a, "2001:db8:1::1", 1180, false},
+		{w, b, "198.18.1.2", 1200, false}, {b, w, "198.18.1.9", 1200, false}, // the bridge's own
+		{a, b, "198.18.7.2", 1196, true}, {b, a, "198.18.7.1", 1196, true},
+		{a, b, "2001:db8:7::2", 1176, true},
+	} {
+		if try.vlan && !vlans {
+			continue
+		}
+		here, there := try.from.segmentSizes(try.to, try.addr)
+		// Both announce timestamps, which take 12 octets of a segment.
+		if here != try.most-12 || there != try.most-12 {
+			t.Errorf("to %s: segments of %d and %d octets, wanted %d with the timestamps\n%s", try.addr, here, there, try.most, out)
+		}
+	}
+	w.do(func() { c = startClamps() })
+	c.set("other", sizes{mss4: 1000})
+	c.close()
+	if all := w.sh("nft list tables"); strings.Contains(all, "bridge greseal") || !strings.Contains(all, "table bridge other") {
+		t.Errorf("without Ethernet:\n%s", all)
+	}
+}
+
 func TestWithoutNFTTheWordIsPlain(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	c := startClamps()
-	c.set("hq", sizes{1300, 1280})
+	c.set("hq", sizes{mss4: 1300, mss6: 1280})
 	c.close()
 	if !errors.Is(c.err, errNoNFT) {
 		t.Errorf("%v", c.err)

@@ -150,7 +150,9 @@ func (d *Datapath) sweepGuards() error {
 // (guards false), or for good (guards true). A kernel without XFRM has no SAs and
 // policies to remove.
 func RemoveLeftovers(log *slog.Logger, guards bool) error {
-	if err := runNFT(clampRules(nil)); err != nil && !errors.Is(err, errNoNFT) && log != nil {
+	none := clampRules(nil)
+	_ = runNFT(none.bridged) // fails where there can be none
+	if err := runNFT(none.routed); err != nil && !errors.Is(err, errNoNFT) && log != nil {
 		log.Warn("removing the clamps an earlier daemon left", "error", err)
 	}
 	d, err := open(log)

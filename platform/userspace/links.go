@@ -248,7 +248,7 @@ func (d *Datapath) SetRunning(name string, running bool) error {
 }
 
 // Clamps is nil: the workers do it.
-func (d *Datapath) Clamps() error { return nil }
+func (d *Datapath) Clamps(string) error { return nil }
 
 // LinkDrops reads what a link's packets lost outside any one SA.
 func (d *Datapath) LinkDrops(name string) (platform.Drops, error) {
