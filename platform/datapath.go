@@ -32,6 +32,10 @@ type Link struct {
 	// interface takes larger ones the userspace datapath refuses or fragments
 	// them as a router does. 0: as the MTU.
 	Fits int
+	// Neighbor4 and Neighbor6 are the inner addresses of the router at the other
+	// end, where known. The userspace datapath refuses packets that are too big
+	// in its name; unset: in that of the host they were for.
+	Neighbor4, Neighbor6 netip.Addr
 	// MSS4 and MSS6 are the largest TCP segments inside IPv4 and IPv6, bytes;
 	// what SYNs announce is lowered to them in both directions. 0: let be.
 	MSS4, MSS6 uint16

@@ -10,6 +10,7 @@ import (
 	"greseal/ikev2"
 	"greseal/platform"
 	"greseal/tunnel/config"
+	"greseal/tunnel/doctor"
 	"greseal/tunnel/status"
 )
 
@@ -135,6 +136,7 @@ func (l *loop) wantLink(t *state, child *ikev2.Child) platform.Link {
 		Key: c.GRE.Key, HasKey: c.GRE.HasKey, Sequence: c.GRE.Sequence, Checksum: c.GRE.Checksum,
 		TTL: c.GRE.TTL, TOS: c.GRE.TOS, TOSInherit: c.GRE.TOSInherit, IgnoreDF: c.GRE.IgnoreDF,
 		Bridge: c.GRE.Bridge, FWMark: c.FWMark,
+		Neighbor4: neighbor(c.Address, netip.Addr.Is4), Neighbor6: neighbor(c.Address, netip.Addr.Is6),
 	}
 	if child != nil {
 		want.Local, want.Remote = child.GRELocal, child.GRERemote
@@ -151,6 +153,12 @@ func (l *loop) wantLink(t *state, child *ikev2.Child) platform.Link {
 	}
 	l.size(t, child, &want)
 	return want
+}
+
+// neighbor is the other end's address of one IP version inside the tunnel, where
+// the own ones leave only one.
+func neighbor(own []netip.Prefix, version func(netip.Addr) bool) netip.Addr {
+	return doctor.Inside(slices.DeleteFunc(slices.Clone(own), func(p netip.Prefix) bool { return !version(p.Addr()) }))
 }
 
 // setRunning shows the peer's liveness: link state and routes. Addresses are set

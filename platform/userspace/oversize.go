@@ -3,6 +3,7 @@ package userspace
 import (
 	"encoding/binary"
 	"math"
+	"net/netip"
 	"time"
 
 	"greseal/platform"
@@ -64,7 +65,7 @@ func (w *egress) oversize(d *device, sa *outSA, r *route, p []byte, at int, vers
 	if !d.vnet {
 		head = 0
 	}
-	n := tooBig(answer[head:], first, at, version, r.limit-at)
+	n := tooBig(answer[head:], first, at, version, r.limit-at, neighbor(d.link.Load(), version))
 	if n == 0 {
 		return
 	}
@@ -163,16 +164,26 @@ const (
 	icmpLen    = 8
 )
 
+// neighbor is the router at the other end of the link, unset when unknown.
+func neighbor(link *platform.Link, version uint8) netip.Addr {
+	if version == 4 {
+		return link.Neighbor4
+	}
+	return link.Neighbor6
+}
+
 // tooBig writes the ICMP message that refuses p, whose IP header stands at
 // p[at:], and returns its length: 0 for a packet about which no message may be
-// sent. mtu is what would fit.
+// sent. mtu is what would fit; from is the message's source, if set.
 //
-// RFC 1812 section 4.3.2.4 has a router send it from one of its own addresses.
-// On this interface a packet from an own address would be a martian to the
-// kernel. So the message comes from where the packet was to go, the one address
-// that is sure to be routed through this interface; the kernel's own tunnels do
-// the same for what they carry as part of a bridge.
-func tooBig(dst, p []byte, at int, version uint8, mtu int) int {
+// RFC 1812 section 4.3.2.4 and RFC 4443 section 2.2 have a router send it from
+// one of its own addresses. On this interface a packet from an own address would
+// be a martian to the kernel, and fails filters of the reverse path. So the
+// message comes from the router at the other end, the next hop that a trace of
+// the path shows anyway, or when that is unknown from where the packet was to go:
+// each is sure to be routed through this interface. The kernel's own tunnels do
+// the latter for what they carry as part of a bridge.
+func tooBig(dst, p []byte, at int, version uint8, mtu int, from netip.Addr) int {
 	if at > 0 { // back to the frame's sender, the VLAN tags as they are
 		copy(dst, p[6:12])
 		copy(dst[6:], p[:6])
@@ -191,6 +202,9 @@ func tooBig(dst, p []byte, at int, version uint8, mtu int) int {
 		binary.BigEndian.PutUint16(d[2:], uint16(n))
 		d[6], d[8], d[9] = 0x40, defaultTTL, protoICMP
 		copy(d[12:16], ip[16:20])
+		if from.Is4() {
+			copy(d[12:16], from.AsSlice())
+		}
 		copy(d[16:20], ip[12:16])
 		setIP4Sum(d)
 		m := d[ip4Len:n]
@@ -209,6 +223,9 @@ func tooBig(dst, p []byte, at int, version uint8, mtu int) int {
 	d[0], d[6], d[7] = 0x60, protoICMP6, defaultTTL
 	binary.BigEndian.PutUint16(d[4:], uint16(n-ip6Len))
 	copy(d[8:24], ip[24:40])
+	if from.Is6() {
+		copy(d[8:24], from.AsSlice())
+	}
 	copy(d[24:40], ip[8:24])
 	m := d[ip6Len:n]
 	m[0] = 2

@@ -25,7 +25,10 @@ func TestPacketsTooBigForThePathAreRefusedOrFragmentedInside(t *testing.T) {
 	for _, ethernet := range []bool{false, true} {
 		t.Run(fmt.Sprintf("ethernet=%v", ethernet), func(t *testing.T) {
 			a, b := twoHosts(t)
-			f := form{encap: true, link: platform.Link{MTU: 1500, Fits: fits, Ethernet: ethernet}}
+			f := form{encap: true, link: platform.Link{
+				MTU: 1500, Fits: fits, Ethernet: ethernet,
+				Neighbor4: netip.MustParseAddr(inner4(9)), Neighbor6: netip.MustParseAddr(inner6(9)),
+			}}
 			for _, h := range []*host{a, b} {
 				h.start(Options{Off: OffGSO}) // the capture sees packets, not runs
 			}
@@ -34,10 +37,17 @@ func TestPacketsTooBigForThePathAreRefusedOrFragmentedInside(t *testing.T) {
 			a.ping(inner6(2), 2, fits-48)
 			wire := a.capture(t)
 			for to, size := range map[string]int{inner4(2): 1472, inner6(2): 1452} {
+				from := inner4(9)
+				if size == 1452 {
+					from = inner6(9)
+				}
 				out, _ := a.command("ping", "-n", "-c", "2", "-i", "0.2", "-s", fmt.Sprint(size), "-W", "1", "-M", "do", to)
 				// The first is told by the message, the next by what the kernel learned.
 				if !strings.Contains(strings.ToLower(out), fmt.Sprintf("mtu=%d", fits)) && !strings.Contains(out, fmt.Sprintf("mtu = %d", fits)) {
 					t.Errorf("ping of %d octets to %s was not told that %d fit:\n%s", size, to, fits, out)
+				}
+				if !strings.Contains(strings.ToLower(out), "from "+from+" ") {
+					t.Errorf("it was not %s that told ping:\n%s", from, out)
 				}
 			}
 			if d := a.drops(); d.TooBig < 2 {
@@ -154,6 +164,7 @@ func TestFragmentOfAFragment(t *testing.T) {
 
 func TestTooBigMessagesAreRight(t *testing.T) {
 	dst := make([]byte, maxPacket)
+	neighbor4, neighbor6 := netip.MustParseAddr("10.255.0.1"), netip.MustParseAddr("fd00::1")
 	for _, s := range []packetSpec{
 		{ttl: 3, df: true, tos: 0x2e, flags: tcpACK, payload: pattern(1400, 0)},
 		{ttl: 3, v6: true, udp: true, payload: pattern(1400, 0)},
@@ -162,7 +173,7 @@ func TestTooBigMessagesAreRight(t *testing.T) {
 	} {
 		p := s.build()
 		at, version := l3(p, s.ethernet)
-		n := tooBig(dst, p, at, version, 1234)
+		n := tooBig(dst, p, at, version, 1234, netip.Addr{})
 		m := dst[:n]
 		mat, mversion := l3(m, s.ethernet)
 		if n == 0 || mat != at || mversion != version {
@@ -188,6 +199,26 @@ func TestTooBigMessagesAreRight(t *testing.T) {
 		sum := gre.Sum(ip[8:40], protoICMP6+uint32(len(ip)-40))
 		if ip[40] != 2 || ip[41] != 0 || binary.BigEndian.Uint32(ip[44:]) != ip6MinMTU || gre.Fold(gre.Sum(ip[40:], sum)) != 0xffff || !bytes.HasPrefix(from, ip[48:]) {
 			t.Errorf("message %x", ip[40:60])
+		}
+	}
+	for _, s := range []packetSpec{
+		{ttl: 3, df: true, flags: tcpACK, payload: pattern(1400, 0)},
+		{ttl: 3, ethernet: true, vlan: true, df: true, udp: true, payload: pattern(1400, 0)},
+		{ttl: 3, v6: true, udp: true, payload: pattern(1400, 0)},
+	} {
+		p := s.build()
+		at, version := l3(p, s.ethernet)
+		from := neighbor(&platform.Link{Neighbor4: neighbor4, Neighbor6: neighbor6}, version)
+		ip := dst[at:tooBig(dst, p, at, version, 1234, from)]
+		if version == 4 {
+			if netip.AddrFrom4([4]byte(ip[12:16])) != neighbor4 || !bytes.Equal(ip[16:20], p[at+12:at+16]) || gre.Fold(gre.Sum(ip[:20], 0)) != 0xffff {
+				t.Errorf("header %x from the neighbour", ip[:20])
+			}
+			continue
+		}
+		sum := gre.Sum(ip[8:40], protoICMP6+uint32(len(ip)-40))
+		if netip.AddrFrom16([16]byte(ip[8:24])) != neighbor6 || !bytes.Equal(ip[24:40], p[8:24]) || gre.Fold(gre.Sum(ip[40:], sum)) != 0xffff {
+			t.Errorf("header %x from the neighbour", ip[:40])
 		}
 	}
 }
@@ -245,7 +276,7 @@ func TestNoMessageAboutWhatMayNotBeAnswered(t *testing.T) {
 		{"from multicast, IPv6", change(true, func(p []byte) { p[8] = 0xff }), 6, false},
 		{"from nobody, IPv6", change(true, func(p []byte) { clear(p[8:24]) }), 6, false},
 	} {
-		if n := tooBig(dst, c.p, 0, c.version, 1300); (n != 0) != c.may {
+		if n := tooBig(dst, c.p, 0, c.version, 1300, netip.Addr{}); (n != 0) != c.may {
 			t.Errorf("%s: a message of %d octets", c.name, n)
 		}
 	}
@@ -300,7 +331,7 @@ func FuzzTooBig(f *testing.F) {
 		if version == 0 || len(p) > maxPacket {
 			return
 		}
-		if n := tooBig(dst, p, at, version, int(limit)); n > at+ip6MinMTU || n > len(p)+ip6Len+icmpLen {
+		if n := tooBig(dst, p, at, version, int(limit), netip.Addr{}); n > at+ip6MinMTU || n > len(p)+ip6Len+icmpLen {
 			t.Fatalf("a message of %d octets about %d", n, len(p))
 		}
 		head := int(p[at]&15) * 4
