@@ -35,11 +35,14 @@ func family(a netip.Addr) int {
 	return unix.AF_INET6
 }
 
+// listAddresses reads the addresses of one interface, or (0) of all.
 func listAddresses(n *Netlink, index int) ([]ifaddr, error) {
 	var all []ifaddr
+	m := nl.NewIfAddrmsg(unix.AF_UNSPEC)
+	m.Index = uint32(index) // a hint: kernels without strict checking ignore it
 	err := retryDump(func() error {
 		all = all[:0]
-		return n.Get(Request(unix.RTM_GETADDR, unix.NLM_F_DUMP, nl.NewIfAddrmsg(unix.AF_UNSPEC)),
+		return n.Get(Request(unix.RTM_GETADDR, unix.NLM_F_DUMP, m),
 			func(typ uint16, p []byte) error {
 				if typ != unix.RTM_NEWADDR {
 					return nil

@@ -26,8 +26,10 @@ type Network struct {
 
 	held    bool     // until Release
 	waiting []string // links named meanwhile
+	look    bool     // at everything, when Release comes
 
-	settled bool // since the last time nothing of an earlier daemon is left
+	settled bool                  // since the last time nothing of an earlier daemon is left
+	cover   map[netip.Prefix]bool // what our routes covered then, in the main table
 }
 
 // inside is what one link wants.
@@ -37,7 +39,9 @@ type inside struct {
 	routes    RouteSet
 	running   bool
 	foreign   bool
-	clean     bool // no address is wanted, and none of ours was found
+	clean     bool           // no address is wanted, and none of ours was found
+	laid      map[route]bool // routes into the link laid by this process
+	seen      *wishes        // by the last look at everything
 }
 
 // RouteSet is what is routed into a link.
@@ -88,7 +92,7 @@ func (n *Network) Netlink() *Netlink { return n.nl }
 func (n *Network) inside(link string) *inside {
 	in := n.links[link]
 	if in == nil {
-		in = &inside{ours: make(map[netip.Prefix]bool)}
+		in = &inside{ours: make(map[netip.Prefix]bool), laid: make(map[route]bool)}
 		n.links[link] = in
 	}
 	return in
@@ -117,7 +121,7 @@ func (n *Network) SetAddresses(link string, want []netip.Prefix) error {
 	in := n.inside(link)
 	in.addresses = slices.Clone(want)
 	if len(want) == 0 && in.clean {
-		return n.reconcile(link)
+		return n.update(link)
 	}
 	l, err := n.own(link)
 	if err != nil {
@@ -159,7 +163,7 @@ func (n *Network) SetAddresses(link string, want []netip.Prefix) error {
 		in.ours[p] = true
 	}
 	in.clean = len(want) == 0 && len(errs) == 0
-	errs = append(errs, n.reconcile(link))
+	errs = append(errs, n.update(link))
 	return errors.Join(errs...)
 }
 
@@ -187,7 +191,7 @@ func (n *Network) SetRoutes(link string, set RouteSet, running bool) error {
 		set.Table = unix.RT_TABLE_MAIN
 	}
 	in.routes, in.running = set, running
-	return n.reconcile(link)
+	return n.update(link)
 }
 
 // Refresh lays the peers' host routes anew after the underlay has changed, and
@@ -212,21 +216,28 @@ func (n *Network) Sweep() error {
 }
 
 // Hold puts off changes of routes until Release, which makes them for all links
-// at once: each looks at all interfaces and routes that there are.
+// at once: with one look at all interfaces and routes that there are, if any.
 func (n *Network) Hold() { n.held = true }
 
 // Release ends Hold.
 func (n *Network) Release() error {
-	links := n.waiting
-	n.held, n.waiting = false, nil
-	return n.reconcile(links...)
+	links, look := n.waiting, n.look
+	n.held, n.waiting, n.look = false, nil, false
+	if look {
+		return n.reconcile(links...)
+	}
+	var errs []error
+	for _, link := range links {
+		errs = append(errs, n.update(link))
+	}
+	return errors.Join(errs...)
 }
 
 // reconcile computes what all links want, removes what is ours and unwanted,
 // then adds what is missing: shared routes, and those into the links named.
 func (n *Network) reconcile(links ...string) error {
 	if n.held {
-		n.waiting = append(n.waiting, links...)
+		n.waiting, n.look = append(n.waiting, links...), true
 		return nil
 	}
 	if n.settled && len(n.laid) == 0 && !n.wantsAny() {
@@ -304,9 +315,16 @@ func (n *Network) reconcile(links ...string) error {
 	for r := range shared {
 		add(r)
 	}
+	named := make(map[string]bool)
+	for _, link := range links {
+		named[link] = true
+	}
 	for r, link := range into {
-		if slices.Contains(links, link) {
+		if named[link] {
 			add(r)
+			if k := r.key(); n.laid[k] {
+				n.links[link].laid[k] = true
+			}
 		}
 	}
 	for k := range n.laid {
@@ -315,6 +333,9 @@ func (n *Network) reconcile(links ...string) error {
 		}
 	}
 	n.settled = n.swept && len(errs) == 0
+	for _, in := range n.links {
+		in.saw()
+	}
 	return errors.Join(errs...)
 }
 
@@ -335,39 +356,20 @@ func (n *Network) wanted(byName map[string]*LinkInfo) (into map[route]string, sh
 	shared = make(map[route]bool)
 	for _, name := range slices.Sorted(maps.Keys(n.links)) {
 		in := n.links[name]
-		l := byName[name]
-		metric, lay := in.routes.Metric, l != nil && l.Up()
-		if !in.running {
-			metric = in.routes.DownMetric
-			lay = lay && metric != 0
-		}
-		lay = lay && !in.foreign
 		under := func(p netip.Prefix, table uint32) {
 			if !in.routes.Fallback {
 				shared[route{table: table, dst: p, metric: unreachableMetric, typ: unix.RTN_UNREACHABLE}] = true
 			}
 		}
-		has6 := false
 		for _, whole := range in.routes.Prefixes {
 			for _, p := range halves(whole) {
 				under(p, in.routes.Table)
-				if !lay {
-					continue
-				}
-				r := route{table: in.routes.Table, dst: p, metric: metric, typ: unix.RTN_UNICAST, oif: l.Index}
-				if p.Addr().Is6() {
-					has6 = true
-					if r.metric == 0 {
-						r.metric = defaultMetric6
-					}
-				}
-				if _, taken := into[r]; !taken {
-					into[r] = name
-				}
 			}
 		}
-		if has6 {
-			n.wantIPv6(l)
+		for _, r := range n.into(in, byName[name]) {
+			if _, taken := into[r]; !taken {
+				into[r] = name
+			}
 		}
 		for _, p := range in.addresses {
 			if p.Bits() < p.Addr().BitLen() {
@@ -378,19 +380,55 @@ func (n *Network) wanted(byName map[string]*LinkInfo) (into map[route]string, sh
 	return into, shared
 }
 
+// into are the routes into a link that is there and up; l is nil for one that is
+// not there.
+func (n *Network) into(in *inside, l *LinkInfo) []route {
+	metric := in.routes.Metric
+	if !in.running {
+		metric = in.routes.DownMetric
+	}
+	if l == nil || !l.Up() || in.foreign || !in.running && metric == 0 {
+		return nil
+	}
+	var routes []route
+	has6 := false
+	for _, whole := range in.routes.Prefixes {
+		for _, p := range halves(whole) {
+			r := route{table: in.routes.Table, dst: p, metric: metric, typ: unix.RTN_UNICAST, oif: l.Index}
+			if p.Addr().Is6() {
+				has6 = true
+				if r.metric == 0 {
+					r.metric = defaultMetric6
+				}
+			}
+			routes = append(routes, r)
+		}
+	}
+	if has6 {
+		n.wantIPv6(l)
+	}
+	return routes
+}
+
 // through are the peers that are to be reached by one interface, with its index.
 func (n *Network) through() map[netip.Addr]int {
 	out := make(map[netip.Addr]int)
+	index := make(map[string]int)
 	for _, in := range n.links {
-		if in.routes.Through == "" {
+		name := in.routes.Through
+		if name == "" {
 			continue
 		}
-		l, err := LinkByName(n.nl, in.routes.Through)
-		if err != nil {
-			continue // it is not there; the peers wait for it
+		if _, known := index[name]; !known {
+			index[name] = 0 // it is not there; the peers wait for it
+			if l, err := LinkByName(n.nl, name); err == nil {
+				index[name] = l.Index
+			}
 		}
 		for _, peer := range in.routes.Peers {
-			out[peer.Unmap().WithZone("")] = l.Index
+			if index[name] != 0 {
+				out[peer.Unmap().WithZone("")] = index[name]
+			}
 		}
 	}
 	return out
@@ -398,32 +436,31 @@ func (n *Network) through() map[netip.Addr]int {
 
 // pins computes the host routes of the peers that our routes would cover.
 func (n *Network) pins(ours map[int]bool, into map[route]string, shared map[route]bool) ([]route, error) {
-	var cover []netip.Prefix
+	n.cover = make(map[netip.Prefix]bool)
 	for r := range into {
 		if r.table == unix.RT_TABLE_MAIN {
-			cover = append(cover, r.dst)
+			n.cover[r.dst] = true
 		}
 	}
 	for r := range shared {
 		if r.table == unix.RT_TABLE_MAIN {
-			cover = append(cover, r.dst)
+			n.cover[r.dst] = true
 		}
 	}
 	covered := make(map[netip.Addr]int) // to the longest prefix that covers it
 	for _, in := range n.links {
 		if in.foreign && in.routes.Table == unix.RT_TABLE_MAIN {
 			for _, whole := range in.routes.Prefixes {
-				cover = append(cover, halves(whole)...)
+				for _, p := range halves(whole) {
+					n.cover[p] = true
+				}
 			}
 		}
 	}
 	for _, in := range n.links {
 		for _, peer := range in.routes.Peers {
-			peer = peer.Unmap().WithZone("")
-			for _, p := range cover {
-				if p.Contains(peer) && p.Bits() >= covered[peer] {
-					covered[peer] = p.Bits()
-				}
+			if bits, ok := n.covers(peer); ok {
+				covered[peer.Unmap().WithZone("")] = bits
 			}
 		}
 	}
@@ -438,6 +475,7 @@ func (n *Network) pins(ours map[int]bool, into map[route]string, shared map[rout
 	if err != nil {
 		return nil, err
 	}
+	routes = slices.DeleteFunc(routes, func(r route) bool { return r.proto == ownProtocol || ours[r.oif] }) // most, on a hub
 	var pins []route
 	for peer, bits := range covered {
 		r, ok := underlay(routes, ours, peer)

@@ -39,6 +39,17 @@ func inNamespace(t *testing.T) *Network {
 	return n
 }
 
+// atStartAndLater runs a test as at the start of a daemon, when it looks at all
+// routes at each step, and as when nothing of an earlier one is left.
+func atStartAndLater(t *testing.T, f func(*testing.T, *Network)) {
+	t.Run("start", func(t *testing.T) { f(t, inNamespace(t)) })
+	t.Run("later", func(t *testing.T) {
+		n := inNamespace(t)
+		must(t, n.Sweep())
+		f(t, n)
+	})
+}
+
 func mark(t *testing.T, n *Network, name string) {
 	t.Helper()
 	l, err := LinkByName(n.Netlink(), name)
@@ -138,7 +149,10 @@ func TestAddressesAreAddedAndOnlyOursRemoved(t *testing.T) {
 }
 
 func TestRoutesFollowRunningAndUnreachableStays(t *testing.T) {
-	n := inNamespace(t)
+	atStartAndLater(t, routesFollowRunningAndUnreachableStays)
+}
+
+func routesFollowRunningAndUnreachableStays(t *testing.T, n *Network) {
 	set := RouteSet{Prefixes: prefixes("10.0.0.0/16", "2001:db8:77::/48"), Metric: 50}
 	must(t, n.SetRoutes("hq", set, false))
 	lacksRoute(t, "10.0.0.0/16 dev hq", "2001:db8:77::/48 dev hq")
@@ -158,7 +172,10 @@ func TestRoutesFollowRunningAndUnreachableStays(t *testing.T) {
 }
 
 func TestDownMetricKeepsRoutesWithAWorseMetric(t *testing.T) {
-	n := inNamespace(t)
+	atStartAndLater(t, downMetricKeepsRoutesWithAWorseMetric)
+}
+
+func downMetricKeepsRoutesWithAWorseMetric(t *testing.T, n *Network) {
 	set := RouteSet{Prefixes: prefixes("10.0.0.0/16"), Metric: 50, DownMetric: 5000, Fallback: true}
 	must(t, n.SetRoutes("hq", set, true))
 	must(t, n.SetRoutes("hq", set, false))
@@ -170,7 +187,10 @@ func TestDownMetricKeepsRoutesWithAWorseMetric(t *testing.T) {
 }
 
 func TestDefaultRouteIsLaidAsHalvesAndPeersStayOutside(t *testing.T) {
-	n := inNamespace(t)
+	atStartAndLater(t, defaultRouteIsLaidAsHalvesAndPeersStayOutside)
+}
+
+func defaultRouteIsLaidAsHalvesAndPeersStayOutside(t *testing.T, n *Network) {
 	peer, peer6 := netip.MustParseAddr("203.0.113.9"), netip.MustParseAddr("2001:db8:9::9")
 	set := RouteSet{Prefixes: prefixes("0.0.0.0/0", "::/0"), Peers: []netip.Addr{peer, peer6}}
 	must(t, n.SetRoutes("hq", set, true))
@@ -201,13 +221,19 @@ func TestDefaultRouteIsLaidAsHalvesAndPeersStayOutside(t *testing.T) {
 }
 
 func TestPeerOnItsOwnNetworkNeedsNoHostRoute(t *testing.T) {
-	n := inNamespace(t)
+	atStartAndLater(t, peerOnItsOwnNetworkNeedsNoHostRoute)
+}
+
+func peerOnItsOwnNetworkNeedsNoHostRoute(t *testing.T, n *Network) {
 	must(t, n.SetRoutes("hq", RouteSet{Prefixes: prefixes("0.0.0.0/0"), Peers: []netip.Addr{netip.MustParseAddr("198.18.5.77")}}, true))
 	lacksRoute(t, "198.18.5.77")
 }
 
 func TestUnreachableRoutesAreSharedBetweenTunnels(t *testing.T) {
-	n := inNamespace(t)
+	atStartAndLater(t, unreachableRoutesAreSharedBetweenTunnels)
+}
+
+func unreachableRoutesAreSharedBetweenTunnels(t *testing.T, n *Network) {
 	sh(t, "ip link add name b2 type veth peer name b2peer", "ip link set b2peer up")
 	mark(t, n, "b2")
 	set := RouteSet{Prefixes: prefixes("10.0.0.0/16")}
@@ -223,7 +249,10 @@ func TestUnreachableRoutesAreSharedBetweenTunnels(t *testing.T) {
 }
 
 func TestRoutesAndAddressesComeBackAfterDownAndUp(t *testing.T) {
-	n := inNamespace(t)
+	atStartAndLater(t, routesAndAddressesComeBackAfterDownAndUp)
+}
+
+func routesAndAddressesComeBackAfterDownAndUp(t *testing.T, n *Network) {
 	want := prefixes("10.255.0.2/30", "2001:db8:ff::2/64")
 	set := RouteSet{Prefixes: prefixes("10.0.0.0/16", "2001:db8:77::/48"), Table: 100}
 	must(t, n.SetAddresses("hq", want))

@@ -171,7 +171,7 @@ func (w *Watcher) gather() {
 func (w *Watcher) see(c *Change, typ uint16, port uint32, p []byte) {
 	switch typ {
 	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
-		w.seeLink(c, typ == unix.RTM_NEWLINK, p)
+		w.seeLink(c, typ == unix.RTM_NEWLINK, ownPort(port), p)
 	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
 		a, err := parseAddress(p)
 		if err != nil || ownPort(port) {
@@ -214,7 +214,7 @@ func seen(l *LinkInfo) linkSeen {
 	}
 }
 
-func (w *Watcher) seeLink(c *Change, present bool, p []byte) {
+func (w *Watcher) seeLink(c *Change, present, ours bool, p []byte) {
 	// Bridges repeat their ports' messages with family AF_BRIDGE.
 	if len(p) < unix.SizeofIfInfomsg || p[0] != unix.AF_UNSPEC {
 		return
@@ -238,7 +238,8 @@ func (w *Watcher) seeLink(c *Change, present bool, p []byte) {
 	switch {
 	case now.own:
 		// Its liveness is our own doing; its administrative state may not be.
-		if before.present && (before.flags^now.flags)&unix.IFF_UP != 0 {
+		// Kernels before 6.2 do not say who changed it.
+		if before.present && !ours && (before.flags^now.flags)&unix.IFF_UP != 0 {
 			c.own(now.name)
 		}
 	case now == before:

@@ -12,13 +12,10 @@ import (
 
 // surroundingsChanged is called when addresses, links or routes changed.
 func (l *loop) surroundingsChanged(ch platform.Change) {
-	if err := l.net.Refresh(); err != nil {
-		l.log.Warn("laying routes anew", "error", err)
-	}
-	locals, err := platform.LocalAddrs(l.net.Netlink())
-	if err != nil {
-		l.log.Warn("reading the own addresses", "error", err)
-		return
+	if ch.Underlay {
+		if err := l.net.Refresh(); err != nil {
+			l.log.Warn("laying routes anew", "error", err)
+		}
 	}
 	l.net.Hold()
 	for _, name := range ch.Own {
@@ -34,13 +31,22 @@ func (l *loop) surroundingsChanged(ch platform.Change) {
 	if !ch.Underlay {
 		return
 	}
+	all, err := platform.LocalAddrs(l.net.Netlink())
+	if err != nil {
+		l.log.Warn("reading the own addresses", "error", err)
+		return
+	}
+	locals := make(map[netip.Addr]bool, len(all))
+	for _, a := range all {
+		locals[a] = true
+	}
 	for _, id := range l.order {
 		t := l.tunnels[id]
 		switch {
 		case !t.wanted:
 		case t.established():
 			l.followAddress(t, locals)
-		case t.phase == phaseWaiting, t.trying && !slices.Contains(locals, t.local):
+		case t.phase == phaseWaiting, t.trying && !locals[t.local]:
 			t.trying, t.retryAt = false, 0
 			l.stir(t)
 		}
@@ -50,9 +56,9 @@ func (l *loop) surroundingsChanged(ch platform.Change) {
 // followAddress looks whether a tunnel that stands still comes from where it
 // should: from the address of the route to its peer when we began it, and from
 // where the peer found us otherwise, as long as that address is there.
-func (l *loop) followAddress(t *state, locals []netip.Addr) {
+func (l *loop) followAddress(t *state, locals map[netip.Addr]bool) {
 	c := t.current()
-	gone := !slices.Contains(locals, c.Local.Addr())
+	gone := !locals[c.Local.Addr()]
 	if !gone && !t.initiated {
 		l.followUnderlay(t)
 		return

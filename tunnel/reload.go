@@ -51,11 +51,16 @@ func (l *loop) take(next *config.Config) []string {
 
 	// The secrets and pointers of unchanged tunnels move over to the new
 	// configuration without a word to engine or datapath.
-	for id, t := range l.tunnels {
-		if c := next.Tunnel(string(id)); c != nil {
+	configs := map[ikev2.PeerID]*config.Tunnel{}
+	for i := range next.Tunnels {
+		c := &next.Tunnels[i]
+		id := ikev2.PeerID(c.Name)
+		configs[id] = c
+		if t := l.tunnels[id]; t != nil {
 			t.was, t.cfg = t.cfg, c
 		}
 	}
+	l.net.Hold()
 	for _, ch := range diff.Tunnels {
 		id := ikev2.PeerID(ch.Name)
 		switch ch.Kind {
@@ -68,13 +73,16 @@ func (l *loop) take(next *config.Config) []string {
 			l.open(t)
 			delete(l.tunnels, id)
 		case config.Added:
-			t := l.add(next.Tunnel(ch.Name))
+			t := l.add(configs[id])
 			l.event(t, slog.LevelInfo, "reload", "added to the configuration")
 			l.close(t)
 			l.stir(t)
 		case config.Changed:
 			l.changed(l.tunnels[id], ch)
 		}
+	}
+	if err := l.net.Release(); err != nil {
+		l.event(nil, slog.LevelError, "machine", "routes: "+err.Error())
 	}
 	l.order = l.order[:0]
 	for i := range next.Tunnels {

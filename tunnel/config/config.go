@@ -44,6 +44,15 @@ func (c *Config) Tunnel(name string) *Tunnel {
 	return nil
 }
 
+// byName finds tunnels of a config of any size.
+func (c *Config) byName() map[string]*Tunnel {
+	out := make(map[string]*Tunnel, len(c.Tunnels))
+	for i := range c.Tunnels {
+		out[c.Tunnels[i].Name] = &c.Tunnels[i]
+	}
+	return out
+}
+
 // Wipe overwrites the secrets held by c. What the TOML library copied on the
 // way in is beyond reach until the garbage collector reuses it.
 func (c *Config) Wipe() {

@@ -77,14 +77,15 @@ func Diff(old, new *Config) Difference {
 			d.Daemon = append(d.Daemon, k.Name)
 		}
 	}
+	was, is := old.byName(), new.byName()
 	for i := range old.Tunnels {
-		if t := &old.Tunnels[i]; new.Tunnel(t.Name) == nil {
+		if t := &old.Tunnels[i]; is[t.Name] == nil {
 			d.Tunnels = append(d.Tunnels, Change{Name: t.Name, Kind: Removed})
 		}
 	}
 	for i := range new.Tunnels {
 		t := &new.Tunnels[i]
-		before := old.Tunnel(t.Name)
+		before := was[t.Name]
 		if before == nil {
 			d.Tunnels = append(d.Tunnels, Change{Name: t.Name, Kind: Added})
 			continue

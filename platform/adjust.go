@@ -1,0 +1,114 @@
+package platform
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// A look at everything (Network.reconcile) reads all interfaces and routes that
+// there are. On a hub of thousands of tunnels, each of which comes up, goes down
+// and is repaired by itself, nearly always only the routes into one link change:
+// those are laid and taken back without such a look.
+
+// wishes are what a look at everything found that a link wants, as far as it matters
+// to others: the routes underneath, which links share, and the peers' host routes.
+type wishes struct {
+	addresses, prefixes []netip.Prefix
+	peers               []netip.Addr
+	table               uint32
+	through             string
+	fallback, foreign   bool
+}
+
+// saw notes what the link wants now.
+func (in *inside) saw() {
+	r := &in.routes
+	in.seen = &wishes{in.addresses, r.Prefixes, r.Peers, r.Table, r.Through, r.Fallback, in.foreign}
+}
+
+// alone reports that nothing of what a link wants has changed since the last look
+// at everything but the routes into it, and peers whom our routes cover neither
+// before nor after.
+func (n *Network) alone(in *inside) bool {
+	s, r := in.seen, &in.routes
+	if !n.settled || s == nil || s.table != r.Table || s.through != r.Through || s.fallback != r.Fallback || s.foreign != in.foreign ||
+		!slices.Equal(s.addresses, in.addresses) || !slices.Equal(s.prefixes, r.Prefixes) {
+		return false
+	}
+	if r.Fallback && r.Table == unix.RT_TABLE_MAIN && len(r.Prefixes) > 0 {
+		return false // its routes cover peers only while they are laid
+	}
+	if slices.Equal(s.peers, r.Peers) {
+		return true
+	}
+	pinned := func(peer netip.Addr) bool { _, covered := n.covers(peer); return covered }
+	return r.Through == "" && !slices.ContainsFunc(s.peers, pinned) && !slices.ContainsFunc(r.Peers, pinned)
+}
+
+// covers finds the longest prefix of our routes that an address is in.
+func (n *Network) covers(peer netip.Addr) (bits int, ok bool) {
+	peer = peer.Unmap().WithZone("")
+	for bits := peer.BitLen(); bits >= 0; bits-- {
+		if p, err := peer.Prefix(bits); err == nil && n.cover[p] {
+			return bits, true
+		}
+	}
+	return 0, false
+}
+
+// update carries out what has changed of one link.
+func (n *Network) update(link string) error {
+	in := n.links[link]
+	switch {
+	case in == nil || !n.alone(in):
+		return n.reconcile(link)
+	case n.held:
+		n.waiting = append(n.waiting, link)
+		return nil
+	}
+	return n.adjust(link, in)
+}
+
+// adjust makes the routes into one link those it wants. Laying one that is there
+// does nothing.
+func (n *Network) adjust(link string, in *inside) error {
+	in.seen.peers = in.routes.Peers
+	if len(in.routes.Prefixes) == 0 && len(in.laid) == 0 {
+		return nil
+	}
+	l, err := LinkByName(n.nl, link)
+	if err != nil && !errors.Is(err, ErrNoLink) {
+		return err
+	}
+	if l != nil && !l.Ours() {
+		l = nil
+	}
+	want := make(map[route]bool)
+	for _, r := range n.into(in, l) {
+		want[r.key()] = true
+	}
+	var errs []error
+	for k := range in.laid {
+		if want[k] {
+			continue
+		}
+		if err := changeRoute(n.nl, unix.RTM_DELROUTE, k); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		delete(in.laid, k)
+		delete(n.laid, k)
+	}
+	for k := range want {
+		if err := changeRoute(n.nl, unix.RTM_NEWROUTE, k); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		in.laid[k], n.laid[k] = true, true
+	}
+	n.settled = len(errs) == 0
+	return errors.Join(errs...)
+}
