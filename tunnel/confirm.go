@@ -32,7 +32,7 @@ const (
 	// trialPoll is how often a trial looks at its tunnels.
 	trialPoll = time.Second
 	// maxCandidate bounds the candidate in bytes; the parser's own limit is less.
-	maxCandidate = 2 << 20
+	maxCandidate = 8 << 20
 )
 
 // trial is a config that runs until it is confirmed. It belongs to the loop.

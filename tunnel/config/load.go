@@ -18,13 +18,14 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// Limits of a config file. 1 MiB is room for some thousand tunnels.
+// Limits of a config file: a tunnel whose keys are in [defaults] takes some 100
+// bytes, one with everything of its own 500.
 const (
-	maxFile  = 1 << 20 // bytes
+	maxFile  = 4 << 20 // bytes
 	maxDepth = 1000    // of brackets
 	maxDots  = 200     // of a key
 
-	maxTunnels  = 4096
+	maxTunnels  = 8192
 	maxItems    = 4096 // of a list
 	maxProblems = 1000
 )

@@ -222,7 +222,7 @@ func TestManyTunnelsStayBounded(t *testing.T) {
 	if last := ps[len(ps)-1]; len(ps) != maxProblems+1 || !strings.Contains(last.What, "11000 more") {
 		t.Errorf("%d problems, the last: %v", len(ps), last)
 	}
-	if _, ps = parse(t, strings.Repeat("[[tunnel]]\n", 5000)); len(ps) != 1 || !strings.Contains(ps[0].What, "5000 tunnels") {
+	if _, ps = parse(t, strings.Repeat("[[tunnel]]\n", 9000)); len(ps) != 1 || !strings.Contains(ps[0].What, "9000 tunnels") {
 		t.Errorf("%v", ps)
 	}
 	if _, ps = parse(t, "a = "+strings.Repeat("[", 100000)); len(ps) != 1 || !strings.Contains(ps[0].What, "nested") {

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"greseal/crypto/sign/id"
 	"greseal/ikev2"
@@ -14,7 +15,8 @@ func (b *builder) checkTogether(all []*reading) {
 	byName := map[string]*reading{}
 	routes := map[routeKey]*reading{}
 	addrs := map[netip.Addr]*reading{}
-	byPeer := map[string][]*reading{} // those before, by remote
+	byEnds := map[ends][]*reading{}      // those before
+	byPeer := map[peerClass][]*reading{} // likewise
 	for _, r := range all {
 		if r.has("name") {
 			if first, ok := byName[r.Name]; ok {
@@ -45,17 +47,41 @@ func (b *builder) checkTogether(all []*reading) {
 		if r.RemoteAny {
 			peers = []string{"any"}
 		}
-		seen := map[*reading]bool{}
+		class := r.class()
+		told := false
 		for _, peer := range peers {
-			for _, first := range byPeer[peer] {
-				if !seen[first] {
-					r.against(first, peer)
-				}
-				seen[first] = true
+			// One other tunnel is enough to say what must change.
+			e, c := ends{peer, r.GRELocal, r.GRERemote, r.GRE.HasKey, r.GRE.Key}, peerClass{peer, class}
+			if !told && !r.RemoteAny {
+				told = slices.ContainsFunc(byEnds[e], func(first *reading) bool { return r.sameEnds(first, peer) })
 			}
-			byPeer[peer] = append(byPeer[peer], r)
+			_ = slices.ContainsFunc(byPeer[c], r.samePeer)
+			byEnds[e], byPeer[c] = append(byEnds[e], r), append(byPeer[c], r)
 		}
 	}
+}
+
+// ends are what the packets of a tunnel are told apart by, and peerClass is what
+// two tunnels share whose peers cannot be.
+type ends struct {
+	peer          string
+	local, remote netip.Addr
+	hasKey        bool
+	key           uint32
+}
+
+type peerClass struct{ peer, class string }
+
+// class is the Class of remote_id.
+func (r *reading) class() string {
+	if r.RemoteID == "" {
+		return id.Any.Class()
+	}
+	p, err := ikev2.ParsePattern(r.RemoteID)
+	if err != nil {
+		return "" // reported
+	}
+	return p.Class()
 }
 
 type routeKey struct {
@@ -71,30 +97,38 @@ func (r *reading) line(from *reading) string {
 	return r.section.At.String()
 }
 
-// against checks that packets and peers of two tunnels with the same remote can
-// be told apart.
-func (r *reading) against(first *reading, peer string) {
+// comparable tells whether conclusions can be drawn from two tunnels with the same
+// remote, and they come from the same address.
+func (r *reading) comparable(first *reading) bool {
 	for _, k := range []string{"remote", "local", "local_id", "remote_id", "gre.key", "gre_local", "gre_remote"} {
 		if r.bad[k] || first.bad[k] {
-			return
+			return false
 		}
 	}
-	if r.Local != first.Local && r.Local != "" && first.Local != "" {
-		return
+	return r.Local == first.Local || r.Local == "" || first.Local == ""
+}
+
+// sameEnds reports that packets of two tunnels can't be told apart.
+func (r *reading) sameEnds(first *reading, peer string) bool {
+	if !r.comparable(first) {
+		return false
 	}
-	other := "tunnel " + quote(first.Name)
-	if !r.RemoteAny && r.GRELocal == first.GRELocal && r.GRERemote == first.GRERemote &&
-		r.GRE.HasKey == first.GRE.HasKey && r.GRE.Key == first.GRE.Key {
-		r.mistake("remote", -1, fault{quote(peer) + " is also the remote of " + other + ", with the same GRE endpoints and key", "give each its own gre.key, on both sides"})
+	r.mistake("remote", -1, fault{quote(peer) + " is also the remote of tunnel " + quote(first.Name) + ", with the same GRE endpoints and key", "give each its own gre.key, on both sides"})
+	return true
+}
+
+// samePeer reports that peers of two tunnels can't: a responder finds the tunnel
+// by address and then by identity alone.
+func (r *reading) samePeer(first *reading) bool {
+	if !r.comparable(first) || !sameIdentity(r.ownIdentity(), first.ownIdentity()) || !tie(r.RemoteID, first.RemoteID) {
+		return false
 	}
-	// A responder finds the tunnel by address and then by identity alone.
-	if sameIdentity(r.ownIdentity(), first.ownIdentity()) && tie(r.RemoteID, first.RemoteID) {
-		key := "remote_id"
-		if !r.has(key) {
-			key = "remote"
-		}
-		r.mistake(key, -1, fault{"a peer of this tunnel can't be told from one of " + other + ": remote, local_id and remote_id are the same", "give each its own remote_id"})
+	key := "remote_id"
+	if !r.has(key) {
+		key = "remote"
 	}
+	r.mistake(key, -1, fault{"a peer of this tunnel can't be told from one of tunnel " + quote(first.Name) + ": remote, local_id and remote_id are the same", "give each its own remote_id"})
+	return true
 }
 
 // ownIdentity is local_id, or what stands for it with a certificate.

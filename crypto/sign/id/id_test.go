@@ -193,7 +193,14 @@ func TestMostSpecificPatternIsKnown(t *testing.T) {
 		{"10.0.0.0/8", "10.0.0.0/8", true},
 		{"10.0.0.0/8", "11.0.0.0/8", false},
 		{"*@example.net", "*.example.net", false},
+		{"Ops@Example.net", "Ops@example.NET", true},
+		{"C=CH, CN=Moon", "c=ch,cn=moon", true},
+		{"192.0.2.1/32", "192.0.2.1", true},
+		{"keyid:a", "keyid:A", false},
 	} {
+		if c.tie && pattern(t, c.a).Class() != pattern(t, c.b).Class() {
+			t.Errorf("%s and %s tie and are of different classes", c.a, c.b)
+		}
 		if Tie(pattern(t, c.a), pattern(t, c.b)) != c.tie || Tie(pattern(t, c.b), pattern(t, c.a)) != c.tie {
 			t.Errorf("%s and %s: %v", c.a, c.b, !c.tie)
 		}

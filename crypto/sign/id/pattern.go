@@ -145,6 +145,21 @@ func Tie(p, q Pattern) bool {
 	return p.suffix == q.suffix
 }
 
+// Class is the same for patterns that tie: among many, only those of one class
+// need to be compared.
+func (p Pattern) Class() string {
+	typ := string(rune(p.typ))
+	switch {
+	case p.exact.IsSet() && p.typ == DN:
+		return typ + dn.Key([]byte(p.exact.Data))
+	case p.exact.IsSet():
+		return typ + lower(p.exact.Data)
+	case p.prefix.IsValid():
+		return typ + p.prefix.String()
+	}
+	return typ + "*" + p.suffix // of DNs with a wildcard all
+}
+
 // String writes the pattern so that ParsePattern reads it back.
 func (p Pattern) String() string {
 	switch {
