@@ -2,6 +2,7 @@ package ikev2
 
 import (
 	"errors"
+	"time"
 
 	"greseal/ikev2/wire"
 )
@@ -16,6 +17,10 @@ const (
 	leastPathMTU   = 576
 	maxFragments   = 64
 	maxReassembled = 32 << 10 // octets of one message
+
+	// partsLife is how long the rest of a message is waited for after a fragment:
+	// longer than between two repetitions.
+	partsLife = 30 * time.Second
 )
 
 // fragments is a message of the peer's that is being put together: no more than
@@ -28,7 +33,8 @@ type fragments struct {
 	tail [16]byte
 	size int
 
-	octets int // of all fragments that were taken
+	octets  int // of all fragments that were taken
+	expires Time
 }
 
 // largest is the length of the longest IKE message that goes out in one piece.
@@ -135,19 +141,37 @@ func (s *ikeSA) fitTo(longest int) {
 	s.threshold = max(longest+s.outside(), leastPathMTU)
 }
 
-// askedInSmaller tells whether a request is the answered one in more fragments
-// than before: the first of them asks for the answer (RFC 7383 section 2.6.1).
-func (s *ikeSA) askedInSmaller(m *wire.Message) bool {
+// askedAnew tells whether a request is the answered one in more fragments than
+// before, of which the first asks for the answer (RFC 7383 section 2.6.1), or as
+// a peer sends it that seals its repetitions anew (against RFC 7296 section 2.1).
+func (s *ikeSA) askedAnew(m *wire.Message) bool {
 	p, a := m.SKF(), &s.answered
-	if p == nil || a.data == nil || m.MessageID != a.id || p.Number != 1 || p.Total <= a.total || s.keys == nil {
+	if a.data == nil || m.MessageID != a.id || s.keys == nil || p != nil && (p.Number != 1 || p.Total < a.total) {
 		return false
 	}
-	tail := tailOf(m.Raw)
-	if _, err := m.DecryptFragment(s.keys.in); err != nil {
-		return false
+	tail, total := tailOf(m.Raw), uint16(0)
+	if p == nil {
+		if _, err := m.Decrypt(s.keys.in); err != nil {
+			return false
+		}
+	} else {
+		if _, err := m.DecryptFragment(s.keys.in); err != nil {
+			return false
+		}
+		total = p.Total
 	}
-	a.tail, a.size, a.total = tail, len(m.Raw), p.Total
+	a.tail, a.size, a.total = tail, len(m.Raw), total
 	return true
+}
+
+// forgetParts gives up messages of which nothing more has come (RFC 7383 section
+// 2.6).
+func (s *ikeSA) forgetParts(now Time) {
+	for _, f := range []**fragments{&s.requestParts, &s.responseParts} {
+		if *f != nil && (*f).expires <= now {
+			*f = nil
+		}
+	}
 }
 
 // parts is where the fragments of a message are put together.
@@ -160,7 +184,7 @@ func (s *ikeSA) parts(m *wire.Message) **fragments {
 
 // reassemble takes a fragment. The content is nil as long as more are missing;
 // an error means that the fragment was dropped.
-func (s *ikeSA) reassemble(m *wire.Message) (*wire.Content, error) {
+func (e *Engine) reassemble(s *ikeSA, m *wire.Message) (*wire.Content, error) {
 	if !s.fragmentation {
 		return nil, errors.New("fragmentation was not negotiated")
 	}
@@ -175,6 +199,8 @@ func (s *ikeSA) reassemble(m *wire.Message) (*wire.Content, error) {
 		return nil, err
 	}
 	f.octets += len(m.Raw)
+	f.expires = e.now + partsLife
+	e.touch(s)
 	*parts = f // only now: a forged fragment replaces nothing
 	if m.SKF().Number == 1 {
 		f.tail, f.size = tailOf(m.Raw), len(m.Raw)

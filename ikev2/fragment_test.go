@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"greseal/crypto/suite"
+	"greseal/ikev2/wire"
 )
 
 // A request of the peer's and its response to one of ours may come at the same
@@ -81,4 +82,77 @@ func forgeries(f *flight) (out []*flight) {
 	forge(func(b []byte) []byte { b[len(b)-1] ^= 1; return b })
 	forge(func(b []byte) []byte { return b[:total+2] })
 	return out
+}
+
+// What of a message never came is given up with what did (RFC 7383 section 2.6):
+// the IKE SA goes on, and a repetition is taken as a new one.
+func TestFragmentsOfAnUnfinishedMessageAreForgotten(t *testing.T) {
+	n, w, e := twoNodes(t, 3, func(west, east *Peer) {
+		for _, p := range []*Peer{west, east} {
+			p.IKE = []suite.Proposal{ike("aes128gcm16-prfsha256-modp3072")}
+			p.PathMTU, p.DPD = 576, 0
+		}
+	})
+	w.initiate()
+	n.run(time.Second)
+	n.hold = true
+	w.rekeyChildren()
+	n.run(n.now + time.Millisecond)
+	request := n.held
+	n.held, n.hold = nil, false
+	n.filter = func(*flight) bool { return false }
+	n.deliver(request[0])
+	sa := e.e.peers[e.peer.ID].established()[0]
+	n.run(n.now + partsLife - time.Second)
+	if sa.requestParts == nil {
+		t.Error("forgotten too early")
+	}
+	n.run(n.now + 2*time.Second)
+	if sa.requestParts != nil {
+		t.Error("not forgotten")
+	}
+	n.filter = nil
+	n.run(n.now + 20*time.Second)
+	agree(t, w, e)
+}
+
+// A request is to be repeated bit for bit (RFC 7296 section 2.1). One that is sealed
+// anew is answered by what the first was answered by, and done once.
+func TestRequestSealedAnewIsAnsweredAgain(t *testing.T) {
+	n, w, e := twoNodes(t, 3, nil)
+	w.initiate()
+	n.run(time.Second)
+	n.filter = func(f *flight) bool { return f.from == w } // what east answers is lost
+	w.rekeyChildren()
+	n.run(n.now + 10*time.Millisecond)
+	pairs := len(e.e.pairs)
+	r := w.e.peers[w.peer.ID].established()[0].req
+	s := w.e.peers[w.peer.ID].established()[0]
+	m, err := wire.Parse(r.message.data[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	inner, err := m.Open(s.keys.out.(sealer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := wire.AppendSealed(nil, m.Header, inner, s.keys.out)
+	if err != nil || bytes.Equal(again, r.message.data[0]) {
+		t.Fatal("not sealed anew", err)
+	}
+	n.filter = nil
+	before := e.e.Stats().Retransmitted
+	n.put(&flight{from: w, src: s.local, dst: s.remote, data: again, text: "sealed anew"})
+	n.run(n.now + 10*time.Millisecond)
+	if e.e.Stats().Retransmitted != before+1 || len(e.e.pairs) != pairs || s.req == r {
+		t.Errorf("repeated %d, %d pairs and %d before, answered %v", e.e.Stats().Retransmitted-before, len(e.e.pairs), pairs, s.req != r)
+	}
+	again[len(again)-1] ^= 1 // and forged it is nothing
+	before = e.e.Stats().Retransmitted
+	n.put(&flight{from: w, src: s.local, dst: s.remote, data: again, text: "forged"})
+	n.run(n.now + 10*time.Second)
+	if e.e.Stats().Retransmitted != before {
+		t.Error("a forged one was answered")
+	}
+	agree(t, w, e)
 }

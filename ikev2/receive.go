@@ -156,7 +156,7 @@ func (e *Engine) answerClear(h wire.Header, d *Datagram, ps ...wire.Payload) int
 
 // receiveRequest handles a request to an SA that exists.
 func (e *Engine) receiveRequest(s *ikeSA, m *wire.Message, d *Datagram) {
-	if s.answered.is(m.MessageID, d.Data) || s.askedInSmaller(m) {
+	if s.answered.is(m.MessageID, d.Data) || s.askedAnew(m) {
 		e.stats.Retransmitted++
 		s.asked = e.now
 		if s.answered.again++; s.answered.again >= sizeDoubt-1 {
@@ -286,7 +286,7 @@ func (e *Engine) open(s *ikeSA, m *wire.Message, d *Datagram) (c content, ok boo
 		c.whole, err = m.Decrypt(s.keys.in)
 	} else {
 		var whole *wire.Content
-		if whole, err = s.reassemble(m); err == nil && whole == nil {
+		if whole, err = e.reassemble(s, m); err == nil && whole == nil {
 			return c, false // more is to come
 		}
 		if err == nil {

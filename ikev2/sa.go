@@ -353,6 +353,12 @@ func (s *ikeSA) nextWake() Time {
 	if s.held != nil {
 		at = min(at, s.held.expires)
 	}
+	if f := s.requestParts; f != nil {
+		at = min(at, f.expires)
+	}
+	if f := s.responseParts; f != nil {
+		at = min(at, f.expires)
+	}
 	switch s.state {
 	case stateInit, stateAuth:
 		return min(at, s.shake.deadline)
@@ -394,6 +400,7 @@ func (e *Engine) due(s *ikeSA) {
 	if s.held != nil && s.held.expires <= e.now {
 		e.release(s)
 	}
+	s.forgetParts(e.now)
 	if s.dropAt <= e.now {
 		switch s.state {
 		case stateReplaced:
