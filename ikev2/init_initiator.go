@@ -182,7 +182,7 @@ func (e *Engine) onInitResponse(s *ikeSA, m *wire.Message, d *Datagram) {
 		}
 		return
 	}
-	if c.SA == nil {
+	if c.SA == nil || c.Error() != nil {
 		e.onInitNotify(s, c)
 		return
 	}

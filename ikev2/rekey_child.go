@@ -90,7 +90,11 @@ func (e *Engine) startKE(groups []suite.Transform, wanted, preferred uint16) (ke
 
 // onChildResponse handles the answer to askChild.
 func (e *Engine) onChildResponse(s *ikeSA, r *request, c *wire.Contents) {
-	if n := c.Error(); n != nil && c.SA == nil {
+	if n := c.Error(); n != nil {
+		if c.SA != nil {
+			// It failed, whatever else it says (RFC 7296 section 3.10.1).
+			e.disown(s, r.spi)
+		}
 		e.childRefused(s, r, n)
 		return
 	}

@@ -131,7 +131,7 @@ func (e *Engine) onRekeyIKEResponse(s *ikeSA, r *request, c *wire.Contents) {
 	if rival != nil && rival.state != stateEstablished {
 		rival = nil
 	}
-	if n := c.Error(); n != nil && c.SA == nil {
+	if n := c.Error(); n != nil { // whatever else it says (RFC 7296 section 3.10.1)
 		e.rekeyIKERefused(s, r, n, rival)
 		return
 	}
