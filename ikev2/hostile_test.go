@@ -373,3 +373,36 @@ func strangeNotifies(ps []wire.Payload) []wire.Payload {
 		&wire.Notify{Kind: 40961, Protocol: suite.ESP, SPI: []byte{1, 2, 3}, Data: []byte("?")},
 		wire.NewNotify(8191, nil))
 }
+
+// offerGroup offers a key exchange method in each proposal, as some do in IKE_AUTH.
+func offerGroup(p *wire.SA) {
+	for i := range p.Proposals {
+		p.Proposals[i].Transforms = append(p.Proposals[i].Transforms, wire.Transform{Transform: suite.Transform{Type: suite.TypeKE, ID: 14}})
+	}
+}
+
+// reservedBits sets all that RFC 7296 sections 3.2 to 3.15 reserve, and the
+// critical bit of payloads that everybody knows, where it means nothing. AUTH
+// covers an identity as it is sent, so that stays.
+func reservedBits(ps []wire.Payload) []wire.Payload {
+	var out []wire.Payload
+	for _, p := range ps {
+		b, err := p.AppendBody(nil)
+		if err != nil || p.Type() == wire.TypeIDi || p.Type() == wire.TypeIDr {
+			out = append(out, p)
+			continue
+		}
+		switch p.Type() {
+		case wire.TypeSA:
+			b[1] = 0xff             // of the first proposal
+			b[8+int(b[6])+1] = 0xff // of its first transform
+			b[8+int(b[6])+5] = 0xff // and behind the transform's type
+		case wire.TypeKE:
+			b[2], b[3] = 0xff, 0xff
+		case wire.TypeAuth, wire.TypeTSi, wire.TypeTSr:
+			b[1], b[2], b[3] = 0xff, 0xff, 0xff
+		}
+		out = append(out, &wire.Unknown{Kind: p.Type(), Critical: true, Body: b})
+	}
+	return out
+}

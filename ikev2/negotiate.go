@@ -189,9 +189,12 @@ func (e *Engine) acceptChild(s *ikeSA, exchange wire.ExchangeType, c *wire.Conte
 		return agreed{}, nil, &refusal{notify(wire.InvalidSyntax), f}
 	}
 	a := agreed{old: old}
-	own := s.peer.espAccept()
+	own, offers := s.peer.espAccept(), c.SA.Offers()
 	if first {
 		own = suite.WithoutKE(s.peer.cfg.ESP)
+		for i := range offers { // some offer one, which has no place in IKE_AUTH (RFC 7296 section 1.2)
+			offers[i].Transforms = slices.DeleteFunc(offers[i].Transforms, func(t suite.Transform) bool { return t.Type.IsKE() && t.ID != suite.KE_NONE })
+		}
 	}
 	sent := uint16(0)
 	if c.KE != nil {
@@ -200,7 +203,7 @@ func (e *Engine) acceptChild(s *ikeSA, exchange wire.ExchangeType, c *wire.Conte
 	var want uint16
 	var number int
 	var err error
-	a.suite, number, want, err = chooseKE(own, c.SA.Offers(), sent)
+	a.suite, number, want, err = chooseKE(own, offers, sent)
 	if err != nil {
 		return a, nil, &refusal{notify(wire.NoProposalChosen), s.noProposal(x, err)}
 	}
@@ -261,7 +264,7 @@ func (e *Engine) acceptChild(s *ikeSA, exchange wire.ExchangeType, c *wire.Conte
 		return a, nil, &refusal{notify(wire.NoProposalChosen), f}
 	}
 
-	answer := wire.NewProposal(offer.Number, binary.BigEndian.AppendUint32(nil, a.spiIn), a.suite.Answer(offer.Offer()))
+	answer := wire.NewProposal(offer.Number, binary.BigEndian.AppendUint32(nil, a.spiIn), a.suite.Answer(offers[number-1]))
 	var ps []wire.Payload
 	if a.transport {
 		ps = append(ps, notify(wire.UseTransportMode))

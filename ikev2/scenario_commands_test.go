@@ -562,6 +562,9 @@ var lies = map[string]func([]wire.Payload) []wire.Payload{
 	"a restart and AUTH":  func(ps []wire.Payload) []wire.Payload { return falseAuth(restart(ps)) },
 	"the order":           reversed,
 	"transforms":          each(futureTransforms),
+	"a group":             each(offerGroup),
+	"what is reserved":    reservedBits,
+	"an error of its own": plus(wire.NewNotify(8191, nil)),
 	"more selectors": each(func(p *wire.TS) {
 		p.Selectors = append(p.Selectors, rng("10.0.0.0", "10.255.255.255", 0), rng("2001:db8::", "2001:db8::ffff", 6))
 	}),
