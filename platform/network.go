@@ -20,8 +20,9 @@ type Network struct {
 	nl    *Netlink
 	log   *slog.Logger
 	links map[string]*inside
-	laid  map[route]bool // by this process; others only Sweep may remove
-	ipv6  map[int]bool   // interfaces that were given their link-local address
+	laid  map[route]bool      // by this process; others only Sweep may remove
+	ipv6  map[int]bool        // interfaces that were given their link-local address
+	tied  map[netip.Addr]bool // peers that have been reached by the one interface they may be
 	swept bool
 
 	held    bool     // until Release
@@ -65,7 +66,9 @@ type RouteSet struct {
 	Peers []netip.Addr
 
 	// Through names the interface by which Peers are reached, whatever the
-	// routing table prefers: they get a host route that way.
+	// routing table prefers: they get a host route that way, and once it was
+	// there an unreachable one beneath, so that nothing for them takes another
+	// way when the interface goes away and comes back.
 	Through string
 }
 
@@ -80,7 +83,7 @@ func OpenNetwork(log *slog.Logger) (*Network, error) {
 	}
 	// Lets the kernel choose routes by protocol in a dump (4.20).
 	_ = unix.SetsockoptInt(s.fd, unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
-	return &Network{nl: s, log: log, links: make(map[string]*inside), laid: make(map[route]bool), ipv6: make(map[int]bool)}, nil
+	return &Network{nl: s, log: log, links: make(map[string]*inside), laid: make(map[route]bool), ipv6: make(map[int]bool), tied: make(map[netip.Addr]bool)}, nil
 }
 
 // Close closes the socket and leaves the kernel as it is.
@@ -264,6 +267,7 @@ func (n *Network) reconcile(links ...string) error {
 	if err != nil {
 		return err
 	}
+	pins = append(pins, n.tie(pins)...)
 
 	var errs []error
 	keep := make(map[route]bool)
@@ -342,7 +346,7 @@ func (n *Network) reconcile(links ...string) error {
 // wantsAny tells whether any link wants a route, one underneath included.
 func (n *Network) wantsAny() bool {
 	for _, in := range n.links {
-		if len(in.routes.Prefixes) > 0 || len(in.addresses) > 0 {
+		if len(in.routes.Prefixes) > 0 || len(in.addresses) > 0 || in.routes.Through != "" {
 			return true
 		}
 	}
@@ -432,6 +436,45 @@ func (n *Network) through() map[netip.Addr]int {
 		}
 	}
 	return out
+}
+
+// bound are the peers that may be reached by one interface only: all links that
+// have the peer name the same.
+func (n *Network) bound() map[netip.Addr]string {
+	out := make(map[netip.Addr]string)
+	for _, in := range n.links {
+		for _, peer := range in.routes.Peers {
+			peer = peer.Unmap().WithZone("")
+			if through, seen := out[peer]; seen && through != in.routes.Through {
+				out[peer] = ""
+			} else {
+				out[peer] = in.routes.Through
+			}
+		}
+	}
+	maps.DeleteFunc(out, func(_ netip.Addr, through string) bool { return through == "" })
+	return out
+}
+
+// tie computes the unreachable routes beneath the host routes of the peers that
+// may be reached by one interface only.
+func (n *Network) tie(pins []route) (under []route) {
+	bound := n.bound()
+	for _, r := range pins {
+		if peer := r.dst.Addr(); bound[peer] != "" {
+			n.tied[peer] = true
+		}
+	}
+	for peer := range n.tied {
+		if bound[peer] == "" {
+			delete(n.tied, peer)
+			continue
+		}
+		under = append(under, route{
+			table: unix.RT_TABLE_MAIN, dst: netip.PrefixFrom(peer, peer.BitLen()), metric: unreachableMetric, typ: unix.RTN_UNREACHABLE,
+		})
+	}
+	return under
 }
 
 // pins computes the host routes of the peers that our routes would cover.

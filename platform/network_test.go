@@ -416,3 +416,48 @@ func TestNamesTheKernelRefusesAreRefused(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A peer that is to be reached by one interface is never reached by another,
+// while that interface is away, and until its route is laid again.
+func TestAPeerOfOneInterfaceTakesNoOtherWay(t *testing.T) {
+	n := inNamespace(t)
+	sh(t, "ip link add wan2 type veth peer name isp2", "ip link set isp2 up", "ip link set wan2 up", "ip addr add 192.168.7.1/24 dev wan2")
+	peer, peer6 := netip.MustParseAddr("203.0.113.5"), netip.MustParseAddr("2001:db8:5::5")
+	by2 := RouteSet{Peers: []netip.Addr{peer, peer6}, Through: "wan2"}
+	must(t, n.SetRoutes("hq", by2, true))
+	lacksRoute(t, "unreachable 203.0.113.5", "unreachable 2001:db8:5::5") // it was never there: routing rules may know a way
+	back := func() {
+		t.Helper()
+		sh(t, "ip route add default via 192.168.7.254 dev wan2 metric 100", "ip -6 route add default dev wan2 metric 2000")
+	}
+	back()
+	must(t, n.Refresh())
+	hasRoute(t, "203.0.113.5 via 192.168.7.254 dev wan2", "unreachable 203.0.113.5", "2001:db8:5::5 dev wan2", "unreachable 2001:db8:5::5")
+	for _, away := range []string{"ip link set wan2 down", "ip link del wan2"} {
+		sh(t, away)
+		for range 2 { // before it is noticed, and after
+			for _, to := range []string{peer.String(), peer6.String()} {
+				if out, err := exec.Command("ip", "route", "get", to).CombinedOutput(); err == nil {
+					t.Errorf("after %s it takes another way: %s", away, out)
+				}
+			}
+			must(t, n.Refresh())
+		}
+		if away == "ip link set wan2 down" {
+			sh(t, "ip link set wan2 up", "ip addr replace 192.168.7.1/24 dev wan2")
+			back()
+			must(t, n.Refresh())
+			hasRoute(t, "203.0.113.5 via 192.168.7.254 dev wan2", "2001:db8:5::5 dev wan2")
+		}
+	}
+
+	// Another tunnel may go there by any way.
+	must(t, n.SetRoutes("b2", RouteSet{Peers: []netip.Addr{peer}}, true))
+	lacksRoute(t, "unreachable 203.0.113.5")
+	hasRoute(t, "unreachable 2001:db8:5::5")
+	must(t, n.Forget("b2"))
+	must(t, n.Forget("hq"))
+	if left := ownRoutes(t); len(left) > 0 {
+		t.Errorf("left: %q", left)
+	}
+}

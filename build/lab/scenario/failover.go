@@ -147,13 +147,27 @@ func secondWAN(l *labnet.Lab) {
 	l.Fact("gaps %v and %v", gaps[0], gaps[1])
 }
 
-// namedWAN has local name an interface that the default route does not lead to.
+// namedWAN has local name an interface that the default route does not lead to,
+// and that goes away for a moment while a ping runs: the routes go with it, and
+// the way by the first WAN stays open all the time.
 func namedWAN(l *labnet.Lab) {
 	net, wire2 := twoWANs(l)
 	net.B.Greseal(side("any", innerB))
 	a := net.A.Greseal(side(labnet.AddrB, innerA, `local = "wan2"`))
 	a.WaitUp("t0", 20*time.Second)
 	net.A.WaitPing(innerB, 10*time.Second)
+	net.A.MustPing(innerB, 10)
+	ping := net.A.StartPing(innerB, 10*time.Millisecond)
+	for range 3 {
+		time.Sleep(300 * time.Millisecond)
+		net.A.LinkDown("wan2")
+		time.Sleep(300 * time.Millisecond)
+		net.A.LinkUp("wan2")
+		time.Sleep(300 * time.Millisecond) // the address is there, the route not yet
+		net.A.MustRun("ip", "route", "add", "default", "via", "192.168.7.254", "dev", "wan2", "metric", "100")
+		net.A.WaitPing(innerB, 10*time.Second)
+	}
+	ping.Stop()
 	net.A.MustPing(innerB, 10)
 	wire2.MustBeSealed()
 	out := net.Wire.Count(labnet.ESP, "192.168.7.1") + net.Wire.Count(labnet.ESPinUDP, "192.168.7.1") + net.Wire.Count(labnet.IKE, "192.168.7.1")
