@@ -47,7 +47,10 @@ func Collect(ps []Payload) (*Contents, error) {
 				twice, c.TSr = c.TSr != nil, p
 			}
 		case *CP:
-			twice, c.CP = c.CP != nil, p
+			// Several have no meaning, but some send a CFG_SET beside a CFG_REQUEST.
+			if c.CP == nil {
+				c.CP = p
+			}
 		case *Cert:
 			c.Certs = append(c.Certs, p)
 		case *CertReq:

@@ -350,8 +350,8 @@ func TestCriticalPayloadIsRefusedOnlyWhenNotUnderstood(t *testing.T) {
 }
 
 func TestCollectRefusesASecondPayloadOfAKind(t *testing.T) {
-	single := []Payload{&SA{}, &KE{}, &ID{Of: TypeIDi}, &ID{Of: TypeIDr}, &Auth{}, &Nonce{}, &TS{Of: TypeTSi}, &TS{Of: TypeTSr}, &CP{}}
-	many := []Payload{&Cert{}, &CertReq{}, NewNotify(Cookie, nil), &Delete{}, &VendorID{}, &Unknown{Kind: 99}, &SK{}}
+	single := []Payload{&SA{}, &KE{}, &ID{Of: TypeIDi}, &ID{Of: TypeIDr}, &Auth{}, &Nonce{}, &TS{Of: TypeTSi}, &TS{Of: TypeTSr}}
+	many := []Payload{&CP{}, &Cert{}, &CertReq{}, NewNotify(Cookie, nil), &Delete{}, &VendorID{}, &Unknown{Kind: 99}, &SK{}}
 	c, err := Collect(append(append(append([]Payload{}, many...), single...), many...))
 	if err != nil {
 		t.Fatal(err)
