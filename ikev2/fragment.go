@@ -33,6 +33,8 @@ type fragments struct {
 	tail [16]byte
 	size int
 
+	critical wire.PayloadType // in front of SKF, in fragment 1: not known here
+
 	octets  int // of all fragments that were taken
 	expires Time
 }
@@ -204,6 +206,7 @@ func (e *Engine) reassemble(s *ikeSA, m *wire.Message) (*wire.Content, error) {
 	*parts = f // only now: a forged fragment replaces nothing
 	if m.SKF().Number == 1 {
 		f.tail, f.size = tailOf(m.Raw), len(m.Raw)
+		f.critical, _ = wire.UnsupportedCritical(m.Payloads)
 	}
 	if !complete {
 		return nil, nil

@@ -1,7 +1,10 @@
 package ikev2
 
 import (
+	"encoding/binary"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -405,4 +408,60 @@ func reservedBits(ps []wire.Payload) []wire.Payload {
 		out = append(out, &wire.Unknown{Kind: p.Type(), Critical: true, Body: b})
 	}
 	return out
+}
+
+// A payload that nobody knows and that is marked as critical refuses the message
+// wherever it stands: also in front of SK or SKF, which cover it (RFC 7296 sections
+// 2.5 and 4, RFC 7383 section 2.5.3).
+func TestCriticalPayloadInFrontOfTheSealedOneIsRefused(t *testing.T) {
+	n, w, e := twoNodes(t, 3, nil)
+	var said []string
+	n.log = func(f string, a ...any) { said = append(said, fmt.Sprintf(f, a...)) }
+	w.initiate()
+	n.run(time.Second)
+	s := w.e.peers[w.peer.ID].established()[0]
+	for _, c := range []struct {
+		sealed   wire.PayloadType
+		critical bool
+		answer   string
+	}{
+		{wire.TypeSK, true, "SK{N(UNSUPPORTED_CRITICAL_PAYLOAD payload-200)}"},
+		{wire.TypeSKF, true, "SK{N(UNSUPPORTED_CRITICAL_PAYLOAD payload-200)}"},
+		{wire.TypeSK, false, "SK{}"},
+		{wire.TypeSKF, false, "SK{}"},
+	} {
+		h := s.header(wire.Informational, s.nextOut, false)
+		s.nextOut++
+		said = nil
+		n.put(&flight{from: w, src: s.local, dst: s.remote, data: guarded(h, c.critical, c.sealed, s.keys.out), text: "guarded"})
+		n.run(n.now + 10*time.Millisecond)
+		if !slices.ContainsFunc(said, func(line string) bool {
+			return strings.HasSuffix(line, fmt.Sprintf("response %d: %s", h.MessageID, c.answer))
+		}) {
+			t.Errorf("%v, critical %v: %q", c.sealed, c.critical, said)
+		}
+	}
+	agree(t, w, e)
+}
+
+// guarded is an empty message with an unknown payload in front of SK, or of the only
+// SKF.
+func guarded(h wire.Header, critical bool, sealed wire.PayloadType, k wire.Sealer) []byte {
+	outside := []byte{byte(sealed), 0, 0, 4}
+	if critical {
+		outside[1] = 0x80
+	}
+	inside := []byte{0, 0, 0, 0}
+	if sealed == wire.TypeSKF {
+		inside = append(inside, 0, 1, 0, 1)
+	}
+	n := len(inside) + k.Overhead(0)
+	binary.BigEndian.PutUint16(inside[2:], uint16(n))
+	h.Next, h.Length = 200, uint32(wire.HeaderLen+len(outside)+n)
+	b := append(append(h.Append(nil), outside...), inside...)
+	b, err := k.Seal(b, b, nil)
+	if err != nil {
+		panic(err)
+	}
+	return b
 }

@@ -282,6 +282,7 @@ func (e *Engine) open(s *ikeSA, m *wire.Message, d *Datagram) (c content, ok boo
 	var err error
 	c.header = m.Header
 	octets, parts := len(m.Raw), 1
+	outside, _ := wire.UnsupportedCritical(m.Payloads)
 	if m.SKF() == nil {
 		c.whole, err = m.Decrypt(s.keys.in)
 	} else {
@@ -291,7 +292,8 @@ func (e *Engine) open(s *ikeSA, m *wire.Message, d *Datagram) (c content, ok boo
 		}
 		if err == nil {
 			c.whole = *whole
-			octets, parts = (*s.parts(m)).octets, int(m.SKF().Total)
+			f := *s.parts(m)
+			octets, parts, outside = f.octets, int(m.SKF().Total), f.critical
 		}
 	}
 	if err == nil {
@@ -310,7 +312,10 @@ func (e *Engine) open(s *ikeSA, m *wire.Message, d *Datagram) (c content, ok boo
 		return c, true
 	}
 	e.record(s, recordReceived, m.Header, ps, octets, parts, d.Local, d.Remote)
-	c.critical, _ = wire.UnsupportedCritical(ps)
+	var bad bool
+	if c.critical, bad = wire.UnsupportedCritical(ps); !bad {
+		c.critical = outside // in front of SK, which covers it
+	}
 	return c, true
 }
 

@@ -400,3 +400,27 @@ func TestNoSecretIsPrinted(t *testing.T) {
 	}
 	_ = e
 }
+
+// A higher minor version, flags that nobody knows and reserved bits are ignored
+// (RFC 7296 sections 2.5 and 3.1 to 3.4), and answered as version 2.0.
+func TestReservedBitsOfInitAreIgnored(t *testing.T) {
+	_, _, e := twoNodes(t, 3, nil)
+	b := initRequest(1, nil)
+	b[17] = 0x2f
+	b[19] |= 0xc7 | byte(wire.FlagVersion)
+	for at, next := wire.HeaderLen, b[16]; next != 0; {
+		b[at+1] = 0xff // critical and reserved
+		n := int(binary.BigEndian.Uint16(b[at+2:]))
+		next, at = b[at], at+n
+	}
+	answered := false
+	for _, a := range e.e.Receive(e.time(), Datagram{Local: e.local, Remote: e.remote, Data: b}) {
+		if s, ok := a.(Send); ok {
+			m, err := wire.Parse(s.Data)
+			answered = err == nil && m.Version == wire.Version && m.Flags == wire.FlagResponse && len(m.Payloads) > 0 && m.Payloads[0].Type() == wire.TypeSA
+		}
+	}
+	if !answered {
+		t.Error("not answered")
+	}
+}
