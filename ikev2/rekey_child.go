@@ -270,6 +270,10 @@ func (e *Engine) onCreateChild(s *ikeSA, m *wire.Message, d *Datagram, c *wire.C
 				old = o
 			}
 		}
+		if r := s.req; old == nil && r != nil && (r.kind == askNewChild || r.kind == askRekeyChild) {
+			e.refuse(s, m, d, notify(wire.TemporaryFailure)) // perhaps the pair we are asking for
+			return
+		}
 		if old == nil {
 			e.refuse(s, m, d, &wire.Notify{Kind: wire.ChildSANotFound, Protocol: n.Protocol, SPI: n.SPI})
 			return
