@@ -26,6 +26,10 @@ type device struct {
 	out  atomic.Pointer[outSA] // the SA that carries the traffic
 	lost atomic.Bool           // somebody deleted the interface
 
+	// Of the loop.
+	outs   []*outSA // in the order of their installation
+	closed bool     // lost, and not to be had anew
+
 	egress *egress
 	token  int32 // among the egress worker's devices
 	active bool  // of the egress worker: has something to read

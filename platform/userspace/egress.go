@@ -32,6 +32,7 @@ type egress struct {
 	k      kernel
 	out    *outbox
 	in     []byte
+	serves int       // of the loop: how many devices
 	devs   []*device // by token
 	active []*device // those that may have more to read
 	segs   segments
@@ -61,6 +62,7 @@ func newEgress(k kernel, events *eventQueue) (*egress, error) {
 // addDevice and removeDevice are called by the loop. After removeDevice the
 // worker does not touch the device any more.
 func (w *egress) addDevice(d *device) error {
+	w.serves++
 	w.do(func() {
 		d.token = int32(len(w.devs))
 		for i, free := range w.devs {
@@ -80,6 +82,7 @@ func (w *egress) addDevice(d *device) error {
 }
 
 func (w *egress) removeDevice(d *device) {
+	w.serves--
 	w.do(func() {
 		w.unwatch(d.fd)
 		w.devs[d.token] = nil

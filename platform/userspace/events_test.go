@@ -324,6 +324,51 @@ func TestDeletedInterfaceIsToldAndMadeAgain(t *testing.T) {
 	a.ping(inner4(2), 3, 56)
 }
 
+// TestALostInterfaceIsClosedOnce although making it again fails more than once: its
+// descriptor may be somebody else's by then.
+func TestALostInterfaceIsClosedOnce(t *testing.T) {
+	a := newHost(t)
+	a.start(Options{})
+	l := platform.Link{Name: ifName, MTU: 1400}
+	a.must(func() error { _, err := a.dp.SetLink(l); return err })
+	old := a.dp.devices[ifName].fd
+	a.must(func() error {
+		link, err := netlink.LinkByName(ifName)
+		if err != nil {
+			return err
+		}
+		if err := netlink.LinkDel(link); err != nil {
+			return err
+		}
+		// Somebody else has it open, with our mark.
+		other, err := openTUN(ifName, false, true)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(other)
+		if link, err = netlink.LinkByName(ifName); err != nil {
+			return err
+		}
+		if err := platform.MarkLink(a.dp.netlink, link.Attrs().Index, ifName); err != nil {
+			return err
+		}
+		_, err = a.dp.SetLink(l)
+		if err := unix.Dup3(other, old, unix.O_CLOEXEC); err != nil {
+			return err
+		}
+		_, err2 := a.dp.SetLink(l)
+		if !errors.Is(err, errBusy) || !errors.Is(err2, errBusy) {
+			t.Errorf("%v, %v", err, err2)
+		}
+		return unix.Close(old) // fails when it was closed again
+	})
+	a.must(func() error { _, err := a.dp.SetLink(l); return err })
+	a.must(func() error { return a.dp.DeleteLink(ifName) })
+	if now := a.linkInfo(ifName); now != nil {
+		t.Errorf("after DeleteLink: %+v", now)
+	}
+}
+
 func TestSweepRemovesWhatNobodyKeeps(t *testing.T) {
 	a := newHost(t)
 	a.start(Options{})

@@ -3,7 +3,6 @@ package userspace
 import (
 	"encoding/binary"
 	"net/netip"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -51,7 +50,7 @@ type ingress struct {
 	sas     *spiTable
 	links   *linkTable
 	merge   *coalescer
-	outs    *atomic.Pointer[[]*outSA]
+	outs    *outTable
 	events  *eventQueue
 	ike     *ikesock.Sockets
 	portNAT uint16
@@ -89,7 +88,7 @@ func newIngress(d *Datapath, merge *coalescer) (*ingress, error) {
 		return nil, err
 	}
 	in := &ingress{
-		worker: w, k: d.kernel, sas: &d.sas, links: &d.links, outs: &d.shown, events: d.events, ike: d.ike, portNAT: d.portNAT, merge: merge,
+		worker: w, k: d.kernel, sas: &d.sas, links: &d.links, outs: &d.sending, events: d.events, ike: d.ike, portNAT: d.portNAT, merge: merge,
 		buf: make([]byte, recvMessages*recvLen),
 	}
 	for i := range in.msgs {

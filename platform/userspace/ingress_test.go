@@ -3,7 +3,6 @@ package userspace
 import (
 	"crypto/rand"
 	"net/netip"
-	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -37,7 +36,6 @@ func testIngress(t testing.TB, f *form) (*ingress, *inSA, *esp.Sealer, *blackHol
 		t.Fatal(err)
 	}
 	hole := d.kernel.(*blackHole)
-	d.shown = atomic.Pointer[[]*outSA]{}
 	w, err := newIngress(d, newCoalescer(hole, func(mergeKinds, unix.Errno) {}))
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package userspace
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"greseal/platform"
@@ -16,16 +17,22 @@ import (
 // linkTable is the devices as the workers see them.
 type linkTable struct{ all atomic.Pointer[[]*device] }
 
-// publishLinks shows the workers which devices there are, all but one that is
-// about to be closed.
-func (d *Datapath) publishLinks(but *device) {
-	list := make([]*device, 0, len(d.devices))
-	for _, dev := range d.devices {
-		if dev != but && !dev.lost.Load() {
-			list = append(list, dev)
-		}
+// add and remove show the workers which devices there are. What they read already
+// stays as it is: a longer list may share its beginning.
+func (t *linkTable) add(d *device) {
+	var now []*device
+	if all := t.all.Load(); all != nil {
+		now = *all
 	}
-	d.links.all.Store(&list)
+	now = append(now, d)
+	t.all.Store(&now)
+}
+
+func (t *linkTable) remove(d *device) {
+	if all := t.all.Load(); all != nil {
+		now := slices.DeleteFunc(slices.Clone(*all), func(o *device) bool { return o == d })
+		t.all.Store(&now)
+	}
 }
 
 // keyed reports whether a packet has the link's key.

@@ -36,7 +36,6 @@ func (d *Datapath) SetLink(l platform.Link) (int, error) {
 	if dev != nil && (dev.lost.Load() || info == nil || info.Index != dev.index || dev.ethernet != l.Ethernet) {
 		// Deleted by somebody, or to become the other kind: a new device, to
 		// which the SAs move.
-		d.publishLinks(dev)
 		d.closeDevice(dev)
 		dev.lost.Store(true)
 	}
@@ -48,11 +47,11 @@ func (d *Datapath) SetLink(l platform.Link) (int, error) {
 		}
 		d.devices[l.Name] = dev
 		d.adoptSAs(old, dev)
+		d.links.add(dev)
 	}
 	if err := d.configure(dev, &l, fresh); err != nil {
 		return 0, err
 	}
-	d.publishLinks(nil)
 	return dev.index, nil
 }
 
@@ -88,17 +87,7 @@ func (d *Datapath) makeDevice(l *platform.Link, info *platform.LinkInfo) (*devic
 
 // idlest is the egress worker with the fewest devices.
 func (d *Datapath) idlest() *egress {
-	load := make(map[*egress]int)
-	for _, dev := range d.devices {
-		load[dev.egress]++
-	}
-	best := d.egress[0]
-	for _, w := range d.egress {
-		if load[w] < load[best] {
-			best = w
-		}
-	}
-	return best
+	return slices.MinFunc(d.egress, func(a, b *egress) int { return a.serves - b.serves })
 }
 
 // openDevice opens a device with a vnet header, or without when the kernel has
@@ -190,14 +179,12 @@ func (d *Datapath) configure(dev *device, l *platform.Link, fresh bool) error {
 	}
 	dev.link.Store(l)
 	// The SAs' headers depend on the link.
-	for _, sa := range d.outs {
-		if sa.dev == dev {
-			r, err := d.routeOf(&sa.sa, l)
-			if err != nil {
-				return fmt.Errorf("interface %s: %w", l.Name, err)
-			}
-			sa.route.Store(r)
+	for _, sa := range dev.outs {
+		r, err := d.routeOf(&sa.sa, l)
+		if err != nil {
+			return fmt.Errorf("interface %s: %w", l.Name, err)
 		}
+		sa.route.Store(r)
 	}
 	if fresh || !info.Up() {
 		if err := platform.SetUp(d.netlink, dev.index, true); err != nil {
@@ -282,14 +269,11 @@ func (d *Datapath) DeleteLink(name string) error {
 			_, _ = d.RemoveSA(key)
 		}
 	}
-	for key := range d.outs {
-		if key.Link == name {
-			_, _ = d.RemoveSA(key)
-		}
+	for _, sa := range slices.Clone(dev.outs) {
+		_, _ = d.RemoveSA(platform.SAKey{Link: name, Out: true, SPI: sa.spi})
 	}
 	delete(d.devices, name)
 	lost := dev.lost.Load()
-	d.publishLinks(nil)
 	d.closeDevice(dev)
 	if lost {
 		return nil
@@ -301,8 +285,13 @@ func (d *Datapath) DeleteLink(name string) error {
 	return nil
 }
 
-// closeDevice takes a device from its workers and closes it.
+// closeDevice takes a device from its workers and closes it, once.
 func (d *Datapath) closeDevice(dev *device) {
+	if dev.closed {
+		return
+	}
+	dev.closed = true
+	d.links.remove(dev)
 	dev.out.Store(nil)
 	dev.egress.removeDevice(dev)
 	for _, w := range d.ingress {

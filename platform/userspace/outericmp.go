@@ -138,7 +138,7 @@ func (w *ingress) outerTooBig(v6 bool, b []byte) {
 		w.noise++
 		return
 	}
-	for _, sa := range *w.outs.Load() {
+	for _, sa := range w.outs.of(q.spi) {
 		if !q.about(sa) {
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -264,4 +265,26 @@ func (t *spiTable) remove(sa *inSA) {
 		return
 	}
 	shard.Store(&now)
+}
+
+// outTable finds outbound SAs by SPI for the ingress workers in the same way. Two
+// peers may have chosen the same one.
+type outTable [256]atomic.Pointer[[]*outSA]
+
+// of are the SAs that may have the SPI.
+func (t *outTable) of(spi uint32) []*outSA {
+	if shard := t[spi&0xff].Load(); shard != nil {
+		return *shard
+	}
+	return nil
+}
+
+func (t *outTable) add(sa *outSA) {
+	now := append(slices.Clone(t.of(sa.spi)), sa)
+	t[sa.spi&0xff].Store(&now)
+}
+
+func (t *outTable) remove(sa *outSA) {
+	now := slices.DeleteFunc(slices.Clone(t.of(sa.spi)), func(o *outSA) bool { return o == sa })
+	t[sa.spi&0xff].Store(&now)
 }

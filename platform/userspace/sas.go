@@ -85,7 +85,8 @@ func (d *Datapath) InstallOut(sa platform.SA) error {
 		return installError(&sa, err)
 	}
 	d.outs[key] = out
-	d.setLatest(append(d.latest, out))
+	d.sending.add(out)
+	dev.outs = append(dev.outs, out)
 	dev.out.Store(out)
 	return nil
 }
@@ -125,10 +126,11 @@ func (d *Datapath) RemoveSA(key platform.SAKey) (c platform.Counters, err error)
 			return c, nil
 		}
 		delete(d.outs, key)
-		d.setLatest(slices.DeleteFunc(d.latest, func(o *outSA) bool { return o == sa }))
+		d.sending.remove(sa)
+		sa.dev.outs = slices.DeleteFunc(sa.dev.outs, func(o *outSA) bool { return o == sa })
 		sa.dev.egress.do(func() {
 			if sa.dev.out.Load() == sa {
-				sa.dev.out.Store(d.newest(sa.dev))
+				sa.dev.out.Store(sa.dev.newest())
 			}
 			c = sa.count
 		})
@@ -144,18 +146,11 @@ func (d *Datapath) RemoveSA(key platform.SAKey) (c platform.Counters, err error)
 	return c, nil
 }
 
-// setLatest changes the list of outbound SAs and shows the ingress workers a copy.
-func (d *Datapath) setLatest(latest []*outSA) {
-	d.latest = latest
-	shown := slices.Clone(latest)
-	d.shown.Store(&shown)
-}
-
 // newest is the outbound SA of a device that was installed last and may still
 // send.
-func (d *Datapath) newest(dev *device) *outSA {
-	for _, sa := range slices.Backward(d.latest) {
-		if sa.dev == dev && !sa.dead.Load() {
+func (dev *device) newest() *outSA {
+	for _, sa := range slices.Backward(dev.outs) {
+		if !sa.dead.Load() {
 			return sa
 		}
 	}
@@ -172,12 +167,11 @@ func (d *Datapath) adoptSAs(old, dev *device) {
 		sa.dev.CompareAndSwap(old, dev)
 	}
 	old.mu.Unlock()
-	for _, sa := range d.outs {
-		if sa.dev == old {
-			sa.dev = dev
-		}
+	for _, sa := range old.outs {
+		sa.dev = dev
 	}
-	dev.out.Store(d.newest(dev))
+	dev.outs, old.outs = old.outs, nil
+	dev.out.Store(dev.newest())
 }
 
 // MoveSA changes the outer addresses of an SA.

@@ -23,7 +23,6 @@ import (
 	"runtime"
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -65,6 +64,7 @@ type Datapath struct {
 	netlink *platform.Netlink
 	events  *eventQueue
 	sas     spiTable
+	sending outTable
 	links   linkTable
 	ingress []*ingress
 	egress  []*egress
@@ -75,8 +75,6 @@ type Datapath struct {
 	devices map[string]*device
 	ins     map[platform.SAKey]*inSA
 	outs    map[platform.SAKey]*outSA
-	latest  []*outSA                 // outbound SAs in the order of their installation
-	shown   atomic.Pointer[[]*outSA] // the same for the ingress workers
 	guards  map[string][]netip.Addr
 	probed  map[[2]suite.Transform]error // what Supports has found
 	closed  bool
@@ -130,7 +128,6 @@ func open(o Options, k kernel) (_ *Datapath, err error) {
 
 // start makes the workers, n each way.
 func (d *Datapath) start(n int) error {
-	d.setLatest(nil)
 	// Workers keep their processor while they wait briefly; the rest of the
 	// daemon has one of its own.
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), 2*n+1))
@@ -267,7 +264,9 @@ func (d *Datapath) Close() error {
 	d.workers.Wait()
 	var errs []error
 	for _, dev := range d.devices {
-		errs = append(errs, unix.Close(dev.fd))
+		if !dev.closed {
+			errs = append(errs, unix.Close(dev.fd))
+		}
 	}
 	for _, s := range d.sockets {
 		if s.ours { // the others are ikesock's
