@@ -188,16 +188,17 @@ func (e *Engine) provesCookie2(s *ikeSA, r *request, c *wire.Contents) bool {
 // that carries the traffic.
 func (e *Engine) renewEnds(s *ikeSA) bool {
 	s.mob.renew = false
-	for _, c := range slices.Backward(s.children) {
-		if c.state != childLive || c.replaced || c.loser {
-			continue
+	var old *child
+	for _, c := range s.children {
+		switch {
+		case c.state != childLive || c.replaced || c.loser:
+		case !s.renewable(c):
+			return false // the peer, which moved as well, has asked for one
+		default:
+			old = c
 		}
-		if !s.renewable(c) {
-			return false
-		}
-		return e.askChild(s, &request{kind: askNewChild, renews: c}, 0)
 	}
-	return false
+	return old != nil && e.askChild(s, &request{kind: askNewChild, renews: old}, 0)
 }
 
 // renewable tells whether a pair's selectors hold an address of ours that is no

@@ -82,6 +82,14 @@ func TestSeedsThatFailed(t *testing.T) {
 			t.Errorf("seed %d: %s (it was: %s)", seed, fault, why)
 		}
 	}
+	for seed, why := range map[uint64]string{
+		7134715: "a pair was asked to be rekeyed before the peer had it, and said not to be there",
+		7203437: "two sides that moved at once each made a pair for it, and kept both",
+	} {
+		if fault := wander(seed, nil); fault != "" {
+			t.Errorf("wanderers, seed %d: %s (it was: %s)", seed, fault, why)
+		}
+	}
 }
 
 // generator writes the commands of a simulation.
