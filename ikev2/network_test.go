@@ -336,6 +336,16 @@ func (x *node) do(actions []Action) {
 	}
 }
 
+// givesUp notes the IKE SAs that are being deleted and whose peer has said nothing
+// for the dead threshold: it is dead then, which nothing more is reported of.
+func (x *node) givesUp() {
+	for id, s := range x.e.ids {
+		if s.state == stateDeleting && s.req != nil && max(s.req.first, s.heard)+s.peer.cfg.Dead <= x.time() {
+			x.dead[id] = true
+		}
+	}
+}
+
 // lost plans another attempt, for nodes that keep a tunnel up.
 func (x *node) lost() {
 	if x.reconnect && len(x.e.SAs(x.peer.ID)) == 0 {
@@ -572,6 +582,7 @@ func (n *network) step() {
 		}
 		if x.wake != 0 && x.wake-x.skew <= n.now {
 			x.wake = 0
+			x.givesUp()
 			x.do(x.e.Tick(x.time()))
 			return
 		}
