@@ -65,6 +65,11 @@ func (k *keys) wipe() {
 	k.authenticated()
 	clear(k.d)
 	k.d = nil
+	for _, s := range []any{k.out, k.in} {
+		if s, ok := s.(sealer); ok { // what a test has made transparent has no key
+			s.c.Wipe()
+		}
+	}
 }
 
 // String and Format keep the secrets out of every output.

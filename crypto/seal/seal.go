@@ -39,7 +39,9 @@ type Cipher struct {
 	encr, integ suite.Transform
 	iv, icv     int
 
-	aead    cipher.AEAD
+	// An AEAD is made from its key for each message: what is computed from the
+	// key takes twenty times its room, and the messages of an IKE SA are few.
+	key     []byte
 	nonce   [NonceBytes]byte
 	counter uint64 // of the next IV of an AEAD
 
@@ -58,11 +60,11 @@ func New(encr, integ suite.Transform, key, authKey []byte, rand io.Reader) (*Cip
 	}
 	c := &Cipher{encr: encr, integ: integ, rand: rand, iv: encr.IVBytes(), icv: encr.ICVBytes()}
 	if encr.IsAEAD() {
-		aead, salt, err := AEAD(encr, key)
+		_, salt, err := AEAD(encr, key)
 		if err != nil {
 			return nil, err
 		}
-		c.aead = aead
+		c.key = slices.Clone(key)
 		copy(c.nonce[:], salt[:])
 		return c, nil
 	}
@@ -75,6 +77,12 @@ func New(encr, integ suite.Transform, key, authKey []byte, rand io.Reader) (*Cip
 	}
 	c.icv = integ.ICVBytes()
 	return c, nil
+}
+
+// Wipe overwrites the key; the Cipher is of no use any more.
+func (c *Cipher) Wipe() {
+	clear(c.key)
+	c.key = nil
 }
 
 // BodyLen is the length of the body that n octets of payloads become: IV,
@@ -114,14 +122,19 @@ func (c *Cipher) Seal(head, payloads []byte) ([]byte, error) {
 	text[len(text)-1] = byte(pad)
 
 	iv := msg[start : start+c.iv]
-	if c.aead != nil {
+	if c.encr.IsAEAD() {
+		aead, _, err := AEAD(c.encr, c.key)
+		if err != nil {
+			clear(text)
+			return nil, err
+		}
 		if c.counter == ^uint64(0) {
 			return nil, errors.New("the IVs of this IKE SA are used up; rekey it")
 		}
 		binary.BigEndian.PutUint64(iv, c.counter)
 		c.counter++
 		copy(c.nonce[4:], iv)
-		c.aead.Seal(text[:0], c.nonce[:], text, msg[:start])
+		aead.Seal(text[:0], c.nonce[:], text, msg[:start])
 		return msg, nil
 	}
 	if _, err := io.ReadFull(c.rand, iv); err != nil {
@@ -154,11 +167,15 @@ func (c *Cipher) Open(msg []byte, start int) ([]byte, error) {
 		return nil, fmt.Errorf("%w: a body of %d octets with %s", ErrFormat, len(body), c.encr)
 	}
 	iv, text := body[:c.iv], body[c.iv:c.iv+length]
-	if c.aead != nil {
+	if c.encr.IsAEAD() {
+		aead, _, err := AEAD(c.encr, c.key)
+		if err != nil {
+			return nil, err
+		}
 		var nonce [NonceBytes]byte
 		copy(nonce[:], c.nonce[:4])
 		copy(nonce[4:], iv)
-		if _, err := c.aead.Open(text[:0], nonce[:], body[c.iv:], msg[:start]); err != nil {
+		if _, err := aead.Open(text[:0], nonce[:], body[c.iv:], msg[:start]); err != nil {
 			return nil, ErrIntegrity
 		}
 	} else {
@@ -180,7 +197,7 @@ func (c *Cipher) Open(msg []byte, start int) ([]byte, error) {
 
 // String names the algorithms without the keys.
 func (c *Cipher) String() string {
-	if c.aead != nil {
+	if c.encr.IsAEAD() {
 		return c.encr.String()
 	}
 	return c.encr.String() + " with " + c.integ.String()

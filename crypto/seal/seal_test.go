@@ -192,11 +192,15 @@ func TestAnyPaddingIsTaken(t *testing.T) {
 // sealText seals a text that already ends with padding and pad length, which
 // Seal would add.
 func sealText(c *Cipher, h, text []byte) ([]byte, error) {
-	if c.aead != nil {
+	if c.encr.IsAEAD() {
+		aead, _, err := AEAD(c.encr, c.key)
+		if err != nil {
+			return nil, err
+		}
 		msg := append(bytes.Clone(h), make([]byte, 8)...)
 		binary.BigEndian.PutUint64(msg[len(h):], 12345)
 		copy(c.nonce[4:], msg[len(h):])
-		return c.aead.Seal(msg, c.nonce[:], text, h), nil
+		return aead.Seal(msg, c.nonce[:], text, h), nil
 	}
 	msg := append(bytes.Clone(h), make([]byte, 16)...)
 	msg = append(msg, text...)
@@ -371,6 +375,27 @@ func TestBrokenRandomnessSendsNothing(t *testing.T) {
 	}
 	if msg, err := c.Seal(head(c, 4), []byte("data")); err == nil {
 		t.Errorf("sealed %x without an IV", msg)
+	}
+}
+
+func TestAWipedCipherSealsAndOpensNothing(t *testing.T) {
+	sender, receiver := twin(t, "aes256gcm16")
+	h := head(sender, 5)
+	msg, err := sender.Seal(bytes.Clone(h), []byte("hello"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := receiver.key
+	sender.Wipe()
+	receiver.Wipe()
+	if !bytes.Equal(key, make([]byte, len(key))) {
+		t.Error("the key is still there")
+	}
+	if _, err := receiver.Open(msg, len(h)); err == nil {
+		t.Error("opened")
+	}
+	if _, err := sender.Seal(bytes.Clone(h), []byte("hello")); err == nil {
+		t.Error("sealed")
 	}
 }
 
