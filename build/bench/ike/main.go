@@ -7,7 +7,7 @@
 // goes well. What greseal does when the handshakes are over, its search of the path
 // MTU, is not counted; charon has none. They take turns.
 //
-//	ike [-greseal FILE] [-rounds 5] [-peers 256] [-tunnels 1000] [-only greseal|charon]
+//	ike [-greseal FILE] [-rounds 5] [-peers 256] [-tunnels 5000] [-only greseal|charon]
 package main
 
 import (
@@ -38,7 +38,7 @@ func main() {
 	flag.StringVar(&o.greseal, "greseal", "./greseal", "the greseal to measure")
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds of handshakes for each responder and suite")
 	flag.IntVar(&o.peers, "peers", 256, "handshakes in a round")
-	flag.IntVar(&o.tunnels, "tunnels", 1000, "tunnels to measure memory with, at most 4096; 0: do not")
+	flag.IntVar(&o.tunnels, "tunnels", 5000, "tunnels to measure memory with, at most 8192; 0: do not")
 	flag.StringVar(&o.gogc, "gogc", "25", "GOGC of greseal while its memory is measured; 100 while its speed is")
 	flag.StringVar(&o.only, "only", "", "greseal or charon alone")
 	flag.Parse()
@@ -187,7 +187,7 @@ func startCharon(l *labnet.Lab, n *labnet.NS, root, ike string) int {
 	s := n.StrongSwan(labnet.Swan{
 		Local: labnet.AddrB, Remote: "%any", LocalID: hub, RemoteID: "%any", PSK: psk, IKE: ike, ESP: "aes128gcm16", Libipsec: true, Root: root,
 		LocalTS: hubGRE + "/32[47]", RemoteTS: "0.0.0.0/0[47]", Quiet: true, Conn: "unique = never",
-		Options: "dos_protection = no\n ikesa_table_size = 4096\n ikesa_table_segments = 16",
+		Options: "dos_protection = no\n ikesa_table_size = 8192\n ikesa_table_segments = 16",
 	})
 	return s.Pid()
 }
