@@ -278,7 +278,7 @@ func (e *Engine) onCreateChild(s *ikeSA, m *wire.Message, d *Datagram, c *wire.C
 			e.refuse(s, m, d, &wire.Notify{Kind: wire.ChildSANotFound, Protocol: n.Protocol, SPI: n.SPI})
 			return
 		}
-		if old.closing() {
+		if old.closing() || old.loser && old.replaced { // or the peer's to delete
 			e.refuse(s, m, d, notify(wire.TemporaryFailure))
 			return
 		}
