@@ -82,8 +82,14 @@ func (d *Datapath) Guard(link string, remotes []netip.Addr) error {
 			return err
 		}
 	}
+	before := d.asked[link]
 	d.asked[link] = asked
-	return d.dropGuards()
+	for r := range before {
+		if !asked[r] {
+			return d.dropGuards()
+		}
+	}
+	return nil // all of thousands of links need not be looked at
 }
 
 // Unguard opens what no other link needs. It refuses while the interface is
