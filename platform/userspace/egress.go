@@ -296,7 +296,11 @@ func (w *egress) seal(d *device, sa *outSA, r *route, g *gre.Header, n int, firs
 		}
 		sa.count.Packets++
 		sa.count.Bytes += uint64(size)
-		w.out.commit(r, d, total, tos)
+		if r.cut != nil {
+			w.out.cut(r, d, total, tos)
+		} else {
+			w.out.commit(r, d, total, tos)
+		}
 	}
 }
 

@@ -488,7 +488,7 @@ func testSA(t testing.TB, f *form, a, b *host) (*device, *outSA) {
 	d := &Datapath{}
 	sock := &outSocket{udp: true}
 	sock.gso.Store(true)
-	d.sockets = []boundSocket{{sock, true, false}}
+	d.sockets = []boundSocket{{sock, inOne, false}}
 	sa, err := d.makeOut(&s, dev)
 	if err != nil {
 		t.Fatal(fmt.Errorf("an SA: %w", err))

@@ -42,6 +42,7 @@ type outbox struct {
 	msgs [maxRuns + 1]mmsghdr // the last is for packets sent singly
 	iov  [maxRuns + 1]unix.Iovec
 	ctl  [maxRuns + 1][160]byte
+	wide []byte            // of cut
 	wait func(fd int) bool // until fd can be written; false: give up
 }
 

@@ -82,18 +82,32 @@ func (d *Datapath) receiveClass(fd int, v6 bool) {
 	_ = d.kernel.setsockopt(fd, unix.IPPROTO_IP, unix.IP_RECVTOS, 1)
 }
 
-// rawSocket opens a socket of IP protocol 50.
-func (d *Datapath) rawSocket(v6, df bool) (*outSocket, error) {
+// pieces says what becomes of an outer packet larger than a link of the path takes.
+type pieces uint8
+
+const (
+	inOne    pieces = iota // it is dropped there: DF
+	asRouted               // it is cut there, or here where the kernel knows of the link
+	forLeast               // we cut it for every path there is (fragment6.go)
+)
+
+// rawSocket opens a socket of IP protocol 50, or for the fragments of our own
+// making.
+func (d *Datapath) rawSocket(v6 bool, cut pieces) (*outSocket, error) {
 	family, level, discover, mode := unix.AF_INET, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE
 	pktinfo := unix.IP_PKTINFO
 	if v6 {
 		family, level, discover, mode = unix.AF_INET6, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_PROBE
 		pktinfo = unix.IPV6_RECVPKTINFO
 	}
-	if !df {
+	if cut == asRouted {
 		mode = unix.IP_PMTUDISC_DONT // the same number as IPv6's
 	}
-	fd, err := unix.Socket(family, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_ESP)
+	proto := unix.IPPROTO_ESP
+	if cut == forLeast {
+		proto = unix.IPPROTO_FRAGMENT
+	}
+	fd, err := unix.Socket(family, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, proto)
 	if err == unix.EPERM {
 		return nil, fmt.Errorf("raw ESP socket: run as root or with CAP_NET_RAW (%w)", err)
 	}
@@ -108,7 +122,7 @@ func (d *Datapath) rawSocket(v6, df bool) (*outSocket, error) {
 	}
 	d.bufferSizes(fd)
 	d.receiveClass(fd, v6)
-	if !df {
+	if cut != inOne {
 		if err := deaf(fd); err != nil {
 			_ = unix.Close(fd)
 			return nil, fmt.Errorf("raw ESP socket: %w", err)
@@ -176,7 +190,7 @@ func (d *Datapath) fragmenting(first *outSocket, port uint16) (_ *outSocket, err
 // reuse sets SO_REUSEADDR on all sockets of the NAT port.
 func (d *Datapath) reuse(v6 bool, on int) error {
 	for _, s := range d.sockets {
-		if s.udp && s.df && s.v6 == v6 {
+		if s.udp && s.cut == inOne && s.v6 == v6 {
 			if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, on); err != nil {
 				return err
 			}
@@ -186,22 +200,22 @@ func (d *Datapath) reuse(v6 bool, on int) error {
 }
 
 // socketFor finds, or opens, the socket that an SA's packets leave by.
-func (d *Datapath) socketFor(encap, v6, df bool) (*outSocket, error) {
+func (d *Datapath) socketFor(encap, v6 bool, cut pieces) (*outSocket, error) {
 	for _, s := range d.sockets {
-		if s.udp == encap && s.v6 == v6 && s.df == df && !s.icmp {
+		if s.udp == encap && s.v6 == v6 && s.cut == cut && !s.icmp {
 			return s.outSocket, nil
 		}
 	}
 	var s *outSocket
 	var err error
 	switch {
-	case encap && df:
+	case encap && cut == inOne:
 		if v6 {
 			return nil, fmt.Errorf("this machine has no IPv6: give the peer's IPv4 address")
 		}
 		return nil, fmt.Errorf("this machine has no IPv4: give the peer's IPv6 address")
 	case encap:
-		first, err := d.socketFor(true, v6, true)
+		first, err := d.socketFor(true, v6, inOne)
 		if err != nil {
 			return nil, err
 		}
@@ -209,35 +223,58 @@ func (d *Datapath) socketFor(encap, v6, df bool) (*outSocket, error) {
 			return nil, err
 		}
 	default:
-		if s, err = d.rawSocket(v6, df); err != nil {
+		if s, err = d.rawSocket(v6, cut); err != nil {
 			return nil, err
 		}
-		if df {
-			d.sockets = append(d.sockets, boundSocket{s, df, true})
+		if cut == inOne {
+			d.sockets = append(d.sockets, boundSocket{s, cut, true})
 			return s, d.shareRaw(s)
 		}
 	}
-	d.sockets = append(d.sockets, boundSocket{s, df, true})
+	d.sockets = append(d.sockets, boundSocket{s, cut, true})
 	return s, nil
 }
 
 // boundSocket is a socket with what it is chosen by.
 type boundSocket struct {
 	*outSocket
-	df   bool
+	cut  pieces
 	ours bool // to be closed with the datapath
 }
 
 // routeOf makes the route of an outbound SA over a link.
 func (d *Datapath) routeOf(sa *platform.SA, link *platform.Link) (*route, error) {
+	cut := inOne
+	if link.IgnoreDF {
+		cut = asRouted
+	}
+	r, err := d.routeIn(sa, link, cut)
+	if err == nil && r.limit < ip6MinMTU && link.MTU >= ip6MinMTU && !link.Ethernet {
+		wide := *link
+		wide.IgnoreDF = true
+		cut = asRouted
+		c := newCut6(sa, d.portNAT)
+		if c != nil {
+			cut = forLeast
+		}
+		if r.wide, err = d.routeIn(sa, &wide, cut); err == nil {
+			r.wide.cut = c
+		}
+	}
+	return r, err
+}
+
+// routeIn makes a route whose packets leave in such pieces.
+func (d *Datapath) routeIn(sa *platform.SA, link *platform.Link, cut pieces) (*route, error) {
 	local, remote := sa.Local.Addr().Unmap(), sa.Remote.Addr().Unmap()
-	sock, err := d.socketFor(sa.Encap, remote.Is6(), !link.IgnoreDF)
+	udp := sa.Encap && cut != forLeast
+	sock, err := d.socketFor(udp, remote.Is6(), cut)
 	if err != nil {
 		return nil, err
 	}
 	r := &route{sock: sock}
 	port := uint16(0) // a raw socket takes no other
-	if sa.Encap {
+	if udp {
 		port = sa.Remote.Port()
 	}
 	if remote.Is4() {
@@ -280,13 +317,6 @@ func (d *Datapath) routeOf(sa *platform.SA, link *platform.Link) (*route, error)
 	}
 	r.innerHeader(sa, link)
 	r.fits(link)
-	if r.limit < ip6MinMTU && link.MTU >= ip6MinMTU && !link.Ethernet {
-		wide := *link
-		wide.IgnoreDF = true
-		if r.wide, err = d.routeOf(sa, &wide); err != nil {
-			return nil, err
-		}
-	}
 	return r, nil
 }
 

@@ -311,14 +311,38 @@ func TestMessagesAreLimitedInRate(t *testing.T) {
 }
 
 // IPv6's least may not be refused: where the path has less, it goes in outer
-// fragments.
+// fragments. IPv6 routers make none, so these fit every path from the start.
 func TestIPv6sLeastPassesANarrowerPath(t *testing.T) {
-	a, b := twoHosts(t)
-	f := form{encap: true, link: platform.Link{MTU: 1400, Fits: 1100}}
-	f.tunnel(a, b)
-	a.ping(inner6(2), 3, ip6MinMTU-48)
-	a.transfer(b, inner6(2), 1<<20)
-	a.transfer(b, inner4(2), 1<<20)
+	for _, f := range []form{{encap: true}, {}, {encap: true, outer6: true}, {outer6: true}} {
+		t.Run(fmt.Sprintf("encap=%v,outer6=%v", f.encap, f.outer6), func(t *testing.T) {
+			a, b := twoHosts(t)
+			f.link = platform.Link{MTU: 1400, Fits: 1100}
+			for _, h := range []*host{a, b} {
+				h.start(Options{Off: OffGSO}) // the capture sees packets, not runs
+			}
+			f.links(a, b)
+			wire := a.capture(t)
+			a.ping(inner6(2), 3, ip6MinMTU-48)
+			a.transfer(b, inner6(2), 1<<20)
+			a.transfer(b, inner4(2), 1<<20)
+			wire.stop()
+			fragments := 0
+			for _, frame := range wire.all {
+				if binary.BigEndian.Uint16(frame[12:]) != unix.ETH_P_IPV6 {
+					continue
+				}
+				if frame[20] == unix.IPPROTO_FRAGMENT {
+					fragments++
+				}
+				if len(frame) > 14+ip6MinMTU {
+					t.Fatalf("an outer packet of %d octets left", len(frame)-14)
+				}
+			}
+			if (fragments > 0) != f.outer6 {
+				t.Errorf("%d IPv6 fragments", fragments)
+			}
+		})
+	}
 }
 
 func FuzzTooBig(f *testing.F) {

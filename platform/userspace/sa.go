@@ -137,6 +137,7 @@ type route struct {
 
 	limit int    // octets of the largest packet from the device that fits
 	wide  *route // the same in outer fragments, where IPv6's least is more
+	cut   *cut6  // of a wide one over IPv6
 
 	greLocal, greRemote netip.Addr
 

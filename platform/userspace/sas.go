@@ -52,7 +52,7 @@ func (d *Datapath) InstallIn(sa platform.SA) error {
 	}
 	if !sa.Encap {
 		// Makes sure that somebody listens for protocol 50.
-		if _, err := d.socketFor(false, sa.Remote.Addr().Unmap().Is6(), true); err != nil {
+		if _, err := d.socketFor(false, sa.Remote.Addr().Unmap().Is6(), inOne); err != nil {
 			return installError(&sa, err)
 		}
 	}

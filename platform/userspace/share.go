@@ -54,7 +54,7 @@ func (d *Datapath) shareUDP(first *outSocket, port uint16) error {
 			return err
 		}
 		s := d.udpSocket(fd, first.v6)
-		d.sockets = append(d.sockets, boundSocket{s, true, true})
+		d.sockets = append(d.sockets, boundSocket{s, inOne, true})
 		if err := w.addSocket(s); err != nil {
 			return err
 		}
@@ -99,10 +99,10 @@ func (d *Datapath) shareRaw(first *outSocket) error {
 		s := first
 		if i > 0 {
 			var err error
-			if s, err = d.rawSocket(first.v6, true); err != nil {
+			if s, err = d.rawSocket(first.v6, inOne); err != nil {
 				return err
 			}
-			d.sockets = append(d.sockets, boundSocket{s, true, true})
+			d.sockets = append(d.sockets, boundSocket{s, inOne, true})
 		}
 		if n > 1 {
 			f := append(peerHash(first.v6, false, n),

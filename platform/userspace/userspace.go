@@ -149,7 +149,7 @@ func (d *Datapath) start(n int) error {
 			continue
 		}
 		s := d.udpSocket(nat.FD, v6)
-		d.sockets = append(d.sockets, boundSocket{s, true, false})
+		d.sockets = append(d.sockets, boundSocket{s, inOne, false})
 		if err := d.shareUDP(s, d.portNAT); err != nil {
 			d.note("one CPU receives the packets of all peers: the kernel does not spread them (%v)", err)
 		}
@@ -161,7 +161,7 @@ func (d *Datapath) start(n int) error {
 			d.note("routers' messages about packets that are too big are not heard (%v); the path MTU search finds out by itself", err)
 			continue
 		}
-		d.sockets = append(d.sockets, boundSocket{s, false, true})
+		d.sockets = append(d.sockets, boundSocket{s, inOne, true})
 		if err := d.ingress[0].addSocket(s); err != nil {
 			return err
 		}

@@ -19,7 +19,8 @@ func init() {
 		Scenario{Name: "hidden hop of 1400 bytes", Peer: Greseal, Paths: both, Run: func(l *labnet.Lab) { hiddenHop(l, labnet.AddrA, labnet.AddrB) }},
 		Scenario{Name: "hidden hop of 1400 bytes, IPv6 outside", Peer: Greseal, Paths: userspace, Run: func(l *labnet.Lab) { hiddenHop(l, labnet.AddrA6, labnet.AddrB6) }},
 		Scenario{Name: "hidden hop of 1400 bytes", Peer: StrongSwan, Paths: both, Run: hiddenHopSwan},
-		Scenario{Name: "hidden hop of 1300 bytes, IPv6 inside", Peer: Greseal, Paths: userspace, Run: hiddenHopIPv6},
+		Scenario{Name: "hidden hop of 1300 bytes, IPv6 inside", Peer: Greseal, Paths: userspace, Run: func(l *labnet.Lab) { hiddenHopIPv6(l, labnet.AddrA, labnet.AddrB) }},
+		Scenario{Name: "hidden hop of 1300 bytes, IPv6 inside and outside", Peer: Greseal, Paths: userspace, Run: func(l *labnet.Lab) { hiddenHopIPv6(l, labnet.AddrA6, labnet.AddrB6) }},
 		Scenario{Name: "MTU follows what it depends on", Peer: Greseal, Paths: both, Run: mtuFollows},
 	)
 }
@@ -149,9 +150,9 @@ func hiddenHopSwan(l *labnet.Lab) {
 
 // hiddenHopIPv6: less than 1280 is left inside, which an interface with IPv6 must
 // take: those few packets leave in outer fragments, and no others.
-func hiddenHopIPv6(l *labnet.Lab) {
+func hiddenHopIPv6(l *labnet.Lab, addrA, addrB string) {
 	net := narrowed(l, 1300)
-	a := net.A.Greseal(side(labnet.AddrB, innerA, `routes = ["2001:db8:bb::/64"]`))
+	a := net.A.Greseal(side(addrB, innerA, `routes = ["2001:db8:bb::/64"]`))
 	b := net.B.Greseal(side("any", innerB, `routes = ["2001:db8:aa::/64"]`))
 	a.WaitUp("t0", 20*time.Second)
 	b.WaitUp("t0", 20*time.Second)
@@ -163,7 +164,7 @@ func hiddenHopIPv6(l *labnet.Lab) {
 	net.A.WaitPing("2001:db8:bb::1", 10*time.Second)
 	since := time.Now()
 	l.Must(net.A.Transfer(net.B, innerB, 1<<20, 60*time.Second), "the transfer over IPv4")
-	full(l, net, since, 1300, labnet.AddrA)
+	full(l, net, since, 1300, addrA)
 	r := net.A.Run("ping", "-6", "-n", "-c", "2", "-i", "0.1", "-W", "5", "-M", "do", "-s", "1232", "-I", "2001:db8:aa::1", "2001:db8:bb::1")
 	l.Check(r.Code == 0, "IPv6 packets of 1280 bytes do not pass: %s", r.Out())
 	l.Must(net.A.Transfer(net.B, "2001:db8:bb::1", 1<<18, 60*time.Second), "the transfer over IPv6")
