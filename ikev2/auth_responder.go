@@ -14,17 +14,17 @@ func (e *Engine) onAuthRequest(s *ikeSA, m *wire.Message, d *Datagram, c content
 	s.shake.deadline = e.now + attemptTime
 	s.local, s.remote = d.Local, d.Remote // it may have moved to the NAT port
 	switch {
-	case m.Exchange != wire.IKEAuth, c.broken != nil, len(s.shake.inter.methods) > 0:
-		e.refuse(s, m, d, notify(wire.InvalidSyntax))
-		e.drop(s, nil, false)
+	case c.broken != nil:
+		e.refuseSyntax(s, m, d, c.broken.Error())
+		return
+	case m.Exchange != wire.IKEAuth, len(s.shake.inter.methods) > 0:
+		e.refuseSyntax(s, m, d, m.Exchange.String()+" is not the exchange that is due")
 		return
 	case c.critical != 0:
-		e.refuse(s, m, d, criticalNotify(c))
-		e.drop(s, nil, false)
+		e.refuseUnknown(s, m, d, criticalNotify(c), s.criticalFailure(c, m.Exchange.String()))
 		return
 	case c.IDi == nil:
-		e.refuse(s, m, d, notify(wire.InvalidSyntax))
-		e.drop(s, nil, false)
+		e.refuseSyntax(s, m, d, "the request has no identity of the initiator (IDi)")
 		return
 	}
 	s.remoteID = identityFrom(c.IDi)
@@ -64,6 +64,31 @@ func (e *Engine) onAuthRequest(s *ikeSA, m *wire.Message, d *Datagram, c content
 		return
 	}
 	e.authenticated(s, p, m, d, c.Contents, answer)
+}
+
+// refuseUnknown ends an IKE SA whose peer is not known yet by an error that is
+// fatal on both sides (RFC 7296 section 2.21.2), and tells the tunnels that it may
+// have been meant for.
+func (e *Engine) refuseUnknown(s *ikeSA, m *wire.Message, d *Datagram, n *wire.Notify, f *Failure) {
+	e.refuse(s, m, d, n)
+	e.drop(s, nil, false)
+	if !e.errors.take(e.now) {
+		return
+	}
+	f.Local, f.Remote = d.Local.String(), d.Remote.String()
+	for _, p := range e.candidates(d.Local.Addr(), d.Remote.Addr()) {
+		if len(p.established()) == 0 {
+			e.noteStranger(p, f)
+		}
+	}
+}
+
+// refuseSyntax is refuseUnknown for what lacks something or can't be read.
+func (e *Engine) refuseSyntax(s *ikeSA, m *wire.Message, d *Datagram, detail string) {
+	f := s.failure(FailSyntax, m.Exchange.String(), false)
+	f.Detail = detail
+	f.Remedy = "look at what the peer is configured to offer; if that is right, report it to the peer's maker"
+	e.refuseUnknown(s, m, d, notify(wire.InvalidSyntax), f)
 }
 
 // checkSuite requires the suite agreed on before the tunnel was known to be one

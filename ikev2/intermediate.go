@@ -179,19 +179,19 @@ func (e *Engine) stir(s *ikeSA, shared []byte) error {
 func (e *Engine) onIntermediateRequest(s *ikeSA, m *wire.Message, d *Datagram, c content) {
 	x := &s.shake.inter
 	switch {
-	case c.broken == nil && c.critical != 0:
-		e.refuse(s, m, d, criticalNotify(c))
-		e.drop(s, nil, false)
+	case c.broken != nil:
+		e.refuseSyntax(s, m, d, c.broken.Error())
 		return
-	case c.broken != nil, len(x.methods) == 0, c.KE == nil, c.KE.Method != x.methods[0]:
-		e.refuse(s, m, d, notify(wire.InvalidSyntax))
-		e.drop(s, nil, false)
+	case c.critical != 0:
+		e.refuseUnknown(s, m, d, criticalNotify(c), s.criticalFailure(c, m.Exchange.String()))
+		return
+	case len(x.methods) == 0, c.KE == nil, c.KE.Method != x.methods[0]:
+		e.refuseSyntax(s, m, d, "the request has no key exchange value that is due")
 		return
 	}
 	public, shared, err := e.kex.respond(x.methods[0], e.rnd.r, c.KE.Data)
 	if err != nil {
-		e.refuse(s, m, d, notify(wire.InvalidSyntax))
-		e.drop(s, nil, false)
+		e.refuseSyntax(s, m, d, err.Error())
 		return
 	}
 	inner := []wire.Payload{&wire.KE{Method: x.methods[0], Data: public}}
