@@ -76,11 +76,7 @@ func (e *Engine) refuseUnknown(s *ikeSA, m *wire.Message, d *Datagram, n *wire.N
 		return
 	}
 	f.Local, f.Remote = d.Local.String(), d.Remote.String()
-	for _, p := range e.candidates(d.Local.Addr(), d.Remote.Addr()) {
-		if len(p.established()) == 0 {
-			e.noteStranger(p, f)
-		}
-	}
+	e.noteStrangers(e.candidates(d.Local.Addr(), d.Remote.Addr()), f)
 }
 
 // refuseSyntax is refuseUnknown for what lacks something or can't be read.

@@ -41,6 +41,16 @@ func (e *Engine) noteStranger(p *peer, f *Failure) {
 	e.note(p, f)
 }
 
+// noteStrangers is noteStranger for each peer the input may have come from that has
+// no IKE SA.
+func (e *Engine) noteStrangers(peers []*peer, f *Failure) {
+	for _, p := range peers {
+		if len(p.established()) == 0 {
+			e.noteStranger(p, f)
+		}
+	}
+}
+
 // noProposal explains why we accept none of the peer's proposals.
 func (s *ikeSA) noProposal(exchange string, err error) *Failure {
 	f := s.failure(FailNoProposal, exchange, false)

@@ -74,11 +74,7 @@ func (e *Engine) onInitRequest(m *wire.Message, d *Datagram) {
 			f.Remedy = "update the peer's software, or have it offer proposals without an additional key exchange, too"
 			f.Theirs = proposalsText(c.SA.Offers())
 		}
-		for _, p := range cands {
-			if len(p.established()) == 0 {
-				e.noteStranger(p, f)
-			}
-		}
+		e.noteStrangers(cands, f)
 		return
 	}
 	if want != 0 {
