@@ -51,7 +51,7 @@ func (n *Network) alone(in *inside) bool {
 // covers finds the longest prefix of our routes that an address is in.
 func (n *Network) covers(peer netip.Addr) (bits int, ok bool) {
 	peer = peer.Unmap().WithZone("")
-	for bits := peer.BitLen(); bits >= 0; bits-- {
+	for bits = peer.BitLen(); bits >= 0; bits-- {
 		if p, err := peer.Prefix(bits); err == nil && n.cover[p] {
 			return bits, true
 		}

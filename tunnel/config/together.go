@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"greseal/crypto/sign/id"
 	"greseal/ikev2"
@@ -52,10 +51,16 @@ func (b *builder) checkTogether(all []*reading) {
 		for _, peer := range peers {
 			// One other tunnel is enough to say what must change.
 			e, c := ends{peer, r.GRELocal, r.GRERemote, r.GRE.HasKey, r.GRE.Key}, peerClass{peer, class}
-			if !told && !r.RemoteAny {
-				told = slices.ContainsFunc(byEnds[e], func(first *reading) bool { return r.sameEnds(first, peer) })
+			if !r.RemoteAny {
+				for _, first := range byEnds[e] {
+					told = told || r.sameEnds(first, peer)
+				}
 			}
-			_ = slices.ContainsFunc(byPeer[c], r.samePeer)
+			for _, first := range byPeer[c] {
+				if r.samePeer(first) {
+					break
+				}
+			}
 			byEnds[e], byPeer[c] = append(byEnds[e], r), append(byPeer[c], r)
 		}
 	}
