@@ -13,14 +13,24 @@ import (
 	"greseal/build/lab/labnet"
 )
 
-// serve starts iperf3's server and waits until it listens.
+// serve starts iperf3's server.
 func serve(l *labnet.Lab, n *labnet.NS) {
-	p := n.Start("iperf3-server-"+n.Name, "iperf3", "-s", "--forceflush")
-	l.Wait(10*time.Second, "iperf3's server", func() bool { return strings.Contains(p.Output(), "listening") })
+	n.Start("iperf3-server-"+n.Name, "iperf3", "-s", "--forceflush")
+	idle(l, n)
+}
+
+// idle waits until iperf3's server has done with the client before and listens.
+func idle(l *labnet.Lab, n *labnet.NS) {
+	l.Wait(20*time.Second, "iperf3's server", func() bool {
+		data, err := os.ReadFile(l.Dir + "/iperf3-server-" + n.Name + ".log")
+		l.Must(err, "read iperf3's log")
+		return strings.LastIndex(string(data), "Server listening") > strings.LastIndex(string(data), "Accepted connection")
+	})
 }
 
 // iperf runs one TCP test and returns Mbit/s at the receivers, both ways summed.
 func (b *bench) iperf(l *labnet.Lab, p *peer, extra ...string) float64 {
+	idle(l, p.b)
 	r := p.a.Run(append([]string{"iperf3", "-c", p.to, "-J", "-t", fmt.Sprint(b.time.Seconds())}, extra...)...)
 	type sum struct {
 		Bits float64 `json:"bits_per_second"`
@@ -76,6 +86,7 @@ func (b *bench) rtt(l *labnet.Lab, p *peer) (p50, p99 float64) {
 // rttUnderLoad is rtt beside a TCP stream.
 func (b *bench) rttUnderLoad(l *labnet.Lab, p *peer) (p50, p99 float64) {
 	b.runs++
+	idle(l, p.b)
 	stream := p.a.Start(fmt.Sprintf("stream-%d", b.runs), "iperf3", "-c", p.to, "-t", fmt.Sprint(b.time.Seconds()+60))
 	time.Sleep(500 * time.Millisecond)
 	p50, p99 = b.rtt(l, p)
