@@ -20,9 +20,10 @@ type Network struct {
 	nl    *Netlink
 	log   *slog.Logger
 	links map[string]*inside
-	laid  map[route]bool      // by this process; others only Sweep may remove
-	ipv6  map[int]bool        // interfaces that were given their link-local address
-	tied  map[netip.Addr]bool // peers that have been reached by the one interface they may be
+	laid  map[route]bool   // by this process; others only Sweep may remove
+	ipv6  map[int]bool     // interfaces that were given their link-local address
+	exits map[string]*exit // by the interface
+	ruled map[rule]bool    // rules laid by this process
 	swept bool
 
 	held    bool     // until Release
@@ -65,10 +66,8 @@ type RouteSet struct {
 	// through the underlay.
 	Peers []netip.Addr
 
-	// Through names the interface by which Peers are reached, whatever the
-	// routing table prefers: they get a host route that way, and once it was
-	// there an unreachable one beneath, so that nothing for them takes another
-	// way when the interface goes away and comes back.
+	// Through names the interface by which Peers are reached from its
+	// addresses, whatever the routing table prefers (exit.go).
 	Through string
 }
 
@@ -83,7 +82,7 @@ func OpenNetwork(log *slog.Logger) (*Network, error) {
 	}
 	// Lets the kernel choose routes by protocol in a dump (4.20).
 	_ = unix.SetsockoptInt(s.fd, unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
-	return &Network{nl: s, log: log, links: make(map[string]*inside), laid: make(map[route]bool), ipv6: make(map[int]bool), tied: make(map[netip.Addr]bool)}, nil
+	return &Network{nl: s, log: log, links: make(map[string]*inside), laid: make(map[route]bool), ipv6: make(map[int]bool), exits: make(map[string]*exit), ruled: make(map[rule]bool)}, nil
 }
 
 // Close closes the socket and leaves the kernel as it is.
@@ -267,9 +266,16 @@ func (n *Network) reconcile(links ...string) error {
 	if err != nil {
 		return err
 	}
-	pins = append(pins, n.tie(pins)...)
+	ways, rules, err := n.ways(ours)
+	if err != nil {
+		return err
+	}
+	pins = append(pins, ways...)
 
 	var errs []error
+	if err := n.dropRules(rules); err != nil {
+		errs = append(errs, err)
+	}
 	keep := make(map[route]bool)
 	for r := range into {
 		keep[r.key()] = true
@@ -315,6 +321,9 @@ func (n *Network) reconcile(links ...string) error {
 	// The peers' host routes first: nothing may cover them even for a moment.
 	for _, r := range pins {
 		add(r)
+	}
+	if err := n.addRules(rules); err != nil {
+		errs = append(errs, err)
 	}
 	for r := range shared {
 		add(r)
@@ -414,69 +423,6 @@ func (n *Network) into(in *inside, l *LinkInfo) []route {
 	return routes
 }
 
-// through are the peers that are to be reached by one interface, with its index.
-func (n *Network) through() map[netip.Addr]int {
-	out := make(map[netip.Addr]int)
-	index := make(map[string]int)
-	for _, in := range n.links {
-		name := in.routes.Through
-		if name == "" {
-			continue
-		}
-		if _, known := index[name]; !known {
-			index[name] = 0 // it is not there; the peers wait for it
-			if l, err := LinkByName(n.nl, name); err == nil {
-				index[name] = l.Index
-			}
-		}
-		for _, peer := range in.routes.Peers {
-			if index[name] != 0 {
-				out[peer.Unmap().WithZone("")] = index[name]
-			}
-		}
-	}
-	return out
-}
-
-// bound are the peers that may be reached by one interface only: all links that
-// have the peer name the same.
-func (n *Network) bound() map[netip.Addr]string {
-	out := make(map[netip.Addr]string)
-	for _, in := range n.links {
-		for _, peer := range in.routes.Peers {
-			peer = peer.Unmap().WithZone("")
-			if through, seen := out[peer]; seen && through != in.routes.Through {
-				out[peer] = ""
-			} else {
-				out[peer] = in.routes.Through
-			}
-		}
-	}
-	maps.DeleteFunc(out, func(_ netip.Addr, through string) bool { return through == "" })
-	return out
-}
-
-// tie computes the unreachable routes beneath the host routes of the peers that
-// may be reached by one interface only.
-func (n *Network) tie(pins []route) (under []route) {
-	bound := n.bound()
-	for _, r := range pins {
-		if peer := r.dst.Addr(); bound[peer] != "" {
-			n.tied[peer] = true
-		}
-	}
-	for peer := range n.tied {
-		if bound[peer] == "" {
-			delete(n.tied, peer)
-			continue
-		}
-		under = append(under, route{
-			table: unix.RT_TABLE_MAIN, dst: netip.PrefixFrom(peer, peer.BitLen()), metric: unreachableMetric, typ: unix.RTN_UNREACHABLE,
-		})
-	}
-	return under
-}
-
 // pins computes the host routes of the peers that our routes would cover.
 func (n *Network) pins(ours map[int]bool, into map[route]string, shared map[route]bool) ([]route, error) {
 	n.cover = make(map[netip.Prefix]bool)
@@ -507,27 +453,16 @@ func (n *Network) pins(ours map[int]bool, into map[route]string, shared map[rout
 			}
 		}
 	}
-	through := n.through()
-	for peer := range through {
-		covered[peer] = peer.BitLen()
-	}
 	if len(covered) == 0 {
 		return nil, nil
 	}
-	routes, err := listRoutes(n.nl, unix.AF_UNSPEC, 0)
+	routes, err := n.foreignRoutes(ours)
 	if err != nil {
 		return nil, err
 	}
-	routes = slices.DeleteFunc(routes, func(r route) bool { return r.proto == ownProtocol || ours[r.oif] }) // most, on a hub
 	var pins []route
 	for peer, bits := range covered {
 		r, ok := underlay(routes, ours, peer)
-		if oif := through[peer]; oif != 0 {
-			if ok && r.oif == oif && r.dst.Bits() == peer.BitLen() {
-				continue
-			}
-			r, ok = underlay(slices.DeleteFunc(slices.Clone(routes), func(r route) bool { return r.oif != oif }), ours, peer)
-		}
 		if !ok {
 			n.log.Debug("no way to the peer outside the tunnels", "peer", peer)
 			continue
@@ -535,14 +470,14 @@ func (n *Network) pins(ours map[int]bool, into map[route]string, shared map[rout
 		if r.dst.Bits() > bits {
 			continue // it wins by itself
 		}
-		pin := route{
-			table: unix.RT_TABLE_MAIN, dst: netip.PrefixFrom(peer, peer.BitLen()), typ: unix.RTN_UNICAST,
-			oif: r.oif, gateway: r.gateway, via: r.via, prefsrc: r.prefsrc, metrics: r.metrics, flags: r.flags,
-		}
-		if peer.Is6() {
-			pin.metric = defaultMetric6
-		}
-		pins = append(pins, pin)
+		pins = append(pins, r.hostRoute(unix.RT_TABLE_MAIN, peer))
 	}
 	return pins, nil
+}
+
+// foreignRoutes reads the routes that are not ours and do not lead into one of
+// our interfaces.
+func (n *Network) foreignRoutes(ours map[int]bool) ([]route, error) {
+	routes, err := listRoutes(n.nl, unix.AF_UNSPEC, 0)
+	return slices.DeleteFunc(routes, func(r route) bool { return r.proto == ownProtocol || ours[r.oif] }), err
 }

@@ -49,6 +49,18 @@ func (r route) String() string {
 	return s
 }
 
+// hostRoute leads to one peer the way that r leads.
+func (r route) hostRoute(table uint32, peer netip.Addr) route {
+	h := route{
+		table: table, dst: netip.PrefixFrom(peer, peer.BitLen()), typ: unix.RTN_UNICAST,
+		oif: r.oif, gateway: r.gateway, via: r.via, prefsrc: r.prefsrc, metrics: r.metrics, flags: r.flags,
+	}
+	if peer.Is6() {
+		h.metric = defaultMetric6
+	}
+	return h
+}
+
 // halves splits the default route in two, which beat any other default.
 func halves(p netip.Prefix) []netip.Prefix {
 	if p.Bits() != 0 {

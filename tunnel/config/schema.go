@@ -123,7 +123,7 @@ var endpointKeys = []Key{
 	},
 	{
 		Name: "local", Kind: Text, Class: Reestablish, check: checkLocal, Example: `"wan"`,
-		Doc:   "Own address, or the interface whose address is used. Without it the route to the peer decides.",
+		Doc:   "Own address, or the interface whose address is used and by which alone the peer is reached. Without it the route to the peer decides.",
 		field: func(t *Tunnel) any { return &t.Local },
 	},
 }

@@ -81,7 +81,7 @@ func blockCommand(remote netip.Addr) string {
 
 // sendClear sends the probe and watches the wire, the error and the counters.
 func (x *exam) sendClear(local, remote netip.Addr, policy *xfrmPolicy) Step {
-	way, err := x.net.RouteTo(remote, netip.Addr{}, "", 0)
+	way, err := x.net.RouteTo(remote, local, "", 0)
 	if err != nil {
 		return skip("there is no way to the peer that GRE could take: " + err.Error())
 	}

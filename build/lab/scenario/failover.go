@@ -19,6 +19,7 @@ func init() {
 		Scenario{Name: "the peer's name gets another address", Peer: Greseal, Paths: both, Run: renamed},
 		Scenario{Name: "local names the second WAN", Peer: Greseal, Paths: both, Run: namedWAN},
 		Scenario{Name: "second WAN", Peer: Greseal, Paths: both, Run: secondWAN},
+		Scenario{Name: "two tunnels to one peer by two WANs", Peer: Greseal, Paths: both, Run: byTwoWANs},
 	)
 }
 
@@ -173,4 +174,53 @@ func namedWAN(l *labnet.Lab) {
 	out := net.Wire.Count(labnet.ESP, "192.168.7.1") + net.Wire.Count(labnet.ESPinUDP, "192.168.7.1") + net.Wire.Count(labnet.IKE, "192.168.7.1")
 	l.Check(out == 0, "%d packets from the second WAN's address left by the first", out)
 	a.Stop()
+}
+
+// byTwoWANs has two tunnels to one hub, each by a WAN of its own, both up at
+// once. One WAN goes away for a while: its tunnel waits for it, the other goes on.
+func byTwoWANs(l *labnet.Lab) {
+	const inner1A, inner1B = "10.11.0.1", "10.11.0.2"
+	net, wire2 := twoWANs(l)
+	tunnel := func(name, remote, wan, own, peer, address string) string {
+		lines := []string{`remote = "` + remote + `"`, `psk = "` + psk + `"`, `local_id = "` + own + `"`, `remote_id = "` + peer + `"`,
+			`address = ["` + address + `/30"]`, `dpd = "1s"`, `dpd_suspect = "2s"`}
+		if wan != "" {
+			lines = append(lines, `local = "`+wan+`"`)
+		}
+		return labnet.Tunnel(name, lines...)
+	}
+	net.B.Greseal(tunnel("t0", "any", "", "hub0.example", "site0.example", innerB) + tunnel("t1", "any", "", "hub1.example", "site1.example", inner1B))
+	a := net.A.Greseal(tunnel("t0", labnet.AddrB, "wan", "site0.example", "hub0.example", innerA) + tunnel("t1", labnet.AddrB, "wan2", "site1.example", "hub1.example", inner1A))
+	a.WaitUp("t0", 20*time.Second)
+	a.WaitUp("t1", 20*time.Second)
+	both := func() {
+		net.A.WaitPing(innerB, 10*time.Second)
+		net.A.WaitPing(inner1B, 10*time.Second)
+		net.A.MustPing(innerB, 10)
+		net.A.MustPing(inner1B, 10)
+		a.Must("doctor", "t0")
+		a.Must("doctor", "t1")
+	}
+	both()
+	ping := net.A.StartPing(innerB, 10*time.Millisecond)
+	net.A.LinkDown("wan2")
+	l.Wait(20*time.Second, "the second WAN's tunnel down", func() bool { return a.Tunnel("t1").State != "up" })
+	time.Sleep(500 * time.Millisecond)
+	net.A.LinkUp("wan2")
+	net.A.MustRun("ip", "route", "add", "default", "via", "192.168.7.254", "dev", "wan2", "metric", "100")
+	a.WaitUp("t1", 20*time.Second)
+	ping.Stop()
+	l.Check(ping.LongestGap() < l.Stretch(time.Second), "the first WAN's tunnel answered no ping for %v", ping.LongestGap())
+	both()
+	for wire, address := range map[*labnet.Wire]string{net.Wire: "192.168.7.1", wire2: labnet.AddrA} {
+		for _, f := range []labnet.Kind{labnet.ESP, labnet.ESPinUDP, labnet.IKE} {
+			n := wire.Count(f, address)
+			l.Check(n == 0, "%d packets from %s left by the other WAN", n, address)
+		}
+		wire.MustBeSealed()
+	}
+	a.Stop()
+	net.A.MustRun(l.Binary, "down", "--all", "--open", "--socket", l.Dir+"/none.sock")
+	rules := net.A.MustRun("ip", "rule")
+	l.Check(!strings.Contains(rules, labnet.AddrB), "left when everything is opened:\n%s", rules)
 }

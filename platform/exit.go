@@ -1,0 +1,261 @@
+package platform
+
+import (
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"net/netip"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// Peers that are reached by one interface (RouteSet.Through). What goes to such a
+// peer from one of the interface's addresses is looked up in a routing table of
+// the interface's own, by a rule that stands in front of the main table: so two
+// tunnels to one peer leave by two WANs, each by its own. The table holds a host
+// route the way the main table knows by that interface, and once there was one an
+// unreachable route beneath, so that nothing takes another way while the
+// interface is away and when it comes back.
+
+// exit is one interface that tunnels are to leave by.
+type exit struct {
+	addresses []netip.Addr        // the interface's, or the last it had
+	reached   map[netip.Addr]bool // peers to whom a way has been known
+}
+
+// exitTable is the number of the routing table of an interface: one of its own
+// for each name, far from those people use.
+func exitTable(name string) uint32 {
+	h := fnv.New32a()
+	h.Write([]byte(name))
+	return h.Sum32() | 1<<31
+}
+
+// ways computes the routes and the rules of the peers that are to be reached by
+// one interface.
+func (n *Network) ways(ours map[int]bool) (ways []route, rules map[rule]bool, err error) {
+	peers := make(map[string]map[netip.Addr]bool) // by interface
+	for _, in := range n.links {
+		name := in.routes.Through
+		if name == "" {
+			continue
+		}
+		if peers[name] == nil {
+			peers[name] = make(map[netip.Addr]bool)
+		}
+		for _, peer := range in.routes.Peers {
+			peers[name][peer.Unmap().WithZone("")] = true
+		}
+	}
+	for name := range n.exits {
+		if peers[name] == nil {
+			delete(n.exits, name)
+		}
+	}
+	if len(peers) == 0 {
+		return nil, nil, nil
+	}
+	routes, err := n.foreignRoutes(ours)
+	if err != nil {
+		return nil, nil, err
+	}
+	rules = make(map[rule]bool)
+	for name, peers := range peers {
+		e := n.exits[name]
+		if e == nil {
+			e = &exit{reached: make(map[netip.Addr]bool)}
+			n.exits[name] = e
+		}
+		by, err := e.look(n.nl, name, routes)
+		if err != nil {
+			return nil, nil, err
+		}
+		table := exitTable(name)
+		for peer := range peers {
+			if r, ok := underlay(by, ours, peer); ok {
+				ways = append(ways, r.hostRoute(table, peer))
+				e.reached[peer] = true
+			} else if !e.reached[peer] {
+				continue // people's own rules may know a way
+			}
+			ways = append(ways, route{table: table, dst: netip.PrefixFrom(peer, peer.BitLen()), metric: unreachableMetric, typ: unix.RTN_UNREACHABLE})
+			for _, from := range e.addresses {
+				if from.Is4() == peer.Is4() {
+					rules[rule{from, peer, table}] = true
+				}
+			}
+		}
+		for peer := range e.reached {
+			if !peers[peer] {
+				delete(e.reached, peer)
+			}
+		}
+	}
+	return ways, rules, nil
+}
+
+// look reads the addresses of the interface and picks the routes that lead out of
+// it.
+func (e *exit) look(s *Netlink, name string, routes []route) (by []route, err error) {
+	l, err := LinkByName(s, name)
+	if errors.Is(err, ErrNoLink) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	all, err := listAddresses(s, l.Index)
+	if err != nil {
+		return nil, err
+	}
+	var have []netip.Addr
+	successor := make(map[bool]bool) // by Is4
+	for _, a := range all {
+		if a.scope == unix.RT_SCOPE_UNIVERSE && a.prefix.Addr().IsValid() {
+			have = append(have, a.prefix.Addr())
+			successor[a.prefix.Addr().Is4()] = true
+		}
+	}
+	for _, old := range e.addresses {
+		// One that is gone may come back; until its successor is there, its
+		// rule stays.
+		if !successor[old.Is4()] {
+			have = append(have, old)
+		}
+	}
+	e.addresses = have
+	for _, r := range routes {
+		if r.oif == l.Index {
+			by = append(by, r)
+		}
+	}
+	return by, nil
+}
+
+// rule sends what goes from one address to another to a routing table.
+type rule struct {
+	from, to netip.Addr
+	table    uint32
+}
+
+func (r rule) String() string { return fmt.Sprintf("from %s to %s lookup %d", r.from, r.to, r.table) }
+
+// rulePriority puts a rule just in front of the main table's, behind all others.
+const rulePriority = 32765
+
+// dropRules removes the rules that are ours and unwanted.
+func (n *Network) dropRules(want map[rule]bool) error {
+	if n.settled && len(n.ruled) == 0 {
+		return nil
+	}
+	have, err := listRules(n.nl)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	laid := n.ruled
+	n.ruled = make(map[rule]bool)
+	for _, r := range have {
+		if want[r] {
+			n.ruled[r] = true
+			continue
+		}
+		if !n.swept && !laid[r] {
+			continue
+		}
+		if err := changeRule(n.nl, unix.RTM_DELRULE, r); err != nil {
+			errs = append(errs, err)
+			n.ruled[r] = true
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// addRules adds the rules that are missing.
+func (n *Network) addRules(want map[rule]bool) error {
+	var errs []error
+	for r := range want {
+		if n.ruled[r] {
+			continue
+		}
+		if err := changeRule(n.nl, unix.RTM_NEWRULE, r); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		n.ruled[r] = true
+	}
+	return errors.Join(errs...)
+}
+
+// listRules reads our rules.
+func listRules(s *Netlink) ([]rule, error) {
+	var all []rule
+	err := retryDump(func() error {
+		all = all[:0]
+		return s.Get(Request(unix.RTM_GETRULE, unix.NLM_F_DUMP, &nl.RtMsg{}), func(typ uint16, p []byte) error {
+			if typ != unix.RTM_NEWRULE || len(p) < unix.SizeofRtMsg {
+				return nil
+			}
+			var r rule
+			own := false
+			err := EachAttr(p[unix.SizeofRtMsg:], func(typ uint16, v []byte) error {
+				switch typ {
+				case unix.FRA_SRC:
+					r.from, _ = netip.AddrFromSlice(v)
+				case unix.FRA_DST:
+					r.to, _ = netip.AddrFromSlice(v)
+				case unix.FRA_TABLE:
+					r.table = attr32(v)
+				case unix.FRA_PROTOCOL:
+					own = len(v) == 1 && v[0] == ownProtocol
+				}
+				return nil
+			})
+			if own && r.from.IsValid() && r.to.IsValid() && int(p[1]) == r.to.BitLen() && int(p[2]) == r.from.BitLen() {
+				all = append(all, r)
+			}
+			return err
+		})
+	})
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		return nil, nil // a kernel without rules
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read routing rules: %w", err)
+	}
+	return all, nil
+}
+
+// changeRule adds (RTM_NEWRULE) or removes (RTM_DELRULE) one of our rules.
+func changeRule(s *Netlink, typ uint16, r rule) error {
+	m := &nl.RtMsg{} // struct fib_rule_hdr has the same shape
+	m.Family = uint8(family(r.to))
+	m.Dst_len, m.Src_len = uint8(r.to.BitLen()), uint8(r.from.BitLen())
+	m.Type = ruleToTable
+	req := Request(typ, 0, m,
+		nl.NewRtAttr(unix.FRA_SRC, r.from.AsSlice()),
+		nl.NewRtAttr(unix.FRA_DST, r.to.AsSlice()),
+		nl.NewRtAttr(unix.FRA_PRIORITY, nl.Uint32Attr(rulePriority)),
+		nl.NewRtAttr(unix.FRA_TABLE, nl.Uint32Attr(r.table)),
+		nl.NewRtAttr(unix.FRA_PROTOCOL, []byte{ownProtocol}))
+	if typ == unix.RTM_NEWRULE {
+		req.Flags |= unix.NLM_F_CREATE | unix.NLM_F_EXCL
+	}
+	err := s.Do(req)
+	switch {
+	case typ == unix.RTM_NEWRULE && errors.Is(err, unix.EEXIST),
+		typ == unix.RTM_DELRULE && errors.Is(err, unix.ENOENT):
+		return nil
+	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EAFNOSUPPORT):
+		return fmt.Errorf("routing rule %s: the kernel has no policy routing (CONFIG_IP_MULTIPLE_TABLES): set local to an address (%w)", r, err)
+	case err != nil && typ == unix.RTM_NEWRULE:
+		return fmt.Errorf("add routing rule %s: %w", r, err)
+	case err != nil:
+		return fmt.Errorf("remove routing rule %s: %w", r, err)
+	}
+	return nil
+}
+
+// ruleToTable is FR_ACT_TO_TBL (linux/fib_rules.h).
+const ruleToTable = 1
