@@ -15,7 +15,7 @@ var interopPhases = [][][]step{
 
 // newerPeers makes the chroots of Debian sid.
 func (s *part) newerPeers() {
-	for _, name := range []string{"strongswan", "libreswan"} {
+	for _, name := range []string{"strongswan", "libreswan", "openiked"} {
 		if !isRoot() {
 			s.add(Row{Scenario: "Debian sid with " + name, Result: "skip", Note: "needs root"})
 			continue
