@@ -98,14 +98,22 @@ func (c collision) play(l *labnet.Lab) {
 		}
 	})
 	const wanted = 200
-	var told time.Time
+	rekeys := func() int {
+		t := w.greseal.Tunnel("t0")
+		if t.Child == nil || t.IKE == nil {
+			return 0
+		}
+		return int(t.Child.Rekeys + t.IKE.Rekeys)
+	}
+	told := -1 // after so many rekeys
 	for n, end := 0, time.Now().Add(25*time.Minute); ; n++ {
 		select {
 		case <-requests:
-			// A Child SA's and an IKE SA's rekeying turn each other away: the
-			// second try is left in peace.
-			if time.Since(told) > time.Second {
-				told = time.Now()
+			// A Child SA's and an IKE SA's rekeying turn each other away, and
+			// strongSwan tries its own again and again: what greseal tries until
+			// one has come about is left in peace.
+			if done := rekeys(); done != told {
+				told = done
 				w.swan.RekeyNow(c.theirs[n%len(c.theirs)])
 			}
 		case <-time.After(20 * time.Second):
@@ -113,7 +121,7 @@ func (c collision) play(l *labnet.Lab) {
 		}
 		t := w.greseal.Tunnel("t0")
 		l.Check(t.UpCount == 1, "the tunnel went down: %s", t.Reason)
-		if t.Child != nil && t.IKE != nil && t.Child.Rekeys+t.IKE.Rekeys >= wanted {
+		if rekeys() >= wanted {
 			break
 		}
 		l.Check(time.Now().Before(end), "only %d rekeys", n)
