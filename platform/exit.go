@@ -34,7 +34,7 @@ func exitTable(name string) uint32 {
 
 // ways computes the routes and the rules of the peers that are to be reached by
 // one interface.
-func (n *Network) ways(ours map[int]bool) (ways []route, rules map[rule]bool, err error) {
+func (n *Network) ways(foreign func() ([]route, error)) (ways []route, rules map[rule]bool, err error) {
 	peers := make(map[string]map[netip.Addr]bool) // by interface
 	for _, in := range n.links {
 		name := in.routes.Through
@@ -48,50 +48,39 @@ func (n *Network) ways(ours map[int]bool) (ways []route, rules map[rule]bool, er
 			peers[name][peer.Unmap().WithZone("")] = true
 		}
 	}
-	for name := range n.exits {
-		if peers[name] == nil {
-			delete(n.exits, name)
-		}
-	}
-	if len(peers) == 0 {
-		return nil, nil, nil
-	}
-	routes, err := n.foreignRoutes(ours)
-	if err != nil {
-		return nil, nil, err
-	}
+	exits := make(map[string]exit)
 	rules = make(map[rule]bool)
 	for name, peers := range peers {
-		e := n.exits[name]
-		if e == nil {
-			e = &exit{reached: make(map[netip.Addr]bool)}
-			n.exits[name] = e
+		routes, err := foreign()
+		if err != nil {
+			return nil, nil, err
 		}
+		before := n.exits[name]
+		e := exit{addresses: before.addresses, reached: make(map[netip.Addr]bool)}
 		by, err := e.look(n.nl, name, routes)
 		if err != nil {
 			return nil, nil, err
 		}
 		table := exitTable(name)
 		for peer := range peers {
-			if r, ok := underlay(by, ours, peer); ok {
-				ways = append(ways, r.hostRoute(table, peer))
-				e.reached[peer] = true
-			} else if !e.reached[peer] {
+			r, ok := underlay(by, peer)
+			if !ok && !before.reached[peer] {
 				continue // people's own rules may know a way
 			}
-			ways = append(ways, route{table: table, dst: netip.PrefixFrom(peer, peer.BitLen()), metric: unreachableMetric, typ: unix.RTN_UNREACHABLE})
+			e.reached[peer] = true
+			if ok {
+				ways = append(ways, r.hostRoute(table, peer))
+			}
+			ways = append(ways, unreachable(table, netip.PrefixFrom(peer, peer.BitLen())))
 			for _, from := range e.addresses {
 				if from.Is4() == peer.Is4() {
 					rules[rule{from, peer, table}] = true
 				}
 			}
 		}
-		for peer := range e.reached {
-			if !peers[peer] {
-				delete(e.reached, peer)
-			}
-		}
+		exits[name] = e
 	}
+	n.exits = exits
 	return ways, rules, nil
 }
 

@@ -83,11 +83,11 @@ func (n *Network) around(remote, localHint netip.Addr, mark uint32) (RouteInfo, 
 			ours[l.Index] = true
 		}
 	}
-	routes, err := listRoutes(n.nl, family(remote), 0)
+	routes, err := foreignRoutes(n.nl, family(remote), ours)
 	if err != nil {
 		return RouteInfo{}, err
 	}
-	r, ok := underlay(routes, ours, remote)
+	r, ok := underlay(routes, remote)
 	if !ok {
 		return RouteInfo{}, ErrNoRoute
 	}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,10 +21,10 @@ type Network struct {
 	nl    *Netlink
 	log   *slog.Logger
 	links map[string]*inside
-	laid  map[route]bool   // by this process; others only Sweep may remove
-	ipv6  map[int]bool     // interfaces that were given their link-local address
-	exits map[string]*exit // by the interface
-	ruled map[rule]bool    // rules laid by this process
+	laid  map[route]bool  // by this process; others only Sweep may remove
+	ipv6  map[int]bool    // interfaces that were given their link-local address
+	exits map[string]exit // by the interface
+	ruled map[rule]bool   // rules laid by this process
 	swept bool
 
 	held    bool     // until Release
@@ -82,7 +83,7 @@ func OpenNetwork(log *slog.Logger) (*Network, error) {
 	}
 	// Lets the kernel choose routes by protocol in a dump (4.20).
 	_ = unix.SetsockoptInt(s.fd, unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
-	return &Network{nl: s, log: log, links: make(map[string]*inside), laid: make(map[route]bool), ipv6: make(map[int]bool), exits: make(map[string]*exit), ruled: make(map[rule]bool)}, nil
+	return &Network{nl: s, log: log, links: make(map[string]*inside), laid: make(map[route]bool), ipv6: make(map[int]bool), ruled: make(map[rule]bool)}, nil
 }
 
 // Close closes the socket and leaves the kernel as it is.
@@ -262,11 +263,12 @@ func (n *Network) reconcile(links ...string) error {
 		return err
 	}
 	into, shared := n.wanted(byName)
-	pins, err := n.pins(ours, into, shared)
+	foreign := sync.OnceValues(func() ([]route, error) { return foreignRoutes(n.nl, unix.AF_UNSPEC, ours) })
+	pins, err := n.pins(foreign, into, shared)
 	if err != nil {
 		return err
 	}
-	ways, rules, err := n.ways(ours)
+	ways, rules, err := n.ways(foreign)
 	if err != nil {
 		return err
 	}
@@ -371,7 +373,7 @@ func (n *Network) wanted(byName map[string]*LinkInfo) (into map[route]string, sh
 		in := n.links[name]
 		under := func(p netip.Prefix, table uint32) {
 			if !in.routes.Fallback {
-				shared[route{table: table, dst: p, metric: unreachableMetric, typ: unix.RTN_UNREACHABLE}] = true
+				shared[unreachable(table, p)] = true
 			}
 		}
 		for _, whole := range in.routes.Prefixes {
@@ -424,7 +426,7 @@ func (n *Network) into(in *inside, l *LinkInfo) []route {
 }
 
 // pins computes the host routes of the peers that our routes would cover.
-func (n *Network) pins(ours map[int]bool, into map[route]string, shared map[route]bool) ([]route, error) {
+func (n *Network) pins(foreign func() ([]route, error), into map[route]string, shared map[route]bool) ([]route, error) {
 	n.cover = make(map[netip.Prefix]bool)
 	for r := range into {
 		if r.table == unix.RT_TABLE_MAIN {
@@ -456,13 +458,13 @@ func (n *Network) pins(ours map[int]bool, into map[route]string, shared map[rout
 	if len(covered) == 0 {
 		return nil, nil
 	}
-	routes, err := n.foreignRoutes(ours)
+	routes, err := foreign()
 	if err != nil {
 		return nil, err
 	}
 	var pins []route
 	for peer, bits := range covered {
-		r, ok := underlay(routes, ours, peer)
+		r, ok := underlay(routes, peer)
 		if !ok {
 			n.log.Debug("no way to the peer outside the tunnels", "peer", peer)
 			continue
@@ -473,11 +475,4 @@ func (n *Network) pins(ours map[int]bool, into map[route]string, shared map[rout
 		pins = append(pins, r.hostRoute(unix.RT_TABLE_MAIN, peer))
 	}
 	return pins, nil
-}
-
-// foreignRoutes reads the routes that are not ours and do not lead into one of
-// our interfaces.
-func (n *Network) foreignRoutes(ours map[int]bool) ([]route, error) {
-	routes, err := listRoutes(n.nl, unix.AF_UNSPEC, 0)
-	return slices.DeleteFunc(routes, func(r route) bool { return r.proto == ownProtocol || ours[r.oif] }), err
 }

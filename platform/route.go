@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -59,6 +60,11 @@ func (r route) hostRoute(table uint32, peer netip.Addr) route {
 		h.metric = defaultMetric6
 	}
 	return h
+}
+
+// unreachable is what lies beneath other routes to dst.
+func unreachable(table uint32, dst netip.Prefix) route {
+	return route{table: table, dst: dst, metric: unreachableMetric, typ: unix.RTN_UNREACHABLE}
 }
 
 // halves splits the default route in two, which beat any other default.
@@ -239,13 +245,20 @@ func changeRoute(n *Netlink, typ uint16, r route) error {
 	return nil
 }
 
-// underlay finds the best route to an address among those that are not ours and
-// do not lead into one of our interfaces: longest prefix, then lowest metric.
-func underlay(routes []route, ours map[int]bool, to netip.Addr) (route, bool) {
+// foreignRoutes reads the routes that are not ours and do not lead into one of
+// our interfaces.
+func foreignRoutes(n *Netlink, fam int, ours map[int]bool) ([]route, error) {
+	routes, err := listRoutes(n, fam, 0)
+	return slices.DeleteFunc(routes, func(r route) bool { return r.proto == ownProtocol || ours[r.oif] }), err
+}
+
+// underlay finds the best of the foreign routes to an address: longest prefix,
+// then lowest metric.
+func underlay(foreign []route, to netip.Addr) (route, bool) {
 	var best route
 	found := false
-	for _, r := range routes {
-		if r.proto == ownProtocol || ours[r.oif] || !r.alive() || !r.dst.Contains(to) ||
+	for _, r := range foreign {
+		if !r.alive() || !r.dst.Contains(to) ||
 			r.table != unix.RT_TABLE_MAIN && r.table != unix.RT_TABLE_DEFAULT {
 			continue
 		}

@@ -51,9 +51,11 @@ func (b *builder) checkTogether(all []*reading) {
 		for _, peer := range peers {
 			// One other tunnel is enough to say what must change.
 			e, c := ends{peer, r.GRELocal, r.GRERemote, r.GRE.HasKey, r.GRE.Key}, peerClass{peer, class}
-			if !r.RemoteAny {
+			if !told && !r.RemoteAny {
 				for _, first := range byEnds[e] {
-					told = told || r.sameEnds(first, peer)
+					if told = r.sameEnds(first, peer); told {
+						break
+					}
 				}
 			}
 			for _, first := range byPeer[c] {

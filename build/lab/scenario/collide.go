@@ -5,10 +5,10 @@ import (
 	"net/netip"
 	"os/exec"
 	"strings"
-	"sync"
 	"time"
 
 	"greseal/build/lab/labnet"
+	"greseal/tunnel/status"
 )
 
 // Rekeyings of both sides cross (RFC 7296 sections 2.8.1, 2.8.2 and 2.25), 200
@@ -35,19 +35,17 @@ func init() {
 // NewSwan is strongSwan of Debian sid, in a chroot (build/lab/sid).
 const NewSwan = "strongSwan 6.1"
 
-// sidRoot is the folder of that chroot; an error when it was not made.
-var sidRoot = sync.OnceValues(func() (string, error) {
-	out, err := exec.Command("build/lab/sid", "--cached", "strongswan").Output()
-	return strings.TrimSpace(string(out)), err
-})
-
 // newest makes a strongSwan the one of the chroot.
-func newest(l *labnet.Lab, c *labnet.Swan) {
-	root, err := sidRoot()
+func newest(l *labnet.Lab, c *labnet.Swan) { c.Root = sidRoot(l, "strongswan") }
+
+// sidRoot is the folder of a chroot of Debian sid. Where it was not made, the
+// scenario is skipped.
+func sidRoot(l *labnet.Lab, name string) string {
+	out, err := exec.Command("build/lab/sid", "--cached", name).Output()
 	if err != nil {
-		l.Skipf("no chroot of Debian sid; run build/lab/sid strongswan")
+		l.Skipf("no chroot of Debian sid; run build/lab/sid %s", name)
 	}
-	c.Root = root
+	return strings.TrimSpace(string(out))
 }
 
 // collision says which of its SAs greseal rekeys by lifetimes, and what the peer
@@ -98,8 +96,7 @@ func (c collision) play(l *labnet.Lab) {
 		}
 	})
 	const wanted = 200
-	rekeys := func() int {
-		t := w.greseal.Tunnel("t0")
+	rekeys := func(t status.Tunnel) int {
 		if t.Child == nil || t.IKE == nil {
 			return 0
 		}
@@ -112,7 +109,7 @@ func (c collision) play(l *labnet.Lab) {
 			// A Child SA's and an IKE SA's rekeying turn each other away, and
 			// strongSwan tries its own again and again: what greseal tries until
 			// one has come about is left in peace.
-			if done := rekeys(); done != told {
+			if done := rekeys(w.greseal.Tunnel("t0")); done != told {
 				told = done
 				w.swan.RekeyNow(c.theirs[n%len(c.theirs)])
 			}
@@ -121,7 +118,7 @@ func (c collision) play(l *labnet.Lab) {
 		}
 		t := w.greseal.Tunnel("t0")
 		l.Check(t.UpCount == 1, "the tunnel went down: %s", t.Reason)
-		if rekeys() >= wanted {
+		if rekeys(t) >= wanted {
 			break
 		}
 		l.Check(time.Now().Before(end), "only %d rekeys", n)

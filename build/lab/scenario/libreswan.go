@@ -2,7 +2,6 @@ package scenario
 
 import (
 	"fmt"
-	"os/exec"
 	"strings"
 	"time"
 
@@ -27,15 +26,12 @@ func init() {
 }
 
 func (r interopRow) playLibreswan(l *labnet.Lab) {
-	root, err := exec.Command("build/lab/sid", "--cached", "libreswan").Output()
-	if err != nil {
-		l.Skipf("no chroot of Debian sid; run build/lab/sid libreswan")
-	}
+	root := sidRoot(l, "libreswan")
 	w := r.world(l)
 	life := l.Stretch(12 * time.Second)
 	w.lines = append(w.lines, fmt.Sprintf("child_lifetime = %q", life), fmt.Sprintf("ike_lifetime = %q", life*3/2), `esp = "aes128gcm16"`, `ike = "aes256gcm16-prfsha384-x25519"`)
 	seen := w.swanConfig.Remote
-	pluto := w.net.B.Libreswan(strings.TrimSpace(string(root)), strings.Join([]string{
+	pluto := w.net.B.Libreswan(root, strings.Join([]string{
 		"\tleft=" + labnet.AddrB, "\tright=" + strings.Replace(seen, "%any", labnet.RouterB, 1),
 		"\tleftid=@" + nameB, "\trightid=@" + nameA,
 		"\tleftsubnet=" + labnet.AddrB + "/32", "\trightsubnet=" + labnet.AddrA + "/32", "\tleftprotoport=gre", "\trightprotoport=gre",
@@ -47,8 +43,7 @@ func (r interopRow) playLibreswan(l *labnet.Lab) {
 		pluto.Initiate()
 	}
 	first := w.greseal.WaitUp("t0", 30*time.Second)
-	peer := &swanPeer{lab: l, ns: w.net.B, config: labnet.Swan{Local: labnet.AddrB, Remote: labnet.AddrA}, inner: innerB}
-	peer.raiseGRE()
+	w.raisePeerGRE()
 	w.pings()
 	l.Check(first.Outside.Mode == r.mode && first.IKE.NATLocal == (r.nat != "none"), "mode is %s, behind a NAT: %v", first.Outside.Mode, first.IKE.NATLocal)
 
@@ -84,8 +79,7 @@ func (r interopRow) playLibreswan(l *labnet.Lab) {
 	l.Check(later.Sent-later.Received <= early, "rekeying by greseal lost pings: %v; libreswan sent %d packets on new SAs too early", later, early)
 	after := w.greseal.Tunnel("t0")
 	l.Check(after.UpCount == 1, "the tunnel came up %d times", after.UpCount)
-	states := w.net.B.MustRun("ip", "xfrm", "state")
-	l.Check(strings.Contains(states, after.Child.SPIIn) && strings.Contains(states, after.Child.SPIOut), "libreswan's kernel has other SAs than %s and %s:\n%s", after.Child.SPIIn, after.Child.SPIOut, states)
+	w.peerKernelHas(after.Child)
 	w.greseal.Stop()
 	w.net.Wire.MustBeSealed()
 	l.Fact("%s, %s; %d pings during libreswan's rekeys, none lost; %d of %d during greseal's, libreswan was early with %d packets",

@@ -2,7 +2,6 @@ package scenario
 
 import (
 	"fmt"
-	"os/exec"
 	"strings"
 	"time"
 
@@ -30,10 +29,7 @@ func init() {
 }
 
 func (r interopRow) playOpenIKED(l *labnet.Lab) {
-	root, err := exec.Command("build/lab/sid", "--cached", "openiked").Output()
-	if err != nil {
-		l.Skipf("no chroot of Debian sid; run build/lab/sid openiked")
-	}
+	root := sidRoot(l, "openiked")
 	w := r.world(l)
 	w.lines = append(w.lines, `esp = "aes256-sha512"`, `ike = "aes256gcm16-prfsha384-x25519"`)
 	active, lifetimes := "passive", "ikelifetime 0 lifetime 0"
@@ -44,7 +40,7 @@ func (r interopRow) playOpenIKED(l *labnet.Lab) {
 		child := int(l.Stretch(6*time.Second) / time.Second)
 		lifetimes = fmt.Sprintf("ikelifetime %d lifetime %d", child*3/2, child)
 	}
-	iked := w.net.B.OpenIKED(strings.TrimSpace(string(root)), fmt.Sprintf(`set fragmentation
+	w.net.B.OpenIKED(root, fmt.Sprintf(`set fragmentation
 ikev2 "gre" %s %s esp proto 47 from %s to %s local %[3]s peer %[5]s \
 	ikesa enc aes-256-gcm prf hmac-sha2-384 group curve25519 \
 	childsa enc aes-256 auth hmac-sha2-512 group curve25519 noesn \
@@ -52,8 +48,7 @@ ikev2 "gre" %s %s esp proto 47 from %s to %s local %[3]s peer %[5]s \
 `, active, r.mode, labnet.AddrB, labnet.AddrA, strings.Replace(w.swanConfig.Remote, "%any", "any", 1), nameB, nameA, lifetimes, psk))
 	w.greseal = w.net.A.Greseal(labnet.Tunnel("t0", w.lines...))
 	first := w.greseal.WaitUp("t0", 60*time.Second)
-	peer := &swanPeer{lab: l, ns: w.net.B, config: labnet.Swan{Local: labnet.AddrB, Remote: labnet.AddrA}, inner: innerB}
-	peer.raiseGRE()
+	w.raisePeerGRE()
 	w.pings()
 	l.Check(first.IKE.Role == r.role && first.Outside.Mode == r.mode, "role is %s, mode is %s", first.IKE.Role, first.Outside.Mode)
 
@@ -67,8 +62,7 @@ ikev2 "gre" %s %s esp proto 47 from %s to %s local %[3]s peer %[5]s \
 	l.Check(lost <= 1+got.Sent/100, "rekeying lost pings: %v", got)
 	after := w.greseal.Tunnel("t0")
 	l.Check(after.UpCount == 1, "the tunnel came up %d times", after.UpCount)
-	states := w.net.B.MustRun("ip", "xfrm", "state")
-	l.Check(strings.Contains(states, after.Child.SPIIn) && strings.Contains(states, after.Child.SPIOut), "iked's kernel has other SAs than %s and %s:\n%s\n%s", after.Child.SPIIn, after.Child.SPIOut, states, iked.SAs())
+	w.peerKernelHas(after.Child)
 	w.greseal.Stop()
 	w.net.Wire.MustBeSealed()
 	l.Fact("%s, %s; %d of %d pings lost during rekeys", after.IKE.Suite, after.Child.Suite, lost, got.Sent)

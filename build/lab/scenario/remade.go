@@ -83,7 +83,7 @@ func remade(l *labnet.Lab, named bool) {
 		gaps = append(gaps, ping.LongestGap().Round(time.Millisecond))
 		strays := func() (n int) {
 			for _, from := range addresses {
-				n += net.Wire.Count(labnet.ESP, from) + net.Wire.Count(labnet.ESPinUDP, from) + net.Wire.Count(labnet.IKE, from)
+				n += protected(net.Wire, from)
 			}
 			return n
 		}

@@ -155,3 +155,15 @@ func (w *world) statusCommand() {
 		w.Check(!strings.Contains(text+w.greseal.Log(), secret), "the PSK stands in the status or the log")
 	}
 }
+
+// raisePeerGRE makes the GRE interface of a peer that is no strongSwan.
+func (w *world) raisePeerGRE() {
+	peer := &swanPeer{lab: w.Lab, ns: w.net.B, config: labnet.Swan{Local: labnet.AddrB, Remote: labnet.AddrA}, inner: innerB}
+	peer.raiseGRE()
+}
+
+// peerKernelHas requires both SAs of greseal's pair in the peer's kernel.
+func (w *world) peerKernelHas(pair *status.ChildSA) {
+	states := w.net.B.MustRun("ip", "xfrm", "state")
+	w.Check(strings.Contains(states, pair.SPIIn) && strings.Contains(states, pair.SPIOut), "the peer's kernel has other SAs than %s and %s:\n%s", pair.SPIIn, pair.SPIOut, states)
+}
