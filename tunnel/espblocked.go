@@ -3,6 +3,7 @@ package tunnel
 import (
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"greseal/ikev2"
@@ -22,6 +23,8 @@ const (
 	espLook    = 10 * time.Second
 	espLookMax = 5 * time.Minute // while echo requests are answered
 	espForce   = time.Hour       // between two attempts with UDP
+
+	espPatience = 4 * time.Second // for an answer on the IKE SA
 )
 
 // espPath is what a tunnel knows of how its ESP packets fare.
@@ -80,27 +83,67 @@ func (l *loop) lookAtESP(now ikev2.Time) {
 	}
 }
 
-// askESP sends echo requests through the tunnel and asks the peer for a sign of
-// life on the IKE SA.
+// askESP finds out whether the tunnel carries echo requests.
 func (l *loop) askESP(t *state, child ikev2.ChildID) {
 	target := doctor.Inside(t.cfg.Address)
 	if !target.IsValid() || l.jobs.ctx.Err() != nil {
 		return
 	}
 	t.esp.asking = true
-	id, begun := t.id, l.now()
-	l.do(l.engine.Check(begun, id))
+	id := t.id
 	l.jobs.running.Go(func() {
-		answered, err := doctor.Echo(l.jobs.ctx, string(id), target)
+		answered, lost, err := l.echo(id, target)
 		_, _ = onLoop(l, l.jobs.ctx, func() struct{} {
-			l.espAsked(id, child, begun, answered, err)
+			l.espAsked(id, child, answered, lost, err)
 			return struct{}{}
 		})
 	})
 }
 
+// echo sends echo requests through the tunnel one by one. They count as lost if
+// the peer answered on the IKE SA before and after each of them: a path that is
+// down for a moment loses both.
+func (l *loop) echo(id ikev2.PeerID, target netip.Addr) (answered, lost bool, err error) {
+	for range 4 {
+		if !l.ikeAnswers(id) {
+			return false, false, nil
+		}
+		answered, err = doctor.Echo(string(id), target)
+		if answered || err != nil {
+			return answered, false, err
+		}
+	}
+	return false, l.ikeAnswers(id), nil
+}
+
+// ikeAnswers asks the peer for a sign of life on the IKE SA and waits for it.
+// It is not for the loop's goroutine.
+func (l *loop) ikeAnswers(id ikev2.PeerID) bool {
+	asked, err := onLoop(l, l.jobs.ctx, func() ikev2.Time {
+		now := l.now()
+		l.do(l.engine.Check(now, id))
+		return now
+	})
+	for end := time.Now().Add(espPatience); err == nil && time.Now().Before(end); {
+		var heard bool
+		heard, err = onLoop(l, l.jobs.ctx, func() bool {
+			t := l.tunnels[id]
+			if t == nil {
+				return false
+			}
+			i, ok := l.freshIKE(t)
+			return ok && i.LastHeard > asked
+		})
+		if heard {
+			return true
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return false
+}
+
 // espAsked concludes.
-func (l *loop) espAsked(id ikev2.PeerID, child ikev2.ChildID, begun ikev2.Time, answered bool, err error) {
+func (l *loop) espAsked(id ikev2.PeerID, child ikev2.ChildID, answered, lost bool, err error) {
 	t := l.tunnels[id]
 	if t == nil {
 		return
@@ -111,14 +154,13 @@ func (l *loop) espAsked(id ikev2.PeerID, child ikev2.ChildID, begun ikev2.Time, 
 		return // another SA meanwhile: asked again at the next look
 	}
 	l.count(t, p)
-	i, ok := l.freshIKE(t)
 	switch {
 	case answered || p.countIn.Packets > t.esp.in:
 		l.espPasses(t)
 		t.esp.pause = min(t.esp.pause*2, espLookMax)
 	case err != nil:
 		l.log.Debug("echo requests through the tunnel", "tunnel", id, "error", err)
-	case ok && i.LastHeard >= begun:
+	case lost:
 		l.espBlocked(t, p)
 	}
 	// Otherwise the peer is silent altogether: liveness deals with it.

@@ -88,6 +88,10 @@ func checkESP(x *exam) Step {
 		return fault(fmt.Sprintf("ESP passes: look for a firewall in the tunnel on either side that drops ICMP, and whether %s is the peer's address there; another can be given: greseal doctor --ping ADDRESS %s", e.target, x.name()),
 			asked, fmt.Sprintf("packets do come out of the tunnel: %d while it was pinged, %d on this SA", e.inSAs, e.inEver))
 	}
+	if e.silent {
+		return fault("look at the path to the peer, and examine it again when it answers",
+			fmt.Sprintf("%d echo requests to %s got no answer, and the peer answers no more on the IKE SA either", e.sent, e.target))
+	}
 	s := fault("", asked, fmt.Sprintf("%d packets left as %s, and none has ever come in on this SA: %s is dropped on the way, or the peer drops what comes out of it (its own doctor tells; GRE keys, for example)", e.outSAs, how, how))
 	switch {
 	case e.outSAs == 0:

@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -146,6 +145,7 @@ func internetChecksum(b []byte) uint16 {
 type echoes struct {
 	target             netip.Addr // unset: no address of the peer's inside is known
 	sent, answered     int
+	silent             bool // none was, and the peer answers no more on the IKE SA either
 	err                error
 	rose               counters // of the kernel
 	outSAs, inSAs      uint64   // packets that left and came in on the Child SAs
@@ -185,6 +185,10 @@ func (x *exam) ping() *echoes {
 		if x.ctx.Err() != nil || e.answered >= 2 {
 			break
 		}
+	}
+	if e.sent > 0 && e.answered == 0 {
+		heard, err := x.hear()
+		e.silent = err != nil || !heard
 	}
 	e.rose = readCounters().since(was)
 	e.inLinkEver = x.received()
@@ -237,26 +241,18 @@ func Inside(own []netip.Prefix) netip.Addr {
 	return netip.Addr{}
 }
 
-// Echo sends a few small echo requests out by an interface and reports whether
-// any was answered.
-func Echo(ctx context.Context, ifname string, to netip.Addr) (answered bool, err error) {
+// Echo sends one small echo request out by an interface and reports whether it
+// was answered within 0.7 s.
+func Echo(ifname string, to netip.Addr) (answered bool, err error) {
 	p, err := newPinger(ifname, to)
 	if err != nil {
 		return false, err
 	}
 	defer p.close()
-	for range 4 {
-		if ctx.Err() != nil {
-			return false, ctx.Err()
-		}
-		if err := p.ask(84); err != nil {
-			return false, err
-		}
-		if len(p.answers(700*time.Millisecond)) > 0 {
-			return true, nil
-		}
+	if err := p.ask(84); err != nil {
+		return false, err
 	}
-	return false, nil
+	return len(p.answers(700*time.Millisecond)) > 0, nil
 }
 
 // other is the other host of a network with exactly two.

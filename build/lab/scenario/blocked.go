@@ -11,11 +11,13 @@ import (
 // = "auto" the kernel datapath comes up with bare ESP, finds out by itself that
 // nothing passes, goes over to UDP and stays there; in userspace it is in UDP
 // from the beginning. With encap = "never" it says what to change and leaves the
-// tunnel alone. Where UDP does not help either it is tried once and no more.
+// tunnel alone. Where UDP does not help either it is tried once and no more. A
+// path that is down while echo requests are sent is not taken for that.
 func init() {
 	addOnce(
 		Scenario{Name: "ESP is dropped on the way", Peer: Greseal, Paths: both, Run: espDropped},
 		Scenario{Name: "ESP is dropped on the way, encap never", Peer: Greseal, Paths: both, Run: espDroppedNever},
+		Scenario{Name: "the path is down while ESP is looked at", Peer: Greseal, Paths: both, Run: espInterrupted},
 		Scenario{Name: "ESP is dropped on the way, in UDP as well", Peer: Greseal, Paths: kernel, Where: VM, Run: espDroppedAll},
 	)
 }
@@ -57,6 +59,27 @@ func espDroppedNever(l *labnet.Lab) {
 	l.Wait(40*time.Second, "the remedy", func() bool { return strings.Contains(a.Log(), "set encap =") })
 	t := a.Tunnel("t0")
 	l.Check(t.State == "up" && t.UpCount == 1 && t.Outside.Encap == "esp", "it is %s, up %d times, with %s", t.State, t.UpCount, t.Outside.Encap)
+	net.Wire.MustBeSealed()
+}
+
+func espInterrupted(l *labnet.Lab) {
+	net := l.NewPair()
+	dropOnWay(net, "meta l4proto esp")
+	a := net.A.Greseal(side(labnet.AddrB, innerA, `encap = "never"`, `dpd_suspect = "30s"`, `dpd_dead = "120s"`))
+	net.B.Greseal(side("any", innerB))
+	a.WaitUp("t0", 20*time.Second)
+	sent := func() string { // OutEchos
+		return net.A.MustRun("awk", "/^Icmp: [0-9]/ { print $(NF-5) }", "/proc/net/snmp")
+	}
+	before := sent()
+	l.Wait(20*time.Second, "the first echo request", func() bool { return sent() != before })
+	net.Router.LinkDown("to-b")
+	net.Router.MustRun("nft", "delete table ip fault")
+	time.Sleep(4 * time.Second) // the rest of the echo requests would take 3
+	net.Router.LinkUp("to-b")
+	net.A.WaitPing(innerB, 20*time.Second)
+	t := a.Tunnel("t0")
+	l.Check(t.State == "up" && t.UpCount == 1 && !strings.Contains(a.Log(), "echo requests"), "it is %s, up %d times, and says:\n%s", t.State, t.UpCount, a.Log())
 	net.Wire.MustBeSealed()
 }
 
