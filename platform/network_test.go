@@ -376,6 +376,9 @@ func TestWatcherReportsOthersAndIsQuietAboutUs(t *testing.T) {
 	l, err := LinkByName(n.Netlink(), "hq")
 	must(t, err)
 	must(t, SetMTU(n.Netlink(), l.Index, 1400))
+	own := rule{from: netip.MustParseAddr("198.18.5.1"), to: set.Peers[0], table: 7}
+	must(t, changeRule(n.Netlink(), unix.RTM_NEWRULE, own))
+	must(t, changeRule(n.Netlink(), unix.RTM_DELRULE, own))
 	if c, any := next(t, w); any {
 		t.Errorf("our own doing was reported: %+v", c)
 	}
@@ -387,6 +390,8 @@ func TestWatcherReportsOthersAndIsQuietAboutUs(t *testing.T) {
 		{"ip addr add 198.18.6.1/24 dev wan", true, nil},
 		{"ip route replace default via 198.18.5.254", true, nil},
 		{"ip link set wan mtu 1400", true, nil},
+		{"ip rule add from 198.18.6.1 lookup 7", true, nil},
+		{"ip rule del from 198.18.6.1 lookup 7", true, nil},
 		{"ip route del 10.0.0.0/16 dev hq", false, []string{"hq"}},
 		{"ip addr del 10.255.0.2/30 dev hq", false, []string{"hq"}},
 		{"ip link set hq down", false, []string{"hq"}},

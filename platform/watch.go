@@ -18,8 +18,8 @@ const settle = 50 * time.Millisecond
 // Change says that the machine's network is not what it was. It is a reason to
 // look again, not a description: several changes may have become one.
 type Change struct {
-	// Underlay: a link, address or route that is not ours came, went or
-	// changed; routes to peers, local addresses and MTUs may be others now.
+	// Underlay: a link, address, route or rule that is not ours came, went or
+	// changed, or a rule or an unreachable route of ours went; routes to peers, local addresses and MTUs may be others now.
 	Underlay bool
 	// Own names our interfaces that somebody else set up or down or deleted,
 	// or whose addresses or routes somebody else changed.
@@ -41,7 +41,7 @@ func (c *Change) add(o Change) {
 	}
 }
 
-// Watcher reports changes of links, addresses and routes. What this process
+// Watcher reports changes of links, addresses, routes and rules. What this process
 // changed itself it leaves out where the kernel says who did it.
 type Watcher struct {
 	sub   *Subscription
@@ -69,7 +69,8 @@ func Watch(log *slog.Logger) (*Watcher, error) {
 	}
 	sub, err := Subscribe(unix.NETLINK_ROUTE,
 		unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
-		unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)
+		unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
+		unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE)
 	if err != nil {
 		return nil, err
 	}
@@ -192,6 +193,8 @@ func (w *Watcher) see(c *Change, typ uint16, port uint32, p []byte) {
 			return
 		}
 		w.blame(c, r.oif, false)
+	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
+		c.Underlay = c.Underlay || !ownPort(port)
 	}
 }
 

@@ -221,6 +221,10 @@ func byTwoWANs(l *labnet.Lab) {
 	ping.Stop()
 	l.Check(ping.LongestGap() < l.Stretch(time.Second), "the first WAN's tunnel answered no ping for %v", ping.LongestGap())
 	both()
+	net.A.MustRun("ip", "rule", "del", "to", labnet.AddrB) // one of the two
+	l.Wait(10*time.Second, "the rule laid again", func() bool {
+		return strings.Count(net.A.MustRun("ip", "rule"), labnet.AddrB) == 2
+	})
 	for wire, address := range map[*labnet.Wire]string{net.Wire: "192.168.7.1", wire2: labnet.AddrA} {
 		n := protected(wire, address)
 		l.Check(n == 0, "%d packets from %s left by the other WAN", n, address)
