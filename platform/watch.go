@@ -19,7 +19,8 @@ const settle = 50 * time.Millisecond
 // look again, not a description: several changes may have become one.
 type Change struct {
 	// Underlay: a link, address, route or rule that is not ours came, went or
-	// changed, or a rule or an unreachable route of ours went; routes to peers, local addresses and MTUs may be others now.
+	// changed, or somebody took away a rule or an unreachable route of ours;
+	// routes to peers, local addresses and MTUs may be others now.
 	Underlay bool
 	// Own names our interfaces that somebody else set up or down or deleted,
 	// or whose addresses or routes somebody else changed.

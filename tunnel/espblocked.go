@@ -23,8 +23,6 @@ const (
 	espLook    = 10 * time.Second
 	espLookMax = 5 * time.Minute // while echo requests are answered
 	espForce   = time.Hour       // between two attempts with UDP
-
-	espPatience = 4 * time.Second // for an answer on the IKE SA
 )
 
 // espPath is what a tunnel knows of how its ESP packets fare.
@@ -104,42 +102,18 @@ func (l *loop) askESP(t *state, child ikev2.ChildID) {
 // the peer answered on the IKE SA before and after each of them: a path that is
 // down for a moment loses both.
 func (l *loop) echo(id ikev2.PeerID, target netip.Addr) (answered, lost bool, err error) {
+	ike := &watched{l, id}
 	for range 4 {
-		if !l.ikeAnswers(id) {
-			return false, false, nil
+		if heard, err := ike.Hear(l.jobs.ctx); !heard {
+			return false, false, err
 		}
 		answered, err = doctor.Echo(string(id), target)
 		if answered || err != nil {
 			return answered, false, err
 		}
 	}
-	return false, l.ikeAnswers(id), nil
-}
-
-// ikeAnswers asks the peer for a sign of life on the IKE SA and waits for it.
-// It is not for the loop's goroutine.
-func (l *loop) ikeAnswers(id ikev2.PeerID) bool {
-	asked, err := onLoop(l, l.jobs.ctx, func() ikev2.Time {
-		now := l.now()
-		l.do(l.engine.Check(now, id))
-		return now
-	})
-	for end := time.Now().Add(espPatience); err == nil && time.Now().Before(end); {
-		var heard bool
-		heard, err = onLoop(l, l.jobs.ctx, func() bool {
-			t := l.tunnels[id]
-			if t == nil {
-				return false
-			}
-			i, ok := l.freshIKE(t)
-			return ok && i.LastHeard > asked
-		})
-		if heard {
-			return true
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	return false
+	lost, err = ike.Hear(l.jobs.ctx)
+	return false, lost, err
 }
 
 // espAsked concludes.

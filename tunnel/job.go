@@ -206,7 +206,7 @@ func withoutSecrets(c *config.Tunnel) config.Tunnel {
 }
 
 // watched is one tunnel as doctor sees the daemon: each call is one turn of the
-// loop.
+// loop, Hear several.
 type watched struct {
 	l  *loop
 	id ikev2.PeerID
@@ -246,9 +246,33 @@ func (w *watched) Hurry(ctx context.Context) error {
 	})
 }
 
-// Check is doctor.Daemon's.
-func (w *watched) Check(ctx context.Context) error {
-	return w.on(ctx, func(t *state) { w.l.do(w.l.engine.Check(w.l.now(), t.id)) })
+// Hear is doctor.Daemon's.
+func (w *watched) Hear(ctx context.Context) (bool, error) {
+	begun := make(chan ikev2.Time, 1)
+	err := w.on(ctx, func(t *state) {
+		now := w.l.now()
+		w.l.do(w.l.engine.Check(now, t.id))
+		begun <- now
+	})
+	if err != nil {
+		return false, err
+	}
+	asked := <-begun
+	for end := time.Now().Add(4 * time.Second); time.Now().Before(end); {
+		heard := make(chan bool, 1)
+		err := w.on(ctx, func(t *state) {
+			i, ok := w.l.freshIKE(t)
+			heard <- ok && i.LastHeard > asked
+		})
+		if err != nil {
+			return false, err
+		}
+		if <-heard {
+			return true, nil
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return false, nil
 }
 
 func (l *loop) moment(t *state) doctor.Moment {

@@ -91,8 +91,9 @@ type Daemon interface {
 	Look(context.Context) (Moment, error)
 	// Hurry begins the next attempt at once instead of after its pause.
 	Hurry(context.Context) error
-	// Check asks the peer for a sign of life on its IKE SA.
-	Check(context.Context) error
+	// Hear asks the peer for a sign of life on its IKE SA and reports whether
+	// one came within 4 s.
+	Hear(context.Context) (bool, error)
 }
 
 // check is one step: a file of its own.

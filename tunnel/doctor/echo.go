@@ -187,7 +187,7 @@ func (x *exam) ping() *echoes {
 		}
 	}
 	if e.sent > 0 && e.answered == 0 {
-		heard, err := x.hear()
+		heard, err := x.Daemon.Hear(x.ctx)
 		e.silent = err != nil || !heard
 	}
 	e.rose = readCounters().since(was)

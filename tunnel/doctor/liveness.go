@@ -9,12 +9,15 @@ import (
 // answer.
 func checkLiveness(x *exam) Step {
 	began := time.Now()
-	heard, err := x.hear()
+	heard, err := x.Daemon.Hear(x.ctx)
 	if err != nil {
 		return skip(err.Error())
 	}
 	if heard {
 		return fine(fmt.Sprintf("an authentic answer after %.1f ms", time.Since(began).Seconds()*1000))
+	}
+	if err := x.look(); err != nil {
+		return skip(err.Error())
 	}
 	if !x.now.up() {
 		return fault("examine it again: it went down meanwhile", x.now.Tunnel.Reason)
@@ -31,16 +34,4 @@ func checkLiveness(x *exam) Step {
 		s = s.and(u.Evidence...)
 	}
 	return s
-}
-
-// hear asks the peer for a sign of life on its IKE SA and reports whether one
-// came.
-func (x *exam) hear() (bool, error) {
-	began := time.Now()
-	if err := x.Daemon.Check(x.ctx); err != nil {
-		return false, err
-	}
-	return x.wait(4*time.Second, func() bool {
-		return x.now.Silence >= 0 && x.now.Silence < time.Since(began)
-	}), nil
 }
