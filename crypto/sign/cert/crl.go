@@ -133,6 +133,8 @@ func ParseCRL(raw []byte) (*CRL, error) {
 			switch e, ok := nextEntry(&rest); {
 			case !ok:
 				return nil, bad
+			case e.partial != "":
+				return nil, l.part(e.partial)
 			case e.critical != "":
 				return nil, badCRL(sign.CriticalUnknown, "of "+l.Issuer()+" has an entry with the critical extension "+e.critical+", which is not understood here", "let the authority make a list without it")
 			}
@@ -141,12 +143,14 @@ func ParseCRL(raw []byte) (*CRL, error) {
 	if in.Is(der.Explicit(0)) && version == 1 {
 		e, _ := in.Read(der.Explicit(0))
 		list, ok := der.Only(e, der.Sequence)
-		critical, ok2 := criticalOf(list)
+		critical, partial, ok2 := extensionsOf(list, partialLists)
 		switch {
 		case !ok || !ok2:
 			return nil, bad
+		case partial != "":
+			return nil, l.part(partial)
 		case critical != "":
-			return nil, badCRL(sign.CriticalUnknown, "of "+l.Issuer()+" is only a part of one (critical extension "+critical+")", "use the authority's complete list")
+			return nil, badCRL(sign.CriticalUnknown, "of "+l.Issuer()+" has the critical extension "+critical+", which is not understood here", completeList)
 		}
 	}
 	if len(in) != 0 {
@@ -155,36 +159,67 @@ func ParseCRL(raw []byte) (*CRL, error) {
 	return l, nil
 }
 
-// criticalOf reads extensions and returns the first critical one: none is
-// understood here, for lists and for entries.
-func criticalOf(list der.Input) (oid string, ok bool) {
-	for len(list) > 0 {
-		ext, ok := list.Read(der.Sequence)
-		id, ok2 := ext.Read(der.OID)
-		critical := false
-		if ext.Is(der.Boolean) {
-			if critical, ok = ext.Bool(); !ok {
-				return "", false
-			}
-		}
-		if _, ok3 := ext.Read(der.OctetString); !ok || !ok2 || !ok3 || len(ext) != 0 {
-			return "", false
-		}
-		if critical && oid == "" {
-			oid = der.Dotted(id)
-		}
-	}
-	return oid, true
+const completeList = "use the authority's complete list: one, of all its certificates and for all reasons"
+
+// part says that a list is not a complete one, by which of its extensions.
+func (l *CRL) part(what string) error {
+	return badCRL(sign.CriticalUnknown, "of "+l.Issuer()+" is no complete one: "+what, completeList)
 }
 
-// oidReason is the contents of the OID of the reasonCode of an entry.
-const oidReason = "\x55\x1d\x15"
+// What makes a list other than a complete one of its issuer, by OID. RFC 5280
+// (5.2.4, 5.2.5, 5.3.3) wants these extensions critical; a list is no more
+// complete when its issuer forgot that.
+var (
+	partialLists = map[string]string{
+		"\x55\x1d\x1b": "it is a delta to another list (extension 2.5.29.27)",
+		"\x55\x1d\x1c": "its issuing distribution point (extension 2.5.29.28) makes it one for some certificates or reasons only, or of several authorities",
+	}
+	partialEntries = map[string]string{
+		"\x55\x1d\x1d": "it has entries of other authorities (extension 2.5.29.29)",
+	}
+)
+
+// extensionsOf reads extensions and returns the first critical one, of which none
+// is understood here, and what the first of those in partial means.
+func extensionsOf(list der.Input, partial map[string]string) (critical, found string, ok bool) {
+	for len(list) > 0 {
+		id, _, must, ok := nextExtension(&list)
+		if !ok {
+			return "", "", false
+		}
+		if found == "" {
+			found = partial[string(id)]
+		}
+		if must && critical == "" {
+			critical = der.Dotted(id)
+		}
+	}
+	return critical, found, true
+}
+
+func nextExtension(list *der.Input) (id, value der.Input, critical, ok bool) {
+	ext, ok := list.Read(der.Sequence)
+	id, ok2 := ext.Read(der.OID)
+	if ok && ext.Is(der.Boolean) {
+		critical, ok = ext.Bool()
+	}
+	value, ok3 := ext.Read(der.OctetString)
+	return id, value, critical, ok && ok2 && ok3 && len(ext) == 0
+}
+
+// oidReason is the contents of the OID of the reasonCode of an entry;
+// removeFromCRL is the code that only deltas have (RFC 5280 section 5.3.1).
+const (
+	oidReason     = "\x55\x1d\x15"
+	removeFromCRL = 8
+)
 
 type entry struct {
 	serial   []byte
 	since    time.Time
 	reason   int
 	critical string // a critical extension, none of which is understood here
+	partial  string // why a list with this entry is no complete one
 }
 
 func nextEntry(in *der.Input) (e entry, ok bool) {
@@ -192,7 +227,7 @@ func nextEntry(in *der.Input) (e entry, ok bool) {
 	if !ok {
 		return e, false
 	}
-	if e.serial, ok = body.Read(der.Integer); !ok || len(e.serial) == 0 {
+	if e.serial, ok = body.Signed(); !ok {
 		return e, false
 	}
 	if e.since, ok = body.Time(); !ok || len(body) == 0 {
@@ -202,22 +237,19 @@ func nextEntry(in *der.Input) (e entry, ok bool) {
 	if !ok || len(body) != 0 {
 		return e, false
 	}
-	if e.critical, ok = criticalOf(list); !ok {
+	if e.critical, e.partial, ok = extensionsOf(list, partialEntries); !ok {
 		return e, false
 	}
 	for len(list) > 0 {
-		ext, _ := list.Read(der.Sequence)
-		id, _ := ext.Read(der.OID)
-		if ext.Is(der.Boolean) {
-			_, _ = ext.Bool()
-		}
-		value, _ := ext.Read(der.OctetString)
+		id, value, _, _ := nextExtension(&list)
 		if string(id) == oidReason {
 			code, ok := der.Only(value, der.Enumerated)
 			if !ok || len(code) != 1 {
 				return e, false
 			}
-			e.reason = int(code[0])
+			if e.reason = int(code[0]); e.reason == removeFromCRL {
+				e.partial = "it takes certificates off another list, as deltas do (reason removeFromCRL)"
+			}
 		}
 	}
 	return e, true
@@ -261,7 +293,7 @@ func (s *CRLs) check(c, issuer *Certificate, now time.Time) error {
 		if !ok {
 			break // it was read whole when it was parsed
 		}
-		if !bytes.Equal(e.serial, c.serial) {
+		if !sameSerial(e.serial, c.serial) {
 			continue
 		}
 		reason := "reason " + fmt.Sprint(e.reason)
@@ -275,6 +307,13 @@ func (s *CRLs) check(c, issuer *Certificate, now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// sameSerial compares serial numbers as authorities write them: some forget the
+// octet that keeps a large one from being negative, at times in the certificate
+// only.
+func sameSerial(a, b []byte) bool {
+	return bytes.Equal(bytes.TrimPrefix(a, []byte{0}), bytes.TrimPrefix(b, []byte{0}))
 }
 
 // current reports whether the list is the issuer's and for this time.

@@ -111,6 +111,34 @@ func TestListsThatAreOnlyAPartAreRefused(t *testing.T) {
 		ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 29}, Critical: true, Value: []byte{0x30, 0}}}}
 	_, err = NewCRLs(root.crl(t, noon, nil, indirect))
 	wantReason(t, "indirect", err, sign.CriticalUnknown, "2.5.29.29")
+	for _, critical := range []bool{true, false} {
+		extension := func(oid int, value ...byte) pkix.Extension {
+			return pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, oid}, Critical: critical, Value: value}
+		}
+		for name, e := range map[string]pkix.Extension{
+			"delta CRL indicator":        extension(27, 2, 1, 1),
+			"distributionPoint":          extension(28, 0x30, 11, 0xa0, 9, 0xa0, 7, 0x86, 5, 'x', ':', '/', '/', 'y'),
+			"onlyContainsUserCerts":      extension(28, 0x30, 3, 0x81, 1, 0xff),
+			"onlyContainsCACerts":        extension(28, 0x30, 3, 0x82, 1, 0xff),
+			"onlySomeReasons":            extension(28, 0x30, 4, 0x83, 2, 6, 0x40),
+			"indirectCRL":                extension(28, 0x30, 3, 0x84, 1, 0xff),
+			"onlyContainsAttributeCerts": extension(28, 0x30, 3, 0x85, 1, 0xff),
+		} {
+			// Behind another extension, as they come from real authorities.
+			raw := root.crl(t, noon, func(c *x509.RevocationList) { c.ExtraExtensions = []pkix.Extension{e} })
+			_, err = NewCRLs(raw)
+			wantReason(t, name, err, sign.CriticalUnknown, e.Id.String(), "CN=root", "no complete one", "complete list")
+		}
+		indirect.ExtraExtensions[0].Critical = critical
+		_, err = NewCRLs(root.crl(t, noon, nil, revoke(root, 1), indirect))
+		wantReason(t, "an entry of another authority", err, sign.CriticalUnknown, "2.5.29.29", "other authorities", "complete list")
+	}
+	_, err = NewCRLs(root.crl(t, noon, nil, revoke(root, 8)))
+	wantReason(t, "removeFromCRL", err, sign.CriticalUnknown, "removeFromCRL", "complete list")
+	fresh := pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 46}, Value: []byte{0x30, 0}}
+	if _, err = NewCRLs(root.crl(t, noon, func(c *x509.RevocationList) { c.ExtraExtensions = []pkix.Extension{fresh} })); err != nil {
+		t.Errorf("a complete list that names its delta: %v", err)
+	}
 	_, err = NewCRLs([]byte("nothing here"))
 	wantReason(t, "no list", err, sign.Malformed, "X509 CRL")
 	_, err = NewCRLs(root.pem())

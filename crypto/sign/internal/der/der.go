@@ -119,6 +119,19 @@ func (in *Input) Unsigned() (magnitude []byte, ok bool) {
 	return b[1:], true
 }
 
+// Signed reads an INTEGER in its shortest form and returns its contents, in two's
+// complement.
+func (in *Input) Signed() (contents []byte, ok bool) {
+	b, ok := in.Read(Integer)
+	if !ok || len(b) == 0 {
+		return nil, false
+	}
+	if len(b) > 1 && (b[0] == 0 && b[1] < 0x80 || b[0] == 0xff && b[1] >= 0x80) {
+		return nil, false
+	}
+	return b, true
+}
+
 // Small reads an INTEGER from 0 to 2^31-1.
 func (in *Input) Small() (n int, ok bool) {
 	b, ok := in.Unsigned()
