@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"greseal/ikev2"
+	"greseal/platform/names"
 )
 
 const (
@@ -65,7 +66,7 @@ func lookup(hosts []string) (addrs []netip.Addr, ranks []int, last error) {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), resolveTimeout)
-		found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", h)
+		found, err := names.Lookup(ctx, h)
 		cancel()
 		if err != nil {
 			last = fmt.Errorf("host name %q does not resolve: %s", h, plain(err))

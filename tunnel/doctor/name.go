@@ -10,6 +10,8 @@ import (
 	"sort"
 	"strings"
 	"time"
+
+	"greseal/platform/names"
 )
 
 // resolvePatience is how long the resolver has for one name.
@@ -26,15 +28,15 @@ func checkName(x *exam) Step {
 	}
 	var found []netip.Addr
 	var says, bad []string
-	names := 0
+	asked := 0
 	for _, host := range x.Tunnel.Remotes {
 		if a, err := netip.ParseAddr(host); err == nil {
 			found = append(found, a.Unmap())
 			continue
 		}
-		names++
+		asked++
 		ctx, cancel := context.WithTimeout(x.ctx, resolvePatience)
-		as, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		as, err := names.Lookup(ctx, host)
 		cancel()
 		if err != nil {
 			bad = append(bad, host+": "+resolverSays(err))
@@ -57,7 +59,7 @@ func checkName(x *exam) Step {
 		return fault("check the name in remote, and that this router can reach a name server (see /etc/resolv.conf)", bad...)
 	case len(bad) > 0:
 		return warn("check that name in remote", append(bad, says...)...)
-	case names == 0:
+	case asked == 0:
 		return fine("remote is an address, no name is needed")
 	case x.now.up() && !slices.Contains(found, x.remote):
 		return warn("the tunnel goes on with the old address; restart it if the peer has moved", append(says, "the tunnel stands with "+x.remote.String())...)
