@@ -70,6 +70,9 @@ func read(folder, path string, candidate []byte) (config.File, error) {
 	if folder == "" {
 		return f, err
 	}
+	if jailed() {
+		f.Shown = JailFolders
+	}
 	m := merger{File: f, paths: filepath.Dir(path)}
 	found := m.tunnels(filepath.Join(folder, "greseal"))
 	found = m.interfaces(filepath.Join(folder, "network")) || found

@@ -201,6 +201,7 @@ func TestStartUnderUjailDropsPrivilegesAfterProbing(t *testing.T) {
 	r.program("usr/sbin/greseal", "tunnel\n", 0)
 	r.program("sbin/ujail", "", 0)
 	r.put("dev/net/tun", "", 0o600)
+	r.put("etc/hosts", "192.0.2.1 vpn\n", 0o644)
 	same(t, "start", r.run("/etc/init.d/greseal", "start"), `
 start
 greseal [uci] [configured]
@@ -208,11 +209,11 @@ procd_open_instance
 procd_set_param [command] [/usr/sbin/greseal] [run]
 procd_set_param [env] [PATH=/usr/sbin:/usr/bin:/sbin:/bin] [GOMEMLIMIT=15MiB]
 greseal [probe] [--json]
-procd_append_param [env] [GRESEAL_PROBE=/var/run/greseal/probe.json]
+procd_append_param [env] [GRESEAL_PROBE=/var/run/greseal/probe.json] [GRESEAL_HOSTS=/var/run/greseal/hosts]
 procd_set_param [capabilities] [/etc/capabilities/greseal.json]
 procd_set_param [no_new_privs] [1]
 procd_add_jail [greseal] [log] [ubus] [procfs] [sysfs]
-procd_add_jail_mount [/etc/greseal] [/etc/config] [/etc/group] [/etc/hosts] [/etc/resolv.conf] [/tmp/resolv.conf.d]
+procd_add_jail_mount [/etc/greseal] [/etc/config] [/etc/group] [/etc/resolv.conf] [/tmp/resolv.conf.d]
 procd_add_jail_mount_rw [/var/run/greseal] [/proc/sys/net/ipv4/route] [/proc/sys/net/ipv6/route]
 procd_add_jail_mount [/usr/sbin/nft]
 procd_add_jail_mount_rw [/dev/net/tun]
@@ -223,6 +224,12 @@ procd_set_param [stderr] [1]
 `+firewallData)
 	same(t, "the probe's result", r.file("var/run/greseal/probe.json"), "tunnel\n")
 
+	same(t, "the hosts file that the jail shows", r.file("var/run/greseal/hosts"), "192.0.2.1 vpn\n")
+	r.put("etc/hosts", "192.0.2.2 vpn\n", 0o644)
+	r.put("running", "", 0o644)
+	r.run("/etc/init.d/greseal", "reload")
+	same(t, "the same after a reload", r.file("var/run/greseal/hosts"), "192.0.2.2 vpn\n")
+
 	var caps map[string][]string
 	if err := json.Unmarshal([]byte(r.file("etc/capabilities/greseal.json")), &caps); err != nil {
 		t.Fatal(err)
@@ -232,6 +239,35 @@ procd_set_param [stderr] [1]
 		if list, ok := caps[set]; !ok || slices.Contains(list, "CAP_SYS_ADMIN") {
 			t.Errorf("%s: %v", set, list)
 		}
+	}
+}
+
+// What check takes for visible is what the jail shows, and nothing in the jail
+// that may be replaced while the daemon runs is a file by itself.
+func TestTheJailShowsFoldersAndCheckKnowsThem(t *testing.T) {
+	r := newRoot(t)
+	r.program("usr/sbin/greseal", "tunnel\n", 0)
+	r.program("sbin/ujail", "", 0)
+	var shown []string
+	for line := range strings.Lines(r.run("/etc/init.d/greseal", "start")) {
+		words := strings.Fields(strings.NewReplacer("[", "", "]", "").Replace(line))
+		if words[0] != "procd_add_jail_mount" && words[0] != "procd_add_jail_mount_rw" {
+			continue
+		}
+		for _, path := range words[1:] {
+			switch path {
+			case "/etc/greseal", "/etc/config", "/var/run/greseal":
+				shown = append(shown, path)
+			case "/tmp/resolv.conf.d", "/proc/sys/net/ipv4/route", "/proc/sys/net/ipv6/route", "/usr/sbin/nft", "/dev/net/tun",
+				"/etc/group",       // read when the socket is made
+				"/etc/resolv.conf": // followed, see platform/names
+			default:
+				t.Errorf("the jail shows %s: is it a folder, and does check know?", path)
+			}
+		}
+	}
+	if !slices.Equal(shown, uci.JailFolders) {
+		t.Errorf("check takes %v for what the jail shows, which is %v", uci.JailFolders, shown)
 	}
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"crypto/rand"
 	"errors"
 	"flag"
@@ -8,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"syscall"
 
 	"greseal/crypto/sign"
 )
@@ -48,12 +50,12 @@ var GenKey = Command{
 	},
 }
 
-// writeNew writes a file that must not be there yet: a key that is overwritten
-// is lost.
+// writeNew writes a file that must not be there yet, or be empty: a key that is
+// overwritten is lost.
 func writeNew(path string, data []byte, perm fs.FileMode) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
 	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%s exists already; name another file, or remove it", path)
+		f, err = openEmpty(path, perm)
 	}
 	if err != nil {
 		return err
@@ -69,4 +71,26 @@ func writeNew(path string, data []byte, perm fs.FileMode) error {
 		return errors.Join(err, os.Remove(path))
 	}
 	return nil
+}
+
+// openEmpty opens a file that is there, if nothing is in it but white space.
+func openEmpty(path string, perm fs.FileMode) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	st, err := f.Stat()
+	var some [16]byte
+	n, _ := f.ReadAt(some[:], 0)
+	if err == nil && (!st.Mode().IsRegular() || st.Size() > int64(n) || len(bytes.TrimSpace(some[:n])) > 0) {
+		err = fmt.Errorf("%s exists already; name another file, or remove it if nobody needs what is in it", path)
+	}
+	if err == nil {
+		err = errors.Join(f.Truncate(0), f.Chmod(perm)) // before there is anything to read
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }

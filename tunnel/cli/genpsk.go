@@ -11,14 +11,24 @@ import (
 var GenPSK = Command{
 	Name: "genpsk", Group: groupTools,
 	Short: "make a pre-shared key of 256 random bits",
-	Setup: func(*flag.FlagSet) func(*Env, []string) error {
+	Setup: func(f *flag.FlagSet) func(*Env, []string) error {
+		out := f.String("o", "", "`FILE` to write it to, readable by its owner only; one that holds something stays as it is")
 		return func(env *Env, args []string) error {
 			if len(args) > 0 {
-				return usagef("takes no arguments")
+				return usagef("takes no arguments; name the file with -o")
 			}
-			var key [32]byte
-			rand.Read(key[:]) // never fails
-			_, err := fmt.Fprintln(env.Stdout, base64.StdEncoding.EncodeToString(key[:]))
+			var random [32]byte
+			rand.Read(random[:]) // never fails
+			key := append(base64.StdEncoding.AppendEncode(nil, random[:]), '\n')
+			defer clear(key)
+			if *out == "" {
+				_, err := env.Stdout.Write(key)
+				return err
+			}
+			if err := writeNew(*out, key, 0o600); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintf(env.Stdout, "%s: a new pre-shared key, for psk_file here; the other side needs the same\n", *out)
 			return err
 		}
 	},

@@ -104,6 +104,10 @@ func (b *builder) daemon(d *Daemon) {
 		k.set(k.dmn(d), e.Value, func(item int, f fault) {
 			b.add(Problem{Position: e.at(item), Table: "[daemon]", Key: k.Name, What: f.what, Remedy: f.remedy})
 		})
+		if k.Name == "status_socket" && b.file.Shown != nil && followed(filepath.Dir(d.StatusSocket)) != followed(runFolder) {
+			b.add(Problem{Position: e.ValueAt, Table: "[daemon]", Key: k.Name,
+				What: "nobody would see this socket but the daemon, which runs in a jail", Remedy: "leave it out, or name one in " + runFolder})
+		}
 	}
 }
 

@@ -19,6 +19,7 @@ func (r *reading) checkTunnel() {
 	if r.RemoteAny && r.has("remote_port") {
 		r.warn("remote_port", -1, fault{`has no meaning with remote = "any", which never initiates`, "leave it out"})
 	}
+	r.shown()
 	r.authentication()
 	r.postquantum()
 	r.proposals()
@@ -94,7 +95,10 @@ func (r *reading) judge(key string, psk []byte) {
 			"write one that greseal genpsk made",
 		})
 	}
+	unseen := invisible(string(psk))
 	switch {
+	case unseen != "":
+		r.warn(key, -1, fault{"holds " + unseen + ", which nobody sees and which is part of the key", "type the key anew and save it as plain UTF-8, without a byte order mark"})
 	case psk[len(psk)-1] == '\r':
 		r.warn(key, -1, fault{"ends with a carriage return, which is part of the key", "save the file with Unix line ends"})
 	case len(bytes.TrimSpace(psk)) != len(psk):

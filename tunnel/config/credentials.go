@@ -208,7 +208,7 @@ func readCredential(path string, most int, private bool) ([]byte, fault) {
 	data, st, err := readFile(path, most)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fault{path + " does not exist", "put the file there, or name another"}
+		return nil, missing(path, "put the file there, or name another")
 	case err != nil:
 		return nil, fault{path + ": " + plainError(err), "name a file that can be read"}
 	case len(data) > most:

@@ -55,6 +55,10 @@ type File struct {
 	Defaults Section
 	Tunnels  []Section
 	Problems Problems // found on the way here
+
+	// Shown are the folders whose files the daemon will see, where those are not
+	// all; the first is for the owner's own.
+	Shown []string
 }
 
 // Load reads and checks a config file and the secret files it names. An error

@@ -103,7 +103,7 @@ func TestSecretFilesMustBePrivate(t *testing.T) {
 		{file("empty", "\n", 0o600), "is empty", "genpsk"},
 		{file("long", strings.Repeat("x", maxPSK+1), 0o600), "more than 1024", "genpsk"},
 		{"dir", "not a regular file", "name a file"},
-		{"none", "does not exist", "umask 077"},
+		{"none", "does not exist", "greseal genpsk -o " + dir + "/none"},
 	} {
 		text := "[[tunnel]]\nname = \"hq\"\nremote = \"192.0.2.1\"\n  psk_file = \"" + c.name + "\"\n"
 		_, err := Parse(filepath.Join(dir, "greseal.toml"), []byte(text), 0o644)
@@ -207,4 +207,54 @@ func TestWeakSecretsAreTold(t *testing.T) {
 			t.Errorf("%q: %d bits, want %d to %d", c.psk, bits, c.low, c.high)
 		}
 	}
+}
+
+// What nobody sees in a key is warned of, wherever it stands and whichever way
+// the key is written; what people write in words is not.
+func TestInvisibleCharactersInAKeyAreWarnedOf(t *testing.T) {
+	dir := t.TempDir()
+	for key, want := range map[string]string{
+		"\uFEFF" + hidden:                        "a byte order mark (U+FEFF)",
+		hidden + "\u200B":                        "a zero-width space (U+200B)",
+		hidden[:9] + "\u200B" + hidden[9:]:       "a zero-width space (U+200B)",
+		hidden + "\u200D":                        "a zero-width joiner (U+200D)",
+		hidden + "\u2060":                        "a word joiner (U+2060)",
+		hidden[:9] + "\u00AD" + hidden[9:]:       "a soft hyphen (U+00AD)",
+		hidden + "\u202E":                        "a character that is not shown (U+202E)",
+		hidden + "\uFE0F":                        "a character that is not shown (U+FE0F)",
+		hidden + "\u034F":                        "a character that is not shown (U+034F)",
+		hidden + "\x1b[C":                        "a control character (U+001B)",
+		hidden[:9] + "\r" + hidden[9:]:           "a control character (U+000D)",
+		hidden + "\r":                            "carriage return",
+		hidden + "\u00A0":                        "white space at its beginning or end",
+		hidden + "\uFEFF\r":                      "a byte order mark (U+FEFF)",
+		hidden:                                   "",
+		"grüne Äpfel über Zürich " + hidden[:20]: "",
+		"пароль-очень-длинный-" + hidden[:20]: "",
+		hidden[:9] + "\t" + hidden[9:]:        "",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, "k"), []byte(key+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		const tunnel = "[[tunnel]]\nname = \"hq\"\nremote = \"192.0.2.1\"\n"
+		file, err := Parse(filepath.Join(dir, "greseal.toml"), []byte(tunnel+"psk_file = \"k\"\n"), 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := Parse("greseal.toml", fmt.Appendf(nil, "%spsk = %s\n", tunnel, tomlQuoted(key)), 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for way, c := range map[string]*Config{"psk_file": file, "psk": text} {
+			said := all(c.Warnings)
+			if want == "" && said != "" || !strings.Contains(said, want) || strings.Contains(said, hidden[:8]) {
+				t.Errorf("%s = %q: %q, want %q", way, key, said, want)
+			}
+		}
+	}
+}
+
+// tomlQuoted writes a basic string with everything but ASCII letters as it is.
+func tomlQuoted(s string) string {
+	return `"` + strings.NewReplacer("\r", `\r`, "\t", `\t`, "\x1b", `\u001b`).Replace(s) + `"`
 }

@@ -15,7 +15,7 @@ func readSecret(path string) (Secret, fault) {
 	data, st, err := readFile(path, maxPSK+1)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return Secret{}, fault{path + " does not exist", "run (umask 077; greseal genpsk > " + shell(path) + ")"}
+		return Secret{}, missing(path, "name the file with the key, or make one: greseal genpsk -o "+shell(path))
 	case err != nil:
 		return Secret{}, fault{path + ": " + plainError(err), "name a file that can be read"}
 	}
@@ -32,7 +32,7 @@ func readSecret(path string) (Secret, fault) {
 	}
 	switch {
 	case len(data) == 0:
-		return Secret{}, fault{path + " is empty", "run greseal genpsk > " + shell(path)}
+		return Secret{}, fault{path + " is empty", "write the key into it, or make one: greseal genpsk -o " + shell(path)}
 	case len(data) > maxPSK:
 		clear(data)
 		return Secret{}, fault{fmt.Sprintf("%s holds more than %d bytes", path, maxPSK), "write a shorter key; greseal genpsk makes one"}

@@ -1,8 +1,10 @@
 package config
 
 import (
+	"fmt"
 	"math"
 	"strings"
+	"unicode"
 )
 
 // goodBits is the guessing work below which a pre-shared key is called weak: an
@@ -33,6 +35,33 @@ func guessingBits(s string) int {
 		i++
 	}
 	return int(bits)
+}
+
+// invisible names the first character of a secret that no editor or terminal
+// shows: copied from a web page or put there by an editor, it is rarely meant.
+// White space at an end is another matter, and so are accents and other letters.
+func invisible(s string) string {
+	names := map[rune]string{
+		0xfeff: "a byte order mark", 0x200b: "a zero-width space", 0x200c: "a zero-width non-joiner", 0x200d: "a zero-width joiner",
+		0x2060: "a word joiner", 0x00ad: "a soft hyphen",
+	}
+	for i, r := range s {
+		name, known := names[r]
+		switch {
+		case known:
+		case r == '\r' && i == len(s)-1 || r == '\n' || r == '\t': // seen, or said otherwise
+			continue
+		case unicode.Is(unicode.C, r) || unicode.Is(unicode.Variation_Selector, r) || unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r):
+			name = "a character that is not shown"
+			if unicode.IsControl(r) {
+				name = "a control character"
+			}
+		default:
+			continue
+		}
+		return fmt.Sprintf("%s (U+%04X)", name, r)
+	}
+	return ""
 }
 
 // perCharacter is the worth of one random character, by the kinds that occur,
