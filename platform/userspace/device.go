@@ -27,8 +27,7 @@ type device struct {
 	lost atomic.Bool           // somebody deleted the interface
 
 	// Of the loop.
-	outs   []*outSA // in the order of their installation
-	closed bool     // lost, and not to be had anew
+	outs []*outSA // in the order of their installation
 
 	egress *egress
 	token  int32 // among the egress worker's devices

@@ -33,21 +33,22 @@ func (d *Datapath) SetLink(l platform.Link) (int, error) {
 	}
 
 	dev := d.devices[l.Name]
-	if dev != nil && (dev.lost.Load() || info == nil || info.Index != dev.index || dev.ethernet != l.Ethernet) {
-		// Deleted by somebody, or to become the other kind: a new device, to
-		// which the SAs move.
-		d.closeDevice(dev)
+	if dev != nil && (info == nil || info.Index != dev.index) {
 		dev.lost.Store(true)
 	}
-	fresh := dev == nil || dev.lost.Load()
+	// Deleted by somebody, or to become the other kind: a new device, to which
+	// the SAs move before the old one is closed.
+	fresh := dev == nil || dev.lost.Load() || dev.ethernet != l.Ethernet
 	if fresh {
 		old := dev
 		if dev, err = d.makeDevice(&l, info); err != nil {
 			return 0, err
 		}
 		d.devices[l.Name] = dev
-		d.adoptSAs(old, dev)
 		d.links.add(dev)
+		if old != nil {
+			d.closeDevice(old, dev)
+		}
 	}
 	if err := d.configure(dev, &l, fresh); err != nil {
 		return 0, err
@@ -274,7 +275,7 @@ func (d *Datapath) DeleteLink(name string) error {
 	}
 	delete(d.devices, name)
 	lost := dev.lost.Load()
-	d.closeDevice(dev)
+	d.closeDevice(dev, nil)
 	if lost {
 		return nil
 	}
@@ -285,15 +286,14 @@ func (d *Datapath) DeleteLink(name string) error {
 	return nil
 }
 
-// closeDevice takes a device from its workers and closes it, once.
-func (d *Datapath) closeDevice(dev *device) {
-	if dev.closed {
-		return
-	}
-	dev.closed = true
-	d.links.remove(dev)
-	dev.out.Store(nil)
+// closeDevice takes a device from its workers and closes it; its SAs go to next,
+// where there is one. The descriptor's number may be anybody's a moment later, so
+// it is closed last: when no worker finds the device any more, by the devices it
+// reads, by an SA or by a GRE key, and each has ended what it was doing with it.
+func (d *Datapath) closeDevice(dev, next *device) {
 	dev.egress.removeDevice(dev)
+	d.links.remove(dev)
+	d.turnSAs(dev, next)
 	for _, w := range d.ingress {
 		w.do(func() {}) // whoever was writing to it has finished
 	}

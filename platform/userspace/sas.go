@@ -157,21 +157,30 @@ func (dev *device) newest() *outSA {
 	return nil
 }
 
-// adoptSAs gives the SAs of a device that is gone to its successor.
-func (d *Datapath) adoptSAs(old, dev *device) {
-	if old == nil {
-		return
-	}
+// turnSAs gives the SAs of a device that is about to be closed to its successor;
+// without one they are dead. Its egress worker has let go of it already.
+func (d *Datapath) turnSAs(old, next *device) {
 	old.mu.Lock()
 	for _, sa := range d.ins {
-		sa.dev.CompareAndSwap(old, dev)
+		if sa.dev.Load() != old {
+			continue
+		}
+		if next == nil {
+			sa.dead = true
+		} else {
+			sa.dev.Store(next)
+		}
 	}
 	old.mu.Unlock()
-	for _, sa := range old.outs {
-		sa.dev = dev
+	old.out.Store(nil)
+	if next == nil {
+		return
 	}
-	dev.outs, old.outs = old.outs, nil
-	dev.out.Store(dev.newest())
+	for _, sa := range old.outs {
+		sa.dev = next
+	}
+	next.outs, old.outs = old.outs, nil
+	next.out.Store(next.newest())
 }
 
 // MoveSA changes the outer addresses of an SA.

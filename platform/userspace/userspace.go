@@ -264,9 +264,7 @@ func (d *Datapath) Close() error {
 	d.workers.Wait()
 	var errs []error
 	for _, dev := range d.devices {
-		if !dev.closed {
-			errs = append(errs, unix.Close(dev.fd))
-		}
+		errs = append(errs, unix.Close(dev.fd))
 	}
 	for _, s := range d.sockets {
 		if s.ours { // the others are ikesock's
