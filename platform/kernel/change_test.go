@@ -99,7 +99,7 @@ func TestUnknownPeerHasAPlaceholderAndStaysDown(t *testing.T) {
 	if out := l.a.sh("ip link show hq"); strings.Contains(out, ",UP") {
 		t.Errorf("up without a peer: %s", out)
 	}
-	if out := l.a.sh("ip xfrm policy"); strings.Count(out, "action block") != 6 {
+	if out := l.a.sh("ip xfrm policy"); strings.Count(out, "action block") != 2*guardBlocks {
 		t.Errorf("the placeholders are not guarded: %s", out)
 	}
 	l.b.setLink(s.linkAt(false))

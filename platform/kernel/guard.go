@@ -17,6 +17,7 @@ import (
 //	guard  out  any local → R   proto 47  block  from before the device to after it
 //	       in   R → any         proto 47  block
 //	       fwd  R → any         proto 47  block
+//	       out  any local → R   ICMP errors that may quote it (errors.go)
 //	allow  out  L → R           proto 47  ESP    while an SA stands
 //	       in   R → L           proto 47  ESP
 //
@@ -45,25 +46,22 @@ func anyOf(a netip.Addr) netip.Prefix {
 
 func host(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 
-func guardPolicies(remote netip.Addr) [3]policy {
+func guardPolicies(remote netip.Addr) []policy {
 	p := policy{proto: protoGRE, priority: guardPriority, action: actionBlock}
 	out, in, fwd := p, p, p
 	out.dir, out.src, out.dst = dirOut, anyOf(remote), host(remote)
 	in.dir, in.src, in.dst = dirIn, host(remote), anyOf(remote)
 	fwd.dir, fwd.src, fwd.dst = dirFwd, host(remote), anyOf(remote)
-	return [3]policy{out, in, fwd}
+	return append([]policy{out, in, fwd}, errorPolicies(remote)...)
 }
 
 // isGuard reports whether p is a guard of ours, and for which address.
 func isGuard(p policy) (netip.Addr, bool) {
-	if p.proto != protoGRE || p.priority != guardPriority || p.action != actionBlock {
-		return netip.Addr{}, false
+	remote := p.dst
+	if p.dir != dirOut {
+		remote = p.src
 	}
-	remote, other := p.src, p.dst
-	if p.dir == dirOut {
-		remote, other = p.dst, p.src
-	}
-	return remote.Addr(), remote.IsSingleIP() && other.Bits() == 0
+	return remote.Addr(), remote.IsSingleIP() && slices.Contains(guardPolicies(remote.Addr()), p)
 }
 
 // Guard closes protocol 47 in clear between this machine and remotes. Called
@@ -112,8 +110,8 @@ func (d *Datapath) closeTo(remote netip.Addr) error {
 		err := writePolicy(d.xfrm, nl.XFRM_MSG_NEWPOLICY, p)
 		if errors.Is(err, unix.EEXIST) {
 			var there policy
-			if there, err = readPolicy(d.xfrm, p); err == nil && there.action != actionBlock {
-				err = fmt.Errorf("somebody else's policy lets it pass (ip xfrm policy: %s proto 47): remove that", there)
+			if there, err = readPolicy(d.xfrm, p); err == nil && p.action == actionBlock && there.action != actionBlock {
+				err = fmt.Errorf("somebody else's policy lets it pass (ip xfrm policy: %s proto %d): remove that", there, p.proto)
 			}
 		}
 		if err != nil {
@@ -154,7 +152,7 @@ func (d *Datapath) dropGuards() error {
 }
 
 func (d *Datapath) openTo(remote netip.Addr) error {
-	for _, p := range slices.Backward(arr(guardPolicies(remote))) {
+	for _, p := range slices.Backward(guardPolicies(remote)) {
 		if err := deletePolicy(d.xfrm, p); err != nil {
 			return fmt.Errorf("open protocol 47 for %s: %w", remote, err)
 		}
@@ -162,8 +160,6 @@ func (d *Datapath) openTo(remote netip.Addr) error {
 	delete(d.guards, remote)
 	return nil
 }
-
-func arr(a [3]policy) []policy { return a[:] }
 
 // endpoints is a pair of GRE endpoints. All tunnels between them, told apart by
 // their GRE keys, share its reqid and its policies.

@@ -201,7 +201,8 @@ type wire struct {
 	gre     int
 	esp     int
 	udpESP  int
-	clear   []byte // the last packet of protocol 47
+	quotes  int    // ICMP errors about anything else than ESP and UDP
+	clear   []byte // the last packet of protocol 47, or that quotes
 	content []byte // what must not be seen
 	found   int
 	stop    chan struct{}
@@ -271,6 +272,9 @@ func (c *wire) see(p []byte) {
 	case proto == unix.IPPROTO_GRE:
 		c.gre++
 		c.clear = append(c.clear[:0], p...)
+	case errorAbout(proto, payload):
+		c.quotes++
+		c.clear = append(c.clear[:0], p...)
 	case proto == unix.IPPROTO_ESP:
 		c.esp++
 	case proto == unix.IPPROTO_UDP && len(payload) > 12 && (binary.BigEndian.Uint16(payload) == 4500 || binary.BigEndian.Uint16(payload[2:]) == 4500) && binary.BigEndian.Uint32(payload[8:]) != 0:
@@ -279,6 +283,22 @@ func (c *wire) see(p []byte) {
 	if len(c.content) > 0 && bytes.Contains(p, c.content) {
 		c.found++
 	}
+}
+
+// errorAbout recognizes an ICMP error that quotes a packet which was inside ESP.
+func errorAbout(proto uint8, b []byte) bool {
+	if proto != unix.IPPROTO_ICMP && proto != unix.IPPROTO_ICMPV6 || len(b) < 28 {
+		return false
+	}
+	failure := b[0] == 3 || b[0] == 4 || b[0] == 5 || b[0] == 11 || b[0] == 12
+	if proto == unix.IPPROTO_ICMPV6 {
+		failure = b[0] >= 1 && b[0] <= 4
+	}
+	about := b[8+9]
+	if b[8]>>4 == 6 {
+		about = b[8+6]
+	}
+	return failure && about != unix.IPPROTO_ESP && about != unix.IPPROTO_UDP && about != unix.IPPROTO_ICMP && about != unix.IPPROTO_ICMPV6
 }
 
 // counts waits until what was sent is also seen.
@@ -293,6 +313,11 @@ func (c *wire) noGRE(t *testing.T, when string) {
 	t.Helper()
 	if gre, _, _ := c.counts(); gre != 0 {
 		t.Errorf("%s: %d packets of protocol 47 in clear on the wire, the last: %x", when, gre, c.clear)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.quotes != 0 {
+		t.Errorf("%s: %d ICMP errors quote what was in ESP, the last: %x", when, c.quotes, c.clear)
 	}
 }
 

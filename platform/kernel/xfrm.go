@@ -23,6 +23,9 @@ const (
 	protoESP = unix.IPPROTO_ESP
 	protoGRE = unix.IPPROTO_GRE
 
+	protoICMP   = unix.IPPROTO_ICMP
+	protoICMPv6 = unix.IPPROTO_ICMPV6
+
 	modeTransport uint8 = 0
 	modeTunnel    uint8 = 1
 
@@ -67,6 +70,13 @@ type state struct {
 	hardBytes  uint64
 	softPacket uint64
 	hardPacket uint64
+}
+
+// selector is all that a state of transport mode takes and lets out: GRE between
+// its own ends. Others fall to XfrmInStateMismatch.
+func (s *state) selector() nl.XfrmSelector {
+	p := policy{src: host(s.src), dst: host(s.dst), proto: protoGRE}
+	return p.selector()
 }
 
 // secret is an attribute that holds a key: it serializes as itself, so that
@@ -147,6 +157,11 @@ func addState(n *platform.Netlink, s state, p *esp.Params) error {
 			SoftByteLimit: unlimited(s.softBytes), HardByteLimit: unlimited(s.hardBytes),
 			SoftPacketLimit: unlimited(s.softPacket), HardPacketLimit: unlimited(s.hardPacket),
 		},
+	}
+	if s.mode == modeTransport {
+		// What comes out of tunnel mode meets the policies; out of transport mode
+		// it meets those only that match it, and there is none for other protocols.
+		info.Sel = s.selector()
 	}
 	if s.mixed {
 		info.Flags |= nl.XFRM_STATE_AF_UNSPEC
@@ -236,6 +251,7 @@ func deleteState(n *platform.Netlink, id stateID) error {
 // stateInfo is what reading an SA back tells, without its keys.
 type stateInfo struct {
 	stateID
+	selector            policy // src, dst and proto
 	src                 netip.Addr
 	reqid               uint32
 	mode                uint8
@@ -265,6 +281,9 @@ func parseState(p []byte) (stateInfo, error) {
 	info.dst = addressOf(fam, p[56:])
 	info.spi = binary.BigEndian.Uint32(p[72:])
 	info.src = addressOf(fam, p[80:])
+	info.selector = policy{
+		src: netip.PrefixFrom(addressOf(fam, p[16:]), int(p[43])), dst: netip.PrefixFrom(addressOf(fam, p), int(p[42])), proto: p[44],
+	}
 	return info, platform.EachAttr(p[nl.SizeofXfrmUsersaInfo:], func(typ uint16, v []byte) error {
 		switch {
 		case typ == nl.XFRMA_REPLAY_ESN_VAL && len(v) >= 24:
@@ -462,6 +481,7 @@ type policy struct {
 	dir      uint8
 	src, dst netip.Prefix
 	proto    uint8
+	icmp     icmp // of protoICMP and protoICMPv6
 	priority uint32
 	action   uint8
 
@@ -472,11 +492,18 @@ type policy struct {
 }
 
 func (p *policy) selector() nl.XfrmSelector {
-	return nl.XfrmSelector{
+	s := nl.XfrmSelector{
 		Daddr: xfrmAddress(p.dst.Addr()), Saddr: xfrmAddress(p.src.Addr()),
 		PrefixlenD: uint8(p.dst.Bits()), PrefixlenS: uint8(p.src.Bits()),
 		Family: family(p.dst.Addr()), Proto: p.proto,
 	}
+	if p.icmp.set {
+		s.Sport, s.SportMask = bigEndian16(uint16(p.icmp.kind)), math.MaxUint16
+		if !p.icmp.everyCode {
+			s.Dport, s.DportMask = bigEndian16(uint16(p.icmp.code)), math.MaxUint16
+		}
+	}
+	return s
 }
 
 // writePolicy adds a policy (XFRM_MSG_NEWPOLICY, EEXIST when its selector is
@@ -488,7 +515,7 @@ func writePolicy(n *platform.Netlink, typ uint16, p policy) error {
 		SoftPacketLimit: math.MaxUint64, HardPacketLimit: math.MaxUint64,
 	}
 	req := platform.Request(typ, unix.NLM_F_CREATE, info)
-	if p.action == actionAllow {
+	if p.tmplDst.IsValid() {
 		// The family is said, not guessed from an address that may be unset.
 		tmpl := &nl.XfrmUserTmpl{
 			XfrmId: nl.XfrmId{Daddr: xfrmAddress(p.tmplDst), Proto: protoESP},
@@ -558,6 +585,14 @@ func parsePolicy(m []byte) (policy, error) {
 		dst:   netip.PrefixFrom(addressOf(fam, m), int(m[42])),
 		src:   netip.PrefixFrom(addressOf(fam, m[16:]), int(m[43])),
 		proto: m[44], priority: binary.NativeEndian.Uint32(m[152:]), dir: m[160], action: m[161],
+	}
+	if p.proto == protoICMP || p.proto == protoICMPv6 {
+		p.icmp = icmp{
+			set:       binary.NativeEndian.Uint16(m[38:]) != 0,
+			kind:      uint8(binary.BigEndian.Uint16(m[36:])),
+			code:      uint8(binary.BigEndian.Uint16(m[32:])),
+			everyCode: binary.NativeEndian.Uint16(m[34:]) == 0,
+		}
 	}
 	return p, platform.EachAttr(m[size:], func(typ uint16, v []byte) error {
 		if typ == nl.XFRMA_TMPL && len(v) >= nl.SizeofXfrmUserTmpl {

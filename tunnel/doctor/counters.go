@@ -60,7 +60,7 @@ func (c counters) since(before counters) counters {
 // meanings of XFRM's counters, for the sentences of the step xfrm-errors.
 var xfrmMeanings = []struct{ counter, sentence, remedy string }{
 	{"XfrmInPolBlock", "a policy blocked packets that came in", "see: ip xfrm policy"},
-	{"XfrmOutPolBlock", "a policy blocked packets on their way out", "see: ip xfrm policy"},
+	{"XfrmOutPolBlock", "a policy blocked packets on their way out: GRE in clear, or ICMP errors that would have quoted what came out of ESP", "look whether gre.key and gre.type are the same on both sides; see: ip xfrm policy"},
 	{"XfrmInTmplMismatch", "packets came in clear, or protected otherwise than the policy wants", "the peer must send inside ESP, with the mode agreed on; see: ip xfrm policy"},
 	{"XfrmInNoPols", "packets came out of ESP and no policy lets them in", "see: ip xfrm policy"},
 	{"XfrmOutNoStates", "packets found a policy and no SA for it", "the SA was deleted by somebody else; restart the tunnel"},
@@ -68,7 +68,7 @@ var xfrmMeanings = []struct{ counter, sentence, remedy string }{
 	{"XfrmInStateSeqError", "the anti-replay window dropped packets", "if this goes on, packets are reordered far on the way: raise replay_window"},
 	{"XfrmInStateProtoError", "ESP came with a wrong integrity check value", "a device on the way or a crypto accelerator damages packets; try another esp algorithm"},
 	{"XfrmOutStateModeError", "packets with DF were too large for the path", "set mtu lower"},
-	{"XfrmInStateMismatch", "ESP came in that does not match its SA, UDP encapsulation for example", "restart the tunnel on both sides"},
+	{"XfrmInStateMismatch", "what came out of ESP was not the tunnel's GRE (another protocol, other addresses), or ESP came in or out of UDP other than agreed", "see what the peer sends into the tunnel's SA; restart the tunnel on both sides"},
 	{"XfrmInStateModeError", "ESP came in with another mode than agreed on", "set the same mode on both sides"},
 	{"XfrmInStateExpired", "ESP came in on an expired SA", "restart the tunnel on the peer"},
 	{"XfrmOutStateExpired", "an SA expired before it was replaced", "restart the tunnel"},

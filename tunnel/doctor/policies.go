@@ -194,5 +194,30 @@ func (x *exam) checkGuards(s Step, all []xfrmPolicy) Step {
 				fmt.Sprintf("the policy that blocks protocol 47 in clear (dir %s, %s) is gone", word, remote))
 		}
 	}
-	return s.and("protocol 47 in clear is blocked: in, out and fwd")
+	local, err := netip.ParseAddr(x.now.Tunnel.Outside.GRELocal)
+	if err != nil {
+		return s
+	}
+	if p := portUnreachable(all, local, remote); p == nil || !p.block {
+		return fault("restart the daemon, and find out who deletes XFRM policies on this machine",
+			fmt.Sprintf("the policy that blocks ICMP errors to %s is gone: the kernel would quote in clear what came out of ESP and no interface takes", remote))
+	}
+	return s.and("protocol 47 in clear is blocked: in, out and fwd; so are ICMP errors that would quote it")
+}
+
+// portUnreachable is the policy that decides about the ICMP error which the kernel
+// makes of GRE that no interface takes.
+func portUnreachable(all []xfrmPolicy, local, remote netip.Addr) *xfrmPolicy {
+	proto, kind, code := uint8(unix.IPPROTO_ICMP), uint16(3), uint16(3)
+	if remote.Is6() {
+		proto, kind, code = unix.IPPROTO_ICMPV6, 1, 4
+	}
+	var found *xfrmPolicy
+	for i := range all {
+		p := &all[i]
+		if p.matches(1, local, remote, proto, kind, code) && (found == nil || p.priority < found.priority) {
+			found = p
+		}
+	}
+	return found
 }

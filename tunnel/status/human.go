@@ -56,6 +56,7 @@ func (p *page) daemon(s *Snapshot) {
 	for _, n := range d.Notes {
 		p.fill("  note      ", colDim, n)
 	}
+	p.stoppedByKernel(d.XFRM)
 	if len(d.ConfigProblems) > 0 {
 		p.fill("  config    ", colBad, "the last reload ("+moment(d.ConfigRefusedAt)+") was refused, the config before it is in use; change what follows, then run: greseal apply")
 		for _, line := range d.ConfigProblems {

@@ -1,0 +1,57 @@
+package kernel
+
+import "net/netip"
+
+// What the kernel says about a packet that came out of ESP and that nobody takes
+// (another GRE key, IP against Ethernet, no GRE module, a fragment without the
+// rest) it says outside ESP, and an ICMP error quotes the packet, in clear. RFC
+// 4301 section 6.2 has such errors discarded, so the guard blocks to a remote
+// those that the kernel makes before or instead of looking at its inbound
+// policies:
+//
+//	ICMP    3    destination unreachable, every code but 4
+//	        11/1 reassembly time exceeded
+//	        12   parameter problem
+//	ICMPv6  1    destination unreachable
+//	        3/1  reassembly time exceeded
+//	        4    parameter problem
+//
+// Fragmentation needed (3/4), packet too big (ICMPv6 2), hop limit exceeded and
+// redirects are made by forwarding alone. That asks the policies first, so they
+// never quote what came out of ESP, and other traffic of the remote through this
+// machine needs them.
+
+// icmp is the part of a selector that stands where other protocols have ports:
+// a type, and a code or all of them.
+type icmp struct {
+	set       bool
+	kind      uint8
+	code      uint8
+	everyCode bool
+}
+
+// passPriority is before guardPriority: what passes has a narrower selector.
+const passPriority = guardPriority - 1
+
+// errorPolicies keep ICMP errors about decrypted packets from leaving to remote.
+// The one that lets pass comes first.
+func errorPolicies(remote netip.Addr) []policy {
+	block := policy{
+		dir: dirOut, src: anyOf(remote), dst: host(remote),
+		proto: protoICMP, priority: guardPriority, action: actionBlock,
+	}
+	of := func(p policy, kind uint8, code ...uint8) policy {
+		p.icmp = icmp{set: true, kind: kind, everyCode: len(code) == 0}
+		if len(code) > 0 {
+			p.icmp.code = code[0]
+		}
+		return p
+	}
+	if remote.Is6() {
+		block.proto = protoICMPv6
+		return []policy{of(block, 1), of(block, 3, 1), of(block, 4)}
+	}
+	pass := block
+	pass.priority, pass.action = passPriority, actionAllow
+	return []policy{of(pass, 3, 4), of(block, 3), of(block, 11, 1), of(block, 12)}
+}
