@@ -266,6 +266,7 @@ func (s *show) wire(t tally, when string) {
 		s.prove(t.esp() > 0, "%d ESP packets on the provider's two links%s", t.esp(), inUDP(t))
 	}
 	s.prove(t.kinds[kindGRE] == 0, "%d packets of protocol 47 (GRE in the clear)%s", t.kinds[kindGRE], when)
+	s.prove(t.kinds[kindQuote] == 0, "%d ICMP errors that quote GRE%s", t.kinds[kindQuote], when)
 	s.prove(t.found[needleText]+t.found[needleInner]+t.found[needleGRE] == 0,
 		"payload found %d times, inner addresses %d, GRE headers %d (%d frames)", t.found[needleText], t.found[needleInner], t.found[needleGRE], t.packets)
 	if t.lost > 0 {
@@ -410,7 +411,7 @@ func (s *show) end(ctx, _ context.Context) error {
 	t := s.capture.sum()
 	line := ""
 	for k := range kinds {
-		if n := t.kinds[k]; n > 0 && k != kindGRE {
+		if n := t.kinds[k]; n > 0 && k != kindGRE && k != kindQuote {
 			line += fmt.Sprintf(", %d %s", n, k)
 		}
 	}

@@ -18,12 +18,13 @@ const (
 	kindKeepalive
 	kindGRE // IP protocol 47
 	kindICMP
+	kindQuote // an ICMP error that quotes GRE or IP in IP
 	kindARP
 	kinds
 )
 
 func (k kind) String() string {
-	return [kinds]string{"other", "ESP", "ESP in UDP", "IKE", "NAT keepalive", "cleartext GRE", "ICMP", "ARP"}[k]
+	return [kinds]string{"other", "ESP", "ESP in UDP", "IKE", "NAT keepalive", "cleartext GRE", "ICMP", "ICMP error about GRE", "ARP"}[k]
 }
 
 // seen is one frame as an observer on the wire reads it: what is plain to see and
@@ -121,6 +122,9 @@ func (s *seen) transport(p []byte) {
 		s.esp(p)
 	case unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6:
 		s.kind = kindICMP
+		if !s.fragment && quotesGRE(s.outerProto, p) {
+			s.kind = kindQuote
+		}
 	case unix.IPPROTO_UDP:
 		if s.fragment || len(p) < 8 {
 			return
@@ -130,6 +134,22 @@ func (s *seen) transport(p []byte) {
 		s.payload = p[8:]
 		s.udp()
 	}
+}
+
+// quotesGRE recognizes an ICMP or ICMPv6 error about a packet that belongs into ESP.
+func quotesGRE(proto uint8, p []byte) bool {
+	const header = 8
+	var about uint8
+	switch {
+	case proto == unix.IPPROTO_ICMP && len(p) >= header+20:
+		switch p[0] {
+		case 3, 4, 5, 11, 12:
+			about = p[header+9]
+		}
+	case proto == unix.IPPROTO_ICMPV6 && len(p) >= header+40 && p[0] >= 1 && p[0] <= 4:
+		about = p[header+6]
+	}
+	return about == unix.IPPROTO_GRE || about == unix.IPPROTO_IPIP || about == unix.IPPROTO_IPV6
 }
 
 // udp tells IKE, ESP and keepalives apart (RFC 3948 section 2).

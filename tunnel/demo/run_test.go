@@ -91,6 +91,7 @@ func nothingLeft(t *testing.T) {
 func TestOneLeakedPacketFailsTheDemo(t *testing.T) {
 	for what, spoil := range map[string]func(*tally){
 		"GRE in the clear":  func(c *tally) { c.kinds[kindGRE] = 1 },
+		"an ICMP error":     func(c *tally) { c.kinds[kindQuote] = 1 },
 		"the payload":       func(c *tally) { c.found[needleText] = 1 },
 		"inner addresses":   func(c *tally) { c.found[needleInner] = 1 },
 		"a GRE header":      func(c *tally) { c.found[needleGRE] = 1 },

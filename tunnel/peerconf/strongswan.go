@@ -112,12 +112,19 @@ func renderStrongSwan(p *page, s *side) {
 func linuxGRE(p *page, s *side) {
 	name := s.device("gre-")
 	family, any := "", "0.0.0.0/0"
+	errors := []string{"1 type 3 code 4 priority 3999999999 action allow", "1 type 3 priority 4000000000 action block",
+		"1 type 11 code 1 priority 4000000000 action block", "1 type 12 priority 4000000000 action block"}
 	if strings.Contains(s.greThere, ":") {
 		family, any = "-6 ", "::/0"
+		errors = []string{"58 type 1 priority 4000000000 action block", "58 type 3 code 1 priority 4000000000 action block",
+			"58 type 4 priority 4000000000 action block"}
 	}
-	p.rem("The interface. The policies before it keep GRE that is not in ESP from leaving and from being taken; the interface is gone after a reboot, so keep these lines where this system sets up its interfaces.")
+	p.rem("The interface. The policies before it keep GRE that is not in ESP from leaving and from being taken, and ICMP errors from quoting what came out of ESP; the interface is gone after a reboot, so keep these lines where this system sets up its interfaces.")
 	p.line("ip %sxfrm policy update dir out src %s dst %s proto 47 priority 4000000000 action block", family, any, host(s.greThere))
 	p.line("ip %sxfrm policy update dir in src %s dst %s proto 47 priority 4000000000 action block", family, host(s.greThere), any)
+	for _, e := range errors {
+		p.line("ip %sxfrm policy update dir out src %s dst %s proto %s", family, any, host(s.greThere), e)
+	}
 	if s.greHere != s.here {
 		p.line("ip address replace %s dev lo", host(s.greHere))
 	}

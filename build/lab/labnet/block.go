@@ -32,6 +32,18 @@ func (n *NS) BlockGRE(remote string) {
 	})
 }
 
+// BlockErrors keeps this side's kernel from answering a decrypted packet that no
+// interface takes, as before its GRE interface is made, by an ICMP error in clear
+// which quotes it: so that whatever of that kind the wire shows is the other side's.
+func (n *NS) BlockErrors() {
+	for _, e := range [][]string{
+		{"0.0.0.0/0", "icmp", "3"}, {"0.0.0.0/0", "icmp", "11"}, {"0.0.0.0/0", "icmp", "12"},
+		{"::/0", "ipv6-icmp", "1"}, {"::/0", "ipv6-icmp", "3"}, {"::/0", "ipv6-icmp", "4"},
+	} {
+		n.Run("ip", "xfrm", "policy", "add", "dir", "out", "src", e[0], "dst", e[0], "proto", e[1], "type", e[2], "priority", "2000000000", "action", "block")
+	}
+}
+
 func prefix(address string) *net.IPNet {
 	a := netip.MustParseAddr(address)
 	return &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(a.BitLen(), a.BitLen())}

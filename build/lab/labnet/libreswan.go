@@ -34,6 +34,7 @@ func (n *NS) Libreswan(root, conn, secrets string) *Libreswan {
 		n.lab.Must(os.MkdirAll(filepath.Join(p.dir, folder), 0o700), "make a folder for pluto")
 	}
 	p.must("ipsec", "initnss", "--nssdir", "/mnt/nss")
+	n.BlockErrors()
 	p.proc = n.Start("pluto-"+n.Name, chrooted(root, p.dir, plutoFolder+"pluto", "--nofork", "--config", "/mnt/ipsec.conf",
 		"--secretsfile", "/mnt/ipsec.secrets", "--nssdir", "/mnt/nss", "--rundir", "/mnt/run", "--logfile", "/mnt/pluto.log")...)
 	n.lab.Wait(30*time.Second, "pluto's control socket", func() bool {

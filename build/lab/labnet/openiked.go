@@ -10,6 +10,7 @@ import (
 func (n *NS) OpenIKED(root, conf string) {
 	dir := filepath.Join(n.lab.Dir, "iked-"+n.Name)
 	n.lab.File(filepath.Base(dir)+"/iked.conf", conf)
+	n.BlockErrors()
 	iked := n.Start("iked-"+n.Name, chrooted(root, dir, "/usr/sbin/iked", "-d", "-v", "-f", "/mnt/iked.conf", "-s", "/mnt/iked.sock")...)
 	n.lab.Wait(30*time.Second, "iked's control socket", func() bool {
 		n.lab.Check(iked.Running(), "iked ended at once: %s", lastLines(iked.Output(), 5))

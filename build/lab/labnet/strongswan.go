@@ -95,6 +95,9 @@ func (n *NS) StrongSwan(c Swan) *StrongSwan {
 
 // Start starts charon and waits for its control socket.
 func (s *StrongSwan) Start() {
+	if !s.Libipsec {
+		s.ns.BlockErrors()
+	}
 	os.Remove(filepath.Join(s.dir, "vici"))
 	s.proc = s.ns.Start("charon-"+s.ns.Name, s.program(charon)...)
 	s.ns.lab.Wait(30*time.Second, "charon's control socket", func() bool {

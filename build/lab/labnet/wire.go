@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -18,8 +19,15 @@ const (
 	ESPinUDP  Kind = "ESP-in-UDP" // UDP 4500 without the non-ESP marker
 	IKE       Kind = "IKE"        // UDP 500, or 4500 with the marker
 	Keepalive Kind = "keepalive"  // the one octet of RFC 3948 section 2.3
+	Quote     Kind = "ICMP error" // that quotes GRE, or a packet with an inner address
 	Other     Kind = "other"
 )
+
+// inner are the networks that the scenarios use inside tunnels and nowhere else.
+var inner = []netip.Prefix{
+	netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("2001:db8:aa::/48"),
+	netip.MustParsePrefix("2001:db8:bb::/48"), netip.MustParsePrefix("2001:db8:cc::/48"), netip.MustParsePrefix("2001:db8:dd::/48"),
+}
 
 // Packet is one IP packet as captured.
 type Packet struct {
@@ -109,6 +117,8 @@ func classify(frame []byte) (Packet, bool) {
 		p.Kind = GRE
 	case proto == 50:
 		p.Kind = ESP
+	case first && (proto == 1 || proto == 58) && quotes(proto, p.Payload):
+		p.Kind = Quote
 	case proto == 17 && first && len(p.Payload) >= 8:
 		p.SrcPort, p.DstPort = binary.BigEndian.Uint16(p.Payload), binary.BigEndian.Uint16(p.Payload[2:])
 		p.Payload = p.Payload[8:]
@@ -126,6 +136,32 @@ func classify(frame []byte) (Packet, bool) {
 		}
 	}
 	return p, true
+}
+
+// quotes tells whether an ICMP or ICMPv6 message is an error about a packet that
+// belongs inside: GRE, IP in IP, or with an inner address.
+func quotes(proto byte, message []byte) bool {
+	if len(message) < 8+20 {
+		return false
+	}
+	kind, ip := message[0], message[8:]
+	var about byte
+	var src, dst netip.Addr
+	switch {
+	case proto == 1 && (kind == 3 || kind == 4 || kind == 5 || kind == 11 || kind == 12):
+		about = ip[9]
+		src, dst = netip.AddrFrom4([4]byte(ip[12:16])), netip.AddrFrom4([4]byte(ip[16:20]))
+	case proto == 58 && kind >= 1 && kind <= 4 && len(ip) >= 40:
+		about = ip[6]
+		src, dst = netip.AddrFrom16([16]byte(ip[8:24])), netip.AddrFrom16([16]byte(ip[24:40]))
+		if about == 60 && len(ip) > 40 { // destination options before GRE
+			about = ip[40]
+		}
+	default:
+		return false
+	}
+	return about == 47 || about == 4 || about == 41 ||
+		slices.ContainsFunc(inner, func(n netip.Prefix) bool { return n.Contains(src) || n.Contains(dst) })
 }
 
 // Count counts packets of a kind, from anybody or from one address.
@@ -172,12 +208,12 @@ func (w *Wire) Summary() string {
 	for _, p := range w.Packets() {
 		count[p.Kind]++
 	}
-	return fmt.Sprintf("%d ESP, %d ESP-in-UDP, %d IKE, %d keepalives, %d clear GRE, %d other",
-		count[ESP], count[ESPinUDP], count[IKE], count[Keepalive], count[GRE], count[Other])
+	return fmt.Sprintf("%d ESP, %d ESP-in-UDP, %d IKE, %d keepalives, %d clear GRE, %d ICMP errors about packets of the inside, %d other",
+		count[ESP], count[ESPinUDP], count[IKE], count[Keepalive], count[GRE], count[Quote], count[Other])
 }
 
-// MustBeSealed fails the scenario when protocol 47 or a ping's payload was
-// seen in clear, when the capture lost packets, or when nothing was protected.
+// MustBeSealed fails the scenario when protocol 47, a ping's payload or an ICMP
+// error that quotes what is inside was seen in clear, when the capture lost packets, or when nothing was protected.
 func (w *Wire) MustBeSealed() {
 	w.MustHideGRE()
 	count := w.Count(ESP) + w.Count(ESPinUDP)
@@ -188,6 +224,9 @@ func (w *Wire) MustBeSealed() {
 func (w *Wire) MustHideGRE() {
 	if w.Count(GRE) > 0 {
 		w.lab.Leakf("protocol 47 in clear on the wire: %s", w.Summary())
+	}
+	if w.Count(Quote) > 0 {
+		w.lab.Leakf("an ICMP error in clear quotes what is inside ESP: %s", w.Summary())
 	}
 	if found := w.Find(PingPayload); found > 0 {
 		w.lab.Leakf("the payload of a ping stands in clear in %d packets: %s", found, w.Summary())

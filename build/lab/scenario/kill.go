@@ -135,6 +135,9 @@ func (k *killing) mustBeClosed(since time.Time) {
 	if n := k.net.Wire.Count(labnet.GRE); n > 0 {
 		k.Leakf("%d packets of protocol 47 in clear: %s", n, k.net.Wire.Summary())
 	}
+	if n := k.net.Wire.Count(labnet.Quote); n > 0 {
+		k.Leakf("%d ICMP errors in clear quote what is inside ESP: %s", n, k.net.Wire.Summary())
+	}
 	for _, inside := range insideNets {
 		if n := k.net.Wire.About(inside, since); n > 0 {
 			k.Leakf("%d packets of %s left in clear after greseal had said it is closed", n, inside)
