@@ -316,7 +316,7 @@ func (Answered) isAction()      {}
 //	ChildUsed(now, spiIn uint32) []Action    first authenticated packet on a watched inbound SA
 //	RekeyChild(now, ChildID) []Action        soft limit of bytes or packets reached, or asked for
 //	RekeyIKE(now, SAID) []Action
-//	ChildLost(now, spi uint32) []Action      the datapath lost an SA (hard limit, deleted by hand)
+//	ChildLost(now, ChildID) []Action         the datapath lost an SA of a pair (hard limit, deleted by hand)
 //	Check(now, PeerID) []Action              a liveness check at once
 //	Move(now, PeerID, netip.Addr) []Action   our address towards the peer is another one
 //	Mapped(now, spiIn uint32, from netip.AddrPort) []Action  an authenticated ESP packet came from elsewhere

@@ -12,7 +12,7 @@ func (e *Engine) onAuthRequest(s *ikeSA, m *wire.Message, d *Datagram, c content
 	e.half.leave(s, e.now+halfOpenLife)
 	s.state, s.dropAt = stateAuth, never
 	s.shake.deadline = e.now + attemptTime
-	s.local, s.remote = d.Local, d.Remote // it may have moved to the NAT port
+	e.arriveAuth(s, d)
 	switch {
 	case c.broken != nil:
 		e.refuseSyntax(s, m, d, c.broken.Error())

@@ -93,10 +93,9 @@ type agreed struct {
 // kept until carry.
 func (e *Engine) addChild(s *ikeSA, a agreed) *child {
 	e.nextChild++
-	local, remote := s.outer(&e.cfg)
 	pub := &Child{
 		ID: e.nextChild, Peer: s.peer.cfg.ID, IKE: s.id, Initiator: a.initiator,
-		Local: local, Remote: remote, Encap: s.encap(), Transport: a.transport,
+		Local: s.esp.local, Remote: s.esp.remote, Encap: s.esp.encap, Transport: a.transport,
 		GRELocal: a.ends.local, GRERemote: a.ends.remote,
 		Suite: a.suite, SPIIn: a.spiIn, SPIOut: a.spiOut, Created: e.now,
 	}

@@ -251,21 +251,11 @@ func (e *Engine) RekeyIKE(now Time, id SAID) []Action {
 	return e.flush()
 }
 
-// ChildLost reports that the datapath lost the SA with this SPI, ours or the
-// peer's. The pair is replaced at once.
-func (e *Engine) ChildLost(now Time, spi uint32) []Action {
+// ChildLost reports that the datapath lost an SA of a pair. The pair is replaced at
+// once.
+func (e *Engine) ChildLost(now Time, id ChildID) []Action {
 	e.enter(now)
-	c := e.bySPI[spi]
-	for _, p := range e.order {
-		for _, s := range p.sas {
-			for _, o := range s.children {
-				if c == nil && o.pub.SPIOut == spi && o.out {
-					c = o
-				}
-			}
-		}
-	}
-	if c != nil && !c.closing() {
+	if c := e.pairs[id]; c != nil && !c.closing() {
 		c.lost = true
 		c.rekeyAt = min(c.rekeyAt, e.now)
 		e.touch(c.sa)

@@ -41,7 +41,8 @@ type request struct {
 	tries       int
 
 	// MOBIKE (RFC 4555).
-	to      netip.AddrPort // where it goes instead of to the IKE SA's address
+	to      netip.AddrPort // where it goes, from the NAT port, instead of IKE's way
+	at      way            // last sent so
 	spread  bool           // sent to or from more than one address
 	cookie2 []byte         // which the response must bring back
 
@@ -116,15 +117,15 @@ func (e *Engine) startRequest(s *ikeSA, x wire.ExchangeType, r *request, m seale
 
 // sendOut sends a request where it is to go.
 func (e *Engine) sendOut(s *ikeSA, r *request) {
-	to := s.remote
+	r.at = way{s.local, s.remote}
 	if r.to.IsValid() {
-		to = r.to
+		r.at = way{netip.AddrPortFrom(s.local.Addr(), e.cfg.PortNAT), r.to}
 	}
 	if r.probe != nil {
 		e.sendProbeOut(s, r)
 		return
 	}
-	e.sendFrom(s, s.local, to, r.message.data)
+	e.sendFrom(s, r.at.local, r.at.remote, r.message.data)
 }
 
 func (e *Engine) jitter(d time.Duration) time.Duration {
@@ -176,6 +177,7 @@ func (e *Engine) retransmit(s *ikeSA) {
 	}
 	e.sendOut(s, r)
 	e.elsewhere(s, r)
+	e.whereProved(s, r)
 }
 
 func (s *ikeSA) header(x wire.ExchangeType, id uint32, response bool) wire.Header {
@@ -193,7 +195,7 @@ func (s *ikeSA) header(x wire.ExchangeType, id uint32, response bool) wire.Heade
 func (e *Engine) send(s *ikeSA, data ...[]byte) { e.sendFrom(s, s.local, s.remote, data) }
 
 func (e *Engine) sendFrom(s *ikeSA, local, remote netip.AddrPort, data [][]byte) {
-	s.sent = e.now
+	s.sentBy(way{local, remote}, e.now)
 	for _, d := range data {
 		a := Send{Datagram: Datagram{Local: local, Remote: remote, Data: d}}
 		if s.peer != nil {

@@ -247,6 +247,7 @@ func (e *Engine) onInitResponse(s *ikeSA, m *wire.Message, d *Datagram) {
 	s.fragmentation = c.Notify(wire.FragmentationSupported) != nil
 	h.signatures.learn(c, s.peer.cfg.signs())
 	e.floatPorts(s)
+	e.begin(s)
 	s.peer.group = chosen.KE.ID
 	e.endRequest(s)
 	e.proceed(s)

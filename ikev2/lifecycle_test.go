@@ -274,3 +274,18 @@ func TestThePairBeforeCarriesAgain(t *testing.T) {
 		t.Error("the new pair does not carry the traffic")
 	}
 }
+
+// Two peers may choose the same SPI for their inbound SAs, which are our outbound
+// ones: the pair that lost an SA is named, not an SPI.
+func TestLostPairIsTheOneNamed(t *testing.T) {
+	n, w, e := twoNodes(t, 55, nil)
+	w.initiate()
+	n.run(time.Second)
+	c := e.e.Children("west")[0]
+	other := &child{pub: &Child{ID: 900, Peer: "west", SPIIn: c.SPIOut, SPIOut: c.SPIIn}, sa: e.e.bySPI[c.SPIIn].sa, out: true, rekeyAt: never, expireAt: never, deleteAt: never}
+	e.e.bySPI[other.pub.SPIIn], e.e.pairs[other.pub.ID] = other, other
+	e.e.ChildLost(e.time(), c.ID)
+	if other.lost || !e.e.pairs[c.ID].lost {
+		t.Error("the pair was taken for another whose SPI is the same in the other direction")
+	}
+}

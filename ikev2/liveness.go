@@ -150,7 +150,7 @@ func (e *Engine) doubtedSPI(h wire.Header, d *Datagram) bool {
 				sends := func(c *child) bool {
 					return c.out && len(n.Data) == 4 && c.pub.SPIOut == binary.BigEndian.Uint32(n.Data)
 				}
-				if s.remote.Addr() == d.Remote.Addr() && slices.ContainsFunc(s.children, sends) {
+				if from := d.Remote.Addr(); (from == s.remote.Addr() || from == s.esp.remote.Addr()) && slices.ContainsFunc(s.children, sends) {
 					e.doubt(s)
 				}
 			}

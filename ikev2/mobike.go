@@ -30,28 +30,26 @@ import (
 
 // mobility is what MOBIKE adds to an IKE SA that both sides support it on.
 type mobility struct {
-	tell     bool              // the peer is to be told of new addresses
-	unproved bool              // the Child SAs wait for proof that the peer is at its new address
-	was      [2]netip.AddrPort // where they are meanwhile: ours and the peer's
-	renew    bool              // we moved: GRE endpoints derived from our address are to follow
-	renewAt  Time              // not before
-	follows  Time              // as responder: by then the peer has updated its side; never: nothing awaited
-	strayed  bool              // it has not, and a new IKE SA is being made
-	strange  int               // answers UNEXPECTED_NAT_DETECTED in a row
-	seen     []byte            // NAT_DETECTION_DESTINATION_IP of the peer's last answer: how it sees us
-	others   []netip.Addr      // the peer's additional addresses
-	path     netip.AddrPort
+	tell    bool         // the peer is to be told of new addresses
+	renew   bool         // we moved: GRE endpoints derived from our address are to follow
+	renewAt Time         // not before
+	follows Time         // as responder: by then the peer has updated its side; never: nothing awaited
+	strayed bool         // it has not, and a new IKE SA is being made
+	strange int          // answers UNEXPECTED_NAT_DETECTED in a row
+	test    Time         // by then the peer asks whether we receive at our new address; 0: it has
+	seen    []byte       // NAT_DETECTION_DESTINATION_IP of the peer's last answer: how it sees us
+	others  []netip.Addr // the peer's additional addresses
 }
 
 const (
-	maxOthers    = 8                // additional addresses of the peer that are kept
-	cookie2Len   = 16               // octets; 8 to 64 are allowed
-	natTries     = 4                // UPDATE_SA_ADDRESSES answered with UNEXPECTED_NAT_DETECTED
-	followTime   = 5 * time.Second  // for the peer to follow its responder
-	strayTime    = 30 * time.Second // for a new IKE SA when it did not
-	pathTries    = 2                // a path is tried so often before the request goes the usual way
-	othersTries  = 3                // then the peer's other addresses are tried as well
-	renewBackoff = 2 * time.Second
+	maxOthers    = 8                      // additional addresses of the peer that are kept
+	cookie2Len   = 16                     // octets; 8 to 64 are allowed
+	natTries     = 4                      // UPDATE_SA_ADDRESSES answered with UNEXPECTED_NAT_DETECTED
+	followTime   = 5 * time.Second        // for the peer to follow its responder
+	pathTestTime = 300 * time.Millisecond // for the peer to test the path to our new address
+	strayTime    = 30 * time.Second       // for a new IKE SA when it did not
+	pathTries    = 2                      // a path is tried so often before the request goes the usual way
+	othersTries  = 3                      // then the peer's other addresses are tried as well
 )
 
 // mobile tells whether MOBIKE is for this peer: its Child SAs are in tunnel mode,
@@ -114,13 +112,11 @@ func (s *ikeSA) bequeath(heir *ikeSA) {
 	}
 }
 
-// pumpMobility starts the exchange that MOBIKE wants next.
+// pumpMobility starts the exchange that an address calls for.
 func (e *Engine) pumpMobility(s *ikeSA) bool {
 	m := s.mob
 	switch {
-	case m == nil:
-		return false
-	case m.tell:
+	case m != nil && m.tell:
 		r := &request{kind: askMove}
 		ps := []wire.Payload{notify(wire.NoAdditionalAddresses)}
 		if s.birth.ours {
@@ -137,16 +133,25 @@ func (e *Engine) pumpMobility(s *ikeSA) bool {
 		m.tell = false
 		e.sendRequest(s, wire.Informational, r, ps)
 		return true
-	case m.unproved && !s.birth.ours:
+	case s.unproved():
 		return e.testPath(s, netip.AddrPort{})
-	case m.path.IsValid():
-		to := m.path
-		m.path = netip.AddrPort{}
+	case s.mapped.IsValid() && s.mapped != s.esp.remote:
+		to := s.mapped
+		s.mapped = netip.AddrPort{}
 		return e.testPath(s, to)
-	case m.renew && m.follows == never && m.renewAt <= e.now && s.held == nil:
+	case m != nil && !m.testDue(e.now) && m.renew && m.follows == never && m.renewAt <= e.now && s.held == nil:
 		return e.renewEnds(s)
 	}
 	return false
+}
+
+// testDue tells whether the peer, who was told of our new address, is likely to
+// ask next whether we receive there. Until it knows, it makes no Child SA for it.
+func (m *mobility) testDue(now Time) bool {
+	if m.test <= now {
+		m.test = 0
+	}
+	return m.test != 0
 }
 
 // cookie2 adds an unpredictable COOKIE2 to a request.
@@ -156,18 +161,6 @@ func (e *Engine) cookie2(r *request, ps *[]wire.Payload) bool {
 		return false
 	}
 	*ps = append(*ps, wire.NewNotify(wire.Cookie2, r.cookie2))
-	return true
-}
-
-// testPath asks for a proof that the peer receives at an address: that of the
-// IKE SA, or another (sections 3.7 and 3.10).
-func (e *Engine) testPath(s *ikeSA, to netip.AddrPort) bool {
-	r := &request{kind: askPath, to: to}
-	var ps []wire.Payload
-	if !e.cookie2(r, &ps) {
-		return false
-	}
-	e.sendRequest(s, wire.Informational, r, ps)
 	return true
 }
 
@@ -207,7 +200,7 @@ func (s *ikeSA) renewable(c *child) bool {
 	if s.mob == nil || c == nil || s.peer.cfg.GRELocal.IsValid() {
 		return false
 	}
-	old, now := c.pub.GRELocal, s.local.Addr()
+	old, now := c.pub.GRELocal, s.esp.local.Addr()
 	return old != now && old.BitLen() == now.BitLen()
 }
 
@@ -217,57 +210,6 @@ func (e *Engine) renewed(s *ikeSA, fresh *child) {
 	for _, c := range slices.Clone(s.children) {
 		if c != fresh && c.state == childLive && c.ends() != fresh.ends() {
 			e.doom(c)
-		}
-	}
-}
-
-// relocate gives the pairs of an IKE SA its present addresses and reports them.
-func (e *Engine) relocate(s *ikeSA, oldLocal, oldRemote netip.AddrPort) {
-	if s.recovers != recoverFragments {
-		s.recovers = recoverUnknown // another path
-	}
-	local, remote := s.outer(&e.cfg)
-	e.relocateTo(s, Moved{OldLocal: oldLocal, Local: s.local, OldRemote: oldRemote, Remote: s.remote}, local, remote)
-	e.fitEncap(s)
-}
-
-func (e *Engine) relocateTo(s *ikeSA, m Moved, local, remote netip.AddrPort) {
-	m.Peer, m.IKE = s.peer.cfg.ID, s.id
-	for _, c := range s.children {
-		if c.state == childGone || c.pub.SPIOut == 0 {
-			continue
-		}
-		p := *c.pub
-		p.Local, p.Remote = local, remote
-		c.pub = &p
-		m.Children = append(m.Children, c.pub)
-	}
-	e.emit(m)
-}
-
-// waitForProof keeps the Child SAs where they are until the peer has shown that it
-// receives at its new address.
-func (s *ikeSA) waitForProof(oldLocal, oldRemote netip.AddrPort) {
-	if m := s.mob; !m.unproved {
-		m.unproved, m.was = true, [2]netip.AddrPort{oldLocal, oldRemote}
-	}
-}
-
-// arrived takes the Child SAs along after that.
-func (e *Engine) arrived(s *ikeSA) {
-	if m := s.mob; m.unproved {
-		m.unproved = false
-		e.relocate(s, m.was[0], m.was[1])
-	}
-}
-
-// fitEncap has pairs rekeyed whose encapsulation is not what the path needs: an SA
-// keeps its own.
-func (e *Engine) fitEncap(s *ikeSA) {
-	for _, c := range s.children {
-		if c.state == childLive && !c.replaced && c.pub.Encap != s.encap() {
-			c.rekeyAt = min(c.rekeyAt, e.now)
-			e.touch(s)
 		}
 	}
 }

@@ -40,43 +40,37 @@ func (e *Engine) Mobile(id PeerID) bool {
 func (e *Engine) Mapped(now Time, spiIn uint32, from netip.AddrPort) []Action {
 	e.enter(now)
 	if c := e.bySPI[spiIn]; c != nil && c.sa.state == stateEstablished {
-		s := c.sa
-		if s.mob != nil {
-			s.mob.path = from
-		} else {
-			s.check = true
-		}
-		e.touch(s)
+		c.sa.mapped = from
+		e.touch(c.sa)
 	}
 	return e.flush()
 }
 
 // moveTo changes the addresses of an IKE SA by our own decision.
 func (e *Engine) moveTo(s *ikeSA, local, remote netip.AddrPort) {
-	oldLocal, oldRemote := s.local, s.remote
+	was := s.local
 	s.local, s.remote = local, remote
 	e.touch(s)
 	m := s.mob
 	switch {
 	case s.state == stateAuth && s.req != nil:
 		s.req.spread = true
+		s.esp = s.fromHere()
 		return
 	case m == nil || s.state != stateEstablished:
 		s.stranded = true
+		s.esp = s.fromHere() // of pairs to come; those that stand can't go along
 		return
 	}
-	m.tell, m.strange, m.path = true, 0, netip.AddrPort{}
-	if local.Addr() != oldLocal.Addr() {
+	m.tell, m.strange, s.mapped = true, 0, netip.AddrPort{}
+	if local.Addr() != was.Addr() {
 		m.renew, m.renewAt = true, e.now
 	}
 	if !s.birth.ours {
 		m.follows, m.strayed = e.now+followTime, false
 	}
-	if remote == oldRemote {
-		e.relocate(s, oldLocal, oldRemote)
-	} else {
-		s.waitForProof(oldLocal, oldRemote)
-	}
+	e.goTo(s, s.fromHere(), way{local, s.told.remote})
+	e.settleWay(s)
 	e.hurry(s)
 }
 
@@ -124,24 +118,10 @@ func (e *Engine) onMoveResponse(s *ikeSA, r *request, c *wire.Contents, d *Datag
 		m.tell = true // sent to several addresses: nobody knows which of them was heard
 		return
 	}
-	e.arrived(s)
-	e.fitEncap(s)
-}
-
-// onPathResponse is the answer to testPath.
-func (e *Engine) onPathResponse(s *ikeSA, r *request, c *wire.Contents) {
-	m := s.mob
-	if m == nil || !e.provesCookie2(s, r, c) || r.spread {
-		return // what is still to be proved is asked again
+	if r.at.remote == s.remote {
+		m.test = e.now + pathTestTime
+		e.arrived(s)
 	}
-	if r.to.IsValid() {
-		// The peer's ESP comes from there and it hears us there: its packets
-		// go there, too. IKE waits for its update (section 3.8).
-		local, _ := s.outer(&e.cfg)
-		e.relocateTo(s, Moved{OldLocal: s.local, Local: s.local, OldRemote: s.remote, Remote: r.to}, local, r.to)
-		return
-	}
-	e.arrived(s)
 }
 
 // onAliveResponse looks whether the NAT in front of us has given us another
@@ -205,6 +185,7 @@ func (e *Engine) onMobility(s *ikeSA, d *Datagram, c *wire.Contents) (answer []w
 	}
 	if n := c.Notify(wire.Cookie2); n != nil && len(n.Data) >= 8 && len(n.Data) <= 64 {
 		answer = append(answer, wire.NewNotify(wire.Cookie2, bytes.Clone(n.Data)))
+		m.test = 0
 	}
 	return answer
 }
@@ -226,19 +207,11 @@ func (e *Engine) follows(s *ikeSA, d *Datagram, c *wire.Contents) {
 	if c.Notify(wire.NATDetectionSourceIP) != nil {
 		s.natDetect(c, d, s.spiR)
 	}
-	oldLocal, oldRemote := s.local, s.remote
+	was := way{s.local, s.remote}
 	s.local, s.remote = d.Local, d.Remote
-	switch {
-	case s.local == oldLocal && s.remote == oldRemote:
-	case s.remote.Addr() != oldRemote.Addr():
-		s.waitForProof(oldLocal, oldRemote)
+	e.settleWay(s)
+	if was != (way{s.local, s.remote}) {
 		e.hurry(s)
-	default:
-		e.relocate(s, oldLocal, oldRemote)
-		e.hurry(s)
-	}
-	if !m.unproved {
-		e.fitEncap(s)
 	}
 }
 

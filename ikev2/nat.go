@@ -78,22 +78,23 @@ func (e *Engine) floatPorts(s *ikeSA) {
 // mapping changed, or it began to use the NAT port. Whoever is behind a NAT
 // itself does not follow (RFC 7296 section 2.23), and neither does anybody with
 // MOBIKE, where it takes an UPDATE_SA_ADDRESSES (RFC 4555 section 3.8). Repeated
-// messages never get here, so old addresses do not come back.
+// messages never get here, so old addresses do not come back. The Child SAs come
+// along when the peer has answered there.
 func (e *Engine) follow(s *ikeSA, d *Datagram) {
 	if d.Remote == s.remote || s.natLocal || s.mob != nil || s.state == stateAuth {
 		return
 	}
-	oldLocal, oldRemote := s.local, s.remote
 	s.local, s.remote = d.Local, d.Remote
-	if s.state != stateEstablished {
-		return
+	if r := s.req; r != nil {
+		r.spread = true
 	}
-	local, remote := s.outer(&e.cfg)
-	e.relocateTo(s, Moved{OldLocal: oldLocal, Local: s.local, OldRemote: oldRemote, Remote: s.remote}, local, remote)
+	if s.state == stateEstablished {
+		e.settleWay(s)
+	}
 }
 
 // Keepalives hold the mapping of the NAT in front of us, when nothing else was
-// sent (RFC 3948 section 4).
+// sent the Child SAs' way (RFC 3948 section 4).
 
 func (s *ikeSA) nextKeepalive() Time {
 	if !s.natLocal || s.state != stateEstablished || s.redundant {
@@ -107,6 +108,5 @@ func (e *Engine) keepalive(s *ikeSA) {
 		return
 	}
 	s.sent = e.now
-	local, remote := s.outer(&e.cfg)
-	e.emit(SendKeepalive{local, remote})
+	e.emit(SendKeepalive{s.esp.local, s.esp.remote})
 }

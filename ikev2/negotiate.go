@@ -92,7 +92,7 @@ func (s *ikeSA) asksTransport(old *child) bool {
 	if old != nil {
 		return old.pub.Transport
 	}
-	return s.peer.cfg.Transport && s.wantedEnds(nil) == (ends{s.local.Addr(), s.remote.Addr()})
+	return s.peer.cfg.Transport && s.wantedEnds(nil) == s.outerEnds()
 }
 
 // takeChild reads, as initiator, the response to offerChild. nr is the
@@ -288,7 +288,7 @@ func (e *Engine) acceptChild(s *ikeSA, exchange wire.ExchangeType, c *wire.Conte
 // answer with.
 func (e *Engine) acceptEnds(s *ikeSA, c *wire.Contents, a *agreed) (tsi, tsr *wire.TS, ok bool) {
 	w := s.wantedEnds(a.old)
-	outer := ends{s.local.Addr(), s.remote.Addr()}
+	outer := s.outerEnds()
 	any := s.peer.cfg.GRERemoteAny && a.old == nil
 	if any {
 		w.remote = outer.remote

@@ -222,7 +222,7 @@ func (e *Engine) sendProbeOut(s *ikeSA, r *request) {
 			Split: whole && r.probe.form == recoverSplit,
 		})
 	}
-	s.sent = e.now
+	s.sentBy(r.at, e.now)
 }
 
 // onProbed is the answer to a probe or a rehearsal, in whatever form.

@@ -359,7 +359,7 @@ func (e *Engine) onResponse(s *ikeSA, r *request, c content, d *Datagram) {
 	case askMove:
 		e.onMoveResponse(s, r, c.Contents, d)
 	case askPath:
-		e.onPathResponse(s, r, c.Contents)
+		e.onPathResponse(s, r, c.Contents, d)
 	case askDeleteChild:
 		e.onDeletedChildren(s, r, c.Contents)
 	case askRekeyChild, askNewChild:

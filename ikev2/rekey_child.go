@@ -307,8 +307,16 @@ func (e *Engine) onCreateChild(s *ikeSA, m *wire.Message, d *Datagram, c *wire.C
 		e.refuse(s, m, d, notify(wire.TemporaryFailure))
 		return
 	}
+	if s.unproved() && s.encap() != s.esp.encap {
+		e.refuse(s, m, d, notify(wire.TemporaryFailure))
+		return
+	}
 	a, answer, no := e.acceptChild(s, wire.CreateChildSA, c, old, c.Nonce.Data, nr, false)
 	if no != nil {
+		if s.unproved() && no.notify.Kind == wire.TSUnacceptable {
+			// Perhaps right for where the peer has moved to, and soon to be proved.
+			no = &refusal{notify(wire.TemporaryFailure), nil}
+		}
 		e.refuse(s, m, d, no.notify)
 		switch {
 		case no.notify.Kind == wire.InvalidSyntax:

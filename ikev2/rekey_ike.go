@@ -73,6 +73,7 @@ func (e *Engine) successor(s *ikeSA, initiator bool, chosen suite.Suite, spiI, s
 	n.localID, n.remoteID, n.auth, n.ppk = s.localID, s.remoteID, s.auth, s.ppk
 	n.lowNonce = lowest(ni, nr)
 	n.reauthAt, n.reauthEnd = s.reauthAt, s.reauthEnd
+	s.bequeathWay(n)
 	if s.mob != nil {
 		n.mob = &mobility{follows: never}
 	}
@@ -86,6 +87,7 @@ func (e *Engine) successor(s *ikeSA, initiator bool, chosen suite.Suite, spiI, s
 func (e *Engine) inherit(old, heir *ikeSA) {
 	old.heir = heir
 	heir.rtt, heir.recovers = old.rtt, old.recovers
+	old.bequeathWay(heir)
 	old.bequeath(heir)
 	var stay []*child
 	for _, c := range old.children {

@@ -32,7 +32,11 @@ type ikeSA struct {
 	announced bool // IKEUp was reported
 
 	spiI, spiR    uint64
-	local, remote netip.AddrPort
+	local, remote netip.AddrPort // IKE's way
+	proved        netip.AddrPort // where the peer has shown to receive
+	esp           espWay         // the Child SAs' way
+	told          way            // IKE's, as last reported
+	mapped        netip.AddrPort // the peer's ESP came from there: it is to be asked there
 
 	natd      bool          // NAT detection took place
 	natLocal  bool          // we are behind a NAT
@@ -73,7 +77,7 @@ type ikeSA struct {
 
 	began, established Time // first message; IKE_AUTH done
 	heard              Time // last authenticated message
-	sent               Time // last message of ours
+	sent               Time // last message of ours the Child SAs' way
 	asked              Time // last repeated request of the peer
 	rekeyAt, expireAt  Time
 	reauthAt           Time   // a new IKE SA from scratch is to be begun then
@@ -145,17 +149,6 @@ func (e *Engine) newSA(p *peer, initiator bool, spiI, spiR uint64, local, remote
 // takes NAT detection in both directions.
 func (s *ikeSA) encap() bool {
 	return s.natd && (s.natLocal || s.natRemote || s.natForced)
-}
-
-// outer are the addresses of the Child SAs' packets.
-func (s *ikeSA) outer(cfg *Config) (local, remote netip.AddrPort) {
-	local, remote = s.local, s.remote
-	if s.encap() && local.Port() == cfg.PortIKE {
-		// A peer that saw no NAT goes on using port 500 for IKE.
-		local = netip.AddrPortFrom(local.Addr(), cfg.PortNAT)
-		remote = netip.AddrPortFrom(remote.Addr(), natPort)
-	}
-	return local, remote
 }
 
 func (s *ikeSA) info() IKEInfo {
@@ -329,7 +322,7 @@ func (e *Engine) pump(s *ikeSA) {
 	}
 	switch {
 	case e.pumpMobility(s):
-	case s.held == nil && (e.pumpDeletes(s) || e.pumpRekeyIKE(s) || e.pumpRekeyChild(s) || e.pumpNewChild(s)):
+	case s.held == nil && !(s.mob != nil && s.mob.testDue(e.now)) && (e.pumpDeletes(s) || e.pumpRekeyIKE(s) || e.pumpRekeyChild(s) || e.pumpNewChild(s)):
 	case e.pumpProbe(s):
 		s.check = false
 	case s.check || e.idle(s):
@@ -375,6 +368,9 @@ func (s *ikeSA) nextWake() Time {
 		at = min(at, s.mob.follows)
 	}
 	if s.req == nil && !s.quiet {
+		if s.mob != nil && s.mob.test != 0 {
+			return min(at, s.mob.test)
+		}
 		if s.mob != nil && s.mob.renew && s.mob.follows == never {
 			at = min(at, s.mob.renewAt)
 		}

@@ -272,7 +272,7 @@ func (s *scene) cmdNode(x *node, w []string) {
 	case "keeps up":
 		x.reconnect = true
 	case "loses its SA":
-		x.do(x.e.ChildLost(now, x.carrier))
+		x.do(x.e.ChildLost(now, x.out[x.carrier].child.ID))
 	case "sends a packet":
 		x.packet()
 	case "has no fragmentation":

@@ -19,7 +19,7 @@ func (s *ikeSA) wantedEnds(old *child) ends {
 	if old != nil {
 		return ends{old.pub.GRELocal, old.pub.GRERemote}
 	}
-	w := ends{s.local.Addr(), s.remote.Addr()}
+	w := s.outerEnds()
 	if a := s.peer.cfg.GRELocal; a.IsValid() {
 		w.local = a.Unmap()
 	}
@@ -28,6 +28,9 @@ func (s *ikeSA) wantedEnds(old *child) ends {
 	}
 	return w
 }
+
+// outerEnds are the addresses of the Child SAs' packets.
+func (s *ikeSA) outerEnds() ends { return ends{s.esp.local.Addr(), s.esp.remote.Addr()} }
 
 // payloads are TSi and TSr with initiator as TSi's address.
 func tsPayloads(initiator, responder netip.Addr) (tsi, tsr *wire.TS) {

@@ -353,7 +353,7 @@ func (l *loop) datapathEvent(ev platform.Event) {
 		l.do(l.engine.RekeyChild(now, p.ID))
 	case platform.HardExpire:
 		l.event(t, slog.LevelWarn, "limit", "hard limit of a Child SA reached: it is gone")
-		l.do(l.engine.ChildLost(now, ev.SPI))
+		l.do(l.engine.ChildLost(now, p.ID))
 	case platform.Mapping:
 		// An ESP packet alone moves nothing: the IKE SA is asked, and its
 		// authenticated answer shows the new address (RFC 7296 section 2.23).

@@ -143,7 +143,7 @@ func (l *loop) moved(a ikev2.Moved) {
 		}
 		p.Child = c
 	}
-	if p := t.current(); p != nil && p.IKE == a.IKE {
+	if p := t.current(); p != nil && p.IKE == a.IKE && len(a.Children) > 0 {
 		l.settleIn(t)
 	}
 }

@@ -1,0 +1,204 @@
+package ikev2
+
+import (
+	"net/netip"
+	"time"
+
+	"greseal/ikev2/wire"
+)
+
+// Two flows go between two peers, and a NAT in between keeps a mapping for each:
+// IKE's, and that of the Child SAs' packets. Each has a way of its own here.
+//
+// IKE's way (ikeSA.local and remote) is where messages are sent, and follows what
+// is authentic. Only the few packets of an exchange go there.
+//
+// The Child SAs' way (ikeSA.esp) takes all that a tunnel carries, and the traffic
+// selectors are made from it. It goes to an address only after the peer has shown
+// that it receives there, whatever was written as the source of a datagram (RFC
+// 4555 section 3.7): ikeSA.proved, or the address of a Mapped packet that was
+// asked. Nothing else about addresses is looked at where a Child SA is made, so
+// none can be made for an address that is not proved.
+
+// way is a pair of addresses: ours and the peer's.
+type way struct{ local, remote netip.AddrPort }
+
+// espWay is where the packets of Child SAs go, and how.
+type espWay struct {
+	way
+	encap bool // in UDP
+}
+
+// begin gives an IKE SA that is being made the way of its first Child SA. An
+// initiator sends to the address that it is configured for; a responder has heard
+// by IKE_AUTH that its answer to IKE_SA_INIT was received at s.remote.
+func (e *Engine) begin(s *ikeSA) {
+	s.proved = s.remote
+	s.esp = e.derive(s)
+	s.told = way{s.local, s.remote}
+}
+
+// arriveAuth takes over the addresses of the IKE_AUTH request. It may come from
+// another port than IKE_SA_INIT, but another address is one that the peer has not
+// been heard to receive at.
+func (e *Engine) arriveAuth(s *ikeSA, d *Datagram) {
+	was := s.remote
+	s.local, s.remote = d.Local, d.Remote
+	e.begin(s)
+	if was.Addr() != d.Remote.Addr() {
+		s.proved, s.esp = was, espWay{}
+		s.esp = e.derive(s)
+	}
+}
+
+// derive is the Child SAs' way as the proved address of IKE says it.
+func (e *Engine) derive(s *ikeSA) espWay {
+	w := espWay{way{s.local, s.proved}, s.encap()}
+	if !w.encap || s.local.Port() != e.cfg.PortIKE && s.remote == s.proved {
+		return w
+	}
+	// IKE on port 500, as with a peer that saw no NAT or that goes back to it,
+	// says nothing about the port of ESP in UDP.
+	w.local = netip.AddrPortFrom(s.local.Addr(), e.cfg.PortNAT)
+	w.remote = netip.AddrPortFrom(s.proved.Addr(), natPort)
+	if s.esp.encap && s.esp.remote.Addr() == w.remote.Addr() {
+		w.remote = s.esp.remote
+	}
+	return w
+}
+
+// sentBy notes that a message went out, which holds a NAT's mapping for the Child
+// SAs only when it went their way.
+func (s *ikeSA) sentBy(w way, now Time) {
+	if w == s.esp.way {
+		s.sent = now
+	}
+}
+
+// fromHere is the Child SAs' way from our present address. That is ours to know:
+// only the peer's takes a proof.
+func (s *ikeSA) fromHere() espWay {
+	to := s.esp
+	to.local = netip.AddrPortFrom(s.local.Addr(), to.local.Port())
+	return to
+}
+
+// unproved tells whether IKE goes to where the peer has not shown to receive.
+func (s *ikeSA) unproved() bool { return s.remote != s.proved }
+
+// settleWay has the Child SAs follow IKE to its addresses, as far as the peer has
+// shown that it receives there.
+func (e *Engine) settleWay(s *ikeSA) {
+	if s.unproved() {
+		e.touch(s) // it is asked
+		return
+	}
+	e.goTo(s, e.derive(s), way{s.local, s.remote})
+}
+
+// arrived is called when the peer has shown that it receives where IKE goes.
+func (e *Engine) arrived(s *ikeSA) {
+	s.proved = s.remote
+	e.settleWay(s)
+}
+
+// goTo takes the Child SAs another way and reports it. shown are the addresses to
+// report.
+func (e *Engine) goTo(s *ikeSA, to espWay, shown way) {
+	m := Moved{
+		Peer: s.peer.cfg.ID, IKE: s.id,
+		OldLocal: s.told.local, Local: shown.local, OldRemote: s.told.remote, Remote: shown.remote,
+	}
+	same := to.way == s.esp.way
+	s.esp, s.told = to, shown
+	if !same || m.OldLocal != m.Local || m.OldRemote != m.Remote {
+		if !same {
+			m.Children = s.takeAlong()
+		}
+		if s.recovers != recoverFragments {
+			s.recovers = recoverUnknown // another path
+		}
+		e.emit(m)
+	}
+	e.fitEncap(s)
+}
+
+// takeAlong writes the way into the pairs.
+func (s *ikeSA) takeAlong() []*Child {
+	var all []*Child
+	for _, c := range s.children {
+		if c.state == childGone || c.pub.SPIOut == 0 {
+			continue
+		}
+		p := *c.pub
+		p.Local, p.Remote = s.esp.local, s.esp.remote
+		c.pub = &p
+		all = append(all, c.pub)
+	}
+	return all
+}
+
+// whereProved repeats a request to where the peer was known to be, when it does not
+// answer from where its last message came: anybody can send that on from
+// elsewhere. An answer brings IKE back. With MOBIKE it has said itself that it moved.
+func (e *Engine) whereProved(s *ikeSA, r *request) {
+	if s.mob == nil && s.unproved() && r.tries > pathTries && s.state == stateEstablished {
+		r.spread = true
+		e.sendFrom(s, s.told.local, s.told.remote, r.message.data)
+	}
+}
+
+// fitEncap has pairs rekeyed whose encapsulation is not what the path needs: an SA
+// keeps its own. Whoever has not moved leaves it to the other side first.
+func (e *Engine) fitEncap(s *ikeSA) {
+	at := e.now
+	if !s.birth.ours {
+		at += fitPause
+	}
+	for _, c := range s.children {
+		if c.state == childLive && !c.replaced && c.pub.Encap != s.esp.encap {
+			c.rekeyAt = min(c.rekeyAt, at)
+			e.touch(s)
+		}
+	}
+}
+
+const fitPause = time.Second
+
+// bequeathWay hands the ways, and what is known of them, to the IKE SA that takes
+// over.
+func (s *ikeSA) bequeathWay(heir *ikeSA) {
+	heir.esp, heir.proved, heir.told, heir.mapped = s.esp, s.proved, s.told, s.mapped
+}
+
+// testPath asks for a proof that the peer receives at an address: that of IKE, or
+// to, from where its ESP comes (RFC 4555 sections 3.7 and 3.10). With MOBIKE it
+// is COOKIE2, which nobody can answer who has not seen it; without, an answer.
+func (e *Engine) testPath(s *ikeSA, to netip.AddrPort) bool {
+	r := &request{kind: askPath, to: to}
+	var ps []wire.Payload
+	if s.mob != nil && !e.cookie2(r, &ps) {
+		return false
+	}
+	e.sendRequest(s, wire.Informational, r, ps)
+	return true
+}
+
+// onPathResponse is the answer to testPath.
+func (e *Engine) onPathResponse(s *ikeSA, r *request, c *wire.Contents, d *Datagram) {
+	switch {
+	case r.cookie2 != nil && !e.provesCookie2(s, r, c):
+	case r.spread || r.cookie2 == nil && d.Remote != r.at.remote:
+		// It went to several addresses, or came from elsewhere: what is still to
+		// be proved is asked again.
+	case r.at.remote == s.remote:
+		e.arrived(s)
+	case r.to.IsValid():
+		// The peer's ESP comes from there and it hears us there: its packets go
+		// there, too. IKE waits for its update (RFC 4555 section 3.8).
+		to := s.esp
+		to.local, to.remote = netip.AddrPortFrom(to.local.Addr(), r.at.local.Port()), r.to
+		e.goTo(s, to, way{s.local, r.to})
+		s.told = way{s.local, s.remote}
+	}
+}
