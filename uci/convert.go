@@ -168,7 +168,12 @@ func (r *reader) absolute(path string) string {
 	if r.paths == "" || path == "" || filepath.IsAbs(path) {
 		return path
 	}
-	return filepath.Join(r.paths, path)
+	path = filepath.Join(r.paths, path)
+	// One that is still relative would be taken from the UCI file's folder next.
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
 }
 
 // write is the reverse of sections: a package with everything in f.

@@ -420,3 +420,40 @@ func TestConfiguredTellsTheInitScriptWhatToOpen(t *testing.T) {
 		}
 	}
 }
+
+// Relative paths start from the TOML file's folder, whichever way that file is
+// named itself.
+func TestFilesBesideARelativeTOMLFileAreFound(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	if err := os.MkdirAll("u", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll("etc", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"etc/hq.psk": psk + "\n", "etc/greseal.toml": "",
+		"u/greseal": "config tunnel 'hq'\n\toption remote '198.51.100.7'\n\toption psk_file 'hq.psk'\n",
+		"u/network": "config interface 'br'\n\toption proto 'greseal'\n\toption remote '198.51.100.8'\n\toption psk_file 'hq.psk'\n\tlist address '10.0.0.1/30'\n",
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, file := range []string{"etc/greseal.toml", "./etc/greseal.toml", "u/../etc/greseal.toml", filepath.Join(dir, "etc/greseal.toml")} {
+		if code, out, errs := run(t, "import", "-network", "-folder", "u", "-c", file); code != 0 || !strings.Contains(out, `psk_file = "hq.psk"`) {
+			t.Errorf("import -c %s: code %d: %s%s", file, code, out, errs)
+		}
+		c, err := load("u", file, nil)
+		if err != nil {
+			t.Errorf("-c %s: %v", file, err)
+			continue
+		}
+		c.Wipe()
+		form := Form{Name: "br", Options: map[string][]string{"remote": {"198.51.100.8"}, "psk_file": {"hq.psk"}, "address": {"10.0.0.1/30"}}, Alone: true}
+		if c, faults := form.Check(file); c == nil {
+			t.Errorf("a form with -c %s: %v", file, faults)
+		}
+	}
+}
