@@ -2,21 +2,28 @@ package uci
 
 import (
 	"strconv"
+	"strings"
 
 	"greseal/tunnel/config"
 	"greseal/uci/syntax"
 )
 
-// generic are the options of an interface that netifd and the firewall carry out
-// whatever its protocol is. metric is not among them: netifd's and ours are the
-// same.
-var generic = map[string]bool{
-	"proto": true, "auto": true, "disabled": true, "device": true, "ifname": true, "type": true, "force_link": true,
-	"defaultroute": true, "peerdns": true, "dns": true, "dns_search": true, "dns_metric": true, "renew": true,
-	"ip4table": true, "ip6table": true, "ip6assign": true, "ip6hint": true, "ip6ifaceid": true, "ip6class": true,
-	"ip6weight": true, "ip6deprecated": true, "delegate": true, "zone": true, "tags": true, "interface": true,
-	"jail": true, "jail_device": true, "jail_ifname": true, "host_ifname": true, "host_device": true, "multicast": true,
-	"sourcefilter": true, "multipath": true,
+// generic are the options of an interface that netifd, LuCI and the firewall
+// carry out or show whatever its protocol is, and words that people leave there
+// for themselves. metric is not among them: netifd's and ours are the same.
+var generic = set(`
+	proto auto disabled device ifname type force_link defaultroute peerdns dns dns_search dns_metric renew
+	ip4table ip6table ip6assign ip6hint ip6ifaceid ip6class ip6weight ip6deprecated delegate zone tags interface
+	jail jail_device jail_ifname host_ifname host_device multicast sourcefilter multipath carrier_loss_delay
+	checkup_interval ipv6 macaddr mtu6 network
+	description comment comments note notes label`)
+
+func set(words string) map[string]bool {
+	m := map[string]bool{}
+	for _, w := range strings.Fields(words) {
+		m[w] = true
+	}
+	return m
 }
 
 // networkInterface reads an interface of /etc/config/network whose protocol is
@@ -24,11 +31,14 @@ var generic = map[string]bool{
 func networkInterface(path string, s *syntax.Section, paths string) (config.Section, config.Problems) {
 	own := &syntax.Section{Type: s.Type, Name: s.Name, Line: s.Line}
 	r := reader{path: path, paths: paths, keys: config.TunnelKeys(), tunnel: s.Name}
-	fail := func(o syntax.Option, what, remedy string) {
-		r.problems = append(r.problems, config.Problem{Position: place(path, o.Line), Tunnel: s.Name, Key: o.Name, What: what, Remedy: remedy})
+	say := func(warning bool) func(o syntax.Option, what, remedy string) {
+		return func(o syntax.Option, what, remedy string) {
+			r.problems = append(r.problems, config.Problem{Position: place(path, o.Line), Tunnel: s.Name, Key: o.Name, What: what, Remedy: remedy, Warning: warning})
+		}
 	}
+	fail, warn := say(false), say(true)
 	enabled := true
-	var table syntax.Option
+	table := tables{fail: fail, warn: warn}
 	for _, o := range s.Options {
 		switch o.Name {
 		case "name":
@@ -42,23 +52,19 @@ func networkInterface(path string, s *syntax.Section, paths string) (config.Sect
 		case "auto":
 			enabled = enabled && truth(o.Values[0])
 		case "ip4table", "ip6table":
-			// The unreachable routes underneath belong in the same table.
-			if table.Name != "" && table.Values[0] != o.Values[0] {
-				fail(o, "is another table than "+table.Name, "write the same for both")
-			}
-			table = o
+			table.add(o)
 		default:
-			if !generic[o.Name] {
+			switch k, _ := keyOf(r.keys, o.Name); {
+			case k != nil:
 				own.Options = append(own.Options, o)
+			case !generic[o.Name]:
+				// The section is netifd's, and others write into it too.
+				foreign(o, warn)
 			}
 		}
 	}
 	out := r.section(own)
-	if table.Name != "" && !has(out, "table") {
-		e := entry("table", table.Values[0], place(path, table.Line))
-		if n, err := strconv.ParseInt(table.Values[0], 10, 64); err == nil {
-			e.Value = n
-		}
+	if e, ok := table.entry(path, out.Entries); ok && !has(out, "table") {
 		out.Entries = append(out.Entries, e)
 	}
 	out.Entries = append([]config.Entry{entry("name", s.Name, out.At)}, out.Entries...)
@@ -67,6 +73,15 @@ func networkInterface(path string, s *syntax.Section, paths string) (config.Sect
 	}
 	out.Netifd = true
 	return out, r.problems
+}
+
+// foreign warns of an option that neither we nor netifd know.
+func foreign(o syntax.Option, warn func(o syntax.Option, what, remedy string)) {
+	remedy := "leave it if another program reads it, else remove it"
+	if key := config.Meant(o.Name); key != "" {
+		remedy = "did you mean " + Option(key) + "?"
+	}
+	warn(syntax.Option{Line: o.Line}, "greseal takes no notice of the option "+strconv.Quote(o.Name), remedy)
 }
 
 // truth is a boolean as netifd takes it.

@@ -213,7 +213,7 @@ procd_append_param [env] [GRESEAL_PROBE=/var/run/greseal/probe.json] [GRESEAL_HO
 procd_set_param [capabilities] [/etc/capabilities/greseal.json]
 procd_set_param [no_new_privs] [1]
 procd_add_jail [greseal] [log] [ubus] [procfs] [sysfs]
-procd_add_jail_mount [/etc/greseal] [/etc/config] [/etc/group] [/etc/resolv.conf] [/tmp/resolv.conf.d]
+procd_add_jail_mount [/etc/greseal] [/etc/config] [/etc/iproute2] [/etc/group] [/etc/resolv.conf] [/tmp/resolv.conf.d]
 procd_add_jail_mount_rw [/var/run/greseal] [/proc/sys/net/ipv4/route] [/proc/sys/net/ipv6/route]
 procd_add_jail_mount [/usr/sbin/nft]
 procd_add_jail_mount_rw [/dev/net/tun]
@@ -259,6 +259,7 @@ func TestTheJailShowsFoldersAndCheckKnowsThem(t *testing.T) {
 			case "/etc/greseal", "/etc/config", "/var/run/greseal":
 				shown = append(shown, path)
 			case "/tmp/resolv.conf.d", "/proc/sys/net/ipv4/route", "/proc/sys/net/ipv6/route", "/usr/sbin/nft", "/dev/net/tun",
+				"/etc/iproute2",    // names of routing tables
 				"/etc/group",       // read when the socket is made
 				"/etc/resolv.conf": // followed, see platform/names
 			default:

@@ -130,17 +130,23 @@ func notInTunnel(key string) string {
 	if slices.ContainsFunc(daemonKeys, func(k Key) bool { return k.Name == key }) {
 		return "write it in [daemon]"
 	}
-	if near, ok := elsewhere[strings.ToLower(strings.ReplaceAll(key, "-", "_"))]; ok {
+	if near := Meant(key); near != "" {
 		return "did you mean " + near + "?"
+	}
+	return "remove it; no tunnel has such a key"
+}
+
+// Meant is the tunnel's key that a word was most likely meant to be, by another
+// product's name of it or by its letters; "" when none is close.
+func Meant(word string) string {
+	if near, ok := elsewhere[strings.ToLower(strings.ReplaceAll(word, "-", "_"))]; ok {
+		return near
 	}
 	var names []string
 	for i := range tunnelKeys {
 		names = append(names, tunnelKeys[i].Name)
 	}
-	if near := Nearest(key, names); near != "" {
-		return "did you mean " + near + "?"
-	}
-	return "remove it; no tunnel has such a key"
+	return Nearest(word, names)
 }
 
 // at is the place of a value or of one item of it.
