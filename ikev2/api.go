@@ -47,6 +47,9 @@ type Config struct {
 	PortIKE, PortNAT uint16
 	// NATKeepalive is the interval of NAT keepalives, 20 s by default.
 	NATKeepalive time.Duration
+	// Run names this run of the program to peers, by chance; with it they know an
+	// IKE SA from another address and identity for the same peer's. 0: not told.
+	Run uint64
 }
 
 // EncapMode says when ESP travels in UDP.

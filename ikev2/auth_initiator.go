@@ -50,7 +50,7 @@ func (e *Engine) sendAuth(s *ikeSA) {
 	ps = append(ps, mine.auth)
 	mode, sa, tsi, tsr := e.offerChild(s, r)
 	ps = append(append(append(ps, mode...), sa, tsi, tsr), ppk...)
-	ps = append(ps, s.offerMobility()...)
+	ps = append(append(ps, s.offerMobility()...), e.runNotify()...)
 	s.state = stateAuth
 	e.sendRequest(s, wire.IKEAuth, r, ps)
 }
@@ -83,6 +83,10 @@ func (e *Engine) onAuthResponse(s *ikeSA, c content, r *request) {
 	}
 	if c.Auth == nil || c.IDr == nil {
 		if n := c.Error(); n != nil {
+			if c.Notify(wire.TunnelInUse) != nil {
+				e.fail(s, s.inUse())
+				return
+			}
 			e.fail(s, s.refusedBy(n, "IKE_AUTH", r.offer, nil))
 			return
 		}
@@ -126,6 +130,7 @@ func (e *Engine) onAuthResponse(s *ikeSA, c content, r *request) {
 		return
 	}
 	s.takeMobility(c.Contents)
+	s.learnRun(c.Contents)
 	e.establish(s)
 	s.planReauth(e)
 	e.authLifetime(s, c.Contents)

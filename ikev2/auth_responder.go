@@ -63,7 +63,10 @@ func (e *Engine) onAuthRequest(s *ikeSA, m *wire.Message, d *Datagram, c content
 		}
 		return
 	}
-	e.authenticated(s, p, m, d, c.Contents, answer)
+	s.learnRun(c.Contents)
+	if !e.wait(s, p, m, d, c.Contents, answer) {
+		e.authenticated(s, p, m, d, c.Contents, answer)
+	}
 }
 
 // refuseUnknown ends an IKE SA whose peer is not known yet by an error that is
@@ -123,6 +126,9 @@ func (e *Engine) authenticated(s *ikeSA, p *peer, m *wire.Message, d *Datagram, 
 			return
 		}
 		ps = append(ps, notify(wire.MOBIKESupported))
+	}
+	if s.run != 0 {
+		ps = append(ps, e.runNotify()...)
 	}
 	ni, nr := s.shake.ni, s.shake.nr
 	s.lowNonce = lowest(ni, nr)

@@ -60,6 +60,7 @@ func (e *Engine) initialContact(s *ikeSA, c *wire.Contents, first *child) {
 			!o.remoteID.Equal(s.remoteID) || !o.localID.Equal(s.localID) {
 			continue
 		}
+		e.turnsOver(o, s)
 		e.carryWhenProved(first)
 		f := o.failure(FailDeleted, "IKE_AUTH", true)
 		f.Detail = "the peer was restarted (INITIAL_CONTACT)"
@@ -87,8 +88,9 @@ func (e *Engine) settleDuplicates(s *ikeSA, c *child) {
 		if o == s || o.state != stateEstablished || !o.announced || o.redundant {
 			continue
 		}
-		if !overlapped(o, s) {
+		if !overlapped(o, s) || !namesakes(o, s) && !samePeer(o, s) {
 			// The newer stays. Ours to delete when we began the newer one.
+			e.turnsOver(o, s)
 			e.carryWhenProved(c)
 			e.supersede(o, s, s.birth.ours)
 			continue

@@ -28,6 +28,7 @@ const (
 	FailDeleted                               // the peer deleted the SA
 	FailNotify                                // any other error notify
 	FailAddresses                             // UNACCEPTABLE_ADDRESSES or UNEXPECTED_NAT_DETECTED
+	FailInUse                                 // another peer has the tunnel, and lives
 	FailCertificate                           // a certificate or key that cannot be accepted or used
 )
 
@@ -66,6 +67,7 @@ var failureWhat = [...]string{
 	FailDead:           "the peer is dead",
 	FailDeleted:        "the peer deleted the SA",
 	FailNotify:         "error notify",
+	FailInUse:          "another peer has the tunnel",
 	FailAddresses:      "addresses that are not accepted",
 	FailCertificate:    "certificate not accepted (AUTHENTICATION_FAILED)",
 }

@@ -37,6 +37,8 @@ type handshake struct {
 	// Responder.
 	key    halfKey
 	peerKE []byte
+	// Authenticated, but another peer has the tunnel.
+	newcomer *newcomer
 }
 
 func (h *handshake) wipe() {

@@ -27,6 +27,7 @@ func (e *Engine) heard(s *ikeSA, d *Datagram) {
 		}
 	}
 	e.proveStays(s)
+	e.lookAtNewcomer(s.peer)
 	if s.suspect {
 		s.suspect = false
 		e.emit(Liveness{s.peer.cfg.ID, s.id, Alive})

@@ -27,6 +27,9 @@ type peer struct {
 	gone  bool     // removed while SAs were still being closed
 	probe *probe   // to be sent
 
+	newcomer *ikeSA // waits for whether another peer, who has the tunnel, lives
+	turnover Time   // when one identity was last heard from another place, 0: never
+
 	installFailures int    // in a row
 	strange         string // last note about unauthenticated input
 	strangeAt       Time

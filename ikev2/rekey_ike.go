@@ -71,6 +71,7 @@ func (e *Engine) successor(s *ikeSA, initiator bool, chosen suite.Suite, spiI, s
 	n.fragmentation = s.fragmentation
 	n.natd, n.natLocal, n.natRemote, n.natForced, n.natNever = s.natd, s.natLocal, s.natRemote, s.natForced, s.natNever
 	n.localID, n.remoteID, n.auth, n.ppk = s.localID, s.remoteID, s.auth, s.ppk
+	n.run = s.run
 	n.lowNonce = lowest(ni, nr)
 	n.reauthAt, n.reauthEnd = s.reauthAt, s.reauthEnd
 	s.bequeathWay(n)

@@ -74,6 +74,7 @@ type ikeSA struct {
 
 	localID, remoteID Identity // as authenticated
 	auth              AuthInfo
+	run               uint64 // names the peer's run of the program, 0: not known
 
 	began, established Time // first message; IKE_AUTH done
 	heard              Time // last authenticated message
@@ -216,6 +217,7 @@ func (e *Engine) drop(s *ikeSA, why *Failure, linger bool) {
 	if s.state == stateHalfOpen && s.shake != nil {
 		e.half.leave(s, 0)
 	}
+	s.forgetNewcomer()
 	s.state, s.dropAt = stateGone, never
 	if s.rival != nil {
 		e.drop(s.rival, nil, false)
@@ -244,6 +246,7 @@ func (e *Engine) drop(s *ikeSA, why *Failure, linger bool) {
 	if s.peer != nil {
 		s.peer.sas = slices.DeleteFunc(s.peer.sas, func(o *ikeSA) bool { return o == s })
 		e.keepProbe(s, lost)
+		e.lookAtNewcomer(s.peer)
 		e.revive(s.peer)
 	}
 	e.touch(s)
@@ -265,6 +268,7 @@ func (e *Engine) closeSA(s *ikeSA, why *Failure, linger bool) {
 			s.announced = false
 			e.emit(IKEDown{s.info(), why})
 		}
+		e.lookAtNewcomer(s.peer)
 		s.dropAt = e.now + deletePatience
 		e.hastenProbe(s)
 		e.touch(s)
@@ -302,6 +306,10 @@ func (e *Engine) closePeer(p *peer) {
 // pump starts the next exchange that an SA wants, when none is under way.
 func (e *Engine) pump(s *ikeSA) {
 	if s.req != nil || s.keys == nil {
+		return
+	}
+	if s.shake != nil && s.shake.newcomer != nil {
+		e.decideNewcomer(s)
 		return
 	}
 	switch s.state {
@@ -354,6 +362,9 @@ func (s *ikeSA) nextWake() Time {
 	}
 	switch s.state {
 	case stateInit, stateAuth:
+		if n := s.shake.newcomer; n != nil {
+			at = min(at, n.until)
+		}
 		return min(at, s.shake.deadline)
 	case stateEstablished, stateReplaced:
 	default:

@@ -65,6 +65,8 @@ func (l *loop) do(actions []ikev2.Action) {
 			l.noted(a)
 		case ikev2.Liveness:
 			l.liveness(a)
+		case ikev2.Contended:
+			l.contended(a)
 		case ikev2.Moved:
 			l.moved(a)
 		case ikev2.Answered:

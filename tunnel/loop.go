@@ -110,6 +110,13 @@ func (l *loop) wall(t ikev2.Time) time.Time {
 	return time.Now().Add(t - l.now())
 }
 
+// run names this run of the daemon to peers.
+func run() uint64 {
+	var b [8]byte
+	_, _ = crand.Read(b[:]) // never fails
+	return binary.NativeEndian.Uint64(b[:]) | 1
+}
+
 // random returns a number in [0, 1).
 func (l *loop) random() float64 {
 	var b [8]byte
@@ -142,7 +149,7 @@ func Run(ctx context.Context, opt Options) error {
 		origin:  time.Now().Add(-time.Second), // so that 0 is never a present time
 		rand:    crand.Reader,
 		cfg:     cfg,
-		engine:  ikev2.New(ikev2.Config{Rand: crand.Reader}),
+		engine:  ikev2.New(ikev2.Config{Rand: crand.Reader, Run: run()}),
 		names:   make(chan resolution, 64),
 		jobs:    newJobs(),
 		tunnels: map[ikev2.PeerID]*state{},

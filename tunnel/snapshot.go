@@ -102,6 +102,7 @@ func (l *loop) describe(t *state) status.Tunnel {
 		s.NextAttemptInS = seconds(max(t.retryAt-l.now(), 0))
 	}
 	s.Peer = l.describePeer(t)
+	s.Contention = t.contention.describe(l)
 	if i, ok := l.freshIKE(t); ok {
 		s.IKE = l.describeIKE(t, i)
 	}

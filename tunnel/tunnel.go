@@ -104,7 +104,8 @@ type state struct {
 	total                  struct{ in, out platform.Counters }
 	ikeRekeys, childRekeys uint64 // since it came up
 
-	esp espPath
+	esp        espPath
+	contention contention
 
 	// GRE keepalives of our own.
 	keepaliveAt    ikev2.Time

@@ -101,6 +101,9 @@ const (
 	UsePPKInt                       NotifyType = 16445 // USE_PPK_INT
 	PPKIdentityKey                  NotifyType = 16446 // PPK_IDENTITY_KEY
 	PathMTUProbe                    NotifyType = 58899 // private use: padding of a path MTU probe, for nobody to read
+	TunnelInUse                     NotifyType = 58900 // private use: beside AUTHENTICATION_FAILED, that another peer has the tunnel
+	SameRun                         NotifyType = 58901 // private use: names this run of the program, in IKE_AUTH
+	InterfaceMTU                    NotifyType = 58902 // private use: the MTU of the GRE interface, two octets
 )
 
 // notifyNames are the IANA names.
@@ -194,6 +197,9 @@ var notifyNames = map[NotifyType]string{
 	UsePPKInt:                       "USE_PPK_INT",
 	PPKIdentityKey:                  "PPK_IDENTITY_KEY",
 	PathMTUProbe:                    "PATH_MTU_PROBE",
+	TunnelInUse:                     "TUNNEL_IN_USE",
+	SameRun:                         "SAME_RUN",
+	InterfaceMTU:                    "INTERFACE_MTU",
 }
 
 // IsError tells whether the type is an error; a type not known in that range

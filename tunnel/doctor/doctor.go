@@ -128,6 +128,7 @@ var chain = []check{
 	{"selectors", "traffic selectors and mode", []string{"esp-proposals"}, checkSelectors},
 	{"install", "SAs in the datapath", []string{"selectors"}, checkInstall},
 	{"handshake", "the tunnel is up", []string{"datapath", "install"}, checkHandshake},
+	{"one-peer", "one peer wants the tunnel", nil, checkOnePeer},
 	{"liveness", "the peer answers on the IKE SA", []string{"handshake"}, checkLiveness},
 	{"interface", "the interface and its addresses", []string{"handshake"}, checkInterface},
 	{"routes", "routes into the tunnel", []string{"handshake", "interface"}, checkOverlap},

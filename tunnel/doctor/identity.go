@@ -19,6 +19,8 @@ func checkIdentity(x *exam) Step {
 		return fine(fmt.Sprintf("nothing speaks against it: we are %s and expect %s", p.LocalID, p.RemoteID))
 	case f.Kind == ikev2.FailIdentity, f.Kind == ikev2.FailAuthentication:
 		return fault(f.Remedy, f.What()).and(x.secretNote())
+	case f.Kind == ikev2.FailInUse:
+		return fault(f.Remedy, f.What())
 	case f.Kind == ikev2.FailTimeout && isAuth(f):
 		return fault("the peer drops IKE_AUTH in silence: its log says why; most often the pre-shared key or the identities differ",
 			f.What(), "IKE_SA_INIT is answered, IKE_AUTH is not, and UDP 4500 is open")

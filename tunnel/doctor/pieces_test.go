@@ -122,7 +122,7 @@ func TestEachFailureBelongsToOneStep(t *testing.T) {
 		{"certificates", checkCertificates}, {"identity", checkIdentity}, {"esp-proposals", checkESPProposals}, {"selectors", checkSelectors}, {"install", checkInstall},
 	}
 	for kind, want := range map[ikev2.FailureKind]string{
-		ikev2.FailCertificate: "certificates", ikev2.FailIdentity: "identity", ikev2.FailAuthentication: "identity", ikev2.FailTimeout: "identity",
+		ikev2.FailCertificate: "certificates", ikev2.FailIdentity: "identity", ikev2.FailAuthentication: "identity", ikev2.FailInUse: "identity", ikev2.FailTimeout: "identity",
 		ikev2.FailNoProposal: "esp-proposals", ikev2.FailSelectors: "selectors", ikev2.FailMode: "selectors", ikev2.FailInstall: "install",
 	} {
 		x := examOf(status.StateDown)

@@ -104,6 +104,9 @@ func (p *page) table(ts []Tunnel) {
 		if why := sentence(&t); why != "" {
 			p.fill(strings.Repeat(" ", name+1), stateColor(t.State), why)
 		}
+		if c := t.Contention; c != nil {
+			p.fill(strings.Repeat(" ", name+1), colWarn, c.String())
+		}
 	}
 }
 
@@ -150,6 +153,7 @@ func (p *page) tunnel(t *Tunnel) {
 		p.field("attempts", "%d since it was last up%s", t.Attempts, next)
 	}
 	p.peer(t)
+	p.contention(t)
 	p.sas(t)
 	p.outside(t)
 	p.inside(t)
@@ -188,6 +192,19 @@ func (p *page) peer(t *Tunnel) {
 			p.field("signed by", "%s", pe.AuthDetail)
 		}
 	}
+}
+
+// contention tells of a second peer for the tunnel.
+func (p *page) contention(t *Tunnel) {
+	if c := t.Contention; c != nil {
+		p.fill("  "+pad("two peers", labelWidth), colWarn, c.String())
+	}
+}
+
+// String is one sentence and the remedy.
+func (c *Contention) String() string {
+	return fmt.Sprintf("%s at %s was turned away %s, last %s ago: the tunnel has %s at %s, which answers; %s",
+		c.Newcomer, c.NewcomerAddress, times(c.Times), Span(c.LastS), c.Holder, c.HolderAddress, c.Remedy)
 }
 
 func heard(pe *Peer) string {

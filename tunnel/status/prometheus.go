@@ -106,6 +106,7 @@ var perTunnel = []struct {
 	{"wanted", gauge, "Whether the tunnel is wanted up.", func(t *Tunnel) (uint64, bool) { return flag(t.Desired == DesiredUp), true }},
 	{"ups_total", counter, "Times the tunnel came up.", func(t *Tunnel) (uint64, bool) { return t.UpCount, true }},
 	{"state_change_timestamp_seconds", gauge, "When the tunnel entered its state, Unix time.", func(t *Tunnel) (uint64, bool) { return positive(t.Since), true }},
+	{"contended", gauge, "Whether a second peer was turned away lately because the first one answers.", func(t *Tunnel) (uint64, bool) { return flag(t.Contention != nil), true }},
 	{"handshake_attempts", gauge, "Handshakes begun since the tunnel was last up.", func(t *Tunnel) (uint64, bool) { return t.Attempts, true }},
 	{"last_handshake_timestamp_seconds", gauge, "When the IKE SA in use was made, Unix time.", func(t *Tunnel) (uint64, bool) {
 		if t.IKE == nil {

@@ -138,6 +138,21 @@ type Tunnel struct {
 	Events    []Event   `msg:"events"` // the latest, oldest first
 
 	Keepalives Keepalives `msg:"gre_keepalives"`
+
+	Contention *Contention `msg:"contention"` // nil unless a second peer was turned away lately
+}
+
+// Contention tells of a peer that authenticated itself and was turned away, because
+// another one has the tunnel and answers.
+type Contention struct {
+	Holder          string `msg:"holder"`           // identity of who has the tunnel
+	HolderAddress   string `msg:"holder_address"`   // outer address and port
+	Newcomer        string `msg:"newcomer"`         // identity of who was turned away
+	NewcomerAddress string `msg:"newcomer_address"` // outer address and port
+	Times           uint64 `msg:"times"`            // peers turned away since the daemon started
+	Last            int64  `msg:"last"`             // the last time, Unix seconds
+	LastS           int64  `msg:"last_s"`           // seconds since Last
+	Remedy          string `msg:"remedy"`           // what to change, one sentence
 }
 
 // Keepalives are those inside GRE, in Cisco's form.

@@ -213,6 +213,125 @@ func (z *ChildSA) Msgsize() (s int) {
 }
 
 // MarshalMsg implements msgp.Marshaler
+func (z *Contention) MarshalMsg(b []byte) (o []byte, err error) {
+	o = msgp.Require(b, z.Msgsize())
+	// map header, size 8
+	// string "holder"
+	o = append(o, 0x88, 0xa6, 0x68, 0x6f, 0x6c, 0x64, 0x65, 0x72)
+	o = msgp.AppendString(o, z.Holder)
+	// string "holder_address"
+	o = append(o, 0xae, 0x68, 0x6f, 0x6c, 0x64, 0x65, 0x72, 0x5f, 0x61, 0x64, 0x64, 0x72, 0x65, 0x73, 0x73)
+	o = msgp.AppendString(o, z.HolderAddress)
+	// string "newcomer"
+	o = append(o, 0xa8, 0x6e, 0x65, 0x77, 0x63, 0x6f, 0x6d, 0x65, 0x72)
+	o = msgp.AppendString(o, z.Newcomer)
+	// string "newcomer_address"
+	o = append(o, 0xb0, 0x6e, 0x65, 0x77, 0x63, 0x6f, 0x6d, 0x65, 0x72, 0x5f, 0x61, 0x64, 0x64, 0x72, 0x65, 0x73, 0x73)
+	o = msgp.AppendString(o, z.NewcomerAddress)
+	// string "times"
+	o = append(o, 0xa5, 0x74, 0x69, 0x6d, 0x65, 0x73)
+	o = msgp.AppendUint64(o, z.Times)
+	// string "last"
+	o = append(o, 0xa4, 0x6c, 0x61, 0x73, 0x74)
+	o = msgp.AppendInt64(o, z.Last)
+	// string "last_s"
+	o = append(o, 0xa6, 0x6c, 0x61, 0x73, 0x74, 0x5f, 0x73)
+	o = msgp.AppendInt64(o, z.LastS)
+	// string "remedy"
+	o = append(o, 0xa6, 0x72, 0x65, 0x6d, 0x65, 0x64, 0x79)
+	o = msgp.AppendString(o, z.Remedy)
+	return
+}
+
+// UnmarshalMsg implements msgp.Unmarshaler
+func (z *Contention) UnmarshalMsg(bts []byte) (o []byte, err error) {
+	var field []byte
+	_ = field
+	var zb0001 uint32
+	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err)
+		return
+	}
+	if zb0001 > zb417a25dlimitMaps {
+		err = msgp.ErrLimitExceeded
+		return
+	}
+	for zb0001 > 0 {
+		zb0001--
+		field, bts, err = msgp.ReadMapKeyZC(bts)
+		if err != nil {
+			err = msgp.WrapError(err)
+			return
+		}
+		switch msgp.UnsafeString(field) {
+		case "holder":
+			z.Holder, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Holder")
+				return
+			}
+		case "holder_address":
+			z.HolderAddress, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "HolderAddress")
+				return
+			}
+		case "newcomer":
+			z.Newcomer, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Newcomer")
+				return
+			}
+		case "newcomer_address":
+			z.NewcomerAddress, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "NewcomerAddress")
+				return
+			}
+		case "times":
+			z.Times, bts, err = msgp.ReadUint64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Times")
+				return
+			}
+		case "last":
+			z.Last, bts, err = msgp.ReadInt64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Last")
+				return
+			}
+		case "last_s":
+			z.LastS, bts, err = msgp.ReadInt64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "LastS")
+				return
+			}
+		case "remedy":
+			z.Remedy, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Remedy")
+				return
+			}
+		default:
+			bts, err = msgp.Skip(bts)
+			if err != nil {
+				err = msgp.WrapError(err)
+				return
+			}
+		}
+	}
+	o = bts
+	return
+}
+
+// Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
+func (z *Contention) Msgsize() (s int) {
+	s = 1 + 7 + msgp.StringPrefixSize + len(z.Holder) + 15 + msgp.StringPrefixSize + len(z.HolderAddress) + 9 + msgp.StringPrefixSize + len(z.Newcomer) + 17 + msgp.StringPrefixSize + len(z.NewcomerAddress) + 6 + msgp.Uint64Size + 5 + msgp.Int64Size + 7 + msgp.Int64Size + 7 + msgp.StringPrefixSize + len(z.Remedy)
+	return
+}
+
+// MarshalMsg implements msgp.Marshaler
 func (z Count) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// map header, size 2
@@ -3264,9 +3383,9 @@ func (z Traffic) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *Tunnel) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 30
+	// map header, size 31
 	// string "name"
-	o = append(o, 0xde, 0x0, 0x1e, 0xa4, 0x6e, 0x61, 0x6d, 0x65)
+	o = append(o, 0xde, 0x0, 0x1f, 0xa4, 0x6e, 0x61, 0x6d, 0x65)
 	o = msgp.AppendString(o, z.Name)
 	// string "source"
 	o = append(o, 0xa6, 0x73, 0x6f, 0x75, 0x72, 0x63, 0x65)
@@ -3444,6 +3563,17 @@ func (z *Tunnel) MarshalMsg(b []byte) (o []byte, err error) {
 	if err != nil {
 		err = msgp.WrapError(err, "Keepalives")
 		return
+	}
+	// string "contention"
+	o = append(o, 0xaa, 0x63, 0x6f, 0x6e, 0x74, 0x65, 0x6e, 0x74, 0x69, 0x6f, 0x6e)
+	if z.Contention == nil {
+		o = msgp.AppendNil(o)
+	} else {
+		o, err = z.Contention.MarshalMsg(o)
+		if err != nil {
+			err = msgp.WrapError(err, "Contention")
+			return
+		}
 	}
 	return
 }
@@ -3884,6 +4014,23 @@ func (z *Tunnel) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Keepalives")
 				return
 			}
+		case "contention":
+			if msgp.IsNil(bts) {
+				bts, err = msgp.ReadNilBytes(bts)
+				if err != nil {
+					return
+				}
+				z.Contention = nil
+			} else {
+				if z.Contention == nil {
+					z.Contention = new(Contention)
+				}
+				bts, err = z.Contention.UnmarshalMsg(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Contention")
+					return
+				}
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -3926,6 +4073,11 @@ func (z *Tunnel) Msgsize() (s int) {
 	for za0004 := range z.Events {
 		s += z.Events[za0004].Msgsize()
 	}
-	s += 15 + z.Keepalives.Msgsize()
+	s += 15 + z.Keepalives.Msgsize() + 11
+	if z.Contention == nil {
+		s += msgp.NilSize
+	} else {
+		s += z.Contention.Msgsize()
+	}
 	return
 }

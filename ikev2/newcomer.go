@@ -1,0 +1,199 @@
+package ikev2
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"slices"
+	"time"
+
+	"greseal/ikev2/wire"
+)
+
+// One tunnel has one peer, but several may fit it: two branches with one secret,
+// two certificates that one remote_id lets in, a router's configuration that was
+// copied to another. A newcomer that authenticates while another peer's IKE SA
+// stands takes its place only when that one no longer lives. So the one that stands
+// is asked, and the answer to IKE_AUTH waits for it: when it answers, the newcomer
+// is turned away; when it is silent for newcomerWait, or gone, the newcomer comes in.
+//
+// Two IKE SAs are with the same peer for sure when they come from the same address
+// and port, or when both sides name their run of the program and it is the same. An
+// address of its own is a peer's identity by default, so that one which moved may
+// have another identity; but as it has an IKE SA already it sends no INITIAL_CONTACT,
+// and comes in at once. So does the same identity from elsewhere: a peer that was
+// restarted, or got another address. Only where one takes the other's place again
+// soon are there perhaps two of them, and the one that stands is asked as well.
+
+const (
+	// newcomerWait is for a request and three repetitions of it.
+	newcomerWait = 3 * time.Second
+	// turnoverTime is how soon the same identity from yet another place is taken
+	// for one of two peers.
+	turnoverTime = 5 * time.Minute
+)
+
+// newcomer is an IKE_AUTH request whose answer waits.
+type newcomer struct {
+	peer         *peer
+	since, until Time
+
+	m      *wire.Message
+	d      Datagram
+	c      *wire.Contents
+	answer []wire.Payload
+	parts  *fragments // of m
+}
+
+// Contended reports that a peer was turned away which had authenticated itself:
+// another one has the tunnel and answers.
+type Contended struct {
+	Peer   PeerID
+	Reason *Failure
+	// Who has the tunnel, and who was turned away.
+	Holder, Newcomer     Identity
+	HolderAt, NewcomerAt netip.AddrPort
+}
+
+func (Contended) isAction() {}
+
+// samePeer tells whether two IKE SAs are with the same peer for sure.
+func samePeer(a, b *ikeSA) bool {
+	if a.run != 0 && a.run == b.run {
+		return true
+	}
+	nat := a.natRemote || b.natRemote
+	return a.remote.Addr() == b.remote.Addr() && (!nat || a.remote.Port() == b.remote.Port())
+}
+
+// runNotify tells the peer which run of the program this is.
+func (e *Engine) runNotify() []wire.Payload {
+	if e.cfg.Run == 0 {
+		return nil
+	}
+	return []wire.Payload{wire.NewNotify(wire.SameRun, binary.BigEndian.AppendUint64(nil, e.cfg.Run))}
+}
+
+// learnRun takes what the peer tells of its own.
+func (s *ikeSA) learnRun(c *wire.Contents) {
+	if n := c.Notify(wire.SameRun); n != nil && len(n.Data) == 8 {
+		s.run = binary.BigEndian.Uint64(n.Data)
+	}
+}
+
+// namesakes tells whether the peers of two IKE SAs have the same identity.
+func namesakes(a, b *ikeSA) bool { return a.remoteID.Equal(b.remoteID) }
+
+// rivals are the IKE SAs whose peer must be silent before s may take their place.
+func (e *Engine) rivals(s *ikeSA, p *peer, c *wire.Contents) []*ikeSA {
+	lately := p.turnover != 0 && e.now-p.turnover < turnoverTime
+	first := c.Notify(wire.InitialContact) != nil
+	return slices.DeleteFunc(p.established(), func(o *ikeSA) bool {
+		switch {
+		case o == s || samePeer(o, s):
+			return true
+		case namesakes(o, s):
+			return !lately || overlapped(o, s)
+		}
+		return !lately && !first
+	})
+}
+
+// turnsOver notes that s takes the place of o, whose peer may be another one.
+func (e *Engine) turnsOver(o, s *ikeSA) {
+	if !s.birth.ours && !samePeer(o, s) {
+		s.peer.turnover = e.now
+	}
+}
+
+// wait has the answer to an authentic IKE_AUTH request wait for the rivals. False:
+// there are none.
+func (e *Engine) wait(s *ikeSA, p *peer, m *wire.Message, d *Datagram, c *wire.Contents, answer []wire.Payload) bool {
+	rivals := e.rivals(s, p, c)
+	if len(rivals) == 0 {
+		return false
+	}
+	n := &newcomer{peer: p, since: e.now, until: e.now + newcomerWait, m: m, d: *d, c: c, answer: answer, parts: s.requestParts}
+	if o := p.newcomer; o != nil && namesakes(o, s) {
+		e.drop(o, nil, false) // it begins anew
+	}
+	s.shake.newcomer = n
+	if p.newcomer != nil { // one at a time
+		e.turnAway(s, rivals[0])
+		return true
+	}
+	p.newcomer = s
+	for _, o := range rivals {
+		o.check = true
+		e.touch(o)
+	}
+	e.touch(s)
+	return true
+}
+
+// decideNewcomer ends the wait of a newcomer when what it waits for is known.
+func (e *Engine) decideNewcomer(s *ikeSA) {
+	n := s.shake.newcomer
+	rivals := e.rivals(s, n.peer, n.c)
+	for _, o := range rivals {
+		if o.heard > n.since {
+			e.turnAway(s, o)
+			return
+		}
+	}
+	if len(rivals) > 0 && n.until > e.now {
+		return
+	}
+	n.peer.newcomer, s.shake.newcomer = nil, nil
+	s.requestParts = n.parts
+	e.authenticated(s, n.peer, n.m, &n.d, n.c, n.answer)
+	s.requestParts = nil
+}
+
+// lookAtNewcomer is called when something was heard on an IKE SA or it is gone.
+func (e *Engine) lookAtNewcomer(p *peer) {
+	if p != nil {
+		e.touch(p.newcomer)
+	}
+}
+
+// forgetNewcomer is called when an IKE SA is gone.
+func (s *ikeSA) forgetNewcomer() {
+	if s.shake == nil || s.shake.newcomer == nil {
+		return
+	}
+	if p := s.shake.newcomer.peer; p.newcomer == s {
+		p.newcomer = nil
+	}
+	s.shake.newcomer = nil
+}
+
+// turnAway refuses a newcomer, for holder lives. AUTHENTICATION_FAILED ends the
+// attempt with every implementation; the notify beside it says the truth to those
+// that know it.
+func (e *Engine) turnAway(s, holder *ikeSA) {
+	n := s.shake.newcomer
+	p := n.peer
+	s.requestParts = n.parts
+	e.respond(s, n.m, &n.d, []wire.Payload{notify(wire.AuthenticationFailed), notify(wire.TunnelInUse)})
+	s.requestParts = nil
+	f := s.failure(FailInUse, "IKE_AUTH", false)
+	f.Theirs = s.remoteID.String() + " at " + s.remote.String()
+	f.Ours = "this tunnel has " + holder.remoteID.String() + " at " + holder.remote.String() + ", which answers"
+	f.Remedy = "give each peer a tunnel of its own, with its identity as remote_id"
+	if namesakes(s, holder) {
+		f.Remedy = "two peers have the same identity, as when a configuration was copied: give each its own local_id, and a tunnel of its own here"
+	}
+	e.emit(Contended{
+		Peer: p.cfg.ID, Reason: f,
+		Holder: holder.remoteID, HolderAt: holder.remote, Newcomer: s.remoteID, NewcomerAt: s.remote,
+	})
+	e.drop(s, nil, false)
+}
+
+// inUse explains that the peer turned us away for another.
+func (s *ikeSA) inUse() *Failure {
+	f := s.failure(FailInUse, "IKE_AUTH", true)
+	f.Ours = "we are " + s.localID.String()
+	f.Remedy = "the peer has one tunnel for two of us: give it a tunnel for each, with the identity as remote_id; its log names both"
+	return f
+}
