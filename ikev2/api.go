@@ -210,6 +210,7 @@ type IKEInfo struct {
 	Fragmentation bool   // both sides can put fragmented messages together
 	MOBIKE        bool   // both sides can move it to other addresses
 	PPK           bool   // a postquantum preshared key is in the keys
+	TellsMTU      bool   // the peer tells the MTU of its interface, as PeerMTU
 }
 
 // IKEUp reports an authenticated IKE SA (also one made by rekeying).
@@ -325,6 +326,7 @@ func (Answered) isAction()      {}
 //	Mapped(now, spiIn uint32, from netip.AddrPort) []Action  an authenticated ESP packet came from elsewhere
 //	Mobile(PeerID) bool                      whether Move takes the Child SAs along
 //	Probe(now, PeerID, size int, token uint64) []Action  whether packets of size bytes reach the peer
+//	TellMTU(now, PeerID, mtu int) []Action   the MTU of our interface, for a peer of the same program
 //	ProbeRefused(now, PeerID) []Action       a Send with DF was too large for our own interface
 //	SAs(PeerID) []IKEInfo                    for status
 //	Children(PeerID) []*Child                for status

@@ -24,6 +24,8 @@ func (e *Engine) onInformational(s *ikeSA, m *wire.Message, d *Datagram, c *wire
 			return
 		case wire.AuthLifetime:
 			e.authLifetime(s, c)
+		case wire.InterfaceMTU:
+			e.onPeerMTU(s, n)
 		}
 	}
 	for _, del := range c.Deletes {

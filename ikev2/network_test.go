@@ -301,6 +301,10 @@ func (x *node) do(actions []Action) {
 		case Liveness:
 			x.live = append(x.live, a)
 			x.say("peer is %s", []string{"alive", "suspect"}[a.State])
+		case Contended:
+			x.say("turned away: %v", a.Reason)
+		case PeerMTU:
+			x.say("the peer's interface takes %d octets", a.MTU)
 		case Probed:
 			what := "did not reach"
 			if a.Arrived {

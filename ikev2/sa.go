@@ -74,6 +74,7 @@ type ikeSA struct {
 
 	localID, remoteID Identity // as authenticated
 	auth              AuthInfo
+	toldMTU           uint16 // of our interface, as the peer was told on this IKE SA
 	run               uint64 // names the peer's run of the program, 0: not known
 
 	began, established Time // first message; IKE_AUTH done
@@ -159,6 +160,7 @@ func (s *ikeSA) info() IKEInfo {
 		Suite: s.suite, NATLocal: s.natLocal, NATRemote: s.natRemote, EncapForced: s.natForced,
 		Established: s.established, LastHeard: s.heard,
 		Fragmentation: s.fragmentation, Replaces: s.replaces, Retransmits: s.repeats, PPK: s.ppk, MOBIKE: s.mob != nil,
+		TellsMTU: s.run != 0,
 	}
 	if s.rekeyAt != never {
 		i.RekeyAt = s.rekeyAt
@@ -333,9 +335,9 @@ func (e *Engine) pump(s *ikeSA) {
 	case s.held == nil && !(s.mob != nil && s.mob.testDue(e.now)) && (e.pumpDeletes(s) || e.pumpRekeyIKE(s) || e.pumpRekeyChild(s) || e.pumpNewChild(s)):
 	case e.pumpProbe(s):
 		s.check = false
-	case s.check || e.idle(s):
+	case s.check || e.idle(s) || e.tells(s):
 		s.check = false
-		e.sendRequest(s, wire.Informational, &request{kind: askAlive}, s.alivePayloads())
+		e.sendRequest(s, wire.Informational, &request{kind: askAlive}, append(s.alivePayloads(), e.mtuPayload(s)...))
 	}
 }
 

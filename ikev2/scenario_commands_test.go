@@ -39,6 +39,8 @@ import (
 //	lose N|all|none                             the next N datagrams, all from now on, none more
 //	lose above N                                IKE messages of more than N octets, from now on
 //	lose DF above N [and fragments] [and split] those with DF, or in fragments of IKE, or of IP
+//	NAME runs as N                              how it names its run of the program to the peer
+//	NAME tells N                                the MTU of its interface to the peer
 //	NAME probes N                               the path to its peer with a packet of N octets
 //	NAME has no fragmentation                   of IKE messages with its peer
 //	NAME cannot send its probe                  as it is too large for its own interface
@@ -297,6 +299,18 @@ func (s *scene) cmdNode(x *node, w []string) {
 			}
 			s.probes++
 			x.do(x.e.Probe(now, x.peer.ID, size, s.probes))
+		case w[0] == "tells":
+			mtu, err := strconv.Atoi(w[1])
+			if err != nil {
+				panic(err)
+			}
+			x.do(x.e.TellMTU(now, x.peer.ID, mtu))
+		case w[0] == "runs" && w[1] == "as":
+			run, err := strconv.ParseUint(w[2], 10, 64)
+			if err != nil {
+				panic(err)
+			}
+			x.e.cfg.Run = run
 		case w[0] == "sends":
 			s.cmdSends(x, w[1], w[2:])
 		case w[0] == "lies":

@@ -65,6 +65,8 @@ func (l *loop) do(actions []ikev2.Action) {
 			l.noted(a)
 		case ikev2.Liveness:
 			l.liveness(a)
+		case ikev2.PeerMTU:
+			l.peerMTU(a)
 		case ikev2.Contended:
 			l.contended(a)
 		case ikev2.Moved:
@@ -433,6 +435,9 @@ func (l *loop) carries(t *state) {
 	t.trying, t.attempts, t.retryAt = false, 0, 0
 	t.note, t.failure = reason{}, nil
 	l.tookOver(t)
+	if i, ok := t.ike[c.IKE]; ok {
+		t.agreed.newPeer(i)
+	}
 	if t.phase == phaseUp {
 		if c.Replaces == 0 {
 			l.event(t, slog.LevelInfo, "up", fmt.Sprintf("another Child SA carries the traffic: %s, %s", c.Remote, c.Suite))

@@ -35,6 +35,7 @@ func (l *loop) due(t *state, now ikev2.Time) ikev2.Time {
 	earlier(t.aside.probeAt)
 	earlier(t.keepaliveDue(now))
 	earlier(t.searchDue())
+	earlier(t.agreed.at)
 	if len(t.cfg.CRL) > 0 {
 		earlier(max(l.listsAt, 1))
 	}
@@ -107,6 +108,7 @@ func (l *loop) tickAll(now ikev2.Time) {
 		}
 		l.refreshNames(t, now)
 		l.searchTick(t, now)
+		l.agree(t, now)
 	}
 	l.keepalives(now)
 	l.lookAtESP(now)

@@ -140,6 +140,10 @@ func (l *loop) startJob(what string, q *status.Query, run examination) status.Re
 func (l *loop) runJob(ctx context.Context, j *job, subjects []doctor.Subject, run examination) {
 	defer j.cancel()
 	for i, s := range subjects {
+		run := run
+		if len(s.Tunnel.Mistakes) > 0 {
+			run = doctor.Mistaken
+		}
 		err := run(ctx, s, func(step doctor.Step) {
 			_, _ = onLoop(l, ctx, func() struct{} { j.found(i, step); return struct{}{} })
 		})

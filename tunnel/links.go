@@ -45,13 +45,20 @@ func (l *loop) layRoutes(t *state) {
 	if t.opened {
 		return // not even the unreachable ones, until the tunnel is closed again
 	}
-	c := t.cfg
+	peers := slices.Clone(t.candidates)
+	if p := t.current(); p != nil {
+		peers = append(peers, p.Remote.Addr())
+	}
+	if err := l.net.SetRoutes(string(t.id), routeSet(t.cfg, peers), t.running); err != nil {
+		l.event(t, slog.LevelError, "machine", "routes: "+err.Error())
+	}
+}
+
+// routeSet are the routes of a tunnel whose peers are reached at these addresses.
+func routeSet(c *config.Tunnel, peers []netip.Addr) platform.RouteSet {
 	set := platform.RouteSet{
 		Prefixes: c.Routes, Metric: c.Metric, Table: c.Table, Fallback: c.Fallback,
-		Peers: slices.Clone(t.candidates),
-	}
-	if p := t.current(); p != nil {
-		set.Peers = append(set.Peers, p.Remote.Addr())
+		Peers: peers,
 	}
 	if c.GRERemote.IsValid() {
 		// The kernel looks up a route for the GRE packet before ESP takes it.
@@ -63,9 +70,7 @@ func (l *loop) layRoutes(t *state) {
 	if _, err := netip.ParseAddr(c.Local); c.Local != "" && err != nil {
 		set.Through = c.Local
 	}
-	if err := l.net.SetRoutes(string(t.id), set, t.running); err != nil {
-		l.event(t, slog.LevelError, "machine", "routes: "+err.Error())
-	}
+	return set
 }
 
 // downMetric is the metric of routes that are kept while the peer is not there:

@@ -45,6 +45,12 @@ type Options struct {
 	// the file. nil reads the file alone.
 	Load func(path string, candidate []byte) (*config.Config, error)
 
+	// Instead gives what to start with when Load refuses the file. nil: nothing.
+	Instead func(path string) (*config.Config, error)
+
+	// Keep is told that the file was loaded. nil for nobody.
+	Keep func(path string)
+
 	// Beside runs beside the loop, as a client of the status socket, until
 	// ctx ends. nil for none.
 	Beside func(ctx context.Context, socket string, log *slog.Logger)
@@ -139,7 +145,7 @@ func Run(ctx context.Context, opt Options) error {
 	if opt.Load == nil {
 		opt.Load = loadFile
 	}
-	cfg, err := opt.Load(opt.ConfigPath, nil)
+	cfg, refused, err := begin(opt)
 	if err != nil {
 		return err
 	}
@@ -162,18 +168,32 @@ func Run(ctx context.Context, opt Options) error {
 	if opt.Socket == "" {
 		l.opt.Socket = cfg.Daemon.StatusSocket
 	}
+	return l.start(ctx, refused)
+}
+
+// start makes what the loop works with, runs it, and takes it away again. refused
+// is what is wrong with the config file, where something else runs instead.
+func (l *loop) start(ctx context.Context, refused error) error {
+	opt, cfg := l.opt, l.cfg
 
 	// The socket comes first: it refuses a second daemon before anything of
 	// the first one's is touched.
 	server, err := status.Listen(l.opt.Socket, cfg.Daemon.StatusGroup)
+	if errors.Is(err, status.ErrNoGroup) {
+		l.log.Error("only root may read the status", "error", err)
+		server, err = status.Listen(l.opt.Socket, "")
+	}
+	if errors.Is(err, status.ErrAnswered) {
+		return err // whose networks are that daemon's
+	}
 	if err != nil {
-		return err
+		return leaveClosed(opt, cfg, err)
 	}
 	defer server.Close()
 	l.server = server
 
 	if l.dp, l.dpWhy, err = openDatapath(cfg.Daemon.Datapath, opt.Logger); err != nil {
-		return err
+		return leaveClosed(opt, cfg, err)
 	}
 	defer l.dp.Close()
 	l.log.Info("datapath chosen", "datapath", l.dp.Kind(), "why", l.dpWhy)
@@ -182,12 +202,15 @@ func Run(ctx context.Context, opt Options) error {
 	}
 	defer l.net.Close()
 	if l.watch, err = platform.Watch(opt.Logger); err != nil {
-		return fmt.Errorf("watching addresses and routes: %w", err)
+		return leaveClosed(opt, cfg, fmt.Errorf("watching addresses and routes: %w", err))
 	}
 	defer l.watch.Close()
 	l.dropPrivileges()
 
 	l.adopt()
+	if refused != nil {
+		l.refusedAtStart(refused)
+	}
 	if err := tellReady(); err != nil {
 		l.log.Warn("telling the service manager", "error", err)
 	}
@@ -256,7 +279,11 @@ func (l *loop) adopt() {
 	}
 	l.log.Info("closed: no packet of a tunnel leaves in clear from here on", "tunnels", len(l.order))
 	for _, id := range l.order {
-		l.stir(l.tunnels[id])
+		t := l.tunnels[id]
+		if t.wrong() {
+			l.event(t, slog.LevelError, "start", "closed, because of a mistake in the configuration: "+t.reason.String())
+		}
+		l.stir(t)
 	}
 }
 
@@ -272,7 +299,9 @@ func (l *loop) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-l.opt.Reload:
-			l.reload()
+			if r := l.reload(); r.OK && l.opt.Keep != nil {
+				l.opt.Keep(l.opt.ConfigPath) // a client keeps it by itself
+			}
 		case d := <-l.dp.IKE():
 			l.receive(d)
 			known = true

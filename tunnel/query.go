@@ -39,6 +39,14 @@ func (l *loop) query(q *status.Query) {
 	var lines []string
 	for _, id := range names {
 		t := l.tunnels[id]
+		if t.wrong() && q.Op != status.OpDown {
+			if q.Tunnel != "" {
+				q.Answer(refuseWrong(t))
+				return
+			}
+			lines = append(lines, fmt.Sprintf("%s: %s", id, t.reason))
+			continue
+		}
 		switch q.Op {
 		case status.OpUp:
 			l.up(t)
@@ -87,10 +95,12 @@ func (l *loop) down(t *state, open bool) {
 		l.event(t, slog.LevelInfo, "request", "taken down by request")
 	}
 	t.wanted, t.trying, t.retryAt, t.aside = false, false, 0, aside{}
-	t.set(phaseClosed, reason{
-		text:   "taken down by request",
-		remedy: "greseal up " + string(t.id),
-	})
+	if !t.wrong() {
+		t.set(phaseClosed, reason{
+			text:   "taken down by request",
+			remedy: "greseal up " + string(t.id),
+		})
+	}
 	l.do(l.engine.RemovePeer(l.now(), t.id))
 	l.dismantle(t)
 	if open {

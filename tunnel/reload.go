@@ -96,6 +96,11 @@ func (l *loop) take(next *config.Config) []string {
 // changed carries out the change of one tunnel's settings, at no higher cost
 // than its class.
 func (l *loop) changed(t *state, ch config.Change) {
+	if t.wrong() || len(t.was.Mistakes) > 0 {
+		l.event(t, slog.LevelInfo, "reload", "settings changed")
+		l.mended(t)
+		return
+	}
 	l.event(t, slog.LevelInfo, "reload", fmt.Sprintf("settings changed (%s): %s", strings.Join(ch.Keys, ", "), ch.Class))
 	for _, k := range ch.Keys {
 		if k == "enabled" {
@@ -103,7 +108,7 @@ func (l *loop) changed(t *state, ch config.Change) {
 				l.up(t)
 			} else {
 				l.down(t, false)
-				t.set(phaseDisabled, reason{text: "enabled = false in the configuration", remedy: "set enabled = true and run: greseal apply"})
+				t.set(phaseDisabled, disabledReason)
 			}
 		}
 	}

@@ -22,22 +22,26 @@ import (
 // size gives the interface its MTU, and the TCP segment size that fits into it.
 func (l *loop) size(t *state, child *ikev2.Child, want *platform.Link) {
 	want.MTU = l.wantMTU(t, child)
-	// A configured MTU may be more than what fits outside in one piece.
-	want.Fits = min(t.fits, want.MTU)
-	if t.cfg.MSSClamp {
-		want.MSS4, want.MSS6 = uint16(want.Fits-40), uint16(want.Fits-60) // IP and TCP headers
-	}
 	if want.MTU < ipv6Least && t.cfg.MTU == 0 && carriesIPv6(t.cfg) {
 		// On a smaller interface there is no IPv6. Userspace sends what does not
 		// fit in outer fragments by itself (RFC 8200 section 5).
 		want.MTU = ipv6Least
 		want.IgnoreDF = want.IgnoreDF || l.dp.Kind() == platform.KindKernel
-		t.mtuWhy += fmt.Sprintf("; but IPv6 needs %d, so larger packets than %d leave in fragments", ipv6Least, want.Fits)
+		t.mtuWhy += fmt.Sprintf("; but IPv6 needs %d, so larger packets than %d leave in fragments", ipv6Least, t.fits)
+	}
+	l.agreeMTU(t, want)
+	// A configured MTU may be more than what fits outside in one piece.
+	want.Fits = min(t.fits, want.MTU)
+	if t.cfg.MSSClamp {
+		want.MSS4, want.MSS6 = uint16(want.Fits-40), uint16(want.Fits-60) // IP and TCP headers
 	}
 }
 
 // ipv6Least is what every interface with IPv6 takes.
 const ipv6Least = 1280
+
+// ipv4Least is what every host takes (RFC 791).
+const ipv4Least = 576
 
 func carriesIPv6(c *config.Tunnel) bool {
 	six := func(p netip.Prefix) bool { return p.Addr().Is6() }
@@ -61,7 +65,7 @@ func (l *loop) wantMTU(t *state, child *ikev2.Child) int {
 		return l.fit(t, []mtu.Params{p}, outer, way, searched)
 	}
 	if t.index != 0 && c.MTU == 0 && outer == t.outerMTU {
-		return t.link.MTU // what was agreed last most likely will be again
+		return t.agreed.own // what was agreed last most likely will be again
 	}
 	// Nothing is agreed yet: take the worst that could be.
 	p.Encap = true
@@ -162,12 +166,25 @@ func (l *loop) followUnderlay(t *state) {
 }
 
 func (l *loop) describeMTU(t *state) status.MTU {
-	m := status.MTU{Bytes: t.link.MTU, How: t.mtuHow, Why: t.mtuWhy, OuterMTU: t.outerMTU, OuterLink: t.outerLink, Search: t.search.State().String()}
+	a := &t.agreed
+	m := status.MTU{Own: a.own, Peer: a.peer, Bytes: t.link.MTU, How: t.mtuHow, Why: t.mtuWhy, OuterMTU: t.outerMTU, OuterLink: t.outerLink, Search: t.search.State().String()}
 	for _, line := range t.mtuSum {
 		m.Sum = append(m.Sum, status.Step{Name: line.Name, Bytes: line.Bytes})
 	}
 	if t.index == 0 {
 		return status.MTU{}
+	}
+	switch {
+	case t.cfg.MTU != 0:
+		m.Decides = status.MTUConfigured
+	case t.link.MTU < a.own:
+		m.Decides = status.MTUOfPeer
+		m.Sum = append(m.Sum, status.Step{Name: "lowered to the peer's", Bytes: t.link.MTU - a.own})
+	default:
+		m.Decides = status.MTUOfOwn
+	}
+	if a.differs(t.link.MTU) {
+		m.Differs = t.sameMTU()
 	}
 	switch err := l.dp.Clamps(t.link.Name); {
 	case !t.cfg.MSSClamp:

@@ -45,6 +45,7 @@ func (l *loop) describeDaemon() status.Daemon {
 		ConfigLoaded:    l.loadedAt.Unix(),
 		ConfigProblems:  l.refused.problems,
 		ConfigRefusedAt: unix(l.refused.at),
+		ConfigInstead:   l.cfg.Instead,
 		IKE:             l.ike,
 		XFRM:            l.xfrmErrors(),
 		Pending:         l.describeTrial(),
@@ -85,7 +86,7 @@ func (l *loop) describe(t *state) status.Tunnel {
 		UpCount:    t.ups,
 		Events:     t.events.Last(tunnelEvents, ""),
 	}
-	if t.wanted {
+	if t.wanted || t.wrong() && c.Enabled {
 		s.Desired = status.DesiredUp
 	}
 	if t.phase != phaseWaiting {
@@ -93,6 +94,9 @@ func (l *loop) describe(t *state) status.Tunnel {
 	}
 	if t.failure != nil && t.wanted {
 		s.Code = failureCode(t.failure.Kind)
+	}
+	if t.wrong() {
+		s.Code = status.CodeConfig
 	}
 	if (t.phase == phaseConnecting || t.phase == phaseWaiting) && t.note.text != "" {
 		s.Reason, s.Remedy = t.note.text, t.note.remedy

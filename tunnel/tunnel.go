@@ -106,6 +106,7 @@ type state struct {
 
 	esp        espPath
 	contention contention
+	agreed     agreement
 
 	// GRE keepalives of our own.
 	keepaliveAt    ikev2.Time
@@ -137,14 +138,19 @@ func newState(c *config.Tunnel) *state {
 		since:   time.Now(),
 		events:  status.NewEventLog(tunnelEvents),
 	}
-	if c.Enabled {
+	switch {
+	case t.wrong():
+		t.stop()
+	case c.Enabled:
 		t.phase = phaseWaiting
 		t.reason = reason{text: "starting"}
-	} else {
-		t.reason = reason{text: "enabled = false in the configuration", remedy: "set enabled = true and run: greseal apply"}
+	default:
+		t.reason = disabledReason
 	}
 	return t
 }
+
+var disabledReason = reason{text: "enabled = false in the configuration", remedy: "set enabled = true and run: greseal apply"}
 
 // set moves t to another phase; since only changes with the phase.
 func (t *state) set(p phase, r reason) {

@@ -191,20 +191,23 @@ func (c *conversion) give(env *cli.Env, f config.File, b []byte) error {
 }
 
 // configured is for the init script: whether there is a tunnel to run a daemon
-// for, and what its firewall needs.
+// for, and what its firewall needs. It stands outside of the jail in which the
+// daemon runs, so that it is the one to keep the config for a start that finds
+// mistakes in the file.
 func configured(env *cli.Env, path string) error {
 	any, transport, err := Configured(path)
+	if err == nil {
+		cli.Keep(path)
+	}
 	switch {
-	case err != nil:
-		return err
-	case !any:
+	case !any && err == nil:
 		return errors.New("no tunnel is configured; write one and run: /etc/init.d/greseal reload")
 	case transport:
 		fmt.Fprintln(env.Stdout, "transport")
-	default:
+	case any:
 		fmt.Fprintln(env.Stdout, "tunnel")
 	}
-	return nil
+	return err
 }
 
 // option is one row of greseal uci options: what a form needs to know.

@@ -21,6 +21,7 @@ import (
 	"slices"
 	"strconv"
 
+	"greseal/tunnel/cli"
 	"greseal/tunnel/config"
 	"greseal/uci/syntax"
 )
@@ -37,6 +38,17 @@ const Proto = "greseal"
 // names a folder in UCI_CONFIG_DIR, as OpenWrt's own scripts take it.
 func Load(path string, candidate []byte) (*config.Config, error) {
 	return load(folderFor(path), path, candidate)
+}
+
+// LoadUsable is what can be used of the same configuration where Load refuses it,
+// with all that is wrong; see config.Usable.
+func LoadUsable(path string, candidate []byte) (*config.Config, config.Problems) {
+	f, err := read(folderFor(path), path, candidate)
+	var found config.Problems
+	if errors.As(err, &found) {
+		f.Problems = nil // they are among those
+	}
+	return config.Usable(f, found)
 }
 
 func folderFor(path string) string {
@@ -63,7 +75,7 @@ func read(folder, path string, candidate []byte) (config.File, error) {
 	if candidate == nil {
 		f, err = config.ReadFile(path)
 	} else if g, ps := config.Read(path, candidate); len(ps) > 0 {
-		err = ps
+		f, err = g, ps
 	} else {
 		f = g
 	}
@@ -201,11 +213,15 @@ func (m *merger) secrecy(path string, f config.File) {
 }
 
 // Configured says whether a tunnel is written anywhere that is to come up, and
-// whether one may carry GRE behind ESP in transport mode.
+// whether one may carry GRE behind ESP in transport mode. With mistakes in the
+// configuration, which are the error, it speaks of what a daemon would start with.
 func Configured(path string) (any, transport bool, err error) {
 	c, err := Load(path, nil)
 	if err != nil {
-		return false, false, err
+		var none error
+		if c, none = cli.Instead(path); none != nil {
+			return false, false, err
+		}
 	}
 	defer c.Wipe()
 	for i := range c.Tunnels {
@@ -213,7 +229,7 @@ func Configured(path string) (any, transport bool, err error) {
 		any = any || t.Enabled || t.Netifd
 		transport = transport || (t.Enabled || t.Netifd) && t.Transport() && c.Daemon.Datapath != config.DatapathUserspace
 	}
-	return any, transport, nil
+	return any, transport, err
 }
 
 // place is a line of a file.

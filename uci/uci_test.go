@@ -401,6 +401,9 @@ func TestExportRefusesAFileWithMistakes(t *testing.T) {
 }
 
 func TestConfiguredTellsTheInitScriptWhatToOpen(t *testing.T) {
+	load, usable := cli.Load, cli.LoadUsable
+	defer func() { cli.Load, cli.LoadUsable = load, usable }()
+	cli.Load, cli.LoadUsable = Load, LoadUsable // as main does
 	tunnel := "config tunnel 'a'\n\toption remote '192.0.2.1'\n\toption psk '" + psk + "'\n"
 	for _, c := range []struct {
 		text, want string
@@ -411,6 +414,9 @@ func TestConfiguredTellsTheInitScriptWhatToOpen(t *testing.T) {
 		{tunnel + "\toption mode 'transport'\nconfig daemon\n\toption datapath 'userspace'\n", "tunnel\n", 0},
 		{tunnel + "\toption enabled '0'\n", "", cli.ExitFailed},
 		{"", "", cli.ExitFailed},
+		{tunnel + "\toption mtu '1'\nconfig tunnel 'b'\n\toption remote '192.0.2.2'\n\toption psk '" + psk + "'\n\toption mode 'transport'\n", "transport\n", cli.ExitUsage},
+		{tunnel + "\tlist mtu '1'\n", "tunnel\n", cli.ExitUsage}, // whose networks are closed
+		{"option 'x", "", cli.ExitUsage},
 	} {
 		dir := put(t, map[string]string{"greseal": c.text, "greseal.toml": ""})
 		t.Setenv("UCI_CONFIG_DIR", dir)

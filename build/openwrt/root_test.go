@@ -295,6 +295,14 @@ logger [-t] [greseal] [-p] [daemon.err] [--] [line 2: no]
 procd_running [greseal]
 procd_set_config_changed [firewall]
 `)
+	// What the daemon starts with all the same.
+	r.put("usr/sbin/greseal", "#!/bin/sh\n. /stubs.sh\nrec greseal \"$@\"\n[ \"$1\" = uci ] && echo transport\nexit 2\n", 0o755)
+	if calls := r.run("/etc/init.d/greseal", "start"); !strings.Contains(calls, "\nprocd_set_param [command] [/usr/sbin/greseal] [run]\n") {
+		t.Errorf("nothing closes the tunnels' networks: %s", calls)
+	}
+	if got := r.file("var/run/greseal/input_wan.nft"); !strings.Contains(got, "ipsec exists") {
+		t.Errorf("the firewall's file: %s", got)
+	}
 	r.put("running", "", 0o644)
 	r.put("var/run/greseal/input_wan.nft", "as it was\n", 0o644)
 	if calls := r.run("/etc/init.d/greseal", "start"); !strings.Contains(calls, "\nprocd_set_param [command] [/usr/sbin/greseal] [run]\n") {

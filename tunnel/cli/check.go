@@ -16,6 +16,7 @@ var Check = Command{
 	Setup: func(fs *flag.FlagSet) func(*Env, []string) error {
 		file := fs.String("c", config.DefaultFile, "the config `FILE`")
 		asJSON := fs.Bool("json", false, "as JSON")
+		keep := fs.Bool("keep", false, "also keep a config without mistakes in its history")
 		return func(env *Env, args []string) error {
 			if len(args) > 0 {
 				return usagef("takes no arguments; name the file with -c")
@@ -28,6 +29,9 @@ var Check = Command{
 			if err == nil {
 				ps = cfg.Warnings
 				defer cfg.Wipe()
+				if *keep {
+					Keep(*file)
+				}
 			}
 			if *asJSON {
 				if jerr := problemsJSON(env, ps); jerr != nil {

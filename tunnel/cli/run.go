@@ -2,7 +2,9 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"flag"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -24,7 +26,7 @@ var Run = Command{
 				return usagef("takes no arguments; name the config file with -c")
 			}
 			level := new(slog.LevelVar)
-			return daemon(tunnel.Options{
+			err := daemon(tunnel.Options{
 				ConfigPath: *file,
 				Socket:     *socket,
 				Version:    Version,
@@ -32,8 +34,16 @@ var Run = Command{
 				Logger:     slog.New(slog.NewTextHandler(env.Stderr, &slog.HandlerOptions{Level: level})),
 				Level:      level,
 				Load:       Load,
+				Instead:    Instead,
+				Keep:       Keep,
 				Beside:     Beside,
 			})
+			var ps config.Problems
+			if errors.As(err, &ps) {
+				// Nobody knows which networks the tunnels have.
+				fmt.Fprintln(env.Stderr, "greseal run: nothing of the config can be used and no earlier one is kept, so that the networks behind its tunnels could not be closed: what goes there follows the other routes")
+			}
+			return err
 		}
 	},
 }

@@ -16,6 +16,12 @@ var (
 		}
 		return config.Load(path)
 	}
+	LoadUsable = func(path string, candidate []byte) (*config.Config, config.Problems) {
+		if candidate != nil {
+			return config.Usable(config.Read(path, candidate))
+		}
+		return config.LoadUsable(path)
+	}
 	Beside func(ctx context.Context, socket string, log *slog.Logger)
 )
 

@@ -15,6 +15,7 @@ type builder struct {
 	file     File
 	problems Problems
 	more     int // problems left out because there are too many
+	unusable []suspect
 }
 
 // reading is one tunnel being built.
@@ -26,12 +27,28 @@ type reading struct {
 	written map[string]Entry // what gave a key its value: the tunnel or the defaults
 	bad     map[string]bool  // keys with a mistake: no further conclusions from them
 	common  map[string]bool  // keys that come from the defaults
+	wrong   Problems         // the mistakes among the problems of this tunnel
 }
 
 // Build checks sections and makes a Config of them, with all mistakes of all
 // sections in one Problems.
 func Build(f File) (*Config, error) {
 	b := &builder{file: f, problems: f.Problems}
+	c, readings := b.build()
+	for _, r := range readings {
+		c.Tunnels = append(c.Tunnels, r.Tunnel)
+	}
+	if len(b.problems.Mistakes()) > 0 {
+		c.Wipe()
+		return nil, b.problems
+	}
+	c.Warnings = b.problems
+	return c, nil
+}
+
+// build makes all but the list of tunnels.
+func (b *builder) build() (*Config, []*reading) {
+	f := b.file
 	c := &Config{File: f.Name}
 	b.daemon(&c.Daemon)
 	defaults := b.defaults()
@@ -42,7 +59,7 @@ func Build(f File) (*Config, error) {
 		readings = append(readings, r)
 	}
 	b.checkTogether(readings)
-	b.checkSecrecy()
+	b.checkSecrecy(readings)
 	if len(f.Tunnels) == 0 {
 		b.add(Problem{Position: Position{File: f.Name}, What: "there is no tunnel in it", Remedy: "write one, beginning with [[tunnel]]", Warning: true})
 	}
@@ -50,15 +67,22 @@ func Build(f File) (*Config, error) {
 	if b.more > 0 {
 		b.problems = append(b.problems, Problem{Position: Position{File: f.Name}, What: fmt.Sprintf("there are %d more problems like these", b.more), Remedy: "mend these first"})
 	}
-	for _, r := range readings {
-		c.Tunnels = append(c.Tunnels, r.Tunnel)
+	return c, readings
+}
+
+// add takes up a problem of a tunnel.
+func (r *reading) add(p Problem) {
+	if !p.Warning {
+		r.blame(p)
 	}
-	if len(b.problems.Mistakes()) > 0 {
-		c.Wipe()
-		return nil, b.problems
+	r.builder.add(p)
+}
+
+// blame notes a mistake that keeps this tunnel from being used.
+func (r *reading) blame(p Problem) {
+	if len(r.wrong) < maxWrong {
+		r.wrong = append(r.wrong, p)
 	}
-	c.Warnings = b.problems
-	return c, nil
 }
 
 // add takes up a problem unless the same was said of the same place: a mistake
@@ -167,7 +191,11 @@ func (b *builder) defaults() []Entry {
 			b.add(Problem{Position: e.KeyAt, Table: "[defaults]", Key: "name", What: "every tunnel needs its own", Remedy: "write it in each [[tunnel]]"})
 			continue
 		}
+		before := len(r.wrong)
 		r.enter(e)
+		for _, p := range r.wrong[before:] {
+			b.unusable = append(b.unusable, suspect{e.Key, p})
+		}
 		good = append(good, e)
 	}
 	return slices.DeleteFunc(good, func(e Entry) bool { return r.bad[e.Key] })
@@ -226,12 +254,14 @@ func (r *reading) enter(e Entry) {
 	k, ok := LookUp(e.Key)
 	if !ok {
 		r.bad[e.Key] = true
+		p := r.problem(e.KeyAt, "")
+		p.What = "there is no key " + quote(e.Key)
 		if len(r.problems) == maxProblems {
 			r.more++ // looking for what was meant takes time
+			r.blame(p)
 			return
 		}
-		p := r.problem(e.KeyAt, "")
-		p.What, p.Remedy = "there is no key "+quote(e.Key), notInTunnel(e.Key)
+		p.Remedy = notInTunnel(e.Key)
 		if strings.HasPrefix(e.Key, `"`) {
 			p.What = "there is no key " + e.Key
 		}

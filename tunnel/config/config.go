@@ -32,6 +32,10 @@ type Config struct {
 	Tunnels []Tunnel // in the order of the file, disabled ones too
 
 	Warnings Problems // what is allowed but should be looked at
+
+	// Instead says what this is when a daemon had to start without the file as
+	// it stands, "" for the file itself.
+	Instead string
 }
 
 // Tunnel returns the tunnel of that name, nil when there is none.
@@ -110,6 +114,10 @@ type Tunnel struct {
 	Netifd bool
 
 	Enabled bool
+
+	// Mistakes keep the tunnel from being used: its networks are closed, and
+	// nothing else is done with it. Only a Config of Usable has such.
+	Mistakes Problems
 
 	Remotes    []string // addresses and host names in order of preference; empty with RemoteAny
 	RemoteAny  bool     // remote = "any": only answers, never initiates

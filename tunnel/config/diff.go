@@ -103,7 +103,10 @@ func Diff(old, new *Config) Difference {
 				c.Class = max(c.Class, k.Class)
 			}
 		}
-		if len(c.Keys) > 0 {
+		if (len(before.Mistakes) > 0) != (len(t.Mistakes) > 0) {
+			c.Class = Reestablish
+		}
+		if c.Class != 0 {
 			d.Tunnels = append(d.Tunnels, c)
 		}
 	}

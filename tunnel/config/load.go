@@ -28,6 +28,7 @@ const (
 	maxTunnels  = 8192
 	maxItems    = 4096 // of a list
 	maxProblems = 1000
+	maxWrong    = 50 // mistakes that are remembered of one tunnel
 )
 
 // Entry is one key as it was written down.
@@ -55,6 +56,7 @@ type File struct {
 	Defaults Section
 	Tunnels  []Section
 	Problems Problems // found on the way here
+	Stray    []Entry  // keys of tunnels that stand outside of any
 
 	// Shown are the folders whose files the daemon will see, where those are not
 	// all; the first is for the owner's own.
@@ -264,12 +266,15 @@ func (r *tableReader) at(m *mark, value bool) Position {
 	return r.where.position(m.name)
 }
 
-func (r *tableReader) file(tables map[string]any, root *mark, f File) File {
-	for _, name := range inOrder(tables, root) {
-		value, m := tables[name], root.child(name)
+func (r *tableReader) file(all map[string]any, root *mark, f File) File {
+	for _, name := range inOrder(all, root) {
+		value, m := all[name], root.child(name)
 		switch name {
 		case "daemon", "defaults":
 			table, ok := value.(map[string]any)
+			if !ok && name == "defaults" {
+				f.Stray = append(f.Stray, r.entry(name, value, m))
+			}
 			if !ok {
 				r.fail(r.at(m, false), name+" is "+typeName(value)+", not a table", "write a line ["+name+"] and its keys below")
 				continue
@@ -290,12 +295,37 @@ func (r *tableReader) file(tables map[string]any, root *mark, f File) File {
 			}
 			if tunnelTables(value) == nil {
 				r.fail(r.at(m, false), "tunnel is "+typeName(value)+", not a list of tables", "write [[tunnel]] with two brackets")
+				f.Tunnels = append(f.Tunnels, r.meant(value, m)...)
 			}
 		default:
 			r.unknownTop(name, value, m)
+			_, isTunnelKey := LookUp(name)
+			switch {
+			case Nearest(name, tables) == "tunnel":
+				f.Tunnels = append(f.Tunnels, r.meant(value, m)...)
+			case isTunnelKey, name == "gre":
+				f.Stray = append(f.Stray, r.entry(name, value, m))
+			}
 		}
 	}
 	return f
+}
+
+// tables are those that a file can have.
+var tables = []string{"daemon", "defaults", "tunnel"}
+
+// meant reads what was probably meant for tunnels, whose networks can be closed
+// then. What is wrong with it was said at the same position.
+func (r *tableReader) meant(value any, m *mark) (out []Section) {
+	if table, ok := value.(map[string]any); ok {
+		return []Section{r.section(table, m, true)}
+	}
+	for i, table := range tunnelTables(value) {
+		s := r.section(table, m.item(i), true)
+		s.At = r.at(m, false)
+		out = append(out, s)
+	}
+	return out
 }
 
 // tunnelTables gives the tables of [[tunnel]], nil for anything else.
@@ -322,7 +352,6 @@ func (r *tableReader) unknownTop(name string, value any, m *mark) {
 	_, isTunnelKey := LookUp(name)
 	_, isTable := value.(map[string]any)
 	_, isTables := value.([]map[string]any)
-	tables := []string{"daemon", "defaults", "tunnel"}
 	switch near := Nearest(name, tables); {
 	case name == "gre":
 		r.fail(at, "gre stands outside of a tunnel", "write [tunnel.gre] below its [[tunnel]]")

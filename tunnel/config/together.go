@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"greseal/crypto/sign/id"
 	"greseal/ikev2"
@@ -169,8 +170,9 @@ func sameIdentity(a, b string) bool {
 	return err1 == nil && err2 == nil && i == j
 }
 
-// checkSecrecy checks that a file with secrets in it is for its owner only.
-func (b *builder) checkSecrecy() {
+// checkSecrecy checks that a file with secrets in it is for its owner only. One
+// problem is enough to say so, and every tunnel with a secret of the file has it.
+func (b *builder) checkSecrecy(all []*reading) {
 	perm := b.file.Perm
 	if perm&0o022 != 0 {
 		b.add(Problem{Position: Position{File: b.file.Name}, What: fmt.Sprintf("others can change it (mode %04o)", perm), Remedy: "run chmod go-w " + shell(b.file.Name), Warning: true})
@@ -178,11 +180,24 @@ func (b *builder) checkSecrecy() {
 	if perm&0o077 == 0 {
 		return
 	}
+	secret := func(e Entry) bool {
+		k, ok := LookUp(e.Key)
+		return ok && k.Kind == SecretKey && e.KeyAt.File == b.file.Name
+	}
+	var open *Problem
 	for _, s := range append([]Section{b.file.Defaults}, b.file.Tunnels...) {
-		for _, e := range s.Entries {
-			if k, ok := LookUp(e.Key); ok && k.Kind == SecretKey && e.KeyAt.File == b.file.Name {
-				b.add(Problem{Position: e.KeyAt, Key: k.Name, What: fmt.Sprintf("others can read this secret (file mode %04o)", perm), Remedy: "run chmod 600 " + shell(b.file.Name) + ", or use " + k.Name + "_file"})
-				return
+		if i := slices.IndexFunc(s.Entries, secret); i >= 0 {
+			e := s.Entries[i]
+			open = &Problem{Position: e.KeyAt, Key: e.Key, What: fmt.Sprintf("others can read this secret (file mode %04o)", perm), Remedy: "run chmod 600 " + shell(b.file.Name) + ", or use " + e.Key + "_file"}
+			b.add(*open)
+			break
+		}
+	}
+	for _, r := range all {
+		for _, e := range r.written {
+			if secret(e) {
+				r.blame(*open)
+				break
 			}
 		}
 	}

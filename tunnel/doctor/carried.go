@@ -127,7 +127,14 @@ func checkMTU(x *exam) Step {
 	}
 	defer p.close()
 	if x.comesBack(p, []int{size, size, size}) == size {
-		return fine(fmt.Sprintf("%d octets come back unfragmented (%s: %s)", size, m.How, m.Why))
+		come := fmt.Sprintf("%d octets come back unfragmented (%s: %s)", size, m.How, m.Why)
+		switch {
+		case m.Differs != "":
+			return warn(m.Differs, come, fmt.Sprintf("the peer's interface takes %d: a routing protocol that compares them, as OSPF does, does not come up", m.Peer))
+		case m.Peer == 0:
+			return fine(come, fmt.Sprintf("the peer does not tell the MTU of its interface; OSPF needs the same on both sides: set it to %d there, or mtu here to the peer's", size))
+		}
+		return fine(come, fmt.Sprintf("both sides have the same MTU: %d here alone, %d at the peer", m.Own, m.Peer))
 	}
 	fits := x.largest(p, p.header(), size)
 	says := fmt.Sprintf("echo requests of %d octets, the interface's MTU, do not come back", size)
@@ -135,6 +142,9 @@ func checkMTU(x *exam) Step {
 		return fault("look at the loss on the path", says, "smaller ones come back too seldom to find the size that does")
 	}
 	remedy := fmt.Sprintf("set mtu = %d here and on the peer", fits)
+	if m.Differs != "" && m.Peer <= fits {
+		remedy = m.Differs
+	}
 	return fault(remedy, says, fmt.Sprintf("up to %d octets do: something on the way drops larger packets and its ICMP does not come through", fits),
 		fmt.Sprintf("the MTU is %s: %s", m.How, m.Why))
 }

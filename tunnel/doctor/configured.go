@@ -1,9 +1,20 @@
 package doctor
 
 import (
+	"context"
 	"fmt"
 	"os"
 )
+
+// Mistaken examines a tunnel that cannot be used because of what is written of it.
+func Mistaken(_ context.Context, s Subject, found func(Step)) error {
+	step := Step{ID: "config", Title: "the configuration", Verdict: Fault, Remedy: "mend the file, then apply it; until then this tunnel's networks are closed", Commands: []string{"greseal apply"}}
+	for _, p := range s.Tunnel.Mistakes {
+		step.Evidence = append(step.Evidence, p.String())
+	}
+	found(step)
+	return nil
+}
 
 // checkConfig: a file with a mistake is not taken over, and one that was edited
 // has to be applied. The tunnel may well be up all the same.
@@ -14,7 +25,11 @@ func checkConfig(x *exam) Step {
 		verdict = fault
 	}
 	if len(d.ConfigProblems) > 0 {
-		return verdict("mend the file, then apply it; until then the daemon runs with the one before", d.ConfigProblems...).
+		before := "the daemon runs with the one before"
+		if d.ConfigInstead != "" {
+			before = d.ConfigInstead
+		}
+		return verdict("mend the file, then apply it; until then "+before, d.ConfigProblems...).
 			with("greseal apply")
 	}
 	// On a router the tunnel may stand in a file of UCI, with no other there.

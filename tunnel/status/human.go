@@ -57,11 +57,16 @@ func (p *page) daemon(s *Snapshot) {
 		p.fill("  note      ", colDim, n)
 	}
 	p.stoppedByKernel(d.XFRM)
-	if len(d.ConfigProblems) > 0 {
+	if d.ConfigInstead != "" {
+		p.fill("  config    ", colBad, "the file was refused when the daemon started ("+moment(d.Started)+"); "+d.ConfigInstead)
+	}
+	if len(d.ConfigProblems) > 0 && d.ConfigInstead != "" {
+		p.fill("            ", colBad, "change what follows, then run: greseal apply")
+	} else if len(d.ConfigProblems) > 0 {
 		p.fill("  config    ", colBad, "the last reload ("+moment(d.ConfigRefusedAt)+") was refused, the config before it is in use; change what follows, then run: greseal apply")
-		for _, line := range d.ConfigProblems {
-			p.fill("            ", colBad, line)
-		}
+	}
+	for _, line := range d.ConfigProblems {
+		p.fill("            ", colBad, line)
 	}
 	p.trial(d)
 	p.WriteByte('\n')
@@ -289,6 +294,12 @@ func (p *page) inside(t *Tunnel) {
 	}
 	if m := &t.MTU; m.Bytes > 0 {
 		p.field("MTU", "%d, %s: %s", m.Bytes, orDash(m.How), m.Why)
+		switch {
+		case m.Differs != "":
+			p.fill("  "+pad("", labelWidth), colWarn, fmt.Sprintf("the peer's is %d, and OSPF needs the same: %s", m.Peer, m.Differs))
+		case m.Peer > 0:
+			p.field("", "the same on both sides: %d here alone, %d at the peer", m.Own, m.Peer)
+		}
 		if m.MSS4 > 0 || m.MSS6 > 0 {
 			p.field("", "TCP MSS clamped to %d (IPv4), %d (IPv6)", m.MSS4, m.MSS6)
 		} else if m.Unclamped != "" {

@@ -34,6 +34,7 @@ const (
 	CodeSelectors   = "TS_UNACCEPTABLE"    // no common traffic selectors, which are the GRE endpoints
 	CodeRefused     = "PEER_REFUSED"       // the peer gave another error, or deleted the SA
 	CodeUnavailable = "MACHINE_FAILED"     // this machine could not install an SA
+	CodeConfig      = "CONFIG_INVALID"     // what is written of it has a mistake
 )
 
 // Wishes about a tunnel.
@@ -65,8 +66,9 @@ type Daemon struct {
 
 	ConfigFile      string   `msg:"config_file"`       // as given
 	ConfigLoaded    int64    `msg:"config_loaded"`     // when the running config was loaded, Unix seconds
-	ConfigProblems  []string `msg:"config_problems"`   // why the last reload was refused; empty when it was not
+	ConfigProblems  []string `msg:"config_problems"`   // why the file was refused the last time, at a reload or the start; empty when it was not
 	ConfigRefusedAt int64    `msg:"config_refused_at"` // when that was, Unix seconds
+	ConfigInstead   string   `msg:"config_instead"`    // what runs when the file was refused at the start, one sentence; else empty
 
 	IKE  IKETotals `msg:"ike"`
 	XFRM []Count   `msg:"xfrm"` // the kernel's XFRM errors in this namespace, of the kernel datapath
@@ -255,7 +257,18 @@ type MTU struct {
 	MSS6      int    `msg:"mss6"`       // TCP MSS clamp for IPv6, bytes, 0 for none
 	Search    string `msg:"search"`     // of the path MTU: disabled, base, searching, complete, error (RFC 8899)
 	Unclamped string `msg:"unclamped"`  // why the TCP MSS is let be, empty when it is clamped
+	Own       int    `msg:"own"`        // what this side came to alone, or has configured, bytes
+	Peer      int    `msg:"peer"`       // what the peer came to alone, as it told; 0 when it does not tell
+	Decides   string `msg:"decides"`    // whose MTU Bytes is, one of the MTU words
+	Differs   string `msg:"differs"`    // what makes both sides' the same, one sentence; empty when they are or the peer's is not known
 }
+
+// Who decides about the MTU of the interface.
+const (
+	MTUOfOwn      = "own"        // this side's, which is not the larger one
+	MTUOfPeer     = "peer"       // the peer's, which is the lower one
+	MTUConfigured = "configured" // the configuration
+)
 
 // Step is one line of a sum.
 type Step struct {

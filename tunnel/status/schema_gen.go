@@ -399,9 +399,9 @@ func (z Count) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *Daemon) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 19
+	// map header, size 20
 	// string "version"
-	o = append(o, 0xde, 0x0, 0x13, 0xa7, 0x76, 0x65, 0x72, 0x73, 0x69, 0x6f, 0x6e)
+	o = append(o, 0xde, 0x0, 0x14, 0xa7, 0x76, 0x65, 0x72, 0x73, 0x69, 0x6f, 0x6e)
 	o = msgp.AppendString(o, z.Version)
 	// string "platform"
 	o = append(o, 0xa8, 0x70, 0x6c, 0x61, 0x74, 0x66, 0x6f, 0x72, 0x6d)
@@ -451,6 +451,9 @@ func (z *Daemon) MarshalMsg(b []byte) (o []byte, err error) {
 	// string "config_refused_at"
 	o = append(o, 0xb1, 0x63, 0x6f, 0x6e, 0x66, 0x69, 0x67, 0x5f, 0x72, 0x65, 0x66, 0x75, 0x73, 0x65, 0x64, 0x5f, 0x61, 0x74)
 	o = msgp.AppendInt64(o, z.ConfigRefusedAt)
+	// string "config_instead"
+	o = append(o, 0xae, 0x63, 0x6f, 0x6e, 0x66, 0x69, 0x67, 0x5f, 0x69, 0x6e, 0x73, 0x74, 0x65, 0x61, 0x64)
+	o = msgp.AppendString(o, z.ConfigInstead)
 	// string "ike"
 	o = append(o, 0xa3, 0x69, 0x6b, 0x65)
 	o, err = z.IKE.MarshalMsg(o)
@@ -647,6 +650,12 @@ func (z *Daemon) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "ConfigRefusedAt")
 				return
 			}
+		case "config_instead":
+			z.ConfigInstead, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "ConfigInstead")
+				return
+			}
 		case "ike":
 			bts, err = z.IKE.UnmarshalMsg(bts)
 			if err != nil {
@@ -764,7 +773,7 @@ func (z *Daemon) Msgsize() (s int) {
 	for za0003 := range z.ConfigProblems {
 		s += msgp.StringPrefixSize + len(z.ConfigProblems[za0003])
 	}
-	s += 18 + msgp.Int64Size + 4 + z.IKE.Msgsize() + 5 + msgp.ArrayHeaderSize
+	s += 18 + msgp.Int64Size + 15 + msgp.StringPrefixSize + len(z.ConfigInstead) + 4 + z.IKE.Msgsize() + 5 + msgp.ArrayHeaderSize
 	for za0004 := range z.XFRM {
 		s += 1 + 5 + msgp.StringPrefixSize + len(z.XFRM[za0004].Name) + 6 + msgp.Uint64Size
 	}
@@ -2152,9 +2161,9 @@ func (z *Keepalives) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *MTU) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 10
+	// map header, size 14
 	// string "bytes"
-	o = append(o, 0x8a, 0xa5, 0x62, 0x79, 0x74, 0x65, 0x73)
+	o = append(o, 0x8e, 0xa5, 0x62, 0x79, 0x74, 0x65, 0x73)
 	o = msgp.AppendInt(o, z.Bytes)
 	// string "how"
 	o = append(o, 0xa3, 0x68, 0x6f, 0x77)
@@ -2192,6 +2201,18 @@ func (z *MTU) MarshalMsg(b []byte) (o []byte, err error) {
 	// string "unclamped"
 	o = append(o, 0xa9, 0x75, 0x6e, 0x63, 0x6c, 0x61, 0x6d, 0x70, 0x65, 0x64)
 	o = msgp.AppendString(o, z.Unclamped)
+	// string "own"
+	o = append(o, 0xa3, 0x6f, 0x77, 0x6e)
+	o = msgp.AppendInt(o, z.Own)
+	// string "peer"
+	o = append(o, 0xa4, 0x70, 0x65, 0x65, 0x72)
+	o = msgp.AppendInt(o, z.Peer)
+	// string "decides"
+	o = append(o, 0xa7, 0x64, 0x65, 0x63, 0x69, 0x64, 0x65, 0x73)
+	o = msgp.AppendString(o, z.Decides)
+	// string "differs"
+	o = append(o, 0xa7, 0x64, 0x69, 0x66, 0x66, 0x65, 0x72, 0x73)
+	o = msgp.AppendString(o, z.Differs)
 	return
 }
 
@@ -2327,6 +2348,30 @@ func (z *MTU) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Unclamped")
 				return
 			}
+		case "own":
+			z.Own, bts, err = msgp.ReadIntBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Own")
+				return
+			}
+		case "peer":
+			z.Peer, bts, err = msgp.ReadIntBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Peer")
+				return
+			}
+		case "decides":
+			z.Decides, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Decides")
+				return
+			}
+		case "differs":
+			z.Differs, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Differs")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -2345,7 +2390,7 @@ func (z *MTU) Msgsize() (s int) {
 	for za0001 := range z.Sum {
 		s += 1 + 5 + msgp.StringPrefixSize + len(z.Sum[za0001].Name) + 6 + msgp.IntSize
 	}
-	s += 10 + msgp.IntSize + 11 + msgp.StringPrefixSize + len(z.OuterLink) + 5 + msgp.IntSize + 5 + msgp.IntSize + 7 + msgp.StringPrefixSize + len(z.Search) + 10 + msgp.StringPrefixSize + len(z.Unclamped)
+	s += 10 + msgp.IntSize + 11 + msgp.StringPrefixSize + len(z.OuterLink) + 5 + msgp.IntSize + 5 + msgp.IntSize + 7 + msgp.StringPrefixSize + len(z.Search) + 10 + msgp.StringPrefixSize + len(z.Unclamped) + 4 + msgp.IntSize + 5 + msgp.IntSize + 8 + msgp.StringPrefixSize + len(z.Decides) + 8 + msgp.StringPrefixSize + len(z.Differs)
 	return
 }
 

@@ -72,10 +72,16 @@ func lookupGroup(name string) (int, error) {
 	}
 	g, err := user.LookupGroup(name)
 	if err != nil {
-		return 0, fmt.Errorf("status_group %q: no such group on this machine; make it or leave status_group out", name)
+		return 0, fmt.Errorf("status_group %q: %w; make it or leave status_group out", name, ErrNoGroup)
 	}
 	return strconv.Atoi(g.Gid)
 }
+
+// ErrNoGroup is wrapped by Listen's error when status_group is not known.
+var ErrNoGroup = errors.New("no such group on this machine")
+
+// ErrAnswered is wrapped by Listen's error when a daemon answers at the path.
+var ErrAnswered = errors.New("another greseal answers there")
 
 // removeStale removes the socket of a daemon that no longer listens.
 func removeStale(path string) error {
@@ -92,7 +98,7 @@ func removeStale(path string) error {
 	c, err := net.Dial("unix", path)
 	if err == nil {
 		c.Close()
-		return fmt.Errorf("status socket %s: another greseal answers there; stop it, or give this one its own --socket", path)
+		return fmt.Errorf("status socket %s: %w; stop it, or give this one its own --socket", path, ErrAnswered)
 	}
 	if !errors.Is(err, unix.ECONNREFUSED) {
 		return fmt.Errorf("status socket %s: cannot tell whether a daemon answers there: %w", path, err)

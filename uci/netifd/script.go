@@ -83,7 +83,7 @@ func Changed(socket string) error {
 	var errs []error
 	for i := range r.Snapshot.Tunnels {
 		t := &r.Snapshot.Tunnels[i]
-		if t.Desired != status.DesiredUp || t.State != status.StateWaiting && t.State != status.StateDown {
+		if t.Desired != status.DesiredUp || t.Code == status.CodeConfig || t.State != status.StateWaiting && t.State != status.StateDown {
 			continue
 		}
 		if _, err := c.Call(status.Request{Op: status.OpUp, Tunnel: t.Name}); err != nil {

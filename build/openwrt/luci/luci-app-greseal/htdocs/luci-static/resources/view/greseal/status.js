@@ -151,7 +151,8 @@ return view.extend({
 
 		if (d.config_problems.length)
 			out.push(E('div', { 'class': 'alert-message danger', 'data-notice': 'config' }, [
-				E('p', {}, [ _('The configuration has mistakes. What was loaded at %s keeps running.').format(clock(d.config_loaded)) ]),
+				E('p', {}, [ d.config_instead ? _('The configuration had mistakes when greseal was started.') : _('The configuration has mistakes. What was loaded at %s keeps running.').format(clock(d.config_loaded)) ]),
+				...(d.config_instead ? [ line(d.config_instead) ] : []),
 				...d.config_problems.map(p => line(p))
 			]));
 

@@ -1,0 +1,60 @@
+package ikev2
+
+import (
+	"encoding/binary"
+
+	"greseal/ikev2/wire"
+)
+
+// The two ends of a GRE tunnel may come to different MTUs of its interface, which
+// OSPF does not bear (RFC 2328 section 10.6). Two sides of this program, which know
+// each other by SAME_RUN in IKE_AUTH, tell each other theirs: in a liveness check
+// with a notify of a private status type, once on each IKE SA and whenever it
+// changes. Every other peer would ignore it (RFC 7296 section 3.10.1), and is not
+// told. What is made of it is the caller's.
+
+// PeerMTU reports the MTU that the peer would give its end's interface.
+type PeerMTU struct {
+	Peer PeerID
+	IKE  SAID
+	MTU  int
+}
+
+func (PeerMTU) isAction() {}
+
+// TellMTU has the peer told that our interface takes packets of mtu bytes, as far
+// as we know alone.
+func (e *Engine) TellMTU(now Time, id PeerID, mtu int) []Action {
+	e.enter(now)
+	if p := e.peers[id]; p != nil && mtu > 0 && mtu <= 0xffff && p.innerMTU != uint16(mtu) {
+		p.innerMTU = uint16(mtu)
+		for _, s := range p.sas {
+			e.touch(s)
+		}
+	}
+	return e.flush()
+}
+
+// kin tells whether both sides have shown that they are this program.
+func (e *Engine) kin(s *ikeSA) bool { return s.run != 0 && e.cfg.Run != 0 }
+
+// tells tells whether the peer is to be told our MTU.
+func (e *Engine) tells(s *ikeSA) bool {
+	return s.announced && e.kin(s) && s.peer.innerMTU != s.toldMTU
+}
+
+// mtuPayload is what a liveness check tells.
+func (e *Engine) mtuPayload(s *ikeSA) []wire.Payload {
+	if !e.tells(s) {
+		return nil
+	}
+	s.toldMTU = s.peer.innerMTU
+	return []wire.Payload{wire.NewNotify(wire.InterfaceMTU, binary.BigEndian.AppendUint16(nil, s.toldMTU))}
+}
+
+// onPeerMTU takes what the peer tells.
+func (e *Engine) onPeerMTU(s *ikeSA, n *wire.Notify) {
+	if mtu, ok := n.Number(); ok && mtu != 0 && e.kin(s) && s.announced {
+		e.emit(PeerMTU{s.peer.cfg.ID, s.id, int(mtu)})
+	}
+}

@@ -1,0 +1,91 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"greseal/tunnel/config"
+)
+
+// Keep puts a config file that was loaded into its history, so that there is one
+// to start with when the file is refused. Where it cannot be written, as from
+// inside a sandbox, whoever starts the daemon keeps it.
+func Keep(path string) {
+	file := realFile(path)
+	if data, err := os.ReadFile(file); err == nil {
+		_ = historyOf(file).add(data)
+	}
+}
+
+// realFile is the file itself, symbolic links followed: its history is beside it.
+func realFile(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
+	return path
+}
+
+// Instead is what a daemon starts with when the config file is refused: the newest
+// config in its history, or with that refused too (a key file may be missing)
+// those tunnels of the file that have no mistake. The networks of all others are
+// closed, those included that stand in the file and not in the history.
+func Instead(path string) (*config.Config, error) {
+	file := realFile(path)
+	usable, problems := LoadUsable(path, nil)
+	all, err := historyOf(file).list()
+	if err != nil || len(all) == 0 {
+		return instead(usable, problems, "no earlier config is kept")
+	}
+	newest := all[0]
+	text, err := os.ReadFile(newest.path)
+	if err != nil {
+		return instead(usable, problems, "the config kept in "+newest.path+" cannot be read")
+	}
+	kept, err := Load(path, text)
+	if err == nil {
+		kept.Instead = fmt.Sprintf("the last good one, %s of %s, is in use", newest.path, newest.when.Format(time.DateTime))
+		closeOthers(kept, usable)
+		return kept, nil
+	}
+	if _, err := config.ReadFile(file); err != nil {
+		// Nothing is known of the file itself.
+		if half, ps := LoadUsable(path, text); len(half.Tunnels) > len(usable.Tunnels) {
+			return instead(half, ps, "the last good one, "+newest.path+", has mistakes too")
+		}
+	}
+	return instead(usable, problems, "the last good one, "+newest.path+", has mistakes too")
+}
+
+// instead says what becomes of the tunnels of a config with mistakes.
+func instead(c *config.Config, ps config.Problems, why string) (*config.Config, error) {
+	if len(c.Tunnels) == 0 {
+		return nil, ps
+	}
+	closed := 0
+	for i := range c.Tunnels {
+		if len(c.Tunnels[i].Mistakes) > 0 {
+			closed++
+		}
+	}
+	c.Instead = fmt.Sprintf("%s; of the file's tunnels %d run, and the networks of %d with mistakes are closed", why, len(c.Tunnels)-closed, closed)
+	return c, nil
+}
+
+// closeOthers adds the tunnels of the refused file that a config does not have.
+func closeOthers(c, refused *config.Config) {
+	for _, t := range refused.Tunnels {
+		if c.Tunnel(t.Name) != nil {
+			continue
+		}
+		if len(t.Mistakes) == 0 {
+			t.Mistakes = config.Problems{{Position: t.Source, Tunnel: t.Name,
+				What: "is not in the last good config", Remedy: "mend the rest of the file"}}
+		}
+		c.Tunnels = append(c.Tunnels, t)
+	}
+}

@@ -1,0 +1,117 @@
+package tunnel
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"greseal/platform"
+	"greseal/tunnel/config"
+	"greseal/tunnel/status"
+)
+
+// A daemon that starts while the config file has a mistake does not leave the
+// tunnels' networks to the default route: it uses what there is instead (see
+// Options.Instead). Tunnels with a mistake are closed, and nothing else is done
+// with them until a file without mistakes is loaded.
+
+// begin loads what the daemon starts with; refused is what is wrong with the file
+// when that is something else.
+func begin(opt Options) (cfg *config.Config, refused, err error) {
+	cfg, err = opt.Load(opt.ConfigPath, nil)
+	switch {
+	case err == nil && opt.Keep != nil:
+		opt.Keep(opt.ConfigPath)
+	case err != nil && opt.Instead != nil:
+		if cfg, failed := opt.Instead(opt.ConfigPath); failed == nil {
+			return cfg, err, nil
+		}
+	}
+	return cfg, nil, err
+}
+
+// refusedAtStart says what is wrong with the file, and what runs instead.
+func (l *loop) refusedAtStart(err error) {
+	l.refused = refusal{l.started, refuse(err).Lines}
+	for _, line := range l.refused.problems {
+		l.event(nil, slog.LevelError, "start", line)
+	}
+	l.event(nil, slog.LevelError, "start", "the config file was refused; "+l.cfg.Instead)
+}
+
+// wrong tells a tunnel that cannot be used because of what is written of it.
+func (t *state) wrong() bool { return len(t.cfg.Mistakes) > 0 }
+
+// stop is the state of such a tunnel.
+func (t *state) stop() {
+	t.wanted = false
+	t.set(phaseDown, mistakenReason(t.cfg))
+}
+
+// mistakenReason names the first mistake of a tunnel.
+func mistakenReason(c *config.Tunnel) reason {
+	p := c.Mistakes[0]
+	text := p.Position.String() + ": "
+	if p.Key != "" {
+		text += p.Key + ": "
+	}
+	text += p.What
+	if n := len(c.Mistakes) - 1; n > 0 {
+		text += fmt.Sprintf(" (and %d more, see greseal check)", n)
+	}
+	remedy := "run: greseal apply"
+	if p.Remedy != "" {
+		remedy = p.Remedy + ", then " + remedy
+	}
+	return reason{text, remedy}
+}
+
+// mended brings a tunnel to life whose mistakes are gone, or stops one that has
+// them again because a change on trial was taken back.
+func (l *loop) mended(t *state) {
+	l.do(l.engine.RemovePeer(l.now(), t.id))
+	l.dismantle(t)
+	t.candidates, t.ranks, t.candidate = nil, nil, 0
+	t.wanted = false
+	l.close(t)
+	switch {
+	case t.wrong():
+		t.stop()
+	case t.cfg.Enabled:
+		l.up(t)
+	default:
+		t.set(phaseDisabled, disabledReason)
+	}
+}
+
+// refuseWrong answers a request that such a tunnel cannot fulfil.
+func refuseWrong(t *state) status.Reply {
+	r := mistakenReason(t.cfg)
+	return status.Fail(r.remedy, "%s cannot be used: %s", t.id, r.text)
+}
+
+// leaveClosed lays the unreachable routes of a daemon that cannot start, so that
+// the tunnels' traffic does not leave in clear; it makes no interface of its own
+// whose GRE could.
+func leaveClosed(opt Options, cfg *config.Config, why error) error {
+	net, err := platform.OpenNetwork(opt.Logger)
+	if err != nil {
+		return errors.Join(why, err)
+	}
+	defer net.Close()
+	net.Hold()
+	var errs []error
+	for i := range cfg.Tunnels {
+		c := &cfg.Tunnels[i]
+		_ = net.SetAddresses(c.Name, c.Address) // there is no interface; what lies underneath is noted
+		peers, _ := literals(c.Remotes)
+		errs = append(errs, net.SetRoutes(c.Name, routeSet(c, peers), false))
+	}
+	errs = append(errs, net.Release())
+	if err := errors.Join(errs...); err != nil {
+		return errors.Join(why, fmt.Errorf("closing the tunnels' networks: %w", err))
+	}
+	opt.Logger.Error("greseal cannot run; the networks behind its tunnels are closed until it does", "tunnels", len(cfg.Tunnels), "error", strings.ReplaceAll(why.Error(), "\n", "; "))
+	return why
+}
