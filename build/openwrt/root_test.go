@@ -187,6 +187,7 @@ start
 greseal [uci] [configured]
 procd_open_instance
 procd_set_param [command] [/usr/sbin/greseal] [run]
+procd_set_param [file] [/usr/sbin/greseal]
 procd_set_param [env] [PATH=/usr/sbin:/usr/bin:/sbin:/bin] [GOMEMLIMIT=15MiB]
 procd_set_param [limits] [core=0] [nofile=16384 16384]
 procd_set_param [respawn] [3600] [5] [0]
@@ -207,6 +208,7 @@ start
 greseal [uci] [configured]
 procd_open_instance
 procd_set_param [command] [/usr/sbin/greseal] [run]
+procd_set_param [file] [/usr/sbin/greseal]
 procd_set_param [env] [PATH=/usr/sbin:/usr/bin:/sbin:/bin] [GOMEMLIMIT=15MiB]
 greseal [probe] [--json]
 procd_append_param [env] [GRESEAL_PROBE=/var/run/greseal/probe.json] [GRESEAL_HOSTS=/var/run/greseal/hosts]
@@ -269,6 +271,47 @@ func TestTheJailShowsFoldersAndCheckKnowsThem(t *testing.T) {
 	}
 	if !slices.Equal(shown, uci.JailFolders) {
 		t.Errorf("check takes %v for what the jail shows, which is %v", uci.JailFolders, shown)
+	}
+}
+
+// After an upgrade OpenWrt's default_postinst starts each service: of opkg's
+// packages after a stop, of apk's while the old daemon runs. procd then compares
+// what it is told, the contents of an instance's files included.
+func TestAnotherBinaryIsAnotherInstance(t *testing.T) {
+	r := newRoot(t)
+	r.program("usr/sbin/greseal", "tunnel\n", 0)
+	r.put("etc/rc.common", `. /stubs.sh
+procd_open_instance() { : >/instance.new; }
+procd_set_param() {
+	local what=$1
+	shift
+	echo "$what $*" >>/instance.new
+	[ "$what" != file ] || cat "$@" >>/instance.new
+}
+procd_close_instance() {
+	cmp -s /instance.new /instance || rec restarted
+	mv /instance.new /instance
+}
+procd_running() { true; }
+script=$1 action=$2
+. "$script"
+start_service
+`, 0o644)
+	r.put("instance", "", 0o644)
+	for _, c := range []struct {
+		what    string
+		restart bool
+		change  func()
+	}{
+		{"the first start", true, func() {}},
+		{"a second start", false, func() {}},
+		{"an upgrade", true, func() { r.put("usr/sbin/greseal", r.file("usr/sbin/greseal")+"# another version\n", 0o755) }},
+		{"a start after it", false, func() {}},
+	} {
+		c.change()
+		if calls := r.run("/etc/init.d/greseal", "start"); strings.Contains(calls, "restarted") != c.restart {
+			t.Errorf("%s: want a restart %v; calls\n%s", c.what, c.restart, calls)
+		}
 	}
 }
 

@@ -51,6 +51,9 @@ var Status = Command{
 			if *asJSON {
 				return status.JSON(env.Stdout, raw, "snapshot")
 			}
+			if d := &r.Snapshot.Daemon; d.Version != Version {
+				d.Notes = append(d.Notes, "this is greseal "+Version+", and the daemon still runs "+d.Version+": restart the service to run the new one")
+			}
 			return status.Human(env.Stdout, r.Snapshot, *all || name != "", env.Style)
 		}
 	},
