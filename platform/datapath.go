@@ -212,10 +212,12 @@ type Datapath interface {
 	// Listening names the open IKE sockets, such as "0.0.0.0:500".
 	Listening() []string
 
-	// IKE delivers the datagrams of UDP 500 and 4500; SendIKE sends one, with
+	// IKE delivers the datagrams of UDP 500 and 4500, IKEOpening those among them
+	// that are IKE_SA_INIT requests, which anybody can send; SendIKE sends one, with
 	// the non-ESP marker when local's port is the NAT port. SendKeepalive
 	// sends the one octet 0xff. df sets the don't-fragment bit.
 	IKE() <-chan Datagram
+	IKEOpening() <-chan Datagram
 	SendIKE(local, remote netip.AddrPort, data []byte, df bool) error
 	SendKeepalive(local, remote netip.AddrPort) error
 	// SplitIKE is SendIKE in fragments of IP of at most 576 octets.

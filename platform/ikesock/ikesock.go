@@ -4,8 +4,9 @@
 // datagram was sent to and sends from the address it is told, with or without
 // the don't-fragment bit. It knows nothing of what the datagrams say.
 //
-// Open gives Sockets whose one goroutine puts what it reads into a bounded
-// inbox; what does not fit is dropped and counted. With ReadNAT false the NAT
+// Open gives Sockets whose one goroutine puts what it reads into two bounded
+// inboxes, one for the requests that anybody can send and one for the rest; what
+// does not fit is dropped and counted. With ReadNAT false the NAT
 // port is left to a reader of the caller's (NATSocket, Deliver): two readers of
 // one socket would each see half of it.
 package ikesock
@@ -55,6 +56,7 @@ type Sockets struct {
 	config  Config
 	log     *slog.Logger
 	inbox   chan platform.Datagram
+	opening chan platform.Datagram // IKE_SA_INIT requests
 	dropped atomic.Uint64
 	socks   []*Socket
 	ready   *os.File // epoll's: readable when a socket is; closing it ends the reader
@@ -82,10 +84,11 @@ func Open(c Config) (*Sockets, error) {
 		return nil, fmt.Errorf("IKE and NAT port are both %d: choose two", c.PortIKE)
 	}
 	s := &Sockets{
-		config: c,
-		log:    c.Logger,
-		inbox:  make(chan platform.Datagram, c.Inbox),
-		done:   make(chan struct{}),
+		config:  c,
+		log:     c.Logger,
+		inbox:   make(chan platform.Datagram, c.Inbox),
+		opening: make(chan platform.Datagram, max(c.Inbox/2, 1)),
+		done:    make(chan struct{}),
 	}
 	var absent error
 	for _, v6 := range []bool{false, true} {
@@ -138,8 +141,13 @@ func (s *Sockets) watch() error {
 	return nil
 }
 
-// Inbox delivers what came in, markers stripped. It is never closed.
+// Inbox delivers what came in, markers stripped, but for what Opening does. It is
+// never closed.
 func (s *Sockets) Inbox() <-chan platform.Datagram { return s.inbox }
+
+// Opening delivers IKE_SA_INIT requests. They wait by themselves, so that a flood of
+// them keeps nothing from the IKE SAs that stand.
+func (s *Sockets) Opening() <-chan platform.Datagram { return s.opening }
 
 // Dropped counts the datagrams that found the inbox full.
 func (s *Sockets) Dropped() uint64 { return s.dropped.Load() }
@@ -167,18 +175,37 @@ func (s *Sockets) NATSocket(v6 bool) *Socket { return s.socket(v6, true) }
 // Deliver puts a copy of a datagram, without marker, into the inbox and reports
 // whether it found room.
 func (s *Sockets) Deliver(d platform.Datagram) bool {
-	if len(s.inbox) == cap(s.inbox) { // a flood must not cost a copy for each datagram
+	inbox, long := s.inbox, len(d.Data) > longMessage
+	if opens(d.Data) {
+		inbox = s.opening
+	}
+	// A flood must not cost a copy for each datagram, nor much memory.
+	if n := len(inbox); n == cap(inbox) || long && (inbox == s.opening || n >= mostLong) {
 		s.dropped.Add(1)
 		return false
 	}
 	d.Data = append([]byte(nil), d.Data...)
 	select {
-	case s.inbox <- d:
+	case inbox <- d:
 		return true
 	default:
 		s.dropped.Add(1)
 		return false
 	}
+}
+
+// longMessage is more than nearly all IKE messages have; no more than mostLong
+// messages may wait before a longer one. No IKE_SA_INIT request is as long.
+const (
+	longMessage = 4096
+	mostLong    = 16
+)
+
+// opens tells whether a message is an IKE_SA_INIT request: the responder has no SPI
+// yet (RFC 7296 section 3.1).
+func opens(b []byte) bool {
+	const exchange, flags, response = 18, 19, 0x20
+	return len(b) > flags && b[exchange] == 34 && b[flags]&response == 0 && [8]byte(b[8:16]) == [8]byte{}
 }
 
 // Send sends one IKE message from local to remote; local's port chooses the

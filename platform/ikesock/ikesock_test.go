@@ -323,3 +323,39 @@ func TestCloseEndsTheReaderInSilence(t *testing.T) {
 		}
 	})
 }
+
+// What anybody can send waits by itself: however much of it comes, a message of an
+// IKE SA finds room. Neither inbox holds more than a few messages of full length.
+func TestRequestsOfStrangersWaitByThemselves(t *testing.T) {
+	inNamespace(t, func(t *testing.T) {
+		s := open(t, Config{PortIKE: 10500, PortNAT: 14500, Inbox: 64})
+		defer s.Close()
+		message := func(exchange, flags byte, spi byte, octets int) platform.Datagram {
+			b := make([]byte, octets)
+			b[0], b[8], b[18], b[19] = 1, spi, exchange, flags
+			return platform.Datagram{Data: b}
+		}
+		for range 1000 {
+			s.Deliver(message(34, 0x08, 0, 300))
+		}
+		if n := len(s.Opening()); n != 32 || len(s.Inbox()) != 0 {
+			t.Errorf("%d requests wait, %d other messages", n, len(s.Inbox()))
+		}
+		for name, d := range map[string]platform.Datagram{
+			"IKE_SA_INIT response": message(34, 0x20, 7, 300), "INFORMATIONAL": message(37, 0x08, 7, 80), "short": {Data: []byte("x")},
+		} {
+			if !s.Deliver(d) {
+				t.Errorf("%s is dropped", name)
+			}
+		}
+		for range 1000 {
+			s.Deliver(message(35, 0x08, 7, 60_000))
+		}
+		if n := len(s.Inbox()); n != 16 {
+			t.Errorf("%d messages wait, most of them long", n)
+		}
+		if !s.Deliver(message(37, 0x08, 7, 80)) {
+			t.Error("long messages keep out a short one")
+		}
+	})
+}

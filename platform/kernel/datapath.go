@@ -163,6 +163,9 @@ func (d *Datapath) Supports(encr, integ suite.Transform) error {
 // IKE delivers the datagrams of both IKE ports.
 func (d *Datapath) IKE() <-chan platform.Datagram { return d.ike.Inbox() }
 
+// IKEOpening delivers IKE_SA_INIT requests.
+func (d *Datapath) IKEOpening() <-chan platform.Datagram { return d.ike.Opening() }
+
 // Listening names the open IKE sockets.
 func (d *Datapath) Listening() []string {
 	var open []string

@@ -224,6 +224,9 @@ func (d *Datapath) Unguard(link string) error {
 // IKE delivers the datagrams of both ports, markers stripped.
 func (d *Datapath) IKE() <-chan platform.Datagram { return d.ike.Inbox() }
 
+// IKEOpening delivers IKE_SA_INIT requests.
+func (d *Datapath) IKEOpening() <-chan platform.Datagram { return d.ike.Opening() }
+
 // Listening names the open IKE sockets.
 func (d *Datapath) Listening() []string { return d.ike.Listening() }
 
