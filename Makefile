@@ -11,7 +11,8 @@
 #   make bench      the userspace datapath against wireguard-go and strongSwan (root);
 #                   BENCH="-markdown", BENCH="-tunnels 500" and other flags, build/bench/run -help
 #   make bench-ike  handshakes a second and memory of a tunnel, beside strongSwan (root);
-#                   BENCH="-only greseal" and other flags, build/bench/ike
+#                   BENCH="-only greseal" and other flags, build/bench/ike;
+#                   BENCH="-flood all" for what strangers cost it
 #   make integrity  1 GB through every kind of wire, with rekeys, loss and reordering (root)
 #   make interop    what other IKE daemons say to greseal, one table (root; 20 minutes)
 #   make ui-test    the LuCI pages in a browser (root, node, npm, chromium)

@@ -45,6 +45,11 @@ type Config struct {
 	// Datagrams on PortNAT carry the non-ESP marker on the wire; the caller
 	// strips and adds it (RFC 3948 section 2.2).
 	PortIKE, PortNAT uint16
+	// StrangersOctets bounds what half-open IKE SAs and their fragments may take,
+	// octets; 0: 1.5 MiB. Computing is how many key exchanges of Curve25519 a second
+	// nobody has to be authenticated for; 0: 2000.
+	StrangersOctets int
+	Computing       float64
 	// NATKeepalive is the interval of NAT keepalives, 20 s by default.
 	NATKeepalive time.Duration
 	// Run names this run of the program to peers, by chance; with it they know an

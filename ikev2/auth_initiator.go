@@ -59,7 +59,7 @@ func (e *Engine) sendAuth(s *ikeSA) {
 // INITIAL_CONTACT would be a lie (RFC 7296 section 2.4), or is just being made
 // by the peer, who might forget it at our word (contract 10).
 func (e *Engine) known(s *ikeSA) bool {
-	if e.half.here[source(s.remote.Addr())] > 0 {
+	if e.half.waits(s.remote.Addr()) {
 		return true
 	}
 	return slices.ContainsFunc(s.peer.sas, func(o *ikeSA) bool {

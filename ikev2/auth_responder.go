@@ -9,7 +9,7 @@ import (
 // onAuthRequest answers IKE_AUTH: the peer is found by its identity (contract
 // 9) and authenticated by that tunnel's own key.
 func (e *Engine) onAuthRequest(s *ikeSA, m *wire.Message, d *Datagram, c content) {
-	e.half.leave(s, e.now+halfOpenLife)
+	e.half.leave(s)
 	s.state, s.dropAt = stateAuth, never
 	s.shake.deadline = e.now + attemptTime
 	e.arriveAuth(s, d)
@@ -55,8 +55,7 @@ func (e *Engine) onAuthRequest(s *ikeSA, m *wire.Message, d *Datagram, c content
 		answer = append(append([]wire.Payload{idr}, mine.certs...), mine.auth)
 	}
 	if f != nil {
-		e.refuse(s, m, d, notify(wire.AuthenticationFailed))
-		e.drop(s, nil, false)
+		e.deny(s, m, d, notify(wire.AuthenticationFailed))
 		if p != nil {
 			// Nobody was authenticated: this must not disturb what stands.
 			e.noteStranger(p, f)
@@ -73,13 +72,20 @@ func (e *Engine) onAuthRequest(s *ikeSA, m *wire.Message, d *Datagram, c content
 // fatal on both sides (RFC 7296 section 2.21.2), and tells the tunnels that it may
 // have been meant for.
 func (e *Engine) refuseUnknown(s *ikeSA, m *wire.Message, d *Datagram, n *wire.Notify, f *Failure) {
-	e.refuse(s, m, d, n)
-	e.drop(s, nil, false)
+	e.deny(s, m, d, n)
 	if !e.errors.take(e.now) {
 		return
 	}
 	f.Local, f.Remote = d.Local.String(), d.Remote.String()
 	e.noteStrangers(e.candidates(d.Local.Addr(), d.Remote.Addr()), f)
+}
+
+// deny refuses a peer that is not authenticated. What remains of it is the
+// answer, for a while, and that its networks have wasted a handshake.
+func (e *Engine) deny(s *ikeSA, m *wire.Message, d *Datagram, n *wire.Notify) {
+	e.refuse(s, m, d, n)
+	e.half.refused.add(e.now, 1)
+	e.turnOut(s, refusedWeight)
 }
 
 // refuseSyntax is refuseUnknown for what lacks something or can't be read.
@@ -111,6 +117,7 @@ func (s *ikeSA) checkSuite(p *peer) *Failure {
 func (e *Engine) authenticated(s *ikeSA, p *peer, m *wire.Message, d *Datagram, c *wire.Contents, ps []wire.Payload) {
 	s.peer = p
 	p.sas = append(p.sas, s)
+	e.half.authenticated(e.now, s)
 	e.recordAuthenticated(s)
 	if s.shake.ppk.mixed {
 		ps = append(ps, notify(wire.PPKIdentity))

@@ -207,6 +207,7 @@ func (e *Engine) verify(s *ikeSA, p *peer, c *wire.Contents, a *wire.Auth, id *w
 	if f != nil {
 		return f
 	}
+	e.chargeSignatures(s, 1)
 	g := &s.shake.signatures
 	how, err := sign.Verify(key, sign.Method(a.Method), a.Data, s.signedOctets(!s.initiator, id), g.announced)
 	if err != nil {

@@ -19,6 +19,7 @@ type Certificates struct {
 func (e *Engine) certified(s *ikeSA, p *peer, c *wire.Contents) (*sign.PublicKey, *Failure) {
 	cs := p.cfg.Certificates
 	leaf, others, err := received(c.Certs)
+	e.chargeSignatures(s, 1+len(others))
 	if err != nil {
 		return nil, s.certificateFailure(err)
 	}

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"greseal/crypto/kex"
-	"greseal/crypto/suite"
 	"greseal/ikev2/wire"
 )
 
@@ -31,11 +30,11 @@ type Engine struct {
 	peers map[PeerID]*peer
 	order []*peer // in the order they were registered
 	// byRemote finds peers by their addresses, byID by their identity where it
-	// is no pattern; nil when both have to be made anew. ikeOffers is the union
-	// of the proposals of the peers without an address.
+	// is no pattern, audiences whom a request may be for; nil when all have to
+	// be made anew.
 	byRemote  map[netip.Addr][]*peer
 	byID      map[string][]*peer
-	ikeOffers []suite.Proposal
+	audiences map[audienceKey]*audience
 	sas       map[uint64]*ikeSA
 	ids       map[SAID]*ikeSA
 	bySPI     map[uint32]*child // by inbound SPI
@@ -44,10 +43,11 @@ type Engine struct {
 	ikeReserved map[uint64]bool // SPIs in requests of ours that are not answered yet
 	espReserved map[uint32]bool
 
-	half    halfOpen
+	half    strangers
 	cookies cookieJar
 	ghosts  map[uint64]*ghost
 	buried  []*ghost // in the order they expire
+	turned  []*ghost // likewise, of strangers
 	errors  bucket   // unprotected error answers
 
 	timers    timers
@@ -81,6 +81,7 @@ type Stats struct {
 	Retransmitted uint64 // requests answered again from the cache
 	Cookies       uint64 // IKE_SA_INIT requests answered with a COOKIE
 	Refused       uint64 // IKE_SA_INIT requests dropped or refused
+	Displaced     uint64 // half-open IKE SAs that made room for others
 	HalfOpen      int    // IKE SAs waiting for IKE_AUTH now
 }
 
@@ -107,6 +108,7 @@ func New(cfg Config) *Engine {
 		espReserved: map[uint32]bool{},
 		ghosts:      map[uint64]*ghost{},
 		errors:      bucket{rate: 20, burst: 40},
+		half:        newStrangers(&cfg),
 		rec:         newRecorder(),
 		kex:         keyExchanges{kex.New, kex.Respond},
 	}
@@ -310,7 +312,7 @@ func (e *Engine) Children(id PeerID) []*Child {
 // Stats returns the counters.
 func (e *Engine) Stats() Stats {
 	s := e.stats
-	s.HalfOpen = e.half.count
+	s.HalfOpen = len(e.half.waiting)
 	return s
 }
 

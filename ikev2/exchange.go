@@ -282,8 +282,9 @@ type ghost struct {
 // Ghosts stay for as long as a peer is likely to repeat a request, and are
 // bounded in number; the oldest go first.
 const (
-	ghostLife = 90 * time.Second
-	maxGhosts = 1024
+	ghostLife  = 90 * time.Second
+	maxGhosts  = 1024
+	maxRefused = 128 // of peers that were not authenticated, who push out each other only
 )
 
 // haunt leaves a ghost of an SA that is gone.
@@ -294,23 +295,29 @@ func (e *Engine) haunt(s *ikeSA) {
 	g := &ghost{s.own(), s.answered, e.now + ghostLife}
 	s.answered = cached{}
 	e.ghosts[g.spi] = g
-	e.buried = append(e.buried, g)
-	if len(e.buried) > maxGhosts {
-		e.exorcise()
+	list, most := &e.buried, maxGhosts
+	if s.peer == nil {
+		list, most = &e.turned, maxRefused
+		g.answer.plain, g.answer.sealer = nil, nil
+	}
+	if *list = append(*list, g); len(*list) > most {
+		e.exorcise(list)
 	}
 }
 
 // bury removes ghosts whose time is over.
 func (e *Engine) bury() {
-	for len(e.buried) > 0 && e.buried[0].expires <= e.now {
-		e.exorcise()
+	for _, list := range []*[]*ghost{&e.buried, &e.turned} {
+		for len(*list) > 0 && (*list)[0].expires <= e.now {
+			e.exorcise(list)
+		}
 	}
 }
 
-func (e *Engine) exorcise() {
-	g := e.buried[0]
-	e.buried[0] = nil
-	e.buried = e.buried[1:]
+func (e *Engine) exorcise(list *[]*ghost) {
+	g := (*list)[0]
+	(*list)[0] = nil
+	*list = (*list)[1:]
 	if e.ghosts[g.spi] == g {
 		delete(e.ghosts, g.spi)
 	}

@@ -13,10 +13,11 @@ import (
 const (
 	// defaultPathMTU is what fits nearly everywhere: the minimum MTU of IPv6
 	// (RFC 7383 section 2.5.1).
-	defaultPathMTU = 1280
-	leastPathMTU   = 576
-	maxFragments   = 64
-	maxReassembled = 32 << 10 // octets of one message
+	defaultPathMTU  = 1280
+	leastPathMTU    = 576
+	maxFragments    = 64
+	maxReassembled  = 32 << 10 // octets of one message
+	maxFromStranger = 16 << 10 // the same, before the peer is authenticated
 
 	// partsLife is how long the rest of a message is waited for after a fragment:
 	// longer than between two repetitions.
@@ -195,8 +196,14 @@ func (e *Engine) reassemble(s *ikeSA, m *wire.Message) (*wire.Content, error) {
 	if f == nil || f.id != m.MessageID {
 		f = &fragments{id: m.MessageID}
 		f.set.MaxFragments, f.set.MaxOctets = maxFragments, maxReassembled
+		if s.shake != nil {
+			f.set.MaxOctets = maxFromStranger
+		}
 	}
 	complete, err := f.set.Add(m, s.keys.in)
+	if errors.Is(err, wire.ErrFragmentLimit) && s.state == stateHalfOpen && int(m.SKF().Total) <= maxFragments {
+		e.turnOut(s, refusedWeight) // authentic: an attack or a broken peer (RFC 7383 section 5)
+	}
 	if err != nil {
 		return nil, err
 	}

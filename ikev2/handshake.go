@@ -35,8 +35,9 @@ type handshake struct {
 	recorded int // messages in the flight recorder, 0: it is not to be there
 
 	// Responder.
-	key    halfKey
-	peerKE []byte
+	key      halfKey
+	peerKE   []byte
+	standing standing
 	// Authenticated, but another peer has the tunnel.
 	newcomer *newcomer
 }

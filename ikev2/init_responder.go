@@ -17,9 +17,11 @@ func (e *Engine) onInitRequest(m *wire.Message, d *Datagram) {
 	key := halfKeyOf(m.Raw)
 	if s := e.half.sas[key]; s != nil {
 		e.stats.Retransmitted++
-		if s.state == stateHalfOpen {
-			e.sendFrom(s, d.Local, d.Remote, [][]byte{s.shake.message2})
-		}
+		e.sendFrom(s, d.Local, d.Remote, [][]byte{s.shake.message2})
+		return
+	}
+	if e.half.done[key] {
+		e.stats.Retransmitted++
 		return
 	}
 	if t, bad := wire.UnsupportedCritical(m.Payloads); bad {
@@ -31,36 +33,31 @@ func (e *Engine) onInitRequest(m *wire.Message, d *Datagram) {
 		e.stats.Malformed++
 		return
 	}
-	cands := e.candidates(d.Local.Addr(), d.Remote.Addr())
-	if len(cands) == 0 {
+	to := e.audience(d.Local.Addr(), d.Remote.Addr())
+	if len(to.peers) == 0 {
 		e.refuseInit(m, d, notify(wire.NoProposalChosen))
 		return
 	}
-	ni, from := c.Nonce.Data, d.Remote.Addr()
+	from := standing{
+		origins: e.half.originsOf(e.now, d.Remote.Addr()),
+		known:   to.named || e.half.heard[d.Remote.Addr().Unmap()],
+	}
 	proved := false
 	if n := c.Notify(wire.Cookie); n != nil {
-		proved = e.cookies.valid(e.now, n.Data, m.SPIi, ni, from)
+		proved = e.cookies.valid(e.now, n.Data, m.SPIi, c.Nonce.Data, d.Remote.Addr())
 	}
-	switch e.half.admission(from, proved) {
-	case askCookie:
-		if cookie := e.cookies.make(e.now, e.rnd, m.SPIi, ni, from); cookie != nil {
-			e.stats.Cookies++
-			e.answerInit(m, d, wire.NewNotify(wire.Cookie, cookie))
-		}
-		return
-	case turnAway:
-		e.stats.Refused++
+	if !proved && e.half.wantsCookie(e.now, from.origins, 0) {
+		e.askCookie(m, d, c)
 		return
 	}
 
 	// The union of the candidates' proposals; whether the tunnel itself has
 	// the suite is checked once it is known (contract 9).
-	own := e.offersOf(cands)
 	offers := c.SA.Offers()
 	if c.Notify(wire.IntermediateExchangeSupported) == nil && hasAddKE(offers) {
 		offers = unread(offers)
 	}
-	chosen, number, want, err := chooseKE(own, offers, c.KE.Method)
+	chosen, number, want, err := chooseKE(to.offers, offers, c.KE.Method)
 	if err != nil {
 		e.stats.Refused++
 		if !e.errors.take(e.now) {
@@ -74,14 +71,39 @@ func (e *Engine) onInitRequest(m *wire.Message, d *Datagram) {
 			f.Remedy = "update the peer's software, or have it offer proposals without an additional key exchange, too"
 			f.Theirs = proposalsText(c.SA.Offers())
 		}
-		e.noteStrangers(cands, f)
+		e.noteStrangers(to.peers, f)
 		return
 	}
 	if want != 0 {
 		e.refuseInit(m, d, invalidKE(want))
 		return
 	}
-	e.openHalf(m, d, c, key, cands, chosen, number)
+	cost := costOf(&chosen)
+	if !proved && e.half.wantsCookie(e.now, from.origins, cost) {
+		e.askCookie(m, d, c)
+		return
+	}
+	if slow(cost) && !from.known && e.half.short(e.now) {
+		if quick, _, err := suite.Choose(to.quick, offers); err == nil {
+			e.refuseInit(m, d, invalidKE(quick.KE.ID))
+			return
+		}
+	}
+	octets := halfOpenOctets + 2*len(m.Raw) + keOctets*len(c.KE.Data)
+	if !e.half.affords(e.now, &from, cost) || !e.makeRoom(&from, nil, octets) {
+		e.stats.Refused++ // it asks again, and may have more luck then
+		return
+	}
+	e.half.charge(e.now, &from, cost)
+	e.openHalf(m, d, c, key, to, from, chosen, number)
+}
+
+// askCookie answers a request whose sender has not shown its address.
+func (e *Engine) askCookie(m *wire.Message, d *Datagram, c *wire.Contents) {
+	if cookie := e.cookies.make(e.now, e.rnd, m.SPIi, c.Nonce.Data, d.Remote.Addr()); cookie != nil {
+		e.stats.Cookies++
+		e.answerInit(m, d, wire.NewNotify(wire.Cookie, cookie))
+	}
 }
 
 // refuseInit sends an unprotected error, as often as the limit allows.
@@ -101,7 +123,7 @@ func (e *Engine) answerInit(m *wire.Message, d *Datagram, n *wire.Notify) {
 
 // openHalf makes the half-open SA and sends the IKE_SA_INIT response. The
 // shared secret is only computed when IKE_AUTH comes.
-func (e *Engine) openHalf(m *wire.Message, d *Datagram, c *wire.Contents, key halfKey, cands []*peer, chosen suite.Suite, number int) {
+func (e *Engine) openHalf(m *wire.Message, d *Datagram, c *wire.Contents, key halfKey, to *audience, from standing, chosen suite.Suite, number int) {
 	ke, err := e.kex.start(chosen.KE.ID, e.rnd.r)
 	if err != nil || len(c.KE.Data) != kex.PublicLen(chosen.KE.ID) {
 		e.stats.Malformed++
@@ -119,13 +141,7 @@ func (e *Engine) openHalf(m *wire.Message, d *Datagram, c *wire.Contents, key ha
 	s.state, s.suite = stateHalfOpen, chosen
 	s.dropAt = e.now + halfOpenLife
 	s.nextIn = 1
-	best := -1
-	for _, p := range cands {
-		if n, _ := p.accepts(d.Local.Addr(), d.Remote.Addr()); n > best {
-			best = n
-			s.setEncap(p.cfg.Encap)
-		}
-	}
+	s.setEncap(to.encap)
 	s.natDetect(c, d, 0)
 
 	offer := &c.SA.Proposals[number-1]
@@ -141,7 +157,7 @@ func (e *Engine) openHalf(m *wire.Message, d *Datagram, c *wire.Contents, key ha
 	if s.fragmentation = c.Notify(wire.FragmentationSupported) != nil; s.fragmentation {
 		ps = append(ps, notify(wire.FragmentationSupported))
 	}
-	ppk := c.Notify(wire.UsePPK) != nil && slices.ContainsFunc(cands, func(p *peer) bool { return p.cfg.usesPPK() })
+	ppk := c.Notify(wire.UsePPK) != nil && to.ppk
 	if ppk {
 		ps = append(ps, notify(wire.UsePPK))
 	}
@@ -149,11 +165,10 @@ func (e *Engine) openHalf(m *wire.Message, d *Datagram, c *wire.Contents, key ha
 	if len(methods) > 0 {
 		ps = append(ps, notify(wire.IntermediateExchangeSupported))
 	}
-	hashes := hashPayload(cands...)
-	if hashes != nil && c.Notify(wire.SignatureHashAlgorithms) != nil {
-		ps = append(ps, hashes)
+	if to.hashes != nil && c.Notify(wire.SignatureHashAlgorithms) != nil {
+		ps = append(ps, to.hashes)
 	}
-	ps = append(ps, requests(cands...)...)
+	ps = append(ps, to.requests...)
 	h := s.header(wire.IKESAInit, 0, true)
 	msg := wire.Message{Header: h, Payloads: ps}
 	data, err := msg.Append(nil)
@@ -164,9 +179,9 @@ func (e *Engine) openHalf(m *wire.Message, d *Datagram, c *wire.Contents, key ha
 	s.shake = &handshake{
 		ke: ke, ni: bytes.Clone(c.Nonce.Data), nr: nr, key: key, peerKE: bytes.Clone(c.KE.Data),
 		message1: bytes.Clone(m.Raw), message2: data, deadline: never,
-		inter: intermediate{methods: methods}, ppk: ppkState{agreed: ppk},
+		inter: intermediate{methods: methods}, ppk: ppkState{agreed: ppk}, standing: from,
 	}
-	s.shake.signatures.learn(c, hashes != nil)
+	s.shake.signatures.learn(c, to.hashes != nil)
 	e.tell(data, h, ps, nil)
 	if e.rec.strangers.take(e.now) {
 		s.shake.recorded = 1

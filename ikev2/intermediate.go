@@ -203,6 +203,8 @@ func (e *Engine) onIntermediateRequest(s *ikeSA, m *wire.Message, d *Datagram, c
 		return
 	}
 	s.dropAt = min(e.now+halfOpenLife, s.began+attemptTime)
+	s.requestParts = nil
+	e.grow(s)
 	e.touch(s)
 }
 

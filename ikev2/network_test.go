@@ -595,13 +595,17 @@ func (n *network) step() {
 
 func (n *network) deliver(f *flight) {
 	src, dst := f.src, f.dst
+	translated, mapped := false, false
 	for _, b := range n.nats {
-		if dst.Addr() == b.outside {
-			if p := dst.Port() - b.shift; p != 500 && p != 4500 {
-				return // no mapping
+		if f.dst.Addr() == b.outside {
+			translated = true
+			if p := f.dst.Port() - b.shift; p == 500 || p == 4500 {
+				dst, mapped = netip.AddrPortFrom(b.inside, p), true
 			}
-			dst = netip.AddrPortFrom(b.inside, dst.Port()-b.shift)
 		}
+	}
+	if translated && !mapped {
+		return
 	}
 	x := n.at(dst.Addr())
 	if x == nil {

@@ -60,6 +60,7 @@ func (e *Engine) index() {
 		return
 	}
 	e.byRemote, e.byID = map[netip.Addr][]*peer{}, map[string][]*peer{}
+	e.audiences = map[audienceKey]*audience{}
 	for _, p := range e.order {
 		for _, a := range p.cfg.Remotes {
 			e.byRemote[a] = append(e.byRemote[a], p)
@@ -71,7 +72,6 @@ func (e *Engine) index() {
 			e.byID[k] = append(e.byID[k], p)
 		}
 	}
-	e.ikeOffers = union(nil, e.byRemote[anywhere])
 }
 
 // idKey is the same for equal identities, empty for those that are not compared
@@ -90,40 +90,7 @@ func idKey(i Identity) string {
 
 // candidates are the peers that a request may be from (contract 9).
 func (e *Engine) candidates(local, remote netip.Addr) []*peer {
-	e.index()
-	some, any := e.byRemote[remote.Unmap()], e.byRemote[anywhere]
-	out := make([]*peer, 0, len(some)+len(any))
-	for _, p := range some {
-		if _, ok := p.accepts(local, remote); ok {
-			out = append(out, p)
-		}
-	}
-	for _, p := range any {
-		if _, ok := p.accepts(local, remote); ok {
-			out = append(out, p)
-		}
-	}
-	return out
-}
-
-// offersOf is the union of the IKE proposals of candidates.
-func (e *Engine) offersOf(cands []*peer) []suite.Proposal {
-	if slices.Equal(cands, e.byRemote[anywhere]) {
-		return e.ikeOffers
-	}
-	return union(nil, cands)
-}
-
-func union(own []suite.Proposal, peers []*peer) []suite.Proposal {
-	for _, p := range peers {
-		for _, o := range p.cfg.IKE {
-			same := func(q suite.Proposal) bool { return slices.Equal(q.Transforms, o.Transforms) }
-			if !slices.ContainsFunc(own, same) {
-				own = append(own, o)
-			}
-		}
-	}
-	return own
+	return e.audience(local, remote).peers
 }
 
 // anywhere is the entry of Engine.byRemote for peers without an address.

@@ -175,6 +175,7 @@ func (e *Engine) receiveRequest(s *ikeSA, m *wire.Message, d *Datagram) {
 	}
 	c, ok := e.open(s, m, d)
 	if !ok {
+		e.grow(s)
 		return
 	}
 	defer func() { s.requestParts = nil }() // once it is answered

@@ -182,6 +182,7 @@ func (e *Engine) establish(s *ikeSA) {
 		s.ppk = s.shake.ppk.mixed
 	}
 	s.state = stateEstablished
+	e.half.hear(s.remote.Addr())
 	s.established, s.heard = e.now, e.now
 	s.birth = birth{s.began, e.now, s.lowNonce, s.initiator}
 	s.rekeyAt, s.expireAt = e.lifetime(s.peer.cfg.IKELifetime, s.initiator)
@@ -217,7 +218,7 @@ func (e *Engine) drop(s *ikeSA, why *Failure, linger bool) {
 		return
 	}
 	if s.state == stateHalfOpen && s.shake != nil {
-		e.half.leave(s, 0)
+		e.half.leave(s)
 	}
 	s.forgetNewcomer()
 	s.state, s.dropAt = stateGone, never
@@ -412,6 +413,9 @@ func (e *Engine) due(s *ikeSA) {
 	s.forgetParts(e.now)
 	if s.dropAt <= e.now {
 		switch s.state {
+		case stateHalfOpen:
+			e.turnOut(s, 1)
+			return
 		case stateReplaced:
 			// The peer was to delete it and did not; or it has not had our answer,
 			// and knows this one only.

@@ -30,7 +30,7 @@ import (
 //	NAME sees the peer's ESP from ADDRESS:PORT  an authentic packet from elsewhere
 //	NAME initiates to ADDRESS                   an attempt to another of its peer's addresses
 //	NAME lies in EXCHANGE about PAYLOAD         its messages of that kind are changed; "nothing" ends it
-//	flood NAME N                                IKE_SA_INIT requests from N addresses
+//	flood NAME N [returning cookies]            IKE_SA_INIT requests from N addresses
 //	IKEv1 to NAME, IKEv3 to NAME                a packet of that version from its peer
 //	forge to NAME EXCHANGE PAYLOAD …            an unprotected answer from nowhere
 //	hint to NAME [SPI]                          an unprotected INVALID_SPI from its peer's address (default: what it sends on)
@@ -87,7 +87,7 @@ func (s *scene) command(where string, w []string) {
 	case "agree":
 		s.cmdAgree()
 	case "flood":
-		s.cmdFlood(s.node(w[1]), w[2])
+		s.cmdFlood(s.node(w[1]), w[2], strings.Join(w[3:], " ") == "returning cookies")
 	case "hint":
 		s.cmdHint(s.node(w[2]), w[3:])
 	case "IKEv1":
@@ -610,7 +610,7 @@ func (s *scene) cmdLies(x *node, exchange, about string) {
 	}
 }
 
-func (s *scene) cmdFlood(x *node, count string) {
+func (s *scene) cmdFlood(x *node, count string, returning bool) {
 	n, err := strconv.Atoi(count)
 	if err != nil {
 		panic(err)
@@ -622,6 +622,9 @@ func (s *scene) cmdFlood(x *node, count string) {
 			if send, ok := a.(Send); ok {
 				if m, err := wire.Parse(send.Data); err == nil && m.Payloads[0].String() == "N(COOKIE)" {
 					cookies++
+					if returning {
+						x.e.Receive(s.net.now, Datagram{x.local, from, initRequest(i+1, m.Payloads[0].(*wire.Notify).Data)})
+					}
 				}
 			}
 		}

@@ -155,7 +155,7 @@ func Run(ctx context.Context, opt Options) error {
 		origin:  time.Now().Add(-time.Second), // so that 0 is never a present time
 		rand:    crand.Reader,
 		cfg:     cfg,
-		engine:  ikev2.New(ikev2.Config{Rand: crand.Reader, Run: run()}),
+		engine:  newEngine(),
 		names:   make(chan resolution, 64),
 		jobs:    newJobs(),
 		tunnels: map[ikev2.PeerID]*state{},
@@ -303,6 +303,9 @@ func (l *loop) run(ctx context.Context) {
 				l.opt.Keep(l.opt.ConfigPath) // a client keeps it by itself
 			}
 		case d := <-l.dp.IKE():
+			l.receive(d)
+			known = true
+		case d := <-l.dp.IKEOpening(): // no more often than those, when both wait
 			l.receive(d)
 			known = true
 		case ev := <-l.dp.Events():

@@ -1,12 +1,51 @@
 package tunnel
 
 import (
+	crand "crypto/rand"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"time"
 
+	"greseal/crypto/kex"
+	"greseal/crypto/suite"
 	"greseal/ikev2"
 )
+
+// Strangers may have this part of one processor, and of what Go's memory is to stay
+// within (GOMEMLIMIT) where that is little.
+const (
+	strangersComputing = 0.25
+	strangersMemory    = 24 // one part of so many
+	strangersLeast     = 512 << 10
+	strangersMost      = 1536 << 10
+)
+
+// newEngine makes the engine with a budget for strangers that fits the machine.
+func newEngine() *ikev2.Engine {
+	memory := debug.SetMemoryLimit(-1) / strangersMemory
+	return ikev2.New(ikev2.Config{
+		Rand: crand.Reader, Run: run(), Computing: strangersComputing / exchangeTime().Seconds(),
+		StrangersOctets: int(max(strangersLeast, min(memory, strangersMost))),
+	})
+}
+
+// exchangeTime is what one key exchange of Curve25519 takes here, the shortest of a
+// few: others may run beside.
+func exchangeTime() time.Duration {
+	least := time.Second
+	for range 5 {
+		begun := time.Now()
+		x, err := kex.New(suite.KE_CURVE25519, crand.Reader)
+		if err == nil {
+			_, err = x.Shared(x.Public())
+		}
+		if err == nil {
+			least = min(least, time.Since(begun))
+		}
+	}
+	return max(least, time.Microsecond)
+}
 
 // Anybody who can send a datagram can make the engine remark on it. What such
 // remarks say is kept as the tunnel's reason; how many lines they write is

@@ -155,3 +155,15 @@ func (r *Reassembly) Content() Content {
 // IKE message: as responder, a threshold for the answer (RFC 7383 section
 // 2.5.1).
 func (r *Reassembly) LongestFragment() int { return r.longer }
+
+// Held is about how many octets of memory the fragments so far take.
+func (r *Reassembly) Held() int {
+	n := r.octets + r.have*heldBeside + r.total*24
+	if r.first != nil {
+		n += len(r.first.Sealed)
+	}
+	return n
+}
+
+// heldBeside is what a fragment takes beside its content: it is opened in a copy.
+const heldBeside = 96

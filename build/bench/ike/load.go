@@ -40,12 +40,9 @@ const (
 	sources = 64 // addresses of the load
 )
 
-func newLoad(l *labnet.Lab, n *labnet.NS, count int, ike string) *load {
+func newLoad(l *labnet.Lab, n *labnet.NS, locals []netip.Addr, count int, ike string) *load {
 	d := &load{lab: l, start: time.Now(), remote: netip.AddrPortFrom(netip.MustParseAddr(labnet.AddrB), 500),
-		up: map[ikev2.PeerID]bool{}, failures: map[string]int{}}
-	for i := range sources {
-		d.locals = append(d.locals, netip.AddrFrom4([4]byte{192, 0, 2, byte(10 + i)}))
-	}
+		locals: locals, up: map[ikev2.PeerID]bool{}, failures: map[string]int{}}
 	n.Must("open the IKE sockets", func() (err error) {
 		d.socks, err = ikesock.Open(ikesock.Config{ReadNAT: true, Inbox: 4096})
 		return err
@@ -71,7 +68,7 @@ func newLoad(l *labnet.Lab, n *labnet.NS, count int, ike string) *load {
 	return d
 }
 
-func (d *load) local(i int) netip.Addr { return d.locals[i%sources] }
+func (d *load) local(i int) netip.Addr { return d.locals[i%len(d.locals)] }
 func (d *load) now() ikev2.Time        { return time.Since(d.start) }
 
 // do carries out what the engine asks for.

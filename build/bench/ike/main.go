@@ -8,11 +8,16 @@
 // MTU, is not counted; charon has none. They take turns.
 //
 //	ike [-greseal FILE] [-rounds 5] [-peers 256] [-tunnels 5000] [-only greseal|charon]
+//
+// With -flood it measures what a flood of strangers costs greseal (flood.go):
+//
+//	ike [-greseal FILE] -flood init|long|modp|auth|all [-rate 1000] [-from 100] [-memlimit 12MiB]
 package main
 
 import (
 	"flag"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,6 +36,9 @@ type options struct {
 	rounds         int
 	peers, tunnels int
 	only, gogc     string
+	flood, memory  string
+	rate, from     int
+	attempts       int
 }
 
 func main() {
@@ -41,6 +49,11 @@ func main() {
 	flag.IntVar(&o.tunnels, "tunnels", 5000, "tunnels to measure memory with, at most 8192; 0: do not")
 	flag.StringVar(&o.gogc, "gogc", "25", "GOGC of greseal while its memory is measured; 100 while its speed is")
 	flag.StringVar(&o.only, "only", "", "greseal or charon alone")
+	flag.StringVar(&o.flood, "flood", "", "measure what strangers cost instead: init, long, modp, auth or all")
+	flag.IntVar(&o.rate, "rate", 1000, "what they begin a second")
+	flag.IntVar(&o.from, "from", 100, "addresses of theirs, at most 65536")
+	flag.IntVar(&o.attempts, "attempts", 20000, "of auth, at least")
+	flag.StringVar(&o.memory, "memlimit", "", "GOMEMLIMIT of greseal in a flood")
 	flag.Parse()
 	binary, err := filepath.Abs(o.greseal)
 	if err == nil {
@@ -71,6 +84,18 @@ type responder struct {
 }
 
 func (o options) run(dir, binary string) error {
+	if o.flood != "" {
+		kinds := []string{o.flood}
+		if o.flood == "all" {
+			kinds = []string{"init", "long", "modp", "auth"}
+		}
+		for _, k := range kinds {
+			if err := o.underFlood(dir, binary, k); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	root, _ := exec.Command("build/lab/sid", "--cached", "strongswan").Output()
 	both := []responder{{"greseal", o.startGreseal}, {"charon", func(l *labnet.Lab, n *labnet.NS, peers int, ike string) int {
 		return startCharon(l, n, strings.TrimSpace(string(root)), ike)
@@ -137,8 +162,10 @@ func (o options) run(dir, binary string) error {
 func (o options) pair(l *labnet.Lab, r responder, peers int, ike, loadIKE string) (pid int, d *load) {
 	net := l.NewPair()
 	net.Wire.Close()
+	var locals []netip.Addr
 	for i := range sources {
-		net.A.Addr("wan", fmt.Sprintf("192.0.2.%d/24", 10+i))
+		locals = append(locals, netip.AddrFrom4([4]byte{192, 0, 2, byte(10 + i)}))
+		net.A.Addr("wan", locals[i].String()+"/24")
 	}
 	net.B.Addr("lo", hubGRE+"/32")
 	pid = r.start(l, net.B, peers, ike)
@@ -156,7 +183,7 @@ func (o options) pair(l *labnet.Lab, r responder, peers int, ike, loadIKE string
 		id, _ := strconv.Atoi(t.Name())
 		l.Must(unix.SchedSetaffinity(id, &set), "pin the responder")
 	}
-	return pid, newLoad(l, net.A, peers, loadIKE)
+	return pid, newLoad(l, net.A, locals, peers, loadIKE)
 }
 
 func (o options) startGreseal(l *labnet.Lab, n *labnet.NS, peers int, ike string) int {

@@ -1,0 +1,355 @@
+package ikev2
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// What nobody has authenticated lives on one budget: octets of memory, for
+// half-open IKE SAs and the fragments that come to them, and computing
+// (computing.go). The defence is that of RFC 8019, without puzzles. The budget is
+// no locked door: for a request from an address that answers, the oldest
+// half-open SA goes of the network that weighs most, so that whoever floods
+// stands in its own way. A network's weight is what it holds, and what of its
+// handshakes came to nothing lately. A part of the budget is kept for peers with
+// a configured address and for addresses where a peer was authenticated before.
+const (
+	halfOpenLife   = 20 * time.Second // without IKE_AUTH
+	cookieFrom     = 32               // half-open SAs, and IKE_AUTHs just refused, from which on cookies are asked for
+	cookieFromHere = 4                // the same, of one network, where three that came to nothing count for one
+
+	strangersOctets = 1536 << 10 // unless Config.StrangersOctets says otherwise
+	halfOpenOctets  = 2560       // of a half-open SA beside its messages
+	keOctets        = 4          // times the length of a key exchange value: a secret, its group and both values
+	mostOrigins     = 1536       // networks that are remembered
+
+	// A half-open SA of a network like any other is left in peace for this long:
+	// its initiator needs a round trip and some computing (RFC 8019 section 4.1).
+	leastLife = 2 * time.Second
+
+	refusedWeight = 2                // of a refused IKE_AUTH, in handshakes without an end
+	mostWasted    = 64               // of those are counted
+	forgiveOne    = 10 * time.Second // and one is forgotten
+
+	mostHeard = 4096 // addresses of authenticated peers
+)
+
+// strangers is the budget and what is on it. Half-open SAs are found by their
+// request. When its initiator was authenticated the request is known for a while,
+// so that a late repetition starts nothing new.
+type strangers struct {
+	limit   int
+	held    int      // octets
+	foreign int      // octets held by others than those that a part is kept for
+	waiting []*ikeSA // half-open, oldest first
+	sas     map[halfKey]*ikeSA
+	refused meter // IKE_AUTHs, from anywhere
+
+	origins map[netip.Prefix]*origin
+	swept   Time
+
+	done   map[halfKey]bool
+	ending []doneHalf // in the order they are forgotten
+
+	heard map[netip.Addr]bool
+	since []netip.Addr // the same, oldest first
+
+	computing
+}
+
+type doneHalf struct {
+	key   halfKey
+	until Time
+}
+
+func newStrangers(cfg *Config) strangers {
+	limit := cfg.StrangersOctets
+	if limit <= 0 {
+		limit = strangersOctets
+	}
+	return strangers{
+		limit: limit, refused: meter{most: mostWasted, each: forgiveOne / 20}, sas: map[halfKey]*ikeSA{}, origins: map[netip.Prefix]*origin{},
+		done: map[halfKey]bool{}, heard: map[netip.Addr]bool{}, computing: newComputing(cfg.Computing),
+	}
+}
+
+// origin is what one network has here.
+type origin struct {
+	open   int   // half-open SAs
+	held   int   // octets of them
+	wasted meter // handshakes that came to nothing
+}
+
+func (o *origin) weight(now Time) int {
+	return o.held + int(o.wasted.level(now)*halfOpenOctets)
+}
+
+// standing is what a half-open SA holds on the budget, and where it came from.
+type standing struct {
+	origins []*origin // the widest network first, the address itself last
+	known   bool      // a part is kept for it
+	held    int       // octets
+	cost    float64   // of computing
+}
+
+// networks are what an address counts for, the widest first (RFC 8019 section
+// 4.2): customers get from a /64 to a /48 of IPv6.
+func networks(a netip.Addr) []netip.Prefix {
+	a = a.Unmap().WithZone("")
+	bits := []int{24, 32}
+	if a.Is6() {
+		bits = []int{48, 56, 64}
+	}
+	out := make([]netip.Prefix, len(bits))
+	for i, n := range bits {
+		out[i], _ = a.Prefix(n)
+	}
+	return out
+}
+
+// originsOf are the networks of an address.
+func (h *strangers) originsOf(now Time, a netip.Addr) []*origin {
+	if len(h.origins) > mostOrigins {
+		h.sweep(now, len(h.origins) > mostOrigins*9/8)
+	}
+	out := make([]*origin, 0, 3)
+	for _, n := range networks(a) {
+		o := h.origins[n]
+		if o == nil {
+			o = &origin{wasted: meter{most: mostWasted, each: forgiveOne}}
+			h.origins[n] = o
+		}
+		out = append(out, o)
+	}
+	return out
+}
+
+// sweep forgets networks that have nothing here, and with all what they wasted.
+func (h *strangers) sweep(now Time, all bool) {
+	for n, o := range h.origins {
+		if o.open == 0 && (all || o.wasted.level(now) == 0) {
+			delete(h.origins, n)
+		}
+	}
+}
+
+// waits tells whether somebody at an address is in the middle of a handshake.
+func (h *strangers) waits(a netip.Addr) bool {
+	n := networks(a)
+	o := h.origins[n[len(n)-1]]
+	return o != nil && o.open > 0
+}
+
+// wantsCookie tells whether a request without a valid cookie is answered by one.
+func (h *strangers) wantsCookie(now Time, from []*origin, cost float64) bool {
+	here := from[len(from)-1]
+	busy := len(h.waiting) + int(h.refused.level(now))
+	return busy >= cookieFrom || float64(here.open)+here.wasted.level(now)/3 >= cookieFromHere ||
+		h.short(now) || slow(cost) && busy > 0
+}
+
+// enter takes a half-open SA on the budget, for which room was made.
+func (h *strangers) enter(s *ikeSA) {
+	b := &s.shake.standing
+	for _, o := range b.origins {
+		o.open++
+	}
+	h.waiting = append(h.waiting, s)
+	h.sas[s.shake.key] = s
+	h.count(b, s.octets())
+}
+
+func (h *strangers) count(b *standing, octets int) {
+	more := octets - b.held
+	b.held = octets
+	h.held += more
+	if !b.known {
+		h.foreign += more
+	}
+	for _, o := range b.origins {
+		o.held += more
+	}
+}
+
+// octets is what a half-open SA takes, in round figures.
+func (s *ikeSA) octets() int {
+	h := s.shake
+	n := halfOpenOctets + len(h.message1) + len(h.message2) + keOctets*len(h.peerKE)
+	for _, d := range s.answered.data {
+		n += len(d)
+	}
+	n += len(s.answered.plain)
+	if f := s.requestParts; f != nil {
+		n += f.set.Held()
+	}
+	return n
+}
+
+// leave takes a half-open SA off the budget.
+func (h *strangers) leave(s *ikeSA) {
+	b := &s.shake.standing
+	h.count(b, 0)
+	for _, o := range b.origins {
+		o.open--
+	}
+	delete(h.sas, s.shake.key)
+	if i := slices.Index(h.waiting, s); i >= 0 {
+		h.waiting = slices.Delete(h.waiting, i, i+1)
+	}
+}
+
+// authenticated ends what an SA owed: honest peers pay nothing. Its address has
+// a part of the budget kept for it from now on.
+func (h *strangers) authenticated(now Time, s *ikeSA) {
+	h.refund(&s.shake.standing)
+	h.done[s.shake.key] = true
+	h.ending = append(h.ending, doneHalf{s.shake.key, now + halfOpenLife})
+}
+
+// hear remembers the address of a peer that was authenticated.
+func (h *strangers) hear(a netip.Addr) {
+	if a = a.Unmap(); h.heard[a] {
+		return
+	}
+	h.heard[a] = true
+	if h.since = append(h.since, a); len(h.since) > mostHeard {
+		delete(h.heard, h.since[0])
+		h.since = h.since[1:]
+	}
+}
+
+// waste counts a handshake that came to nothing against the networks of its
+// initiator. Networks that many share bear more of them.
+func (b *standing) waste(now Time, n float64) {
+	for i := len(b.origins) - 1; i >= 0; i-- {
+		b.origins[i].wasted.add(now, n)
+		n /= 4
+	}
+}
+
+// forget ends the memory of authenticated SAs' requests, and of networks that
+// have been quiet.
+func (h *strangers) forget(now Time) {
+	for len(h.ending) > 0 && h.ending[0].until <= now {
+		delete(h.done, h.ending[0].key)
+		h.ending = h.ending[1:]
+	}
+	if now-h.swept >= forgiveOne && len(h.origins) > 0 {
+		h.swept = now
+		h.sweep(now, false)
+	}
+}
+
+// shares are the parts of the budget: of all but those that a part is kept for,
+// and of one network, from the widest to the address.
+const (
+	foreignShare = 0.75
+	widestShare  = 0.625
+	originShare  = 0.5
+)
+
+// makeRoom lets half-open SAs go until more octets fit that b is to hold, which
+// may belong to s. False: there is nobody who has to make room for it now.
+func (e *Engine) makeRoom(b *standing, s *ikeSA, octets int) bool {
+	h := &e.half
+	limit := float64(h.limit)
+	for {
+		var over func(*standing) bool
+		for i, o := range b.origins {
+			share := widestShare
+			if i > 0 {
+				share = originShare
+			}
+			if float64(o.held+octets) > limit*share {
+				over = func(v *standing) bool { return slices.Contains(v.origins, o) }
+			}
+		}
+		if over == nil {
+			switch {
+			case !b.known && float64(h.foreign+octets) > limit*foreignShare, h.held+octets > h.limit && h.foreign > 0:
+				over = func(v *standing) bool { return !v.known }
+			case h.held+octets > h.limit:
+				over = func(v *standing) bool { return v.known }
+			default:
+				return true
+			}
+		}
+		v := h.heaviest(e.now, over)
+		if v == nil || v == s || !h.yields(e.now, v, b, octets) {
+			return false
+		}
+		e.stats.Displaced++
+		e.turnOut(v, 1)
+	}
+}
+
+// turnOut ends a half-open SA that came to nothing.
+func (e *Engine) turnOut(s *ikeSA, weight float64) {
+	s.shake.standing.waste(e.now, weight)
+	e.drop(s, nil, false)
+}
+
+// heaviest is the oldest half-open SA of the network that weighs most: of the
+// widest, in that of the next, down to the address.
+func (h *strangers) heaviest(now Time, of func(*standing) bool) *ikeSA {
+	var best *ikeSA
+	var most [3]int
+	for _, s := range h.waiting {
+		b := &s.shake.standing
+		if !of(b) {
+			continue
+		}
+		w := b.weights(now)
+		if best == nil || slices.Compare(w[:], most[:]) > 0 {
+			best, most = s, w
+		}
+	}
+	return best
+}
+
+func (b *standing) weights(now Time) (w [3]int) {
+	for i, o := range b.origins {
+		w[i] = o.weight(now)
+	}
+	return w
+}
+
+// yields tells whether a half-open SA has to make room: it has had its time, or
+// its network has wasted handshakes, or weighs more than that of the request.
+func (h *strangers) yields(now Time, v *ikeSA, by *standing, octets int) bool {
+	b := &v.shake.standing
+	if now-v.began >= leastLife {
+		return true
+	}
+	for i, o := range b.origins {
+		mine := 0
+		if i < len(by.origins) {
+			if by.origins[i] == o {
+				if o.wasted.level(now) >= 1 {
+					return true
+				}
+				continue
+			}
+			mine = by.origins[i].weight(now) + octets
+		}
+		return o.weight(now) > mine
+	}
+	return false
+}
+
+// grow counts what a half-open SA holds after it has received something. Beyond
+// the budget it goes itself (RFC 7383 section 5).
+func (e *Engine) grow(s *ikeSA) {
+	if s.state != stateHalfOpen || s.shake == nil {
+		return
+	}
+	b := &s.shake.standing
+	octets := s.octets()
+	if octets > b.held && !e.makeRoom(b, s, octets-b.held) {
+		e.stats.Refused++
+		e.turnOut(s, refusedWeight)
+		return
+	}
+	e.half.count(b, octets)
+}
