@@ -72,6 +72,7 @@ func (r *reading) certificate() {
 	if files, ok := r.all("ca", r.CA, cert.MaxFile); ok {
 		r.Credentials.Anchors, err = cert.NewAnchors(files...)
 		r.refuse("ca", err)
+		r.skipped()
 	}
 	if r.has("crl") {
 		if files, ok := r.all("crl", r.CRL, cert.MaxCRLFile); ok {
@@ -80,6 +81,21 @@ func (r *reading) certificate() {
 		}
 	}
 	r.certificateNames()
+}
+
+// skipped warns of authorities that are not trusted because they can't be read.
+func (r *reading) skipped() {
+	if r.Credentials.Anchors == nil {
+		return
+	}
+	for _, s := range r.Credentials.Anchors.Skipped() {
+		f := faultOf(s.Err)
+		var known *sign.Error
+		if errors.As(s.Err, &known) {
+			f.what = known.Detail
+		}
+		r.warn("ca", s.File, fault{"is taken without one of its certificates: " + f.what, "remove it from the file, or get it anew if peers need it"})
+	}
 }
 
 // certificateNames checks that the two identities can be proved (contract 17).

@@ -116,3 +116,27 @@ func TestDiffSeesNewContentsOfCredentials(t *testing.T) {
 		t.Errorf("others: %+v", d)
 	}
 }
+
+// A bundle of authorities with one that can't be read is taken without it, and
+// says which.
+func TestUnreadableAuthorityInABundleIsAWarning(t *testing.T) {
+	dir := t.TempDir()
+	pki(t, dir)
+	good, err := os.ReadFile(filepath.Join(dir, "gw-ca.crt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte{0x30, 0}})
+	if err := os.WriteFile(filepath.Join(dir, "bundle.crt"), slices.Concat(good, bad), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	text := "[[tunnel]]\nname = \"hq\"\nremote = \"hq.example.net\"\nlocal_id = \"gw.example.net\"\ncert = \"gw.crt\"\nkey = \"gw.key\"\nca = [\"other-ca.crt\",\n \"bundle.crt\"]\n"
+	c, err := Parse(filepath.Join(dir, "greseal.toml"), []byte(text), 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(c.Tunnels[0].Credentials.Anchors.Certificates()); n != 2 || len(c.Warnings) != 1 ||
+		c.Warnings[0].Line != 8 || !strings.Contains(c.Warnings[0].String(), "ca: is taken without one of its certificates: certificate 2 in the file") {
+		t.Errorf("%d authorities, %v", n, c.Warnings)
+	}
+}

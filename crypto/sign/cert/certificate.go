@@ -3,6 +3,7 @@ package cert
 import (
 	"bytes"
 	"fmt"
+	"math/big"
 	"net/netip"
 	"time"
 
@@ -79,10 +80,11 @@ func (c *Certificate) String() string {
 }
 
 func hexSerial(b []byte) string {
-	for len(b) > 1 && b[0] == 0 {
-		b = b[1:]
+	n := new(big.Int).SetBytes(b)
+	if len(b) > 0 && b[0] >= 0x80 { // two's complement
+		n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(b))))
 	}
-	return fmt.Sprintf("%x", b)
+	return n.Text(16)
 }
 
 func malformed(what string) error {
@@ -121,12 +123,11 @@ func Parse(raw []byte) (*Certificate, error) {
 		}
 	}
 	c.version++
-	if s := in; !in.Is(der.Integer) {
+	// Some authorities made negative numbers, which RFC 5280 section 4.1.2.2 wants
+	// taken: it only tells one authority's certificates apart.
+	if c.serial, ok = in.Signed(); !ok {
 		return nil, malformed("it has no serial number")
-	} else if _, ok := s.Unsigned(); !ok {
-		return nil, malformed("its serial number is negative, or no number")
 	}
-	c.serial, _ = in.Read(der.Integer)
 	if inner, ok := in.Whole(der.Sequence); !ok || !bytes.Equal(inner, algorithm) {
 		return nil, malformed("it names two signature algorithms")
 	}

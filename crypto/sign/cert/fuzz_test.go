@@ -42,7 +42,7 @@ func FuzzCertificate(f *testing.F) {
 			}
 		}
 		// As an authority nobody meant to be one.
-		own := &Anchors{[]*Certificate{c}}
+		own := &Anchors{certs: []*Certificate{c}}
 		_, _ = own.Verify(good, []*Certificate{c}, Options{Time: noon})
 		_ = own.Request()
 	})

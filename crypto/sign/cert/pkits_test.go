@@ -64,7 +64,7 @@ func TestPathsAsInPKITS(t *testing.T) {
 			certs = append(certs, cert)
 		}
 		if bad == nil {
-			_, bad = (&Anchors{certs[:1]}).Verify(certs[len(certs)-1], certs[1:len(certs)-1], Options{Time: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)})
+			_, bad = (&Anchors{certs: certs[:1]}).Verify(certs[len(certs)-1], certs[1:len(certs)-1], Options{Time: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)})
 		}
 		ran++
 		switch {
