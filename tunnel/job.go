@@ -23,6 +23,7 @@ const (
 	maxJobsRunning = 3
 	maxJobs        = 8 // finished ones are kept for their clients
 	jobTime        = 2 * time.Minute
+	jobForgotten   = 30 * time.Second // nobody has asked after it for so long
 )
 
 // jobs are the loop's.
@@ -37,7 +38,9 @@ type jobs struct {
 
 type job struct {
 	status.Job
-	cancel context.CancelFunc
+	cancel  context.CancelFunc
+	askedAt ikev2.Time // when its client last asked after it
+	given   bool       // up, because it did not ask any more
 }
 
 func newJobs() jobs {
@@ -59,6 +62,28 @@ func (j *jobs) find(id int) *job {
 	return j.list[i]
 }
 
+// busy counts the jobs under way. One too many gives up the longest forgotten of
+// them: its client went away, or was killed.
+func (j *jobs) busy(now ikev2.Time) int {
+	n := 0
+	var oldest *job
+	for _, x := range j.list {
+		if x.Done || x.given {
+			continue
+		}
+		n++
+		if now-x.askedAt >= jobForgotten && (oldest == nil || x.askedAt < oldest.askedAt) {
+			oldest = x
+		}
+	}
+	if n >= maxJobsRunning && oldest != nil {
+		oldest.given = true
+		oldest.cancel()
+		n--
+	}
+	return n
+}
+
 // jobQuery answers requests about jobs; false means that it is none.
 func (l *loop) jobQuery(q *status.Query) bool {
 	switch q.Op {
@@ -72,6 +97,7 @@ func (l *loop) jobQuery(q *status.Query) bool {
 			q.Answer(status.Fail("start it again", "there is no job %d any more", q.Job))
 			break
 		}
+		j.askedAt = l.now()
 		q.Answer(status.Reply{OK: true, Job: j.view()})
 	default:
 		return false
@@ -108,22 +134,17 @@ func (l *loop) startJob(what string, q *status.Query, run examination) status.Re
 			return status.NoTunnel(q.Tunnel, l.tunnelNames())
 		}
 	}
-	busy := 0
-	for _, j := range l.jobs.list {
-		if !j.Done {
-			busy++
-		}
-	}
-	if busy >= maxJobsRunning {
+	if busy := l.jobs.busy(l.now()); busy >= maxJobsRunning {
 		return status.Fail("wait until one of them is done", "%d examinations are under way, that is the most", busy)
 	}
 	if len(l.jobs.list) >= maxJobs {
-		i := slices.IndexFunc(l.jobs.list, func(j *job) bool { return j.Done })
-		l.jobs.list = slices.Delete(l.jobs.list, i, i+1)
+		if i := slices.IndexFunc(l.jobs.list, func(j *job) bool { return j.Done }); i >= 0 {
+			l.jobs.list = slices.Delete(l.jobs.list, i, i+1)
+		}
 	}
 	l.jobs.last++
 	ctx, cancel := context.WithTimeout(l.jobs.ctx, jobTime*time.Duration(max(len(ids), 1)))
-	j := &job{Job: status.Job{ID: l.jobs.last, What: what}, cancel: cancel}
+	j := &job{Job: status.Job{ID: l.jobs.last, What: what}, cancel: cancel, askedAt: l.now()}
 	l.jobs.list = append(l.jobs.list, j)
 	var subjects []doctor.Subject
 	for _, id := range ids {

@@ -92,6 +92,9 @@ func (h history) add(data []byte) error {
 	return nil
 }
 
+// errNoneBefore says that there is nothing to go back to.
+var errNoneBefore = errors.New("no earlier config is kept")
+
 // before returns the newest config that differs from current.
 func (h history) before(current []byte) (kept, []byte, error) {
 	all, err := h.list()
@@ -103,7 +106,7 @@ func (h history) before(current []byte) (kept, []byte, error) {
 			return k, data, nil
 		}
 	}
-	return kept{}, nil, fmt.Errorf("no earlier config is kept in %s", h.dir)
+	return kept{}, nil, errNoneBefore
 }
 
 // remember keeps good configs, oldest first. It is not worth failing for.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -76,6 +77,11 @@ func (p *place) goBack(env *Env, file string, number, seconds int) error {
 	k, text, err := h.before(current)
 	if number != 0 {
 		k, text, err = h.numbered(number)
+	}
+	if errors.Is(err, errNoneBefore) {
+		// What was asked for is so already, as a script may well find it.
+		fmt.Fprintf(env.Stdout, "nothing to take back: no change is on trial, and no earlier config is kept in %s\n", h.dir)
+		return nil
 	}
 	if err != nil {
 		return err

@@ -64,10 +64,17 @@ func (c *Client) CallRaw(r Request) ([]byte, *Reply, error) {
 // Send sends a request whose replies are read with Next.
 func (c *Client) Send(r Request) error {
 	c.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
-	if _, err := c.conn.Write(r.Append(nil)); err != nil {
-		return fmt.Errorf("ask the daemon: %w", err)
+	_, err := c.conn.Write(r.Append(nil))
+	if err == nil {
+		return nil
 	}
-	return nil
+	// A daemon that turns clients away says so before it closes the connection.
+	c.conn.SetReadDeadline(time.Now().Add(time.Second))
+	var refused *RequestError
+	if _, rerr := c.Next(); errors.As(rerr, &refused) {
+		return refused
+	}
+	return fmt.Errorf("ask the daemon: %w", err)
 }
 
 // Next reads the next reply. It waits as long as the daemon keeps the connection.

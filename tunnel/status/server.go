@@ -13,7 +13,6 @@ import (
 
 // Bounds of the server.
 const (
-	maxClients    = 16
 	readTimeout   = 30 * time.Second // for the next request of a connection
 	writeTimeout  = 10 * time.Second // for a client to take a reply
 	statusTimeout = 5 * time.Second  // for the loop to answer a question
@@ -61,6 +60,8 @@ type Server struct {
 	unsubscribe chan *subscription
 	hubDone     chan struct{} // closed when the hub takes no more
 	owner       int           // the daemon's own user may change things, as root may
+	places      places
+	guests      chan struct{} // held by the guest whose question the loop has
 }
 
 // Listen makes the socket at path, readable by group too unless it is empty. Call
@@ -72,12 +73,13 @@ func Listen(path, group string) (*Server, error) {
 	}
 	return &Server{
 		listener:    l,
-		queries:     make(chan *Query, maxClients),
+		queries:     make(chan *Query, maxOwn+maxRoot),
 		published:   make(chan Event, publishBacklog),
 		subscribe:   make(chan *subscription),
 		unsubscribe: make(chan *subscription),
 		hubDone:     make(chan struct{}),
 		owner:       os.Geteuid(),
+		guests:      make(chan struct{}, 1),
 	}, nil
 }
 
@@ -107,7 +109,6 @@ func (s *Server) Serve(ctx context.Context) error {
 	defer stop()
 	defer s.listener.Close()
 
-	slots := make(chan struct{}, maxClients)
 	for {
 		c, err := s.listener.AcceptUnix()
 		if err != nil {
@@ -122,31 +123,32 @@ func (s *Server) Serve(ctx context.Context) error {
 				continue
 			}
 		}
-		select {
-		case slots <- struct{}{}:
-			wg.Go(func() {
-				defer func() { <-slots }()
-				s.client(ctx, c)
-			})
-		default:
-			write(c, Fail("close one of them", "%d clients are connected, that is the most", maxClients))
+		cred, err := peer(c)
+		if err != nil {
 			c.Close()
+			continue
 		}
+		who := s.partyOf(cred)
+		if refused, ok := s.places.enter(who); !ok {
+			write(c, refused)
+			c.Close()
+			continue
+		}
+		wg.Go(func() {
+			defer s.places.leave(who)
+			s.client(ctx, c, who, int(cred.Uid))
+		})
 	}
 }
 
 // client answers the requests of one connection in turn.
-func (s *Server) client(ctx context.Context, c *net.UnixConn) {
+func (s *Server) client(ctx context.Context, c *net.UnixConn, who party, uid int) {
 	defer c.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { c.Close() })
 	defer stop()
 
-	uid, err := peerUID(c)
-	if err != nil {
-		return
-	}
 	buf := make([]byte, 0, MaxRequest)
 	for {
 		req, rest, err := ParseRequest(buf)
@@ -165,6 +167,12 @@ func (s *Server) client(ctx context.Context, c *net.UnixConn) {
 		}
 		buf = buf[:copy(buf[:cap(buf)], rest)]
 		if req.Op == OpWatch || req.Op == OpEvents && req.Follow {
+			refused, ok := s.places.follow(who)
+			if !ok {
+				write(c, refused)
+				return
+			}
+			defer s.places.unfollow(who)
 			s.stream(ctx, cancel, c, uid, req)
 			return
 		}
@@ -194,6 +202,15 @@ func (s *Server) answer(ctx context.Context, uid int, req Request) Reply {
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	if uid != 0 && uid != s.owner {
+		// One at a time: whoever may only look does not fill the loop's queue.
+		select {
+		case s.guests <- struct{}{}:
+			defer func() { <-s.guests }()
+		case <-ctx.Done():
+			return late(req)
+		}
+	}
 	q := &Query{Request: req, UID: uid, gone: ctx.Done(), answer: make(chan Reply, 1)}
 	select {
 	case s.queries <- q:

@@ -99,7 +99,7 @@ func TestChangesCarryTheirArguments(t *testing.T) {
 }
 
 func TestGroupMembersMayLookButNotTouch(t *testing.T) {
-	s := &Server{owner: 0, queries: make(chan *Query, 1)}
+	s := &Server{owner: 0, queries: make(chan *Query, 1), guests: make(chan struct{}, 1)}
 	r := s.answer(context.Background(), 1000, Request{Op: OpDown, Tunnel: "hq"})
 	if r.OK || !strings.Contains(r.Error, "only root") {
 		t.Errorf("a change by user 1000 got %+v", r)
@@ -181,7 +181,7 @@ func TestWatchSendsASnapshotAfterAnEvent(t *testing.T) {
 
 func TestTooManyClientsAreTurnedAway(t *testing.T) {
 	_, path := serve(t, twoTunnels)
-	for range maxClients {
+	for range maxOwn {
 		if _, err := dial(t, path).Call(Request{Op: OpStatus}); err != nil {
 			t.Fatal(err)
 		}

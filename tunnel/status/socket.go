@@ -109,21 +109,18 @@ func removeStale(path string) error {
 	return nil
 }
 
-// peerUID returns the user at the other end as the kernel knows it.
-func peerUID(c *net.UnixConn) (int, error) {
+// peer returns who is at the other end as the kernel knows it.
+func peer(c *net.UnixConn) (*unix.Ucred, error) {
 	rc, err := c.SyscallConn()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	var cred *unix.Ucred
 	var cerr error
 	if err := rc.Control(func(fd uintptr) {
 		cred, cerr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
 	}); err != nil {
-		return 0, err
+		return nil, err
 	}
-	if cerr != nil {
-		return 0, cerr
-	}
-	return int(cred.Uid), nil
+	return cred, cerr
 }
