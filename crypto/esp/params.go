@@ -27,7 +27,9 @@ type Params struct {
 	AuthKey []byte
 }
 
-// Wipe overwrites the keys. The caller no longer owns p afterwards.
+// Wipe overwrites the keys. The caller no longer owns p afterwards. What a Sealer
+// or Opener made of them lives as long as these: the standard library's ciphers
+// can't be wiped, and making them for each packet costs too much.
 func (p *Params) Wipe() {
 	clear(p.Key)
 	clear(p.AuthKey)

@@ -39,15 +39,14 @@ type Cipher struct {
 	encr, integ suite.Transform
 	iv, icv     int
 
-	// An AEAD is made from its key for each message: what is computed from the
-	// key takes twenty times its room, and the messages of an IKE SA are few.
-	key     []byte
-	nonce   [NonceBytes]byte
-	counter uint64 // of the next IV of an AEAD
-
-	block cipher.Block
-	mac   hash.Hash
-	rand  io.Reader
+	// Ciphers and MAC are made from the keys for each message: what is computed
+	// from a key takes twenty times its room, the messages of an IKE SA are few,
+	// and Go cannot overwrite what lies in the standard library's objects. So an IKE
+	// SA that is idle, or gone, has its keys in these two places alone.
+	key, authKey []byte
+	nonce        [NonceBytes]byte
+	counter      uint64 // of the next IV of an AEAD
+	rand         io.Reader
 }
 
 // New returns the protection of one direction, with SK_ei and SK_ai or with
@@ -64,25 +63,25 @@ func New(encr, integ suite.Transform, key, authKey []byte, rand io.Reader) (*Cip
 		if err != nil {
 			return nil, err
 		}
-		c.key = slices.Clone(key)
 		copy(c.nonce[:], salt[:])
-		return c, nil
+	} else {
+		if err := errors.Join(checkKey(encr, key), checkKey(integ, authKey)); err != nil {
+			return nil, err
+		}
+		c.icv = integ.ICVBytes()
 	}
-	var err error
-	if c.block, err = Block(encr, key); err != nil {
-		return nil, err
-	}
-	if c.mac, err = MAC(integ, authKey); err != nil {
-		return nil, err
-	}
-	c.icv = integ.ICVBytes()
+	c.key, c.authKey = slices.Clone(key), slices.Clone(authKey)
 	return c, nil
 }
 
-// Wipe overwrites the key; the Cipher is of no use any more.
+// Wipe overwrites the keys; the Cipher is of no use any more. What the standard
+// library computed from them for a message is garbage since, and stays in memory
+// until Go uses that again.
 func (c *Cipher) Wipe() {
 	clear(c.key)
-	c.key = nil
+	clear(c.authKey)
+	clear(c.nonce[:])
+	c.key, c.authKey = nil, nil
 }
 
 // BodyLen is the length of the body that n octets of payloads become: IV,
@@ -137,21 +136,35 @@ func (c *Cipher) Seal(head, payloads []byte) ([]byte, error) {
 		aead.Seal(text[:0], c.nonce[:], text, msg[:start])
 		return msg, nil
 	}
-	if _, err := io.ReadFull(c.rand, iv); err != nil {
-		clear(text)
-		return nil, fmt.Errorf("randomness for an IV: %w", err)
+	block, mac, err := c.blockAndMAC()
+	if err == nil {
+		if _, err = io.ReadFull(c.rand, iv); err != nil {
+			err = fmt.Errorf("randomness for an IV: %w", err)
+		}
 	}
-	cipher.NewCBCEncrypter(c.block, iv).CryptBlocks(text, text)
-	c.sum(msg[len(msg)-c.icv:], msg[:len(msg)-c.icv])
+	if err != nil {
+		clear(text)
+		return nil, err
+	}
+	cipher.NewCBCEncrypter(block, iv).CryptBlocks(text, text)
+	sum(mac, msg[len(msg)-c.icv:], msg[:len(msg)-c.icv])
 	return msg, nil
 }
 
+func (c *Cipher) blockAndMAC() (cipher.Block, hash.Hash, error) {
+	block, err := Block(c.encr, c.key)
+	if err != nil {
+		return nil, nil, err
+	}
+	mac, err := MAC(c.integ, c.authKey)
+	return block, mac, err
+}
+
 // sum writes the truncated MAC of data to icv.
-func (c *Cipher) sum(icv, data []byte) {
-	c.mac.Reset()
-	c.mac.Write(data)
+func sum(mac hash.Hash, icv, data []byte) {
+	mac.Write(data)
 	var full [64]byte
-	copy(icv, c.mac.Sum(full[:0]))
+	copy(icv, mac.Sum(full[:0]))
 }
 
 // Open checks and decrypts in place the body that begins at start and returns
@@ -179,13 +192,17 @@ func (c *Cipher) Open(msg []byte, start int) ([]byte, error) {
 			return nil, ErrIntegrity
 		}
 	} else {
+		block, mac, err := c.blockAndMAC()
+		if err != nil {
+			return nil, err
+		}
 		var want [64]byte
 		icv := want[:c.icv]
-		c.sum(icv, msg[:len(msg)-c.icv])
+		sum(mac, icv, msg[:len(msg)-c.icv])
 		if !hmac.Equal(icv, body[c.iv+length:]) {
 			return nil, ErrIntegrity
 		}
-		cipher.NewCBCDecrypter(c.block, iv).CryptBlocks(text, text)
+		cipher.NewCBCDecrypter(block, iv).CryptBlocks(text, text)
 	}
 	pad := int(text[length-1])
 	if pad+1 > length {

@@ -2,10 +2,12 @@ package seal
 
 import (
 	"bytes"
+	"crypto/cipher"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -204,20 +206,24 @@ func sealText(c *Cipher, h, text []byte) ([]byte, error) {
 	}
 	msg := append(bytes.Clone(h), make([]byte, 16)...)
 	msg = append(msg, text...)
-	cbc(c, msg[len(h)+16:])
+	block, mac, err := c.blockAndMAC()
+	if err != nil {
+		return nil, err
+	}
+	cbc(block, msg[len(h)+16:])
 	icv := make([]byte, c.icv)
-	c.sum(icv, msg)
+	sum(mac, icv, msg)
 	return append(msg, icv...), nil
 }
 
 // cbc encrypts with a zero IV, block by block, as AES-CBC is defined.
-func cbc(c *Cipher, text []byte) {
+func cbc(block cipher.Block, text []byte) {
 	var last [16]byte
 	for ; len(text) > 0; text = text[16:] {
 		for i := range 16 {
 			text[i] ^= last[i]
 		}
-		c.block.Encrypt(text[:16], text[:16])
+		block.Encrypt(text[:16], text[:16])
 		copy(last[:], text[:16])
 	}
 }
@@ -379,23 +385,28 @@ func TestBrokenRandomnessSendsNothing(t *testing.T) {
 }
 
 func TestAWipedCipherSealsAndOpensNothing(t *testing.T) {
-	sender, receiver := twin(t, "aes256gcm16")
-	h := head(sender, 5)
-	msg, err := sender.Seal(bytes.Clone(h), []byte("hello"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	key := receiver.key
-	sender.Wipe()
-	receiver.Wipe()
-	if !bytes.Equal(key, make([]byte, len(key))) {
-		t.Error("the key is still there")
-	}
-	if _, err := receiver.Open(msg, len(h)); err == nil {
-		t.Error("opened")
-	}
-	if _, err := sender.Seal(bytes.Clone(h), []byte("hello")); err == nil {
-		t.Error("sealed")
+	for _, suite := range []string{"aes256gcm16", "chacha20poly1305", "aes128-sha256", "aes256-sha512"} {
+		sender, receiver := twin(t, suite)
+		h := head(sender, 5)
+		msg, err := sender.Seal(bytes.Clone(h), []byte("hello"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, authKey, salt := receiver.key, receiver.authKey, receiver.nonce[:4]
+		if cbc := strings.Contains(suite, "-"); cbc != (len(authKey) > 0) {
+			t.Errorf("%s: an integrity key of %d octets", suite, len(authKey))
+		}
+		sender.Wipe()
+		receiver.Wipe()
+		if len(key) == 0 || !bytes.Equal(slices.Concat(key, authKey, salt), make([]byte, len(key)+len(authKey)+len(salt))) {
+			t.Errorf("%s: the keys are still there", suite)
+		}
+		if _, err := receiver.Open(msg, len(h)); err == nil {
+			t.Errorf("%s: opened", suite)
+		}
+		if _, err := sender.Seal(bytes.Clone(h), []byte("hello")); err == nil {
+			t.Errorf("%s: sealed", suite)
+		}
 	}
 }
 
