@@ -24,7 +24,7 @@ func renderLibreswan(p *page, s *side) {
 	p.rem("Run this script as root on libreswan 4.8 or newer.")
 	p.line("set -e")
 	p.line("umask 077")
-	p.line("cat > /etc/ipsec.d/%s.conf <<'END'", s.label)
+	p.file("/etc/ipsec.d/" + s.label + ".conf")
 	p.line("conn %s", s.label)
 	set := func(key, format string, args ...any) { p.line("\t%s=%s", key, fmt.Sprintf(format, args...)) }
 	set("left", "%s", left)
@@ -66,7 +66,7 @@ func renderLibreswan(p *page, s *side) {
 	set("failureshunt", "drop")
 	set("auto", "start")
 	p.line("END")
-	p.line("cat > /etc/ipsec.d/%s.secrets <<'END'", s.label)
+	p.file("/etc/ipsec.d/" + s.label + ".secrets")
 	index := ""
 	if s.hereID.IsSet() && s.thereID.IsSet() {
 		index = libreswanIndex(s.hereID) + " " + libreswanIndex(s.thereID) + " "

@@ -92,6 +92,13 @@ func (p *page) line(format string, args ...any) {
 	fmt.Fprintf(p, format+"\n", args...)
 }
 
+// file begins a file of a shell script, up to a line END. One that is there
+// already, with a key that nobody has elsewhere perhaps, is kept beside it.
+func (p *page) file(path string) {
+	p.line(`F="%s"; [ ! -e "$F" ] || [ -e "$F.before" ] || cp -p "$F" "$F.before"`, path)
+	p.line(`cat > "$F" <<'END'`)
+}
+
 // rem writes a comment, wrapped at 80 columns.
 func (p *page) rem(format string, args ...any) {
 	p.wrap(p.comment, p.comment, fmt.Sprintf(format, args...))

@@ -5,7 +5,9 @@ import (
 	"flag"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -160,6 +162,28 @@ func TestWhatAProductLacksIsSaid(t *testing.T) {
 		}
 		if want == nil && strings.Contains(head, "warning") {
 			t.Errorf("%s can do all of it:\n%s", vendor, head)
+		}
+	}
+}
+
+// A script that is run on the other side costs it no file: not one that was there
+// before, and not that one when the script runs a second time.
+func TestScriptsKeepWhatTheyWriteOver(t *testing.T) {
+	for _, c := range cases {
+		c.o.Tunnel = load(t, c.name)
+		for _, v := range []string{"strongswan", "libreswan"} {
+			script := render(t, v, c.o)
+			for _, path := range regexp.MustCompile(`(?m)^F="([^"]+)";.*$`).FindAllStringSubmatch(script, -1) {
+				begin := strings.ReplaceAll(path[0], path[1], filepath.Join(t.TempDir(), "its own.conf")) + "\ncat > \"$F\" <<'END'\nnew\nEND\n"
+				out, err := exec.Command("sh", "-euc", begin+"rm -f \"$F.before\"; echo old >\"$F\"\n"+begin+begin+`cat "$F" "$F.before"`).CombinedOutput()
+				if err != nil || string(out) != "new\nold\n" {
+					t.Errorf("%s: %v, %s", v, err, out)
+				}
+				script = strings.Replace(script, path[0]+"\ncat > \"$F\"", "", 1)
+			}
+			if strings.Contains(script, " > ") {
+				t.Errorf("%s writes another file:\n%s", v, script)
+			}
 		}
 	}
 }

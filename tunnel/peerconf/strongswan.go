@@ -41,7 +41,7 @@ func renderStrongSwan(p *page, s *side) {
 	p.line("umask 077")
 	p.line(`D=${SWANCTL_DIR:-/etc/swanctl}`)
 	p.line(`mkdir -p "$D/conf.d"`)
-	p.line(`cat > "$D/conf.d/%s.conf" <<'END'`, s.label)
+	p.file("$D/conf.d/" + s.label + ".conf")
 	p.line("connections {")
 	p.line("  %s {", s.label)
 	set := func(depth int, key, format string, args ...any) {
