@@ -118,6 +118,7 @@ func (e *Engine) authenticated(s *ikeSA, p *peer, m *wire.Message, d *Datagram, 
 	s.peer = p
 	p.sas = append(p.sas, s)
 	e.half.authenticated(e.now, s)
+	e.boundSAs(p)
 	e.recordAuthenticated(s)
 	if s.shake.ppk.mixed {
 		ps = append(ps, notify(wire.PPKIdentity))

@@ -17,7 +17,7 @@ const lingerTime = 5 * time.Second
 // waits for the Delete that is the peer's to send.
 const replacedPatience = 60 * time.Second
 
-// maxChildren bounds the pairs of one IKE SA; we want one, and rekeying with its
+// maxChildren bounds the pairs of one peer; we want one, and rekeying with its
 // collisions makes three.
 const maxChildren = 8
 
@@ -239,6 +239,7 @@ func (e *Engine) retire(c *child, linger bool) {
 	e.touch(c.sa)
 	if linger && c.in && !c.lost {
 		c.lingerAt = e.now + lingerTime
+		e.lingers(c)
 		return
 	}
 	e.forgetChild(c)
@@ -263,6 +264,9 @@ func (e *Engine) forgetChild(c *child) {
 	}
 	delete(e.bySPI, c.pub.SPIIn)
 	delete(e.pairs, c.pub.ID)
+	p := c.sa.peer
+	p.lingering = slices.DeleteFunc(p.lingering, func(o *child) bool { return o == c })
+	e.touch(c.sa)
 	c.sa.children = slices.DeleteFunc(c.sa.children, func(o *child) bool { return o == c })
 }
 

@@ -132,7 +132,7 @@ func (e *Engine) SetPeer(now Time, cfg Peer) []Action {
 	}
 	p := e.peers[cfg.ID]
 	if p == nil {
-		p = &peer{}
+		p = &peer{renewals: newChildren()}
 		e.peers[cfg.ID] = p
 		e.order = append(e.order, p)
 	}

@@ -241,9 +241,7 @@ func (e *Engine) onInitResponse(s *ikeSA, m *wire.Message, d *Datagram) {
 		return
 	}
 	s.natDetect(c, d, m.SPIr)
-	if n := c.Notify(wire.NATDetectionDestinationIP); n != nil {
-		h.seen = bytes.Clone(n.Data)
-	}
+	h.seen = seenAs(c)
 	s.fragmentation = c.Notify(wire.FragmentationSupported) != nil
 	h.signatures.learn(c, s.peer.cfg.signs())
 	e.floatPorts(s)

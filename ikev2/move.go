@@ -110,9 +110,9 @@ func (e *Engine) onMoveResponse(s *ikeSA, r *request, c *wire.Contents, d *Datag
 		}
 		return
 	}
-	if n := c.Notify(wire.NATDetectionDestinationIP); n != nil {
+	if seen := seenAs(c); seen != nil {
 		s.natDetect(c, d, s.spiR)
-		m.seen = bytes.Clone(n.Data)
+		m.seen = seen
 	}
 	if r.spread {
 		m.tell = true // sent to several addresses: nobody knows which of them was heard
@@ -131,7 +131,7 @@ func (e *Engine) onAliveResponse(s *ikeSA, c *wire.Contents) {
 	if m == nil || !s.birth.ours {
 		return
 	}
-	if n := c.Notify(wire.NATDetectionDestinationIP); n != nil && !bytes.Equal(n.Data, m.seen) {
+	if seen := seenAs(c); seen != nil && !bytes.Equal(seen, m.seen) {
 		m.tell = true
 	}
 }

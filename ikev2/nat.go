@@ -10,6 +10,9 @@ import (
 // natPort is the peer's port once a NAT was found (RFC 7296 section 2.23).
 const natPort = 4500
 
+// natHashLen is the length of a SHA-1 hash, octets.
+const natHashLen = 20
+
 // natPayloads are the NAT detection notifies of a message of ours.
 func (s *ikeSA) natPayloads() []wire.Payload { return s.natPayloadsOf(s.local, s.remote) }
 
@@ -54,6 +57,15 @@ func (s *ikeSA) natDetect(c *wire.Contents, d *Datagram, spiR uint64) {
 	s.natd = sources > 0 && destinations > 0
 	s.natRemote = s.natd && !sourceFits
 	s.natLocal = s.natd && !destinationFits
+}
+
+// seenAs is the hash of the address that the sender of a message sees us at, nil
+// when it does not say.
+func seenAs(c *wire.Contents) []byte {
+	if n := c.Notify(wire.NATDetectionDestinationIP); n != nil && len(n.Data) == natHashLen {
+		return bytes.Clone(n.Data)
+	}
+	return nil
 }
 
 // setEncap applies a peer's wish to an SA.

@@ -252,6 +252,10 @@ func (e *Engine) childFailed(s *ikeSA, r *request, f *Failure) {
 
 // onCreateChild answers CREATE_CHILD_SA.
 func (e *Engine) onCreateChild(s *ikeSA, m *wire.Message, d *Datagram, c *wire.Contents) {
+	if !s.peer.renewals.take(e.now) {
+		e.refuse(s, m, d, notify(wire.TemporaryFailure))
+		return
+	}
 	if c.SA != nil && len(c.SA.Proposals) > 0 && c.SA.Proposals[0].Protocol == suite.IKE {
 		e.onRekeyIKE(s, m, d, c)
 		return
@@ -288,13 +292,7 @@ func (e *Engine) onCreateChild(s *ikeSA, m *wire.Message, d *Datagram, c *wire.C
 		e.refuse(s, m, d, notify(wire.TemporaryFailure)) // RFC 9370 section 2.2.4
 		return
 	}
-	live := 0
-	for _, o := range s.children {
-		if o.state != childLingers {
-			live++
-		}
-	}
-	if live >= maxChildren {
+	if s.peer.pairs() >= maxChildren {
 		e.refuse(s, m, d, notify(wire.NoAdditionalSAs))
 		return
 	}

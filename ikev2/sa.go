@@ -142,6 +142,7 @@ func (e *Engine) newSA(p *peer, initiator bool, spiI, spiR uint64, local, remote
 	e.ids[s.id] = s
 	if p != nil {
 		p.sas = append(p.sas, s)
+		e.boundSAs(p)
 	}
 	e.touch(s)
 	return s
