@@ -72,11 +72,13 @@ const (
 type Peer struct {
 	ID PeerID
 
-	// Local restricts the own address, Remotes the peer's; an unset address
-	// or an empty list means any. They choose the candidates of an
+	// Local restricts the own address where LocalOnly is set: an empty
+	// list, of an interface without an address, accepts nobody. Remotes restricts the
+	// peer's; an empty list means any. They choose the candidates of an
 	// IKE_SA_INIT request (contract 9).
-	Local   netip.Addr
-	Remotes []netip.Addr
+	Local     []netip.Addr
+	LocalOnly bool
+	Remotes   []netip.Addr
 
 	LocalID  Identity // unset: the subject of the own certificate, or the own address of the IKE SA
 	RemoteID Pattern  // zero: any identity is accepted

@@ -119,7 +119,7 @@ func New(cfg Config) *Engine {
 func (e *Engine) SetPeer(now Time, cfg Peer) []Action {
 	e.enter(now)
 	cfg.PSK, cfg.PPK = bytes.Clone(cfg.PSK), bytes.Clone(cfg.PPK)
-	cfg.Remotes = slices.Clone(cfg.Remotes)
+	cfg.Remotes, cfg.Local = slices.Clone(cfg.Remotes), slices.Clone(cfg.Local)
 	for i, a := range cfg.Remotes {
 		cfg.Remotes[i] = a.Unmap()
 	}

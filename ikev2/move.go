@@ -195,9 +195,8 @@ func (e *Engine) onMobility(s *ikeSA, d *Datagram, c *wire.Contents) (answer []w
 // own address is what we are reached at.
 func (s *ikeSA) acceptable(d *Datagram) bool {
 	from, to := d.Remote.Addr(), d.Local.Addr()
-	own := s.peer.cfg.Local
 	return usableEnd(from) && from != to && d.Remote.Port() != 0 &&
-		from.BitLen() == s.remote.Addr().BitLen() && (!own.IsValid() || own.Unmap() == to)
+		from.BitLen() == s.remote.Addr().BitLen() && s.peer.comesFrom(to)
 }
 
 // follows carries out the peer's update.

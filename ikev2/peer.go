@@ -41,8 +41,8 @@ type peer struct {
 // accepts tells whether a request from remote to local may be this peer's, and
 // how specific that is: 2 for each address that is configured.
 func (p *peer) accepts(local, remote netip.Addr) (specific int, ok bool) {
-	if p.cfg.Local.IsValid() {
-		if p.cfg.Local.Unmap() != local.Unmap() {
+	if p.cfg.LocalOnly {
+		if !p.comesFrom(local) {
 			return 0, false
 		}
 		specific++
@@ -54,6 +54,11 @@ func (p *peer) accepts(local, remote netip.Addr) (specific int, ok bool) {
 		specific += 2
 	}
 	return specific, true
+}
+
+// comesFrom tells whether our side may be at an address.
+func (p *peer) comesFrom(local netip.Addr) bool {
+	return !p.cfg.LocalOnly || slices.Contains(p.cfg.Local, local.Unmap())
 }
 
 // index makes the maps that find peers.

@@ -406,3 +406,21 @@ func TestReservedBitsOfInitAreIgnored(t *testing.T) {
 		t.Error("not answered")
 	}
 }
+
+// Where a peer may only be met at certain addresses of ours and there are none,
+// it is met nowhere.
+func TestAPeerWithoutAnOwnAddressIsNotLetIn(t *testing.T) {
+	here, there := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	for _, c := range []struct {
+		own  []netip.Addr
+		only bool
+		want bool
+	}{
+		{nil, false, true}, {nil, true, false}, {[]netip.Addr{there}, true, false}, {[]netip.Addr{there, here}, true, true},
+	} {
+		p := &peer{cfg: Peer{Local: c.own, LocalOnly: c.only}}
+		if _, ok := p.accepts(here, netip.MustParseAddr("198.51.100.9")); ok != c.want {
+			t.Errorf("local %v, only %v: let in: %v", c.own, c.only, ok)
+		}
+	}
+}

@@ -175,3 +175,31 @@ func LocalAddrs(n *Netlink) ([]netip.Addr, error) {
 	}
 	return addrs, nil
 }
+
+// LocalAddrs is LocalAddrs of the network's namespace.
+func (n *Network) LocalAddrs() ([]netip.Addr, error) { return LocalAddrs(n.nl) }
+
+// InterfaceAddrs lists the addresses of one interface: none when it is not there.
+func (n *Network) InterfaceAddrs(name string) ([]netip.Addr, error) {
+	l, err := LinkByName(n.nl, name)
+	if errors.Is(err, ErrNoLink) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	all, err := listAddresses(n.nl, l.Index)
+	if err != nil {
+		return nil, err
+	}
+	var addrs []netip.Addr
+	for _, a := range all {
+		if a.flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) == 0 {
+			addrs = append(addrs, a.prefix.Addr())
+		}
+	}
+	return addrs, nil
+}
+
+// Link reads an interface; the error wraps ErrNoLink when it is not there.
+func (n *Network) Link(name string) (*LinkInfo, error) { return LinkByName(n.nl, name) }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -17,15 +18,28 @@ type RouteInfo struct {
 	Gateway netip.Addr // unset when the peer is on the link
 	MTU     int        // of the interface or, if lower, of the route
 	PathMTU int        // MTU, or what the kernel has learned by ICMP if lower
+
+	typ uint8 // unix.RTN_UNICAST, unix.RTN_LOCAL
 }
 
-// ErrNoRoute reports that the underlay has no way to a peer now.
-var ErrNoRoute = errors.New("no route")
+// Why there is no way to a peer now; time or the network can help.
+var (
+	ErrNoRoute  = errors.New("no route")
+	ErrNoSource = errors.New("no address to come from")
+)
+
+// noSource is an ErrNoSource in words of its own.
+type noSource string
+
+func (e noSource) Error() string { return string(e) }
+
+// Is: without an address to come from there is no route either.
+func (noSource) Is(err error) bool { return err == ErrNoSource || err == ErrNoRoute }
 
 // RouteTo asks the kernel how packets reach remote, from localHint if that is
-// set, through interface ifName if that is set, with fwmark mark. It never
-// answers with one of our own interfaces. The error wraps ErrNoRoute when only
-// time or the network can help.
+// set, through interface ifName and from an address of it if that is set, with
+// fwmark mark. It never answers with one of our own interfaces. The error wraps
+// ErrNoRoute or ErrNoSource when only time or the network can help.
 func (n *Network) RouteTo(remote, localHint netip.Addr, ifName string, mark uint32) (RouteInfo, error) {
 	if ifName == "" {
 		ifName = remote.Zone()
@@ -34,18 +48,72 @@ func (n *Network) RouteTo(remote, localHint netip.Addr, ifName string, mark uint
 	if localHint.IsValid() && localHint.Is4() != remote.Is4() {
 		return RouteInfo{}, fmt.Errorf("local address %s and remote address %s are of different IP versions", localHint, remote)
 	}
-	oif := 0
-	if ifName != "" {
-		l, err := LinkByName(n.nl, ifName)
-		if errors.Is(err, ErrNoLink) {
-			return RouteInfo{}, fmt.Errorf("%w to %s: interface %s is not there", ErrNoRoute, remote, ifName)
-		}
-		if err != nil {
-			return RouteInfo{}, err
-		}
-		oif = l.Index
+	// Kernels answer a source that is not there in several ways, or not at all.
+	if localHint.IsValid() && !n.isLocal(localHint) {
+		return RouteInfo{}, noSource(fmt.Sprintf("local address %s is not on this machine", localHint))
 	}
-	info, err := n.lookup(remote, localHint, oif, mark)
+	if ifName == "" {
+		return n.way(remote, localHint, 0, mark)
+	}
+	l, err := LinkByName(n.nl, ifName)
+	if errors.Is(err, ErrNoLink) {
+		return RouteInfo{}, noSource(fmt.Sprintf("interface %s is not there", ifName))
+	}
+	if err != nil {
+		return RouteInfo{}, err
+	}
+	if localHint.IsValid() {
+		return n.way(remote, localHint, l.Index, mark)
+	}
+	info, err := n.way(remote, netip.Addr{}, l.Index, mark)
+	// An interface without an address would borrow another one's.
+	own, aerr := sourceOn(n.nl, l, info.Local, remote)
+	if aerr != nil {
+		return RouteInfo{}, aerr
+	}
+	if err != nil || own == info.Local {
+		return info, err
+	}
+	return n.way(remote, own, l.Index, mark)
+}
+
+// isLocal tells whether an address is one of this machine's.
+func (n *Network) isLocal(a netip.Addr) bool {
+	if info, err := n.lookup(a, netip.Addr{}, 0, 0); err == nil && info.typ == unix.RTN_LOCAL {
+		return true
+	}
+	all, err := LocalAddrs(n.nl) // routing rules may hide it from the lookup
+	return err != nil || slices.Contains(all, a)
+}
+
+// sourceOn is the address of an interface to come from: the one that the kernel
+// chose if it is the interface's own, else its best.
+func sourceOn(s *Netlink, l *LinkInfo, chosen, remote netip.Addr) (netip.Addr, error) {
+	all, err := listAddresses(s, l.Index)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	usable := func(a netip.Addr) bool {
+		return slices.ContainsFunc(all, func(i ifaddr) bool {
+			return i.prefix.Addr() == a && (i.scope < unix.RT_SCOPE_LINK || remote.IsLinkLocalUnicast())
+		})
+	}
+	if chosen.IsValid() && usable(chosen) {
+		return chosen, nil
+	}
+	best, err := InterfaceAddr(s, l.Name, remote.Is6())
+	if err != nil {
+		return netip.Addr{}, noSource(err.Error())
+	}
+	if !usable(best) {
+		return netip.Addr{}, noSource(fmt.Sprintf("interface %s has no address but %s, which reaches its own link only", l.Name, best))
+	}
+	return best, nil
+}
+
+// way finds the way to remote below the tunnels.
+func (n *Network) way(remote, local netip.Addr, oif int, mark uint32) (RouteInfo, error) {
+	info, err := n.lookup(remote, local, oif, mark)
 	if err == nil {
 		l, lerr := LinkByIndex(n.nl, info.IfIndex)
 		if lerr != nil {
@@ -56,20 +124,27 @@ func (n *Network) RouteTo(remote, localHint netip.Addr, ifName string, mark uint
 		}
 		err = unix.ENETUNREACH
 	}
-	if oif == 0 && (errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH)) {
+	if oif == 0 && noWay(err) {
 		// One of our own routes may stand in the way: ask for the way around.
-		if info, err2 := n.around(remote, localHint, mark); err2 == nil {
+		if info, err2 := n.around(remote, local, mark); err2 == nil {
 			return info, nil
 		}
 	}
-	switch {
-	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH),
-		errors.Is(err, unix.ENETDOWN), errors.Is(err, unix.ENODEV), errors.Is(err, unix.EADDRNOTAVAIL):
+	if noWay(err) {
 		return RouteInfo{}, fmt.Errorf("%w to %s: wait for the WAN or add one", ErrNoRoute, remote)
-	case errors.Is(err, unix.EINVAL) && localHint.IsValid():
-		return RouteInfo{}, fmt.Errorf("%w to %s: local address %s is not on this machine", ErrNoRoute, remote, localHint)
 	}
 	return RouteInfo{}, fmt.Errorf("look up the route to %s: %w", remote, err)
+}
+
+// noWay tells the answers by which kernels say that there is no route, or that
+// its IP version is switched off.
+func noWay(err error) bool {
+	for _, e := range []error{unix.ENETUNREACH, unix.EHOSTUNREACH, unix.ENETDOWN, unix.ENODEV, unix.EADDRNOTAVAIL, unix.EACCES, unix.EOPNOTSUPP, unix.EAFNOSUPPORT} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 func (n *Network) around(remote, localHint netip.Addr, mark uint32) (RouteInfo, error) {
@@ -103,7 +178,7 @@ func (n *Network) around(remote, localHint netip.Addr, mark uint32) (RouteInfo, 
 }
 
 func (i RouteInfo) through(l *LinkInfo, remote netip.Addr) (RouteInfo, error) {
-	if l.Flags&unix.IFF_LOOPBACK != 0 {
+	if l.Flags&unix.IFF_LOOPBACK != 0 || i.typ == unix.RTN_LOCAL {
 		return RouteInfo{}, fmt.Errorf("remote address %s is an address of this machine", remote)
 	}
 	i.IfName = l.Name
@@ -114,7 +189,7 @@ func (i RouteInfo) through(l *LinkInfo, remote netip.Addr) (RouteInfo, error) {
 		i.PathMTU = i.MTU
 	}
 	if !i.Local.IsValid() {
-		return RouteInfo{}, fmt.Errorf("%w to %s: interface %s has no address to come from", ErrNoRoute, remote, l.Name)
+		return RouteInfo{}, noSource(fmt.Sprintf("interface %s has no address to come from", l.Name))
 	}
 	return i, nil
 }
@@ -141,6 +216,7 @@ func (n *Network) lookup(remote, local netip.Addr, oif int, mark uint32) (RouteI
 			return nil
 		}
 		mtu, learned := 0, false
+		info.typ = p[7]
 		err := EachAttr(p[unix.SizeofRtMsg:], func(typ uint16, v []byte) error {
 			switch typ {
 			case unix.RTA_OIF:

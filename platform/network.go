@@ -119,7 +119,8 @@ func (n *Network) own(link string) (*LinkInfo, error) {
 
 // SetAddresses makes the addresses of link those wanted: adds what is missing
 // and removes what is ours and no longer wanted. Asking again with the same list
-// repairs what went missing.
+// repairs what went missing. An address that is refused does not keep the others
+// out (Refused).
 func (n *Network) SetAddresses(link string, want []netip.Prefix) error {
 	in := n.inside(link)
 	in.addresses = slices.Clone(want)
@@ -147,7 +148,7 @@ func (n *Network) SetAddresses(link string, want []netip.Prefix) error {
 			continue
 		}
 		if err := changeAddress(n.nl, unix.RTM_DELADDR, l, a.prefix); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
-			errs = append(errs, fmt.Errorf("remove address %s from %s: %w", a.prefix, link, err))
+			errs = append(errs, &Unlaid{a.prefix, fmt.Sprintf("remove address %s from %s", a.prefix, link), err})
 			continue
 		}
 		delete(in.ours, a.prefix)
@@ -160,7 +161,7 @@ func (n *Network) SetAddresses(link string, want []netip.Prefix) error {
 			continue
 		}
 		if err := changeAddress(n.nl, unix.RTM_NEWADDR, l, p); err != nil && !errors.Is(err, unix.EEXIST) {
-			errs = append(errs, fmt.Errorf("add address %s to %s: %w", p, link, err))
+			errs = append(errs, &Unlaid{p, fmt.Sprintf("add address %s to %s", p, link), err})
 			continue
 		}
 		in.ours[p] = true
@@ -185,7 +186,8 @@ func (n *Network) wantIPv6(l *LinkInfo) {
 
 // SetRoutes makes the routes of link those of set, for a link that is running or
 // not. The interface may be absent or down: then only what lies underneath is
-// laid, and its own routes follow with the next call. It is safe to repeat.
+// laid, and its own routes follow with the next call. It is safe to repeat. A route
+// that is refused does not keep the others out (Refused).
 func (n *Network) SetRoutes(link string, set RouteSet, running bool) error {
 	in := n.inside(link)
 	set.Prefixes = slices.Clone(set.Prefixes)

@@ -238,9 +238,9 @@ func changeRoute(n *Netlink, typ uint16, r route) error {
 		typ == unix.RTM_DELROUTE && (errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENODEV)):
 		return nil
 	case err != nil && typ == unix.RTM_NEWROUTE:
-		return fmt.Errorf("add route %s: %w", r, err)
+		return &Unlaid{r.dst, "add route " + r.String(), err}
 	case err != nil:
-		return fmt.Errorf("remove route %s: %w", r, err)
+		return &Unlaid{r.dst, "remove route " + r.String(), err}
 	}
 	return nil
 }

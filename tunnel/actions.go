@@ -179,7 +179,7 @@ func (l *loop) fits(t *state, c *ikev2.Child) error {
 	if !t.cfg.RemoteAny || t.cfg.GRERemote.IsValid() {
 		return nil
 	}
-	locals, err := platform.LocalAddrs(l.net.Netlink())
+	locals, err := l.net.LocalAddrs()
 	if err != nil {
 		return err
 	}
@@ -390,12 +390,8 @@ func (l *loop) lost(t *state, r reason) {
 		return
 	}
 	t.attempts++
-	t.candidate++
-	if len(t.candidates) > 0 && t.candidate%len(t.candidates) == 0 {
-		t.resolveAt = 0 // the name may have moved
-	}
 	wait := backoff(t.attempts, l.random())
-	if t.candidate%max(len(t.candidates), 1) != 0 {
+	if !l.pass(t) {
 		wait = backoff(1, l.random()) // another address has not been tried yet
 	}
 	t.retryAt = l.now() + wait
@@ -415,7 +411,7 @@ func (l *loop) liveness(a ikev2.Liveness) {
 		})
 		l.event(t, slog.LevelWarn, "suspect", t.reason.text)
 		l.setRunning(t, false)
-		t.resolveAt = 0 // its name may have another address now
+		l.ask(t, resolveDown) // its name may have another address now
 		l.replace(t, asideSuspect, netip.Addr{})
 	case ikev2.Alive:
 		if t.phase == phaseSuspect {
@@ -432,8 +428,8 @@ func (l *loop) liveness(a ikev2.Liveness) {
 // carries is called when a pair has become the one that carries the traffic.
 func (l *loop) carries(t *state) {
 	c := t.current()
-	t.trying, t.attempts, t.retryAt = false, 0, 0
-	t.note, t.failure = reason{}, nil
+	t.trying, t.attempts, t.retryAt, t.nextAt = false, 0, 0, 0
+	t.note, t.failure, t.passed = reason{}, nil, nil
 	l.tookOver(t)
 	if i, ok := t.ike[c.IKE]; ok {
 		t.agreed.newPeer(i)

@@ -1,9 +1,12 @@
 package tunnel
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"greseal/crypto/suite"
@@ -21,78 +24,141 @@ const (
 // does nothing when there is nothing to do: names, then addresses and route,
 // then the machine's side, then the handshake.
 func (l *loop) advance(t *state) {
-	if t == nil || !t.wanted || t.established() || t.trying {
+	if t == nil || !t.wanted || t.established() {
 		return
 	}
+	t.stays(l.step(t), l.now())
+}
+
+// step is one step of advance, as far as it can go now, and what the next waits for.
+func (l *loop) step(t *state) wait {
 	now := l.now()
-	if t.retryAt > now {
-		return // waiting on purpose
+	if t.trying && now >= t.triedAt+attemptLimit || t.nextAt != 0 && now >= t.nextAt {
+		t.skip()
 	}
-	t.waitingFor = ""
-
-	if t.cfg.RemoteAny {
-		l.listen(t)
-		return
-	}
-
-	if addrs, ok := literals(t.cfg.Remotes); ok {
-		if len(t.candidates) == 0 {
-			t.candidates, t.ranks = addrs, ranksOf(len(addrs))
-			l.register(t)
+	switch {
+	case t.trying:
+		until := t.triedAt + attemptLimit
+		if t.nextAt != 0 {
+			until = t.nextAt
 		}
-	} else if !t.resolving && t.resolveAt <= now {
-		l.resolve(t)
+		return t.still(until, eventHandshake)
+	case t.retryAt > now:
+		return t.still(t.retryAt, eventNone) // waiting on purpose
+	case t.cfg.RemoteAny:
+		return l.listen(t)
 	}
-	if len(t.candidates) == 0 {
-		if t.phase != phaseWaiting || t.waitingFor != waitName {
-			t.set(phaseWaiting, reason{text: fmt.Sprintf("resolving %s", t.cfg.Remotes[0])})
-			t.waitingFor = waitName
+	l.ask(t, resolveDown)
+	if l.findCandidates(t) {
+		l.register(t)
+	}
+	if w, must := l.unresolved(t); must {
+		return w
+	}
+	passed, w, ok := l.choose(t)
+	if !ok {
+		return w
+	}
+	return l.initiate(t, passed)
+}
+
+// skip gives the attempt under way up for the next remote.
+func (t *state) skip() {
+	t.nextAt = 0
+	if t.trying {
+		t.trying = false
+		t.candidate++
+	}
+}
+
+// pass takes the turn from the present candidate to the next that there is a way
+// to, and tells whether all have had theirs.
+func (l *loop) pass(t *state) (round bool) {
+	for {
+		t.candidate++
+		if n := len(t.candidates); n == 0 || t.candidate%n == 0 {
+			return true
 		}
-		return
+		if _, err := l.routeFor(t, t.remote()); err == nil {
+			return false
+		}
 	}
+}
 
-	if !l.lookOutside(t) {
-		t.retryAt = now + routeRetry
-		return
+// choose finds the first candidate, from the one whose turn it is, that can be
+// spoken to from here, and makes the machine ready for it. passed says why others
+// were passed over; when all are, ok is false and w says why.
+func (l *loop) choose(t *state) (passed []string, w wait, ok bool) {
+	w = wait{phase: phaseWaiting, until: l.now() + routeRetry, word: waitAddress,
+		why: reason{remedy: "the tunnel goes on by itself when the address or route appears"}}
+	t.passed = nil
+	l.layRoutes(t)
+	for range t.candidates {
+		info, err := l.outside(t, t.remote())
+		if err != nil {
+			passed = append(passed, err.Error())
+			if !errors.Is(err, platform.ErrNoSource) {
+				w.word = waitRoute
+			}
+			t.candidate++
+			continue
+		}
+		t.local, t.underlay, t.outside = info.Local, info, true
+		if err := l.prepare(t); err != nil {
+			passed = append(passed, err.Error())
+			w.phase, w.word, w.until, w.why.remedy = phaseDown, "", l.now()+linkRetry, ""
+			t.candidate++
+			continue
+		}
+		return passed, w, true
 	}
-	if err := l.prepare(t); err != nil {
-		t.set(phaseDown, reason{text: err.Error()})
-		l.event(t, slog.LevelError, "machine", err.Error())
-		t.retryAt = now + linkRetry
-		return
+	t.candidate, t.outside = 0, false
+	w.why.text = sentence(passed)
+	if w.phase == phaseDown {
+		l.stuck(t, w.why.text)
 	}
-	if len(l.proposals(t).esp) == 0 {
-		return // proposals has said why
-	}
+	return passed, w, false
+}
 
-	t.trying = true
+// sentence joins what is wrong with several remotes. What to do about it is said
+// once, at the end.
+func sentence(whys []string) string {
+	for i := range len(whys) - 1 {
+		whys[i], _, _ = strings.Cut(whys[i], ": wait for")
+	}
+	return strings.Join(whys, "; ")
+}
+
+// initiate begins the handshake with the chosen candidate.
+func (l *loop) initiate(t *state, passed []string) wait {
+	now := l.now()
+	if o, w := l.offered(t); len(o.esp) == 0 {
+		return w
+	}
+	t.trying, t.triedAt, t.nextAt = true, now, 0
 	t.note = reason{}
-	r := reason{text: fmt.Sprintf("waiting for %s to answer", t.remote())}
+	w := wait{phase: phaseConnecting, until: now + attemptLimit, event: eventHandshake}
+	w.why.text, t.passed = fmt.Sprintf("waiting for %s to answer", t.remote()), passed
 	if t.attempts > 0 {
-		r = t.reason // why the last attempt failed says more
+		w.why = t.reason // why the last attempt failed says more
 	}
-	t.set(phaseConnecting, r)
 	if len(t.candidates) > 1 {
 		t.nextAt = now + candidateTime
+		w.until = t.nextAt
 	}
+	// What the engine says at once, such as that it failed, counts for more.
+	t.stays(w, now)
 	l.tellTime()
 	local, remote := t.ports(t.local, t.remote())
 	l.do(l.engine.Initiate(now, t.id, local, remote))
+	if !t.trying {
+		return t.still(max(t.retryAt, now+1), eventNone)
+	}
+	return t.wait
 }
 
 // candidateTime is how long one of several remotes is tried before the next.
 const candidateTime = 10 * time.Second
-
-// tryNext goes on to the next remote when one has not answered.
-func (l *loop) tryNext(t *state) {
-	t.nextAt = 0
-	if !t.trying || t.established() || len(t.candidates) < 2 {
-		return
-	}
-	t.trying = false
-	t.candidate++
-	l.stir(t)
-}
 
 const (
 	portIKE = 500
@@ -100,44 +166,67 @@ const (
 )
 
 // listen prepares a tunnel whose peer speaks first.
-func (l *loop) listen(t *state) {
+func (l *loop) listen(t *state) wait {
 	if err := l.prepare(t); err != nil {
-		t.set(phaseDown, reason{text: err.Error()})
-		l.event(t, slog.LevelError, "machine", err.Error())
-		t.retryAt = l.now() + linkRetry
-		return
+		l.stuck(t, err.Error())
+		return wait{phase: phaseDown, why: reason{text: err.Error()}, until: l.now() + linkRetry}
 	}
 	l.register(t)
-	if t.phase != phaseDown {
-		t.set(phaseWaiting, reason{
-			text:   "no peer has come yet",
-			remedy: "start the other side; UDP 500 and 4500 must reach this machine",
-		})
+	if o, w := l.offered(t); len(o.esp) == 0 {
+		return w
 	}
+	if why := l.nowhere(t); why != "" {
+		return wait{phase: phaseWaiting, word: waitAddress, until: l.now() + linkRetry,
+			why: reason{why + ", so no peer is let in", "the tunnel goes on by itself when the address appears"}}
+	}
+	if t.phase == phaseDown && t.reason.text != t.hindrance {
+		return t.still(0, eventPeer) // why the last peer was refused says more
+	}
+	return wait{phase: phaseWaiting, event: eventPeer, why: reason{
+		text:   "no peer has come yet",
+		remedy: "start the other side; UDP 500 and 4500 must reach this machine",
+	}}
 }
 
-// lookOutside finds the local address and the path to the candidate.
-func (l *loop) lookOutside(t *state) bool {
-	info, err := l.routeFor(t, t.remote())
+// stuck tells, once, what of this machine stands in a tunnel's way.
+func (l *loop) stuck(t *state, what string) {
+	if t.hindrance != what {
+		l.event(t, slog.LevelError, "machine", what)
+	}
+	t.hindrance = what
+}
+
+// nowhere says that local names no address of this machine, "" when it does.
+func (l *loop) nowhere(t *state) string {
+	if !t.localOnly {
+		return ""
+	}
+	switch all, err := l.net.LocalAddrs(); {
+	case err != nil:
+		return ""
+	case len(t.locals) == 0:
+		return fmt.Sprintf("local = %q: the interface is not there or has no address", t.cfg.Local)
+	case !slices.ContainsFunc(t.locals, func(a netip.Addr) bool { return slices.Contains(all, a) }):
+		return fmt.Sprintf("local address %s is not on this machine", t.cfg.Local)
+	}
+	return ""
+}
+
+// ownAddresses are those that local allows the tunnel to come from and to be
+// found at; only is false when it allows any.
+func (l *loop) ownAddresses(t *state) (own []netip.Addr, only bool) {
+	if t.cfg.Local == "" {
+		return nil, false
+	}
+	if a, err := netip.ParseAddr(t.cfg.Local); err == nil {
+		return []netip.Addr{a.Unmap()}, true
+	}
+	own, err := l.net.InterfaceAddrs(t.cfg.Local)
 	if err != nil {
-		t.set(phaseWaiting, reason{err.Error(), "the tunnel goes on by itself when the address or route appears"})
-		t.waitingFor = waitRoute
-		if t.cfg.Local != "" {
-			t.waitingFor = waitAddress
-		}
-		t.outside = false
-		return false
+		l.log.Warn("reading the own addresses", "tunnel", t.id, "error", err)
 	}
-	t.local, t.underlay, t.outside = info.Local, info, true
-	return true
+	return own, true
 }
-
-// What a tunnel in phaseWaiting waits for; the words are those of status.
-const (
-	waitName    = "name"
-	waitRoute   = "route"
-	waitAddress = "address"
-)
 
 // register tells the engine what to offer to, and expect of, the tunnel's peer.
 // A tunnel that is not wanted, or whose names are not known yet, has no Peer:
@@ -146,11 +235,14 @@ func (l *loop) register(t *state) {
 	if !t.wanted || !t.cfg.RemoteAny && len(t.candidates) == 0 {
 		return
 	}
-	p := l.proposals(t)
+	p, _ := l.proposalsOf(t)
 	c := t.cfg
+	t.locals, t.localOnly = l.ownAddresses(t)
 	peer := ikev2.Peer{
 		ID:            t.id,
 		Remotes:       t.candidates,
+		Local:         t.locals,
+		LocalOnly:     t.localOnly,
 		PPKID:         c.PPKID,
 		PPK:           c.PPK.Bytes(),
 		PPKRequired:   c.PPKRequired,
@@ -180,9 +272,6 @@ func (l *loop) register(t *state) {
 		// UDP is three times as fast as raw ESP there (contract 14).
 		peer.Encap = ikev2.EncapForce
 	}
-	if a, err := netip.ParseAddr(c.Local); err == nil {
-		peer.Local = a
-	}
 	peer.PathMTU = t.ikeMTU()
 	t.ikeSize = peer.PathMTU
 	var err error
@@ -203,27 +292,25 @@ func (l *loop) register(t *state) {
 // offers are the proposals of a tunnel that this machine can carry out.
 type offers struct{ ike, esp []suite.Proposal }
 
-// proposals are the configured or built-in lists less the ESP algorithms that
-// the datapath cannot compute. When none is left the tunnel is down and says
+// offered is what the tunnel can offer; with nothing left it is down, and w says
 // which and why.
-func (l *loop) proposals(t *state) offers {
+func (l *loop) offered(t *state) (o offers, w wait) {
 	o, refused := l.proposalsOf(t)
-	if len(o.esp) == 0 {
-		why := "the list is empty"
-		if refused != nil {
-			why = refused.Error()
-		}
-		t.set(phaseDown, reason{
-			text:   "none of the ESP proposals can be carried out here: " + why,
-			remedy: `install what is named, choose other algorithms in esp, or set datapath = "userspace"`,
-		})
-		t.retryAt = l.now() + time.Minute
+	why := "the list is empty"
+	if refused != nil {
+		why = refused.Error()
 	}
-	return o
+	if len(o.esp) == 0 {
+		t.hindrance = "none of the ESP proposals can be carried out here: " + why
+	}
+	return o, wait{phase: phaseDown, until: l.now() + time.Minute, why: reason{
+		text:   t.hindrance,
+		remedy: `install what is named, choose other algorithms in esp, or set datapath = "userspace"`,
+	}}
 }
 
-// proposalsOf is proposals without the consequences; the error is the last
-// refusal of the datapath.
+// proposalsOf are the configured or built-in lists less the ESP algorithms that
+// the datapath cannot compute; the error is its last refusal.
 func (l *loop) proposalsOf(t *state) (o offers, refused error) {
 	o = offers{t.cfg.IKEProposals, t.cfg.ESPProposals}
 	if o.ike == nil {
@@ -278,10 +365,10 @@ func possible(ps []suite.Proposal, supports func(encr, integ suite.Transform) er
 // restart closes a tunnel's SAs and starts anew at once.
 func (l *loop) restart(t *state, why string) {
 	l.do(l.engine.Close(l.now(), t.id))
-	t.trying, t.aside = false, aside{}
-	t.attempts, t.retryAt, t.resolveAt = 0, 0, 0
+	t.trying, t.nextAt, t.aside = false, 0, aside{}
+	t.attempts = 0
 	if t.wanted {
 		t.set(phaseWaiting, reason{text: why})
 	}
-	l.stir(t)
+	l.hurry(t)
 }

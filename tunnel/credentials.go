@@ -86,5 +86,9 @@ func (l *loop) followLists(now ikev2.Time) {
 		t.cfg.Credentials.CRLs = lists
 		l.register(t)
 		l.event(t, slog.LevelInfo, "crl", "revocation lists read again")
+		if t.wanted && !t.established() && !t.trying {
+			t.attempts = 0
+			l.hurry(t) // the one that was missing or out of date may be why
+		}
 	}
 }

@@ -29,6 +29,9 @@ func (l *loop) due(t *state, now ikev2.Time) ikev2.Time {
 			due = at
 		}
 	}
+	if t.wanted && !t.established() {
+		earlier(t.wait.until)
+	}
 	earlier(t.retryAt)
 	earlier(t.nextAt)
 	earlier(t.aside.at)
@@ -39,9 +42,7 @@ func (l *loop) due(t *state, now ikev2.Time) ikev2.Time {
 	if len(t.cfg.CRL) > 0 {
 		earlier(max(l.listsAt, 1))
 	}
-	if !t.resolving && t.established() && t.named() {
-		earlier(max(t.resolveAt, 1))
-	}
+	earlier(l.askDue(t))
 	if !t.esp.asking {
 		earlier(t.esp.at)
 	}
@@ -93,12 +94,17 @@ func (l *loop) tick() {
 // tickAll looks at all tunnels.
 func (l *loop) tickAll(now ikev2.Time) {
 	for _, t := range l.tunnels {
+		if t.wait.until != 0 && t.wait.until <= now {
+			t.wait.until = 0
+			l.stir(t)
+		}
 		if t.retryAt != 0 && t.retryAt <= now {
 			t.retryAt = 0
 			l.stir(t)
 		}
 		if t.nextAt != 0 && t.nextAt <= now {
-			l.tryNext(t)
+			t.skip()
+			l.stir(t)
 		}
 		if t.aside.at != 0 && t.aside.at <= now {
 			l.takeOver(t)
@@ -106,7 +112,9 @@ func (l *loop) tickAll(now ikev2.Time) {
 		if t.aside.probeAt != 0 && t.aside.probeAt <= now {
 			l.probe(t)
 		}
-		l.refreshNames(t, now)
+		if at := l.askDue(t); at != 0 && at <= now {
+			l.ask(t, t.askPause())
+		}
 		l.searchTick(t, now)
 		l.agree(t, now)
 	}

@@ -25,8 +25,10 @@ func (l *loop) close(t *state) {
 	c := t.cfg
 	t.opened = false
 	l.net.SetForeign(string(t.id), c.Netifd)
-	if err := l.net.SetAddresses(string(t.id), c.Address); err != nil && t.index != 0 {
-		l.event(t, slog.LevelError, "machine", "addresses: "+err.Error())
+	if t.index != 0 {
+		l.layAddresses(t)
+	} else {
+		_ = l.net.SetAddresses(string(t.id), c.Address) // for the routes underneath; there is no interface yet
 	}
 	l.layRoutes(t)
 	if addrs, ok := literals(c.Remotes); ok {
@@ -49,9 +51,7 @@ func (l *loop) layRoutes(t *state) {
 	if p := t.current(); p != nil {
 		peers = append(peers, p.Remote.Addr())
 	}
-	if err := l.net.SetRoutes(string(t.id), routeSet(t.cfg, peers), t.running); err != nil {
-		l.event(t, slog.LevelError, "machine", "routes: "+err.Error())
-	}
+	l.took(t, &t.routes, "routes", l.net.SetRoutes(string(t.id), routeSet(t.cfg, peers), t.running))
 }
 
 // routeSet are the routes of a tunnel whose peers are reached at these addresses.
@@ -126,9 +126,7 @@ func (l *loop) setLink(t *state, c *ikev2.Child) error {
 		l.event(t, slog.LevelInfo, "machine", fmt.Sprintf("interface made anew (index %d): the outer address family changed", index))
 	}
 	t.link, t.index = want, index
-	if err := l.net.SetAddresses(want.Name, t.cfg.Address); err != nil {
-		return fmt.Errorf("addresses of %s: %w", want.Name, err)
-	}
+	l.layAddresses(t)
 	return nil
 }
 
@@ -175,9 +173,7 @@ func (l *loop) setRunning(t *state, running bool) {
 	name := string(t.id)
 	if running {
 		l.followUnderlay(t)
-		if err := l.net.SetAddresses(name, t.cfg.Address); err != nil {
-			l.event(t, slog.LevelError, "machine", "addresses: "+err.Error())
-		}
+		l.layAddresses(t)
 	}
 	if err := l.dp.SetRunning(name, running); err != nil {
 		l.event(t, slog.LevelError, "machine", "link state: "+err.Error())
@@ -234,16 +230,22 @@ func (l *loop) linkKind(t *state) string {
 // place.
 func (l *loop) describePlaced(t *state) (addrs, routes []status.Placed, guards []status.Guard) {
 	for _, a := range t.cfg.Address {
-		p := status.Placed{Prefix: a.String(), InPlace: t.index != 0}
-		if !p.InPlace {
+		p := status.Placed{Prefix: a.String(), InPlace: t.index != 0, Why: t.addresses.why(a)}
+		switch {
+		case !p.InPlace:
 			p.Why = "there is no interface yet"
+		case p.Why != "":
+			p.InPlace = false
 		}
 		addrs = append(addrs, p)
 	}
 	for _, r := range t.cfg.Routes {
-		p := status.Placed{Prefix: r.String(), InPlace: t.running}
-		if !p.InPlace {
+		p := status.Placed{Prefix: r.String(), InPlace: t.running, Why: t.routes.why(r)}
+		switch {
+		case !p.InPlace:
 			p.Why = "withdrawn while the peer is not there"
+		case p.Why != "":
+			p.InPlace = false
 		}
 		routes = append(routes, p)
 		if !t.cfg.Fallback && !(t.phase == phaseClosed && len(t.guarded) == 0) {
@@ -263,7 +265,7 @@ func (l *loop) describePlaced(t *state) (addrs, routes []status.Placed, guards [
 // restore repairs an interface that somebody else changed: its own settings,
 // addresses and routes.
 func (l *loop) restore(t *state) error {
-	info, err := platform.LinkByName(l.net.Netlink(), string(t.id))
+	info, err := l.net.Link(string(t.id))
 	if errors.Is(err, platform.ErrNoLink) {
 		l.linkLost(t)
 		return nil
@@ -279,9 +281,7 @@ func (l *loop) restore(t *state) error {
 		l.event(t, slog.LevelWarn, "machine", fmt.Sprintf("somebody set the interface down; nothing passes until: ip link set %s up", t.id))
 		return nil
 	}
-	if err := l.net.SetAddresses(string(t.id), t.cfg.Address); err != nil {
-		return err
-	}
+	l.layAddresses(t)
 	l.layRoutes(t)
 	return nil
 }

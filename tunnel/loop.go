@@ -26,6 +26,7 @@ import (
 
 	"greseal/ikev2"
 	"greseal/platform"
+	"greseal/platform/names"
 	"greseal/tunnel/config"
 	"greseal/tunnel/status"
 )
@@ -73,10 +74,10 @@ type loop struct {
 	engine *ikev2.Engine
 	dp     platform.Datapath
 	dpWhy  string
-	net    *platform.Network
-	watch  *platform.Watcher
+	net    network
+	around <-chan platform.Change // of the machine's network
 	server *status.Server
-	names  chan resolution
+	names  nameTable
 	jobs   jobs
 
 	tunnels map[ikev2.PeerID]*state
@@ -156,7 +157,7 @@ func Run(ctx context.Context, opt Options) error {
 		rand:    crand.Reader,
 		cfg:     cfg,
 		engine:  newEngine(),
-		names:   make(chan resolution, 64),
+		names:   newNameTable(names.Lookup),
 		jobs:    newJobs(),
 		tunnels: map[ikev2.PeerID]*state{},
 		stirred: map[ikev2.PeerID]bool{},
@@ -197,14 +198,18 @@ func (l *loop) start(ctx context.Context, refused error) error {
 	}
 	defer l.dp.Close()
 	l.log.Info("datapath chosen", "datapath", l.dp.Kind(), "why", l.dpWhy)
-	if l.net, err = platform.OpenNetwork(opt.Logger); err != nil {
+	network, err := platform.OpenNetwork(opt.Logger)
+	if err != nil {
 		return err
 	}
+	l.net = network
 	defer l.net.Close()
-	if l.watch, err = platform.Watch(opt.Logger); err != nil {
+	watch, err := platform.Watch(opt.Logger)
+	if err != nil {
 		return leaveClosed(opt, cfg, fmt.Errorf("watching addresses and routes: %w", err))
 	}
-	defer l.watch.Close()
+	defer watch.Close()
+	l.around = watch.Changes()
 	l.dropPrivileges()
 
 	l.adopt()
@@ -310,9 +315,9 @@ func (l *loop) run(ctx context.Context) {
 			known = true
 		case ev := <-l.dp.Events():
 			l.datapathEvent(ev)
-		case c := <-l.watch.Changes():
+		case c := <-l.around:
 			l.surroundingsChanged(c)
-		case r := <-l.names:
+		case r := <-l.names.answers:
 			l.resolved(r)
 		case q := <-l.server.Queries():
 			l.query(q)

@@ -31,7 +31,7 @@ func (l *loop) surroundingsChanged(ch platform.Change) {
 	if !ch.Underlay {
 		return
 	}
-	all, err := platform.LocalAddrs(l.net.Netlink())
+	all, err := l.net.LocalAddrs()
 	if err != nil {
 		l.log.Warn("reading the own addresses", "error", err)
 		return
@@ -42,15 +42,38 @@ func (l *loop) surroundingsChanged(ch platform.Change) {
 	}
 	for _, id := range l.order {
 		t := l.tunnels[id]
+		if !t.wanted {
+			continue
+		}
+		l.followLocal(t)
 		switch {
-		case !t.wanted:
 		case t.established():
 			l.followAddress(t, locals)
-		case t.phase == phaseWaiting, t.trying && !locals[t.local]:
-			t.trying, t.retryAt = false, 0
+		case !t.trying && (t.phase == phaseWaiting || t.cfg.RemoteAny || l.rerouted(t)), t.trying && !locals[t.local]:
+			t.trying, t.retryAt, t.nextAt = false, 0, 0
 			l.stir(t)
 		}
 	}
+}
+
+// followLocal tells the engine when local means other addresses than before.
+func (l *loop) followLocal(t *state) {
+	if t.cfg.Local == "" {
+		return
+	}
+	if own, _ := l.ownAddresses(t); !slices.Equal(own, t.locals) {
+		l.register(t)
+	}
+}
+
+// rerouted tells whether there is another way to the peer than at the last attempt.
+func (l *loop) rerouted(t *state) bool {
+	if !t.remote().IsValid() {
+		return false
+	}
+	info, err := l.routeFor(t, t.remote())
+	old := t.underlay
+	return err == nil && (info.Local != old.Local || info.IfIndex != old.IfIndex || info.Gateway != old.Gateway)
 }
 
 // followAddress looks whether a tunnel that stands still comes from where it
@@ -84,6 +107,23 @@ func (l *loop) routeFor(t *state, remote netip.Addr) (platform.RouteInfo, error)
 		ifname = t.cfg.Local
 	}
 	return l.net.RouteTo(remote, hint, ifname, t.cfg.FWMark)
+}
+
+// outside is routeFor when a tunnel is to go there: with an interface in local
+// the kernel is asked once more by which one such packets really leave.
+func (l *loop) outside(t *state, remote netip.Addr) (platform.RouteInfo, error) {
+	info, err := l.routeFor(t, remote)
+	if _, literal := netip.ParseAddr(t.cfg.Local); err != nil || t.cfg.Local == "" || literal == nil {
+		return info, err
+	}
+	really, err := l.net.RouteTo(remote, info.Local, "", t.cfg.FWMark)
+	if err != nil {
+		return info, err
+	}
+	if really.IfIndex != info.IfIndex {
+		return info, fmt.Errorf("packets from %s to %s would leave by %s, which local = %q forbids: look at the routing rules (ip rule)", info.Local, remote, really.IfName, t.cfg.Local)
+	}
+	return info, nil
 }
 
 // relocate takes a tunnel that stands to another address of ours (contract 12):

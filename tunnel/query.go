@@ -73,19 +73,17 @@ func (l *loop) query(q *status.Query) {
 func (l *loop) up(t *state) {
 	if t.wanted {
 		if !t.established() && !t.trying {
-			t.retryAt, t.resolveAt = 0, 0 // now rather than after the backoff
-			l.stir(t)
+			l.hurry(t) // now rather than after the backoff
 		}
 		return
 	}
 	l.event(t, slog.LevelInfo, "request", "taken up by request")
-	t.wanted = true
-	t.attempts, t.retryAt, t.resolveAt = 0, 0, 0
+	t.wanted, t.attempts = true, 0
 	t.forgetESP()
 	t.set(phaseWaiting, reason{text: "starting"})
 	l.close(t)
 	l.register(t)
-	l.stir(t)
+	l.hurry(t)
 }
 
 // down deletes a tunnel's SAs and interface. Its guards and unreachable routes
@@ -94,7 +92,7 @@ func (l *loop) down(t *state, open bool) {
 	if t.wanted {
 		l.event(t, slog.LevelInfo, "request", "taken down by request")
 	}
-	t.wanted, t.trying, t.retryAt, t.aside = false, false, 0, aside{}
+	t.wanted, t.trying, t.retryAt, t.nextAt, t.aside, t.wait = false, false, 0, 0, aside{}, wait{}
 	if !t.wrong() {
 		t.set(phaseClosed, reason{
 			text:   "taken down by request",

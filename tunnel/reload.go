@@ -16,6 +16,7 @@ func (l *loop) add(c *config.Tunnel) *state {
 	t := newState(c)
 	l.tunnels[t.id] = t
 	l.order = append(l.order, t.id)
+	l.names.users = nil
 	return t
 }
 
@@ -88,6 +89,7 @@ func (l *loop) take(next *config.Config) []string {
 	for i := range next.Tunnels {
 		l.order = append(l.order, ikev2.PeerID(next.Tunnels[i].Name))
 	}
+	l.forgetNames()
 	l.settle(entirely)
 	l.event(nil, slog.LevelInfo, "reload", "configuration loaded: "+strings.Join(lines, ", "))
 	return lines
@@ -142,7 +144,10 @@ func (l *loop) changed(t *state, ch config.Change) {
 				l.event(t, slog.LevelError, "machine", err.Error())
 			}
 		}
-		l.stir(t)
+		if !t.established() && !t.trying {
+			t.attempts = 0
+			l.hurry(t) // what was changed may be what was wrong
+		}
 	}
 }
 

@@ -13,22 +13,48 @@ import (
 	"time"
 
 	"greseal/ikev2"
-	"greseal/platform/names"
 )
 
 const (
-	resolveTimeout = 10 * time.Second
-	resolveAgain   = 5 * time.Minute // names of a tunnel that is not up
-	resolveRetry   = 5 * time.Second // after a failure
+	resolveTimeout = 10 * time.Second // of one question
+	resolveUp      = 5 * time.Minute  // between questions while the peer answers
+	resolveDown    = 5 * time.Second  // and while it does not
+	resolveGrace   = 2 * time.Second  // for a name before addresses that remote names later
+	resolveMost    = 64               // questions at once
 )
 
-// resolution is the resolver's answer for one tunnel.
+// nameTable is what is known of the host names in remote. Tunnels share it: one
+// question about a name is under way at a time, however many wait for it.
+type nameTable struct {
+	hosts   map[string]*host
+	users   map[string][]*state // by host; nil: to be made
+	answers chan resolution
+	places  chan struct{} // for the questions under way
+	lookup  resolver
+}
+
+// host is one name.
+type host struct {
+	asking  bool
+	askedAt ikev2.Time   // the question under way, or the last one
+	addrs   []netip.Addr // of the last answer that had any
+	err     error        // of the last answer, nil when it had addresses
+}
+
+// resolution is the resolver's answer.
 type resolution struct {
-	id    ikev2.PeerID
-	hosts []string // the question, to recognise an answer that came too late
+	host  string
 	addrs []netip.Addr
-	ranks []int // which of hosts each address belongs to
-	err   error // of the last name without an address, when addrs is empty
+	err   error
+}
+
+func newNameTable(lookup resolver) nameTable {
+	return nameTable{
+		hosts:   map[string]*host{},
+		answers: make(chan resolution, 64),
+		places:  make(chan struct{}, resolveMost),
+		lookup:  lookup,
+	}
 }
 
 // literals returns the addresses of hosts when all of them are literal ones.
@@ -44,73 +70,263 @@ func literals(hosts []string) ([]netip.Addr, bool) {
 	return addrs, true
 }
 
-// resolve starts resolving a tunnel's names on a goroutine of its own: one at a
-// time a tunnel, each bounded by resolveTimeout.
-func (l *loop) resolve(t *state) {
-	t.resolving = true
-	id, hosts := t.id, t.cfg.Remotes
-	go func() {
-		r := resolution{id: id, hosts: hosts}
-		r.addrs, r.ranks, r.err = lookup(hosts)
-		l.names <- r
-	}()
-}
-
-// lookup returns the addresses of hosts in their order, IPv4 ones first within a
-// name: GRE and ESP have fewer surprises there, and a stale AAAA record of a
-// dynamic name is more common than a stale A.
-func lookup(hosts []string) (addrs []netip.Addr, ranks []int, last error) {
-	for i, h := range hosts {
-		if a, err := netip.ParseAddr(h); err == nil {
-			addrs, ranks = append(addrs, a.Unmap()), append(ranks, i)
-			continue
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), resolveTimeout)
-		found, err := names.Lookup(ctx, h)
-		cancel()
-		if err != nil {
-			last = fmt.Errorf("host name %q does not resolve: %s", h, plain(err))
-			continue
-		}
-		for i, a := range found {
-			found[i] = a.Unmap()
-		}
-		sort.SliceStable(found, func(i, j int) bool { return found[i].BitLen() < found[j].BitLen() })
-		addrs = append(addrs, found...)
-		for range found {
-			ranks = append(ranks, i)
-		}
-	}
-	if len(addrs) == 0 {
-		return nil, nil, last
-	}
-	return addrs, ranks, nil
-}
-
-// ranksOf are the ranks of literal addresses.
-func ranksOf(n int) []int {
-	ranks := make([]int, n)
-	for i := range ranks {
-		ranks[i] = i
-	}
-	return ranks
-}
-
-// refreshNames resolves the names of a tunnel that stands again: now and then,
-// and often while the peer is silent.
-func (l *loop) refreshNames(t *state, now ikev2.Time) {
-	if t.established() && t.named() && !t.resolving && t.resolveAt <= now {
-		l.resolve(t)
-	}
-}
-
 // named tells whether remote holds a name.
 func (t *state) named() bool {
 	_, all := literals(t.cfg.Remotes)
 	return !all && !t.cfg.RemoteAny
 }
 
+// ask asks for the names of a tunnel that were not asked for within pause.
+func (l *loop) ask(t *state, pause time.Duration) {
+	if !t.wanted || t.cfg.RemoteAny {
+		return
+	}
+	now := l.now()
+	for _, name := range t.cfg.Remotes {
+		if _, err := netip.ParseAddr(name); err == nil {
+			continue
+		}
+		h := l.names.hosts[name]
+		if h == nil {
+			h = &host{}
+			l.names.hosts[name] = h
+		}
+		if h.asking || h.askedAt != 0 && h.askedAt+pause > now {
+			continue
+		}
+		h.asking, h.askedAt = true, now
+		go l.names.question(name)
+	}
+}
+
+// question runs beside the loop.
+func (n *nameTable) question(name string) {
+	n.places <- struct{}{}
+	ctx, cancel := context.WithTimeout(context.Background(), resolveTimeout)
+	addrs, err := n.lookup(ctx, name)
+	cancel()
+	<-n.places
+	r := resolution{host: name}
+	r.addrs, r.err = usable(addrs, err)
+	if r.err != nil {
+		r.err = fmt.Errorf("host name %q %w", name, r.err)
+	}
+	n.answers <- r
+}
+
+// usable are the addresses of an answer that a peer can have, IPv4 ones first: GRE
+// and ESP have fewer surprises there, and a stale AAAA record of a dynamic name is
+// more common than a stale A. Providers of dynamic names answer 0.0.0.0 for a host
+// that is away.
+func usable(all []netip.Addr, err error) ([]netip.Addr, error) {
+	if err != nil {
+		return nil, errors.New("does not resolve: " + plain(err))
+	}
+	var good, bad []netip.Addr
+	for _, a := range all {
+		if a = a.Unmap(); possiblePeer(a) {
+			good = append(good, a)
+		} else {
+			bad = append(bad, a)
+		}
+	}
+	if len(good) == 0 {
+		return nil, fmt.Errorf("has no address that a peer can have: the name server answers %s", list(bad))
+	}
+	sort.SliceStable(good, func(i, j int) bool { return good[i].BitLen() < good[j].BitLen() })
+	return good, nil
+}
+
+// possiblePeer tells whether an address can be another machine's.
+func possiblePeer(a netip.Addr) bool {
+	thisNetwork := netip.PrefixFrom(netip.IPv4Unspecified(), 8)
+	broadcast := netip.AddrFrom4([4]byte{255, 255, 255, 255})
+	return a.IsValid() && !a.IsUnspecified() && !a.IsLoopback() && !a.IsMulticast() && a != broadcast && !thisNetwork.Contains(a)
+}
+
+// askPause is the time between two questions about a tunnel's names.
+func (t *state) askPause() time.Duration {
+	if t.phase == phaseUp {
+		return resolveUp
+	}
+	return resolveDown
+}
+
+// askDue is when a name of a tunnel is to be asked for next, 0: not by the clock.
+func (l *loop) askDue(t *state) (due ikev2.Time) {
+	if !t.wanted || t.cfg.RemoteAny {
+		return 0
+	}
+	for _, name := range t.cfg.Remotes {
+		if h := l.names.hosts[name]; h != nil && !h.asking {
+			if at := h.askedAt + t.askPause(); due == 0 || at < due {
+				due = at
+			}
+		}
+	}
+	return due
+}
+
+// resolved takes the resolver's answer to all tunnels that have the name.
+func (l *loop) resolved(r resolution) {
+	h := l.names.hosts[r.host]
+	if h == nil {
+		return
+	}
+	h.asking, h.err = false, r.err
+	if r.err == nil && !sameAddrs(h.addrs, r.addrs) {
+		h.addrs = r.addrs
+	}
+	if l.names.users == nil {
+		l.names.users = map[string][]*state{}
+		for _, id := range l.order {
+			t := l.tunnels[id]
+			for _, name := range t.cfg.Remotes {
+				l.names.users[name] = append(l.names.users[name], t)
+			}
+		}
+	}
+	for _, t := range l.names.users[r.host] {
+		if t.wanted {
+			l.of(t.id)
+			l.renamed(t, r.host)
+		}
+	}
+}
+
+// sameAddrs compares answers without regard to their order, which name servers
+// change from one to the next.
+func sameAddrs(a, b []netip.Addr) bool {
+	sorted := func(s []netip.Addr) []netip.Addr {
+		return slices.SortedFunc(slices.Values(s), netip.Addr.Compare)
+	}
+	return slices.Equal(sorted(a), sorted(b))
+}
+
+// forgetNames drops what is known of names that no tunnel has any more.
+func (l *loop) forgetNames() {
+	l.names.users = nil
+	used := map[string]bool{}
+	for _, t := range l.tunnels {
+		for _, name := range t.cfg.Remotes {
+			used[name] = true
+		}
+	}
+	for name, h := range l.names.hosts {
+		if !used[name] && !h.asking {
+			delete(l.names.hosts, name)
+		}
+	}
+}
+
+// renamed follows an answer about a name of the tunnel's.
+func (l *loop) renamed(t *state, name string) {
+	changed := l.findCandidates(t)
+	if !changed {
+		if !t.established() && !t.trying {
+			l.stir(t) // what it waits for may have changed
+		}
+		return
+	}
+	if t.established() {
+		l.event(t, slog.LevelInfo, "resolved", fmt.Sprintf("%s is %s now", name, list(t.candidates)))
+		if err := l.guard(t, t.candidates...); err != nil {
+			l.event(t, slog.LevelError, "close", err.Error())
+			return
+		}
+		l.settleIn(t)
+		if t.aside.why == asideSuspect {
+			t.aside.at = l.now()
+		}
+		if t.aside.probeAt == 0 {
+			t.aside.probeAt = l.now()
+		}
+	}
+	l.register(t)
+	l.stir(t)
+}
+
+// findCandidates makes the list of addresses to try of what is known of the names,
+// and tells whether it has changed. An attempt under way goes on; one to an address
+// that is no longer there has the time of a candidate.
+func (l *loop) findCandidates(t *state) (changed bool) {
+	var addrs []netip.Addr
+	var ranks []int
+	add := func(rank int, list ...netip.Addr) {
+		for _, a := range list {
+			if !slices.Contains(addrs, a) {
+				addrs, ranks = append(addrs, a), append(ranks, rank)
+			}
+		}
+	}
+	for i, name := range t.cfg.Remotes {
+		if a, err := netip.ParseAddr(name); err == nil {
+			add(i, a.Unmap())
+		} else if h := l.names.hosts[name]; h != nil {
+			add(i, h.addrs...)
+		}
+	}
+	if slices.Equal(t.candidates, addrs) {
+		return false
+	}
+	here := t.remote()
+	t.candidates, t.ranks, t.candidate = addrs, ranks, 0
+	if i := slices.Index(addrs, here); i >= 0 {
+		t.candidate = i
+	}
+	switch {
+	case t.established():
+	case !t.trying:
+		t.retryAt = 0 // an address that was not tried yet
+	case !slices.Contains(addrs, here):
+		t.nextAt = t.triedAt + candidateTime
+	case len(addrs) > 1 && t.nextAt == 0:
+		t.nextAt = max(t.triedAt+candidateTime, l.now())
+	}
+	return true
+}
+
+// unresolved is the wait for a name: for the first address of all, or for a while
+// for one that goes before those that are known.
+func (l *loop) unresolved(t *state) (w wait, must bool) {
+	now := l.now()
+	var grace, due ikev2.Time
+	var failed []string
+	asking := false
+	for i, name := range t.cfg.Remotes {
+		h := l.names.hosts[name]
+		if h == nil {
+			continue // an address
+		}
+		asking = asking || h.asking
+		switch {
+		case h.err != nil:
+			failed = append(failed, h.err.Error())
+		case len(h.addrs) == 0 && (len(t.ranks) == 0 || i < t.ranks[0]):
+			grace = max(grace, h.askedAt+resolveGrace)
+		}
+		if !h.asking {
+			due = h.askedAt + resolveDown
+		}
+	}
+	w = wait{phase: phaseWaiting, word: waitName, until: due, why: reason{text: "resolving " + strings.Join(t.cfg.Remotes, ", ")}}
+	if asking {
+		w.event = eventName
+	}
+	if len(failed) > 0 {
+		w.why = reason{strings.Join(failed, "; "), "check the name in remote, and that this router can reach a name server"}
+	}
+	if len(t.candidates) > 0 {
+		w.until = grace
+		return w, grace > now && t.attempts == 0
+	}
+	return w, true
+}
+
 func list(addrs []netip.Addr) string {
+	if len(addrs) == 0 {
+		return "none"
+	}
 	var words []string
 	for _, a := range addrs {
 		words = append(words, a.String())
@@ -131,58 +347,4 @@ func plain(err error) string {
 		return dns.Err
 	}
 	return err.Error()
-}
-
-// resolved takes the resolver's answer.
-func (l *loop) resolved(r resolution) {
-	t := l.tunnels[r.id]
-	if t == nil {
-		return
-	}
-	t.resolving = false
-	if !slices.Equal(r.hosts, t.cfg.Remotes) {
-		t.resolveAt = 0
-		l.stir(t)
-		return
-	}
-	now := l.now()
-	if len(r.addrs) == 0 {
-		t.resolveAt = now + resolveRetry
-		if t.phase == phaseUp {
-			t.resolveAt = now + resolveAgain
-		}
-		if len(t.candidates) == 0 {
-			if t.wanted {
-				t.set(phaseWaiting, reason{r.err.Error(), "check the name in remote, and that this router can reach a name server"})
-				t.waitingFor = waitName
-				t.retryAt = t.resolveAt
-			}
-			return
-		}
-		l.stir(t) // the addresses known so far are still worth trying
-		return
-	}
-	t.resolveAt = now + resolveAgain
-	if t.phase == phaseSuspect {
-		t.resolveAt = now + resolveRetry
-	}
-	if !slices.Equal(t.candidates, r.addrs) {
-		t.candidates, t.ranks, t.candidate = r.addrs, r.ranks, 0
-		if c := t.current(); c != nil {
-			l.event(t, slog.LevelInfo, "resolved", fmt.Sprintf("%s is %s now", strings.Join(r.hosts, ", "), list(r.addrs)))
-			if err := l.guard(t, r.addrs...); err != nil {
-				l.event(t, slog.LevelError, "close", err.Error())
-				return
-			}
-			l.settleIn(t)
-			if t.aside.why == asideSuspect {
-				t.aside.at = now
-			}
-			if t.aside.probeAt == 0 {
-				t.aside.probeAt = now
-			}
-		}
-		l.register(t)
-	}
-	l.stir(t)
 }

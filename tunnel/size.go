@@ -78,7 +78,8 @@ func (l *loop) wantMTU(t *state, child *ikev2.Child) int {
 		p.OuterV6, p.InnerV6 = true, true
 	}
 	var all []mtu.Params
-	for _, prop := range l.proposals(t).esp {
+	o, _ := l.proposalsOf(t)
+	for _, prop := range o.esp {
 		integs := prop.Of(suite.TypeInteg)
 		if len(integs) == 0 {
 			integs = []suite.Transform{{}}

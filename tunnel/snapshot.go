@@ -77,7 +77,7 @@ func (l *loop) describe(t *state) status.Tunnel {
 		Enabled:    c.Enabled,
 		Desired:    status.DesiredDown,
 		State:      t.word(),
-		WaitingFor: t.waitingFor,
+		WaitingFor: t.wait.word,
 		Since:      t.since.Unix(),
 		InStateS:   int64(time.Since(t.since) / time.Second),
 		Reason:     t.reason.text,
@@ -101,9 +101,12 @@ func (l *loop) describe(t *state) status.Tunnel {
 	if (t.phase == phaseConnecting || t.phase == phaseWaiting) && t.note.text != "" {
 		s.Reason, s.Remedy = t.note.text, t.note.remedy
 	}
-	if t.retryAt != 0 {
-		s.NextAttempt = l.wall(t.retryAt).Unix()
-		s.NextAttemptInS = seconds(max(t.retryAt-l.now(), 0))
+	if (t.phase == phaseConnecting || t.phase == phaseDown) && len(t.passed) > 0 {
+		s.Reason += "; " + sentence(t.passed)
+	}
+	if at := t.wait.until; at != 0 && t.wanted && !t.established() && !t.trying {
+		s.NextAttempt = l.wall(at).Unix()
+		s.NextAttemptInS = seconds(max(at-l.now(), 0))
 	}
 	s.Peer = l.describePeer(t)
 	s.Contention = t.contention.describe(l)

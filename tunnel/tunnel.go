@@ -62,22 +62,23 @@ type state struct {
 	note   reason // the newest remark while an attempt goes on
 	// failure is the typed reason of the last failed attempt, or the newest
 	// remark about the present one; nil since the tunnel was up.
-	failure  *ikev2.Failure
-	failedAt ikev2.Time
-	// waitingFor is one of the wait words in phaseWaiting.
-	waitingFor string
-	events     status.EventLog
-	strangers  bucket // for lines that unauthenticated input can cause
+	failure   *ikev2.Failure
+	failedAt  ikev2.Time
+	wait      wait     // while it is not up
+	passed    []string // why other remotes were passed over at the last attempt
+	hindrance string   // what of this machine stood in its way last
+	events    status.EventLog
+	strangers bucket // for lines that unauthenticated input can cause
 
 	// What is known of the outside.
-	resolving  bool
-	resolveAt  ikev2.Time   // not before this, unless asked for
 	candidates []netip.Addr // all addresses of remote, in order of preference
 	ranks      []int        // of candidates: the place in remote of the name they belong to
 	candidate  int          // the one to try
 	local      netip.Addr   // chosen for the candidate
 	underlay   platform.RouteInfo
-	outside    bool // underlay is known
+	outside    bool         // underlay is known
+	locals     []netip.Addr // that local allows, as the engine was told
+	localOnly  bool
 
 	// What stands in the machine.
 	guarded map[netip.Addr]bool
@@ -85,6 +86,8 @@ type state struct {
 	link    platform.Link
 	index   int // of the interface, 0: not made
 	running bool
+
+	addresses, routes laid
 
 	// How the MTU was come by.
 	mtuHow, mtuWhy     string
@@ -118,9 +121,10 @@ type state struct {
 
 	// Attempts.
 	trying   bool
+	triedAt  ikev2.Time // when the attempt began
 	nextAt   ikev2.Time // then the next candidate is tried, 0: not
 	attempts int        // in a row without success
-	retryAt  ikev2.Time // 0: when something changes
+	retryAt  ikev2.Time // no attempt before
 	ups      uint64     // how often it came up
 }
 

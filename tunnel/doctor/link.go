@@ -2,9 +2,11 @@ package doctor
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"greseal/platform"
+	"greseal/tunnel/status"
 )
 
 // checkInterface: the tunnel's interface is there, up, running, ours, and has
@@ -24,6 +26,13 @@ func checkInterface(x *exam) Step {
 	if !l.Up() {
 		return fault("set it up again", "somebody set the interface "+name+" down").with("ip link set " + name + " up")
 	}
+	if refused := x.refused(); len(refused) > 0 {
+		var says []string
+		for _, p := range refused {
+			says = append(says, p.Prefix+" is not in place: "+p.Why)
+		}
+		return warn("mend that, or take what cannot be laid out of the configuration; the rest of the tunnel works without it", says...)
+	}
 	var missing []string
 	for _, a := range x.Tunnel.Address {
 		if !x.isLocal(a.Addr()) {
@@ -42,4 +51,14 @@ func checkInterface(x *exam) Step {
 		return warn("restart the tunnel, or leave it so", fmt.Sprintf("somebody set the MTU to %d, it was %d", l.MTU, x.now.Tunnel.MTU.Bytes))
 	}
 	return s
+}
+
+// refused are the addresses and routes that the kernel did not take.
+func (x *exam) refused() (list []status.Placed) {
+	for _, p := range slices.Concat(x.now.Tunnel.Addresses, x.now.Tunnel.Routes) {
+		if !p.InPlace && p.Why != "" && x.now.up() {
+			list = append(list, p)
+		}
+	}
+	return list
 }

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"greseal/platform"
 	"greseal/tunnel/config"
+	"greseal/tunnel/status"
 )
 
 // hop is where the kernel would send a packet.
@@ -165,7 +167,11 @@ func checkOverlap(x *exam) Step {
 	if table == config.TableMain {
 		for _, p := range wanted {
 			a := sample(p, x.Tunnel.Address)
-			if !a.IsValid() {
+			known := slices.ContainsFunc(x.refused(), func(r status.Placed) bool {
+				q, err := netip.ParsePrefix(r.Prefix)
+				return err == nil && q.Masked() == p.Masked()
+			})
+			if !a.IsValid() || known { // the step before has said so
 				continue
 			}
 			h, err := x.routeOf(a)

@@ -59,7 +59,7 @@ func newLoad(l *labnet.Lab, n *labnet.NS, locals []netip.Addr, count int, ike st
 		own, err := ikev2.ParseIdentity(branch(i))
 		l.Must(err, "parse an identity")
 		d.do(d.engine.SetPeer(d.now(), ikev2.Peer{
-			ID: ikev2.PeerID(branch(i)), Local: d.local(i), Remotes: []netip.Addr{d.remote.Addr()}, LocalID: own, RemoteID: id, PSK: []byte(psk),
+			ID: ikev2.PeerID(branch(i)), Local: []netip.Addr{d.local(i)}, LocalOnly: true, Remotes: []netip.Addr{d.remote.Addr()}, LocalID: own, RemoteID: id, PSK: []byte(psk),
 			IKE: []suite.Proposal{ikeP}, ESP: []suite.Proposal{esp}, Encap: ikev2.EncapForce,
 			GRELocal: netip.MustParseAddr(endpoint(i)), GRERemote: netip.MustParseAddr(hubGRE),
 			DPD: 24 * time.Hour, Suspect: 48 * time.Hour, Dead: 72 * time.Hour,

@@ -1,0 +1,49 @@
+package platform
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// Unlaid is one address or route that the kernel refused. The others are laid
+// all the same: a tunnel goes without IPv6 where IPv6 is switched off.
+type Unlaid struct {
+	Prefix netip.Prefix
+	What   string // what was tried
+	Err    error
+}
+
+func (u *Unlaid) Error() string { return u.What + ": " + u.Why() }
+func (u *Unlaid) Unwrap() error { return u.Err }
+
+// Why is the reason alone.
+func (u *Unlaid) Why() string {
+	off := errors.Is(u.Err, unix.EACCES) || errors.Is(u.Err, unix.EOPNOTSUPP) || errors.Is(u.Err, unix.EAFNOSUPPORT)
+	if off && u.Prefix.Addr().Is6() {
+		return fmt.Sprintf("IPv6 is switched off here (%v): set the sysctl disable_ipv6 to 0, or take the IPv6 address and routes out of the configuration", u.Err)
+	}
+	return u.Err.Error()
+}
+
+// Refused lists what an error of SetAddresses or SetRoutes says of single
+// addresses and routes; rest is what else went wrong.
+func Refused(err error) (list []*Unlaid, rest error) {
+	switch e := err.(type) {
+	case nil:
+	case *Unlaid:
+		return []*Unlaid{e}, nil
+	case interface{ Unwrap() []error }:
+		var others []error
+		for _, one := range e.Unwrap() {
+			l, r := Refused(one)
+			list, others = append(list, l...), append(others, r)
+		}
+		return list, errors.Join(others...)
+	default:
+		return nil, err
+	}
+	return list, nil
+}

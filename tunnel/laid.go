@@ -1,0 +1,56 @@
+package tunnel
+
+import (
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"greseal/platform"
+)
+
+// laid is what became of a tunnel's addresses, or of its routes: one that the
+// kernel refuses is missing, and everything else goes on without it.
+type laid struct {
+	lacks map[netip.Prefix]string // and why
+	said  string                  // the last complaint: it is made once
+}
+
+// took notes how laying went.
+func (l *loop) took(t *state, of *laid, what string, err error) {
+	refused, rest := platform.Refused(err)
+	of.lacks = map[netip.Prefix]string{}
+	var words []string
+	for _, u := range refused {
+		of.lacks[u.Prefix] = u.Why()
+		words = append(words, u.Error())
+	}
+	if rest != nil {
+		words = append(words, rest.Error())
+	}
+	slices.Sort(words)
+	text := strings.Join(slices.Compact(words), "; ")
+	if text != "" && text != of.said {
+		l.event(t, slog.LevelError, "machine", what+": "+text)
+	}
+	of.said = text
+}
+
+// why is the reason for which a prefix is not in place, "" when it is. A default
+// route is laid as two halves.
+func (of *laid) why(p netip.Prefix) string {
+	if w := of.lacks[p]; w != "" || p.Bits() != 0 {
+		return w
+	}
+	for half, w := range of.lacks {
+		if half.Bits() == 1 && half.Addr().Is4() == p.Addr().Is4() {
+			return w
+		}
+	}
+	return ""
+}
+
+// layAddresses makes the addresses of the interface those of the configuration.
+func (l *loop) layAddresses(t *state) {
+	l.took(t, &t.addresses, "addresses", l.net.SetAddresses(string(t.id), t.cfg.Address))
+}

@@ -1,0 +1,63 @@
+package tunnel
+
+import (
+	"time"
+
+	"greseal/ikev2"
+	"greseal/tunnel/status"
+)
+
+// wait is what a tunnel that is not up waits for, and why. Every turn of advance
+// ends in one (step returns nothing else), and each has a moment or an event that
+// is bound to come: so nothing stays down because nobody looks at it again.
+type wait struct {
+	phase phase
+	why   reason
+	word  string     // in phaseWaiting, one of the Wait words of status
+	until ikev2.Time // then the tunnel is advanced again, whatever comes; 0: only with event
+	event event      // what advances it sooner
+}
+
+// event is what comes by itself.
+type event uint8
+
+const (
+	eventNone      event = iota
+	eventPeer            // the first word of a peer that begins
+	eventHandshake       // the end of the attempt under way, which the engine bounds
+	eventName            // an answer about a name, or the end of the resolver's patience
+)
+
+// attemptLimit is beyond any attempt that the engine makes.
+const attemptLimit = 5 * time.Minute
+
+// What a tunnel in phaseWaiting waits for.
+const (
+	waitName    = status.WaitName
+	waitRoute   = status.WaitRoute
+	waitAddress = status.WaitAddress
+)
+
+// still is a wait that has nothing better to say than what is said already.
+func (t *state) still(until ikev2.Time, e event) wait {
+	return wait{phase: t.phase, why: t.reason, word: t.wait.word, until: until, event: e}
+}
+
+// stays makes w what t waits for.
+func (t *state) stays(w wait, now ikev2.Time) {
+	if w.until == 0 && w.event == eventNone {
+		w.until = now + routeRetry
+	}
+	if w.phase == phaseWaiting && w.why != t.reason {
+		t.note = reason{} // of an attempt that is over
+	}
+	t.wait = w
+	t.set(w.phase, w.why)
+}
+
+// hurry ends a pause: something has changed that the next attempt may profit by.
+func (l *loop) hurry(t *state) {
+	t.retryAt = 0
+	l.ask(t, time.Second)
+	l.stir(t)
+}
