@@ -31,8 +31,6 @@ const (
 	holdTime = 15 * time.Second
 	// trialPoll is how often a trial looks at its tunnels.
 	trialPoll = time.Second
-	// maxCandidate bounds the candidate in bytes; the parser's own limit is less.
-	maxCandidate = 8 << 20
 )
 
 // trial is a config that runs until it is confirmed. It belongs to the loop.
@@ -87,7 +85,7 @@ func (l *loop) loadCandidate() (*config.Config, string, error) {
 		return nil, "", fmt.Errorf("reading the candidate: %w", err)
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxCandidate))
+	data, err := io.ReadAll(io.LimitReader(f, status.MaxCandidate))
 	if err != nil {
 		return nil, "", fmt.Errorf("reading the candidate: %w", err)
 	}
@@ -108,7 +106,7 @@ func (l *loop) fileDigest() string {
 		return ""
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxCandidate))
+	data, err := io.ReadAll(io.LimitReader(f, status.MaxCandidate))
 	if err != nil {
 		return ""
 	}

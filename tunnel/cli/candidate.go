@@ -52,7 +52,7 @@ func (c candidate) write(data []byte) error {
 
 // read returns what it holds when its digest is the one given.
 func (c candidate) read(digest string) ([]byte, error) {
-	data, err := io.ReadAll(io.NewSectionReader(c.file, 0, 2<<20))
+	data, err := io.ReadAll(io.NewSectionReader(c.file, 0, status.MaxCandidate))
 	if err != nil {
 		return nil, fmt.Errorf("reading the candidate: %w", err)
 	}

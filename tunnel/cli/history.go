@@ -71,11 +71,11 @@ func (h history) add(data []byte) error {
 	if err != nil {
 		return err
 	}
+	if h.newestIs(data) {
+		return nil
+	}
 	next := 1
 	if len(all) > 0 {
-		if newest, err := os.ReadFile(all[0].path); err == nil && bytes.Equal(newest, data) {
-			return nil
-		}
 		next = all[0].number + 1
 	}
 	if err := os.MkdirAll(h.dir, 0o700); err != nil {
@@ -90,6 +90,16 @@ func (h history) add(data []byte) error {
 		}
 	}
 	return nil
+}
+
+// newestIs tells whether the newest config that is kept is this one.
+func (h history) newestIs(data []byte) bool {
+	all, err := h.list()
+	if err != nil || len(all) == 0 {
+		return false
+	}
+	newest, err := os.ReadFile(all[0].path)
+	return err == nil && bytes.Equal(newest, data)
 }
 
 // errNoneBefore says that there is nothing to go back to.
@@ -112,6 +122,9 @@ func (h history) before(current []byte) (kept, []byte, error) {
 // remember keeps good configs, oldest first. It is not worth failing for.
 func remember(env *Env, file string, configs ...[]byte) {
 	h := historyOf(file)
+	if h.newestIs(configs[len(configs)-1]) {
+		return
+	}
 	for _, data := range configs {
 		if data == nil {
 			continue
@@ -175,7 +188,11 @@ func replaceConfig(path string, data []byte) error {
 	} else if _, err := config.Parse(path, data, like.Mode().Perm()); err != nil {
 		like = nil
 	}
-	if err := replace(path, data, like); err != nil {
+	err = replace(path, data, like)
+	if err != nil && ownMount(path) {
+		err = overwrite(path, data)
+	}
+	if err != nil {
 		return fmt.Errorf("%s stays as it was: %w", path, err)
 	}
 	return nil

@@ -5,3 +5,7 @@ package status
 // flash. Who writes it holds a lock on it (flock) until the daemon has taken it,
 // and nobody removes it: it is cut to nothing when it is done with.
 func Candidate(socket string) string { return socket + ".candidate" }
+
+// MaxCandidate bounds the candidate in bytes, for the daemon and its client alike;
+// the limit of a config is less.
+const MaxCandidate = 8 << 20

@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -20,6 +21,7 @@ func init() {
 		Scenario{Name: "edit: without a confirmation the old config is back", Peer: Greseal, Paths: both, Run: editForgotten},
 		Scenario{Name: "edit: the SSH session's own way must stay", Peer: Greseal, Paths: both, Run: editSession},
 		Scenario{Name: "edit: killed in the middle", Peer: Greseal, Paths: both, Run: editKilled},
+		Scenario{Name: "edit: a large file, and one that is a mount of its own", Peer: Greseal, Paths: userspace, Run: editMounted},
 	)
 }
 
@@ -159,5 +161,34 @@ func editKilled(l *labnet.Lab) {
 	l.Must(os.WriteFile(a.Config, []byte(strings.Replace(file, "10.9.0.0/24", "10.8.0.0/24", 1)), 0o600), "write")
 	l.Wait(14*time.Second, "the confirmation by the file", func() bool { return contains(a.Log(), "trial was confirmed") })
 	l.Check(contains(net.A.MustRun("ip", "route"), "10.8.0.0/24"), "the new route went")
+	net.Wire.MustBeSealed()
+}
+
+// editMounted confirms a config of 3 MB, and then with the file mounted by itself,
+// as into a container, where no other can be renamed to its place.
+func editMounted(l *labnet.Lab) {
+	net, a, file := editPair(l)
+	file += strings.Repeat("# a comment of a program that writes this file\n", 65_000)
+	l.File(filepath.Base(a.Config), file)
+	a.Must("apply")
+	change := func(from, to string, confirm func()) {
+		r := edit(net.A, l, a, "s,"+from+","+to+",")
+		l.Check(r.Code == 0 && contains(r.Stdout, "t0: hitless (routes)"), "edit: exit code %d: %s", r.Code, r.Out())
+		confirm()
+		file = strings.Replace(file, from, to, 1)
+		l.Check(content(l, a.Config) == file, "the file is not the edited one")
+		l.Check(contains(net.A.MustRun("ip", "route"), to), "the new route is not there")
+	}
+	change("10.9.0.0/24", "10.8.0.0/24", func() { a.Must("confirm") })
+	mounted := func() {
+		net.A.MustRun("unshare", "-m", "sh", "-ec", `mount --bind "$2" "$2"; ! mv "$2" "$2.moved"; exec "$1" confirm --socket "$3"`,
+			"sh", l.Binary, a.Config, a.Socket)
+	}
+	change("10.8.0.0/24", "10.7.0.0/24", mounted)
+	kept := a.Must("rollback", "--list")
+	l.Check(strings.Count(kept, "the present one") == 1, "kept: %s", kept)
+	a.Must("rollback")
+	mounted()
+	l.Check(contains(content(l, a.Config), "10.8.0.0/24"), "the file of before is not back")
 	net.Wire.MustBeSealed()
 }
