@@ -16,7 +16,7 @@ import (
 // is asked, and the answer to IKE_AUTH waits for it: when it answers, the newcomer
 // is turned away; when it is silent for newcomerWait, or gone, the newcomer comes in.
 //
-// Two IKE SAs are with the same peer for sure when they come from the same address
+// Two IKE SAs are with the same peer for sure when they receive at the same address
 // and port, or when both sides name their run of the program and it is the same. An
 // address of its own is a peer's identity by default, so that one which moved may
 // have another identity; but as it has an IKE SA already it sends no INITIAL_CONTACT,
@@ -62,7 +62,7 @@ func samePeer(a, b *ikeSA) bool {
 		return true
 	}
 	nat := a.natRemote || b.natRemote
-	return a.remote.Addr() == b.remote.Addr() && (!nat || a.remote.Port() == b.remote.Port())
+	return a.proved.Addr() == b.proved.Addr() && (!nat || a.proved.Port() == b.proved.Port())
 }
 
 // runNotify tells the peer which run of the program this is.

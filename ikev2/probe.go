@@ -27,8 +27,12 @@ import (
 // which always arrives. Where that alone was answered nothing is ever probed.
 //
 // The answer to a probe's second form says two things at once: the peer is there,
-// and what was large was lost. Without it nothing is concluded about sizes. The
-// silence after a probe counts towards suspect and dead from its second form on.
+// and what was large was lost. Without it nothing is concluded about sizes, and
+// neither where it does not come at once: a peer that was slow may be answering what
+// went before. Such a probe is sent anew, and that a rehearsal's first form is lost
+// must show twice in a row. What a rehearsal found to be of no use is looked at again
+// after a while. The silence after a probe counts towards suspect and dead from its
+// second form on.
 
 // probe is what a request probes.
 type probe struct {
@@ -37,7 +41,9 @@ type probe struct {
 	whole    []byte
 	pieces   [][]byte // the same in fragments
 	form     recovery // that it is in
+	formAt   Time     // since then
 	rehearse bool
+	again    int // times it was sent anew because its result said nothing
 }
 
 // recovery is how a message gets to the peer that is too large for the path.
@@ -54,6 +60,10 @@ const (
 	probeTries    = 2           // of each form but the last
 	longestRTT    = time.Second // that the pause between them allows for
 	rehearsalSize = 160         // octets of the notify
+
+	rehearsals   = 2                // that must end alike, to say that a form is lost
+	probesAgain  = 3                // of which the result says nothing
+	recoverAgain = 10 * time.Minute // that no form arrives is believed so long
 )
 
 // Probe asks for one probe of the path to a peer, with an IP packet of size bytes,
@@ -120,6 +130,9 @@ func (e *Engine) pumpProbe(s *ikeSA) bool {
 	switch {
 	case want == nil || !s.announced:
 		return false
+	case s.recovers == recoverNever && e.now-s.recoversAt >= recoverAgain:
+		s.recovers = recoverUnknown
+		return e.pumpProbe(s)
 	case s.recovers == recoverUnknown:
 		p := &probe{rehearse: true}
 		first := recoverSplit
@@ -145,7 +158,7 @@ func (e *Engine) pumpProbe(s *ikeSA) bool {
 	for n > probeHead && head+n+s.keys.out.Overhead(n) > want.size {
 		n--
 	}
-	p := &probe{size: head + n + s.keys.out.Overhead(n), token: want.token}
+	p := &probe{size: head + n + s.keys.out.Overhead(n), token: want.token, again: want.again}
 	return e.sendProbe(s, p, n, recoverUnknown)
 }
 
@@ -170,7 +183,7 @@ func (e *Engine) sendProbe(s *ikeSA, p *probe, n int, first recovery) bool {
 	if s.fragmentation {
 		m.plain, m.header, m.first, m.sealer = plain, h, inner[0].Type(), s.keys.out
 	}
-	p.form = first
+	p.form, p.formAt = first, e.now
 	r.message = m
 	e.shape(s, r)
 	e.startRequest(s, wire.Informational, r, r.message)
@@ -202,6 +215,7 @@ func (e *Engine) nextForm(s *ikeSA, r *request) {
 	} else {
 		p.form = s.recovers
 	}
+	p.formAt = e.now
 	e.shape(s, r)
 	if !p.rehearse {
 		r.first = e.now
@@ -232,10 +246,45 @@ func (e *Engine) onProbed(s *ikeSA, r *request) {
 	case r.spread && p.form != s.lastForm(p):
 		e.keepProbe(s, r) // it went more than one way
 	case p.rehearse:
-		s.recovers = p.form
+		e.rehearsed(s, r)
+	case p.form != recoverUnknown && p.again < probesAgain && !e.atOnce(r):
+		if s.peer.probe == nil {
+			e.wantProbe(s.peer, &probe{size: p.size, token: p.token, again: p.again + 1})
+		}
 	default:
 		e.emit(Probed{Peer: s.peer.cfg.ID, Size: p.size, Token: p.token, Arrived: p.form == recoverUnknown})
 	}
+}
+
+// atOnce tells whether the answer to a probe's present form came before that was
+// repeated.
+func (e *Engine) atOnce(r *request) bool { return r.tries == 1 && e.now-r.probe.formAt <= r.wait }
+
+// rehearsed takes the result of a rehearsal, which is made anew where it may not be
+// true.
+func (e *Engine) rehearsed(s *ikeSA, r *request) {
+	p := r.probe
+	first := p.form == recoverFragments || p.form == recoverSplit && p.pieces == nil
+	switch {
+	case first:
+	case !e.atOnce(r) && s.rehearsals.unclear < probesAgain:
+		s.rehearsals.unclear++
+		return
+	case s.rehearsals.form != p.form || s.rehearsals.alike+1 < rehearsals:
+		if s.rehearsals.form != p.form {
+			s.rehearsals.form, s.rehearsals.alike = p.form, 0
+		}
+		s.rehearsals.alike++
+		return
+	}
+	s.recovers, s.recoversAt = p.form, e.now
+	s.rehearsals = rehearsalCount{}
+}
+
+// rehearsalCount is what the rehearsals so far came to.
+type rehearsalCount struct {
+	form           recovery
+	alike, unclear int
 }
 
 // keepProbe has a probe that ended in its first form without an answer sent again,

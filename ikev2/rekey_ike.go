@@ -87,7 +87,7 @@ func (e *Engine) successor(s *ikeSA, initiator bool, chosen suite.Suite, spiI, s
 // one.
 func (e *Engine) inherit(old, heir *ikeSA) {
 	old.heir = heir
-	heir.rtt, heir.recovers = old.rtt, old.recovers
+	heir.rtt, heir.recovers, heir.recoversAt = old.rtt, old.recovers, old.recoversAt
 	old.bequeathWay(heir)
 	old.bequeath(heir)
 	var stay []*child

@@ -59,7 +59,10 @@ type ikeSA struct {
 	// for, 0: none.
 	threshold int
 	recovers  recovery
-	rtt       time.Duration // from the last request of ours to its answer
+	// Since when recovers is so, and what it was not concluded from yet.
+	recoversAt Time
+	rehearsals rehearsalCount
+	rtt        time.Duration // from the last request of ours to its answer
 
 	ppk  bool    // a postquantum preshared key is in the keys
 	held *series // of a CREATE_CHILD_SA of the peer's that goes on in IKE_FOLLOWUP_KE

@@ -471,6 +471,7 @@ func (l *loop) carriesNot(t *state) {
 	t.aside = aside{}
 	l.stopSearch(t)
 	l.setRunning(t, false)
+	l.espOnceMore(t)
 	if !t.wanted {
 		return
 	}

@@ -13,16 +13,23 @@ import (
 
 // Some networks drop ESP (IP protocol 50) and let IKE pass: the tunnel comes up
 // and carries nothing. Counters only raise the suspicion, since traffic may well
-// go one way. What proves it is that echo requests to the other end of the
-// tunnel are not answered, nothing else comes out of it meanwhile, and the peer
-// does answer on the IKE SA. Then the tunnel is made anew in UDP, which is kept
-// when packets come back through it and given up when not.
+// go one way. What speaks for it is that echo requests to the other end of the
+// tunnel are not answered for espPatience, nothing else comes out of it meanwhile,
+// and the peer does answer on the IKE SA. It may still be the peer that has no GRE
+// interface yet. Then its kernel answers what came out of ESP with ICMP errors, and
+// nothing is concluded; else the tunnel is made anew in UDP, which is given up when
+// no packets come back through it. When they do, it was perhaps only the time that
+// helped: so ESP is tried once more when the tunnel is made anew for another reason,
+// and only when that fails as well UDP is kept for good.
 
 const (
 	espFirst   = 3 * time.Second // after a pair stands: the peer has installed it too
 	espLook    = 10 * time.Second
 	espLookMax = 5 * time.Minute // while echo requests are answered
 	espForce   = time.Hour       // between two attempts with UDP
+
+	espPatience = 20 * time.Second // with a peer whose GRE interface comes after the SAs
+	espAgain    = 4 * time.Second  // between two rounds of echo requests meanwhile
 )
 
 // espPath is what a tunnel knows of how its ESP packets fare.
@@ -36,12 +43,18 @@ type espPath struct {
 
 	forced  bool       // UDP is asked for because bare ESP did not pass
 	triedAt ikev2.Time // when UDP was asked for last, 0: never
+	since   ikev2.Time // when the tunnel came up
+	lostAt  ikev2.Time // the first round of echo requests without an answer, of those in a row
+	helps   int        // times that packets came back in UDP, and not in ESP before
+	retried bool       // ESP was tried once more since
+	refused bool       // the log has said that the peer has no GRE interface
 	useless bool       // that helped nothing, and no packet has come in since
 }
 
 // espUp is called when a tunnel has come up.
 func (l *loop) espUp(t *state, c *ikev2.Child) {
 	t.esp.at, t.esp.pause, t.esp.fresh, t.esp.child = 0, espLook, true, 0
+	t.esp.since, t.esp.lostAt = l.now(), 0
 	if c.Encap && !t.esp.forced {
 		return // IKE and ESP are one flow
 	}
@@ -89,10 +102,17 @@ func (l *loop) askESP(t *state, child ikev2.ChildID) {
 	}
 	t.esp.asking = true
 	id := t.id
+	c := t.pairs[child].Child
 	l.jobs.running.Go(func() {
+		refusals, err := doctor.ListenGREErrors(c.GRELocal, c.GRERemote)
+		if err != nil {
+			l.log.Debug("listening for ICMP errors", "tunnel", id, "error", err)
+		}
+		defer refusals.Close()
 		answered, lost, err := l.echo(id, target)
+		refused := refusals.Came() > 0
 		_, _ = onLoop(l, l.jobs.ctx, func() struct{} {
-			l.espAsked(id, child, answered, lost, err)
+			l.espAsked(id, child, answered, lost, refused, err)
 			return struct{}{}
 		})
 	})
@@ -117,7 +137,7 @@ func (l *loop) echo(id ikev2.PeerID, target netip.Addr) (answered, lost bool, er
 }
 
 // espAsked concludes.
-func (l *loop) espAsked(id ikev2.PeerID, child ikev2.ChildID, answered, lost bool, err error) {
+func (l *loop) espAsked(id ikev2.PeerID, child ikev2.ChildID, answered, lost, refused bool, err error) {
 	t := l.tunnels[id]
 	if t == nil {
 		return
@@ -134,18 +154,60 @@ func (l *loop) espAsked(id ikev2.PeerID, child ikev2.ChildID, answered, lost boo
 		t.esp.pause = min(t.esp.pause*2, espLookMax)
 	case err != nil:
 		l.log.Debug("echo requests through the tunnel", "tunnel", id, "error", err)
+	case refused:
+		l.espRefused(t)
+	case lost && l.now()-t.esp.lostSince(l.now()) < espPatience:
+		t.esp.at = l.now() + espAgain
 	case lost:
 		l.espBlocked(t, p)
 	}
 	// Otherwise the peer is silent altogether: liveness deals with it.
 }
 
+// lostSince is since when nothing comes back.
+func (e *espPath) lostSince(now ikev2.Time) ikev2.Time {
+	if e.lostAt == 0 {
+		e.lostAt = now
+	}
+	if e.fresh {
+		return e.since
+	}
+	return e.lostAt
+}
+
 // espPasses notes that something came out of the tunnel.
 func (l *loop) espPasses(t *state) {
-	if t.esp.fresh && t.esp.forced {
-		l.event(t, slog.LevelInfo, "encap", "packets come back in UDP: it is kept")
+	switch e := &t.esp; {
+	case !e.fresh:
+	case e.forced:
+		e.helps++
+		text := "packets come back in UDP: it is kept"
+		if !e.retried {
+			text += " until the tunnel is made anew; then ESP is tried once more, for what took its packets may be over"
+		}
+		l.event(t, slog.LevelInfo, "encap", text)
+	case e.retried:
+		l.event(t, slog.LevelInfo, "encap", "packets come back in ESP (IP protocol 50), too: it was not dropped on the way, or is no longer")
+		e.helps, e.retried = 0, false
 	}
-	t.esp.fresh, t.esp.useless = false, false
+	t.esp.fresh, t.esp.useless, t.esp.refused, t.esp.lostAt = false, false, false, 0
+}
+
+// espOnceMore has a tunnel that is made anew try ESP again, once.
+func (l *loop) espOnceMore(t *state) {
+	if e := &t.esp; e.forced && e.helps > 0 && !e.retried {
+		e.forced, e.retried = false, true
+		l.register(t)
+	}
+}
+
+// espRefused notes that the peer answers what comes out of ESP with ICMP errors.
+func (l *loop) espRefused(t *state) {
+	t.esp.at = l.now() + espAgain
+	if !t.esp.refused && l.now()-t.esp.since >= espPatience {
+		t.esp.refused = true
+		l.event(t, slog.LevelWarn, "peer", "ESP passes, but the peer has no GRE interface for what comes out of it (its ICMP errors say so); make it there, with the same gre.key and endpoints as here")
+	}
 }
 
 // espBlocked is the conclusion that packets are lost on the way.
@@ -157,7 +219,7 @@ func (l *loop) espBlocked(t *state, p *pair) {
 		t.esp.forced, t.esp.useless = false, true
 		l.register(t) // from the next handshake on
 		l.event(t, slog.LevelWarn, "encap", seen+", in UDP as without; find out more: greseal doctor "+string(t.id))
-	case p.Encap || t.esp.useless || t.esp.triedAt != 0 && now-t.esp.triedAt < espForce:
+	case p.Encap || t.esp.useless || t.esp.triedAt != 0 && now-t.esp.triedAt < espForce && !t.esp.retried:
 	case t.cfg.Encap != config.EncapAuto || t.cfg.RemoteAny:
 		t.esp.triedAt, t.esp.useless = now, true
 		remedy := `set encap = "always"`

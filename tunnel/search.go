@@ -32,6 +32,7 @@ type search struct {
 	token   uint64     // of the present search's probes
 	asked   int        // of the outstanding probe, 0: none
 	deaths  int        // IKE SAs in a row that ended with a probe unanswered
+	rests   ikev2.Time // not to be begun before: probes are of no use, or too dear
 	carried uint64     // packets sent by the time of the last proof
 }
 
@@ -90,7 +91,10 @@ func (l *loop) searchPath(t *state) {
 	switch {
 	case s.path != now:
 		*s = search{path: now, token: s.token}
-	case s.deaths >= maxDeaths || s.State() != mtu.Disabled:
+	case s.rests > l.now():
+		s.at = s.rests
+		return
+	case s.State() != mtu.Disabled:
 		return
 	}
 	s.token++
@@ -131,15 +135,19 @@ func (l *loop) probed(a ikev2.Probed) {
 	}
 	s := &t.search
 	if a.Hopeless {
+		again := s.rests != 0
 		l.stopSearch(t)
-		s.deaths = maxDeaths
-		l.event(t, slog.LevelInfo, "mtu", "the path MTU is not searched: fragments of IKE messages get lost on the way to the peer, or are not taken there, so a lost probe would cost the IKE SA")
+		s.rests = l.now() + mtu.RaiseTime
+		s.at = s.rests
+		if !again {
+			l.event(t, slog.LevelInfo, "mtu", fmt.Sprintf("the path MTU is not searched: fragments of IKE messages got no answer twice, and what is small did, so they get lost on the way to the peer, or are not taken there; a lost probe would cost the IKE SA. Looked at again every %s", mtu.RaiseTime))
+		}
 		return
 	}
 	was := s.State()
 	s.asked = 0
 	s.Result(l.now(), a.Size, a.Arrived)
-	s.found, s.deaths = s.Found(), 0
+	s.found, s.deaths, s.rests = s.Found(), 0, 0
 	if now := s.State(); now != was {
 		switch now {
 		case mtu.Complete:
@@ -244,6 +252,9 @@ func (l *loop) tooBig(ev platform.Event) {
 // that dies by itself does so at other times, too.
 const maxDeaths = 2
 
+// deathsRest is how long that is believed.
+const deathsRest = 24 * time.Hour
+
 // probesCost notes that an IKE SA died with a probe unanswered. The probe itself
 // may be why, where a path drops large packets as well as the fragments of IP, and
 // the peer puts no IKE fragments together. That is not risked for ever.
@@ -253,7 +264,8 @@ func (l *loop) probesCost(t *state, a ikev2.IKEDown) {
 		return
 	}
 	if s.deaths++; s.deaths == maxDeaths {
-		s.found = mtu.BasePLPMTU
-		l.event(t, slog.LevelWarn, "mtu", fmt.Sprintf("the search of the path MTU has cost %d IKE SAs and is given up; %d is used on this path", s.deaths, s.found))
+		s.found, s.deaths = mtu.BasePLPMTU, 0
+		s.rests = l.now() + deathsRest
+		l.event(t, slog.LevelWarn, "mtu", fmt.Sprintf("the search of the path MTU has cost %d IKE SAs and is given up for %s; %d is used on this path", maxDeaths, deathsRest, s.found))
 	}
 }

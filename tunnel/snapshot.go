@@ -351,7 +351,10 @@ func encapWhy(t *state, i ikev2.IKEInfo, udp bool, kind string) string {
 	case udp && c.Encap == config.EncapAlways:
 		return `encap = "always"`
 	case udp && t.esp.forced:
-		return "bare ESP does not pass: echo requests got no answer while IKE did"
+		if t.esp.retried {
+			return "bare ESP does not pass: echo requests got no answer while IKE did, twice"
+		}
+		return "bare ESP does not pass: echo requests got no answer while IKE did; tried once more when the tunnel is made anew"
 	case udp && i.EncapForced:
 		return "the userspace datapath is three times faster in UDP than in raw ESP"
 	case udp:

@@ -88,6 +88,10 @@ func checkESP(x *exam) Step {
 		return fault(fmt.Sprintf("ESP passes: look for a firewall in the tunnel on either side that drops ICMP, and whether %s is the peer's address there; another can be given: greseal doctor --ping ADDRESS %s", e.target, x.name()),
 			asked, fmt.Sprintf("packets do come out of the tunnel: %d while it was pinged, %d on this SA", e.inSAs, e.inEver))
 	}
+	if e.refused > 0 {
+		return fault("make the GRE interface at the peer, with the same gre.key and the same endpoints as here",
+			asked, fmt.Sprintf("%d ICMP errors came back about GRE packets that came out of ESP: ESP passes, and the peer has no GRE interface that takes them", e.refused))
+	}
 	if e.silent {
 		return fault("look at the path to the peer, and examine it again when it answers",
 			fmt.Sprintf("%d echo requests to %s got no answer, and the peer answers no more on the IKE SA either", e.sent, e.target))
@@ -138,6 +142,9 @@ func checkMTU(x *exam) Step {
 	}
 	fits := x.largest(p, p.header(), size)
 	says := fmt.Sprintf("echo requests of %d octets, the interface's MTU, do not come back", size)
+	if x.comesBack(p, []int{size, size, size}) == size {
+		return fine(fmt.Sprintf("%d octets come back unfragmented, at the second try (%s: %s)", size, m.How, m.Why))
+	}
 	if fits <= p.header() {
 		return fault("look at the loss on the path", says, "smaller ones come back too seldom to find the size that does")
 	}

@@ -145,6 +145,7 @@ func internetChecksum(b []byte) uint16 {
 type echoes struct {
 	target             netip.Addr // unset: no address of the peer's inside is known
 	sent, answered     int
+	refused            int  // ICMP errors of the peer about what came out of ESP
 	silent             bool // none was, and the peer answers no more on the IKE SA either
 	err                error
 	rose               counters // of the kernel
@@ -175,6 +176,8 @@ func (x *exam) ping() *echoes {
 	}
 	defer p.close()
 	before, was, took := x.now, readCounters(), x.received()
+	refusals := x.greErrors()
+	defer refusals.Close()
 	for range 5 {
 		if err := p.ask(84); err != nil {
 			e.err = err
@@ -186,6 +189,7 @@ func (x *exam) ping() *echoes {
 			break
 		}
 	}
+	e.refused = refusals.Came()
 	if e.sent > 0 && e.answered == 0 {
 		heard, err := x.Daemon.Hear(x.ctx)
 		e.silent = err != nil || !heard
@@ -207,6 +211,18 @@ func (x *exam) ping() *echoes {
 		e.selector = b.Drops.Selector - a.Drops.Selector
 	}
 	return e
+}
+
+// greErrors listens for the peer's, nil where that cannot be.
+func (x *exam) greErrors() *GREErrors {
+	o := &x.now.Tunnel.Outside
+	local, err1 := netip.ParseAddr(o.GRELocal)
+	remote, err2 := netip.ParseAddr(o.GRERemote)
+	if err1 != nil || err2 != nil {
+		return nil
+	}
+	g, _ := ListenGREErrors(local, remote)
+	return g
 }
 
 // received is how many packets the tunnel's interface has taken in.

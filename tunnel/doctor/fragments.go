@@ -21,6 +21,9 @@ func checkFragments(x *exam) Step {
 	if a.kind == ikev2Reply {
 		return fine(fmt.Sprintf("a request of %d octets was answered", a.size))
 	}
+	if x.ask(x.port(), 0, nil).kind != ikev2Reply {
+		return skip("small requests get no answer now either, so this says nothing about large ones")
+	}
 	says := []string{
 		fmt.Sprintf("requests of %d octets, in IP fragments, got no answer in %d tries; small ones are answered", a.size, a.tries),
 	}

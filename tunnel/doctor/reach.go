@@ -185,6 +185,9 @@ func checkUDP4500(x *exam) Step {
 	if s, ok := x.reached(a); ok {
 		return s
 	}
+	if a.kind == silent && x.ask(500, 0, nil).kind == silent {
+		return skip("no answer on UDP 4500, and none on UDP 500 any more: this says nothing about UDP 4500 alone; examine it again")
+	}
 	s := x.unreached(a)
 	s = s.and("UDP 500 of the same address answers")
 	if a.kind == silent {

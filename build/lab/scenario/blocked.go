@@ -12,13 +12,16 @@ import (
 // nothing passes, goes over to UDP and stays there; in userspace it is in UDP
 // from the beginning. With encap = "never" it says what to change and leaves the
 // tunnel alone. Where UDP does not help either it is tried once and no more. A
-// path that is down while echo requests are sent is not taken for that.
+// path that is down while echo requests are sent is not taken for that, nor is a peer
+// whose GRE interface comes late.
 func init() {
 	addOnce(
 		Scenario{Name: "ESP is dropped on the way", Peer: Greseal, Paths: both, Run: espDropped},
 		Scenario{Name: "ESP is dropped on the way, encap never", Peer: Greseal, Paths: both, Run: espDroppedNever},
 		Scenario{Name: "the path is down while ESP is looked at", Peer: Greseal, Paths: both, Run: espInterrupted},
 		Scenario{Name: "ESP is dropped on the way, in UDP as well", Peer: Greseal, Paths: kernel, Where: VM, Run: espDroppedAll},
+		Scenario{Name: "the peer's GRE interface comes late", Peer: StrongSwan, Paths: kernel, Where: VM, Run: peerGRELate},
+		Scenario{Name: "the peer's GRE interface comes late and its kernel is silent", Peer: StrongSwan, Paths: kernel, Where: VM, Run: peerGRELateSilent},
 	)
 }
 
@@ -97,4 +100,42 @@ func espDroppedAll(l *labnet.Lab) {
 	t := a.Tunnel("t0")
 	l.Check(t.UpCount == 2, "it came up %d times", t.UpCount)
 	net.Wire.MustBeSealed()
+}
+
+// peerGRELate: the peer's GRE interface is made some time after the SAs, by a script.
+// What came out of ESP before was answered by its kernel, which shows that it passes.
+func peerGRELate(l *labnet.Lab) {
+	w := newWorld(l, nil)
+	w.start()
+	w.greseal.WaitUp("t0", 20*time.Second)
+	time.Sleep(30 * time.Second) // the look at ESP would conclude after 20
+	l.Check(strings.Contains(w.greseal.Log(), "the peer has no GRE interface"), "it does not say what the peer lacks:\n%s", w.greseal.Log())
+	doctor := strings.Join(strings.Fields(w.greseal.Do("doctor", "t0").Out()), " ")
+	l.Check(contains(doctor, "ESP passes, and the peer has no GRE interface"), "doctor says:\n%s", doctor)
+	w.swan.raiseGRE()
+	w.net.A.WaitPing(innerB, 20*time.Second)
+	t := w.greseal.Tunnel("t0")
+	l.Check(t.State == "up" && t.UpCount == 1 && t.Outside.Encap == "esp", "it is %s, up %d times, with %s", t.State, t.UpCount, t.Outside.Encap)
+}
+
+// peerGRELateSilent: the same, and the peer's kernel says nothing. Only the time helped,
+// and not UDP: when the tunnel is made anew, ESP is tried once more.
+func peerGRELateSilent(l *labnet.Lab) {
+	w := newWorld(l, nil)
+	w.net.B.MustRun("nft", "add table ip quiet; add chain ip quiet out { type filter hook output priority 0; }; add rule ip quiet out icmp type destination-unreachable drop")
+	w.start()
+	w.greseal.WaitUp("t0", 20*time.Second)
+	l.Wait(60*time.Second, "the tunnel in UDP", func() bool {
+		t := w.greseal.Tunnel("t0")
+		return t.State == "up" && t.Outside.Encap == "udp"
+	})
+	w.swan.raiseGRE()
+	l.Wait(60*time.Second, "the word that packets come back in UDP", func() bool { return strings.Contains(w.greseal.Log(), "then ESP is tried once more") })
+	w.swan.TerminateIKE()
+	l.Wait(60*time.Second, "the tunnel in ESP", func() bool {
+		t := w.greseal.Tunnel("t0")
+		return t.State == "up" && t.Outside.Encap == "esp"
+	})
+	w.net.A.WaitPing(innerB, 20*time.Second)
+	l.Wait(30*time.Second, "the word that ESP passes", func() bool { return strings.Contains(w.greseal.Log(), "not dropped on the way") })
 }
