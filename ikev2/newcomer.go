@@ -133,6 +133,10 @@ func (e *Engine) wait(s *ikeSA, p *peer, m *wire.Message, d *Datagram, c *wire.C
 // decideNewcomer ends the wait of a newcomer when what it waits for is known.
 func (e *Engine) decideNewcomer(s *ikeSA) {
 	n := s.shake.newcomer
+	if n.peer.gone {
+		e.drop(s, nil, false) // there is no such tunnel any more
+		return
+	}
 	rivals := e.rivals(s, n.peer, n.c)
 	for _, o := range rivals {
 		if o.heard > n.since {
