@@ -84,7 +84,7 @@ func (e *Engine) refuseUnknown(s *ikeSA, m *wire.Message, d *Datagram, n *wire.N
 // answer, for a while, and that its networks have wasted a handshake.
 func (e *Engine) deny(s *ikeSA, m *wire.Message, d *Datagram, n *wire.Notify) {
 	e.refuse(s, m, d, n)
-	e.half.refused.add(e.now, 1)
+	e.half.futile.add(e.now, 1)
 	e.turnOut(s, refusedWeight)
 }
 

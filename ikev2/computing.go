@@ -17,9 +17,10 @@ const (
 	defaultComputing = 2000 // key exchanges a second
 	computingBurst   = 8 * time.Second
 
-	handshakeCost = 2 // of a handshake beside its key exchanges
-	signatureCost = 4 // of a certificate or signature to be verified
-	slowCost      = 4 // from here on a key exchange is slow
+	handshakeCost = 2         // of a handshake beside its key exchanges
+	signatureCost = 4         // of a certificate or signature to be verified
+	lookCost      = 1.0 / 256 // of a tunnel whose identity is compared
+	slowCost      = 4         // from here on a key exchange is slow
 )
 
 // exchangeCosts are rounded means of 32 and 64 bit machines.

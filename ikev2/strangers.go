@@ -26,7 +26,9 @@ const (
 
 	// A half-open SA of a network like any other is left in peace for this long:
 	// its initiator needs a round trip and some computing (RFC 8019 section 4.1).
-	leastLife = 2 * time.Second
+	// While many come to nothing it is shorter: then most are no initiators.
+	leastLife      = 2 * time.Second
+	leastUnderFire = 250 * time.Millisecond
 
 	refusedWeight = 2                // of a refused IKE_AUTH, in handshakes without an end
 	mostWasted    = 64               // of those are counted
@@ -44,7 +46,7 @@ type strangers struct {
 	foreign int      // octets held by others than those that a part is kept for
 	waiting []*ikeSA // half-open, oldest first
 	sas     map[halfKey]*ikeSA
-	refused meter // IKE_AUTHs, from anywhere
+	futile  meter // handshakes that were refused or made room, from anywhere
 
 	origins map[netip.Prefix]*origin
 	swept   Time
@@ -69,7 +71,7 @@ func newStrangers(cfg *Config) strangers {
 		limit = strangersOctets
 	}
 	return strangers{
-		limit: limit, refused: meter{most: mostWasted, each: forgiveOne / 20}, sas: map[halfKey]*ikeSA{}, origins: map[netip.Prefix]*origin{},
+		limit: limit, futile: meter{most: mostWasted, each: forgiveOne / 20}, sas: map[halfKey]*ikeSA{}, origins: map[netip.Prefix]*origin{},
 		done: map[halfKey]bool{}, heard: map[netip.Addr]bool{}, computing: newComputing(cfg.Computing),
 	}
 }
@@ -114,10 +116,11 @@ func (h *strangers) originsOf(now Time, a netip.Addr) []*origin {
 		h.sweep(now, len(h.origins) > mostOrigins*9/8)
 	}
 	out := make([]*origin, 0, 3)
-	for _, n := range networks(a) {
+	ns := networks(a)
+	for i, n := range ns {
 		o := h.origins[n]
 		if o == nil {
-			o = &origin{wasted: meter{most: mostWasted, each: forgiveOne}}
+			o = &origin{wasted: meter{most: mostWasted, each: forgiveOne << (2 * (len(ns) - 1 - i))}}
 			h.origins[n] = o
 		}
 		out = append(out, o)
@@ -144,7 +147,7 @@ func (h *strangers) waits(a netip.Addr) bool {
 // wantsCookie tells whether a request without a valid cookie is answered by one.
 func (h *strangers) wantsCookie(now Time, from []*origin, cost float64) bool {
 	here := from[len(from)-1]
-	busy := len(h.waiting) + int(h.refused.level(now))
+	busy := len(h.waiting) + int(h.futile.level(now))
 	return busy >= cookieFrom || float64(here.open)+here.wasted.level(now)/3 >= cookieFromHere ||
 		h.short(now) || slow(cost) && busy > 0
 }
@@ -276,10 +279,14 @@ func (e *Engine) makeRoom(b *standing, s *ikeSA, octets int) bool {
 			}
 		}
 		v := h.heaviest(e.now, over)
-		if v == nil || v == s || !h.yields(e.now, v, b, octets) {
+		if v == nil || !h.yields(e.now, v, b) {
+			v = h.oldest(e.now, over, b)
+		}
+		if v == nil || v == s {
 			return false
 		}
 		e.stats.Displaced++
+		h.futile.add(e.now, 1)
 		e.turnOut(v, 1)
 	}
 }
@@ -316,26 +323,55 @@ func (b *standing) weights(now Time) (w [3]int) {
 }
 
 // yields tells whether a half-open SA has to make room: it has had its time, or
-// its network has wasted handshakes, or weighs more than that of the request.
-func (h *strangers) yields(now Time, v *ikeSA, by *standing, octets int) bool {
-	b := &v.shake.standing
-	if now-v.began >= leastLife {
+// its network has wasted handshakes, or weighs more than that of the request beside
+// what one handshake takes.
+func (h *strangers) yields(now Time, v *ikeSA, by *standing) bool {
+	if now-v.began >= h.least(now) {
 		return true
 	}
+	b := &v.shake.standing
 	for i, o := range b.origins {
+		if i < len(by.origins) && by.origins[i] == o { // both are of it
+			if b.wasteful(now) {
+				return true
+			}
+			continue
+		}
 		mine := 0
 		if i < len(by.origins) {
-			if by.origins[i] == o {
-				if o.wasted.level(now) >= 1 {
-					return true
-				}
-				continue
-			}
-			mine = by.origins[i].weight(now) + octets
+			mine = by.origins[i].weight(now)
 		}
-		return o.weight(now) > mine
+		return o.weight(now)-min(b.held, 2*halfOpenOctets) > mine
 	}
 	return false
+}
+
+// least is how long a half-open SA is left in peace.
+func (h *strangers) least(now Time) time.Duration {
+	if h.futile.level(now) >= cookieFrom {
+		return leastUnderFire
+	}
+	return leastLife
+}
+
+// oldest is the oldest half-open SA, if it has had its time. One whose address has
+// wasted nothing does not make room for a request whose address has.
+func (h *strangers) oldest(now Time, of func(*standing) bool, by *standing) *ikeSA {
+	for _, s := range h.waiting {
+		b := &s.shake.standing
+		if now-s.began < h.least(now) {
+			break
+		}
+		if of(b) && (b.wasteful(now) || !by.wasteful(now)) {
+			return s
+		}
+	}
+	return nil
+}
+
+// wasteful tells whether a handshake from the same address came to nothing lately.
+func (b *standing) wasteful(now Time) bool {
+	return b.origins[len(b.origins)-1].wasted.level(now) >= 0.5
 }
 
 // grow counts what a half-open SA holds after it has received something. Beyond
