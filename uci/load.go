@@ -82,7 +82,7 @@ func read(folder, path string, candidate []byte) (config.File, error) {
 	if folder == "" {
 		return f, err
 	}
-	if jailed() {
+	if f.Hidden = config.HiddenByUnit("/"); jailed() {
 		f.Shown = JailFolders
 	}
 	m := merger{File: f, paths: filepath.Dir(path)}

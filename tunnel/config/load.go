@@ -61,6 +61,8 @@ type File struct {
 	// Shown are the folders whose files the daemon will see, where those are not
 	// all; the first is for the owner's own.
 	Shown []string
+	// Hidden are folders whose files it most likely won't see.
+	Hidden []string
 }
 
 // Load reads and checks a config file and the secret files it names. An error

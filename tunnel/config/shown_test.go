@@ -57,6 +57,52 @@ func TestFilesThatTheDaemonWontSeeAreRefused(t *testing.T) {
 	}
 }
 
+// The unit that greseal brings hides some folders; who changed that is believed.
+func TestFilesThatTheUnitHidesAreWarnedOf(t *testing.T) {
+	t.Setenv("INVOCATION_ID", "")
+	unit, err := os.ReadFile("../../build/systemd/greseal.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := t.TempDir()
+	put := func(name, text string) {
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := HiddenByUnit(root); got != nil {
+		t.Errorf("without a unit: %v", got)
+	}
+	put("lib/systemd/system/greseal.service", string(unit))
+	if got := strings.Join(HiddenByUnit(root), " "); got != "/home /root /run/user /tmp /var/tmp" {
+		t.Errorf("the unit hides %s", got)
+	}
+	put("etc/systemd/system/greseal.service.d/home.conf", "[Service]\nProtectHome=read-only\n")
+	if got := strings.Join(HiddenByUnit(root), " "); got != "/tmp /var/tmp" {
+		t.Errorf("with a drop-in: %s", got)
+	}
+
+	keys := t.TempDir()
+	if err := os.WriteFile(filepath.Join(keys, "hq.psk"), []byte(hidden+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, _ := Read("greseal.toml", []byte("[[tunnel]]\nname = \"hq\"\nremote = \"192.0.2.1\"\npsk_file = \""+keys+"/hq.psk\"\n"))
+	f.Hidden = []string{"/home", keys}
+	c, err := Build(f)
+	if err != nil || len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0].String(), "hides from the daemon; move the file to /etc/greseal") {
+		t.Errorf("%v, %+v", err, c)
+	}
+	t.Setenv("INVOCATION_ID", "1")
+	_, ps := parse(t, "[[tunnel]]\nname = \"hq\"\nremote = \"192.0.2.1\"\npsk_file = \"/root/keys/hq.psk\"\n")
+	if said := all(ps); !strings.Contains(said, "hidden from the daemon by its systemd unit; move the file") || strings.Contains(said, "genpsk") {
+		t.Errorf("in the daemon: %s", said)
+	}
+}
+
 // In the jail itself a file that can't be seen may well be there: nothing may be
 // made in its place.
 func TestTheRemedyInTheJailMakesNoKey(t *testing.T) {
