@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/vishvananda/netlink/nl"
@@ -116,6 +117,38 @@ func getLink(n *Netlink, what string, parts ...nl.NetlinkRequestData) (*LinkInfo
 		return nil, fmt.Errorf("interface %s: %w", what, ErrNoLink)
 	}
 	return l, nil
+}
+
+// GRERemote is the far end of a GRE interface, unset where it is any.
+func (l *LinkInfo) GRERemote() netip.Addr {
+	var remote netip.Addr
+	_ = EachAttr(l.Data, func(typ uint16, v []byte) error {
+		if a, ok := netip.AddrFromSlice(v); ok && typ == nl.IFLA_GRE_REMOTE && !a.IsUnspecified() {
+			remote = a
+		}
+		return nil
+	})
+	return remote
+}
+
+// ForeignGRE names the interfaces that are not ours and send protocol 47, by
+// their far ends. IPIP and SIT are other protocols, which nothing of ours blocks
+// or takes.
+func ForeignGRE(n *Netlink) (map[netip.Addr]string, error) {
+	all, err := Links(n)
+	if err != nil {
+		return nil, err
+	}
+	names := make(map[netip.Addr]string)
+	for _, l := range all {
+		switch l.Kind {
+		case "gre", "gretap", "erspan", "ip6gre", "ip6gretap", "ip6erspan":
+			if remote := l.GRERemote(); remote.IsValid() && !l.Ours() {
+				names[remote] = l.Name
+			}
+		}
+	}
+	return names, nil
 }
 
 // Links reads all interfaces.

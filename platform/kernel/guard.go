@@ -9,6 +9,8 @@ import (
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"greseal/platform"
 )
 
 // Policies come in two layers (priority is no part of a policy's identity, so
@@ -18,12 +20,17 @@ import (
 //	       in   R → any         proto 47  block
 //	       fwd  R → any         proto 47  block
 //	       out  any local → R   ICMP errors that may quote it (errors.go)
-//	allow  out  L → R           proto 47  ESP    while an SA stands
-//	       in   R → L           proto 47  ESP
+//	allow  out  L → R  key K    proto 47  ESP    while an SA of the tunnel stands
+//	       in   R → L  key K    proto 47  ESP
 //
 // The lower priority number wins. No allow policy is needed for fwd: what leaves
 // a GRE device has lost its IPsec history. The numbers are unusual ones on
 // purpose: they are part of the mark by which a later daemon knows its own.
+//
+// Guards belong to a remote, allowing policies and reqids to a tunnel. Tunnels
+// between the same two endpoints are told apart by their GRE keys: each key
+// leaves by its own tunnel's SAs and comes in by no other. Without a key only
+// packets without one match (XFRM sees them as those of key 0).
 const (
 	guardPriority = 3047
 	allowPriority = 1047
@@ -161,13 +168,17 @@ func (d *Datapath) openTo(remote netip.Addr) error {
 	return nil
 }
 
-// endpoints is a pair of GRE endpoints. All tunnels between them, told apart by
-// their GRE keys, share its reqid and its policies.
-type endpoints struct{ local, remote netip.Addr }
+// endpoints is a pair of GRE endpoints of a link. A link has two of them while it
+// moves from one to the other.
+type endpoints struct {
+	link          string
+	local, remote netip.Addr
+}
 
-// pair is what stands between two GRE endpoints.
+// pair is what stands between two GRE endpoints for one link.
 type pair struct {
 	endpoints
+	key   uint32 // as XFRM sees it, when the link was last there
 	reqid uint32
 	in    []*installed // oldest first
 	out   []*installed
@@ -186,39 +197,66 @@ func newest(sas []*installed) *installed {
 // the newest SA, so the newest one says where tunnel mode's outer header goes.
 // Inbound, the source is left open: the reqid binds the template to our SAs as
 // tightly, and SAs from the old and the new address of a moving peer both fit.
-func (p *pair) wantAllow(out bool) *policy {
-	if out {
-		sa := newest(p.out)
-		if sa == nil {
-			return nil
-		}
-		return &policy{
-			dir: dirOut, src: host(p.local), dst: host(p.remote), proto: protoGRE, priority: allowPriority,
-			reqid: p.reqid, mode: sa.mode, tmplSrc: sa.src, tmplDst: sa.dst,
-		}
-	}
-	sa := newest(p.in)
-	if sa == nil {
+func (d *Datapath) wantAllow(p *pair, out bool) *policy {
+	dev := d.links[p.link]
+	sa := newest(*p.list(out))
+	if sa == nil || !out && !dev.receives(p.endpoints) {
 		return nil
 	}
-	return &policy{
-		dir: dirIn, src: host(p.remote), dst: host(p.local), proto: protoGRE, priority: allowPriority,
+	want := &policy{
+		dir: dirIn, src: host(p.remote), dst: host(p.local), proto: protoGRE, keyed: true, key: p.key, priority: allowPriority,
 		reqid: p.reqid, mode: sa.mode, tmplSrc: anyOf(sa.dst).Addr(), tmplDst: sa.dst,
 	}
+	switch {
+	case out:
+		want.dir, want.src, want.dst, want.tmplSrc = dirOut, want.dst, want.src, sa.src
+	case p.local.Is6() && len(d.beside(p)) == 0:
+		// Behind an encapsulation limit (RFC 2473), which Linux sends unless
+		// told otherwise, XFRM reads something else for the key.
+		want.keyed, want.key = false, 0
+	}
+	return want
 }
 
-// receives tells whether an interface takes the GRE packets of these endpoints.
-// Where none does they must not get past the policies: nobody would take them,
-// and the kernel would say so to their sender by an ICMP error in clear, with
-// the beginning of what was in ESP.
-func (d *Datapath) receives(e endpoints) bool {
-	for _, dev := range d.links {
-		local := dev.want.Local.Unmap().WithZone("")
-		if !dev.leaving && dev.remote == e.remote && (local == e.local || !local.IsValid()) {
-			return true
+// beside are the pairs of other links between the same endpoints.
+func (d *Datapath) beside(p *pair) (others []*pair) {
+	for _, o := range d.pairs {
+		if o.link != p.link && o.local == p.local && o.remote == p.remote {
+			others = append(others, o)
 		}
 	}
-	return false
+	return others
+}
+
+// keyOf is what XFRM takes for the GRE key of a link's packets.
+func keyOf(l *platform.Link) uint32 {
+	if !l.HasKey {
+		return 0
+	}
+	return l.Key
+}
+
+// receives tells whether the interface takes the GRE packets of these endpoints.
+// Where it does not they must not get past the policies: nobody would take them,
+// and the kernel would say so to their sender by an ICMP error in clear, with
+// the beginning of what was in ESP.
+func (dev *device) receives(e endpoints) bool {
+	if dev == nil || dev.leaving || dev.remote != e.remote {
+		return false
+	}
+	local := dev.want.Local.Unmap().WithZone("")
+	return local == e.local || !local.IsValid()
+}
+
+// taken refuses a policy that another link has: packets of both would go into
+// the newest SA, whoever that leads to.
+func (d *Datapath) taken(p *pair, want *policy) error {
+	for _, o := range d.beside(p) {
+		if have := *o.allowed(want.dir == dirOut); have != nil && have.selector() == want.selector() {
+			return fmt.Errorf("tunnel %q has the same GRE endpoints and the same gre.key, or neither has one: give each its own, on both sides (%w)", o.link, unix.EEXIST)
+		}
+	}
+	return nil
 }
 
 // leave withdraws what lets packets in to an interface that is about to have
@@ -236,7 +274,7 @@ func (d *Datapath) setLeaving(dev *device, leaving bool) error {
 	d.mu.Unlock()
 	var errs []error
 	for e, p := range d.pairs {
-		if e.remote == dev.remote {
+		if e.link == dev.want.Name {
 			errs = append(errs, d.syncAllow(p))
 		}
 	}
@@ -245,57 +283,86 @@ func (d *Datapath) setLeaving(dev *device, leaving bool) error {
 
 // syncAllow makes the kernel's allowing policies those the pair's SAs want.
 func (d *Datapath) syncAllow(p *pair) error {
+	if dev := d.links[p.link]; dev != nil {
+		p.key = keyOf(&dev.want)
+	}
 	for _, out := range []bool{false, true} {
-		have := &p.allowIn
-		if out {
-			have = &p.allowOut
-		}
-		want := p.wantAllow(out)
-		if !out && !d.receives(p.endpoints) {
-			want = nil
-		}
-		switch {
-		case want == nil && *have != nil:
-			if err := deletePolicy(d.xfrm, **have); err != nil {
-				return fmt.Errorf("remove the policy %s: %w", **have, err)
+		have, want := p.allowed(out), d.wantAllow(p, out)
+		old := *have
+		same := old != nil && want != nil && old.selector() == want.selector()
+		if want != nil && (!same || *old != *want) {
+			if err := d.taken(p, want); err != nil {
+				return err
 			}
-			*have = nil
-		case want != nil && (*have == nil || **have != *want):
-			if err := d.allow(*want, *have != nil); err != nil {
+			if err := d.allow(*want, same); err != nil {
 				return err
 			}
 			*have = want
 		}
+		if old != nil && !same {
+			if err := deletePolicy(d.xfrm, *old); err != nil {
+				return fmt.Errorf("remove the policy %s: %w", *old, err)
+			}
+			if want == nil {
+				*have = nil
+			}
+		}
+	}
+	if e := d.echoers[p.link]; e != nil && e.endpoints == p.endpoints {
+		return e.protect(p.allowOut)
 	}
 	return nil
 }
 
-func (d *Datapath) allow(p policy, ours bool) error {
-	var err error
-	if !ours {
-		err = writePolicy(d.xfrm, nl.XFRM_MSG_NEWPOLICY, p)
-		if errors.Is(err, unix.EEXIST) {
-			there, rerr := readPolicy(d.xfrm, p)
-			switch {
-			case rerr != nil:
-				err = rerr
-			case !ourReqid(there.reqid) || there.priority != allowPriority:
-				return fmt.Errorf("another IKE daemon's policy is in the way (ip xfrm policy: %s proto 47): remove it", there)
-			default:
-				ours = true // an earlier daemon's
-			}
+// allowed is the allowing policy of one direction.
+func (p *pair) allowed(out bool) **policy {
+	if out {
+		return &p.allowOut
+	}
+	return &p.allowIn
+}
+
+// allow writes an allowing policy; update says that it is ours and there.
+func (d *Datapath) allow(p policy, update bool) error {
+	typ := uint16(nl.XFRM_MSG_UPDPOLICY)
+	if !update {
+		if err := d.inTheWay(p); err != nil {
+			return err
 		}
+		typ = nl.XFRM_MSG_NEWPOLICY
 	}
-	if ours {
-		err = writePolicy(d.xfrm, nl.XFRM_MSG_UPDPOLICY, p)
-	}
-	if err != nil {
+	if err := writePolicy(d.xfrm, typ, p); err != nil {
 		return fmt.Errorf("add the policy %s: %w", p, explain(err))
 	}
 	return nil
 }
 
-// pairFor finds or makes the pair of two GRE endpoints, with its guard.
+// inTheWay looks for policies between the same endpoints, for the same key or for
+// all. Those of an earlier daemon go; others are left alone, and may have
+// the better priority.
+func (d *Datapath) inTheWay(p policy) error {
+	every := p
+	every.keyed, every.key = false, 0
+	for _, p := range []policy{p, every} {
+		there, err := readPolicy(d.xfrm, p)
+		switch {
+		case errors.Is(err, unix.ENOENT):
+			continue
+		case err != nil:
+			return fmt.Errorf("read the policy %s: %w", p, explain(err))
+		case d.wrote(there):
+			continue
+		case !ourReqid(there.reqid) || there.priority != allowPriority:
+			return fmt.Errorf("another IKE daemon's policy is in the way (ip xfrm policy: %s proto 47): remove it", there)
+		}
+		if err := deletePolicy(d.xfrm, p); err != nil {
+			return fmt.Errorf("remove the policy %s: %w", there, err)
+		}
+	}
+	return nil
+}
+
+// pairFor finds or makes the pair of two GRE endpoints of a link, with its guard.
 func (d *Datapath) pairFor(e endpoints) (*pair, error) {
 	if p := d.pairs[e]; p != nil {
 		return p, nil
@@ -314,15 +381,30 @@ func (d *Datapath) pairFor(e endpoints) (*pair, error) {
 			continue
 		}
 		p := &pair{endpoints: e, reqid: id}
+		if dev := d.links[e.link]; dev != nil {
+			p.key = keyOf(&dev.want)
+		}
 		d.pairs[e] = p
-		return p, nil
+		return p, d.syncBeside(p)
 	}
 	return nil, errors.New("all reqids are in use")
 }
 
 // dropPair forgets a pair that has no SAs and policies left.
-func (d *Datapath) dropPair(p *pair) {
-	if len(p.in) == 0 && len(p.out) == 0 && p.allowIn == nil && p.allowOut == nil {
-		delete(d.pairs, p.endpoints)
+func (d *Datapath) dropPair(p *pair) error {
+	if len(p.in) != 0 || len(p.out) != 0 || p.allowIn != nil || p.allowOut != nil {
+		return nil
 	}
+	delete(d.pairs, p.endpoints)
+	return d.syncBeside(p)
+}
+
+// syncBeside is called when p has come or gone: what others let in depends on
+// whether they are alone.
+func (d *Datapath) syncBeside(p *pair) error {
+	var errs []error
+	for _, o := range d.beside(p) {
+		errs = append(errs, d.syncAllow(o))
+	}
+	return errors.Join(errs...)
 }

@@ -18,8 +18,9 @@ import (
 // packet from one of our own addresses, which the kernel drops as a martian
 // unless accept_local is set, for the interface and for all. A packet socket
 // sees it before, with a filter that lets through keepalives and nothing else, and
-// a plain raw socket sends the answer, which the allowing policy puts into ESP
-// and the guard stops while there is no SA. Between IPv6 endpoints a kernel that
+// a plain raw socket sends the answer. For XFRM what it sends has no key, so it
+// has a policy of its own: that of the tunnel, or one that blocks while there is
+// no SA. Between IPv6 endpoints a kernel that
 // forwards may answer as well: IPv6 knows no martians.
 
 // echoer answers the keepalives of one GRE interface and sends our own.
@@ -29,6 +30,7 @@ type echoer struct {
 	mark  uint32
 	hear  *os.File // packet socket
 	raw   int      // raw socket of protocol 47, for the answers, that hears nothing
+	under *policy  // that of raw; nil: it may send nothing
 	count *keepaliveCount
 }
 
@@ -37,7 +39,7 @@ type keepaliveCount struct{ returned, answered atomic.Uint64 }
 // followKeepalives has the keepalives of an interface answered, after it was
 // made or changed. An Ethernet interface has none.
 func (d *Datapath) followKeepalives(dev *device, l platform.Link) {
-	want := endpoints{l.Local.Unmap().WithZone(""), dev.remote}
+	want := endpoints{l.Name, l.Local.Unmap().WithZone(""), dev.remote}
 	have := d.echoers[l.Name]
 	if have != nil && have.endpoints == want && have.index == dev.index && have.mark == l.FWMark {
 		return
@@ -113,10 +115,33 @@ func (e *echoer) openRaw() (err error) {
 		}
 	}
 	return errors.Join(
+		e.protect(nil),
 		unix.SetsockoptInt(e.raw, level, option, 255),
 		unix.Bind(e.raw, sockaddr(e.local)),
 		unix.Connect(e.raw, sockaddr(self)),
 	)
+}
+
+// protect puts what the raw socket sends under the tunnel's outbound policy, or
+// blocks it.
+func (e *echoer) protect(p *policy) error {
+	if p != nil && e.under != nil && *p == *e.under {
+		return nil
+	}
+	level, option := unix.IPPROTO_IP, unix.IP_XFRM_POLICY
+	if e.local.Is6() {
+		level, option = unix.IPPROTO_IPV6, unix.IPV6_XFRM_POLICY
+	}
+	own := policy{dir: dirOut, src: host(e.local), dst: host(e.remote), proto: protoGRE, action: actionBlock}
+	if p != nil {
+		own = *p
+		own.keyed, own.key = false, 0
+	}
+	if err := unix.SetsockoptString(e.raw, level, option, string(own.encode())); err != nil {
+		return fmt.Errorf("put GRE keepalives under the policy %s: %w", own, err)
+	}
+	e.under = p
+	return nil
 }
 
 func sockaddr(a netip.Addr) unix.Sockaddr {

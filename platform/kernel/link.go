@@ -189,7 +189,7 @@ func (d *Datapath) setLink(l platform.Link) (int, error) {
 		return 0, err
 	}
 	kind := kindOf(l, remote)
-	if old := d.links[l.Name]; old != nil && (old.remote != remote || old.want.Local != l.Local) {
+	if old := d.links[l.Name]; old != nil && (old.remote != remote || old.want.Local != l.Local || old.want.HasKey != l.HasKey || old.want.Key != l.Key) {
 		if err := d.leave(old); err != nil {
 			return 0, err
 		}
@@ -423,10 +423,7 @@ func (d *Datapath) DeleteLink(link string) error {
 
 // withdraw removes the allowing policy of one direction of a pair.
 func (d *Datapath) withdraw(p *pair, out bool) error {
-	have := &p.allowIn
-	if out {
-		have = &p.allowOut
-	}
+	have := p.allowed(out)
 	if *have == nil {
 		return nil
 	}

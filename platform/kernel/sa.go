@@ -57,14 +57,14 @@ func (d *Datapath) install(sa platform.SA, out bool) error {
 	return nil
 }
 
-func (d *Datapath) add(sa platform.SA, out bool) error {
+func (d *Datapath) add(sa platform.SA, out bool) (err error) {
 	s := &installed{
 		key:         platform.SAKey{Link: sa.Link, Out: out, SPI: sa.Params.SPI},
 		softPackets: sa.SoftPackets,
 		watched:     sa.WatchFirstUse && !out,
 	}
 	local, remote := sa.Local.Addr().Unmap().WithZone(""), sa.Remote.Addr().Unmap().WithZone("")
-	e := endpoints{sa.GRELocal.Unmap(), sa.GRERemote.Unmap()}
+	e := endpoints{sa.Link, sa.GRELocal.Unmap(), sa.GRERemote.Unmap()}
 	switch {
 	case sa.Params.SPI < 256:
 		return fmt.Errorf("SPI %d is reserved", sa.Params.SPI)
@@ -98,16 +98,13 @@ func (d *Datapath) add(sa platform.SA, out bool) error {
 		return fmt.Errorf("an SA with this SPI is installed already: %w", unix.EEXIST)
 	}
 	p, err := d.pairFor(e)
+	if p != nil {
+		defer func() { err = errors.Join(err, d.dropPair(p)) }()
+	}
 	if err != nil {
 		return err
 	}
-	defer d.dropPair(p)
 	s.pair, s.reqid = p, p.reqid
-	for _, other := range append(slices.Clone(p.in), p.out...) {
-		if other.mode != mode && other.key.Link != sa.Link {
-			return fmt.Errorf("tunnel %q has the same GRE endpoints in the other mode: give both the same mode", other.key.Link)
-		}
-	}
 	if err := addState(d.xfrm, s.state, &sa.Params); err != nil {
 		return explainState(err, sa.Params.Encr, sa.Params.Integ, s.esn)
 	}
@@ -174,9 +171,7 @@ func (d *Datapath) RemoveSA(key platform.SAKey) (platform.Counters, error) {
 	p := s.pair
 	list := p.list(key.Out)
 	*list = slices.DeleteFunc(*list, func(o *installed) bool { return o == s })
-	err = d.syncAllow(p)
-	d.dropPair(p)
-	return c, errors.Join(err, d.dropGuards())
+	return c, errors.Join(d.syncAllow(p), d.dropPair(p), d.dropGuards())
 }
 
 // SACounters reads the counters of an installed SA.

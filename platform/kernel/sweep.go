@@ -4,10 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"slices"
 
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"greseal/platform"
@@ -59,7 +57,7 @@ func (d *Datapath) sweepAllows() error {
 func (d *Datapath) wrote(there policy) bool {
 	for _, p := range d.pairs {
 		for _, have := range []*policy{p.allowIn, p.allowOut} {
-			if have != nil && have.dir == there.dir && have.src == there.src && have.dst == there.dst {
+			if have != nil && have.dir == there.dir && have.selector() == there.selector() {
 				return true
 			}
 		}
@@ -104,7 +102,7 @@ func (d *Datapath) sweepLinks(keep []string) (pending bool, err error) {
 		case half, !slices.Contains(keep, l.Name):
 			errs = append(errs, d.removeDevice(l.Index))
 		case isGRE(l.Kind):
-			if remote := greRemote(l); remote.IsValid() && !remote.IsUnspecified() {
+			if remote := l.GRERemote(); remote.IsValid() && !remote.IsUnspecified() {
 				errs = append(errs, d.closeTo(remote))
 				d.remotes[l.Name] = remote
 			}
@@ -116,18 +114,6 @@ func (d *Datapath) sweepLinks(keep []string) (pending bool, err error) {
 		}
 	}
 	return pending, errors.Join(errs...)
-}
-
-// greRemote reads the remote address of a GRE interface.
-func greRemote(l *platform.LinkInfo) netip.Addr {
-	var remote netip.Addr
-	_ = platform.EachAttr(l.Data, func(typ uint16, v []byte) error {
-		if typ == nl.IFLA_GRE_REMOTE {
-			remote, _ = netip.AddrFromSlice(v)
-		}
-		return nil
-	})
-	return remote
 }
 
 func (d *Datapath) sweepGuards() error {

@@ -482,6 +482,8 @@ type policy struct {
 	src, dst netip.Prefix
 	proto    uint8
 	icmp     icmp // of protoICMP and protoICMPv6
+	keyed    bool // for packets with this GRE key alone
+	key      uint32
 	priority uint32
 	action   uint8
 
@@ -491,6 +493,7 @@ type policy struct {
 	tmplSrc, tmplDst netip.Addr
 }
 
+// selector is the policy's; XFRM keeps a GRE key where ports are.
 func (p *policy) selector() nl.XfrmSelector {
 	s := nl.XfrmSelector{
 		Daddr: xfrmAddress(p.dst.Addr()), Saddr: xfrmAddress(p.src.Addr()),
@@ -503,31 +506,54 @@ func (p *policy) selector() nl.XfrmSelector {
 			s.Dport, s.DportMask = bigEndian16(uint16(p.icmp.code)), math.MaxUint16
 		}
 	}
+	if p.keyed {
+		s.Sport, s.Dport = bigEndian16(uint16(p.key>>16)), bigEndian16(uint16(p.key))
+		s.SportMask, s.DportMask = math.MaxUint16, math.MaxUint16
+	}
 	return s
 }
 
 // writePolicy adds a policy (XFRM_MSG_NEWPOLICY, EEXIST when its selector is
 // taken) or replaces the one with its selector (XFRM_MSG_UPDPOLICY).
 func writePolicy(n *platform.Netlink, typ uint16, p policy) error {
-	info := &nl.XfrmUserpolicyInfo{Sel: p.selector(), Priority: p.priority, Dir: p.dir, Action: p.action}
-	info.Lft = nl.XfrmLifetimeCfg{
-		SoftByteLimit: math.MaxUint64, HardByteLimit: math.MaxUint64,
-		SoftPacketLimit: math.MaxUint64, HardPacketLimit: math.MaxUint64,
-	}
-	req := platform.Request(typ, unix.NLM_F_CREATE, info)
+	req := platform.Request(typ, unix.NLM_F_CREATE, p.info())
 	if p.tmplDst.IsValid() {
-		// The family is said, not guessed from an address that may be unset.
-		tmpl := &nl.XfrmUserTmpl{
-			XfrmId: nl.XfrmId{Daddr: xfrmAddress(p.tmplDst), Proto: protoESP},
-			Saddr:  xfrmAddress(p.tmplSrc),
-			Family: family(p.tmplDst),
-			Reqid:  p.reqid,
-			Mode:   p.mode,
-			Aalgos: math.MaxUint32, Ealgos: math.MaxUint32, Calgos: math.MaxUint32,
-		}
-		req.AddData(nl.NewRtAttr(nl.XFRMA_TMPL, append([]byte(nil), tmpl.Serialize()...)))
+		req.AddData(nl.NewRtAttr(nl.XFRMA_TMPL, p.template()))
 	}
 	return n.Do(req)
+}
+
+func (p *policy) info() *nl.XfrmUserpolicyInfo {
+	return &nl.XfrmUserpolicyInfo{
+		Sel: p.selector(), Priority: p.priority, Dir: p.dir, Action: p.action,
+		Lft: nl.XfrmLifetimeCfg{
+			SoftByteLimit: math.MaxUint64, HardByteLimit: math.MaxUint64,
+			SoftPacketLimit: math.MaxUint64, HardPacketLimit: math.MaxUint64,
+		},
+	}
+}
+
+// template is an allowing policy's. The family is said, not guessed from an
+// address that may be unset.
+func (p *policy) template() []byte {
+	tmpl := &nl.XfrmUserTmpl{
+		XfrmId: nl.XfrmId{Daddr: xfrmAddress(p.tmplDst), Proto: protoESP},
+		Saddr:  xfrmAddress(p.tmplSrc),
+		Family: family(p.tmplDst),
+		Reqid:  p.reqid,
+		Mode:   p.mode,
+		Aalgos: math.MaxUint32, Ealgos: math.MaxUint32, Calgos: math.MaxUint32,
+	}
+	return append([]byte(nil), tmpl.Serialize()...)
+}
+
+// encode is the policy as a socket option (IP_XFRM_POLICY).
+func (p *policy) encode() []byte {
+	b := append([]byte(nil), p.info().Serialize()...)
+	if p.tmplDst.IsValid() {
+		b = append(b, p.template()...)
+	}
+	return b
 }
 
 func (p *policy) id() *nl.XfrmUserpolicyId {
@@ -582,9 +608,13 @@ func parsePolicy(m []byte) (policy, error) {
 	}
 	fam := binary.NativeEndian.Uint16(m[40:])
 	p := policy{
-		dst:   netip.PrefixFrom(addressOf(fam, m), int(m[42])),
-		src:   netip.PrefixFrom(addressOf(fam, m[16:]), int(m[43])),
-		proto: m[44], priority: binary.NativeEndian.Uint32(m[152:]), dir: m[160], action: m[161],
+		dst:      netip.PrefixFrom(addressOf(fam, m), int(m[42])),
+		src:      netip.PrefixFrom(addressOf(fam, m[16:]), int(m[43])),
+		proto:    m[44],
+		priority: binary.NativeEndian.Uint32(m[152:]), dir: m[160], action: m[161],
+	}
+	if p.proto == protoGRE && binary.NativeEndian.Uint16(m[34:]) == math.MaxUint16 && binary.NativeEndian.Uint16(m[38:]) == math.MaxUint16 {
+		p.keyed, p.key = true, uint32(binary.BigEndian.Uint16(m[36:]))<<16|uint32(binary.BigEndian.Uint16(m[32:]))
 	}
 	if p.proto == protoICMP || p.proto == protoICMPv6 {
 		p.icmp = icmp{
@@ -605,5 +635,9 @@ func parsePolicy(m []byte) (policy, error) {
 }
 
 func (p policy) String() string {
-	return fmt.Sprintf("%s %s → %s", [...]string{"in", "out", "fwd"}[p.dir], p.src, p.dst)
+	s := fmt.Sprintf("%s %s → %s", [...]string{"in", "out", "fwd"}[p.dir], p.src, p.dst)
+	if p.keyed {
+		s += fmt.Sprintf(" key %d", p.key)
+	}
+	return s
 }
