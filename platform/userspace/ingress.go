@@ -25,12 +25,13 @@ import (
 //	         place, check the inner header against the selectors (RFC 4301
 //	         section 5.2)
 //	deliver  take off GRE; key, checksum, sequence, protocol type; ECN;
-//	         answer keepalives (keepalive.go); find the link by the key
-//	         (keyed.go)
+//	         answer keepalives (keepalive.go)
 //	coalesce join packets of a flow (merge.go) and write them to the TUN
 //
 // Everything received by one call is written before the buffers are used again.
-// There is no other way for a packet into a TUN than through packet.
+// There is no other way for a packet into a TUN than through packet, and an SA
+// leads to its own link alone: tunnels between the same endpoints, told apart by
+// their GRE keys, may be of different peers.
 
 const (
 	recvMessages = 32
@@ -48,7 +49,6 @@ type ingress struct {
 	*worker
 	k       kernel
 	sas     *spiTable
-	links   *linkTable
 	merge   *coalescer
 	outs    *outTable
 	events  *eventQueue
@@ -88,7 +88,7 @@ func newIngress(d *Datapath, merge *coalescer) (*ingress, error) {
 		return nil, err
 	}
 	in := &ingress{
-		worker: w, k: d.kernel, sas: &d.sas, links: &d.links, outs: &d.sending, events: d.events, ike: d.ike, portNAT: d.portNAT, merge: merge,
+		worker: w, k: d.kernel, sas: &d.sas, outs: &d.sending, events: d.events, ike: d.ike, portNAT: d.portNAT, merge: merge,
 		buf: make([]byte, recvMessages*recvLen),
 	}
 	for i := range in.msgs {
@@ -377,15 +377,9 @@ func (w *ingress) deliver(sa *inSA, b []byte, n int, ecn uint8) {
 		sa.count.Malformed++
 		return
 	}
-	if !keyed(link, &h) {
-		other := w.links.between(sa, &h)
-		if other == nil {
-			d.rx.key++
-			return
-		}
-		w.unlock()
-		other.mu.Lock()
-		w.held, d, link = other, other, other.link.Load()
+	if h.HasKey != link.HasKey || h.HasKey && h.Key != link.Key {
+		d.rx.key++
+		return
 	}
 	if h.HasChecksum && !gre.VerifyChecksum(packet) {
 		d.rx.checksum++

@@ -45,7 +45,6 @@ func (d *Datapath) SetLink(l platform.Link) (int, error) {
 			return 0, err
 		}
 		d.devices[l.Name] = dev
-		d.links.add(dev)
 		if old != nil {
 			d.closeDevice(old, dev)
 		}
@@ -289,10 +288,9 @@ func (d *Datapath) DeleteLink(name string) error {
 // closeDevice takes a device from its workers and closes it; its SAs go to next,
 // where there is one. The descriptor's number may be anybody's a moment later, so
 // it is closed last: when no worker finds the device any more, by the devices it
-// reads, by an SA or by a GRE key, and each has ended what it was doing with it.
+// reads or by an SA, and each has ended what it was doing with it.
 func (d *Datapath) closeDevice(dev, next *device) {
 	dev.egress.removeDevice(dev)
-	d.links.remove(dev)
 	d.turnSAs(dev, next)
 	for _, w := range d.ingress {
 		w.do(func() {}) // whoever was writing to it has finished

@@ -65,7 +65,6 @@ type Datapath struct {
 	events  *eventQueue
 	sas     spiTable
 	sending outTable
-	links   linkTable
 	ingress []*ingress
 	egress  []*egress
 	workers sync.WaitGroup
