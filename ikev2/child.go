@@ -1,6 +1,7 @@
 package ikev2
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -358,6 +359,9 @@ func (e *Engine) installFailed(c *child, err error) {
 	f := s.failure(FailInstall, "", false)
 	f.Detail = err.Error()
 	f.Remedy = "look at the kernel's modules and at what else uses IPsec on this machine"
+	if known, ok := errors.AsType[Remedied](err); ok {
+		f.Remedy = known.Remedy()
+	}
 	c.lost = true // at least one half is not there
 	for _, o := range s.children {
 		if o.pub.ID == c.pub.Replaces && !o.closing() {

@@ -215,6 +215,12 @@ func (e *Engine) Tick(now Time) []Action {
 	return e.flush()
 }
 
+// Remedied is an error of InstallFailed that knows what to do about it.
+type Remedied interface {
+	error
+	Remedy() string
+}
+
 // InstallFailed reports that an InstallIn or InstallOut of a pair failed.
 func (e *Engine) InstallFailed(now Time, id ChildID, err error) []Action {
 	e.enter(now)

@@ -151,6 +151,9 @@ func ForeignGRE(n *Netlink) (map[netip.Addr]string, error) {
 	return names, nil
 }
 
+// ForeignGRE is ForeignGRE of the network's namespace.
+func (n *Network) ForeignGRE() (map[netip.Addr]string, error) { return ForeignGRE(n.nl) }
+
 // Links reads all interfaces.
 func Links(n *Netlink) ([]*LinkInfo, error) {
 	var all []*LinkInfo

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"slices"
 
 	sys "golang.org/x/sys/unix"
 
@@ -84,9 +83,17 @@ func (l *loop) do(actions []ikev2.Action) {
 	}
 	for _, f := range failed {
 		if t := l.of(f.child.Peer); t != nil {
-			l.event(t, slog.LevelError, "install", fmt.Sprintf("Child SA not installed: %v", f.err))
+			r := reason{text: fmt.Sprintf("Child SA not installed: %v", f.err)}
+			if known, ok := errors.AsType[ikev2.Remedied](f.err); ok {
+				r.remedy = known.Remedy()
+			}
+			l.event(t, slog.LevelError, "install", r.String())
 		}
 		l.do(l.engine.InstallFailed(l.now(), f.child.ID, f.err))
+	}
+	for givers := l.givers; len(givers) > 0; givers = givers[1:] {
+		l.givers = nil
+		l.giveWay(givers[0])
 	}
 	for _, id := range refused {
 		l.do(l.engine.ProbeRefused(l.now(), id))
@@ -148,7 +155,10 @@ func (l *loop) installIn(a ikev2.InstallIn) error {
 	if err := l.fits(t, a.Child); err != nil {
 		return err
 	}
-	if err := l.guard(t, a.Child.GRERemote, a.Child.Remote.Addr()); err != nil {
+	if err := l.guard(t, a.Child.GRERemote); err != nil {
+		return err
+	}
+	if err := l.guardOuter(t, a.Child.Remote.Addr()); err != nil {
 		return err
 	}
 	// With other GRE endpoints than those of the pair that carries the traffic,
@@ -170,30 +180,6 @@ func (l *loop) installIn(a ikev2.InstallIn) error {
 		t.pairs[a.Child.ID] = p
 	}
 	p.in = true
-	return nil
-}
-
-// fits refuses a GRE endpoint of the peer's choice that would hijack one of our
-// own addresses or another tunnel's (contract 16).
-func (l *loop) fits(t *state, c *ikev2.Child) error {
-	if !t.cfg.RemoteAny || t.cfg.GRERemote.IsValid() {
-		return nil
-	}
-	locals, err := l.net.LocalAddrs()
-	if err != nil {
-		return err
-	}
-	if slices.Contains(locals, c.GRERemote) {
-		return fmt.Errorf("the peer asks for the GRE endpoint %s, which is an address of this machine; give it another gre_local", c.GRERemote)
-	}
-	for _, other := range l.tunnels {
-		if other == t || other.link.Remote != c.GRERemote || other.link.Local != c.GRELocal {
-			continue
-		}
-		if other.link.HasKey == t.cfg.GRE.HasKey && other.link.Key == t.cfg.GRE.Key {
-			return fmt.Errorf("the peer asks for the GRE endpoint %s, which tunnel %q already has; give one of them another gre_local or a gre.key", c.GRERemote, other.id)
-		}
-	}
 	return nil
 }
 

@@ -111,6 +111,9 @@ func (l *loop) refresh(t *state) error {
 // setLink makes the interface or changes it in place, with its addresses.
 func (l *loop) setLink(t *state, c *ikev2.Child) error {
 	want := l.wantLink(t, c)
+	if c != nil {
+		t.behind = c.Remote.Addr() != c.GRERemote
+	}
 	if t.index != 0 && want == t.link {
 		return nil
 	}

@@ -88,6 +88,8 @@ type loop struct {
 	touched []*state   // their times may have become earlier since
 	listsAt ikev2.Time // when to look at revocation lists
 	outs    uint64     // outbound SAs installed so far
+	givers  []giver    // tunnels that lose their endpoint to another
+	looked  machine    // as it was at the last look
 
 	clock      clock
 	clockUnset bool

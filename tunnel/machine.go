@@ -24,6 +24,7 @@ type network interface {
 	LocalAddrs() ([]netip.Addr, error)
 	InterfaceAddrs(name string) ([]netip.Addr, error)
 	Link(name string) (*platform.LinkInfo, error)
+	ForeignGRE() (map[netip.Addr]string, error)
 
 	Close()
 }

@@ -12,6 +12,7 @@ import (
 
 // surroundingsChanged is called when addresses, links or routes changed.
 func (l *loop) surroundingsChanged(ch platform.Change) {
+	l.looked = machine{}
 	if ch.Underlay {
 		if err := l.net.Refresh(); err != nil {
 			l.log.Warn("laying routes anew", "error", err)
@@ -156,7 +157,7 @@ func (l *loop) moved(a ikev2.Moved) {
 	if a.OldRemote != a.Remote {
 		l.event(t, slog.LevelInfo, "moved", fmt.Sprintf("the peer moved from %s to %s", a.OldRemote, a.Remote))
 	}
-	if err := l.guard(t, a.Remote.Addr()); err != nil {
+	if err := l.guardOuter(t, a.Remote.Addr()); err != nil {
 		l.event(t, slog.LevelError, "close", err.Error())
 		return
 	}

@@ -84,7 +84,8 @@ type state struct {
 	guarded map[netip.Addr]bool
 	opened  bool // guards and unreachable routes were taken away by request
 	link    platform.Link
-	index   int // of the interface, 0: not made
+	behind  bool // link's remote is the peer's own choice, not where it is reached
+	index   int  // of the interface, 0: not made
 	running bool
 
 	addresses, routes laid

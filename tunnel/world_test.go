@@ -215,7 +215,8 @@ func (n worldNet) RouteTo(remote, local netip.Addr, ifname string, _ uint32) (pl
 	return platform.RouteInfo{Local: own, IfIndex: 2, IfName: "wan", MTU: 1500, PathMTU: 1500}, nil
 }
 
-func (n worldNet) LocalAddrs() ([]netip.Addr, error) { return n.InterfaceAddrs("wan") }
+func (n worldNet) LocalAddrs() ([]netip.Addr, error)          { return n.InterfaceAddrs("wan") }
+func (n worldNet) ForeignGRE() (map[netip.Addr]string, error) { return nil, nil }
 
 func (n worldNet) InterfaceAddrs(name string) (all []netip.Addr, _ error) {
 	for _, a := range []netip.Addr{n.w.wan4, n.w.wan6} {

@@ -43,6 +43,12 @@ func sameFiles(key string, named func(*Tunnel) []string) func(a, b *Tunnel) bool
 	}
 }
 
+// SameAnchors reports whether the peers of two tunnels are vouched for by the same
+// authorities.
+func SameAnchors(a, b *Tunnel) bool {
+	return sameFiles("ca", func(t *Tunnel) []string { return t.CA })(a, b)
+}
+
 const maxKeyFile = 64 << 10
 
 // certificate checks and reads cert, key, ca and crl.

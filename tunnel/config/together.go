@@ -15,7 +15,7 @@ func (b *builder) checkTogether(all []*reading) {
 	byName := map[string]*reading{}
 	routes := map[routeKey]*reading{}
 	addrs := map[netip.Addr]*reading{}
-	byEnds := map[ends][]*reading{}      // those before
+	byEnds := map[ends][]*reading{}      // those before, but for who waits for any
 	byPeer := map[peerClass][]*reading{} // likewise
 	for _, r := range all {
 		if r.has("name") {
@@ -47,35 +47,46 @@ func (b *builder) checkTogether(all []*reading) {
 		if r.RemoteAny {
 			peers = []string{"any"}
 		}
+		b.checkEnds(r, byEnds)
 		class := r.class()
-		told := false
 		for _, peer := range peers {
 			// One other tunnel is enough to say what must change.
-			e, c := ends{peer, r.GRELocal, r.GRERemote, r.GRE.HasKey, r.GRE.Key}, peerClass{peer, class}
-			if !told && !r.RemoteAny {
-				for _, first := range byEnds[e] {
-					if told = r.sameEnds(first, peer); told {
-						break
-					}
-				}
-			}
+			c := peerClass{peer, class}
 			for _, first := range byPeer[c] {
 				if r.samePeer(first) {
 					break
 				}
 			}
-			byEnds[e], byPeer[c] = append(byEnds[e], r), append(byPeer[c], r)
+			byPeer[c] = append(byPeer[c], r)
 		}
 	}
 }
 
-// ends are what the packets of a tunnel are told apart by, and peerClass is what
-// two tunnels share whose peers cannot be.
+// checkEnds looks for tunnels whose GRE endpoints are the same: gre_remote, or where
+// that is not given each of remote.
+func (b *builder) checkEnds(r *reading, before map[ends][]*reading) {
+	remotes := r.Remotes
+	if r.GRERemote.IsValid() {
+		remotes = []string{r.GRERemote.String()}
+	}
+	told := false
+	for _, remote := range remotes {
+		if a, err := netip.ParseAddr(remote); err == nil {
+			remote = a.Unmap().String()
+		}
+		e := ends{remote, r.GRELocal}
+		for _, first := range before[e] {
+			told = told || r.sameEnds(first, remote)
+		}
+		before[e] = append(before[e], r)
+	}
+}
+
+// ends are GRE endpoints, and peerClass is what two tunnels share whose peers can't
+// be told apart.
 type ends struct {
-	peer          string
-	local, remote netip.Addr
-	hasKey        bool
-	key           uint32
+	remote string
+	local  netip.Addr
 }
 
 type peerClass struct{ peer, class string }
@@ -116,13 +127,40 @@ func (r *reading) comparable(first *reading) bool {
 	return r.Local == first.Local || r.Local == "" || first.Local == ""
 }
 
-// sameEnds reports that packets of two tunnels can't be told apart.
-func (r *reading) sameEnds(first *reading, peer string) bool {
+// sameEnds reports that packets of two tunnels can't be told apart: they have the
+// same key, or only one has any and their peers are not the same.
+func (r *reading) sameEnds(first *reading, remote string) bool {
 	if !r.comparable(first) {
 		return false
 	}
-	r.mistake("remote", -1, fault{quote(peer) + " is also the remote of tunnel " + quote(first.Name) + ", with the same GRE endpoints and key", "give each its own gre.key, on both sides"})
+	what := "with the same GRE endpoints and key"
+	if r.GRE.Key != first.GRE.Key {
+		if r.GRE.HasKey && first.GRE.HasKey || r.sameProof(first) {
+			return false
+		}
+		what = "and only one of them has a gre.key, while their peers prove themselves in other ways"
+	}
+	key, is := "remote", "remote"
+	if r.GRERemote.IsValid() {
+		key = "gre_remote"
+	}
+	if first.GRERemote.IsValid() {
+		is = "gre_remote"
+	}
+	r.mistake(key, -1, fault{quote(remote) + " is also the " + is + " of tunnel " + quote(first.Name) + ", " + what, "give each its own gre.key, on both sides"})
 	return true
+}
+
+// sameProof reports whether the peers of two tunnels prove who they are by the same
+// secret, key or authorities.
+func (r *reading) sameProof(first *reading) bool {
+	switch {
+	case r.PSK.IsSet() || first.PSK.IsSet():
+		return r.PSK.IsSet() && r.PSK.Equal(first.PSK)
+	case r.PeerRawKey != "" || first.PeerRawKey != "":
+		return r.PeerRawKey != "" && r.Credentials.sums["peer_raw_key"] == first.Credentials.sums["peer_raw_key"]
+	}
+	return SameAnchors(&r.Tunnel, &first.Tunnel)
 }
 
 // samePeer reports that peers of two tunnels can't: a responder finds the tunnel

@@ -1,0 +1,274 @@
+package tunnel
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"greseal/ikev2"
+	"greseal/tunnel/config"
+)
+
+// Whose GRE endpoint an address is. Whatever changes the endpoints of a tunnel
+// comes as a new pair, and each pair must fit beside all that stands or is
+// configured (contract 16): otherwise the peer of one tunnel could have what is
+// meant for another's.
+//
+// Tunnels between the same two endpoints are told apart by their GRE keys, and
+// may belong to different peers. That is for addresses that several can have by
+// rights: behind their NATs, or behind the same one. An address at which another
+// peer is reached, or that the configuration gives to another tunnel, is nobody's
+// to choose.
+
+// right is by what right a tunnel has an endpoint.
+type right uint8
+
+const (
+	chosen  right = iota + 1 // its peer asked for it
+	reached                  // it is where the peer itself is reached, by IKE
+	named                    // the configuration says so
+)
+
+// claim is a pair of endpoints that another tunnel has. local is unset where any
+// of ours may be meant.
+type claim struct {
+	local, remote netip.Addr
+	by            right
+	stands        bool // an interface has it; otherwise it is only configured
+}
+
+// notItsOwn refuses a GRE endpoint.
+type notItsOwn struct{ what, remedy string }
+
+func (n notItsOwn) Error() string  { return n.what }
+func (n notItsOwn) Remedy() string { return n.remedy }
+
+// fits refuses a pair whose GRE endpoint at the other side is not its peer's.
+func (l *loop) fits(t *state, c *ikev2.Child) error {
+	for _, p := range t.pairs {
+		if p.ID != c.ID && p.GRELocal == c.GRELocal && p.GRERemote == c.GRERemote {
+			return nil // they fit when that one came
+		}
+	}
+	mine := t.rightTo(c)
+	no := func(what, remedy string) error {
+		return notItsOwn{fmt.Sprintf("the peer asks for the GRE endpoint %s, which %s", c.GRERemote, what), remedy}
+	}
+	const another = "give the peer an address of its own as gre_local"
+	if a := c.GRERemote; a.IsMulticast() || a.IsLoopback() || a.IsUnspecified() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+		return no("is no address of one machine", another)
+	}
+	m, err := l.lookAtMachine()
+	if err != nil {
+		return err
+	}
+	if m.own[c.GRERemote] {
+		return no("is an address of this machine", another)
+	}
+	if name := m.foreign[c.GRERemote]; name != "" && mine != named {
+		return no(fmt.Sprintf("is the far end of the GRE interface %q of somebody else", name), another+", or remove that interface")
+	}
+	var late error
+	var givers []giver
+	for id, other := range l.tunnels {
+		if id == t.id {
+			continue
+		}
+		for _, o := range other.claims() {
+			if o.remote != c.GRERemote || o.local.IsValid() && o.local != c.GRELocal {
+				continue
+			}
+			apart := l.toldApart(t, c, other)
+			shared := mine >= reached || o.by == chosen // by whoever has a key of his own
+			switch {
+			case apart && shared:
+				continue
+			case mine == named && o.by == named && len(other.pairs) == 0:
+				continue // whose peer it is shows when the other's comes
+			case !apart && o.stands && (mine > o.by || mine == reached && o.by == reached && len(other.pairs) == 0):
+				givers = append(givers, giver{other.id, c.GRERemote, t.id})
+				late = no(fmt.Sprintf("tunnel %q has had until now without as good a right to it", other.id), "wait for the next attempt: that tunnel gives way")
+				continue
+			case shared:
+				return no(fmt.Sprintf("tunnel %q already has", other.id), "give each of the two tunnels its own gre.key, on both sides")
+			}
+			return no(fmt.Sprintf("is that of tunnel %q", other.id), another)
+		}
+	}
+	l.givers = append(l.givers, givers...)
+	return late
+}
+
+// names reports whether the configuration makes a the GRE endpoint of the peer.
+func (t *state) names(a netip.Addr) bool {
+	if t.cfg.GRERemote.IsValid() {
+		return t.cfg.GRERemote == a
+	}
+	for _, n := range t.namedRemotes() {
+		if n == a {
+			return true
+		}
+	}
+	return false
+}
+
+// namedRemotes are the addresses in remote, as far as they are known.
+func (t *state) namedRemotes() []netip.Addr {
+	all := append([]netip.Addr(nil), t.candidates...)
+	for _, r := range t.cfg.Remotes {
+		if a, err := netip.ParseAddr(r); err == nil {
+			all = append(all, a.Unmap())
+		}
+	}
+	return all
+}
+
+// rightTo is by what right the peer has the endpoint of a pair.
+func (t *state) rightTo(c *ikev2.Child) right {
+	switch {
+	case t.names(c.GRERemote):
+		return named
+	case c.Remote.Addr() == c.GRERemote:
+		return reached
+	}
+	return chosen
+}
+
+// claims are the endpoints that t has, those that stand first.
+func (t *state) claims() []claim {
+	var all []claim
+	for _, p := range t.pairs {
+		by := t.rightTo(p.Child)
+		if !p.Remote.IsValid() {
+			by = reached
+		}
+		all = append(all, claim{p.GRELocal, p.GRERemote, by, true})
+	}
+	if r := t.link.Remote; r.IsValid() {
+		by := reached
+		switch {
+		case t.names(r):
+			by = named
+		case t.behind:
+			by = chosen
+		}
+		all = append(all, claim{t.link.Local, r, by, true})
+	}
+	local := t.cfg.GRELocal
+	if !local.IsValid() {
+		local, _ = netip.ParseAddr(t.cfg.Local)
+		local = local.Unmap()
+	}
+	for _, r := range append(t.namedRemotes(), t.cfg.GRERemote) {
+		if r.IsValid() {
+			all = append(all, claim{local, r, named, false})
+		}
+	}
+	return all
+}
+
+// toldApart reports whether the packets of two tunnels between the same endpoints
+// go each their own way: by keys of their own. Without a key the one is open
+// to mistakes of the other, which is for the same peer to make.
+func (l *loop) toldApart(t *state, c *ikev2.Child, other *state) bool {
+	a, b := t.cfg.GRE, other.cfg.GRE
+	if a.Key == b.Key || !a.HasKey && b.Key == 0 || !b.HasKey && a.Key == 0 {
+		return false // XFRM takes no key for key 0
+	}
+	return a.HasKey && b.HasKey || t.samePeer(c, other)
+}
+
+// samePeer reports whether both tunnels were proved to lead to the same peer: by
+// the same secret or key, with one identity or at one address.
+func (t *state) samePeer(c *ikev2.Child, other *state) bool {
+	i, ok := t.ike[c.IKE]
+	j, there := other.currentIKE()
+	if !ok || !there || i.RemoteID != j.RemoteID && i.Remote.Addr() != j.Remote.Addr() {
+		return false
+	}
+	x, y := i.Auth, j.Auth
+	switch {
+	case x.Theirs != y.Theirs:
+		return false
+	case x.Key != "" || y.Key != "":
+		return x.Key == y.Key
+	case x.Subject != "" || y.Subject != "":
+		return x.Subject == y.Subject && x.Issuer == y.Issuer && config.SameAnchors(t.cfg, other.cfg)
+	}
+	return t.cfg.PSK.IsSet() && t.cfg.PSK.Equal(other.cfg.PSK)
+}
+
+// machine is what this machine has beside tunnels.
+type machine struct {
+	at      ikev2.Time
+	own     map[netip.Addr]bool   // addresses
+	foreign map[netip.Addr]string // GRE interfaces that are not ours, by their far ends
+}
+
+// machineFresh is how long a look at the machine holds when nothing is reported
+// to have changed: a hub may have hundreds of peers come at once.
+const machineFresh = time.Second
+
+func (l *loop) lookAtMachine() (machine, error) {
+	if m := l.looked; m.own != nil && l.now()-m.at < machineFresh {
+		return m, nil
+	}
+	m := machine{at: l.now(), own: map[netip.Addr]bool{}}
+	locals, err := l.net.LocalAddrs()
+	if err != nil {
+		return m, err
+	}
+	for _, a := range locals {
+		m.own[a] = true
+	}
+	if m.foreign, err = l.net.ForeignGRE(); err != nil {
+		return m, err
+	}
+	l.looked = m
+	return m, nil
+}
+
+// guardOuter closes protocol 47 towards an address at which a peer is reached by
+// IKE. Where that is the far end of somebody else's GRE it stays open: the peer
+// lives behind that machine, and its own GRE goes elsewhere.
+func (l *loop) guardOuter(t *state, a netip.Addr) error {
+	if t.guarded[a] {
+		return nil
+	}
+	if !t.names(a) && a != t.link.Remote {
+		m, err := l.lookAtMachine()
+		if err != nil {
+			return err
+		}
+		if m.foreign[a] != "" {
+			return nil
+		}
+	}
+	return l.guard(t, a)
+}
+
+// giver is a tunnel whose endpoint another has the better right to.
+type giver struct {
+	id       ikev2.PeerID
+	endpoint netip.Addr
+	to       ikev2.PeerID
+}
+
+// giveWay frees the endpoint.
+func (l *loop) giveWay(g giver) {
+	t := l.of(g.id)
+	if t == nil {
+		return
+	}
+	why := fmt.Sprintf("tunnel %q has the better right to the GRE endpoint %s", g.to, g.endpoint)
+	l.event(t, slog.LevelWarn, "endpoint", why+"; give the peer of this one another gre_local")
+	l.restart(t, why)
+	if t.index == 0 || t.established() {
+		return
+	}
+	t.link.Local, t.link.Remote, t.behind = netip.Addr{}, netip.Addr{}, false
+	if err := l.refresh(t); err != nil {
+		l.event(t, slog.LevelError, "machine", err.Error())
+	}
+}

@@ -1,0 +1,141 @@
+package tunnel
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"greseal/ikev2"
+	"greseal/platform"
+	"greseal/tunnel/config"
+)
+
+// The peer of tunnel a asks for an endpoint that tunnel b has, in one of the ways
+// in which it can.
+func TestAPeerGetsNoEndpointOfAnothers(t *testing.T) {
+	n, err := platform.OpenNetwork(nil)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer n.Close()
+	at := func(s string) netip.AddrPort { return netip.AddrPortFrom(netip.MustParseAddr(s), 4500) }
+	const hub, outerA, outerB, inside = "198.51.100.1", "198.51.100.2", "198.51.100.3", "192.168.1.2"
+	child := func(outer, gre string) *ikev2.Child {
+		c := &ikev2.Child{ID: 1, IKE: 1, GRELocal: netip.MustParseAddr(hub), GRERemote: netip.MustParseAddr(gre)}
+		if outer != "" {
+			c.Local, c.Remote = at(hub), at(outer)
+		}
+		return c
+	}
+	link := func(outer, gre string) func(*state) {
+		return func(s *state) {
+			c := child(outer, gre)
+			s.link = platform.Link{Local: c.GRELocal, Remote: c.GRERemote}
+			s.behind = outer != "" && outer != gre
+		}
+	}
+	stands := func(outer, gre string) func(*state) {
+		return func(s *state) {
+			link(outer, gre)(s)
+			s.pairs[7] = &pair{Child: child(outer, gre)}
+			s.carrying = 7
+		}
+	}
+	remotes := func(r ...string) func(*state) { return func(s *state) { s.cfg.RemoteAny, s.cfg.Remotes = false, r } }
+	greRemote := func(r string) func(*state) {
+		return func(s *state) { s.cfg.GRERemote = netip.MustParseAddr(r) }
+	}
+	proved := func(id, outer, psk string) func(*state) {
+		return func(s *state) {
+			who, err := ikev2.ParseIdentity(id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.ike[1] = ikev2.IKEInfo{ID: 1, RemoteID: who, Remote: at(outer), Auth: ikev2.AuthInfo{Theirs: "pre-shared key"}}
+			s.cfg.PSK = config.NewSecret([]byte(psk))
+		}
+	}
+	none := func(*state) {}
+	all := func(f ...func(*state)) func(*state) {
+		return func(s *state) {
+			for _, f := range f {
+				f(s)
+			}
+		}
+	}
+	const ok, otherAddress, ownKey, later = "", "gre_local", "gre.key", "gives way"
+	for _, c := range []struct {
+		name       string
+		mine, hers int // GRE keys; -1: none
+		a, b       func(*state)
+		ask        *ikev2.Child
+		want       string // in the remedy
+	}{
+		{"where b is reached", -1, -1, none, stands(outerB, outerB), child(outerA, outerB), otherAddress},
+		{"where b is reached, another key", 1, 2, none, stands(outerB, outerB), child(outerA, outerB), otherAddress},
+		{"where b is reached, no key beside one", -1, 2, none, stands(outerB, outerB), child(outerA, outerB), otherAddress},
+		{"where b was reached, which is down", 1, 2, none, link(outerB, outerB), child(outerA, outerB), otherAddress},
+		{"where b is reached, a being a fixed tunnel", 1, 2, remotes(outerA), stands(outerB, outerB), child(outerA, outerB), otherAddress},
+		{"nothing known of outer addresses", 1, 2, none, link("", outerB), child("", outerB), otherAddress},
+		{"b's remote, which never came up", 1, 2, none, remotes("203.0.113.1", outerB), child(outerA, outerB), otherAddress},
+		{"an address of b's host name", 1, 2, none, func(s *state) {
+			remotes("b.example")(s)
+			s.candidates = []netip.Addr{netip.MustParseAddr(outerB)}
+		}, child(outerA, outerB), otherAddress},
+		{"b's gre_remote", 1, 2, none, greRemote(inside), child(outerA, inside), otherAddress},
+		{"one of b's pairs, not the newest", 1, 2, none, func(s *state) {
+			stands(outerA, inside)(s)
+			s.pairs[8] = &pair{Child: child(outerB, outerB)}
+		}, child(outerA, outerB), otherAddress},
+		{"the same inside address", -1, -1, none, stands(outerB, inside), child(outerA, inside), ownKey},
+		{"the same inside address and key", 3, 3, none, stands(outerB, inside), child(outerA, inside), ownKey},
+		{"the same inside address, key 0 beside none", 0, -1, none, stands(outerB, inside), child(outerA, inside), ownKey},
+		{"the same inside address, no key beside one", -1, 2, none, stands(outerB, inside), child(outerA, inside), ownKey},
+		{"the same inside address, own keys", 1, 2, none, stands(outerB, inside), child(outerA, inside), ok},
+		{"the same inside address, own keys, b being down", 1, 2, none, link(outerB, inside), child(outerA, inside), ok},
+		{"both behind one NAT, in transport mode, own keys", 1, 2, none, stands(outerA, outerA), child(outerA, outerA), ok},
+		{"both behind one NAT, in transport mode, one key", 1, 1, none, stands(outerA, outerA), child(outerA, outerA), ownKey},
+		{"other addresses", -1, -1, none, stands(outerB, outerB), child(outerA, outerA), ok},
+		{"between other addresses of ours", -1, -1, none, func(s *state) {
+			stands(outerB, inside)(s)
+			s.link.Local = netip.MustParseAddr("203.0.113.5")
+			s.pairs[7].GRELocal = s.link.Local
+		}, child(outerA, inside), ok},
+		{"two tunnels to one peer, own keys", 1, 2, all(remotes(outerB), proved("one.example", outerB, "p")), all(remotes(outerB), proved("two.example", outerB, "p"), stands(outerB, outerB)), child(outerB, outerB), ok},
+		{"two tunnels to one peer, one key", 1, 1, all(remotes(outerB), proved("b.example", outerB, "p")), all(remotes(outerB), proved("b.example", outerB, "p"), stands(outerB, outerB)), child(outerB, outerB), ownKey},
+		{"two tunnels to one peer, no key beside one", -1, 2, all(remotes(outerB), proved("b.example", outerB, "p")), all(remotes(outerB), proved("b.example", outerB, "p"), stands(outerB, outerB)), child(outerB, outerB), ok},
+		{"the same identity by another secret, no key beside one", -1, 2, all(remotes(outerB), proved("b.example", outerB, "p")), all(remotes(outerB), proved("b.example", outerB, "q"), stands(outerB, outerB)), child(outerB, outerB), ownKey},
+		{"b only chose where a is reached", -1, -1, none, stands(outerB, outerA), child(outerA, outerA), later},
+		{"b only chose what a's configuration says", 2, 2, greRemote(inside), stands(outerB, inside), child(outerA, inside), later},
+		{"b was reached where a is now", -1, -1, none, link(outerA, outerA), child(outerA, outerA), later},
+		{"this machine itself", -1, -1, none, none, child(outerA, "127.0.0.1"), otherAddress},
+		{"a group of machines", -1, -1, none, none, child(outerA, "224.0.0.5"), otherAddress},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tunnel := func(name string, key int, set func(*state)) *state {
+				s := newState(&config.Tunnel{Name: name, RemoteAny: true})
+				if key >= 0 {
+					s.cfg.GRE.HasKey, s.cfg.GRE.Key = true, uint32(key)
+				}
+				set(s)
+				return s
+			}
+			a, b := tunnel("a", c.mine, c.a), tunnel("b", c.hers, c.b)
+			l := &loop{net: n, tunnels: map[ikev2.PeerID]*state{"a": a, "b": b}}
+			err := l.fits(a, c.ask)
+			if c.want == ok {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			known, _ := err.(ikev2.Remedied)
+			if known == nil || !strings.Contains(known.Remedy(), c.want) {
+				t.Errorf("refused with %v, %+v; wanted a remedy with %q", err, known, c.want)
+			}
+			if gave := len(l.givers) > 0 && l.givers[0].id == "b"; gave != (c.want == later) {
+				t.Errorf("who gives way: %+v", l.givers)
+			}
+		})
+	}
+}
