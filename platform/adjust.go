@@ -21,12 +21,14 @@ type wishes struct {
 	table               uint32
 	through             string
 	fallback, foreign   bool
+	servers             []netip.Addr
+	running             bool
 }
 
 // saw notes what the link wants now.
 func (in *inside) saw() {
 	r := &in.routes
-	in.seen = &wishes{in.addresses, r.Prefixes, r.Peers, r.Table, r.Through, r.Fallback, in.foreign}
+	in.seen = &wishes{in.addresses, r.Prefixes, r.Peers, r.Table, r.Through, r.Fallback, in.foreign, r.Servers, in.running}
 }
 
 // alone reports that nothing of what a link wants has changed since the last look
@@ -41,10 +43,15 @@ func (n *Network) alone(in *inside) bool {
 	if r.Fallback && r.Table == unix.RT_TABLE_MAIN && len(r.Prefixes) > 0 {
 		return false // its routes cover peers only while they are laid
 	}
+	pinned := func(peer netip.Addr) bool { _, covered := n.covers(peer); return covered }
+	if !slices.Equal(s.servers, r.Servers) || s.running != in.running {
+		if slices.ContainsFunc(s.servers, pinned) || slices.ContainsFunc(r.Servers, pinned) {
+			return false // what is asked of name servers goes another way now
+		}
+	}
 	if slices.Equal(s.peers, r.Peers) {
 		return true
 	}
-	pinned := func(peer netip.Addr) bool { _, covered := n.covers(peer); return covered }
 	return r.Through == "" && !slices.ContainsFunc(s.peers, pinned) && !slices.ContainsFunc(r.Peers, pinned)
 }
 
@@ -75,7 +82,7 @@ func (n *Network) update(link string) error {
 // adjust makes the routes into one link those it wants. Laying one that is there
 // does nothing.
 func (n *Network) adjust(link string, in *inside) error {
-	in.seen.peers = in.routes.Peers
+	in.seen.peers, in.seen.servers, in.seen.running = in.routes.Peers, in.routes.Servers, in.running
 	if len(in.routes.Prefixes) == 0 && len(in.laid) == 0 {
 		return nil
 	}

@@ -122,13 +122,19 @@ func (e *exit) look(s *Netlink, name string, routes []route) (by []route, err er
 	return by, nil
 }
 
-// rule sends what goes from one address to another to a routing table.
+// rule sends what goes from one address to another to a routing table, or (from
+// is unset) what this program asks of a name server.
 type rule struct {
 	from, to netip.Addr
 	table    uint32
 }
 
-func (r rule) String() string { return fmt.Sprintf("from %s to %s lookup %d", r.from, r.to, r.table) }
+func (r rule) String() string {
+	if !r.from.IsValid() {
+		return fmt.Sprintf("to %s port %d of our own lookup %d", r.to, portDNS, r.table)
+	}
+	return fmt.Sprintf("from %s to %s lookup %d", r.from, r.to, r.table)
+}
 
 // rulePriority puts a rule just in front of the main table's, behind all others.
 const rulePriority = 32765
@@ -187,7 +193,7 @@ func listRules(s *Netlink) ([]rule, error) {
 				return nil
 			}
 			var r rule
-			own := false
+			own, question := false, false
 			err := EachAttr(p[unix.SizeofRtMsg:], func(typ uint16, v []byte) error {
 				switch typ {
 				case unix.FRA_SRC:
@@ -196,11 +202,16 @@ func listRules(s *Netlink) ([]rule, error) {
 					r.to, _ = netip.AddrFromSlice(v)
 				case unix.FRA_TABLE:
 					r.table = attr32(v)
+				case unix.FRA_DPORT_RANGE:
+					question = true
 				case unix.FRA_PROTOCOL:
 					own = len(v) == 1 && v[0] == ownProtocol
 				}
 				return nil
 			})
+			if own && question && !r.from.IsValid() && r.to.IsValid() {
+				all = append(all, r)
+			}
 			if own && r.from.IsValid() && r.to.IsValid() && int(p[1]) == r.to.BitLen() && int(p[2]) == r.from.BitLen() {
 				all = append(all, r)
 			}
@@ -223,11 +234,15 @@ func changeRule(s *Netlink, typ uint16, r rule) error {
 	m.Dst_len, m.Src_len = uint8(r.to.BitLen()), uint8(r.from.BitLen())
 	m.Type = ruleToTable
 	req := Request(typ, 0, m,
-		nl.NewRtAttr(unix.FRA_SRC, r.from.AsSlice()),
 		nl.NewRtAttr(unix.FRA_DST, r.to.AsSlice()),
 		nl.NewRtAttr(unix.FRA_PRIORITY, nl.Uint32Attr(rulePriority)),
 		nl.NewRtAttr(unix.FRA_TABLE, nl.Uint32Attr(r.table)),
 		nl.NewRtAttr(unix.FRA_PROTOCOL, []byte{ownProtocol}))
+	if r.from.IsValid() {
+		req.AddData(nl.NewRtAttr(unix.FRA_SRC, r.from.AsSlice()))
+	} else {
+		ownQuestions(req)
+	}
 	if typ == unix.RTM_NEWRULE {
 		req.Flags |= unix.NLM_F_CREATE | unix.NLM_F_EXCL
 	}
@@ -236,6 +251,8 @@ func changeRule(s *Netlink, typ uint16, r rule) error {
 	case typ == unix.RTM_NEWRULE && errors.Is(err, unix.EEXIST),
 		typ == unix.RTM_DELRULE && errors.Is(err, unix.ENOENT):
 		return nil
+	case !r.from.IsValid() && (errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EAFNOSUPPORT)):
+		return fmt.Errorf("routing rule %s: the kernel has no policy routing (CONFIG_IP_MULTIPLE_TABLES): write the peer's address in remote, or take the name server out of the tunnel's routes (%w)", r, err)
 	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EAFNOSUPPORT):
 		return fmt.Errorf("routing rule %s: the kernel has no policy routing (CONFIG_IP_MULTIPLE_TABLES): set local to an address (%w)", r, err)
 	case err != nil && typ == unix.RTM_NEWRULE:

@@ -67,6 +67,11 @@ type RouteSet struct {
 	// through the underlay.
 	Peers []netip.Addr
 
+	// Servers are the name servers that tell the peers' addresses. While the
+	// link is not running and our routes cover one, this program's own
+	// questions to it go outside the tunnels; nobody else's do.
+	Servers []netip.Addr
+
 	// Through names the interface by which Peers are reached from its
 	// addresses, whatever the routing table prefers (exit.go).
 	Through string
@@ -191,7 +196,7 @@ func (n *Network) wantIPv6(l *LinkInfo) {
 func (n *Network) SetRoutes(link string, set RouteSet, running bool) error {
 	in := n.inside(link)
 	set.Prefixes = slices.Clone(set.Prefixes)
-	set.Peers = slices.Clone(set.Peers)
+	set.Peers, set.Servers = slices.Clone(set.Peers), slices.Clone(set.Servers)
 	if set.Table == 0 {
 		set.Table = unix.RT_TABLE_MAIN
 	}
@@ -275,6 +280,11 @@ func (n *Network) reconcile(links ...string) error {
 		return err
 	}
 	pins = append(pins, ways...)
+	asking, err := n.questions(foreign, rules)
+	if err != nil {
+		return err
+	}
+	pins = append(pins, asking...)
 
 	var errs []error
 	if err := n.dropRules(rules); err != nil {

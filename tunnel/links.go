@@ -51,7 +51,11 @@ func (l *loop) layRoutes(t *state) {
 	if p := t.current(); p != nil {
 		peers = append(peers, p.Remote.Addr())
 	}
-	l.took(t, &t.routes, "routes", l.net.SetRoutes(string(t.id), routeSet(t.cfg, peers), t.running))
+	set := routeSet(t.cfg, peers)
+	if t.named() && t.wanted {
+		set.Servers = l.nameServers()
+	}
+	l.took(t, &t.routes, "routes", l.net.SetRoutes(string(t.id), set, t.running))
 }
 
 // routeSet are the routes of a tunnel whose peers are reached at these addresses.

@@ -205,6 +205,7 @@ func (l *loop) start(ctx context.Context, refused error) error {
 		return err
 	}
 	l.net = network
+	l.names.servers = names.Servers
 	defer l.net.Close()
 	watch, err := platform.Watch(opt.Logger)
 	if err != nil {

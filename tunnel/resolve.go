@@ -31,6 +31,10 @@ type nameTable struct {
 	answers chan resolution
 	places  chan struct{} // for the questions under way
 	lookup  resolver
+
+	servers   func() []netip.Addr // that lookup may ask
+	serversAt ikev2.Time          // when they were read
+	known     []netip.Addr
 }
 
 // host is one name.
@@ -70,6 +74,15 @@ func literals(hosts []string) ([]netip.Addr, bool) {
 	return addrs, true
 }
 
+// nameServers are those that names are asked of.
+func (l *loop) nameServers() []netip.Addr {
+	n := &l.names
+	if now := l.now(); n.servers != nil && (n.serversAt == 0 || now >= n.serversAt+time.Second) {
+		n.known, n.serversAt = n.servers(), now
+	}
+	return n.known
+}
+
 // named tells whether remote holds a name.
 func (t *state) named() bool {
 	_, all := literals(t.cfg.Remotes)
@@ -81,7 +94,7 @@ func (l *loop) ask(t *state, pause time.Duration) {
 	if !t.wanted || t.cfg.RemoteAny {
 		return
 	}
-	now := l.now()
+	now, routed := l.now(), false
 	for _, name := range t.cfg.Remotes {
 		if _, err := netip.ParseAddr(name); err == nil {
 			continue
@@ -93,6 +106,10 @@ func (l *loop) ask(t *state, pause time.Duration) {
 		}
 		if h.asking || h.askedAt != 0 && h.askedAt+pause > now {
 			continue
+		}
+		if !routed {
+			l.layRoutes(t) // also to name servers that are new
+			routed = true
 		}
 		h.asking, h.askedAt = true, now
 		go l.names.question(name)
@@ -315,6 +332,9 @@ func (l *loop) unresolved(t *state) (w wait, must bool) {
 	}
 	if len(failed) > 0 {
 		w.why = reason{strings.Join(failed, "; "), "check the name in remote, and that this router can reach a name server"}
+		if l.names.servers != nil && len(l.nameServers()) == 0 && slices.ContainsFunc(t.cfg.Routes, func(p netip.Prefix) bool { return p.Bits() == 0 }) {
+			w.why.remedy = "write an address in remote, or name a server of another machine in /etc/resolv.conf: the tunnel's routes cover everything, so that a name server of this machine can ask nobody while the tunnel is down"
+		}
 	}
 	if len(t.candidates) > 0 {
 		w.until = grace

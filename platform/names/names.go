@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -25,22 +26,74 @@ const (
 	// jail has the folder.
 	netifdFile = "/tmp/resolv.conf.d/resolv.conf.auto"
 
+	// Where systemd-resolved writes those that it asks.
+	resolvedFile = "/run/systemd/resolve/resolv.conf"
+
 	// HostsFile is the environment variable that names a copy of /etc/hosts which
 	// is kept current from outside of the jail.
 	HostsFile = "GRESEAL_HOSTS"
 )
 
-// Lookup returns the addresses of a host.
+// Lookup returns the addresses of a host. Where a name server of this machine's own
+// has no answer, those that it asks are asked directly: they may be reached by us
+// alone.
 func Lookup(ctx context.Context, host string) ([]netip.Addr, error) {
 	mounts, _ := os.ReadFile("/proc/self/mountinfo")
 	if found := fromHosts(mounts, host); len(found) > 0 {
 		return found, nil
 	}
 	conf, replaced := currentConfig(mounts)
-	if !replaced {
-		return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	beyond := upstream(conf)
+	first, cancel := ctx, context.CancelFunc(func() {})
+	if end, ok := ctx.Deadline(); ok && len(beyond.servers) > 0 {
+		first, cancel = context.WithTimeout(ctx, time.Until(end)/2)
 	}
-	return conf.lookup(ctx, host)
+	var found []netip.Addr
+	var err error
+	if replaced {
+		found, err = conf.lookup(first, host)
+	} else {
+		found, err = net.DefaultResolver.LookupNetIP(first, "ip", host)
+	}
+	cancel()
+	var dns *net.DNSError
+	if err == nil || errors.As(err, &dns) && dns.IsNotFound || len(beyond.servers) == 0 {
+		return found, err
+	}
+	if more, moreErr := beyond.lookup(ctx, host); moreErr == nil {
+		return more, nil
+	}
+	return nil, err
+}
+
+// Servers lists the name servers that Lookup may ask on other machines.
+func Servers() (list []netip.Addr) {
+	mounts, _ := os.ReadFile("/proc/self/mountinfo")
+	conf, replaced := currentConfig(mounts)
+	if !replaced {
+		conf.read(resolvConf)
+	}
+	for _, s := range append(conf.servers, upstream(conf).servers...) {
+		if !s.Addr().IsLoopback() && !slices.Contains(list, s.Addr()) {
+			list = append(list, s.Addr())
+		}
+	}
+	return list
+}
+
+// upstream are the servers that a name server of this machine's own asks, where conf
+// names no other.
+func upstream(conf config) (beyond config) {
+	if len(conf.servers) == 0 {
+		conf.read(resolvConf)
+	}
+	if slices.ContainsFunc(conf.servers, func(s netip.AddrPort) bool { return !s.Addr().IsLoopback() }) {
+		return config{}
+	}
+	for _, path := range []string{netifdFile, resolvedFile} {
+		beyond.read(path)
+	}
+	return beyond
 }
 
 // fromHosts looks into the hosts file where Go's resolver would not see it.
