@@ -80,7 +80,7 @@ const errTrial, trialRemedy = "another change is on trial", "greseal confirm kee
 // loadCandidate reads and checks the candidate. Paths and messages are those of
 // the config file whose place it is to take.
 func (l *loop) loadCandidate() (*config.Config, string, error) {
-	f, err := os.Open(status.Candidate(l.opt.Socket))
+	f, err := status.OpenCandidate(l.opt.Socket, os.O_RDONLY)
 	if err != nil {
 		return nil, "", fmt.Errorf("reading the candidate: %w", err)
 	}
@@ -372,9 +372,15 @@ func (l *loop) takeBack(why string) []string {
 }
 
 func (l *loop) dropCandidate() {
-	path := status.Candidate(l.opt.Socket)
-	if err := os.Truncate(path, 0); err != nil && !errors.Is(err, os.ErrNotExist) {
-		l.log.Warn("emptying the candidate", "file", path, "error", err)
+	f, err := status.OpenCandidate(l.opt.Socket, os.O_WRONLY)
+	if errors.Is(err, os.ErrNotExist) {
+		return
+	}
+	if err == nil {
+		err = errors.Join(f.Truncate(0), f.Close())
+	}
+	if err != nil {
+		l.log.Warn("emptying the candidate", "file", status.Candidate(l.opt.Socket), "error", err)
 	}
 }
 

@@ -194,6 +194,9 @@ func (l *loop) start(ctx context.Context, refused error) error {
 	}
 	defer server.Close()
 	l.server = server
+	if status.OthersMayReplace(l.opt.Socket) {
+		l.log.Warn("others can write to the folder of the status socket, and keep clients from it; choose another --socket", "socket", l.opt.Socket)
+	}
 
 	if l.dp, l.dpWhy, err = openDatapath(cfg.Daemon.Datapath, opt.Logger); err != nil {
 		return leaveClosed(opt, cfg, err)

@@ -24,8 +24,7 @@ type candidate struct{ file *os.File }
 
 // lockCandidate takes the lock, or says that somebody else has it.
 func lockCandidate(socket string) (candidate, error) {
-	path := status.Candidate(socket)
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
+	f, err := status.OpenCandidate(socket, os.O_CREATE|os.O_RDWR)
 	if err != nil {
 		return candidate{}, err
 	}
@@ -34,7 +33,7 @@ func lockCandidate(socket string) (candidate, error) {
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return candidate{}, errors.New("another greseal edit, confirm or rollback is open; end that one first")
 		}
-		return candidate{}, fmt.Errorf("locking %s: %w", path, err)
+		return candidate{}, fmt.Errorf("locking %s: %w", f.Name(), err)
 	}
 	return candidate{f}, nil
 }

@@ -80,6 +80,9 @@ func (e *editing) run() error {
 	if err := os.MkdirAll(filepath.Dir(socket), 0o755); err != nil {
 		return err
 	}
+	if status.OthersMayReplace(socket) {
+		return fmt.Errorf("others can write to %s, where the text would wait beside the socket, and could change it; give the daemon a --socket in a folder that only root can write to", filepath.Dir(socket))
+	}
 	var err error
 	if e.cand, err = lockCandidate(socket); err != nil {
 		return err

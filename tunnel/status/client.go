@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/tinylib/msgp/msgp"
@@ -25,9 +27,13 @@ var ErrNoDaemon = errors.New("no daemon answers")
 
 // Dial connects to the daemon that answers at path.
 func Dial(path string) (*Client, error) {
-	c, err := net.Dial("unix", path)
+	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
 	switch {
 	case err == nil:
+		if err := known(c, path); err != nil {
+			c.Close()
+			return nil, err
+		}
 		return &Client{conn: c}, nil
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
 		return nil, fmt.Errorf("%w at %s; start it with: greseal run", ErrNoDaemon, path)
@@ -35,6 +41,24 @@ func Dial(path string) (*Client, error) {
 		return nil, fmt.Errorf("%s may not be read by this user; run this command as root, or set status_group in the config", path)
 	}
 	return nil, fmt.Errorf("status socket: %w", err)
+}
+
+// known refuses a process of another user that has put itself in a daemon's place,
+// and would name files for this command to write.
+func known(c *net.UnixConn, path string) error {
+	cred, err := peer(c)
+	if err != nil {
+		return fmt.Errorf("status socket: %w", err)
+	}
+	uid := int(cred.Uid)
+	if uid == 0 || uid == os.Geteuid() {
+		return nil
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(filepath.Dir(path), &st); err == nil && st.Uid == 0 && st.Mode&0o022 == 0 {
+		return nil // root gave it the place
+	}
+	return fmt.Errorf("a process of user %d answers at %s, where others can make a socket too; it is not trusted: choose a folder for --socket that only root can write to", uid, path)
 }
 
 // Close ends the connection.

@@ -233,6 +233,7 @@ func TestSocketIsBornPrivateAndStaleOnesAreReplaced(t *testing.T) {
 	if _, err := Dial(path); err == nil || !strings.Contains(err.Error(), "start it with: greseal run") {
 		t.Errorf("dial a dead socket: error %v", err)
 	}
+	syscall.Umask(0o077)
 	s, err = Listen(path, "0")
 	if err != nil {
 		t.Fatalf("over a stale socket: %v", err)

@@ -21,15 +21,17 @@ const DefaultSocket = "/var/run/greseal/status.sock"
 // maxSocketPath is what sun_path holds less its closing zero.
 const maxSocketPath = 107
 
-// listenUnix makes the socket at path. It is born with mode 0600: the mode is set
-// on the socket before bind gives it a name. A group may connect with 0660. A
-// file left by a daemon that is gone is replaced, anything else is left alone.
+// listenUnix makes the socket at path. It is born with mode 0600, or 0660 for a
+// group: the mode is set on the socket before bind gives it a name, which somebody
+// could give to another file afterwards. A file left by a daemon that is gone is
+// replaced, anything else is left alone.
 func listenUnix(path, group string) (*net.UnixListener, error) {
 	if len(path) > maxSocketPath {
 		return nil, fmt.Errorf("status socket %s: the path is longer than %d bytes; choose a shorter one", path, maxSocketPath)
 	}
-	gid := -1
+	gid, mode := -1, uint32(0o600)
 	if group != "" {
+		mode = 0o660
 		var err error
 		if gid, err = lookupGroup(group); err != nil {
 			return nil, err
@@ -43,22 +45,20 @@ func listenUnix(path, group string) (*net.UnixListener, error) {
 	}
 	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var err error
-		if cerr := c.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), 0o600) }); cerr != nil {
+		if cerr := c.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), mode) }); cerr != nil {
 			return cerr
 		}
 		return err
 	}}
+	umask := syscall.Umask(0o117) // a service manager's may take the group's right away
 	l, err := lc.Listen(context.Background(), "unix", path)
+	syscall.Umask(umask)
 	if err != nil {
 		return nil, fmt.Errorf("status socket: %w", err)
 	}
 	ul := l.(*net.UnixListener)
 	if gid >= 0 {
-		err = os.Chown(path, -1, gid)
-		if err == nil {
-			err = os.Chmod(path, 0o660)
-		}
-		if err != nil {
+		if err := os.Lchown(path, -1, gid); err != nil {
 			ul.Close()
 			return nil, fmt.Errorf("status socket: give it to group %s: %w", group, err)
 		}
@@ -95,9 +95,12 @@ func removeStale(path string) error {
 	if fi.Mode()&fs.ModeSocket == 0 {
 		return fmt.Errorf("status socket %s: a file that is no socket has this name; remove it or choose another --socket", path)
 	}
-	c, err := net.Dial("unix", path)
+	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
 	if err == nil {
-		c.Close()
+		defer c.Close()
+		if err := known(c, path); err != nil {
+			return err // and not a daemon whose networks are its own business
+		}
 		return fmt.Errorf("status socket %s: %w; stop it, or give this one its own --socket", path, ErrAnswered)
 	}
 	if !errors.Is(err, unix.ECONNREFUSED) {
