@@ -109,7 +109,7 @@ func (r *reading) certificateNames() {
 	if _, ok := r.written["remote_id"]; !ok {
 		switch {
 		case r.RemoteAny:
-			r.mistake("cert", -1, fault{`needs remote_id with remote = "any": else everybody with a certificate of ca is let in`, `write the peer's name, or a pattern such as remote_id = "*.example.net"`})
+			r.mistake("cert", -1, fault{`needs remote_id with remote = "any": else everybody with a certificate of ca is let in`, `write the peer's name, or a pattern such as remote_id = "*.example.net", which lets in one peer at a time`})
 		case len(r.Remotes) == 1:
 			r.RemoteID = r.Remotes[0]
 		case len(r.Remotes) > 1:

@@ -184,7 +184,7 @@ var authKeys = []Key{
 	},
 	{
 		Name: "remote_id", Kind: Text, Class: Reestablish, check: checkPattern, Example: `"hq.example.net"`,
-		Doc:   "Identity the peer must prove, or a pattern for several peers, with an asterisk for what may differ: a domain or mail address beginning with one, or values of a distinguished name; also an address with a prefix length. Without it any is accepted from who knows the pre-shared key; with cert it is the host or address in remote.",
+		Doc:   "Identity the peer must prove, or a pattern for several peers, one at a time, with an asterisk for what may differ: a domain or mail address beginning with one, or values of a distinguished name; also an address with a prefix length. Without it any is accepted from who knows the pre-shared key; with cert it is the host or address in remote.",
 		field: func(t *Tunnel) any { return &t.RemoteID },
 	},
 	{

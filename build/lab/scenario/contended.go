@@ -15,6 +15,7 @@ import (
 func init() {
 	addOnce(
 		Scenario{Name: "two branches for one tunnel", Peer: Greseal, Paths: both, Run: twoBranches},
+		Scenario{Name: "a second branch for one tunnel", Peer: StrongSwan, Paths: both, Run: secondBranchSwan},
 		Scenario{Name: "two branches with one identity", Peer: Greseal, Paths: both, Run: twoNamesakes},
 	)
 }
@@ -79,5 +80,21 @@ func twoNamesakes(l *labnet.Lab) {
 	l.Check(t.State == "up" && t.IKE.SPIi == before, "the hub is %s, and changed its peer once more", t.State)
 	l.Check((first.Tunnel("t0").State == "up") != (second.Tunnel("t0").State == "up"), "not exactly one branch is up")
 	l.Check(contains(hub.Log(), "two peers have the same identity"), "the hub does not say so:\n%s", hub.Log())
+	net.Wire.MustBeSealed()
+}
+
+// secondBranchSwan: strongSwan takes the refusal for what it is.
+func secondBranchSwan(l *labnet.Lab) {
+	net, c := withBranch(l)
+	hub := net.A.Greseal(side("any", innerA))
+	first := net.B.Greseal(side(labnet.AddrA, innerB))
+	first.WaitUp("t0", 20*time.Second)
+	hub.WaitUp("t0", 20*time.Second)
+	second := newSwan(l, c, labnet.Swan{Local: addrC, Remote: labnet.AddrA}, innerB)
+	l.Check(second.TryInitiate().Code != 0, "strongSwan's tunnel came up")
+	l.Check(contains(second.Log(), "AUTHENTICATION_FAILED"), "strongSwan saw no refusal:\n%s", second.Log())
+	t := hub.Tunnel("t0")
+	l.Check(t.State == "up" && t.UpCount == 1 && t.Contention != nil && strings.HasPrefix(t.Peer.Address, labnet.AddrB), "the hub is %s with %s", t.State, t.Peer.Address)
+	net.B.MustPing(innerA, 5)
 	net.Wire.MustBeSealed()
 }
