@@ -196,6 +196,49 @@ func TestKeepaliveComesBack(t *testing.T) {
 	}
 }
 
+func TestKeepaliveWithOtherAddressesIsAnswered(t *testing.T) {
+	local, remote := netip.MustParseAddr("203.0.113.9"), netip.MustParseAddr("203.0.113.7")
+	private, inside, outside := netip.MustParseAddr("10.9.0.2"), netip.MustParseAddr("10.255.0.1"), netip.MustParseAddr("10.255.0.2")
+	make := func(from, to netip.Addr, ttl byte) []byte {
+		h := Header{}
+		b := AppendKeepalive(nil, h, from, to)[h.Len():]
+		b[8] = ttl
+		return b
+	}
+	for _, c := range []struct {
+		what       string
+		proto      uint16
+		packet     []byte
+		theirs, ok bool
+	}{
+		{"the peer is behind a NAT", ProtoIPv4, make(private, local, 64), true, true},
+		{"we are behind a NAT", ProtoIPv4, make(remote, private, 64), true, true},
+		{"both are behind NATs", ProtoIPv4, make(private, inside, 255), true, true},
+		{"VeloCloud's, with an address of the inside", ProtoIPv4, make(outside, local, 64), true, true},
+		{"VeloCloud's, with addresses of the inside only", ProtoIPv4, make(outside, inside, 64), false, true},
+		{"Huawei's", 0x0004, make(remote, local, 255), true, true},
+		{"our own, on its way back", ProtoIPv4, make(local, remote, 255), false, false},
+		{"our own, on its way back through a NAT", ProtoIPv4, make(local, private, 255), false, false},
+		{"of another protocol type", 0x6558, make(private, local, 255), false, false},
+	} {
+		reply, theirs, ok := RenamedKeepaliveReply(c.proto, c.packet, local, remote)
+		if ok != c.ok || theirs != c.theirs {
+			t.Errorf("%s: answered %t, surely the peer's %t", c.what, ok, theirs)
+		}
+		if ok && !bytes.Equal(reply, c.packet[ipv4HeaderLen:]) {
+			t.Errorf("%s: answered with %x", c.what, reply)
+		}
+		for i := range c.packet {
+			RenamedKeepaliveReply(c.proto, c.packet[:i], local, remote) // must not panic
+		}
+	}
+	data := make(private, local, 64)
+	binary.BigEndian.PutUint16(data[ipv4HeaderLen+2:], ProtoIPv4)
+	if _, _, ok := RenamedKeepaliveReply(ProtoIPv4, data, local, remote); ok {
+		t.Error("GRE with something inside is taken for a keepalive")
+	}
+}
+
 // The capture has the answers of two Cisco routers, 10.172.64.6 and .7 with key
 // 40, to each other's keepalives. What comes back of ours is the same, filled up
 // for Linux.
@@ -329,6 +372,7 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%+v becomes %+v, %v", h, again, err)
 		}
 		KeepaliveReply(h.Proto, b[n:], netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2"))
+		RenamedKeepaliveReply(h.Proto, b[n:], netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2"))
 		KeepaliveReply(h.Proto, b[n:], netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2"))
 	})
 }

@@ -63,43 +63,75 @@ func AppendKeepalive(b []byte, h Header, local, remote netip.Addr) []byte {
 	return h.Append(b, p)
 }
 
+// ProtoHuawei is the protocol type of the outer GRE header in Huawei's keepalives.
+// An IPv4 packet follows as in Cisco's, and the inner header has either type.
+const ProtoHuawei uint16 = 0x0004
+
 // KeepaliveReply looks at the payload of a GRE packet that came from remote to
 // local. When it is a keepalive it returns the GRE packet to send back, a part
-// of payload. Whoever sent it must be its destination and we its source, so
-// that nobody bounces packets off us to others.
+// of payload. Whoever sent it must be its destination and we its source.
 func KeepaliveReply(proto uint16, payload []byte, local, remote netip.Addr) (reply []byte, ok bool) {
-	var src, dst netip.Addr
+	k, ok := parseKeepalive(proto, payload)
+	if !ok || k.src != local || k.dst != remote {
+		return nil, false
+	}
+	return k.reply, true
+}
+
+// RenamedKeepaliveReply is KeepaliveReply for a keepalive with other addresses. A
+// router behind a NAT writes its own address into it, one that knows us behind a
+// NAT the NAT's, and VeloCloud writes addresses of the inside. None of that need
+// be known here: the answer goes to the peer alone, by the SA that the keepalive
+// came on. One that is on its way back to us is none.
+//
+// It may be a user's all the same, whose own GRE runs through the tunnel: then it
+// has to go on as well. theirs says that the peer itself made it, by one of the
+// endpoints' addresses or since nobody has forwarded it.
+func RenamedKeepaliveReply(proto uint16, payload []byte, local, remote netip.Addr) (reply []byte, theirs, ok bool) {
+	k, ok := parseKeepalive(proto, payload)
+	if !ok || k.src == remote || k.dst == local {
+		return nil, false, false
+	}
+	return k.reply, k.src == local || k.dst == remote || k.ttl == 255 || proto == ProtoHuawei, true
+}
+
+// keepalive is the inside of one.
+type keepalive struct {
+	src, dst netip.Addr
+	ttl      byte
+	reply    []byte
+}
+
+func parseKeepalive(proto uint16, payload []byte) (k keepalive, ok bool) {
 	switch proto {
-	case ProtoIPv4:
+	case ProtoIPv4, ProtoHuawei:
 		if len(payload) < ipv4HeaderLen || payload[0]>>4 != 4 || payload[9] != IPProtocol {
-			return nil, false
+			return k, false
 		}
 		head := int(payload[0]&15) * 4
 		total := int(binary.BigEndian.Uint16(payload[2:]))
 		fragment := binary.BigEndian.Uint16(payload[6:])&0x3fff != 0
 		if head < ipv4HeaderLen || total < head || total > len(payload) || fragment {
-			return nil, false
+			return k, false
 		}
-		src, dst = netip.AddrFrom4([4]byte(payload[12:16])), netip.AddrFrom4([4]byte(payload[16:20]))
-		reply = payload[head:total]
+		k.src, k.dst = netip.AddrFrom4([4]byte(payload[12:16])), netip.AddrFrom4([4]byte(payload[16:20]))
+		k.ttl, k.reply = payload[8], payload[head:total]
 	case ProtoIPv6:
 		if len(payload) < ipv6HeaderLen || payload[0]>>4 != 6 || payload[6] != IPProtocol {
-			return nil, false
+			return k, false
 		}
 		total := ipv6HeaderLen + int(binary.BigEndian.Uint16(payload[4:]))
 		if total > len(payload) {
-			return nil, false
+			return k, false
 		}
-		src, dst = netip.AddrFrom16([16]byte(payload[8:24])), netip.AddrFrom16([16]byte(payload[24:40]))
-		reply = payload[ipv6HeaderLen:total]
+		k.src, k.dst = netip.AddrFrom16([16]byte(payload[8:24])), netip.AddrFrom16([16]byte(payload[24:40]))
+		k.ttl, k.reply = payload[7], payload[ipv6HeaderLen:total]
 	default:
-		return nil, false
+		return k, false
 	}
-	if src != local || dst != remote || len(reply) > MaxKeepalive {
-		return nil, false
+	if len(k.reply) > MaxKeepalive {
+		return k, false
 	}
-	if h, _, err := Parse(reply); err != nil || h.Proto != ProtoKeepalive {
-		return nil, false
-	}
-	return reply, true
+	h, _, err := Parse(k.reply)
+	return k, err == nil && (h.Proto == ProtoKeepalive || proto == ProtoHuawei && h.Proto == ProtoHuawei)
 }

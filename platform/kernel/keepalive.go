@@ -196,6 +196,9 @@ func (e *echoer) take(proto uint16, packet []byte) {
 		return
 	}
 	answer, ok := gre.KeepaliveReply(proto, packet, e.local, e.remote)
+	if !ok {
+		answer, _, ok = gre.RenamedKeepaliveReply(proto, packet, e.local, e.remote)
+	}
 	if ok && unix.Sendto(e.raw, answer, 0, sockaddr(e.remote)) == nil {
 		e.count.answered.Add(1)
 	}
@@ -261,9 +264,10 @@ func keepaliveFilter() []unix.SockFilter {
 	)
 	return []unix.SockFilter{
 		{Code: ldWord, K: typeOfPacket},
-		{Code: jumpEqual, K: unix.PACKET_OUTGOING, Jt: 13}, // to the refusal
+		{Code: jumpEqual, K: unix.PACKET_OUTGOING, Jt: 14}, // to the refusal
 		{Code: ldWord, K: protoOfPacket},
-		{Code: jumpEqual, K: uint32(gre.ProtoKeepalive), Jt: 10}, // to the acceptance
+		{Code: jumpEqual, K: uint32(gre.ProtoKeepalive), Jt: 11}, // to the acceptance
+		{Code: jumpEqual, K: uint32(gre.ProtoHuawei), Jt: 2},
 		{Code: jumpEqual, K: uint32(gre.ProtoIPv4), Jt: 1},
 		{Code: jumpEqual, K: uint32(gre.ProtoIPv6), Jt: 4, Jf: 9},
 		{Code: ldHalf, K: 2}, // IPv4: total length, protocol

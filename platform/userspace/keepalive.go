@@ -24,7 +24,7 @@ func (w *ingress) keepalive(sa *inSA, d *device, proto uint16, user []byte) bool
 		d.rx.returned++
 		return true
 	}
-	answer, ok := gre.KeepaliveReply(proto, user, sa.greLocal, sa.greRemote)
+	answer, theirs, ok := w.answer(sa, proto, user)
 	if !ok {
 		return false
 	}
@@ -34,7 +34,16 @@ func (w *ingress) keepalive(sa *inSA, d *device, proto uint16, user []byte) bool
 		wakeUp(d.egress.wake)
 	default:
 	}
-	return true
+	return theirs
+}
+
+// answer is what goes back of a keepalive; theirs says that it is no packet of a
+// user's.
+func (w *ingress) answer(sa *inSA, proto uint16, user []byte) (answer []byte, theirs, ok bool) {
+	if answer, ok = gre.KeepaliveReply(proto, user, sa.greLocal, sa.greRemote); ok {
+		return answer, true, true
+	}
+	return gre.RenamedKeepaliveReply(proto, user, sa.greLocal, sa.greRemote)
 }
 
 var errNoSA = errors.New("there is no SA to carry it")
