@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -203,3 +204,15 @@ func (n *Network) InterfaceAddrs(name string) ([]netip.Addr, error) {
 
 // Link reads an interface; the error wraps ErrNoLink when it is not there.
 func (n *Network) Link(name string) (*LinkInfo, error) { return LinkByName(n.nl, name) }
+
+// HasElsewhere tells whether an interface other than link has an address.
+func (n *Network) HasElsewhere(link string, addr netip.Addr) (bool, error) {
+	own := 0
+	if l, err := LinkByName(n.nl, link); err == nil {
+		own = l.Index
+	} else if !errors.Is(err, ErrNoLink) {
+		return false, err
+	}
+	all, err := listAddresses(n.nl, 0)
+	return slices.ContainsFunc(all, func(a ifaddr) bool { return a.prefix.Addr() == addr && a.index != own }), err
+}

@@ -18,6 +18,7 @@ import (
 type wishes struct {
 	addresses, prefixes []netip.Prefix
 	peers               []netip.Addr
+	inside              []Inside
 	table               uint32
 	through             string
 	fallback, foreign   bool
@@ -28,7 +29,7 @@ type wishes struct {
 // saw notes what the link wants now.
 func (in *inside) saw() {
 	r := &in.routes
-	in.seen = &wishes{in.addresses, r.Prefixes, r.Peers, r.Table, r.Through, r.Fallback, in.foreign, r.Servers, in.running}
+	in.seen = &wishes{in.addresses, r.Prefixes, r.Peers, r.Inside, r.Table, r.Through, r.Fallback, in.foreign, r.Servers, in.running}
 }
 
 // alone reports that nothing of what a link wants has changed since the last look
@@ -37,7 +38,7 @@ func (in *inside) saw() {
 func (n *Network) alone(in *inside) bool {
 	s, r := in.seen, &in.routes
 	if !n.settled || s == nil || s.table != r.Table || s.through != r.Through || s.fallback != r.Fallback || s.foreign != in.foreign ||
-		!slices.Equal(s.addresses, in.addresses) || !slices.Equal(s.prefixes, r.Prefixes) {
+		!slices.Equal(s.addresses, in.addresses) || !slices.Equal(s.prefixes, r.Prefixes) || !slices.Equal(s.inside, r.Inside) {
 		return false
 	}
 	if r.Fallback && r.Table == unix.RT_TABLE_MAIN && len(r.Prefixes) > 0 {

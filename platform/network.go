@@ -72,10 +72,19 @@ type RouteSet struct {
 	// questions to it go outside the tunnels; nobody else's do.
 	Servers []netip.Addr
 
+	// Inside are addresses to which packets go in ESP only. The kernel looks up
+	// a route before ESP takes such a packet, and where it knows none, or an
+	// unreachable one, the packet is lost: then there is a host route, the way
+	// that leads to the peer.
+	Inside []Inside
+
 	// Through names the interface by which Peers are reached from its
 	// addresses, whatever the routing table prefers (exit.go).
 	Through string
 }
+
+// Inside is an address that packets reach inside ESP to a peer.
+type Inside struct{ Addr, Peer netip.Addr }
 
 // OpenNetwork opens its netlink socket in the calling thread's namespace.
 func OpenNetwork(log *slog.Logger) (*Network, error) {
@@ -196,7 +205,7 @@ func (n *Network) wantIPv6(l *LinkInfo) {
 func (n *Network) SetRoutes(link string, set RouteSet, running bool) error {
 	in := n.inside(link)
 	set.Prefixes = slices.Clone(set.Prefixes)
-	set.Peers, set.Servers = slices.Clone(set.Peers), slices.Clone(set.Servers)
+	set.Peers, set.Servers, set.Inside = slices.Clone(set.Peers), slices.Clone(set.Servers), slices.Clone(set.Inside)
 	if set.Table == 0 {
 		set.Table = unix.RT_TABLE_MAIN
 	}
@@ -369,7 +378,7 @@ func (n *Network) reconcile(links ...string) error {
 // wantsAny tells whether any link wants a route, one underneath included.
 func (n *Network) wantsAny() bool {
 	for _, in := range n.links {
-		if len(in.routes.Prefixes) > 0 || len(in.addresses) > 0 || in.routes.Through != "" {
+		if len(in.routes.Prefixes) > 0 || len(in.addresses) > 0 || in.routes.Through != "" || len(in.routes.Inside) > 0 {
 			return true
 		}
 	}
@@ -437,7 +446,8 @@ func (n *Network) into(in *inside, l *LinkInfo) []route {
 	return routes
 }
 
-// pins computes the host routes of the peers that our routes would cover.
+// pins computes the host routes of the peers that our routes would cover, and those
+// of addresses inside to which there is no other way.
 func (n *Network) pins(foreign func() ([]route, error), into map[route]string, shared map[route]bool) ([]route, error) {
 	n.cover = make(map[netip.Prefix]bool)
 	for r := range into {
@@ -467,7 +477,8 @@ func (n *Network) pins(foreign func() ([]route, error), into map[route]string, s
 			}
 		}
 	}
-	if len(covered) == 0 {
+	inside := n.insides()
+	if len(covered) == 0 && len(inside) == 0 {
 		return nil, nil
 	}
 	routes, err := foreign()
@@ -486,5 +497,33 @@ func (n *Network) pins(foreign func() ([]route, error), into map[route]string, s
 		}
 		pins = append(pins, r.hostRoute(unix.RT_TABLE_MAIN, peer))
 	}
+	for addr, peer := range inside {
+		r, ok := underlay(routes, addr)
+		bits, ours := n.covers(addr)
+		if ok && (!ours || r.dst.Bits() > bits) {
+			continue
+		}
+		if !ok {
+			if r, ok = underlay(routes, peer); !ok {
+				continue // the peer has no way either
+			}
+			r = r.into(addr.Is4())
+		}
+		pins = append(pins, r.hostRoute(unix.RT_TABLE_MAIN, addr))
+	}
 	return pins, nil
+}
+
+// insides are the addresses inside of all links, with the peer of each.
+func (n *Network) insides() map[netip.Addr]netip.Addr {
+	all := make(map[netip.Addr]netip.Addr)
+	for _, name := range slices.Sorted(maps.Keys(n.links)) {
+		for _, i := range n.links[name].routes.Inside {
+			addr, peer := i.Addr.Unmap().WithZone(""), i.Peer.Unmap().WithZone("")
+			if _, there := all[addr]; !there && addr != peer {
+				all[addr] = peer
+			}
+		}
+	}
+	return all
 }

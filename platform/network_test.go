@@ -229,6 +229,48 @@ func peerOnItsOwnNetworkNeedsNoHostRoute(t *testing.T, n *Network) {
 	lacksRoute(t, "198.18.5.77")
 }
 
+// TestAddressInsideIsReachedTheWayThePeerIs: the kernel's GRE interface needs a
+// route to the other GRE endpoint, whatever becomes of its packets in ESP.
+func TestAddressInsideIsReachedTheWayThePeerIs(t *testing.T) {
+	atStartAndLater(t, addressInsideIsReachedTheWayThePeerIs)
+}
+
+func addressInsideIsReachedTheWayThePeerIs(t *testing.T, n *Network) {
+	peer, gre, gre6 := netip.MustParseAddr("203.0.113.9"), netip.MustParseAddr("10.1.2.3"), netip.MustParseAddr("fd00:9::1")
+	set := RouteSet{Prefixes: prefixes("10.0.0.0/16"), Peers: []netip.Addr{peer}, Inside: []Inside{{gre, peer}, {gre6, peer}}}
+	must(t, n.SetRoutes("hq", set, true))
+	lacksRoute(t, "10.1.2.3", "fd00:9::1") // the default routes lead there
+
+	sh(t, "ip route add unreachable 10.0.0.0/8")
+	must(t, n.Refresh())
+	hasRoute(t, "10.1.2.3 via 198.18.5.1 dev wan")
+
+	sh(t, "ip route del default", "ip -6 route del default", "ip route add 203.0.113.0/24 via 198.18.5.7 dev wan")
+	must(t, n.Refresh())
+	hasRoute(t, "10.1.2.3 via 198.18.5.7 dev wan", "fd00:9::1 dev wan")
+	lacksRoute(t, "10.1.2.3 via 198.18.5.1 ")
+	info, err := n.RouteTo(gre, netip.Addr{}, "", 0)
+	if err != nil || info.IfName != "wan" {
+		t.Errorf("route to the GRE endpoint: %+v, %v", info, err)
+	}
+
+	// The tunnel's own route lies over it.
+	set.Prefixes = prefixes("10.1.0.0/16")
+	must(t, n.SetRoutes("hq", set, true))
+	hasRoute(t, "10.1.2.3 via 198.18.5.7 dev wan", "10.1.0.0/16 dev hq")
+
+	sh(t, "ip route add 10.1.2.0/24 via 198.18.5.3 dev wan") // somebody's way: it is taken
+	must(t, n.Refresh())
+	lacksRoute(t, "10.1.2.3")
+	sh(t, "ip route del 10.1.2.0/24 via 198.18.5.3 dev wan")
+
+	set.Inside = nil
+	must(t, n.SetRoutes("hq", set, true))
+	lacksRoute(t, "10.1.2.3", "fd00:9::1")
+	must(t, n.SetRoutes("hq", RouteSet{Inside: []Inside{{peer, peer}}}, true))
+	lacksRoute(t, "203.0.113.9")
+}
+
 func TestUnreachableRoutesAreSharedBetweenTunnels(t *testing.T) {
 	atStartAndLater(t, unreachableRoutesAreSharedBetweenTunnels)
 }

@@ -62,6 +62,15 @@ func (r route) hostRoute(table uint32, peer netip.Addr) route {
 	return h
 }
 
+// into is r for packets of one IP version that go inside others of r's: what
+// belongs to r's own version is left out.
+func (r route) into(ip4 bool) route {
+	if r.dst.Addr().Is4() != ip4 {
+		r.gateway, r.via, r.prefsrc, r.flags, r.metrics = netip.Addr{}, "", netip.Addr{}, 0, ""
+	}
+	return r
+}
+
 // unreachable is what lies beneath other routes to dst.
 func unreachable(table uint32, dst netip.Prefix) route {
 	return route{table: table, dst: dst, metric: unreachableMetric, typ: unix.RTN_UNREACHABLE}

@@ -50,7 +50,8 @@ func (of *laid) why(p netip.Prefix) string {
 	return ""
 }
 
-// layAddresses makes the addresses of the interface those of the configuration.
+// layAddresses makes the addresses of the interface those of the configuration, and
+// what the kernel needs besides.
 func (l *loop) layAddresses(t *state) {
-	l.took(t, &t.addresses, "addresses", l.net.SetAddresses(string(t.id), t.cfg.Address))
+	l.took(t, &t.addresses, "addresses", l.net.SetAddresses(string(t.id), l.addresses(t)))
 }

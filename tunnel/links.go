@@ -55,6 +55,9 @@ func (l *loop) layRoutes(t *state) {
 	if t.named() && t.wanted {
 		set.Servers = l.nameServers()
 	}
+	if l.dp.Kind() == platform.KindKernel {
+		set.Inside = t.insideESP()
+	}
 	l.took(t, &t.routes, "routes", l.net.SetRoutes(string(t.id), set, t.running))
 }
 
@@ -63,10 +66,6 @@ func routeSet(c *config.Tunnel, peers []netip.Addr) platform.RouteSet {
 	set := platform.RouteSet{
 		Prefixes: c.Routes, Metric: c.Metric, Table: c.Table, Fallback: c.Fallback,
 		Peers: peers,
-	}
-	if c.GRERemote.IsValid() {
-		// The kernel looks up a route for the GRE packet before ESP takes it.
-		set.Peers = append(set.Peers, c.GRERemote)
 	}
 	if c.LinkDown == config.LinkDownMetric {
 		set.DownMetric = downMetric

@@ -23,6 +23,7 @@ type network interface {
 	Leaves(to netip.Addr) (ifname string, err error)
 	LocalAddrs() ([]netip.Addr, error)
 	InterfaceAddrs(name string) ([]netip.Addr, error)
+	HasElsewhere(link string, addr netip.Addr) (bool, error)
 	Link(name string) (*platform.LinkInfo, error)
 	ForeignGRE() (map[netip.Addr]string, error)
 

@@ -218,6 +218,8 @@ func (n worldNet) RouteTo(remote, local netip.Addr, ifname string, _ uint32) (pl
 func (n worldNet) LocalAddrs() ([]netip.Addr, error)          { return n.InterfaceAddrs("wan") }
 func (n worldNet) ForeignGRE() (map[netip.Addr]string, error) { return nil, nil }
 
+func (n worldNet) HasElsewhere(string, netip.Addr) (bool, error) { return false, nil }
+
 func (n worldNet) InterfaceAddrs(name string) (all []netip.Addr, _ error) {
 	for _, a := range []netip.Addr{n.w.wan4, n.w.wan6} {
 		if a.IsValid() && name == "wan" {

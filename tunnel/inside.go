@@ -1,0 +1,40 @@
+package tunnel
+
+import (
+	"net/netip"
+	"slices"
+
+	"greseal/platform"
+)
+
+// What the kernel's GRE interface needs of the machine and the userspace datapath
+// does not, as that one writes the inner header itself: a route to the peer's GRE
+// endpoint, looked up before ESP takes the packet, and that the own GRE endpoint
+// is an address of this machine.
+
+// insideESP is the peer's GRE endpoint where it is none of its outer addresses, for
+// the way that its packets take from the kernel's GRE interface into ESP.
+func (t *state) insideESP() []platform.Inside {
+	gre, peer := t.cfg.GRERemote, t.remote()
+	if p := t.current(); p != nil {
+		gre, peer = p.GRERemote, p.Remote.Addr()
+	}
+	if !gre.IsValid() || !peer.IsValid() || gre == peer {
+		return nil
+	}
+	return []platform.Inside{{Addr: gre, Peer: peer}}
+}
+
+// addresses are those of the tunnel's interface: the configured ones, and the own
+// GRE endpoint where it is on no other interface. Under netifd the addresses are
+// its business.
+func (l *loop) addresses(t *state) []netip.Prefix {
+	gre := t.cfg.GRELocal
+	if l.dp.Kind() != platform.KindKernel || !gre.IsValid() || t.cfg.Netifd {
+		return t.cfg.Address
+	}
+	if elsewhere, err := l.net.HasElsewhere(string(t.id), gre); err != nil || elsewhere {
+		return t.cfg.Address
+	}
+	return append(slices.Clone(t.cfg.Address), netip.PrefixFrom(gre, gre.BitLen()))
+}
