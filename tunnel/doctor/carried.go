@@ -47,6 +47,9 @@ func checkGREKey(x *exam) Step {
 		key = "with key " + strconv.FormatUint(uint64(x.Tunnel.GRE.Key), 10)
 	}
 	switch {
+	case e.refused > 0 && !e.passes():
+		return fault("set the same gre.key and gre.type on both sides, and look whether the peer has a GRE interface between the tunnel's endpoints; a Linux peer keeps such errors to itself by the policies that greseal peer-config writes",
+			fmt.Sprintf("the peer answered %d packets by ICMP errors outside ESP which quote them: its kernel has no interface for what comes out of the tunnel, and anybody on the way can read it; this side is %s", e.refused, key))
 	case d.Key > 0 && !e.passes():
 		return fault("set the same gre.key on both sides, or leave it out on both",
 			fmt.Sprintf("%d packets came out of ESP with another GRE key than ours, or with one too many or too few; this side is %s", d.Key, key))
