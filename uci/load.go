@@ -71,7 +71,8 @@ func load(folder, path string, candidate []byte) (*config.Config, error) {
 
 // read is load without the checks of what was written.
 func read(folder, path string, candidate []byte) (config.File, error) {
-	f, err := config.File{Name: path}, error(nil)
+	var f config.File
+	var err error
 	if candidate == nil {
 		f, err = config.ReadFile(path)
 	} else if g, ps := config.Read(path, candidate); len(ps) > 0 {

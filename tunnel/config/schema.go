@@ -161,7 +161,7 @@ var authKeys = []Key{
 	},
 	{
 		Name: "crl", Kind: Paths, Class: Hitless, Example: `"/etc/greseal/ca.crl"`,
-		Doc:   "Revocation lists of these authorities. They are read again when they change. With lists, each certificate of the peer needs a current one from its issuer, a complete one: deltas, lists for some certificates or reasons (with an issuing distribution point) and lists of several authorities are refused. Without this key revocation is not checked.",
+		Doc:   "Revocation lists of these authorities. They are read again when they change. With lists, each certificate of the peer needs a current one from its issuer, a complete one: deltas, lists for some certificates or reasons (with an issuing distribution point) and lists of several authorities are refused; authorities have a complete one too. Without this key revocation is not checked.",
 		field: func(t *Tunnel) any { return &t.CRL },
 		same:  sameFiles("crl", func(t *Tunnel) []string { return t.CRL }),
 	},
