@@ -104,6 +104,12 @@ func (e *Engine) addChild(s *ikeSA, a agreed) *child {
 	if a.old != nil {
 		pub.Replaces = a.old.pub.ID
 		c.noPFS = a.old.noPFS
+		if a.old.pub.Transport && !a.transport {
+			f := s.failure(FailModeChanged, "CREATE_CHILD_SA", false)
+			f.Detail = "the peer left USE_TRANSPORT_MODE out, so that the new Child SA is in tunnel mode; each packet is 20 bytes longer, with IPv6 40"
+			f.Remedy = "set transport mode at the peer for rekeying as well, or mode = \"tunnel\" on both sides"
+			e.note(s.peer, f)
+		}
 	}
 	c.rekeyAt, c.expireAt = e.lifetime(s.peer.cfg.ChildLifetime, a.initiator)
 	if c.rekeyAt != never {

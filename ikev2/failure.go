@@ -29,6 +29,7 @@ const (
 	FailNotify                                // any other error notify
 	FailAddresses                             // UNACCEPTABLE_ADDRESSES or UNEXPECTED_NAT_DETECTED
 	FailInUse                                 // another peer has the tunnel, and lives
+	FailModeChanged                           // a Child SA was rekeyed without transport mode
 	FailCertificate                           // a certificate or key that cannot be accepted or used
 )
 
@@ -69,6 +70,7 @@ var failureWhat = [...]string{
 	FailNotify:         "error notify",
 	FailInUse:          "another peer has the tunnel",
 	FailAddresses:      "addresses that are not accepted",
+	FailModeChanged:    "transport mode was dropped in rekeying",
 	FailCertificate:    "certificate not accepted (AUTHENTICATION_FAILED)",
 }
 
@@ -97,7 +99,7 @@ func (f *Failure) What() string {
 		what = failureWhat[f.Kind]
 	}
 	switch f.Kind {
-	case FailTimeout, FailDead, FailDeleted, FailInstall:
+	case FailTimeout, FailDead, FailDeleted, FailInstall, FailModeChanged:
 		b.WriteString(what)
 	default:
 		if f.ByPeer {

@@ -2,6 +2,7 @@ package ikev2
 
 import (
 	"bytes"
+	"errors"
 	"net/netip"
 	"slices"
 	"time"
@@ -166,13 +167,14 @@ func (e *Engine) sendInit(s *ikeSA, group uint16) {
 // onInitResponse handles what claims to answer IKE_SA_INIT. It may come from
 // anybody, so nothing in it ends the attempt at once.
 func (e *Engine) onInitResponse(s *ikeSA, m *wire.Message, d *Datagram) {
-	c, err := wire.Collect(m.Payloads)
+	c, err := wire.CollectOf(m.Exchange, m.Payloads)
 	if err != nil {
-		e.stats.Malformed++
+		e.oddAnswer(s, d, err)
 		return
 	}
-	if _, bad := wire.UnsupportedCritical(m.Payloads); bad {
-		e.stats.Malformed++ // no response may have one (RFC 7296 section 2.5)
+	if t, bad := wire.UnsupportedCritical(m.Payloads); bad {
+		// No response may have one (RFC 7296 section 2.5).
+		e.oddAnswer(s, d, errors.New("payload of type "+t.String()+", marked as critical"))
 		return
 	}
 	e.record(s, recordReceived, m.Header, m.Payloads, len(m.Raw), 1, d.Local, d.Remote)
@@ -183,14 +185,14 @@ func (e *Engine) onInitResponse(s *ikeSA, m *wire.Message, d *Datagram) {
 		return
 	}
 	if c.SA == nil || c.Error() != nil {
-		e.onInitNotify(s, c)
+		e.onInitNotify(s, d, c)
 		return
 	}
 	h, offer := s.shake, s.peer.cfg.IKE
 	chosen, err := accepted(offer, c.SA)
 	switch {
 	case m.SPIr == 0 || c.KE == nil || c.Nonce == nil:
-		e.stats.Malformed++
+		e.oddAnswer(s, d, errors.New("it lacks its SPI, nonce or key exchange value"))
 		return
 	case err != nil:
 		f := s.failure(FailNoProposal, "IKE_SA_INIT", false)
@@ -199,7 +201,7 @@ func (e *Engine) onInitResponse(s *ikeSA, m *wire.Message, d *Datagram) {
 		e.initRefused(s, f)
 		return
 	case chosen.KE.ID != h.ke.Group() || c.KE.Method != h.ke.Group():
-		e.stats.Malformed++
+		e.oddAnswer(s, d, errors.New("its key exchange method is not the one that we sent a value for"))
 		return
 	}
 	h.inter.methods = addKEs(&chosen)
@@ -253,7 +255,7 @@ func (e *Engine) onInitResponse(s *ikeSA, m *wire.Message, d *Datagram) {
 
 // onInitNotify handles an answer without SA: a cookie, another key exchange
 // method, or an error.
-func (e *Engine) onInitNotify(s *ikeSA, c *wire.Contents) {
+func (e *Engine) onInitNotify(s *ikeSA, d *Datagram, c *wire.Contents) {
 	h := s.shake
 	if n := c.Notify(wire.Cookie); n != nil {
 		// A second cookie is followed as well, but forged ones must not make
@@ -269,7 +271,7 @@ func (e *Engine) onInitNotify(s *ikeSA, c *wire.Contents) {
 	}
 	n := c.Error()
 	if n == nil {
-		e.stats.Malformed++
+		e.oddAnswer(s, d, errors.New("it has neither a proposal nor an error notify"))
 		return
 	}
 	if n.Kind == wire.InvalidKEPayload {
@@ -286,6 +288,22 @@ func (e *Engine) onInitNotify(s *ikeSA, c *wire.Contents) {
 		}
 	}
 	e.initRefused(s, s.refusedBy(n, "IKE_SA_INIT", s.peer.cfg.IKE, nil))
+}
+
+var errMessageID = errors.New("its message ID is not 0")
+
+// oddAnswer drops what claims to answer IKE_SA_INIT and can't be used. Where it
+// comes from the peer's address somebody wants to know: the peer may send nothing
+// else, again and again.
+func (e *Engine) oddAnswer(s *ikeSA, d *Datagram, what error) {
+	e.stats.Malformed++
+	if s.shake == nil || s.shake.knock || d.Remote.Addr() != s.remote.Addr() {
+		return
+	}
+	f := s.failure(FailSyntax, "IKE_SA_INIT", false)
+	f.Detail = "the answer can't be used: " + what.Error()
+	f.Remedy = "update the peer's software, and report it to its maker if that does not help; or somebody forges its answers"
+	e.noteStranger(s.peer, f)
 }
 
 // maxCookies and maxRegroups bound what unauthenticated answers can make us

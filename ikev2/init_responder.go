@@ -28,7 +28,7 @@ func (e *Engine) onInitRequest(m *wire.Message, d *Datagram) {
 		e.refuseInit(m, d, wire.NewNotify(wire.UnsupportedCriticalPayload, []byte{byte(t)}))
 		return
 	}
-	c, err := wire.Collect(m.Payloads)
+	c, err := wire.CollectOf(m.Exchange, m.Payloads)
 	if err != nil || c.SA == nil || c.KE == nil || c.Nonce == nil {
 		e.stats.Malformed++
 		return
@@ -146,6 +146,7 @@ func (e *Engine) openHalf(m *wire.Message, d *Datagram, c *wire.Contents, key ha
 
 	offer := &c.SA.Proposals[number-1]
 	answer := wire.NewProposal(offer.Number, nil, chosen.Answer(offer.Offer()))
+	offer.Echo(&answer)
 	ps := []wire.Payload{
 		&wire.SA{Proposals: []wire.Proposal{answer}},
 		&wire.KE{Method: chosen.KE.ID, Data: ke.Public()},

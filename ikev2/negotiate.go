@@ -265,6 +265,7 @@ func (e *Engine) acceptChild(s *ikeSA, exchange wire.ExchangeType, c *wire.Conte
 	}
 
 	answer := wire.NewProposal(offer.Number, binary.BigEndian.AppendUint32(nil, a.spiIn), a.suite.Answer(offers[number-1]))
+	offer.Echo(&answer)
 	var ps []wire.Payload
 	if a.transport {
 		ps = append(ps, notify(wire.UseTransportMode))

@@ -29,6 +29,7 @@ type network struct {
 	filter       func(*flight) bool // false: the datagram is lost
 	nats         []*natBox
 	tamper       func(from *node, h wire.Header, inner []wire.Payload) []wire.Payload
+	meant        bool // by its sender, whose AUTH covers it: what tamper makes of IKE_SA_INIT
 	hold         bool
 	held         []*flight
 	silent       bool // nodes do not describe what they do
@@ -455,6 +456,11 @@ func (n *network) tampered(x *node, data []byte) []byte {
 		m.Payloads = n.tamper(x, m.Header, m.Payloads)
 		if data, err = m.Append(nil); err != nil {
 			panic(err)
+		}
+		if n.meant && s != nil && s.shake != nil && m.Response() {
+			s.shake.message2 = data
+		} else if n.meant && s != nil && s.shake != nil {
+			s.shake.message1 = data
 		}
 		return data
 	}

@@ -73,7 +73,14 @@ func (e *Engine) receiveInit(h wire.Header, d *Datagram) {
 		return
 	}
 	m, err := wire.Parse(d.Data)
-	if err != nil || h.MessageID != 0 {
+	if err == nil && h.MessageID != 0 {
+		err = errMessageID
+	}
+	if err != nil {
+		if s := e.sas[h.SPIi]; s != nil && s.state == stateInit && h.Response() && !h.Initiator() {
+			e.oddAnswer(s, d, err)
+			return
+		}
 		e.stats.Malformed++
 		return
 	}
@@ -298,10 +305,10 @@ func (e *Engine) open(s *ikeSA, m *wire.Message, d *Datagram) (c content, ok boo
 		}
 	}
 	if err == nil {
-		ps, err = c.whole.Payloads()
+		ps, err = c.whole.PayloadsOf(m.Exchange)
 	}
 	if err == nil {
-		c.Contents, err = wire.Collect(ps)
+		c.Contents, err = wire.CollectOf(m.Exchange, ps)
 	}
 	if err != nil {
 		if !errors.As(err, &c.broken) {

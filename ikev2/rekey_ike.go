@@ -314,6 +314,7 @@ func (e *Engine) onRekeyIKE(s *ikeSA, m *wire.Message, d *Datagram, c *wire.Cont
 		return
 	}
 	answer := wire.NewProposal(offer.Number, binary.BigEndian.AppendUint64(nil, spiR), chosen.Answer(offer.Offer()))
+	offer.Echo(&answer)
 	ps := []wire.Payload{
 		&wire.SA{Proposals: []wire.Proposal{answer}}, &wire.Nonce{Data: nr}, &wire.KE{Method: chosen.KE.ID, Data: public},
 	}

@@ -332,6 +332,10 @@ func (l *loop) ikeDown(a ikev2.IKEDown) {
 // nobody authenticated, says more than the silence after it.
 func (l *loop) noted(a ikev2.Noted) {
 	t := l.of(a.Peer)
+	if t != nil && a.Reason.Kind == ikev2.FailModeChanged {
+		l.event(t, slog.LevelWarn, "mode", why(a.Reason).String())
+		return
+	}
 	if t == nil || t.established() || a.Reason.Kind == ikev2.FailTimeout && t.note.text != "" {
 		return
 	}

@@ -32,6 +32,15 @@ var prfFacts = map[uint16]fact{
 	PRF_HMAC_SHA2_512: {key: 64},
 }
 
+// Plain is t without a key length that says nothing: some give a cipher that has
+// one only, such as ChaCha20-Poly1305, a key length attribute all the same.
+func (t Transform) Plain() Transform {
+	if t.Type == TypeEncr && t.KeyLen != 0 && int(t.KeyLen) == 8*t.fact().key {
+		t.KeyLen = 0
+	}
+	return t
+}
+
 func (t Transform) fact() fact {
 	switch t.Type {
 	case TypeEncr:

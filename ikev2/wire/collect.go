@@ -18,39 +18,42 @@ type Contents struct {
 	Unknown   []*Unknown
 }
 
-// Collect sorts a chain by kind. A second payload of a kind that no exchange
-// repeats is an INVALID_SYNTAX error. Order is not checked: RFC 7296 section
-// 2.5 has payloads accepted in any. SK and SKF are passed over.
-func Collect(ps []Payload) (*Contents, error) {
+// Collect is CollectOf for a chain whose exchange does not matter.
+func Collect(ps []Payload) (*Contents, error) { return CollectOf(0, ps) }
+
+// CollectOf sorts the chain of a message of exchange x by kind. A second payload of a
+// kind that the exchange is decided by and that is not repeated is an
+// INVALID_SYNTAX error; of another kind the first one counts. Order is not
+// checked: RFC 7296 section 2.5 has payloads accepted in any. SK and SKF are
+// passed over.
+func CollectOf(x ExchangeType, ps []Payload) (*Contents, error) {
 	c := &Contents{}
 	for _, p := range ps {
 		twice := false
 		switch p := p.(type) {
 		case *SA:
-			twice, c.SA = c.SA != nil, p
+			twice = put(&c.SA, p)
 		case *KE:
-			twice, c.KE = c.KE != nil, p
+			twice = put(&c.KE, p)
 		case *ID:
 			if p.Of == TypeIDi {
-				twice, c.IDi = c.IDi != nil, p
+				twice = put(&c.IDi, p)
 			} else {
-				twice, c.IDr = c.IDr != nil, p
+				twice = put(&c.IDr, p)
 			}
 		case *Auth:
-			twice, c.Auth = c.Auth != nil, p
+			twice = put(&c.Auth, p)
 		case *Nonce:
-			twice, c.Nonce = c.Nonce != nil, p
+			twice = put(&c.Nonce, p)
 		case *TS:
 			if p.Of == TypeTSi {
-				twice, c.TSi = c.TSi != nil, p
+				twice = put(&c.TSi, p)
 			} else {
-				twice, c.TSr = c.TSr != nil, p
+				twice = put(&c.TSr, p)
 			}
 		case *CP:
 			// Several have no meaning, but some send a CFG_SET beside a CFG_REQUEST.
-			if c.CP == nil {
-				c.CP = p
-			}
+			_ = put(&c.CP, p)
 		case *Cert:
 			c.Certs = append(c.Certs, p)
 		case *CertReq:
@@ -64,11 +67,20 @@ func Collect(ps []Payload) (*Contents, error) {
 		case *Unknown:
 			c.Unknown = append(c.Unknown, p)
 		}
-		if twice {
+		if twice && x.reads(p.Type()) {
 			return nil, syntaxf(p.Type(), "occurs twice")
 		}
 	}
 	return c, nil
+}
+
+// put keeps the first payload of a kind and tells whether there was one already.
+func put[P any](to **P, p *P) (twice bool) {
+	if *to == nil {
+		*to = p
+		return false
+	}
+	return true
 }
 
 // Notify is the first notify of that type, nil when there is none.

@@ -9,7 +9,7 @@ import (
 
 // hostile fills the longest UDP datagram with one payload over and over.
 func hostile(kind PayloadType, body []byte) []byte {
-	b := Header{Next: kind, Exchange: IKESAInit}.Append(nil)
+	b := Header{Next: kind, Exchange: CreateChildSA}.Append(nil)
 	last := len(b)
 	for len(b)+genericLen+len(body) <= 65507 {
 		last = len(b)

@@ -33,7 +33,8 @@ const genericLen = 4
 // criticalBit is the C bit in the second octet of the generic payload header.
 const criticalBit = 0x80
 
-// Parse reads one IKE message, which must fill b exactly. It returns an *Error
+// Parse reads one IKE message, which must fill b exactly. A malformed payload that
+// its exchange has no use for becomes an *Unknown. It returns an *Error
 // when b is not an IKEv2 message; one of another major version, IKEv1 among
 // them, has Notify InvalidMajorVersion. An unknown payload with the critical
 // bit set is no error here: see UnsupportedCritical.
@@ -48,7 +49,7 @@ func Parse(b []byte) (*Message, error) {
 	if uint64(h.Length) != uint64(len(b)) {
 		return nil, syntaxf(0, "length field says %d, datagram has %d octets", h.Length, len(b))
 	}
-	ps, err := parseChain(h.Next, b[HeaderLen:], true)
+	ps, err := parseChain(h.Next, b[HeaderLen:], true, h.Exchange.reads)
 	if err != nil {
 		return nil, err
 	}
@@ -59,12 +60,17 @@ func Parse(b []byte) (*Message, error) {
 // SKF put together): b is the plaintext without padding, first the SK's Next
 // Payload field. SK and SKF do not nest.
 func ParsePayloads(first PayloadType, b []byte) ([]Payload, error) {
-	return parseChain(first, b, false)
+	return ParsePayloadsOf(0, first, b)
+}
+
+// ParsePayloadsOf is ParsePayloads for a message of exchange x.
+func ParsePayloadsOf(x ExchangeType, first PayloadType, b []byte) ([]Payload, error) {
+	return parseChain(first, b, false, x.reads)
 }
 
 // parseChain walks a chain that must fill b exactly. Each step takes at least
 // four octets, so it ends.
-func parseChain(next PayloadType, b []byte, outer bool) ([]Payload, error) {
+func parseChain(next PayloadType, b []byte, outer bool, read func(PayloadType) bool) ([]Payload, error) {
 	ps := []Payload{}
 	for next != NoNext {
 		t := next
@@ -101,6 +107,9 @@ func parseChain(next PayloadType, b []byte, outer bool) ([]Payload, error) {
 			next = NoNext
 		} else {
 			p, err = parseBody(t, reserved&criticalBit != 0, body)
+			if err != nil && passOver(read, t, body) {
+				p, err = &Unknown{Kind: t, Critical: reserved&criticalBit != 0, Body: body}, nil
+			}
 		}
 		if err != nil {
 			return nil, err

@@ -55,11 +55,25 @@ func NewProposal(number uint8, spi []byte, p suite.Proposal) Proposal {
 func (p *Proposal) Offer() suite.Proposal {
 	o := suite.Proposal{Protocol: p.Protocol, Transforms: make([]suite.Transform, len(p.Transforms))}
 	for i, t := range p.Transforms {
-		if o.Transforms[i] = t.Transform; t.Unusable {
+		if o.Transforms[i] = t.Plain(); t.Unusable {
 			o.Transforms[i] = suite.Unusable(t.Type)
 		}
 	}
 	return o
+}
+
+// Echo writes the transforms of an answer as they were offered (RFC 7296 section
+// 3.3.6).
+func (p *Proposal) Echo(answer *Proposal) {
+	for i := range answer.Transforms {
+		to := &answer.Transforms[i].Transform
+		for _, t := range p.Transforms {
+			if !t.Unusable && t.Plain() == *to {
+				*to = t.Transform
+				break
+			}
+		}
+	}
 }
 
 // SPI32 is the SPI of an ESP or AH proposal, 0 for others.

@@ -75,7 +75,12 @@ type Content struct {
 }
 
 // Payloads parses the chain.
-func (c Content) Payloads() ([]Payload, error) { return ParsePayloads(c.First, c.Plain) }
+func (c Content) Payloads() ([]Payload, error) { return c.PayloadsOf(0) }
+
+// PayloadsOf parses the chain, of a message of exchange x.
+func (c Content) PayloadsOf(x ExchangeType) ([]Payload, error) {
+	return ParsePayloadsOf(x, c.First, c.Plain)
+}
 
 // Decrypt authenticates and decrypts the SK payload of a parsed message. The
 // message stays as it is.
@@ -99,7 +104,7 @@ func (m *Message) Open(o Opener) ([]Payload, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.Payloads()
+	return c.PayloadsOf(m.Exchange)
 }
 
 // AppendSealed appends a message whose only payload is an SK holding inner.
