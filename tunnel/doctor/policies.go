@@ -18,7 +18,7 @@ type xfrmPolicy struct {
 	dir          uint8 // 0 in, 1 out, 2 fwd
 	src, dst     netip.Prefix
 	proto        uint8
-	sport, dport uint16 // 0: any
+	sport, dport uint16 // 0: any; of protocol 47 the halves of a GRE key
 	block        bool
 	protects     bool // has a template: wants ESP or AH
 	priority     uint32
@@ -31,6 +31,12 @@ func (p xfrmPolicy) String() string {
 	s := fmt.Sprintf("dir %s src %s dst %s", dirWords[p.dir], p.src, p.dst)
 	if p.proto != 0 {
 		s += fmt.Sprintf(" proto %d", p.proto)
+	}
+	if p.proto == unix.IPPROTO_GRE {
+		if key := uint32(p.sport)<<16 | uint32(p.dport); key != 0 {
+			s += fmt.Sprintf(" key %d", key)
+		}
+		return s
 	}
 	if p.sport != 0 {
 		s += fmt.Sprintf(" sport %d", p.sport)
