@@ -108,6 +108,7 @@ func takeEndpoint(l *labnet.Lab) {
 // sameInside has both branches on 192.168.1.2, behind a NAT each.
 func sameInside(l *labnet.Lab) {
 	s := newStar(l)
+	s.hub.Route("", starA, "wan") // the kernel wants one for the address inside, though nothing goes there
 	inside := map[int]*labnet.NS{}
 	for n, router := range map[int]*labnet.NS{1: s.a, 2: s.b} {
 		in := l.NewNS(fmt.Sprintf("inside%d", n))
