@@ -379,6 +379,9 @@ func (l *loop) lost(t *state, r reason) {
 	if t.cfg.RemoteAny {
 		return
 	}
+	if len(t.cfg.CRL) > 0 {
+		l.listsAt = min(l.listsAt, l.now()+listPauseDown)
+	}
 	t.attempts++
 	wait := backoff(t.attempts, l.random())
 	if !l.pass(t) {

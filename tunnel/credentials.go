@@ -45,7 +45,10 @@ func authDetail(a ikev2.AuthInfo) string {
 }
 
 // listPause is how often the files of revocation lists are looked at.
-const listPause = time.Minute
+const (
+	listPause     = time.Minute
+	listPauseDown = 5 * time.Second // while a tunnel that has some is down
+)
 
 // listTime is when the revocation lists of a tunnel were last changed.
 func listTime(c *config.Tunnel) (newest time.Time) {
@@ -68,6 +71,9 @@ func (l *loop) followLists(now ikev2.Time) {
 		t := l.tunnels[id]
 		if len(t.cfg.CRL) == 0 {
 			continue
+		}
+		if t.wanted && !t.established() {
+			l.listsAt = now + listPauseDown
 		}
 		at := listTime(t.cfg)
 		if t.listsOf == t.cfg && at.Equal(t.lists) {
