@@ -40,6 +40,7 @@ func Usable(f File, found Problems) (*Config, Problems) {
 	outside := b.outside()
 	c, readings := b.build()
 	outside = append(outside, b.unusable...)
+	held := f.held()
 	names := map[string]bool{}
 	for _, r := range readings {
 		for _, s := range outside {
@@ -47,10 +48,8 @@ func Usable(f File, found Problems) (*Config, Problems) {
 				r.blame(s.Problem)
 			}
 		}
-		for _, p := range f.Problems {
-			if !p.Warning && r.holds(p) {
-				r.blame(p)
-			}
+		for _, p := range held[r.number-1] {
+			r.blame(p)
 		}
 		// No interface is made for a tunnel with a mistake, so that it can go by
 		// its number where its name is none.
@@ -99,22 +98,26 @@ func (r *reading) concerns(s suspect) bool {
 	return s.key == "" || !own(s.key) && !slices.ContainsFunc(instead[s.key], own)
 }
 
-// holds tells whether a problem met in reading is about this tunnel: it is that of
-// the section itself, or names a tunnel and stands in the lines of this section.
-func (r *reading) holds(p Problem) bool {
-	at := r.section.At
-	if p.Position == at {
-		return true
-	}
-	if p.Tunnel == "" || p.File != at.File || p.Line < at.Line {
-		return false
-	}
-	for _, s := range r.file.Tunnels {
-		if s.At.File == at.File && s.At.Line > at.Line && s.At.Line <= p.Line {
-			return false // of a later one
+// held finds for each tunnel the mistakes met in reading it: those of the section
+// itself, and those that name a tunnel and stand in the lines of the section.
+func (f *File) held() [][]Problem {
+	out := make([][]Problem, len(f.Tunnels))
+	for _, p := range f.Problems.Mistakes() {
+		last := -1
+		for i := range f.Tunnels {
+			at := f.Tunnels[i].At
+			switch {
+			case p.Position == at:
+				out[i] = append(out[i], p)
+			case p.File == at.File && p.Line >= at.Line && (last < 0 || at.Line > f.Tunnels[last].At.Line):
+				last = i
+			}
+		}
+		if p.Tunnel != "" && last >= 0 {
+			out[last] = append(out[last], p)
 		}
 	}
-	return true
+	return out
 }
 
 // onlyCloses leaves of a tunnel what closes its networks.
