@@ -84,7 +84,7 @@ func (l *loop) fits(t *state, c *ikev2.Child) error {
 			switch {
 			case apart && shared:
 				continue
-			case mine == named && o.by == named && len(other.pairs) == 0:
+			case mine == named && o.by == named && (!o.stands || len(other.pairs) == 0):
 				continue // whose peer it is shows when the other's comes
 			case !apart && o.stands && (mine > o.by || mine == reached && o.by == reached && len(other.pairs) == 0):
 				givers = append(givers, giver{other.id, c.GRERemote, t.id})
@@ -155,17 +155,27 @@ func (t *state) claims() []claim {
 		}
 		all = append(all, claim{t.link.Local, r, by, true})
 	}
-	local := t.cfg.GRELocal
-	if !local.IsValid() {
-		local, _ = netip.ParseAddr(t.cfg.Local)
-		local = local.Unmap()
-	}
 	for _, r := range append(t.namedRemotes(), t.cfg.GRERemote) {
-		if r.IsValid() {
-			all = append(all, claim{local, r, named, false})
+		for _, local := range t.configuredLocals() {
+			if r.IsValid() {
+				all = append(all, claim{local, r, named, false})
+			}
 		}
 	}
 	return all
+}
+
+// configuredLocals are the own GRE endpoints that the configuration leaves t, an
+// unset one where it leaves any.
+func (t *state) configuredLocals() []netip.Addr {
+	if t.cfg.GRELocal.IsValid() {
+		return []netip.Addr{t.cfg.GRELocal}
+	}
+	if len(t.locals) > 0 {
+		return t.locals
+	}
+	local, _ := netip.ParseAddr(t.cfg.Local)
+	return []netip.Addr{local.Unmap()}
 }
 
 // toldApart reports whether the packets of two tunnels between the same endpoints

@@ -108,6 +108,11 @@ func TestAPeerGetsNoEndpointOfAnothers(t *testing.T) {
 		{"b only chose where a is reached", -1, -1, none, stands(outerB, outerA), child(outerA, outerA), later},
 		{"b only chose what a's configuration says", 2, 2, greRemote(inside), stands(outerB, inside), child(outerA, inside), later},
 		{"b was reached where a is now", -1, -1, none, link(outerA, outerA), child(outerA, outerA), later},
+		{"two tunnels to one peer by two interfaces", -1, -1, remotes(outerB), all(remotes(outerB), stands(outerB, outerB), func(s *state) {
+			s.cfg.Local, s.locals = "wan2", []netip.Addr{netip.MustParseAddr("203.0.113.5")}
+			s.link.Local, s.pairs[7].GRELocal = s.locals[0], s.locals[0]
+		}), child(outerB, outerB), ok},
+		{"b's second remote, while b is at its first", -1, -1, remotes(outerB), all(remotes(outerA, outerB), stands(outerA, outerA)), child(outerB, outerB), ok},
 		{"this machine itself", -1, -1, none, none, child(outerA, "127.0.0.1"), otherAddress},
 		{"a group of machines", -1, -1, none, none, child(outerA, "224.0.0.5"), otherAddress},
 	} {
