@@ -42,6 +42,7 @@ type probe struct {
 	pieces   [][]byte // the same in fragments
 	form     recovery // that it is in
 	formAt   Time     // since then
+	changed  bool     // it went out in another one before
 	rehearse bool
 	again    int // times it was sent anew because its result said nothing
 }
@@ -215,7 +216,7 @@ func (e *Engine) nextForm(s *ikeSA, r *request) {
 	} else {
 		p.form = s.recovers
 	}
-	p.formAt = e.now
+	p.formAt, p.changed = e.now, true
 	e.shape(s, r)
 	if !p.rehearse {
 		r.first = e.now

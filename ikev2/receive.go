@@ -259,7 +259,7 @@ func (e *Engine) receiveResponse(s *ikeSA, m *wire.Message, d *Datagram) {
 		return
 	}
 	s.responseParts = nil
-	if r.tries == 1 { // else it may be the answer to any of them (RFC 6298 section 3)
+	if r.tries == 1 && (r.probe == nil || !r.probe.changed) { // else it may be the answer to any of them (RFC 6298 section 3)
 		s.rtt = min(e.now-r.first, longestRTT)
 	}
 	e.endRequest(s)
