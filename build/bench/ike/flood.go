@@ -193,7 +193,7 @@ func (o options) underFlood(dir, binary, kind string) error {
 		hubD.Start()
 		os.Unsetenv("GOMEMLIMIT")
 		os.Unsetenv("GOMAXPROCS")
-		west := net.A.Greseal(fmt.Sprintf("[daemon]\ndatapath = \"userspace\"\nlog_level = \"warn\"\n\n") + labnet.Tunnel("west",
+		west := net.A.Greseal("[daemon]\ndatapath = \"userspace\"\nlog_level = \"warn\"\n\n" + labnet.Tunnel("west",
 			fmt.Sprintf("remote = %q", labnet.AddrB), `local_id = "west.bench.example"`, fmt.Sprintf("remote_id = %q", hub), fmt.Sprintf("psk = %q", psk), `address = "10.255.0.2/30"`))
 		west.WaitUp("west", 30*time.Second)
 		net.A.WaitPing("10.255.0.1", 30*time.Second)

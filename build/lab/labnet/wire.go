@@ -175,6 +175,17 @@ func (w *Wire) Count(kind Kind, from ...string) int {
 	return n
 }
 
+// Since counts packets of a kind since a moment.
+func (w *Wire) Since(kind Kind, since time.Time) int {
+	n := 0
+	for _, p := range w.Packets() {
+		if p.Kind == kind && p.At.After(since) {
+			n++
+		}
+	}
+	return n
+}
+
 // Find counts packets that hold pattern anywhere.
 func (w *Wire) Find(pattern []byte) int {
 	n := 0

@@ -135,7 +135,7 @@ func (k *killing) mustBeClosed(since time.Time) {
 	if n := k.net.Wire.Count(labnet.GRE); n > 0 {
 		k.Leakf("%d packets of protocol 47 in clear: %s", n, k.net.Wire.Summary())
 	}
-	if n := k.net.Wire.Count(labnet.Quote); n > 0 {
+	if n := k.net.Wire.Since(labnet.Quote, since); n > 0 {
 		k.Leakf("%d ICMP errors in clear quote what is inside ESP: %s", n, k.net.Wire.Summary())
 	}
 	for _, inside := range insideNets {
