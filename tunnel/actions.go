@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"time"
 
 	sys "golang.org/x/sys/unix"
 
@@ -368,9 +369,14 @@ func (l *loop) failed(a ikev2.Failed) {
 // keep remembers the typed reason of a failure for doctor.
 func (l *loop) keep(t *state, f *ikev2.Failure) { t.failure, t.failedAt = f, l.now() }
 
+// settled is how long a tunnel is up before that counts as a success: a peer may
+// complete the handshake and find only then that it cannot have the tunnel.
+const settled = 10 * time.Second
+
 // lost puts a tunnel without SAs into the state down and plans the next
 // attempt.
 func (l *loop) lost(t *state, r reason) {
+	tried := t.trying // else the tunnel was up
 	t.trying, t.aside = false, aside{}
 	if !t.wanted {
 		return
@@ -382,7 +388,9 @@ func (l *loop) lost(t *state, r reason) {
 	if len(t.cfg.CRL) > 0 {
 		l.listsAt = min(l.listsAt, l.now()+listPauseDown)
 	}
-	t.attempts++
+	if tried {
+		t.attempts++
+	}
 	wait := backoff(t.attempts, l.random())
 	if !l.pass(t) {
 		wait = backoff(1, l.random()) // another address has not been tried yet
@@ -421,6 +429,9 @@ func (l *loop) liveness(a ikev2.Liveness) {
 // carries is called when a pair has become the one that carries the traffic.
 func (l *loop) carries(t *state) {
 	c := t.current()
+	if t.phase != phaseUp && t.phase != phaseSuspect {
+		t.cameUp, t.before = l.now(), t.attempts
+	}
 	t.trying, t.attempts, t.retryAt, t.nextAt = false, 0, 0, 0
 	t.note, t.failure, t.passed = reason{}, nil, nil
 	l.tookOver(t)
@@ -472,6 +483,10 @@ func (l *loop) carriesNot(t *state) {
 	l.event(t, slog.LevelWarn, "down", "no Child SA carries packets any more")
 	if !t.cfg.RemoteAny {
 		t.retryAt = l.now() + backoff(1, l.random())/4
+		if l.now()-t.cameUp < settled {
+			t.attempts = t.before + 1
+			t.retryAt = l.now() + backoff(t.attempts, l.random())
+		}
 	}
 	l.stir(t)
 }

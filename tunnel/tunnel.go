@@ -125,6 +125,8 @@ type state struct {
 	triedAt  ikev2.Time // when the attempt began
 	nextAt   ikev2.Time // then the next candidate is tried, 0: not
 	attempts int        // in a row without success
+	cameUp   ikev2.Time // when it last did
+	before   int        // attempts that this took
 	retryAt  ikev2.Time // no attempt before
 	ups      uint64     // how often it came up
 }

@@ -33,6 +33,24 @@ func upWithin(t *testing.T, w *world, most time.Duration) {
 	t.Errorf("not up after %v: %s, waiting for %q: %s", most, s.State, s.WaitingFor, s.Reason)
 }
 
+// A peer that completes each handshake and deletes the IKE SA at once is not asked
+// every second either.
+func TestThePauseGrowsWhereATunnelComesUpForAMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		play(t, hq(`remote = "192.0.2.1"`), func(w *world) { w.throwsOut = true }, func(w *world) {
+			time.Sleep(5 * time.Minute)
+			if s := w.look(); s.UpCount < 5 || s.UpCount > 30 { // three times an IKE SA
+				t.Errorf("came up %d times in five minutes", s.UpCount)
+			}
+			w.do(func() { w.throwsOut = false })
+			upWithin(t, w, 90*time.Second)
+			time.Sleep(time.Minute)
+			w.do(func() { w.l.do(w.l.engine.Close(w.l.now(), "hq")) })
+			upWithin(t, w, 2*time.Second)
+		})
+	})
+}
+
 // The daemon starts before there is a WAN, as its systemd unit has it; the name is
 // known a while after the WAN is there.
 func TestATunnelToANameComesUpWhenTheNetworkIsLate(t *testing.T) {

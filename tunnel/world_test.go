@@ -49,6 +49,7 @@ type world struct {
 	asked            []ikev2.Time // when
 	silent           bool         // the peer does not answer
 	wrongKey         bool         // or refuses
+	throwsOut        bool         // or can't install what was agreed
 	peer             *ikev2.Engine
 	changes          chan platform.Change
 	initiated, links int
@@ -285,8 +286,11 @@ func (p *worldPath) SendIKE(local, remote netip.AddrPort, data []byte, _ bool) e
 	now := w.l.now() + time.Hour
 	actions := w.peer.Tick(now)
 	actions = append(actions, w.peer.Receive(now, ikev2.Datagram{Local: remote, Remote: local, Data: data})...)
-	for _, a := range actions {
-		if m, ok := a.(ikev2.Send); ok {
+	for i := 0; i < len(actions); i++ {
+		if in, ok := actions[i].(ikev2.InstallIn); ok && w.throwsOut {
+			actions = append(actions, w.peer.InstallFailed(now, in.Child.ID, errors.New("no room"))...)
+		}
+		if m, ok := actions[i].(ikev2.Send); ok {
 			select {
 			case w.ike <- platform.Datagram{Local: m.Remote, Remote: m.Local, Data: m.Data}:
 			default:
