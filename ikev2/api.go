@@ -207,6 +207,7 @@ type IKEInfo struct {
 	Suite         suite.Suite
 	NATLocal      bool // we are behind a NAT
 	NATRemote     bool // the peer is behind a NAT
+	NATFeigned    bool // or says so in the form of this program, to get UDP
 	EncapForced   bool // a NAT was feigned by us
 	Established   Time
 	RekeyAt       Time // 0: not by time

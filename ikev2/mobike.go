@@ -106,7 +106,7 @@ func (s *ikeSA) bequeath(heir *ikeSA) {
 	*heir.mob = *s.mob
 	heir.mob.seen = seen
 	heir.local, heir.remote = s.local, s.remote
-	heir.natLocal, heir.natRemote = s.natLocal, s.natRemote
+	heir.natLocal, heir.natRemote, heir.natFeigned = s.natLocal, s.natRemote, s.natFeigned
 	if r := s.req; r != nil && (r.kind == askMove || r.kind == askPath) {
 		heir.mob.tell = heir.mob.tell || r.kind == askMove
 	}

@@ -16,15 +16,14 @@ const natHashLen = 20
 // natPayloads are the NAT detection notifies of a message of ours.
 func (s *ikeSA) natPayloads() []wire.Payload { return s.natPayloadsOf(s.local, s.remote) }
 
-// natPayloadsOf are those of a message between two addresses. To feign a NAT,
-// the source hash is that of a port nobody uses.
+// natPayloadsOf are those of a message between two addresses.
 func (s *ikeSA) natPayloadsOf(local, remote netip.AddrPort) []wire.Payload {
 	if s.natNever {
 		return nil
 	}
 	source := local
 	if s.natForced {
-		source = netip.AddrPortFrom(source.Addr(), 0)
+		source = feigned(source)
 	}
 	src := wire.NATDetectionHash(s.spiI, s.spiR, source)
 	dst := wire.NATDetectionHash(s.spiI, s.spiR, remote)
@@ -34,6 +33,10 @@ func (s *ikeSA) natPayloadsOf(local, remote netip.AddrPort) []wire.Payload {
 	}
 }
 
+// feigned is the source that is told to feign a NAT: its port is one nobody uses,
+// by which another greseal knows that no NAT is there.
+func feigned(source netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(source.Addr(), 0) }
+
 // natDetect compares the notifies of a message with where it came from and
 // arrived (RFC 7296 section 2.23). spiR is that of the message's header.
 func (s *ikeSA) natDetect(c *wire.Contents, d *Datagram, spiR uint64) {
@@ -41,14 +44,16 @@ func (s *ikeSA) natDetect(c *wire.Contents, d *Datagram, spiR uint64) {
 		return
 	}
 	src := wire.NATDetectionHash(s.spiI, spiR, d.Remote)
+	asked := wire.NATDetectionHash(s.spiI, spiR, feigned(d.Remote))
 	dst := wire.NATDetectionHash(s.spiI, spiR, d.Local)
 	var sources, destinations int
-	var sourceFits, destinationFits bool
+	var sourceFits, sourceFeigned, destinationFits bool
 	for _, n := range c.Notifies {
 		switch n.Kind {
 		case wire.NATDetectionSourceIP:
 			sources++
 			sourceFits = sourceFits || bytes.Equal(n.Data, src[:])
+			sourceFeigned = sourceFeigned || bytes.Equal(n.Data, asked[:])
 		case wire.NATDetectionDestinationIP:
 			destinations++
 			destinationFits = destinationFits || bytes.Equal(n.Data, dst[:])
@@ -56,6 +61,7 @@ func (s *ikeSA) natDetect(c *wire.Contents, d *Datagram, spiR uint64) {
 	}
 	s.natd = sources > 0 && destinations > 0
 	s.natRemote = s.natd && !sourceFits
+	s.natFeigned = s.natRemote && sourceFeigned
 	s.natLocal = s.natd && !destinationFits
 }
 

@@ -38,12 +38,13 @@ type ikeSA struct {
 	told          way            // IKE's, as last reported
 	mapped        netip.AddrPort // the peer's ESP came from there: it is to be asked there
 
-	natd      bool          // NAT detection took place
-	natLocal  bool          // we are behind a NAT
-	natRemote bool          // the peer is behind a NAT
-	natForced bool          // we feigned a NAT
-	natNever  bool          // NAT detection is neither sent nor looked at
-	pause     time.Duration // between NAT keepalives
+	natd       bool          // NAT detection took place
+	natLocal   bool          // we are behind a NAT
+	natRemote  bool          // the peer is behind a NAT
+	natFeigned bool          // it only feigns that
+	natForced  bool          // we feigned a NAT
+	natNever   bool          // NAT detection is neither sent nor looked at
+	pause      time.Duration // between NAT keepalives
 
 	suite suite.Suite
 	keys  *keys
@@ -161,7 +162,7 @@ func (s *ikeSA) info() IKEInfo {
 	i := IKEInfo{
 		ID: s.id, Initiator: s.initiator, SPIi: s.spiI, SPIr: s.spiR,
 		Local: s.local, Remote: s.remote, LocalID: s.localID, RemoteID: s.remoteID, Auth: s.auth,
-		Suite: s.suite, NATLocal: s.natLocal, NATRemote: s.natRemote, EncapForced: s.natForced,
+		Suite: s.suite, NATLocal: s.natLocal, NATRemote: s.natRemote, NATFeigned: s.natFeigned, EncapForced: s.natForced,
 		Established: s.established, LastHeard: s.heard,
 		Fragmentation: s.fragmentation, Replaces: s.replaces, Retransmits: s.repeats, PPK: s.ppk, MOBIKE: s.mob != nil,
 		TellsMTU: s.run != 0,

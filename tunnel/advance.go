@@ -12,7 +12,6 @@ import (
 	"greseal/crypto/suite"
 	"greseal/ikev2"
 	"greseal/platform"
-	"greseal/tunnel/config"
 )
 
 const (
@@ -259,19 +258,9 @@ func (l *loop) register(t *state) {
 		DPD:           c.DPD,
 		Suspect:       c.DPDSuspect,
 		Dead:          c.DPDDead,
+		Encap:         t.encapMode(l.dp.Kind()),
 	}
 	authenticate(&peer, c)
-	switch {
-	case c.Encap == config.EncapAlways:
-		peer.Encap = ikev2.EncapForce
-	case c.Encap == config.EncapNever:
-		peer.Encap = ikev2.EncapNever
-	case t.esp.forced:
-		peer.Encap = ikev2.EncapForce
-	case l.dp.Kind() == platform.KindUserspace:
-		// UDP is three times as fast as raw ESP there (contract 14).
-		peer.Encap = ikev2.EncapForce
-	}
 	peer.PathMTU = t.ikeMTU()
 	t.ikeSize = peer.PathMTU
 	var err error

@@ -7,26 +7,26 @@ import (
 	"time"
 
 	"greseal/ikev2"
-	"greseal/tunnel/config"
 	"greseal/tunnel/doctor"
 )
 
 // Some networks drop ESP (IP protocol 50) and let IKE pass: the tunnel comes up
-// and carries nothing. Counters only raise the suspicion, since traffic may well
+// and carries nothing. Others, and peers without UDP encapsulation, do so with ESP
+// in UDP and no NAT in sight. Counters only raise the suspicion, since traffic may well
 // go one way. What speaks for it is that echo requests to the other end of the
 // tunnel are not answered for espPatience, nothing else comes out of it meanwhile,
 // and the peer does answer on the IKE SA. It may still be the peer that has no GRE
 // interface yet. Then its kernel answers what came out of ESP with ICMP errors, and
-// nothing is concluded; else the tunnel is made anew in UDP, which is given up when
-// no packets come back through it. When they do, it was perhaps only the time that
-// helped: so ESP is tried once more when the tunnel is made anew for another reason,
-// and only when that fails as well UDP is kept for good.
+// nothing is concluded; else the tunnel is made anew in the other form, which is
+// given up when no packets come back through it. When they do, it was perhaps only the
+// time that helped: so the usual form is tried once more when the tunnel is made anew
+// for another reason, and only when that fails as well the other is kept for good.
 
 const (
 	espFirst   = 3 * time.Second // after a pair stands: the peer has installed it too
 	espLook    = 10 * time.Second
 	espLookMax = 5 * time.Minute // while echo requests are answered
-	espForce   = time.Hour       // between two attempts with UDP
+	espForce   = time.Hour       // between two attempts with the other form
 
 	espPatience = 20 * time.Second // with a peer whose GRE interface comes after the SAs
 	espAgain    = 4 * time.Second  // between two rounds of echo requests meanwhile
@@ -41,23 +41,25 @@ type espPath struct {
 	child   ikev2.ChildID
 	in, out uint64 // packets of the child at the last look
 
-	forced  bool       // UDP is asked for because bare ESP did not pass
-	triedAt ikev2.Time // when UDP was asked for last, 0: never
+	form    espForm    // the tunnel came up in
+	asked   espForm    // of the peer, because the usual one did not pass
+	triedAt ikev2.Time // when it was asked for last, 0: never
 	since   ikev2.Time // when the tunnel came up
 	lostAt  ikev2.Time // the first round of echo requests without an answer, of those in a row
-	helps   int        // times that packets came back in UDP, and not in ESP before
-	retried bool       // ESP was tried once more since
+	helps   int        // times that packets came back in the other form, and not in the usual one before
+	retried bool       // the usual form was tried once more since
 	refused bool       // the log has said that the peer has no GRE interface
-	useless bool       // that helped nothing, and no packet has come in since
+	useless bool       // the other form helped nothing, and no packet has come in since
 }
 
 // espUp is called when a tunnel has come up.
 func (l *loop) espUp(t *state, c *ikev2.Child) {
-	t.esp.at, t.esp.pause, t.esp.fresh, t.esp.child = 0, espLook, true, 0
-	t.esp.since, t.esp.lostAt = l.now(), 0
-	if c.Encap && !t.esp.forced {
-		return // IKE and ESP are one flow
+	form := formOf(c.Encap)
+	if e := &t.esp; e.fresh && e.form != form && e.asked == formUsual {
+		e.useless = true // the peer goes over to this one, as nothing came in the other
 	}
+	t.esp.at, t.esp.pause, t.esp.fresh, t.esp.child = 0, espLook, true, 0
+	t.esp.since, t.esp.lostAt, t.esp.form = l.now(), 0, form
 	wait := espFirst
 	if i, ok := t.currentIKE(); ok && !i.Initiator {
 		wait *= 4 // the initiator goes first
@@ -72,8 +74,8 @@ func (l *loop) lookAtESP(now ikev2.Time) {
 			continue
 		}
 		p := t.current()
-		if p == nil {
-			t.esp.at = 0 // until it comes up again
+		if p == nil || p.Encap && !t.esp.fresh && t.esp.asked == formUsual {
+			t.esp.at = 0 // until it comes up again: what has come in UDP goes on as IKE does, in one flow
 			continue
 		}
 		t.esp.at = now + t.esp.pause
@@ -86,7 +88,7 @@ func (l *loop) lookAtESP(now ikev2.Time) {
 		t.esp.in, t.esp.out = in, out
 		switch {
 		case comes:
-			l.espPasses(t)
+			l.espPasses(t, p)
 			t.esp.pause = espLook
 		case (leaves || t.esp.fresh) && t.phase == phaseUp:
 			l.askESP(t, p.ID)
@@ -150,7 +152,7 @@ func (l *loop) espAsked(id ikev2.PeerID, child ikev2.ChildID, answered, lost, re
 	l.count(t, p)
 	switch {
 	case answered || p.countIn.Packets > t.esp.in:
-		l.espPasses(t)
+		l.espPasses(t, p)
 		t.esp.pause = min(t.esp.pause*2, espLookMax)
 	case err != nil:
 		l.log.Debug("echo requests through the tunnel", "tunnel", id, "error", err)
@@ -176,27 +178,28 @@ func (e *espPath) lostSince(now ikev2.Time) ikev2.Time {
 }
 
 // espPasses notes that something came out of the tunnel.
-func (l *loop) espPasses(t *state) {
+func (l *loop) espPasses(t *state, p *pair) {
+	form := formOf(p.Encap)
 	switch e := &t.esp; {
 	case !e.fresh:
-	case e.forced:
+	case e.asked == form:
 		e.helps++
-		text := "packets come back in UDP: it is kept"
+		text := fmt.Sprintf("packets come back in %s: it is kept", form)
 		if !e.retried {
-			text += " until the tunnel is made anew; then ESP is tried once more, for what took its packets may be over"
+			text += fmt.Sprintf(" until the tunnel is made anew; then %s is tried once more, for what took its packets may be over", short(form.other()))
 		}
 		l.event(t, slog.LevelInfo, "encap", text)
 	case e.retried:
-		l.event(t, slog.LevelInfo, "encap", "packets come back in ESP (IP protocol 50), too: it was not dropped on the way, or is no longer")
+		l.event(t, slog.LevelInfo, "encap", fmt.Sprintf("packets come back in %s, too: it was not dropped on the way, or is no longer", form))
 		e.helps, e.retried = 0, false
 	}
 	t.esp.fresh, t.esp.useless, t.esp.refused, t.esp.lostAt = false, false, false, 0
 }
 
-// espOnceMore has a tunnel that is made anew try ESP again, once.
+// espOnceMore has a tunnel that is made anew try its usual form again, once.
 func (l *loop) espOnceMore(t *state) {
-	if e := &t.esp; e.forced && e.helps > 0 && !e.retried {
-		e.forced, e.retried = false, true
+	if e := &t.esp; e.asked != formUsual && e.helps > 0 && !e.retried {
+		e.asked, e.retried = formUsual, true
 		l.register(t)
 	}
 }
@@ -213,25 +216,42 @@ func (l *loop) espRefused(t *state) {
 // espBlocked is the conclusion that packets are lost on the way.
 func (l *loop) espBlocked(t *state, p *pair) {
 	const seen = "echo requests through the tunnel get no answer while the peer answers on the IKE SA"
-	now := l.now()
+	now, form := l.now(), formOf(p.Encap)
+	remedy := t.remedy(form, t.ike[p.IKE])
 	switch {
-	case t.esp.forced:
-		t.esp.forced, t.esp.useless = false, true
-		l.register(t) // from the next handshake on
-		l.event(t, slog.LevelWarn, "encap", seen+", in UDP as without; find out more: greseal doctor "+string(t.id))
-	case p.Encap || t.esp.useless || t.esp.triedAt != 0 && now-t.esp.triedAt < espForce && !t.esp.retried:
-	case t.cfg.Encap != config.EncapAuto || t.cfg.RemoteAny:
+	case t.esp.asked != formUsual:
+		l.espInVain(t, form, seen)
+	case t.esp.useless || t.esp.triedAt != 0 && now-t.esp.triedAt < espForce && !t.esp.retried:
+	case remedy != "":
 		t.esp.triedAt, t.esp.useless = now, true
-		remedy := `set encap = "always"`
-		if t.cfg.RemoteAny {
-			remedy += " on the side that initiates"
-		}
-		l.event(t, slog.LevelWarn, "encap", fmt.Sprintf("%s: ESP (IP protocol 50) seems to be dropped on the way; %s", seen, remedy))
+		l.event(t, slog.LevelWarn, "encap", fmt.Sprintf("%s: %s; %s", seen, form.dropped(), remedy))
 	default:
-		t.esp.forced, t.esp.triedAt = true, now
-		l.event(t, slog.LevelWarn, "encap", seen+": ESP (IP protocol 50) seems to be dropped on the way; trying it in UDP")
+		t.esp.asked, t.esp.triedAt = form.other(), now
+		how := "in UDP"
+		if form == formUDP {
+			how = "without UDP (IP protocol 50)"
+		}
+		l.event(t, slog.LevelWarn, "encap", fmt.Sprintf("%s: %s; trying it %s", seen, form.dropped(), how))
 		l.register(t)
-		l.restart(t, "trying ESP in UDP")
+		l.restart(t, "trying ESP "+how)
+	}
+}
+
+// espInVain returns to the usual form when the other does not help either.
+func (l *loop) espInVain(t *state, form espForm, seen string) {
+	asked := t.esp.asked
+	t.esp.asked, t.esp.useless = formUsual, true
+	l.register(t) // from the next handshake on
+	how := "in UDP as without"
+	switch {
+	case form != asked:
+		how = "and the peer takes no part in NAT detection, which UDP needs"
+	case asked == formBare:
+		how = "without UDP as in it; going back to UDP"
+	}
+	l.event(t, slog.LevelWarn, "encap", fmt.Sprintf("%s, %s; find out more: greseal doctor %s", seen, how, t.id))
+	if asked == formBare {
+		l.restart(t, "going back to ESP in UDP") // it passes more networks, and is faster in userspace
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"greseal/crypto/suite"
 	"greseal/ikev2"
 	"greseal/platform"
-	"greseal/tunnel/config"
 	"greseal/tunnel/status"
 )
 
@@ -246,7 +245,7 @@ func (l *loop) describeIKE(t *state, i ikev2.IKEInfo) *status.IKESA {
 		RekeyInS:    l.in(i.RekeyAt),
 		Rekeys:      t.ikeRekeys,
 		NATLocal:    i.NATLocal,
-		NATRemote:   i.NATRemote,
+		NATRemote:   natRemote(i),
 		EncapForced: i.EncapForced,
 		Retransmits: i.Retransmits,
 		MOBIKE:      i.MOBIKE,
@@ -339,32 +338,6 @@ func (l *loop) describeOutside(t *state) status.Outside {
 	o.EncapWhy = encapWhy(t, i, p.Encap, l.dp.Kind())
 	o.OverheadBytes = t.overhead
 	return o
-}
-
-func encapWhy(t *state, i ikev2.IKEInfo, udp bool, kind string) string {
-	c := t.cfg
-	switch {
-	case udp && i.NATLocal && !i.EncapForced:
-		return "this side is behind a NAT"
-	case udp && i.NATRemote:
-		return "the peer is behind a NAT, or says so on purpose"
-	case udp && c.Encap == config.EncapAlways:
-		return `encap = "always"`
-	case udp && t.esp.forced:
-		if t.esp.retried {
-			return "bare ESP does not pass: echo requests got no answer while IKE did, twice"
-		}
-		return "bare ESP does not pass: echo requests got no answer while IKE did; tried once more when the tunnel is made anew"
-	case udp && i.EncapForced:
-		return "the userspace datapath is three times faster in UDP than in raw ESP"
-	case udp:
-		return "NAT detection found an address translated on the way"
-	case c.Encap == config.EncapNever:
-		return `encap = "never"`
-	case kind == platform.KindKernel:
-		return "no NAT was found on the way"
-	}
-	return "the peer did not take part in NAT detection"
 }
 
 func family(a netip.Addr) int {

@@ -219,7 +219,7 @@ var ikeKeys = []Key{
 	},
 	{
 		Name: "encap", Kind: Text, Default: `"auto"`, Choices: []string{EncapAuto, EncapAlways, EncapNever}, Class: Reestablish,
-		Doc:   "When ESP travels in UDP port 4500: \"auto\" when a NAT is found or bare ESP turns out not to pass (and always in userspace, where it is faster), \"always\", or \"never\".",
+		Doc:   "When ESP travels in UDP port 4500: \"auto\" when a NAT is found or bare ESP turns out not to pass (and in userspace, where it is faster, unless it turns out not to pass), \"always\", or \"never\".",
 		field: func(t *Tunnel) any { return &t.Encap },
 	},
 	{

@@ -74,7 +74,7 @@ func checkESP(x *exam) Step {
 	case !e.target.IsValid():
 		return x.noTarget()
 	case e.passes():
-		return fine(fmt.Sprintf("%s answers echo requests", e.target))
+		return fine(fmt.Sprintf("%s answers echo requests", e.target)).and(x.form())
 	case e.sent == 0:
 		return fault("look at the firewall's output rules and the routes", fmt.Sprintf("the kernel did not send to %s: %v", e.target, e.err))
 	}
@@ -99,19 +99,52 @@ func checkESP(x *exam) Step {
 		return fault("look at the path to the peer, and examine it again when it answers",
 			fmt.Sprintf("%d echo requests to %s got no answer, and the peer answers no more on the IKE SA either", e.sent, e.target))
 	}
-	s := fault("", asked, fmt.Sprintf("%d packets left as %s, and none has ever come in on this SA: %s is dropped on the way, or the peer drops what comes out of it (its own doctor tells; GRE keys, for example)", e.outSAs, how, how))
+	s := fault("", asked, fmt.Sprintf("%d packets left as %s, and none has ever come in on this SA: %s is dropped on the way, or the peer drops what comes out of it (its own doctor tells; GRE keys, for example)", e.outSAs, how, how)).and(x.form())
 	switch {
 	case e.outSAs == 0:
 		s.Evidence = []string{asked, "no packet has left on the SA: " + x.dropsOut()}
 		s.Remedy = "look at the interface's own drops in: greseal status " + x.name()
 	case x.udp():
-		s.Remedy = "let UDP 4500 pass as a whole on the way: a filter there passes IKE and not ESP in the same flow"
+		nat := x.now.Tunnel.IKE != nil && (x.now.Tunnel.IKE.NATLocal || x.now.Tunnel.IKE.NATRemote)
+		s.Remedy = InsteadOfUDP(&x.Tunnel, nat)
+		if s.Remedy == "" {
+			s.Remedy = udpAsAWhole + "; bare ESP was tried or will be, by the tunnel itself (its log tells): let IP protocol 50 pass as well"
+		}
 	case x.Tunnel.Encap == config.EncapNever:
 		s.Remedy = `set encap = "always" instead of "never": ESP then travels in UDP 4500, as IKE does; or let IP protocol 50 pass on the way`
 	default:
 		s.Remedy = `set encap = "always": ESP then travels in UDP 4500, as IKE does; or let IP protocol 50 pass on the way`
 	}
 	return s
+}
+
+const udpAsAWhole = "let UDP 4500 pass as a whole on the way: a filter there passes IKE and not ESP in the same flow, or the peer takes no ESP in UDP"
+
+// InsteadOfUDP is what the owner can do where ESP in UDP carries nothing, "" where
+// the tunnel tries bare ESP by itself.
+func InsteadOfUDP(c *config.Tunnel, nat bool) string {
+	switch {
+	case nat:
+		return udpAsAWhole + "; bare ESP does not pass the NAT that was found"
+	case c.Encap == config.EncapAlways:
+		return udpAsAWhole + `; or set encap = "auto", which tries bare ESP`
+	case c.RemoteAny:
+		return udpAsAWhole + `; or set encap = "never" on the side that initiates`
+	}
+	return ""
+}
+
+// form tells how ESP travels and why.
+func (x *exam) form() string {
+	o := &x.now.Tunnel.Outside
+	if !x.now.up() || o.EncapWhy == "" {
+		return ""
+	}
+	how := "bare ESP"
+	if o.Encap == "udp" {
+		how = "ESP in UDP"
+	}
+	return fmt.Sprintf("%s is used: %s", how, o.EncapWhy)
 }
 
 func (x *exam) dropsOut() string {

@@ -1,0 +1,141 @@
+package tunnel
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"greseal/ikev2"
+	"greseal/platform"
+	"greseal/tunnel/config"
+	"greseal/tunnel/status"
+)
+
+// The other form is for us to try only where it was us, or another greseal, who
+// asked for the first; else the owner is told what to do.
+func TestTheOtherFormIsTriedOnlyWhereItMayPass(t *testing.T) {
+	none := ikev2.IKEInfo{}
+	feigned := ikev2.IKEInfo{NATRemote: true, NATFeigned: true, EncapForced: true}
+	for _, c := range []struct {
+		what, encap string
+		any         bool
+		form        espForm
+		ike         ikev2.IKEInfo
+		remedy      string // "": it is tried
+	}{
+		{"ESP", config.EncapAuto, false, formBare, none, ""},
+		{"ESP, never", config.EncapNever, false, formBare, none, `set encap = "always"`},
+		{"ESP, always", config.EncapAlways, false, formBare, none, "NAT traversal on at the peer"},
+		{"ESP, any peer", config.EncapAuto, true, formBare, none, "on the side that initiates"},
+		{"UDP", config.EncapAuto, false, formUDP, ikev2.IKEInfo{EncapForced: true}, ""},
+		{"UDP, feigned on both sides", config.EncapAuto, false, formUDP, feigned, ""},
+		{"UDP, always", config.EncapAlways, false, formUDP, feigned, `set encap = "auto"`},
+		{"UDP, any peer", config.EncapAuto, true, formUDP, feigned, `"never" on the side that initiates`},
+		{"UDP, a NAT here", config.EncapAuto, false, formUDP, ikev2.IKEInfo{NATLocal: true, EncapForced: true}, "does not pass the NAT"},
+		{"UDP, a NAT there", config.EncapAuto, false, formUDP, ikev2.IKEInfo{NATRemote: true, EncapForced: true}, "does not pass the NAT"},
+		{"UDP, a NAT and always", config.EncapAlways, false, formUDP, ikev2.IKEInfo{NATLocal: true}, "does not pass the NAT"},
+	} {
+		s := &state{cfg: &config.Tunnel{Encap: c.encap, RemoteAny: c.any}}
+		got := s.remedy(c.form, c.ike)
+		if c.remedy == "" && got != "" || !strings.Contains(got, c.remedy) {
+			t.Errorf("%s: remedy %q, want %q", c.what, got, c.remedy)
+		}
+	}
+}
+
+func TestTheEngineIsAskedForTheFormThatIsTried(t *testing.T) {
+	for _, c := range []struct {
+		encap string
+		asked espForm
+		kind  string
+		want  ikev2.EncapMode
+	}{
+		{config.EncapAuto, formUsual, platform.KindKernel, ikev2.EncapAuto},
+		{config.EncapAuto, formUsual, platform.KindUserspace, ikev2.EncapForce},
+		{config.EncapAuto, formUDP, platform.KindKernel, ikev2.EncapForce},
+		{config.EncapAuto, formBare, platform.KindKernel, ikev2.EncapNever},
+		{config.EncapAuto, formBare, platform.KindUserspace, ikev2.EncapNever},
+		{config.EncapAlways, formUsual, platform.KindKernel, ikev2.EncapForce},
+		{config.EncapNever, formUsual, platform.KindUserspace, ikev2.EncapNever},
+	} {
+		s := &state{cfg: &config.Tunnel{Encap: c.encap}, esp: espPath{asked: c.asked}}
+		if got := s.encapMode(c.kind); got != c.want {
+			t.Errorf("encap %s, asked for %s, %s: %v, want %v", c.encap, c.asked, c.kind, got, c.want)
+		}
+	}
+}
+
+// step is one look at ESP, and where it leads.
+type step struct {
+	what  string
+	do    func(*loop, *state)
+	encap string // in use then
+	why   string // in the status
+	says  string // in the last event about it
+}
+
+// In userspace, where UDP is usual: every conclusion leads to the other form and
+// back, and is taken back when it was wrong.
+func TestESPGoesFromFormToForm(t *testing.T) {
+	blocked := func(l *loop, t *state) { l.espBlocked(t, t.current()) }
+	passes := func(l *loop, t *state) { l.espPasses(t, t.current()) }
+	anew := func(l *loop, t *state) { l.restart(t, "for another reason") }
+	for name, steps := range map[string][]step{
+		"ESP helps": {
+			{"UDP carries nothing", blocked, "esp", "ESP in UDP does not pass", "trying it without UDP"},
+			{"ESP does", passes, "esp", "tried once more when the tunnel is made anew", "then UDP is tried once more"},
+			{"made anew", anew, "udp", "three times faster", "then UDP"},
+			{"still nothing", blocked, "esp", "twice", "trying it without UDP"},
+			{"ESP again", passes, "esp", "twice", "packets come back in ESP (IP protocol 50): it is kept"},
+			{"made anew again", anew, "esp", "twice", "it is kept"},
+			{"ESP is dropped by now", blocked, "udp", "three times faster", "going back to UDP"},
+			{"UDP passes by now", passes, "udp", "three times faster", "packets come back in UDP, too"},
+		},
+		"it was the time that helped": {
+			{"UDP carries nothing", blocked, "esp", "ESP in UDP does not pass", "trying it without UDP"},
+			{"ESP does", passes, "esp", "tried once more", "then UDP is tried once more"},
+			{"made anew", anew, "udp", "three times faster", "then UDP"},
+			{"UDP passes", passes, "udp", "three times faster", "packets come back in UDP, too"},
+			{"made anew again", anew, "udp", "three times faster", "too"},
+		},
+		"nothing helps": {
+			{"UDP carries nothing", blocked, "esp", "ESP in UDP does not pass", "trying it without UDP"},
+			{"nor does ESP", blocked, "udp", "three times faster", "without UDP as in it"},
+			{"and it is left there", blocked, "udp", "three times faster", "going back to UDP"},
+			{"made anew", anew, "udp", "three times faster", ""},
+			{"still", blocked, "udp", "three times faster", ""},
+		},
+	} {
+		t.Run(name, func(t *testing.T) { playForms(t, steps) })
+	}
+}
+
+func playForms(t *testing.T, steps []step) {
+	synctest.Test(t, func(t *testing.T) {
+		play(t, hq(`remote = "192.0.2.1"`), nil, func(w *world) {
+			time.Sleep(time.Minute)
+			for _, s := range steps {
+				w.do(func() { s.do(w.l, w.l.tunnels["hq"]) })
+				time.Sleep(time.Minute)
+				look, said := w.look(), w.said("encap")
+				if look.State != status.StateUp || look.Outside.Encap != s.encap || !strings.Contains(look.Outside.EncapWhy, s.why) || !strings.Contains(said, s.says) {
+					t.Errorf("%s: %s in %s because %s; it said %q; want %s, %q, %q", s.what, look.State, look.Outside.Encap, look.Outside.EncapWhy, said, s.encap, s.why, s.says)
+					return
+				}
+			}
+		})
+	})
+}
+
+// said is the tunnel's last event of a kind.
+func (w *world) said(kind string) (text string) {
+	w.do(func() {
+		for _, e := range w.l.tunnels["hq"].events.Last(100, "hq") {
+			if e.Kind == kind {
+				text = e.Text
+			}
+		}
+	})
+	return text
+}
