@@ -115,5 +115,5 @@ func encapWhy(t *state, i ikev2.IKEInfo, udp bool, kind string) string {
 	case kind == platform.KindKernel:
 		return "no NAT was found on the way"
 	}
-	return "the peer did not take part in NAT detection"
+	return "the peer takes no part in NAT detection, as one does that is to have ESP without UDP"
 }
