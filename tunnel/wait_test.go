@@ -260,7 +260,7 @@ func TestMendedSettingsEndThePause(t *testing.T) {
 func TestNoTunnelIsForgotten(t *testing.T) {
 	rounds := uint64(400)
 	if testing.Short() {
-		rounds = 60
+		rounds = 20
 	}
 	for seed := range rounds {
 		synctest.Test(t, func(t *testing.T) { forgetNot(t, seed) })
