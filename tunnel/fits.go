@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
 	"greseal/ikev2"
@@ -30,12 +31,12 @@ const (
 	named                    // the configuration says so
 )
 
-// claim is a pair of endpoints that another tunnel has. local is unset where any
-// of ours may be meant.
+// claim is what another tunnel has of a remote endpoint: it, from a local one.
+// That is unset where any of ours may be meant.
 type claim struct {
-	local, remote netip.Addr
-	by            right
-	stands        bool // an interface has it; otherwise it is only configured
+	local  netip.Addr
+	by     right
+	stands bool // an interface has it; otherwise it is only configured
 }
 
 // notItsOwn refuses a GRE endpoint.
@@ -75,8 +76,8 @@ func (l *loop) fits(t *state, c *ikev2.Child) error {
 		if id == t.id {
 			continue
 		}
-		for _, o := range other.claims() {
-			if o.remote != c.GRERemote || o.local.IsValid() && o.local != c.GRELocal {
+		for _, o := range other.claims(c.GRERemote) {
+			if o.local.IsValid() && o.local != c.GRELocal {
 				continue
 			}
 			apart := l.toldApart(t, c, other)
@@ -105,23 +106,16 @@ func (t *state) names(a netip.Addr) bool {
 	if t.cfg.GRERemote.IsValid() {
 		return t.cfg.GRERemote == a
 	}
-	for _, n := range t.namedRemotes() {
-		if n == a {
-			return true
-		}
-	}
-	return false
+	return t.hasRemote(a)
 }
 
-// namedRemotes are the addresses in remote, as far as they are known.
-func (t *state) namedRemotes() []netip.Addr {
-	all := append([]netip.Addr(nil), t.candidates...)
-	for _, r := range t.cfg.Remotes {
-		if a, err := netip.ParseAddr(r); err == nil {
-			all = append(all, a.Unmap())
-		}
-	}
-	return all
+// hasRemote reports whether a is one of the addresses in remote, as far as they
+// are known.
+func (t *state) hasRemote(a netip.Addr) bool {
+	return slices.Contains(t.candidates, a) || slices.ContainsFunc(t.cfg.Remotes, func(r string) bool {
+		b, err := netip.ParseAddr(r)
+		return err == nil && b.Unmap() == a
+	})
 }
 
 // rightTo is by what right the peer has the endpoint of a pair.
@@ -135,31 +129,32 @@ func (t *state) rightTo(c *ikev2.Child) right {
 	return chosen
 }
 
-// claims are the endpoints that t has, those that stand first.
-func (t *state) claims() []claim {
-	var all []claim
+// claims are what t has of a remote endpoint, those that stand first. Of most
+// tunnels there are none, and none costs little: there may be thousands.
+func (t *state) claims(remote netip.Addr) (all []claim) {
 	for _, p := range t.pairs {
+		if p.GRERemote != remote {
+			continue
+		}
 		by := t.rightTo(p.Child)
 		if !p.Remote.IsValid() {
 			by = reached
 		}
-		all = append(all, claim{p.GRELocal, p.GRERemote, by, true})
+		all = append(all, claim{p.GRELocal, by, true})
 	}
-	if r := t.link.Remote; r.IsValid() {
+	if t.link.Remote == remote {
 		by := reached
 		switch {
-		case t.names(r):
+		case t.names(remote):
 			by = named
 		case t.behind:
 			by = chosen
 		}
-		all = append(all, claim{t.link.Local, r, by, true})
+		all = append(all, claim{t.link.Local, by, true})
 	}
-	for _, r := range append(t.namedRemotes(), t.cfg.GRERemote) {
+	if t.cfg.GRERemote == remote || t.hasRemote(remote) {
 		for _, local := range t.configuredLocals() {
-			if r.IsValid() {
-				all = append(all, claim{local, r, named, false})
-			}
+			all = append(all, claim{local, named, false})
 		}
 	}
 	return all
