@@ -38,6 +38,14 @@ func sections(path string, p *syntax.Package, paths string) (config.File, config
 	var ps config.Problems
 	single := map[string]*syntax.Section{}
 	for _, s := range p.Sections {
+		wrong := unread(path, s)
+		if wrong != nil && (s.Type == typeDefaults || s.Type == "") {
+			// Any tunnel may lack something that stands here.
+			f.Stray = append(f.Stray, config.Entry{Key: typeDefaults, KeyAt: wrong[0].Position})
+		}
+		if s.Type == "" && !meant(s) {
+			continue
+		}
 		switch s.Type {
 		case typeDaemon, typeDefaults:
 			if first := single[s.Type]; first != nil {
@@ -53,9 +61,10 @@ func sections(path string, p *syntax.Package, paths string) (config.File, config
 			r := reader{path: path, paths: paths, keys: keys, table: "[" + s.Type + "]"}
 			*into = r.section(s)
 			ps = append(ps, r.problems...)
-		case typeTunnel:
+		case typeTunnel, "":
 			r := reader{path: path, paths: paths, keys: config.TunnelKeys(), tunnel: s.Name}
 			t := r.section(s)
+			t.Wrong = wrong
 			// A section's name cannot have "-" and ".", which an interface may.
 			if named := has(t, "name"); !named && !s.Anonymous {
 				t.Entries = append([]config.Entry{entry("name", s.Name, t.At)}, t.Entries...)
@@ -71,6 +80,14 @@ func sections(path string, p *syntax.Package, paths string) (config.File, config
 		}
 	}
 	return f, ps
+}
+
+// unread is the mistake for which a section could not be read as a whole.
+func unread(path string, s *syntax.Section) config.Problems {
+	if s.Err == nil {
+		return nil
+	}
+	return config.Problems{problem(path, s.Err)}
 }
 
 func has(s config.Section, key string) bool {

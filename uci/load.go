@@ -66,6 +66,8 @@ func load(folder, path string, candidate []byte) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	// What else is wrong with half a section follows from that.
+	f.Tunnels = slices.DeleteFunc(f.Tunnels, func(s config.Section) bool { return len(s.Wrong) > 0 })
 	return config.Build(f)
 }
 
@@ -110,16 +112,21 @@ type merger struct {
 
 func (m *merger) fail(p config.Problem) { m.Problems = append(m.Problems, p) }
 
-// file reads one UCI file; nil when there is none or it cannot be read, which
-// is then a Problem.
+// file reads one UCI file, as far as it can be read; nil when there is none. What
+// cannot be read is a Problem.
 func (m *merger) file(path string) *syntax.Package {
 	p, err := syntax.Load(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		m.fail(problem(path, err))
-		return nil
+		if p == nil {
+			m.fail(problem(path, err))
+			return nil
+		}
+		for _, s := range p.Sections {
+			m.Problems = append(m.Problems, unread(path, s)...)
+		}
 	}
 	return p
 }
@@ -145,6 +152,7 @@ func (m *merger) tunnels(path string) bool {
 	m.Daemon = m.join("[daemon]", m.Daemon, f.Daemon)
 	m.Defaults = m.join("[defaults]", m.Defaults, f.Defaults)
 	m.Tunnels = append(m.Tunnels, f.Tunnels...)
+	m.Stray = append(m.Stray, f.Stray...)
 	m.secrecy(path, f)
 	return true
 }
@@ -169,20 +177,13 @@ func (m *merger) join(table string, a, b config.Section) config.Section {
 // interfaces takes in the interfaces of /etc/config/network that are tunnels,
 // and says whether there are any.
 func (m *merger) interfaces(path string) bool {
-	p, err := syntax.Load(path)
-	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			// Nothing else on this router works with such a file; the
-			// tunnels written elsewhere still do.
-			w := problem(path, err)
-			w.Warning = true
-			m.fail(w)
-		}
+	p := m.file(path)
+	if p == nil {
 		return false
 	}
 	var f config.File
 	for _, s := range p.Sections {
-		if proto, _ := s.Get("proto"); s.Type != "interface" || proto != Proto {
+		if !tunnelInterface(s) {
 			continue
 		}
 		t, ps := networkInterface(path, s, m.paths)
@@ -192,6 +193,22 @@ func (m *merger) interfaces(path string) bool {
 	m.Tunnels = append(m.Tunnels, f.Tunnels...)
 	m.secrecy(path, f)
 	return len(f.Tunnels) > 0
+}
+
+// tunnelInterface tells whether a section of /etc/config/network is a tunnel, or with
+// a mistake in it seems to be meant as one.
+func tunnelInterface(s *syntax.Section) bool {
+	proto, known := s.Get("proto")
+	if s.Err != nil && !known {
+		return (s.Type == "interface" || s.Type == "") && meant(s)
+	}
+	return proto == Proto && (s.Type == "interface" || s.Type == "")
+}
+
+// meant tells whether a section without a heading has lines of a tunnel.
+func meant(s *syntax.Section) bool {
+	_, remote := s.Get("remote")
+	return remote || slices.ContainsFunc(s.Options, func(o syntax.Option) bool { return o.Name == "routes" })
 }
 
 // secrecy looks after secrets in a file that others can read. A warning only:

@@ -71,7 +71,7 @@ func networkInterface(path string, s *syntax.Section, paths string) (config.Sect
 	if !enabled {
 		out.Entries = append(out.Entries, entry("enabled", false, out.At))
 	}
-	out.Netifd = true
+	out.Netifd, out.Wrong = true, unread(path, s)
 	return out, r.problems
 }
 

@@ -45,6 +45,10 @@ type Section struct {
 	At      Position // of its heading
 	Entries []Entry  // in the order of the file
 	Netifd  bool     // see Tunnel.Netifd
+
+	// Wrong is what kept the section from being read as a whole. It is also among
+	// the file's Problems.
+	Wrong Problems
 }
 
 // File is a configuration as it was written down: what every source of tunnels

@@ -102,6 +102,9 @@ func (r *reading) concerns(s suspect) bool {
 // itself, and those that name a tunnel and stand in the lines of the section.
 func (f *File) held() [][]Problem {
 	out := make([][]Problem, len(f.Tunnels))
+	for i := range f.Tunnels {
+		out[i] = slices.Clone(f.Tunnels[i].Wrong)
+	}
 	for _, p := range f.Problems.Mistakes() {
 		last := -1
 		for i := range f.Tunnels {

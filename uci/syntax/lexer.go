@@ -20,6 +20,7 @@ type lexer struct {
 	// that are no part of it, newlines behind a backslash: the byte of an
 	// error counts as libuci's does.
 	start, joined int
+	begin         int // the number of the line it began in
 }
 
 func (l *lexer) fail(reason, remedy string) *Error {
@@ -46,7 +47,17 @@ func (l *lexer) fetch() bool {
 // next begins a new command at the next line.
 func (l *lexer) next() bool {
 	l.pos, l.start, l.joined = l.end, l.end, 0
+	l.begin = l.line + 1
 	return l.fetch()
+}
+
+// back leaves a command that cannot be read: its first line is over, and those that
+// a quote left open made part of it are read again.
+func (l *lexer) back() {
+	l.line, l.end = l.begin, len(l.data)
+	if i := bytes.IndexByte(l.data[l.start:], '\n'); i >= 0 {
+		l.end = l.start + i + 1
+	}
 }
 
 // cur is the byte where we stand, 0 at the end of what was fetched. NUL is not

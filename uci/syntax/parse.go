@@ -5,8 +5,14 @@ import (
 	"fmt"
 )
 
+// maxMistakes bounds the reading of a file that has nothing right: each open quote
+// is looked after to the end of the file.
+const maxMistakes = 100
+
 // Parse reads the file of the package name. file is what errors call it. The
-// error is an *Error.
+// error is an *Error, the first mistake. What can be read around mistakes is
+// returned as well, for those who need to know what was meant: a section that has
+// one, in Err, may lack any of its options.
 func Parse(file, name string, data []byte) (*Package, error) {
 	p := &parser{
 		lexer:   lexer{file: file, data: data},
@@ -17,17 +23,49 @@ func Parse(file, name string, data []byte) (*Package, error) {
 	if len(data) > MaxSize {
 		return nil, p.fail(fmt.Sprintf("the file has %d bytes", len(data)), fmt.Sprintf("keep it below %d", MaxSize))
 	}
+	var end error
 	if i := bytes.IndexByte(data, 0); i >= 0 {
-		line := data[:i]
-		return nil, &Error{File: file, Line: 1 + bytes.Count(line, []byte("\n")), Byte: i - 1 - bytes.LastIndexByte(line, '\n'),
+		p.data = data[:i]
+		end = &Error{File: file, Line: 1 + bytes.Count(p.data, []byte("\n")), Byte: i - 1 - bytes.LastIndexByte(p.data, '\n'),
 			Reason: "a NUL byte, which ends the file for libuci", Remedy: "remove it"}
 	}
-	for p.next() {
+	for p.mistakes < maxMistakes && p.next() {
 		if err := p.command(); err != nil {
-			return nil, err
+			p.spoil(err)
+			p.back()
 		}
 	}
-	return p.pkg, nil
+	if end != nil {
+		p.spoil(end)
+	}
+	return p.pkg, p.first
+}
+
+// spoil notes a mistake of the section where it stands.
+func (p *parser) spoil(err error) {
+	e, _ := err.(*Error)
+	if p.first == nil {
+		p.first = err
+	}
+	p.mistakes++
+	if p.section == nil {
+		p.openUnknown("")
+	}
+	if p.section.Err == nil {
+		p.section.Err = e
+	}
+	if p.elsewhere {
+		p.elsewhere = false
+		p.openUnknown("")
+		p.section.Err = e
+	}
+}
+
+// openUnknown begins a section whose heading has a mistake.
+func (p *parser) openUnknown(typ string) {
+	s := p.pkg.Add(typ, "")
+	s.Line = p.begin
+	p.open(s)
 }
 
 type parser struct {
@@ -37,6 +75,10 @@ type parser struct {
 	section *Section
 	options map[string]int // of section: index by name
 	indexes map[*Section]map[string]int
+
+	first     error // mistake
+	mistakes  int
+	elsewhere bool // the command that cannot be read may have been a heading
 }
 
 func (p *parser) command() error {
@@ -57,6 +99,7 @@ func (p *parser) command() error {
 		}
 		run = p.option
 	default:
+		p.elsewhere = p.leading() == 0 && p.section != nil
 		p.pos = p.start + p.leading()
 		return p.fail("invalid command", keywordRemedy(keyword))
 	}
@@ -142,6 +185,7 @@ func (p *parser) packageLine(bool) error {
 }
 
 func (p *parser) config(bool) error {
+	p.section = nil // what follows a heading with a mistake is none of the section above
 	typ, err := p.word()
 	if err != nil {
 		return err
@@ -152,30 +196,42 @@ func (p *parser) config(bool) error {
 	if !ValidType(typ.text) {
 		return p.fail("invalid character in type field", "a type has no spaces and no special characters")
 	}
-	name, err := p.word()
-	if err != nil {
+	old, name, err := p.heading(typ.text)
+	switch {
+	case err != nil:
+		p.openUnknown(typ.text)
 		return err
-	}
-	if name.text != "" && !ValidName(name.text) {
-		return p.fail("invalid character in name field", "names are made of letters, digits and _")
-	}
-	if err := p.endOfLine(); err != nil {
-		return err
-	}
-	old := p.named[name.text]
-	if name.text != "" && old != nil {
-		if old.Type != typ.text {
-			return p.fail("section of different type overwrites prior section with same name",
-				fmt.Sprintf("line %d has it as %s; give one of them another name", old.Line, old.Type))
-		}
+	case old != nil:
 		p.open(old) // the same section, continued
 		return nil
 	}
-	s := p.pkg.Add(typ.text, name.text)
+	s := p.pkg.Add(typ.text, name)
 	s.Line = p.line
 	p.named[s.Name] = s
 	p.open(s)
 	return nil
+}
+
+// heading takes a section's name, and finds the section that has it already.
+func (p *parser) heading(typ string) (old *Section, name string, err error) {
+	w, err := p.word()
+	if err != nil {
+		return nil, "", err
+	}
+	if w.text != "" && !ValidName(w.text) {
+		return nil, "", p.fail("invalid character in name field", "names are made of letters, digits and _")
+	}
+	if err := p.endOfLine(); err != nil {
+		return nil, "", err
+	}
+	if w.text != "" {
+		old = p.named[w.text]
+	}
+	if old != nil && old.Type != typ {
+		return nil, "", p.fail("section of different type overwrites prior section with same name",
+			fmt.Sprintf("line %d has it as %s; give one of them another name", old.Line, old.Type))
+	}
+	return old, w.text, nil
 }
 
 func (p *parser) open(s *Section) {

@@ -37,6 +37,10 @@ type Section struct {
 	Anonymous bool
 	Options   []Option
 	Line      int // where it begins, from 1; 0 when it was not read from a file
+
+	// Err is the first mistake in its lines, nil when there is none. With one,
+	// Type is empty where it cannot be told where the lines belong.
+	Err *Error
 }
 
 // Option is an option with its value, or a list with its items.

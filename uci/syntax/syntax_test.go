@@ -308,3 +308,24 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestMistakesAreReadAround(t *testing.T) {
+	p, err := Parse("f", "x", []byte("config a 'one'\n\toption k 'v\n\toption l 'w'\n\nconfig b-c d e\n\toption m 'x'\nconfig a 'two'\n\toption n 'y'\n"))
+	var e *Error
+	if !errors.As(err, &e) || len(p.Sections) != 3 {
+		t.Fatalf("%v, %d sections", err, len(p.Sections))
+	}
+	for i, want := range []struct{ typ, option string }{{"a", "l"}, {"b-c", "m"}, {"a", "n"}} {
+		s := p.Sections[i]
+		if _, ok := s.Get(want.option); s.Type != want.typ || !ok || len(s.Options) != 1 || (s.Err == nil) != (i == 2) {
+			t.Errorf("section %d is %+v", i, s)
+		}
+	}
+	// Nothing right in it, and each quote is open to the end.
+	for _, unit := range []string{"o a 'x\no b \"y' z w\n", "c a b c\n", "x\n", "c 'a\n"} {
+		p, err := Parse("f", "x", bytes.Repeat([]byte(unit), MaxSize/len(unit)))
+		if err == nil || len(p.Sections) > 2*maxMistakes {
+			t.Errorf("%q: %v, %d sections", unit, err, len(p.Sections))
+		}
+	}
+}
