@@ -136,10 +136,11 @@ func (n *Network) way(remote, local netip.Addr, oif int, mark uint32) (RouteInfo
 	return RouteInfo{}, fmt.Errorf("look up the route to %s: %w", remote, err)
 }
 
-// noWay tells the answers by which kernels say that there is no route, or that
-// its IP version is switched off.
+// noWay tells the answers by which kernels say that there is no route, that one
+// throws packets away (EINVAL from a blackhole, EACCES from a prohibit route), or
+// that the IP version is switched off.
 func noWay(err error) bool {
-	for _, e := range []error{unix.ENETUNREACH, unix.EHOSTUNREACH, unix.ENETDOWN, unix.ENODEV, unix.EADDRNOTAVAIL, unix.EACCES, unix.EOPNOTSUPP, unix.EAFNOSUPPORT} {
+	for _, e := range []error{unix.ENETUNREACH, unix.EINVAL, unix.EHOSTUNREACH, unix.ENETDOWN, unix.ENODEV, unix.EADDRNOTAVAIL, unix.EACCES, unix.EOPNOTSUPP, unix.EAFNOSUPPORT} {
 		if errors.Is(err, e) {
 			return true
 		}

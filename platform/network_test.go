@@ -377,6 +377,19 @@ func TestRouteToNeverChoosesOurOwnInterface(t *testing.T) {
 	}
 }
 
+func TestAPeerWhosePacketsAreThrownAwayHasNoRoute(t *testing.T) {
+	n := inNamespace(t)
+	for _, how := range []string{"blackhole", "prohibit", "unreachable"} {
+		for _, peer := range []string{"203.0.113.9", "2001:db8:203::9"} {
+			sh(t, "ip route add "+how+" "+peer)
+			if info, err := n.RouteTo(netip.MustParseAddr(peer), netip.Addr{}, "", 0); !errors.Is(err, ErrNoRoute) {
+				t.Errorf("%s %s: %+v, %v", how, peer, info, err)
+			}
+			sh(t, "ip route del "+how+" "+peer)
+		}
+	}
+}
+
 func TestInterfaceAddrPrefersStableGlobalAddresses(t *testing.T) {
 	n := inNamespace(t)
 	sh(t, "ip addr add 169.254.1.1/16 dev isp scope link", "ip addr add 203.0.113.77/24 dev isp", "ip -6 addr add 2001:db8:8::1/64 dev isp nodad preferred_lft 0", "ip -6 addr add 2001:db8:8::2/64 dev isp nodad")

@@ -406,10 +406,7 @@ func (l *loop) liveness(a ikev2.Liveness) {
 	}
 	switch a.State {
 	case ikev2.Suspect:
-		t.set(phaseSuspect, reason{
-			text:   "the peer has not answered liveness checks for " + t.cfg.DPDSuspect.String(),
-			remedy: "look at the path to the peer; the tunnel goes on by itself when it answers",
-		})
+		t.set(phaseSuspect, l.silence(t))
 		l.event(t, slog.LevelWarn, "suspect", t.reason.text)
 		l.setRunning(t, false)
 		l.ask(t, resolveDown) // its name may have another address now

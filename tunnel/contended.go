@@ -40,9 +40,18 @@ func (l *loop) contended(a ikev2.Contended) {
 	}
 }
 
+// stands tells whether the peer that has the tunnel is the one for whom another was
+// turned away; where both have one identity their addresses tell.
+func (c *contention) stands(t *state) bool {
+	i, ok := t.currentIKE()
+	a := &c.last
+	return ok && i.RemoteID.Equal(a.Holder) &&
+		(!a.Holder.Equal(a.Newcomer) || i.Remote.Addr() != a.NewcomerAt.Addr() || a.HolderAt.Addr() == a.NewcomerAt.Addr())
+}
+
 // describe is nil when nobody was turned away lately.
-func (c *contention) describe(l *loop) *status.Contention {
-	if c.at == 0 || l.now()-c.at > contentionLasts {
+func (c *contention) describe(l *loop, t *state) *status.Contention {
+	if c.at == 0 || l.now()-c.at > contentionLasts || !c.stands(t) {
 		return nil
 	}
 	a := &c.last

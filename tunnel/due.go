@@ -39,6 +39,8 @@ func (l *loop) due(t *state, now ikev2.Time) ikev2.Time {
 	earlier(t.keepaliveDue(now))
 	earlier(t.searchDue())
 	earlier(t.agreed.at)
+	earlier(t.addresses.again)
+	earlier(t.routes.again)
 	if len(t.cfg.CRL) > 0 {
 		earlier(max(l.listsAt, 1))
 	}
@@ -115,6 +117,7 @@ func (l *loop) tickAll(now ikev2.Time) {
 		if at := l.askDue(t); at != 0 && at <= now {
 			l.ask(t, t.askPause())
 		}
+		l.layAgain(t, now)
 		l.searchTick(t, now)
 		l.agree(t, now)
 	}

@@ -5,7 +5,9 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
+	"greseal/ikev2"
 	"greseal/platform"
 )
 
@@ -14,6 +16,7 @@ import (
 type laid struct {
 	lacks map[netip.Prefix]string // and why
 	said  string                  // the last complaint: it is made once
+	again ikev2.Time              // when to try once more, 0: nothing is missing
 }
 
 // took notes how laying went.
@@ -33,7 +36,25 @@ func (l *loop) took(t *state, of *laid, what string, err error) {
 	if text != "" && text != of.said {
 		l.event(t, slog.LevelError, "machine", what+": "+text)
 	}
-	of.said = text
+	of.said, of.again = text, 0
+	if text != "" {
+		// Who makes room for it, as by switching IPv6 on, tells nobody. A hub
+		// does not spend its time on it.
+		of.again = l.now() + routeRetry*time.Duration(1+len(l.tunnels)/20)
+	}
+}
+
+// layAgain tries what was refused once more.
+func (l *loop) layAgain(t *state, now ikev2.Time) {
+	if at := t.addresses.again; at != 0 && at <= now && t.index != 0 {
+		l.layAddresses(t)
+	} else if at != 0 && t.index == 0 {
+		t.addresses.again = 0 // the interface that comes gets all of them
+	}
+	if at := t.routes.again; at != 0 && at <= now {
+		t.routes.again = 0 // also where nothing is to be laid any more
+		l.layRoutes(t)
+	}
 }
 
 // why is the reason for which a prefix is not in place, "" when it is. A default

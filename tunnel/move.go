@@ -28,6 +28,11 @@ func (l *loop) surroundingsChanged(ch platform.Change) {
 	}
 	if err := l.net.Release(); err != nil {
 		l.log.Warn("laying routes anew", "error", err)
+		for _, name := range ch.Own {
+			if t := l.of(ikev2.PeerID(name)); t != nil {
+				t.routes.again = l.now() // by themselves: that tells whose is refused
+			}
+		}
 	}
 	if !ch.Underlay {
 		return
@@ -50,6 +55,9 @@ func (l *loop) surroundingsChanged(ch platform.Change) {
 		switch {
 		case t.established():
 			l.followAddress(t, locals)
+			if t.phase == phaseSuspect {
+				t.set(phaseSuspect, l.silence(t))
+			}
 		case !t.trying && (t.phase == phaseWaiting || t.cfg.RemoteAny || l.rerouted(t)), t.trying && !locals[t.local]:
 			t.trying, t.retryAt, t.nextAt = false, 0, 0
 			l.stir(t)
@@ -96,6 +104,17 @@ func (l *loop) followAddress(t *state, locals map[netip.Addr]bool) {
 		l.followUnderlay(t)
 	default:
 		l.relocate(t, info)
+	}
+}
+
+// silence is why a peer that was there does not answer, as far as it is known.
+func (l *loop) silence(t *state) reason {
+	if _, err := l.outside(t, t.current().Remote.Addr()); err != nil {
+		return reason{"the peer is out of reach: " + err.Error(), "the tunnel goes on by itself when the address or route appears"}
+	}
+	return reason{
+		text:   "the peer has not answered liveness checks for " + t.cfg.DPDSuspect.String(),
+		remedy: "look at the path to the peer; the tunnel goes on by itself when it answers",
 	}
 }
 

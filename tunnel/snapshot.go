@@ -108,7 +108,7 @@ func (l *loop) describe(t *state) status.Tunnel {
 		s.NextAttemptInS = seconds(max(at-l.now(), 0))
 	}
 	s.Peer = l.describePeer(t)
-	s.Contention = t.contention.describe(l)
+	s.Contention = t.contention.describe(l, t)
 	if i, ok := l.freshIKE(t); ok {
 		s.IKE = l.describeIKE(t, i)
 	}

@@ -189,9 +189,44 @@ func TestWhatCannotBeLaidLeavesTheTunnelUp(t *testing.T) {
 						t.Errorf("%s refused: %+v", bad, p)
 					}
 				}
+				w.do(func() { w.refuse = netip.Prefix{} }) // of which nobody tells
+				time.Sleep(6 * time.Second)
+				s = w.look()
+				for _, p := range append(s.Addresses, s.Routes...) {
+					if !p.InPlace || p.Why != "" {
+						t.Errorf("no longer refused: %+v", p)
+					}
+				}
 			})
 		})
 	}
+}
+
+// Where a peer is silent because there is no way to it any more, that is what is
+// said, however long the tunnel has been waiting for an answer.
+func TestATunnelWithoutAWayToItsPeerSaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		play(t, hq(`remote = "192.0.2.1"`), nil, func(w *world) {
+			upWithin(t, w, 5*time.Second)
+			for _, wayBefore := range []bool{false, true} {
+				w.do(func() { w.silent, w.route4 = true, wayBefore })
+				w.changed()
+				time.Sleep(time.Minute)
+				if s := w.look(); s.State != "suspect" || strings.Contains(s.Reason, "no route to 192.0.2.1") == wayBefore {
+					t.Errorf("%s: %s", s.State, s.Reason)
+				}
+				w.do(func() { w.route4 = !wayBefore })
+				w.changed()
+				time.Sleep(time.Second)
+				if s := w.look(); s.State != "suspect" || strings.Contains(s.Reason, "no route to 192.0.2.1") != wayBefore {
+					t.Errorf("the way has changed, %s: %s", s.State, s.Reason)
+				}
+				w.do(func() { w.silent, w.route4 = false, true })
+				w.changed()
+				upWithin(t, w, 90*time.Second)
+			}
+		})
+	})
 }
 
 // Where local names an interface without an address, or one that is not there,

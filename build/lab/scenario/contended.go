@@ -62,6 +62,7 @@ func twoBranches(l *labnet.Lab) {
 	gone := time.Now()
 	second.WaitUp("t0", 100*time.Second)
 	c.WaitPing(innerA, 10*time.Second)
+	l.Check(hub.Tunnel("t0").Contention == nil, "the hub goes on telling of the second branch as one that is turned away")
 	l.Fact("the second branch is up %.0f s after the first has gone", time.Since(gone).Seconds())
 	net.Wire.MustBeSealed()
 }
