@@ -141,7 +141,7 @@ func (l *loop) outside(t *state, remote netip.Addr) (platform.RouteInfo, error) 
 		return info, err
 	}
 	if really.IfIndex != info.IfIndex {
-		return info, fmt.Errorf("packets from %s to %s would leave by %s, which local = %q forbids: look at the routing rules (ip rule)", info.Local, remote, really.IfName, t.cfg.Local)
+		return info, fmt.Errorf("packets from %s to %s would leave by %s, which local = %q forbids: wait for a route to the peer by %s or add one, or look at the routing rules (ip rule)", info.Local, remote, really.IfName, t.cfg.Local, t.cfg.Local)
 	}
 	return info, nil
 }

@@ -363,6 +363,10 @@ func plain(err error) string {
 			return "the name server knows no such name"
 		case dns.IsTimeout:
 			return "no name server answers"
+		case dns.Err == "server misbehaving": // Go's words for any other answer
+			return "the name server answers that it can't tell"
+		case strings.Contains(dns.Err, "connection refused"):
+			return "no name server runs where /etc/resolv.conf says"
 		}
 		return dns.Err
 	}

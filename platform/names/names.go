@@ -36,7 +36,8 @@ const (
 
 // Lookup returns the addresses of a host. Where a name server of this machine's own
 // has no answer, those that it asks are asked directly: they may be reached by us
-// alone.
+// alone. And where the first of several is silent, the resolver would not come to the
+// others in time: each of them is asked.
 func Lookup(ctx context.Context, host string) ([]netip.Addr, error) {
 	mounts, _ := os.ReadFile("/proc/self/mountinfo")
 	if found := fromHosts(mounts, host); len(found) > 0 {
@@ -44,6 +45,11 @@ func Lookup(ctx context.Context, host string) ([]netip.Addr, error) {
 	}
 	conf, replaced := currentConfig(mounts)
 	beyond := upstream(conf)
+	if all := (config{}); !replaced && len(beyond.servers) == 0 {
+		if all.read(resolvConf); len(all.servers) > 1 {
+			beyond = all
+		}
+	}
 	first, cancel := ctx, context.CancelFunc(func() {})
 	if end, ok := ctx.Deadline(); ok && len(beyond.servers) > 0 {
 		first, cancel = context.WithTimeout(ctx, time.Until(end)/2)

@@ -83,6 +83,12 @@ func TestNameServersAndHostsThatComeLaterAreSeen(t *testing.T) {
 		jailed(t, dir)
 		return
 	}
+	again(t)
+}
+
+// again runs a test once more in mount and network namespaces of its own.
+func again(t *testing.T) {
+	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("needs root")
 	}
@@ -91,6 +97,50 @@ func TestNameServersAndHostsThatComeLaterAreSeen(t *testing.T) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestAServerThatIsSilentLeavesTimeForTheOthers runs once more in namespaces of its own,
+// where another file is /etc/resolv.conf from the start.
+func TestAServerThatIsSilentLeavesTimeForTheOthers(t *testing.T) {
+	if os.Getenv("GRESEAL_TEST_JAIL") != "" {
+		manyServers(t, os.Getenv("GRESEAL_TEST_JAIL"))
+		return
+	}
+	again(t)
+}
+
+func manyServers(t *testing.T, dir string) {
+	path := filepath.Join(dir, "resolv.conf")
+	lines := "nameserver 127.0.0.55\nnameserver 127.0.0.56\nnameserver 127.0.0.57\nnameserver 127.0.0.53\n"
+	for _, err := range []error{
+		exec.Command("ip", "link", "set", "lo", "up").Run(),
+		unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
+		os.WriteFile(path, []byte(lines), 0o644),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	real, err := filepath.EvalSymlinks(resolvConf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount(path, real, "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	for _, silent := range []string{"127.0.0.55", "127.0.0.56", "127.0.0.57"} {
+		conn, err := net.ListenPacket("udp", silent+":53")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	serve(t, "127.0.0.53", map[string]string{"vpn.example.net.": "192.0.2.7"})
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if found, err := Lookup(ctx, "vpn.example.net"); err != nil || fmt.Sprint(found) != "[192.0.2.7]" {
+		t.Errorf("by the last of four servers: %v, %v", found, err)
 	}
 }
 
