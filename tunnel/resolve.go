@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -332,8 +333,8 @@ func (l *loop) unresolved(t *state) (w wait, must bool) {
 	}
 	if len(failed) > 0 {
 		w.why = reason{strings.Join(failed, "; "), "check the name in remote, and that this router can reach a name server"}
-		if l.names.servers != nil && len(l.nameServers()) == 0 && slices.ContainsFunc(t.cfg.Routes, func(p netip.Prefix) bool { return p.Bits() == 0 }) {
-			w.why.remedy = "write an address in remote, or name a server of another machine in /etc/resolv.conf: the tunnel's routes cover everything, so that a name server of this machine can ask nobody while the tunnel is down"
+		if l.names.servers != nil {
+			w.why.remedy = cmp.Or(t.cfg.NameServerRemedy(l.nameServers()), w.why.remedy)
 		}
 	}
 	if len(t.candidates) > 0 {

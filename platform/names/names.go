@@ -102,6 +102,13 @@ func upstream(conf config) (beyond config) {
 	return beyond
 }
 
+// InHosts tells whether the hosts file has a name.
+func InHosts(host string) bool {
+	mounts, _ := os.ReadFile("/proc/self/mountinfo")
+	text, _ := os.ReadFile(hosts)
+	return len(fromHosts(mounts, host)) > 0 || len(inHosts(text, host)) > 0
+}
+
 // fromHosts looks into the hosts file where Go's resolver would not see it.
 func fromHosts(mounts []byte, host string) []netip.Addr {
 	path := os.Getenv(HostsFile)

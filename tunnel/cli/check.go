@@ -5,7 +5,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"slices"
+	"strings"
 
+	"greseal/platform/names"
 	"greseal/tunnel/config"
 )
 
@@ -27,7 +30,7 @@ var Check = Command{
 				return err
 			}
 			if err == nil {
-				ps = cfg.Warnings
+				ps = append(cfg.Warnings, unasked(cfg)...)
 				defer cfg.Wipe()
 				if *keep {
 					Keep(*file)
@@ -52,6 +55,25 @@ var Check = Command{
 			return nil
 		}
 	},
+}
+
+// nameServers are those of other machines that are known here; see names.Servers.
+var nameServers = names.Servers
+
+// unasked warns of tunnels whose peer's name nobody could be asked for while they are
+// down, as it is on this machine now. Names of the hosts file need nobody.
+func unasked(cfg *config.Config) (ps config.Problems) {
+	servers := nameServers()
+	for i := range cfg.Tunnels {
+		t := &cfg.Tunnels[i]
+		remedy := t.NameServerRemedy(servers)
+		if remedy == "" || !t.Enabled || slices.ContainsFunc(t.Remotes, names.InHosts) {
+			continue
+		}
+		ps = append(ps, config.Problem{Position: t.Source, Tunnel: t.Name, Key: "remote", Warning: true,
+			What: "nobody may be there to ask for " + strings.Join(t.Remotes, ", "), Remedy: remedy})
+	}
+	return ps
 }
 
 // problem is one row of check --json.

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"greseal/platform/names"
+	"greseal/tunnel/config"
 )
 
 // resolvePatience is how long the resolver has for one name.
@@ -56,7 +58,7 @@ func checkName(x *exam) Step {
 	}
 	switch {
 	case len(found) == 0:
-		return fault("check the name in remote, and that this router can reach a name server (see /etc/resolv.conf)", bad...)
+		return unresolved(&x.Tunnel, names.Servers(), bad)
 	case len(bad) > 0:
 		return warn("check that name in remote", append(bad, says...)...)
 	case asked == 0:
@@ -65,6 +67,11 @@ func checkName(x *exam) Step {
 		return warn("the tunnel goes on with the old address; restart it if the peer has moved", append(says, "the tunnel stands with "+x.remote.String())...)
 	}
 	return fine(says...)
+}
+
+// unresolved is the verdict where no name has an address.
+func unresolved(t *config.Tunnel, servers []netip.Addr, bad []string) Step {
+	return fault(cmp.Or(t.NameServerRemedy(servers), "check the name in remote, and that this router can reach a name server (see /etc/resolv.conf)"), bad...)
 }
 
 func resolverSays(err error) string {

@@ -14,6 +14,7 @@ import (
 	"greseal/ikev2"
 	"greseal/ikev2/wire"
 	"greseal/platform"
+	"greseal/tunnel/config"
 	"greseal/tunnel/status"
 )
 
@@ -393,5 +394,15 @@ func TestADefaultRouteIsCoveredByItsHalves(t *testing.T) {
 	all := netip.MustParsePrefix("0.0.0.0/0")
 	if !covered(all, hops("0.0.0.0/1", "128.0.0.0/1")) || covered(all, hops("0.0.0.0/1", "::/1")) || !covered(netip.MustParsePrefix("10.0.0.0/16"), hops("10.0.0.0/16")) {
 		t.Error("covered is wrong")
+	}
+}
+
+func TestTheStepOfTheNameSaysWhatStatusSays(t *testing.T) {
+	c := config.Tunnel{Remotes: []string{"hub.example.net"}, Routes: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}, Table: config.TableMain}
+	if s := unresolved(&c, nil, []string{"hub.example.net: no name server answers"}); s.Verdict != Fault || s.Remedy != c.NameServerRemedy(nil) || s.Remedy == "" {
+		t.Errorf("with no name server of another machine: %+v", s)
+	}
+	if s := unresolved(&c, []netip.Addr{netip.MustParseAddr("192.0.2.53")}, nil); !strings.Contains(s.Remedy, "check the name in remote") {
+		t.Errorf("with one: %+v", s)
 	}
 }

@@ -1,0 +1,36 @@
+package cli
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestCheckWarnsOfANameThatNobodyCanBeAskedFor(t *testing.T) {
+	real := nameServers
+	defer func() { nameServers = real }()
+	file := filepath.Join(t.TempDir(), "greseal.toml")
+	for _, c := range []struct {
+		remote  string
+		servers []netip.Addr
+		warned  bool
+	}{
+		{"hub.example.net", nil, true},
+		{"hub.example.net", []netip.Addr{netip.MustParseAddr("192.0.2.53")}, false},
+		{"localhost", nil, false}, // is in the hosts file
+		{"192.0.2.1", nil, false},
+	} {
+		nameServers = func() []netip.Addr { return c.servers }
+		text := "[[tunnel]]\nname = \"hq\"\nremote = \"" + c.remote + "\"\npsk = \"8mVqk2Lw8sTzB4nXcR7yHd1JfGpA6uEo\"\nroutes = [\"0.0.0.0/0\"]\n"
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		code, out, _ := call(t, "check", "-c", file)
+		warned := strings.Contains(out, "greseal.toml:1:1: warning: tunnel \"hq\": remote: nobody may be there to ask for hub.example.net; write an address in remote, or name a server of another machine")
+		if code != ExitOK || warned != c.warned {
+			t.Errorf("%s with %v: exit code %d: %s", c.remote, c.servers, code, out)
+		}
+	}
+}

@@ -1,0 +1,26 @@
+package config
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// NameServerRemedy is what to do about a tunnel whose peer's name can't be asked for
+// while it is down, "" where somebody can be asked: with routes that cover everything
+// only greseal's own questions go outside, and servers are those on other machines
+// that it can ask.
+func (t *Tunnel) NameServerRemedy(servers []netip.Addr) string {
+	literal := func(host string) bool { _, err := netip.ParseAddr(host); return err == nil }
+	closed := !t.Fallback && (t.Table == TableMain || t.Table == 0) && coverEverything(t.Routes)
+	if !closed || len(servers) > 0 || len(t.Remotes) == 0 || slices.ContainsFunc(t.Remotes, literal) {
+		return ""
+	}
+	return "write an address in remote, or name a server of another machine in /etc/resolv.conf: the tunnel's routes cover everything, so that a name server of this machine can ask nobody while the tunnel is down"
+}
+
+// coverEverything tells whether routes leave no address of an IP version out, also
+// as the two halves that many people write.
+func coverEverything(routes []netip.Prefix) bool {
+	has := func(p string) bool { return slices.Contains(routes, netip.MustParsePrefix(p)) }
+	return has("0.0.0.0/0") || has("::/0") || has("0.0.0.0/1") && has("128.0.0.0/1") || has("::/1") && has("8000::/1")
+}
