@@ -61,6 +61,7 @@ type File struct {
 	Tunnels  []Section
 	Problems Problems // found on the way here
 	Stray    []Entry  // keys of tunnels that stand outside of any
+	lost     []lost   // lines that could not be read
 
 	// Shown are the folders whose files the daemon will see, where those are not
 	// all; the first is for the owner's own.
@@ -95,10 +96,10 @@ func ReadFile(path string) (File, error) {
 		return File{Name: path}, unreadable{Problems{{Position: Position{File: path}, What: plainError(err), Remedy: remedy}}, err}
 	}
 	f, ps := Read(path, data)
+	f.Perm = st.Mode().Perm()
 	if len(ps) > 0 {
 		return f, ps
 	}
-	f.Perm = st.Mode().Perm()
 	return f, nil
 }
 
@@ -123,16 +124,44 @@ func Parse(name string, data []byte, perm fs.FileMode) (*Config, error) {
 }
 
 // Read turns TOML into sections. It reports what keeps a file from being read
-// at all: a syntax error alone, or tables that are no tables.
+// at all: a syntax error alone, or tables that are no tables. The sections of such
+// a file are what can be told of it all the same.
 func Read(name string, data []byte) (File, Problems) {
 	f := File{Name: name}
-	fail := func(at Position, what, remedy string) (File, Problems) {
-		return f, Problems{{Position: at, What: what, Remedy: remedy}}
-	}
 	text := strings.TrimPrefix(string(data), "\uFEFF")
+	ps := f.read(text)
+	if len(ps) == 0 || len(f.Tunnels) > 0 || len(text) > maxFile {
+		return f, ps
+	}
+	text, f.lost = readable(text)
+	if _, deep := tooDeep(text); deep {
+		return f, ps
+	}
+	more := f.read(text)
+	if len(more) > 0 && len(f.Tunnels) == 0 {
+		if left, lines, ok := rest(text); ok {
+			f.lost = append(f.lost, lines...)
+			more = f.read(left)
+		}
+	}
+	for i := range f.lost {
+		f.lost[i].why = ps[0]
+	}
+	if len(f.Tunnels) > 0 {
+		ps = append(ps, more...)
+	}
+	return f, ps
+}
+
+// read fills f.
+func (f *File) read(text string) Problems {
+	name := f.Name
+	fail := func(at Position, what, remedy string) Problems {
+		return Problems{{Position: at, What: what, Remedy: remedy}}
+	}
 	where := newLines(name, text)
 	switch {
-	case len(data) > maxFile:
+	case len(text) > maxFile:
 		return fail(Position{File: name}, fmt.Sprintf("is larger than %d KiB", maxFile>>10), "write less, or several files with a daemon each")
 	case strings.HasPrefix(text, "\xff\xfe") || strings.HasPrefix(text, "\xfe\xff"):
 		return fail(Position{File: name, Line: 1, Column: 1}, "is UTF-16", "save it as UTF-8")
@@ -157,11 +186,14 @@ func Read(name string, data []byte) (File, Problems) {
 	if err != nil || !slices.Equal(keys, listed(md)) {
 		// Never seen; without it a message could point to the wrong line.
 		root = nil
+		for i := range f.lost {
+			f.lost[i].all = true
+		}
 	}
 	r := tableReader{where: where}
-	f = r.file(tables, root, f)
+	*f = r.file(tables, root, *f)
 	r.problems.sort()
-	return f, r.problems
+	return r.problems
 }
 
 // decode is the library with its bugs turned into errors.

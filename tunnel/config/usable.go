@@ -38,6 +38,11 @@ func Usable(f File, found Problems) (*Config, Problems) {
 	f.Problems = slices.Concat(found, f.Problems)
 	b := &builder{file: f, problems: f.Problems}
 	outside := b.outside()
+	for _, l := range f.lost {
+		if l.all {
+			outside = append(outside, suspect{"", l.why})
+		}
+	}
 	c, readings := b.build()
 	outside = append(outside, b.unusable...)
 	held := f.held()
@@ -99,7 +104,8 @@ func (r *reading) concerns(s suspect) bool {
 }
 
 // held finds for each tunnel the mistakes met in reading it: those of the section
-// itself, and those that name a tunnel and stand in the lines of the section.
+// itself, those that name a tunnel and stand in the lines of the section, and what
+// kept one of its lines from being read.
 func (f *File) held() [][]Problem {
 	out := make([][]Problem, len(f.Tunnels))
 	for i := range f.Tunnels {
@@ -118,6 +124,17 @@ func (f *File) held() [][]Problem {
 		}
 		if p.Tunnel != "" && last >= 0 {
 			out[last] = append(out[last], p)
+		}
+	}
+	for _, l := range f.lost {
+		last := -1
+		for i := range f.Tunnels {
+			if at := f.Tunnels[i].At; at.File == f.Name && at.Line <= l.line {
+				last = i
+			}
+		}
+		if last >= 0 {
+			out[last] = append(out[last], l.why)
 		}
 	}
 	return out
