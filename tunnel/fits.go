@@ -57,7 +57,7 @@ func (l *loop) fits(t *state, c *ikev2.Child) error {
 		return notItsOwn{fmt.Sprintf("the peer asks for the GRE endpoint %s, which %s", c.GRERemote, what), remedy}
 	}
 	const another = "give the peer an address of its own as gre_local"
-	if a := c.GRERemote; a.IsMulticast() || a.IsLoopback() || a.IsUnspecified() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+	if a := c.GRERemote; a.IsMulticast() || a.IsLoopback() || a.IsUnspecified() || a.Is4In6() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
 		return no("is no address of one machine", another)
 	}
 	m, err := l.lookAtMachine()
@@ -75,6 +75,9 @@ func (l *loop) fits(t *state, c *ikev2.Child) error {
 	for id, other := range l.tunnels {
 		if id == t.id {
 			continue
+		}
+		if mine == chosen && other.promise.holds(c.GRERemote, l.now()) && !l.toldApart(t, c, other) {
+			return no(fmt.Sprintf("is that of tunnel %q", other.id), another)
 		}
 		for _, o := range other.claims(c.GRERemote) {
 			if o.local.IsValid() && o.local != c.GRELocal {
@@ -98,7 +101,24 @@ func (l *loop) fits(t *state, c *ikev2.Child) error {
 		}
 	}
 	l.givers = append(l.givers, givers...)
+	if late != nil {
+		t.promise = promise{c.GRERemote, l.now()}
+	}
 	return late
+}
+
+// promise keeps an endpoint that another tunnel gives way from for the one that
+// has the better right to it: its peer comes again when it sees fit, and whoever
+// had chosen the endpoint would often be there first.
+type promise struct {
+	endpoint netip.Addr
+	at       ikev2.Time
+}
+
+const promiseTime = 5 * time.Minute // beyond the pauses of any peer
+
+func (p promise) holds(a netip.Addr, now ikev2.Time) bool {
+	return p.endpoint == a && now-p.at < promiseTime
 }
 
 // names reports whether the configuration makes a the GRE endpoint of the peer.

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"greseal/ikev2"
 	"greseal/platform"
@@ -108,6 +109,7 @@ func TestAPeerGetsNoEndpointOfAnothers(t *testing.T) {
 			s.link.Local, s.pairs[7].GRELocal = s.locals[0], s.locals[0]
 		}), child(outerB, outerB), ok},
 		{"b's second remote, while b is at its first", -1, -1, remotes(outerB), all(remotes(outerA, outerB), stands(outerA, outerA)), child(outerB, outerB), ok},
+		{"another address in the form of IPv6", -1, -1, none, none, child(outerA, "::ffff:198.51.100.3"), otherAddress},
 		{"this machine itself", -1, -1, none, none, child(outerA, hub), otherAddress},
 		{"the machine that asks", -1, -1, none, none, child(outerA, "127.0.0.1"), otherAddress},
 		{"a group of machines", -1, -1, none, none, child(outerA, "224.0.0.5"), otherAddress},
@@ -138,5 +140,36 @@ func TestAPeerGetsNoEndpointOfAnothers(t *testing.T) {
 				t.Errorf("who gives way: %+v", l.givers)
 			}
 		})
+	}
+}
+
+// Tunnel a has chosen where b is reached, gives way when b's peer comes, and is back
+// before it.
+func TestAnEndpointWaitsForWhoHasTheBetterRight(t *testing.T) {
+	at := func(s string) netip.AddrPort { return netip.AddrPortFrom(netip.MustParseAddr(s), 4500) }
+	hub, outerA, outerB := at("198.51.100.1"), at("198.51.100.2"), at("198.51.100.3")
+	child := func(outer netip.AddrPort) *ikev2.Child {
+		return &ikev2.Child{ID: 1, IKE: 1, Local: hub, Remote: outer, GRELocal: hub.Addr(), GRERemote: outerB.Addr()}
+	}
+	a, b := newState(&config.Tunnel{Name: "a", RemoteAny: true}), newState(&config.Tunnel{Name: "b", RemoteAny: true})
+	l := &loop{origin: time.Now(), net: worldNet{&world{wan4: hub.Addr()}}, tunnels: map[ikev2.PeerID]*state{"a": a, "b": b}}
+	if err := l.fits(a, child(outerA)); err != nil {
+		t.Fatal(err)
+	}
+	a.link = platform.Link{Local: hub.Addr(), Remote: outerB.Addr()}
+	a.behind = true
+	if err := l.fits(b, child(outerB)); err == nil || len(l.givers) != 1 {
+		t.Fatalf("%v, who gives way: %+v", err, l.givers)
+	}
+	a.link, a.behind = platform.Link{}, false
+	if err := l.fits(a, child(outerA)); err == nil {
+		t.Error("a has the endpoint again")
+	}
+	if err := l.fits(b, child(outerB)); err != nil {
+		t.Error(err)
+	}
+	l.origin = l.origin.Add(-promiseTime)
+	if err := l.fits(a, child(outerA)); err != nil {
+		t.Errorf("b never came, and a is refused: %v", err)
 	}
 }

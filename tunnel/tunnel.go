@@ -56,6 +56,8 @@ type state struct {
 	id     ikev2.PeerID
 	wanted bool // not taken down by its operator
 
+	promise promise // an endpoint that another tunnel has made room at
+
 	phase  phase
 	since  time.Time // of phase, wall time
 	reason reason
