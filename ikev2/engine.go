@@ -271,13 +271,18 @@ func (e *Engine) ChildLost(now Time, id ChildID) []Action {
 	return e.flush()
 }
 
-// Check starts a liveness check of a peer's IKE SAs at once.
+// Check starts a liveness check of a peer's IKE SAs at once. Where the peer is
+// suspect, the request that it has not answered is repeated now.
 func (e *Engine) Check(now Time, id PeerID) []Action {
 	e.enter(now)
 	if p := e.peers[id]; p != nil {
 		for _, s := range p.sas {
 			if s.state == stateEstablished {
 				s.check = true
+				if s.suspect && s.req != nil {
+					s.req.next = min(s.req.next, e.now)
+					e.retransmit(s)
+				}
 				e.touch(s)
 			}
 		}

@@ -55,9 +55,7 @@ func (l *loop) surroundingsChanged(ch platform.Change) {
 		switch {
 		case t.established():
 			l.followAddress(t, locals)
-			if t.phase == phaseSuspect {
-				t.set(phaseSuspect, l.silence(t))
-			}
+			l.followSilence(t)
 		case !t.trying && (t.phase == phaseWaiting || t.cfg.RemoteAny || l.rerouted(t)), t.trying && !locals[t.local]:
 			t.trying, t.retryAt, t.nextAt = false, 0, 0
 			l.stir(t)
@@ -104,6 +102,17 @@ func (l *loop) followAddress(t *state, locals map[netip.Addr]bool) {
 		l.followUnderlay(t)
 	default:
 		l.relocate(t, info)
+	}
+}
+
+// followSilence asks a silent peer at once when there is a way to it again.
+func (l *loop) followSilence(t *state) {
+	if t.phase != phaseSuspect {
+		return
+	}
+	if why := l.silence(t); why != t.reason {
+		t.set(phaseSuspect, why)
+		l.do(l.engine.Check(l.now(), t.id))
 	}
 }
 

@@ -221,9 +221,12 @@ func TestATunnelWithoutAWayToItsPeerSaysSo(t *testing.T) {
 				if s := w.look(); s.State != "suspect" || strings.Contains(s.Reason, "no route to 192.0.2.1") != wayBefore {
 					t.Errorf("the way has changed, %s: %s", s.State, s.Reason)
 				}
+				w.do(func() { w.silent, w.route4 = true, false })
+				w.changed()
+				time.Sleep(time.Second)
 				w.do(func() { w.silent, w.route4 = false, true })
 				w.changed()
-				upWithin(t, w, 90*time.Second)
+				upWithin(t, w, time.Second)
 			}
 		})
 	})
