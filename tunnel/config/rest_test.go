@@ -43,6 +43,7 @@ func TestWhatCannotBeReadIsClosed(t *testing.T) {
 		{"another encoding in a comment", hq + lab + "# Br\xfccke\n", "hq"},
 		{"NULs at the end", hq + lab + "\x00\x00\x00", "hq"},
 		{"UTF-16", utf16le(hq + lab), ""},
+		{"the routes in one text", hq + strings.Replace(lab, `["10.3.0.0/24", "fd03::/48"]`, `"10.3.0.0/24, fd03::/48"`, 1), "hq"},
 		{"two mistakes", hq + "local = wan\n" + lab + "local = wan\n", ""},
 		{"merged by halves", hq + "<<<<<<< HEAD\n" + lab + "=======\n>>>>>>> other\n", ""},
 	} {

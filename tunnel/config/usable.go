@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // A running daemon keeps the config it has when the file is refused. One that is
@@ -165,10 +166,10 @@ func (r *reading) onlyCloses() {
 }
 
 // networks are the prefixes of a key that can be read, also where others in it or
-// the key's own name cannot.
+// the key's own name cannot, and those of a list that is written as one text.
 func (r *reading) networks(key string) (out []netip.Prefix) {
 	for _, e := range append(r.misspelt(key), r.written[key]) {
-		for _, text := range texts(e.Value) {
+		for _, text := range strings.FieldsFunc(strings.Join(texts(e.Value), ","), func(r rune) bool { return r == ',' || r == ';' || unicode.IsSpace(r) }) {
 			if addr, mask, ok := strings.Cut(text, "/"); ok {
 				if bits, ok := maskBits(mask); ok {
 					text = addr + "/" + strconv.Itoa(bits)
