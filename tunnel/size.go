@@ -184,7 +184,7 @@ func (l *loop) describeMTU(t *state) status.MTU {
 	default:
 		m.Decides = status.MTUOfOwn
 	}
-	if a.differs(t.link.MTU) {
+	if a.differs(t.link.MTU) && a.at == 0 { // else it is about to be taken
 		m.Differs = t.sameMTU()
 	}
 	switch err := l.dp.Clamps(t.link.Name); {

@@ -25,14 +25,15 @@ type want map[string]want
 var listed = want{
 	"name": nil, "source": nil, "netifd": nil, "desired": nil, "state": nil, "waiting_for": nil, "in_state_s": nil,
 	"next_attempt_in_s": nil, "reason": nil, "remedy": nil,
-	"peer":    {"address": nil, "configured": nil, "remote_id": nil, "proved": nil, "silent_s": nil},
-	"ike":     {"suite": nil},
-	"child":   {"suite": nil, "rekey": nil, "rekey_in_s": nil},
-	"outside": {"encap": nil},
-	"mtu":     {"bytes": nil, "how": nil},
-	"in":      {"bytes": nil},
-	"out":     {"bytes": nil},
-	"drops":   {"replay": nil, "integrity": nil, "selector": nil, "malformed": nil, "no_sa": nil, "too_big": nil, "queue": nil},
+	"peer":       {"address": nil, "configured": nil, "remote_id": nil, "proved": nil, "silent_s": nil},
+	"ike":        {"suite": nil},
+	"child":      {"suite": nil, "rekey": nil, "rekey_in_s": nil},
+	"outside":    {"encap": nil, "encap_why": nil},
+	"mtu":        {"bytes": nil, "how": nil, "peer": nil, "decides": nil, "differs": nil},
+	"in":         {"bytes": nil},
+	"out":        {"bytes": nil},
+	"contention": nil,
+	"drops":      {"replay": nil, "integrity": nil, "selector": nil, "malformed": nil, "no_sa": nil, "too_big": nil, "queue": nil},
 }
 
 // list answers with the daemon and what a list of its tunnels shows, from the one

@@ -71,7 +71,10 @@ func partOf(a, b any, at string) error {
 }
 
 func TestTheListIsPartOfTheStatusAndLeavesOutZeros(t *testing.T) {
-	p := serve(t, tunnels(1, func(t *status.Tunnel) { t.Reason, t.Out.Bytes = "why", 0 }))
+	p := serve(t, tunnels(1, func(t *status.Tunnel) {
+		t.Reason, t.Out.Bytes = "why", 0
+		t.Contention = &status.Contention{Holder: "fqdn:a", Newcomer: "fqdn:b", Times: 2, LastS: 5, Remedy: "what"}
+	}))
 	full := ask(t, p, "status", `{}`)["tunnels"].([]any)[0]
 	got := ask(t, p, "list", `{}`)
 	row := got["tunnels"].([]any)[0].(map[string]any)

@@ -423,9 +423,63 @@ async function thousand(t) {
 }
 thousand.screens = [ 'desktop', 'phone' ];
 
+/* The file had mistakes at the start: which config runs, and what each mistake closes. */
+async function instead(t) {
+	const { page } = t;
+
+	await t.open(status);
+	await page.waitForSelector('[data-notice=config]');
+	await t.shot('instead');
+	await fits(t);
+
+	const notice = await text(page, '[data-notice=config]');
+
+	for (const want of [ /had mistakes when greseal was started/, /no earlier config is kept; of the file's tunnels 2 run, and the networks of 2 with mistakes are closed/, /"small": mtu/, /too many arguments/ ])
+		assert.match(notice, want);
+	assert(!notice.includes(t.key), 'the key is shown');
+	assert.equal(await page.getAttribute('[data-tunnel=hq] [data-state]', 'data-state'), 'up');
+
+	for (const [ name, want ] of [ [ 'small', /mtu/ ], [ 'torn', /too many arguments/ ] ]) {
+		assert.equal(await page.getAttribute('[data-tunnel=' + name + '] [data-state]', 'data-state'), 'down');
+		assert.match(await text(page, '[data-reason=' + name + ']'), want);
+	}
+}
+
+/* Two peers want one tunnel: it is up, and the page says who was turned away. */
+async function contended(t) {
+	const { page } = t, said = () => text(page, '[data-reason=door]');
+
+	await t.open(status);
+	await page.waitForSelector('[data-tunnel=door] [data-state=up]');
+	await t.until('the other peer is named', async () => /[\d.]+ at [\d.]+:\d+ was turned away \(\d+×, last .* ago\): the tunnel has [\d.]+ at .*What to do: give each peer/.test(await said()), 60);
+	assert(await page.isVisible('[data-reason=door]'));
+	await t.shot('contended');
+	await fits(t);
+	await page.click('[data-tunnel=door] [data-action=details]');
+	await page.waitForSelector('.modal [data-contention]');
+	await t.shot('contended-details');
+	await fits(t, '.modal');
+}
+
+/* The other side's MTU is the lower one, and the page says so; also why ESP is in UDP. */
+async function lowerMTU(t) {
+	const { page } = t;
+
+	await t.open(status);
+	await t.until("the other side's MTU is taken", async () => /MTU 1300 ?that of the other side/.test(await text(page, '[data-tunnel=hq] [data-title=Outside]')), 30);
+	assert.match(await page.getAttribute('[data-tunnel=hq] [data-title=Outside] [title]', 'title'), /faster in UDP/);
+	await page.click('[data-tunnel=hq] [data-action=details]');
+	await page.waitForSelector('.modal .cbi-tabmenu');
+	await page.click('.modal .cbi-tabmenu [data-tab=traffic] a');
+	assert.match(await text(page, '.modal [data-mtu=peer]'), /14\d\d fit here and 1300 at the other side\. Decided by: the other side\./);
+	await t.shot('lower-mtu');
+	await fits(t, '.modal');
+}
+
 module.exports = {
 	few: [ statusPage, doctor, details, downAndUp, readOnly, form, everyVendor, validators, firstTunnel ],
 	one: [ connecting, trouble ],
+	mistaken: [ instead, contended, lowerMTU ],
 	many: [ thirty ],
 	crowd: [ thousand ]
 };

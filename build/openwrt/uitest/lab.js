@@ -51,11 +51,23 @@ class Lab {
 	}
 
 	/* the other side: a greseal with a TOML file */
-	peer(toml) {
-		const file = path.join(this.dir, 'b.toml');
+	peer(toml, ns = this.b, name = 'b') {
+		const file = path.join(this.dir, name + '.toml');
 
-		fs.writeFileSync(file, '[daemon]\ndatapath = "userspace"\nstatus_socket = "' + path.join(this.dir, 'b.sock') + '"\n' + toml, { mode: 0o600 });
-		return this.start(this.b, [ this.greseal, 'run', '-c', file ]);
+		fs.writeFileSync(file, '[daemon]\ndatapath = "userspace"\nstatus_socket = "' + path.join(this.dir, name + '.sock') + '"\n' + toml, { mode: 0o600 });
+		return this.start(ns, [ this.greseal, 'run', '-c', file ]);
+	}
+
+	/* a third router, on a wire of its own: 198.51.100.2, and here 198.51.100.1 */
+	third(toml) {
+		const ns = this.space('c');
+
+		run('ip', '-n', this.a, 'link', 'add', 'wan2', 'type', 'veth', 'peer', 'name', 'wan', 'netns', ns);
+		for (const [ where, wire, address ] of [ [ this.a, 'wan2', '198.51.100.1/24' ], [ ns, 'wan', '198.51.100.2/24' ] ]) {
+			run('ip', '-n', where, 'link', 'set', wire, 'up');
+			run('ip', '-n', where, 'address', 'add', address, 'dev', wire);
+		}
+		return this.peer(toml, ns, 'c');
 	}
 
 	/* this side: the tunnels of the UCI files */

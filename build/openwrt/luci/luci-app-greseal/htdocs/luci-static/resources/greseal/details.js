@@ -13,7 +13,7 @@ const callEvents = rpc.declare({ object, method: 'events', params: [ 'tunnel', '
 const callHandshakes = rpc.declare({ object, method: 'handshakes', params: [ 'tunnel' ], expect: { '': {} } });
 const callPeerConfig = rpc.declare({ object, method: 'peer_config', params: [ 'tunnel', 'vendor' ], expect: { '': {} } });
 
-const { green, blue, drops, small, line, code, row, table, seconds, clock, badge, facts, reason, problem, dismiss } = look;
+const { green, blue, drops, small, line, code, row, table, seconds, clock, badge, facts, reason, contention, unequal, problem, dismiss } = look;
 
 const placed = p => p.in_place ? p.prefix : '%s (%s)'.format(p.prefix, p.why || _('not in place'));
 const lines = list => list.map(l => line(l));
@@ -51,6 +51,18 @@ function aboutSecurity(t) {
 	]);
 }
 
+const deciders = { own: _('this side'), peer: _('the other side'), configured: _('the configuration') };
+
+/* whose MTU the interface has, where the other side tells its own */
+function aboutBothMTUs(m) {
+	if (m.differs)
+		return [ E('div', { 'class': 'alert-message warning' }, unequal(m)) ];
+
+	return m.peer ? [ E('p', { 'data-mtu': m.decides }, [
+		_('%d fit here and %d at the other side. Decided by: %s.').format(m.own, m.peer, deciders[m.decides] || m.decides)
+	]) ] : [];
+}
+
 function aboutTraffic(t) {
 	const lost = drops.filter(([ k ]) => t.drops[k]);
 	const amount = v => _('%d packets').format(v.packets) + ', %1024.2mB'.format(v.bytes);
@@ -61,7 +73,8 @@ function aboutTraffic(t) {
 		lost.length ? facts(lost.map(([ k, title ]) => [ title, String(t.drops[k]) ])) : E('p', {}, [ E('em', {}, [ _('none') ]) ]),
 		E('h4', {}, [ 'MTU' ]),
 		t.mtu.bytes ? facts(t.mtu.sum.map(s => [ s.name, String(s.bytes) ]).concat([ [ _('largest packet inside'), [ E('strong', {}, [ String(t.mtu.bytes) ]) ] ] ])) : '',
-		E('p', {}, [ t.mtu.why ])
+		E('p', {}, [ t.mtu.why ]),
+		...aboutBothMTUs(t.mtu)
 	];
 }
 
@@ -123,7 +136,8 @@ function otherSide(t) {
 
 function tabsOf(t, events, handshakes) {
 	return tabs([
-		[ 'tunnel', _('Tunnel'), ...(t.reason ? [ E('div', { 'class': 'alert-message warning' }, reason(t)) ] : []), aboutTunnel(t) ],
+		[ 'tunnel', _('Tunnel'), ...(t.reason ? [ E('div', { 'class': 'alert-message warning' }, reason(t)) ] : []),
+			...(t.contention ? [ E('div', { 'class': 'alert-message warning', 'data-contention': '' }, contention(t.contention)) ] : []), aboutTunnel(t) ],
 		[ 'security', _('Security'), aboutSecurity(t) ],
 		[ 'traffic', _('Traffic'), ...aboutTraffic(t) ],
 		[ 'events', _('Events'), aboutEvents(events.length ? events : t.events) ],

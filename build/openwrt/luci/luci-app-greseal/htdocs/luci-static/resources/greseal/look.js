@@ -102,6 +102,19 @@ function reason(t) {
 	return out;
 }
 
+/* that a second peer wants a tunnel, who has it, and what to do */
+function contention(c) {
+	return [
+		line(E('strong', { 'style': 'color:' + amber, 'aria-hidden': 'true' }, [ '! ' ]),
+			_('%s at %s was turned away (%d×, last %s ago): the tunnel has %s at %s, which answers.').format(
+				c.newcomer, c.newcomer_address, c.times, seconds(c.last_s || 0), c.holder, c.holder_address)),
+		line(E('em', {}, [ _('What to do:'), ' ', c.remedy ]))
+	];
+}
+
+/* that the two ends have other MTUs, and what to do */
+const unequal = m => [ _('The other side has MTU %d here, and OSPF needs the same:').format(m.peer), ' ', m.differs ];
+
 function problem(res) {
 	return [ E('p', {}, [ res.error || _('greseal gave no answer') ]) ]
 		.concat(L.toArray(res.lines).map(l => E('pre', {}, [ l ])))
@@ -113,5 +126,5 @@ const dismiss = text => E('div', { 'class': 'right' }, [
 ]);
 
 return baseclass.extend({
-	green, amber, red, grey, blue, states, drops, small, line, code, row, table, seconds, clock, bits, svg, dot, sign, badge, facts, reason, problem, dismiss
+	green, amber, red, grey, blue, states, drops, small, line, code, row, table, seconds, clock, bits, svg, dot, sign, badge, facts, reason, contention, unequal, problem, dismiss
 });

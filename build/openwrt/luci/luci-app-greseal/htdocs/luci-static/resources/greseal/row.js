@@ -3,9 +3,10 @@
 'require dom';
 'require greseal.look as look';
 
-/* A tunnel in the list: the row with its facts, and under it why it is down. */
+/* A tunnel in the list: the row with its facts, and under it why it is down and
+ * what else is to be said. */
 
-const { amber, blue, green, drops, small, seconds, bits, svg, dot, badge, reason } = look;
+const { blue, green, drops, small, line, seconds, bits, svg, dot, badge, reason, contention, unequal } = look;
 
 const samples = 60; /* of a plot */
 
@@ -70,6 +71,13 @@ Rates.prototype = {
 
 const dropped = t => drops.reduce((n, [ k ]) => n + (t.drops[k] || 0), 0);
 
+/* What is to be said under a tunnel: why it is down, and what its owner would not see. */
+const remarks = t => [
+	...(['down', 'suspect', 'waiting', 'connecting'].includes(t.state) && t.reason ? reason(t) : []),
+	...(t.contention ? contention(t.contention) : []),
+	...(t.mtu.differs ? [ line(...unequal(t.mtu)) ] : [])
+];
+
 /* The cells of a tunnel's row, each its children. */
 const cells = {
 	name: t => [ E('strong', {}, [ t.name ]), E('br'), small(origin(t)) ],
@@ -122,10 +130,10 @@ const cells = {
 		const out = [];
 
 		if (t.outside.encap)
-			out.push(t.outside.encap == 'udp' ? _('ESP in UDP') : 'ESP', E('br'));
+			out.push(E('span', { 'title': t.outside.encap_why || '' }, [ t.outside.encap == 'udp' ? _('ESP in UDP') : 'ESP' ]), E('br'));
 
 		if (t.mtu.bytes)
-			out.push('MTU %d'.format(t.mtu.bytes), E('br'), small({
+			out.push('MTU %d'.format(t.mtu.bytes), E('br'), small(t.mtu.decides == 'peer' ? _('that of the other side') : {
 				configured: _('as configured'), computed: _('computed'), searched: _('found by search')
 			}[t.mtu.how] || t.mtu.how));
 
@@ -182,10 +190,12 @@ Row.prototype = {
 		for (const k in cells)
 			dom.content(this.cells[k], cells[k](t, this.rates));
 
-		this.sad = [ 'down', 'suspect', 'waiting', 'connecting' ].includes(t.state) && t.reason;
+		const said = remarks(t);
+
+		this.sad = said.length > 0;
 
 		if (this.sad)
-			dom.content(this.why.firstChild, reason(t));
+			dom.content(this.why.firstChild, said);
 
 		this.show(!this.hidden);
 	},
