@@ -94,8 +94,8 @@ func Echo() []byte {
 // SYN opens a TCP connection to port 80.
 func SYN(src, dst string) []byte {
 	b := []byte{0x30, 0x39, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0, 0, 0, 0}
-	from, to := netip.MustParseAddr(src).As4(), netip.MustParseAddr(dst).As4()
-	pseudo := append(append(append(append([]byte(nil), from[:]...), to[:]...), 0, unix.IPPROTO_TCP, 0, byte(len(b))), b...)
+	pseudo := append(netip.MustParseAddr(src).AsSlice(), netip.MustParseAddr(dst).AsSlice()...)
+	pseudo = append(append(pseudo, 0, unix.IPPROTO_TCP, 0, byte(len(b))), b...)
 	binary.BigEndian.PutUint16(b[16:], checksum(pseudo))
 	return b
 }

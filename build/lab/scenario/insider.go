@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -32,7 +33,11 @@ func otherInESP(l *labnet.Lab, mode string) {
 	datagram := []byte{0x0f, 0xa0, 0x0f, 0xa0, 0, 8, 0, 0}
 	user := labnet.IPv4(innerB, innerA, 1, labnet.Echo())
 	gre := append([]byte{0, 0, 8, 0}, user...)
-	user6 := append([]byte{0x60, 0, 0, 0, 0, 8, 17, 64}, make([]byte, 32+8)...)
+	user6 := []byte{0x60, 0, 0, 0, 0, 20, 6, 64}
+	for _, a := range []string{labnet.AddrB6, labnet.AddrA6} {
+		user6 = append(user6, netip.MustParseAddr(a).AsSlice()...)
+	}
+	user6 = append(user6, labnet.SYN(labnet.AddrB6, labnet.AddrA6)...)
 	type row struct {
 		what    string
 		next    uint8
@@ -51,11 +56,10 @@ func otherInESP(l *labnet.Lab, mode string) {
 	insider := net.B.Insider(labnet.AddrB, labnet.AddrA)
 	before := counted(a)
 	taken, received := arrived(net.A), linkReceived(net.A)
-	for _, r := range rows {
+	for i, r := range rows {
 		insider.Send(r.next, r.payload)
-		l.Logf("sent: %s", r.what)
+		l.Wait(10*time.Second, r.what+" counted", func() bool { return counted(a)-before > uint64(i) })
 	}
-	l.Wait(10*time.Second, "every packet counted", func() bool { return counted(a)-before >= uint64(len(rows)) })
 	l.Check(counted(a)-before == uint64(len(rows)), "%d of %d packets are counted", counted(a)-before, len(rows))
 	l.Check(arrived(net.A) == taken, "%d packets reached the machine's own protocols", arrived(net.A)-taken)
 	l.Check(linkReceived(net.A) == received, "%d packets came out of the interface", linkReceived(net.A)-received)
