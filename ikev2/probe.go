@@ -12,7 +12,8 @@ import (
 // ignores (RFC 7296 section 3.10.1), and sent with DF. The answer to it is small.
 //
 // The window is 1, so a probe that does not arrive holds up what comes next, and
-// it cannot be taken back: the peer may have had it. So it goes on, under the same
+// it cannot be taken back: the peer may have had it. So it goes on after a second try,
+// or at once when a rekeying is due, under the same
 // message ID, as something that arrives:
 //
 //	in fragments   the same content (RFC 7383 section 2.5.2). A peer that had it
@@ -43,6 +44,7 @@ type probe struct {
 	form     recovery // that it is in
 	formAt   Time     // since then
 	changed  bool     // it went out in another one before
+	hastened bool
 	rehearse bool
 	again    int // times it was sent anew because its result said nothing
 }
@@ -100,9 +102,11 @@ func (e *Engine) ProbeRefused(now Time, id PeerID) []Action {
 	return e.flush()
 }
 
-// hastenProbe has what is under way go on in its last form at once.
+// hastenProbe has what is under way go on in its last form at once, because
+// something else is due. Nothing is concluded from it then.
 func (e *Engine) hastenProbe(s *ikeSA) {
 	for s.probing() {
+		s.req.probe.hastened = true
 		e.nextForm(s, s.req)
 	}
 }
@@ -246,6 +250,10 @@ func (e *Engine) onProbed(s *ikeSA, r *request) {
 	switch {
 	case r.spread && p.form != s.lastForm(p):
 		e.keepProbe(s, r) // it went more than one way
+	case p.hastened:
+		if !p.rehearse && s.state == stateEstablished && s.peer.probe == nil {
+			e.wantProbe(s.peer, &probe{size: p.size, token: p.token, again: p.again})
+		}
 	case p.rehearse:
 		e.rehearsed(s, r)
 	case p.form != recoverUnknown && p.again < probesAgain && !e.atOnce(r):

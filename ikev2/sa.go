@@ -313,6 +313,9 @@ func (e *Engine) closePeer(p *peer) {
 
 // pump starts the next exchange that an SA wants, when none is under way.
 func (e *Engine) pump(s *ikeSA) {
+	if s.state == stateEstablished && s.probing() && s.nextExchange() <= e.now {
+		e.hastenProbe(s)
+	}
 	if s.req != nil || s.keys == nil {
 		return
 	}
@@ -393,13 +396,21 @@ func (s *ikeSA) nextWake() Time {
 		if s.mob != nil && s.mob.renew && s.mob.follows == never {
 			at = min(at, s.mob.renewAt)
 		}
-		if s.rekeyAt != never {
-			at = min(at, max(s.rekeyAt, s.retryAt))
-		}
-		at = min(at, s.createAt)
-		for _, c := range s.children {
-			at = min(at, c.nextRekey())
-		}
+		at = min(at, s.nextExchange())
+	} else if s.probing() {
+		at = min(at, s.nextExchange())
+	}
+	return at
+}
+
+// nextExchange is when the next rekeying or new Child SA is due.
+func (s *ikeSA) nextExchange() Time {
+	at := s.createAt
+	if s.rekeyAt != never {
+		at = min(at, max(s.rekeyAt, s.retryAt))
+	}
+	for _, c := range s.children {
+		at = min(at, c.nextRekey())
 	}
 	return at
 }
