@@ -34,13 +34,13 @@ func (n *NS) Libreswan(root, conn, secrets string) *Libreswan {
 		n.lab.Must(os.MkdirAll(filepath.Join(p.dir, folder), 0o700), "make a folder for pluto")
 	}
 	p.must("ipsec", "initnss", "--nssdir", "/mnt/nss")
-	n.BlockErrors()
 	p.proc = n.Start("pluto-"+n.Name, chrooted(root, p.dir, plutoFolder+"pluto", "--nofork", "--config", "/mnt/ipsec.conf",
 		"--secretsfile", "/mnt/ipsec.secrets", "--nssdir", "/mnt/nss", "--rundir", "/mnt/run", "--logfile", "/mnt/pluto.log")...)
 	n.lab.Wait(30*time.Second, "pluto's control socket", func() bool {
 		n.lab.Check(p.proc.Running(), "pluto ended at once: %s", lastLines(p.proc.Output(), 5))
 		return p.whack("--status").Code == 0
 	})
+	n.BlockErrors() // pluto removes all policies when it starts
 	p.must(plutoFolder+"addconn", "--config", "/mnt/ipsec.conf", "--ctlsocket", "/mnt/run/pluto.ctl", "gre")
 	p.must(plutoFolder+"whack", "--ctlsocket", "/mnt/run/pluto.ctl", "--rereadsecrets")
 	return p
