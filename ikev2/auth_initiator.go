@@ -50,7 +50,7 @@ func (e *Engine) sendAuth(s *ikeSA) {
 	ps = append(ps, mine.auth)
 	mode, sa, tsi, tsr := e.offerChild(s, r)
 	ps = append(append(append(ps, mode...), sa, tsi, tsr), ppk...)
-	ps = append(append(ps, s.offerMobility()...), e.runNotify()...)
+	ps = append(append(ps, s.offerMobility()...), e.runNotify(s.peer)...)
 	s.state = stateAuth
 	e.sendRequest(s, wire.IKEAuth, r, ps)
 }

@@ -135,8 +135,8 @@ func (e *Engine) authenticated(s *ikeSA, p *peer, m *wire.Message, d *Datagram, 
 		}
 		ps = append(ps, notify(wire.MOBIKESupported))
 	}
-	if s.run != 0 {
-		ps = append(ps, e.runNotify()...)
+	if s.run.told() {
+		ps = append(ps, e.runNotify(p)...)
 	}
 	ni, nr := s.shake.ni, s.shake.nr
 	s.lowNonce = lowest(ni, nr)

@@ -36,7 +36,7 @@ func (e *Engine) TellMTU(now Time, id PeerID, mtu int) []Action {
 }
 
 // kin tells whether both sides have shown that they are this program.
-func (e *Engine) kin(s *ikeSA) bool { return s.run != 0 && e.cfg.Run != 0 }
+func (e *Engine) kin(s *ikeSA) bool { return s.run.told() && e.cfg.Run != 0 }
 
 // tells tells whether the peer is to be told our MTU.
 func (e *Engine) tells(s *ikeSA) bool {

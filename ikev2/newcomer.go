@@ -2,6 +2,7 @@ package ikev2
 
 import (
 	"encoding/binary"
+	"hash/fnv"
 	"net/netip"
 	"slices"
 	"time"
@@ -17,9 +18,9 @@ import (
 // is turned away; when it is silent for newcomerWait, or gone, the newcomer comes in.
 //
 // Two IKE SAs are with the same peer for sure when they receive at the same address
-// and port, or when both sides name their run of the program and it is the same. An
-// address of its own is a peer's identity by default, so that one which moved may
-// have another identity; but as it has an IKE SA already it sends no INITIAL_CONTACT,
+// and port, or when both sides name their run of the program, and their tunnel, and it
+// is the same. An address of its own is a peer's identity by default, so that one which
+// moved may have another identity; but as it has an IKE SA already it sends no INITIAL_CONTACT,
 // and comes in at once. So does the same identity from elsewhere: a peer that was
 // restarted, or got another address. Only where one takes the other's place again
 // soon are there perhaps two of them, and the one that stands is asked as well.
@@ -56,27 +57,38 @@ type Contended struct {
 
 func (Contended) isAction() {}
 
-// samePeer tells whether two IKE SAs are with the same peer for sure.
+// runID names a run of the program, and which of its tunnels speaks.
+type runID struct{ run, tunnel uint64 }
+
+func (r runID) told() bool { return r.run != 0 }
+
+// samePeer tells whether two IKE SAs are with the same peer for sure. Two tunnels of
+// one router are two peers.
 func samePeer(a, b *ikeSA) bool {
-	if a.run != 0 && a.run == b.run {
-		return true
+	if a.run.told() && a.run.run == b.run.run {
+		return a.run == b.run
 	}
 	nat := a.natRemote || b.natRemote
 	return a.proved.Addr() == b.proved.Addr() && (!nat || a.proved.Port() == b.proved.Port())
 }
 
-// runNotify tells the peer which run of the program this is.
-func (e *Engine) runNotify() []wire.Payload {
+// runNotify tells the peer which run of the program this is, and by a digest of its
+// name which tunnel.
+func (e *Engine) runNotify(p *peer) []wire.Payload {
 	if e.cfg.Run == 0 {
 		return nil
 	}
-	return []wire.Payload{wire.NewNotify(wire.SameRun, binary.BigEndian.AppendUint64(nil, e.cfg.Run))}
+	data := binary.BigEndian.AppendUint64(nil, e.cfg.Run)
+	digest := fnv.New64a()
+	digest.Write(data)
+	digest.Write([]byte(p.cfg.ID))
+	return []wire.Payload{wire.NewNotify(wire.SameRun, digest.Sum(data))}
 }
 
 // learnRun takes what the peer tells of its own.
 func (s *ikeSA) learnRun(c *wire.Contents) {
-	if n := c.Notify(wire.SameRun); n != nil && len(n.Data) == 8 {
-		s.run = binary.BigEndian.Uint64(n.Data)
+	if n := c.Notify(wire.SameRun); n != nil && len(n.Data) == 16 {
+		s.run = runID{binary.BigEndian.Uint64(n.Data), binary.BigEndian.Uint64(n.Data[8:])}
 	}
 }
 

@@ -79,7 +79,7 @@ type ikeSA struct {
 	localID, remoteID Identity // as authenticated
 	auth              AuthInfo
 	toldMTU           uint16 // of our interface, as the peer was told on this IKE SA
-	run               uint64 // names the peer's run of the program, 0: not known
+	run               runID  // the peer's
 
 	began, established Time // first message; IKE_AUTH done
 	heard              Time // last authenticated message
@@ -165,7 +165,7 @@ func (s *ikeSA) info() IKEInfo {
 		Suite: s.suite, NATLocal: s.natLocal, NATRemote: s.natRemote, NATFeigned: s.natFeigned, EncapForced: s.natForced,
 		Established: s.established, LastHeard: s.heard,
 		Fragmentation: s.fragmentation, Replaces: s.replaces, Retransmits: s.repeats, PPK: s.ppk, MOBIKE: s.mob != nil,
-		TellsMTU: s.run != 0,
+		TellsMTU: s.run.told(),
 	}
 	if s.rekeyAt != never {
 		i.RekeyAt = s.rekeyAt

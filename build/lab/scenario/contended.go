@@ -16,6 +16,7 @@ func init() {
 	addOnce(
 		Scenario{Name: "two branches for one tunnel", Peer: Greseal, Paths: both, Run: twoBranches},
 		Scenario{Name: "a second branch for one tunnel", Peer: StrongSwan, Paths: both, Run: secondBranchSwan},
+		Scenario{Name: "two tunnels of a router for one tunnel", Peer: Greseal, Paths: userspace, Run: twoOfOneRouter},
 		Scenario{Name: "two branches with one identity", Peer: Greseal, Paths: both, Run: twoNamesakes},
 	)
 }
@@ -65,6 +66,21 @@ func twoBranches(l *labnet.Lab) {
 	l.Check(hub.Tunnel("t0").Contention == nil, "the hub goes on telling of the second branch as one that is turned away")
 	l.Fact("the second branch is up %.0f s after the first has gone", time.Since(gone).Seconds())
 	net.Wire.MustBeSealed()
+}
+
+func twoOfOneRouter(l *labnet.Lab) {
+	net := l.NewPair()
+	hub := net.A.Greseal(side("any", innerA, "gre.key = 1"))
+	lines := func(id, key string) []string {
+		return []string{"remote = \"" + labnet.AddrA + "\"", "psk = \"" + psk + "\"", "local_id = \"" + id + "\"", "remote_id = \"" + labnet.AddrA + "\"", "gre.key = " + key}
+	}
+	net.B.Greseal(labnet.Tunnel("one", lines("one.example", "1")...) + labnet.Tunnel("two", lines("two.example", "2")...))
+	hub.WaitUp("t0", 20*time.Second)
+	l.Wait(20*time.Second, "the hub's word of both", func() bool { return hub.Tunnel("t0").Contention != nil })
+	time.Sleep(12 * time.Second)
+	t := hub.Tunnel("t0")
+	l.Check(t.State == "up" && t.UpCount == 1, "the hub is %s, up %d times", t.State, t.UpCount)
+	l.Check(strings.Count(hub.Log(), "established with") == 1, "more than one IKE SA:\n%s", hub.Log())
 }
 
 func twoNamesakes(l *labnet.Lab) {
