@@ -80,7 +80,7 @@ func (p *Plugin) list(c *call) error {
 		if rest, err = listed.pick(&t, rest); err != nil {
 			return err
 		}
-		if room -= blobBound(t.Bytes()) + fieldBound; room < 0 && i > from {
+		if room -= blobBound(t.Bytes()) + len(",") + fieldBound; room < 0 && i > from {
 			next = i
 			break
 		}
