@@ -125,7 +125,7 @@ func startWithTheLastGood(l *labnet.Lab) {
 	a.WaitUp("t0", 20*time.Second) // the line that can't be read stands in another table
 	reboot(net.A, a)
 	forget(l, a)
-	l.File(filepath.Base(a.Config), strings.Replace(file, "[[tunnel]]", "[[tunnel", 1))
+	l.File(filepath.Base(a.Config), strings.Replace(file, "routes = ", "gre.ttl = \"6\nroutes = ", 1))
 	a.Start()
 	mustBeClosed(l, net.A, "10.9.0.1")
 	reboot(net.A, a)
