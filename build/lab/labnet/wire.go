@@ -164,48 +164,37 @@ func quotes(proto byte, message []byte) bool {
 		slices.ContainsFunc(inner, func(n netip.Prefix) bool { return n.Contains(src) || n.Contains(dst) })
 }
 
-// Count counts packets of a kind, from anybody or from one address.
-func (w *Wire) Count(kind Kind, from ...string) int {
-	n := 0
+// count counts packets.
+func (w *Wire) count(is func(Packet) bool) (n int) {
 	for _, p := range w.Packets() {
-		if p.Kind == kind && (len(from) == 0 || p.Src == netip.MustParseAddr(from[0])) {
+		if is(p) {
 			n++
 		}
 	}
 	return n
+}
+
+// Count counts packets of a kind, from anybody or from one address.
+func (w *Wire) Count(kind Kind, from ...string) int {
+	return w.count(func(p Packet) bool {
+		return p.Kind == kind && (len(from) == 0 || p.Src == netip.MustParseAddr(from[0]))
+	})
 }
 
 // Since counts packets of a kind since a moment.
 func (w *Wire) Since(kind Kind, since time.Time) int {
-	n := 0
-	for _, p := range w.Packets() {
-		if p.Kind == kind && p.At.After(since) {
-			n++
-		}
-	}
-	return n
+	return w.count(func(p Packet) bool { return p.Kind == kind && p.At.After(since) })
 }
 
 // Find counts packets that hold pattern anywhere.
 func (w *Wire) Find(pattern []byte) int {
-	n := 0
-	for _, p := range w.Packets() {
-		if bytes.Contains(p.frame, pattern) {
-			n++
-		}
-	}
-	return n
+	return w.count(func(p Packet) bool { return bytes.Contains(p.frame, pattern) })
 }
 
 // About counts packets in clear to or from a network since a moment.
 func (w *Wire) About(network string, since time.Time) int {
-	prefix, n := netip.MustParsePrefix(network), 0
-	for _, p := range w.Packets() {
-		if (prefix.Contains(p.Src) || prefix.Contains(p.Dst)) && p.At.After(since) {
-			n++
-		}
-	}
-	return n
+	prefix := netip.MustParsePrefix(network)
+	return w.count(func(p Packet) bool { return (prefix.Contains(p.Src) || prefix.Contains(p.Dst)) && p.At.After(since) })
 }
 
 // MustBeWhole fails the scenario when the capture lost a packet.
