@@ -216,7 +216,9 @@ func (l *loop) resolved(r resolution) {
 // change from one to the next.
 func sameAddrs(a, b []netip.Addr) bool {
 	sorted := func(s []netip.Addr) []netip.Addr {
-		return slices.SortedFunc(slices.Values(s), netip.Addr.Compare)
+		s = slices.Clone(s)
+		sort.Slice(s, func(i, j int) bool { return s[i].Less(s[j]) })
+		return s
 	}
 	return slices.Equal(sorted(a), sorted(b))
 }

@@ -22,6 +22,9 @@ func FuzzParse(f *testing.F) {
 			f.Add(data)
 		}
 	}
+	for _, text := range []string{"\x01", "]", "\"\\", "=\n"} { // wrong at the very first character
+		f.Add([]byte(text))
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := Parse("greseal.toml", data, 0o600)
 		if err == nil {

@@ -66,7 +66,9 @@ func rest(text string) (string, []lost, bool) {
 		_, _, err := decode(part)
 		var pe toml.ParseError
 		errors.As(err, &pe)
-		return min(max(strings.Count(part[:min(pe.Position.Start, len(part))], "\n"), 0), n-1), err == nil
+		// At the first character the library gives -1.
+		before := part[:min(max(pe.Position.Start, 0), len(part))]
+		return min(strings.Count(before, "\n"), n-1), err == nil
 	}
 	for octets < most {
 		at, ok := right(len(rows))
