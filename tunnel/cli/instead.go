@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,6 +18,34 @@ func Keep(path string) {
 	if data, err := os.ReadFile(file); err == nil {
 		_ = historyOf(file).add(data)
 	}
+}
+
+// loadWhole is Load for a file that runs. One that is empty although earlier
+// configs of it are kept lost its text, to a full disk or a power cut: refused.
+func loadWhole(path string, candidate []byte) (*config.Config, error) {
+	if ps := emptied(path, candidate); ps != nil {
+		return nil, ps
+	}
+	return Load(path, candidate)
+}
+
+func emptied(path string, text []byte) config.Problems {
+	file := realFile(path)
+	if text == nil {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return nil
+		}
+		text = data
+	}
+	if len(bytes.TrimSpace(text)) > 0 {
+		return nil
+	}
+	if kept, _ := historyOf(file).list(); len(kept) == 0 {
+		return nil
+	}
+	return config.Problems{{Position: config.Position{File: path}, What: "is empty, and was not before",
+		Remedy: "run: greseal rollback; to run without a tunnel of this file, write a comment into it"}}
 }
 
 // realFile is the file itself, symbolic links followed: its history is beside it.
@@ -37,6 +66,7 @@ func realFile(path string) string {
 func Instead(path string) (*config.Config, error) {
 	file := realFile(path)
 	usable, problems := LoadUsable(path, nil)
+	problems = append(problems, emptied(path, nil)...)
 	all, err := historyOf(file).list()
 	if err != nil || len(all) == 0 {
 		return instead(usable, problems, "no earlier config is kept")

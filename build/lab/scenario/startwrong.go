@@ -106,6 +106,12 @@ func startWithTheLastGood(l *labnet.Lab) {
 	mustBeClosed(l, net.A, "10.66.0.1")
 
 	reboot(net.A, a)
+	l.File(filepath.Base(a.Config), "") // as a full disk leaves it
+	a.Start()
+	a.WaitUp("t0", 20*time.Second)
+	l.Check(contains(strings.Join(a.Status().Daemon.ConfigProblems, "\n"), "is empty"), "the daemon says %q", a.Status().Daemon.ConfigProblems)
+
+	reboot(net.A, a)
 	l.File(filepath.Base(a.Config), file+"[[tunnel\n")
 	a.Start()
 	a.WaitUp("t0", 20*time.Second)
