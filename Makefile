@@ -19,6 +19,7 @@
 #   make sim        a million seeds of the IKEv2 simulation (an hour or so)
 #   make cover-ike  how much of ikev2 its scenarios and simulations reach: 90 % or more
 #   make all        binaries for every target into out/
+#   make figures    the shape of the code in numbers; ROOT=FOLDER measures another checkout
 #   make size       their sizes, stripped and packed with xz
 #   make packages   OpenWrt's packages for every architecture into out/packages/
 #   make generate   the msgp code anew
@@ -134,6 +135,10 @@ cover-ike:
 	@mkdir -p out
 	@go test ./ikev2 -run '^(TestScenarios|TestSimulation|TestSimulationOfWanderers)$$' -sim.seeds 1000 -coverprofile out/ikev2.cover
 	@go tool cover -func out/ikev2.cover | awk '/^total/ { print "statements of ikev2 covered: " $$3; if ($$3 + 0 < 90) exit 1 }'
+
+.PHONY: figures
+figures:
+	@go run ./build/figures -root '$(or $(ROOT),.)'
 
 generate:
 	go generate ./...
