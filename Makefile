@@ -53,7 +53,7 @@ MORE = mips64-softfloat 386-softfloat
 .PHONY: sim bench bench-ike interop integrity greseal all size packages demo test unit lab ui-test kill generate clean $(TARGETS) $(MORE) cover-ike
 
 greseal:
-	CGO_ENABLED=0 go build $(BUILDFLAGS) -ldflags '$(LDFLAGS)' -o $@ .
+	@CGO_ENABLED=0 go build $(BUILDFLAGS) -ldflags '$(LDFLAGS)' -o $@ .
 
 all: $(TARGETS)
 

@@ -33,7 +33,7 @@ func main() {
 	seconds := flag.Int("seconds", 3, "length of each")
 	only := flag.String("only", "", "only the rows whose name has one of these, separated by semicolons")
 	tunnels := flag.Int("tunnels", 0, "instead: memory and fairness of so many tunnels")
-	markdown := flag.Bool("markdown", false, "print the table for the README")
+	markdown := flag.Bool("markdown", false, "print the table for build/doc/performance.md")
 	flag.Parse()
 
 	binary, err := filepath.Abs(*greseal)

@@ -8,7 +8,7 @@ import (
 )
 
 // page5 is greseal.toml(5).
-func page5() []byte {
+func page5() ([]byte, error) {
 	r := new(roff)
 	r.macro(`TH GRESEAL.TOML 5 "" greseal "File Formats"`)
 	r.macro("SH NAME")
@@ -34,11 +34,14 @@ routes  = ["10.0.0.0/16"]
 	for _, k := range config.TunnelKeys() {
 		r.key(k)
 	}
+	if err := r.section("config.md", "Identities", "Proposals", "Several tunnels"); err != nil {
+		return nil, err
+	}
 	r.macro("SH FILES")
 	r.item(config.DefaultFile, "Where every command looks without -c.")
 	r.macro("SH SEE ALSO")
 	r.text("greseal(8)")
-	return r.Bytes()
+	return r.Bytes(), nil
 }
 
 // key is one key of the schema.

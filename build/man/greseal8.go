@@ -6,7 +6,7 @@ import (
 )
 
 // page8 is greseal(8).
-func page8(commands []command) []byte {
+func page8(commands []command) ([]byte, error) {
 	r := new(roff)
 	r.macro(`TH GRESEAL 8 "" greseal "System Administration"`)
 	r.macro("SH NAME")
@@ -40,8 +40,14 @@ func page8(commands []command) []byte {
 		}
 		r.macro("RE")
 	}
-	r.macro("SH EDITING WITHOUT FEAR")
-	r.text("greseal edit works on a copy, checks it, says what the change does to each tunnel (hitless: nothing is lost; rekey: new SAs are made before the old ones go; re-establish: the tunnel goes down and comes up again; added; removed), and runs it on trial. Without greseal confirm the config before comes back when the time is over, and earlier when a tunnel that was up is down for too long, or the way back of the editor's SSH session is gone. The config file is replaced by confirm alone: a daemon that is restarted in the middle, and a router that loses power, come back with the old one. The last five good configs are kept in the folder history beside the config file, for greseal rollback.")
+	for _, page := range []string{"tunnel.md", "doctor.md", "editing.md", "peers.md", "openwrt.md", "security.md"} {
+		if err := r.document(page); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.section("commands.md", "Metrics", "Under systemd"); err != nil {
+		return nil, err
+	}
 	r.macro("SH SIGNALS")
 	r.item("SIGTERM, SIGINT", "greseal run deletes its SAs and interfaces and ends. What keeps GRE and the routes' traffic out of the clear stays.")
 	r.item("SIGHUP", "greseal run takes over the config file, as greseal apply does.")
@@ -59,7 +65,7 @@ func page8(commands []command) []byte {
 	r.item("NO_COLOR", "When set, output on a terminal has no colours.")
 	r.macro("SH SEE ALSO")
 	r.text("greseal.toml(5), ip-link(8), ip-xfrm(8), RFC 7296, RFC 4303, RFC 2784")
-	return r.Bytes()
+	return r.Bytes(), nil
 }
 
 // sentence makes a sentence of a short text.

@@ -1,6 +1,6 @@
 // Command man makes greseal(8) and greseal.toml(5): the commands from what the
 // program itself prints with --help, the keys from the schema that the program
-// checks them by. The pages are committed beside it, and a test holds that they
+// checks them by, and the rest from build/doc. The pages are committed beside it, and a test holds that they
 // are current; go generate writes them anew.
 package main
 
@@ -49,7 +49,15 @@ func render() (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string][]byte{"greseal.8": page8(commands), "greseal.toml.5": page5()}, nil
+	eight, err := page8(commands)
+	if err != nil {
+		return nil, err
+	}
+	five, err := page5()
+	if err != nil {
+		return nil, err
+	}
+	return map[string][]byte{"greseal.8": eight, "greseal.toml.5": five}, nil
 }
 
 // command is one command as its --help shows it.

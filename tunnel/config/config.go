@@ -3,7 +3,7 @@
 //
 // One table (TunnelKeys, DaemonKeys) holds the exact name, type, range,
 // default and description of every key. The decoder and the checks work from
-// it, and so do the man page, the README and every other way a tunnel can be
+// it, and so do the man page, build/doc/config.md and every other way a tunnel can be
 // written down. A mistake is a Problem with file, line and column, what is
 // wrong and what to write instead; all mistakes of a file are found in one
 // run.

@@ -3,13 +3,15 @@ package config
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
 
-// The README's table of keys is the schema's. GRESEAL_UPDATE=1 writes it anew.
-func TestREADMEHasTheSchemasKeys(t *testing.T) {
-	const file, end = "../../README.md", "<!-- end of keys -->"
+// The table of keys in the documentation is the schema's. GRESEAL_UPDATE=1
+// rewrites it.
+func TestDocumentationHasTheSchemasKeys(t *testing.T) {
+	const file, end = "../../build/doc/config.md", "<!-- end of keys -->"
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -18,7 +20,7 @@ func TestREADMEHasTheSchemasKeys(t *testing.T) {
 	head, rest, ok2 := strings.Cut(rest, "-->\n")
 	_, after, ok3 := strings.Cut(rest, end)
 	if !ok || !ok2 || !ok3 {
-		t.Fatal("the README has no place for the keys")
+		t.Fatal(file + " has no place for the keys")
 	}
 	want := before + "<!-- keys:" + head + "-->\n" + keysAsMarkdown() + end + after
 	if want == string(text) {
@@ -30,24 +32,31 @@ func TestREADMEHasTheSchemasKeys(t *testing.T) {
 		}
 		return
 	}
-	t.Error("the README's keys are not those of the schema; run GRESEAL_UPDATE=1 go test ./tunnel/config")
+	t.Error(file + " does not match the schema; run GRESEAL_UPDATE=1 go test ./tunnel/config")
 }
 
-// Every TOML example of the README is a config that greseal takes.
-func TestREADMEExamplesAreRight(t *testing.T) {
-	text, err := os.ReadFile("../../README.md")
+// Every TOML example of the README and of build/doc is a config that greseal takes.
+func TestDocumentationExamplesAreRight(t *testing.T) {
+	files, err := filepath.Glob("../../build/doc/*.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	parts := strings.Split(string(text), "```toml\n")
-	if len(parts) < 3 {
-		t.Fatalf("%d examples", len(parts)-1)
-	}
-	for _, part := range parts[1:] {
-		example, _, _ := strings.Cut(part, "```")
-		if _, ps := parse(t, example); len(ps) > 0 {
-			t.Errorf("%s\n%s", example, all(ps))
+	examples := 0
+	for _, file := range append(files, "../../README.md") {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
 		}
+		for _, part := range strings.Split(string(text), "```toml\n")[1:] {
+			examples++
+			example, _, _ := strings.Cut(part, "```")
+			if _, ps := parse(t, example); len(ps) > 0 {
+				t.Errorf("%s: %s\n%s", file, example, all(ps))
+			}
+		}
+	}
+	if examples < 3 {
+		t.Fatalf("%d examples", examples)
 	}
 }
 
@@ -73,8 +82,8 @@ func keysAsMarkdown() string {
 			fmt.Fprintf(&b, "| `%s` | %s | %s |%s %s |\n", k.Name, k.Kind, def, class, doc)
 		}
 	}
-	table("`[daemon]`", DaemonKeys(), false)
-	table("`[[tunnel]]` and `[defaults]`; keys with a dot may also stand in `[tunnel.gre]`", TunnelKeys(), true)
+	table("### `[daemon]`", DaemonKeys(), false)
+	table("### `[[tunnel]]` and `[defaults]`\n\nKeys with a dot may also be written in `[tunnel.gre]`. The class of a change is explained above.", TunnelKeys(), true)
 	b.WriteString("\n")
 	return b.String()
 }
