@@ -20,7 +20,7 @@ import (
 // that completes a handshake does not wait for them.
 func (l *loop) do(actions []ikev2.Action) {
 	var failed []failedInstall
-	var carrying []*state
+	var carrying []*peer
 	var probed []ikev2.Probed
 	var refused []ikev2.PeerID
 	for _, a := range actions {
@@ -88,7 +88,7 @@ func (l *loop) do(actions []ikev2.Action) {
 			if known, ok := errors.AsType[ikev2.Remedied](f.err); ok {
 				r.remedy = known.Remedy()
 			}
-			l.event(t, slog.LevelError, "install", r.String())
+			l.event(t.tunnel, slog.LevelError, "install", r.String())
 		}
 		l.do(l.engine.InstallFailed(l.now(), f.child.ID, f.err))
 	}
@@ -156,7 +156,7 @@ func (l *loop) installIn(a ikev2.InstallIn) error {
 	if err := l.fits(t, a.Child); err != nil {
 		return err
 	}
-	if err := l.guard(t, a.Child.GRERemote); err != nil {
+	if err := l.guard(t.tunnel, a.Child.GRERemote); err != nil {
 		return err
 	}
 	if err := l.guardOuter(t, a.Child.Remote.Addr()); err != nil {
@@ -207,9 +207,9 @@ func (l *loop) installOut(a ikev2.InstallOut) error {
 }
 
 // sa is the datapath's view of one direction of a pair, without its keys.
-func (l *loop) sa(t *state, c *ikev2.Child, out bool) platform.SA {
+func (l *loop) sa(t *peer, c *ikev2.Child, out bool) platform.SA {
 	sa := platform.SA{
-		Link: string(t.id), Out: out,
+		Link: t.name, Out: out,
 		Local: c.Local, Remote: c.Remote, Encap: c.Encap, Transport: c.Transport,
 		GRELocal: c.GRELocal, GRERemote: c.GRERemote,
 		ReplayWindow: t.cfg.ReplayWindow,
@@ -238,7 +238,7 @@ func (l *loop) remove(c *ikev2.Child, out bool) {
 	if p == nil {
 		return
 	}
-	key := platform.SAKey{Link: string(t.id), Out: out, SPI: c.SPIIn}
+	key := platform.SAKey{Link: t.name, Out: out, SPI: c.SPIIn}
 	if out {
 		key.SPI = c.SPIOut
 	}
@@ -258,7 +258,7 @@ func (l *loop) remove(c *ikev2.Child, out bool) {
 	}
 	if !p.in && !p.out {
 		delete(t.pairs, c.ID)
-		defer l.releaseGuards(t)
+		defer l.releaseGuards(t.tunnel)
 	}
 	if out && t.carrying == c.ID {
 		t.carrying = 0
@@ -298,10 +298,10 @@ func (l *loop) ikeUp(i ikev2.IKEInfo) {
 			}
 		}
 		t.ikeRekeys++
-		l.event(t, slog.LevelInfo, "rekey", "IKE SA rekeyed with "+i.Suite.String())
+		l.event(t.tunnel, slog.LevelInfo, "rekey", "IKE SA rekeyed with "+i.Suite.String())
 		return
 	}
-	l.event(t, slog.LevelInfo, "ike", fmt.Sprintf("IKE SA with %s established with %s as %s", i.Remote, i.Suite, role(i.Initiator)))
+	l.event(t.tunnel, slog.LevelInfo, "ike", fmt.Sprintf("IKE SA with %s established with %s as %s", i.Remote, i.Suite, role(i.Initiator)))
 }
 
 func role(initiator bool) string {
@@ -321,7 +321,7 @@ func (l *loop) ikeDown(a ikev2.IKEDown) {
 	if a.Reason != nil {
 		r := why(a.Reason)
 		l.keep(t, a.Reason)
-		l.event(t, slog.LevelWarn, "ike", r.String())
+		l.event(t.tunnel, slog.LevelWarn, "ike", r.String())
 		if !t.established() {
 			l.lost(t, r)
 		}
@@ -334,7 +334,7 @@ func (l *loop) ikeDown(a ikev2.IKEDown) {
 func (l *loop) noted(a ikev2.Noted) {
 	t := l.of(a.Peer)
 	if t != nil && a.Reason.Kind == ikev2.FailModeChanged {
-		l.event(t, slog.LevelWarn, "mode", why(a.Reason).String())
+		l.event(t.tunnel, slog.LevelWarn, "mode", why(a.Reason).String())
 		return
 	}
 	if t == nil || t.established() || a.Reason.Kind == ikev2.FailTimeout && t.note.text != "" {
@@ -367,7 +367,7 @@ func (l *loop) failed(a ikev2.Failed) {
 }
 
 // keep remembers the typed reason of a failure for doctor.
-func (l *loop) keep(t *state, f *ikev2.Failure) { t.failure, t.failedAt = f, l.now() }
+func (l *loop) keep(t *peer, f *ikev2.Failure) { t.failure, t.failedAt = f, l.now() }
 
 // settled is how long a tunnel is up before that counts as a success: a peer may
 // complete the handshake and find only then that it cannot have the tunnel.
@@ -375,7 +375,7 @@ const settled = 10 * time.Second
 
 // lost puts a tunnel without SAs into the state down and plans the next
 // attempt.
-func (l *loop) lost(t *state, r reason) {
+func (l *loop) lost(t *peer, r reason) {
 	tried := t.trying // else the tunnel was up
 	t.trying, t.aside = false, aside{}
 	if !t.wanted {
@@ -407,9 +407,9 @@ func (l *loop) liveness(a ikev2.Liveness) {
 	switch a.State {
 	case ikev2.Suspect:
 		t.set(phaseSuspect, l.silence(t))
-		l.event(t, slog.LevelWarn, "suspect", t.reason.text)
-		l.setRunning(t, false)
-		l.ask(t, resolveDown) // its name may have another address now
+		l.event(t.tunnel, slog.LevelWarn, "suspect", t.reason.text)
+		l.setRunning(t.tunnel, false)
+		l.ask(t.tunnel, resolveDown) // its name may have another address now
 		l.replace(t, asideSuspect, netip.Addr{})
 	case ikev2.Alive:
 		if t.phase == phaseSuspect {
@@ -417,14 +417,14 @@ func (l *loop) liveness(a ikev2.Liveness) {
 			if t.aside.why == asideSuspect {
 				t.aside.why, t.aside.at = asideNone, 0
 			}
-			l.event(t, slog.LevelInfo, "alive", "the peer answers again")
-			l.setRunning(t, true)
+			l.event(t.tunnel, slog.LevelInfo, "alive", "the peer answers again")
+			l.setRunning(t.tunnel, true)
 		}
 	}
 }
 
 // carries is called when a pair has become the one that carries the traffic.
-func (l *loop) carries(t *state) {
+func (l *loop) carries(t *peer) {
 	c := t.current()
 	if t.phase != phaseUp && t.phase != phaseSuspect {
 		t.cameUp, t.before = l.now(), t.attempts
@@ -437,12 +437,12 @@ func (l *loop) carries(t *state) {
 	}
 	if t.phase == phaseUp {
 		if c.Replaces == 0 {
-			l.event(t, slog.LevelInfo, "up", fmt.Sprintf("another Child SA carries the traffic: %s, %s", c.Remote, c.Suite))
+			l.event(t.tunnel, slog.LevelInfo, "up", fmt.Sprintf("another Child SA carries the traffic: %s, %s", c.Remote, c.Suite))
 			l.settleIn(t)
 			return
 		}
 		t.childRekeys++
-		l.event(t, slog.LevelInfo, "rekey", fmt.Sprintf("Child SA rekeyed with %s", c.Suite))
+		l.event(t.tunnel, slog.LevelInfo, "rekey", fmt.Sprintf("Child SA rekeyed with %s", c.Suite))
 		return
 	}
 	t.ups++
@@ -452,9 +452,9 @@ func (l *loop) carries(t *state) {
 	if c.Encap {
 		how = "ESP in UDP"
 	}
-	l.event(t, slog.LevelInfo, "up", fmt.Sprintf("up: %s with %s, %s, %s mode, MTU %d", how, c.Remote.Addr(), c.Suite, mode(c.Transport), t.link.MTU))
+	l.event(t.tunnel, slog.LevelInfo, "up", fmt.Sprintf("up: %s with %s, %s, %s mode, MTU %d", how, c.Remote.Addr(), c.Suite, mode(c.Transport), t.link.MTU))
 	t.arrive()
-	l.setRunning(t, true)
+	l.setRunning(t.tunnel, true)
 	l.espUp(t, c.Child)
 	l.searchPath(t)
 	l.upAt = l.now()
@@ -468,16 +468,16 @@ func mode(transport bool) string {
 }
 
 // carriesNot is called when the last outbound SA is gone.
-func (l *loop) carriesNot(t *state) {
+func (l *loop) carriesNot(t *peer) {
 	t.aside = aside{}
 	l.stopSearch(t)
-	l.setRunning(t, false)
+	l.setRunning(t.tunnel, false)
 	l.espOnceMore(t)
 	if !t.wanted {
 		return
 	}
 	t.set(phaseDown, reason{text: "the Child SA is gone; making a new one"})
-	l.event(t, slog.LevelWarn, "down", "no Child SA carries packets any more")
+	l.event(t.tunnel, slog.LevelWarn, "down", "no Child SA carries packets any more")
 	if !t.cfg.RemoteAny {
 		t.retryAt = l.now() + backoff(1, l.random())/4
 		if l.now()-t.cameUp < settled {

@@ -22,7 +22,7 @@ const (
 // advance decides what a tunnel does next. It may be called at any time and
 // does nothing when there is nothing to do: names, then addresses and route,
 // then the machine's side, then the handshake.
-func (l *loop) advance(t *state) {
+func (l *loop) advance(t *peer) {
 	if t == nil || !t.wanted || t.established() {
 		return
 	}
@@ -30,7 +30,7 @@ func (l *loop) advance(t *state) {
 }
 
 // step is one step of advance, as far as it can go now, and what the next waits for.
-func (l *loop) step(t *state) wait {
+func (l *loop) step(t *peer) wait {
 	now := l.now()
 	if t.trying && now >= t.triedAt+attemptLimit || t.nextAt != 0 && now >= t.nextAt {
 		t.skip()
@@ -47,7 +47,7 @@ func (l *loop) step(t *state) wait {
 	case t.cfg.RemoteAny:
 		return l.listen(t)
 	}
-	l.ask(t, resolveDown)
+	l.ask(t.tunnel, resolveDown)
 	if l.findCandidates(t) {
 		l.register(t)
 	}
@@ -62,7 +62,7 @@ func (l *loop) step(t *state) wait {
 }
 
 // skip gives the attempt under way up for the next remote.
-func (t *state) skip() {
+func (t *peer) skip() {
 	t.nextAt = 0
 	if t.trying {
 		t.trying = false
@@ -72,7 +72,7 @@ func (t *state) skip() {
 
 // pass takes the turn from the present candidate to the next that there is a way
 // to, and tells whether all have had theirs.
-func (l *loop) pass(t *state) (round bool) {
+func (l *loop) pass(t *peer) (round bool) {
 	for {
 		t.candidate++
 		if n := len(t.candidates); n == 0 || t.candidate%n == 0 {
@@ -87,11 +87,11 @@ func (l *loop) pass(t *state) (round bool) {
 // choose finds the first candidate, from the one whose turn it is, that can be
 // spoken to from here, and makes the machine ready for it. passed says why others
 // were passed over; when all are, ok is false and w says why.
-func (l *loop) choose(t *state) (passed []string, w wait, ok bool) {
+func (l *loop) choose(t *peer) (passed []string, w wait, ok bool) {
 	w = wait{phase: phaseWaiting, until: l.now() + routeRetry, word: waitAddress,
 		why: reason{remedy: "the tunnel goes on by itself when the address or route appears"}}
 	t.passed = nil
-	l.layRoutes(t)
+	l.layRoutes(t.tunnel)
 	for range t.candidates {
 		info, err := l.outside(t, t.remote())
 		if err != nil {
@@ -129,7 +129,7 @@ func sentence(whys []string) string {
 }
 
 // initiate begins the handshake with the chosen candidate.
-func (l *loop) initiate(t *state, passed []string) wait {
+func (l *loop) initiate(t *peer, passed []string) wait {
 	now := l.now()
 	if o, w := l.offered(t); len(o.esp) == 0 {
 		return w
@@ -165,7 +165,7 @@ const (
 )
 
 // listen prepares a tunnel whose peer speaks first.
-func (l *loop) listen(t *state) wait {
+func (l *loop) listen(t *peer) wait {
 	if err := l.prepare(t); err != nil {
 		l.stuck(t, err.Error())
 		return wait{phase: phaseDown, why: reason{text: err.Error()}, until: l.now() + linkRetry}
@@ -188,15 +188,15 @@ func (l *loop) listen(t *state) wait {
 }
 
 // stuck tells, once, what of this machine stands in a tunnel's way.
-func (l *loop) stuck(t *state, what string) {
+func (l *loop) stuck(t *peer, what string) {
 	if t.hindrance != what {
-		l.event(t, slog.LevelError, "machine", what)
+		l.event(t.tunnel, slog.LevelError, "machine", what)
 	}
 	t.hindrance = what
 }
 
 // nowhere says that local names no address of this machine, "" when it does.
-func (l *loop) nowhere(t *state) string {
+func (l *loop) nowhere(t *peer) string {
 	if !t.localOnly {
 		return ""
 	}
@@ -213,7 +213,7 @@ func (l *loop) nowhere(t *state) string {
 
 // ownAddresses are those that local allows the tunnel to come from and to be
 // found at; only is false when it allows any.
-func (l *loop) ownAddresses(t *state) (own []netip.Addr, only bool) {
+func (l *loop) ownAddresses(t *peer) (own []netip.Addr, only bool) {
 	if t.cfg.Local == "" {
 		return nil, false
 	}
@@ -230,7 +230,7 @@ func (l *loop) ownAddresses(t *state) (own []netip.Addr, only bool) {
 // register tells the engine what to offer to, and expect of, the tunnel's peer.
 // A tunnel that is not wanted, or whose names are not known yet, has no Peer:
 // nobody can talk it up.
-func (l *loop) register(t *state) {
+func (l *loop) register(t *peer) {
 	if !t.wanted || !t.cfg.RemoteAny && len(t.candidates) == 0 {
 		return
 	}
@@ -283,7 +283,7 @@ type offers struct{ ike, esp []suite.Proposal }
 
 // offered is what the tunnel can offer; with nothing left it is down, and w says
 // which and why.
-func (l *loop) offered(t *state) (o offers, w wait) {
+func (l *loop) offered(t *peer) (o offers, w wait) {
 	o, refused := l.proposalsOf(t)
 	why := "the list is empty"
 	if refused != nil {
@@ -300,7 +300,7 @@ func (l *loop) offered(t *state) (o offers, w wait) {
 
 // proposalsOf are the configured or built-in lists less the ESP algorithms that
 // the datapath cannot compute; the error is its last refusal.
-func (l *loop) proposalsOf(t *state) (o offers, refused error) {
+func (l *loop) proposalsOf(t *peer) (o offers, refused error) {
 	o = offers{t.cfg.IKEProposals, t.cfg.ESPProposals}
 	if o.ike == nil {
 		o.ike = suite.DefaultIKE()
@@ -352,7 +352,7 @@ func possible(ps []suite.Proposal, supports func(encr, integ suite.Transform) er
 }
 
 // restart closes a tunnel's SAs and starts anew at once.
-func (l *loop) restart(t *state, why string) {
+func (l *loop) restart(t *peer, why string) {
 	l.do(l.engine.Close(l.now(), t.id))
 	t.trying, t.nextAt, t.aside = false, 0, aside{}
 	t.attempts = 0

@@ -37,7 +37,7 @@ func (a *agreement) lower(least int) int {
 }
 
 // agreeMTU lowers the MTU of a link to the peer's, if that is less.
-func (l *loop) agreeMTU(t *state, want *platform.Link) {
+func (l *loop) agreeMTU(t *peer, want *platform.Link) {
 	a := &t.agreed
 	if a.own = want.MTU; a.own != a.told {
 		a.due(l.now())
@@ -50,7 +50,7 @@ func (l *loop) agreeMTU(t *state, want *platform.Link) {
 		least = ipv6Least
 	}
 	if want.MTU = a.lower(least); want.MTU < a.own {
-		t.mtuWhy = fmt.Sprintf("the peer's interface takes %d; here %d would fit, %s", a.peer, a.own, t.mtuWhy)
+		t.sizing.why = fmt.Sprintf("the peer's interface takes %d; here %d would fit, %s", a.peer, a.own, t.sizing.why)
 	}
 }
 
@@ -69,7 +69,7 @@ func (l *loop) peerMTU(e ikev2.PeerMTU) {
 }
 
 // agree tells the peer our MTU, and takes its.
-func (l *loop) agree(t *state, now ikev2.Time) {
+func (l *loop) agree(t *peer, now ikev2.Time) {
 	a := &t.agreed
 	if a.at == 0 || a.at > now {
 		return
@@ -80,13 +80,13 @@ func (l *loop) agree(t *state, now ikev2.Time) {
 		return
 	}
 	if err := l.refresh(t); err != nil {
-		l.event(t, slog.LevelError, "machine", err.Error())
+		l.event(t.tunnel, slog.LevelError, "machine", err.Error())
 	}
 	a.at, a.told = 0, a.own
 	l.do(l.engine.TellMTU(now, t.id, a.own))
 	if a.differs(t.link.MTU) && a.warned != a.peer {
 		a.warned = a.peer
-		l.event(t, slog.LevelWarn, "mtu", fmt.Sprintf("the MTU here is %d and the peer's %d: OSPF needs the same; %s", t.link.MTU, a.peer, t.sameMTU()))
+		l.event(t.tunnel, slog.LevelWarn, "mtu", fmt.Sprintf("the MTU here is %d and the peer's %d: OSPF needs the same; %s", t.link.MTU, a.peer, t.sameMTU()))
 	}
 }
 
@@ -94,7 +94,7 @@ func (l *loop) agree(t *state, now ikev2.Time) {
 func (a *agreement) differs(mtu int) bool { return a.peer != 0 && a.peer < mtu }
 
 // sameMTU is how the two ends come to have the same.
-func (t *state) sameMTU() string {
+func (t *peer) sameMTU() string {
 	if t.cfg.MTU != 0 {
 		return fmt.Sprintf("set mtu = %d, or leave it out on both sides", t.agreed.peer)
 	}

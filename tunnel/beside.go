@@ -54,7 +54,7 @@ type health struct {
 const asideTime = 5 * time.Second
 
 // replace wants another IKE SA instead of the one in use.
-func (l *loop) replace(t *state, why asideReason, to netip.Addr) {
+func (l *loop) replace(t *peer, why asideReason, to netip.Addr) {
 	c := t.current()
 	if c == nil || t.cfg.RemoteAny {
 		return
@@ -65,7 +65,7 @@ func (l *loop) replace(t *state, why asideReason, to netip.Addr) {
 }
 
 // takeOver is one step towards it.
-func (l *loop) takeOver(t *state) {
+func (l *loop) takeOver(t *peer) {
 	a := &t.aside
 	a.at = 0
 	if a.why == asideNone || !t.wanted || !t.established() {
@@ -86,19 +86,19 @@ func (l *loop) takeOver(t *state) {
 	if err != nil {
 		return
 	}
-	if err := l.guard(t, remote); err != nil {
-		l.event(t, slog.LevelError, "close", err.Error())
+	if err := l.guard(t.tunnel, remote); err != nil {
+		l.event(t.tunnel, slog.LevelError, "close", err.Error())
 		return
 	}
 	l.register(t)
-	l.layRoutes(t)
+	l.layRoutes(t.tunnel)
 	l.tellTime()
 	local, peer := t.ports(info.Local, remote)
 	l.do(l.engine.Initiate(now, t.id, local, peer))
 }
 
 // asideRemote is the address to try now.
-func (t *state) asideRemote() (netip.Addr, bool) {
+func (t *peer) asideRemote() (netip.Addr, bool) {
 	here, n := t.current().Remote.Addr(), len(t.candidates)
 	switch t.aside.why {
 	case asidePreferred:
@@ -119,7 +119,7 @@ func (t *state) asideRemote() (netip.Addr, bool) {
 }
 
 // asideFailed notes that an attempt beside came to nothing.
-func (l *loop) asideFailed(t *state) {
+func (l *loop) asideFailed(t *peer) {
 	if t.aside.why == asidePreferred {
 		// It is given the time of failback to become better.
 		t.aside.why, t.aside.at = asideNone, 0
@@ -128,7 +128,7 @@ func (l *loop) asideFailed(t *state) {
 }
 
 // tookOver is called when another pair carries the traffic.
-func (l *loop) tookOver(t *state) {
+func (l *loop) tookOver(t *peer) {
 	c := t.current()
 	if t.aside.why != asideNone && c.IKE != t.aside.from {
 		t.aside = aside{}
@@ -140,7 +140,7 @@ func (l *loop) tookOver(t *state) {
 
 // preferred are the addresses that remote names before the one in use. The
 // addresses of one name are equals. It is for the side that began to choose.
-func (t *state) preferred() []netip.Addr {
+func (t *peer) preferred() []netip.Addr {
 	c := t.current()
 	if c == nil || !t.initiated {
 		return nil
@@ -162,12 +162,12 @@ func (t *state) preferred() []netip.Addr {
 }
 
 // probePause is the time between two looks at a preferred remote.
-func (t *state) probePause() time.Duration {
+func (t *peer) probePause() time.Duration {
 	return min(max(t.cfg.Failback/4, time.Second), 15*time.Second)
 }
 
 // probe asks the remotes of higher preference whether they are there.
-func (l *loop) probe(t *state) {
+func (l *loop) probe(t *peer) {
 	a := &t.aside
 	a.probeAt = 0
 	list := t.preferred()
@@ -219,12 +219,12 @@ func (l *loop) answered(e ikev2.Answered) {
 	if now-h.since < t.cfg.Failback || t.aside.why != asideNone || t.phase != phaseUp || !slices.Contains(t.preferred(), remote) {
 		return
 	}
-	l.event(t, slog.LevelInfo, "failback", fmt.Sprintf("%s has answered for %s: going back to it", remote, (now-h.since).Round(time.Second)))
+	l.event(t.tunnel, slog.LevelInfo, "failback", fmt.Sprintf("%s has answered for %s: going back to it", remote, (now-h.since).Round(time.Second)))
 	l.replace(t, asidePreferred, remote)
 }
 
 // ports completes the addresses of an attempt.
-func (t *state) ports(local, remote netip.Addr) (netip.AddrPort, netip.AddrPort) {
+func (t *peer) ports(local, remote netip.Addr) (netip.AddrPort, netip.AddrPort) {
 	from := uint16(portIKE)
 	if t.cfg.RemotePort != portIKE {
 		from = portNAT // anything but 500 is spoken to with the non-ESP marker

@@ -41,14 +41,14 @@ type trial struct {
 	until  ikev2.Time    // then the config of before comes back
 	grace  time.Duration // for each of watched
 
-	watched map[ikev2.PeerID]*ailment // tunnels that were up
-	client  netip.Addr                // whose session must not be lost; may be unset
-	way     string                    // interface that led to client
+	watched map[string]*ailment // tunnels that were up
+	client  netip.Addr          // whose session must not be lost; may be unset
+	way     string              // interface that led to client
 	session ailment
 	forced  bool // nobody minds watched and session any more
 
 	// wanted has the wishes of operators that the change overrides.
-	wanted map[ikev2.PeerID]bool
+	wanted map[string]bool
 }
 
 // ailment is since when something is not well, 0 while it is.
@@ -151,7 +151,7 @@ func (l *loop) plan(q *status.Query) status.Reply {
 		lines = append(lines, w.String())
 	}
 	if client, err := netip.ParseAddr(q.Client); err == nil {
-		if way, err := l.net.Leaves(client); err == nil && l.tunnels[ikev2.PeerID(way)] != nil {
+		if way, err := l.net.Leaves(client); err == nil && l.tunnels[way] != nil {
 			lines = append(lines, "this SSH session comes through "+way)
 		}
 	}
@@ -194,10 +194,10 @@ func (l *loop) try(q *status.Query) status.Reply {
 	d := time.Duration(q.Seconds) * time.Second
 	tr := &trial{
 		before: l.cfg, digest: digest, since: time.Now(), until: l.now() + d, grace: min(maxGrace, d/2),
-		watched: map[ikev2.PeerID]*ailment{}, wanted: map[ikev2.PeerID]bool{},
+		watched: map[string]*ailment{}, wanted: map[string]bool{},
 	}
 	for id, t := range l.tunnels {
-		if t.phase == phaseUp {
+		if t.shown().phase == phaseUp {
 			tr.watched[id] = &ailment{}
 		}
 	}
@@ -208,8 +208,7 @@ func (l *loop) try(q *status.Query) status.Reply {
 	}
 	for _, ch := range config.Diff(l.cfg, next).Tunnels {
 		if ch.Kind == config.Removed || slices.Contains(ch.Keys, "enabled") {
-			id := ikev2.PeerID(ch.Name)
-			tr.wanted[id] = l.tunnels[id].wanted
+			tr.wanted[ch.Name] = l.tunnels[ch.Name].wanted
 		}
 	}
 	l.event(nil, slog.LevelInfo, "trial", fmt.Sprintf("a changed configuration runs on trial for %v", d))
@@ -254,10 +253,10 @@ func (l *loop) examine(now ikev2.Time) {
 	for id, a := range tr.watched {
 		t := l.tunnels[id]
 		switch {
-		case tr.forced || t == nil || !t.wanted || t.phase == phaseUp:
+		case tr.forced || t == nil || !t.wanted || t.shown().phase == phaseUp:
 			a.note(now, "")
 		default:
-			a.note(now, fmt.Sprintf("tunnel %s was up before the change and is %s", id, t.phase))
+			a.note(now, fmt.Sprintf("tunnel %s was up before the change and is %s", id, t.shown().phase))
 		}
 	}
 	if tr.way == "" || tr.forced {
@@ -265,14 +264,14 @@ func (l *loop) examine(now ikev2.Time) {
 		return
 	}
 	way, err := l.net.Leaves(tr.client)
-	through := l.tunnels[ikev2.PeerID(way)]
+	through := l.tunnels[way]
 	switch {
 	case err != nil:
 		tr.session.note(now, fmt.Sprintf("the SSH session from %s came through %s and has no way back", tr.client, tr.way))
 	case way != tr.way:
 		tr.session.note(now, fmt.Sprintf("the SSH session from %s came through %s and its way back is %s", tr.client, tr.way, way))
-	case through != nil && through.phase != phaseUp:
-		tr.session.note(now, fmt.Sprintf("tunnel %s, which carries the SSH session from %s, is %s", way, tr.client, through.phase))
+	case through != nil && through.shown().phase != phaseUp:
+		tr.session.note(now, fmt.Sprintf("tunnel %s, which carries the SSH session from %s, is %s", way, tr.client, through.shown().phase))
 	default:
 		tr.session.note(now, "")
 	}
@@ -398,8 +397,8 @@ func (l *loop) describeTrial() *status.Pending {
 	l.examine(now)
 	p := &status.Pending{Since: tr.since.Unix(), LeftS: seconds(max(tr.until-now, 0))}
 	for _, id := range l.order {
-		if tr.watched[id] != nil || tr.way == string(id) {
-			p.Watched = append(p.Watched, string(id))
+		if tr.watched[id] != nil || tr.way == id {
+			p.Watched = append(p.Watched, id)
 		}
 	}
 	var since ikev2.Time

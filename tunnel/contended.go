@@ -36,13 +36,13 @@ func (l *loop) contended(a ikev2.Contended) {
 	c.times++
 	if !same {
 		c.told = now
-		l.event(t, slog.LevelWarn, "peer", why(a.Reason).String())
+		l.event(t.tunnel, slog.LevelWarn, "peer", why(a.Reason).String())
 	}
 }
 
 // stands tells whether the peer that has the tunnel is the one for whom another was
 // turned away; where both have one identity their addresses tell.
-func (c *contention) stands(t *state) bool {
+func (c *contention) stands(t *peer) bool {
 	i, ok := t.currentIKE()
 	a := &c.last
 	return ok && i.RemoteID.Equal(a.Holder) &&
@@ -50,7 +50,7 @@ func (c *contention) stands(t *state) bool {
 }
 
 // describe is nil when nobody was turned away lately.
-func (c *contention) describe(l *loop, t *state) *status.Contention {
+func (c *contention) describe(l *loop, t *peer) *status.Contention {
 	if c.at == 0 || l.now()-c.at > contentionLasts || !c.stands(t) {
 		return nil
 	}

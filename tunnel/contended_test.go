@@ -33,7 +33,7 @@ func TestAPeerThatCameInIsNoLongerOneTurnedAway(t *testing.T) {
 		{"nobody has it", "a.example", "b.example", "", first, false},
 	} {
 		l := &loop{origin: time.Now().Add(-time.Minute)}
-		s := &state{ike: map[ikev2.SAID]ikev2.IKEInfo{}}
+		s := &peer{ike: map[ikev2.SAID]ikev2.IKEInfo{}}
 		if c.now != "" {
 			s.ike[1] = ikev2.IKEInfo{ID: 1, RemoteID: identity(c.now), Remote: c.at}
 		}

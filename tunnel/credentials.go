@@ -67,12 +67,12 @@ func (l *loop) followLists(now ikev2.Time) {
 		return
 	}
 	l.listsAt = now + listPause
-	for _, id := range l.order {
-		t := l.tunnels[id]
+	for _, name := range l.order {
+		t := l.tunnels[name]
 		if len(t.cfg.CRL) == 0 {
 			continue
 		}
-		if t.wanted && !t.established() {
+		if t.wanted && !t.shown().established() {
 			l.listsAt = now + listPauseDown
 		}
 		at := listTime(t.cfg)
@@ -90,11 +90,13 @@ func (l *loop) followLists(now ikev2.Time) {
 			continue
 		}
 		t.cfg.Credentials.CRLs = lists
-		l.register(t)
 		l.event(t, slog.LevelInfo, "crl", "revocation lists read again")
-		if t.wanted && !t.established() && !t.trying {
-			t.attempts = 0
-			l.hurry(t) // the one that was missing or out of date may be why
+		for _, p := range t.peers {
+			l.register(p)
+			if t.wanted && !p.established() && !p.trying {
+				p.attempts = 0
+				l.hurry(p) // the one that was missing or out of date may be why
+			}
 		}
 	}
 }

@@ -11,10 +11,10 @@ import (
 // Messages move it forward by the tunnels they touch (of); it becomes later again
 // when it is reached and all tunnels are looked at.
 
-// of returns a tunnel by its name, nil when it is gone. Its times are looked at
+// of returns a peer by its name, nil when it is gone. Its times are looked at
 // again before the loop waits.
-func (l *loop) of(id ikev2.PeerID) *state {
-	t := l.tunnels[id]
+func (l *loop) of(id ikev2.PeerID) *peer {
+	t := l.peers[id]
 	if t != nil && l.dueAt != 0 {
 		l.touched = append(l.touched, t)
 	}
@@ -22,7 +22,7 @@ func (l *loop) of(id ikev2.PeerID) *state {
 }
 
 // due is when something of a tunnel's is due, an hour from now at the latest.
-func (l *loop) due(t *state, now ikev2.Time) ikev2.Time {
+func (l *loop) due(t *peer, now ikev2.Time) ikev2.Time {
 	due := now + time.Hour
 	earlier := func(at ikev2.Time) {
 		if at != 0 && at < due {
@@ -44,7 +44,7 @@ func (l *loop) due(t *state, now ikev2.Time) ikev2.Time {
 	if len(t.cfg.CRL) > 0 {
 		earlier(max(l.listsAt, 1))
 	}
-	earlier(l.askDue(t))
+	earlier(l.askDue(t.tunnel))
 	if !t.esp.asking {
 		earlier(t.esp.at)
 	}
@@ -56,7 +56,7 @@ func (l *loop) untilDue() time.Duration {
 	now := l.now()
 	if l.dueAt == 0 {
 		l.dueAt = now + time.Hour
-		for _, t := range l.tunnels {
+		for _, t := range l.peers {
 			l.dueAt = min(l.dueAt, l.due(t, now))
 		}
 	}
@@ -95,7 +95,7 @@ func (l *loop) tick() {
 
 // tickAll looks at all tunnels.
 func (l *loop) tickAll(now ikev2.Time) {
-	for _, t := range l.tunnels {
+	for _, t := range l.peers {
 		if t.wait.until != 0 && t.wait.until <= now {
 			t.wait.until = 0
 			l.stir(t)
@@ -114,10 +114,10 @@ func (l *loop) tickAll(now ikev2.Time) {
 		if t.aside.probeAt != 0 && t.aside.probeAt <= now {
 			l.probe(t)
 		}
-		if at := l.askDue(t); at != 0 && at <= now {
-			l.ask(t, t.askPause())
+		if at := l.askDue(t.tunnel); at != 0 && at <= now {
+			l.ask(t.tunnel, t.askPause())
 		}
-		l.layAgain(t, now)
+		l.layAgain(t.tunnel, now)
 		l.searchTick(t, now)
 		l.agree(t, now)
 	}

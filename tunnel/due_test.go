@@ -11,7 +11,7 @@ import (
 // Of a tunnel that is touched the loop knows what is due; that of all others is
 // found out again when something is, or when anything may have changed.
 func TestDueIsFoundWithTheTunnelsThatAreTouched(t *testing.T) {
-	l := &loop{origin: time.Now().Add(-time.Second), tunnels: map[ikev2.PeerID]*state{}}
+	l := &loop{origin: time.Now().Add(-time.Second), tunnels: map[string]*tunnel{}, peers: map[ikev2.PeerID]*peer{}}
 	for _, name := range []string{"a", "b", "c"} {
 		l.add(&config.Tunnel{Name: name, Enabled: true})
 	}
@@ -30,7 +30,7 @@ func TestDueIsFoundWithTheTunnelsThatAreTouched(t *testing.T) {
 	within("c", 9*time.Minute, 10*time.Minute)
 	l.of("c").esp.at = 0
 	within("c, though it no longer is", 9*time.Minute, 10*time.Minute)
-	l.tunnels["a"].nextAt = now + 5*time.Minute
+	l.peers["a"].nextAt = now + 5*time.Minute
 	l.dueAt = 0 // as after a reload
 	within("a", 4*time.Minute, 5*time.Minute)
 	l.wake = now + time.Minute

@@ -53,7 +53,7 @@ type espPath struct {
 }
 
 // espUp is called when a tunnel has come up.
-func (l *loop) espUp(t *state, c *ikev2.Child) {
+func (l *loop) espUp(t *peer, c *ikev2.Child) {
 	form := formOf(c.Encap)
 	if e := &t.esp; e.fresh && e.form != form && e.asked == formUsual {
 		e.useless = true // the peer goes over to this one, as nothing came in the other
@@ -69,7 +69,7 @@ func (l *loop) espUp(t *state, c *ikev2.Child) {
 
 // lookAtESP does what is due.
 func (l *loop) lookAtESP(now ikev2.Time) {
-	for _, t := range l.tunnels {
+	for _, t := range l.peers {
 		if t.esp.at == 0 || t.esp.at > now || t.esp.asking {
 			continue
 		}
@@ -97,7 +97,7 @@ func (l *loop) lookAtESP(now ikev2.Time) {
 }
 
 // askESP finds out whether the tunnel carries echo requests.
-func (l *loop) askESP(t *state, child ikev2.ChildID) {
+func (l *loop) askESP(t *peer, child ikev2.ChildID) {
 	target := doctor.Inside(t.cfg.Address)
 	if !target.IsValid() || l.jobs.ctx.Err() != nil {
 		return
@@ -140,7 +140,7 @@ func (l *loop) echo(id ikev2.PeerID, target netip.Addr) (answered, lost bool, er
 
 // espAsked concludes.
 func (l *loop) espAsked(id ikev2.PeerID, child ikev2.ChildID, answered, lost, refused bool, err error) {
-	t := l.tunnels[id]
+	t := l.peers[id]
 	if t == nil {
 		return
 	}
@@ -178,7 +178,7 @@ func (e *espPath) lostSince(now ikev2.Time) ikev2.Time {
 }
 
 // espPasses notes that something came out of the tunnel.
-func (l *loop) espPasses(t *state, p *pair) {
+func (l *loop) espPasses(t *peer, p *pair) {
 	form := formOf(p.Encap)
 	switch e := &t.esp; {
 	case !e.fresh:
@@ -188,16 +188,16 @@ func (l *loop) espPasses(t *state, p *pair) {
 		if !e.retried {
 			text += fmt.Sprintf(" until the tunnel is made anew; then %s is tried once more, for what took its packets may be over", short(form.other()))
 		}
-		l.event(t, slog.LevelInfo, "encap", text)
+		l.event(t.tunnel, slog.LevelInfo, "encap", text)
 	case e.retried:
-		l.event(t, slog.LevelInfo, "encap", fmt.Sprintf("packets come back in %s, too: it was not dropped on the way, or is no longer", form))
+		l.event(t.tunnel, slog.LevelInfo, "encap", fmt.Sprintf("packets come back in %s, too: it was not dropped on the way, or is no longer", form))
 		e.helps, e.retried = 0, false
 	}
 	t.esp.fresh, t.esp.useless, t.esp.refused, t.esp.lostAt = false, false, false, 0
 }
 
 // espOnceMore has a tunnel that is made anew try its usual form again, once.
-func (l *loop) espOnceMore(t *state) {
+func (l *loop) espOnceMore(t *peer) {
 	if e := &t.esp; e.asked != formUsual && e.helps > 0 && !e.retried {
 		e.asked, e.retried = formUsual, true
 		l.register(t)
@@ -205,16 +205,16 @@ func (l *loop) espOnceMore(t *state) {
 }
 
 // espRefused notes that the peer answers what comes out of ESP with ICMP errors.
-func (l *loop) espRefused(t *state) {
+func (l *loop) espRefused(t *peer) {
 	t.esp.at = l.now() + espAgain
 	if !t.esp.refused && l.now()-t.esp.since >= espPatience {
 		t.esp.refused = true
-		l.event(t, slog.LevelWarn, "peer", "ESP passes, but the peer has no GRE interface for what comes out of it (its ICMP errors say so); make it there, with the same gre.key and endpoints as here")
+		l.event(t.tunnel, slog.LevelWarn, "peer", "ESP passes, but the peer has no GRE interface for what comes out of it (its ICMP errors say so); make it there, with the same gre.key and endpoints as here")
 	}
 }
 
 // espBlocked is the conclusion that packets are lost on the way.
-func (l *loop) espBlocked(t *state, p *pair) {
+func (l *loop) espBlocked(t *peer, p *pair) {
 	const seen = "echo requests through the tunnel get no answer while the peer answers on the IKE SA"
 	now, form := l.now(), formOf(p.Encap)
 	remedy := t.remedy(form, t.ike[p.IKE])
@@ -224,21 +224,21 @@ func (l *loop) espBlocked(t *state, p *pair) {
 	case t.esp.useless || t.esp.triedAt != 0 && now-t.esp.triedAt < espForce && !t.esp.retried:
 	case remedy != "":
 		t.esp.triedAt, t.esp.useless = now, true
-		l.event(t, slog.LevelWarn, "encap", fmt.Sprintf("%s: %s; %s", seen, form.dropped(), remedy))
+		l.event(t.tunnel, slog.LevelWarn, "encap", fmt.Sprintf("%s: %s; %s", seen, form.dropped(), remedy))
 	default:
 		t.esp.asked, t.esp.triedAt = form.other(), now
 		how := "in UDP"
 		if form == formUDP {
 			how = "without UDP (IP protocol 50)"
 		}
-		l.event(t, slog.LevelWarn, "encap", fmt.Sprintf("%s: %s; trying it %s", seen, form.dropped(), how))
+		l.event(t.tunnel, slog.LevelWarn, "encap", fmt.Sprintf("%s: %s; trying it %s", seen, form.dropped(), how))
 		l.register(t)
 		l.restart(t, "trying ESP "+how)
 	}
 }
 
 // espInVain returns to the usual form when the other does not help either.
-func (l *loop) espInVain(t *state, form espForm, seen string) {
+func (l *loop) espInVain(t *peer, form espForm, seen string) {
 	asked := t.esp.asked
 	t.esp.asked, t.esp.useless = formUsual, true
 	l.register(t) // from the next handshake on
@@ -249,11 +249,11 @@ func (l *loop) espInVain(t *state, form espForm, seen string) {
 	case asked == formBare:
 		how = "without UDP as in it; going back to UDP"
 	}
-	l.event(t, slog.LevelWarn, "encap", fmt.Sprintf("%s, %s; find out more: greseal doctor %s", seen, how, t.id))
+	l.event(t.tunnel, slog.LevelWarn, "encap", fmt.Sprintf("%s, %s; find out more: greseal doctor %s", seen, how, t.id))
 	if asked == formBare {
 		l.restart(t, "going back to ESP in UDP") // it passes more networks, and is faster in userspace
 	}
 }
 
 // forgetESP begins anew: the configuration or the operator did.
-func (t *state) forgetESP() { t.esp = espPath{asking: t.esp.asking} }
+func (t *peer) forgetESP() { t.esp = espPath{asking: t.esp.asking} }

@@ -51,7 +51,7 @@ func (f espForm) dropped() string {
 }
 
 // encapMode is what the engine is to ask the tunnel's peer for.
-func (t *state) encapMode(kind string) ikev2.EncapMode {
+func (t *peer) encapMode(kind string) ikev2.EncapMode {
 	switch {
 	case t.cfg.Encap == config.EncapAlways:
 		return ikev2.EncapForce
@@ -71,7 +71,7 @@ func natRemote(i ikev2.IKEInfo) bool { return i.NATRemote && !i.NATFeigned }
 
 // remedy is what the owner can do where it is not for us to try the other form, ""
 // where it is.
-func (t *state) remedy(f espForm, i ikev2.IKEInfo) string {
+func (t *peer) remedy(f espForm, i ikev2.IKEInfo) string {
 	switch {
 	case f == formUDP:
 		return doctor.InsteadOfUDP(t.cfg, i.NATLocal || natRemote(i))
@@ -86,7 +86,7 @@ func (t *state) remedy(f espForm, i ikev2.IKEInfo) string {
 }
 
 // encapWhy is the reason for the form that is used, one sentence.
-func encapWhy(t *state, i ikev2.IKEInfo, udp bool, kind string) string {
+func encapWhy(t *peer, i ikev2.IKEInfo, udp bool, kind string) string {
 	const silence = " does not pass: echo requests got no answer while IKE did"
 	c := t.cfg
 	often := "; tried once more when the tunnel is made anew"

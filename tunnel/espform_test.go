@@ -36,7 +36,7 @@ func TestTheOtherFormIsTriedOnlyWhereItMayPass(t *testing.T) {
 		{"UDP, a NAT there", config.EncapAuto, false, formUDP, ikev2.IKEInfo{NATRemote: true, EncapForced: true}, "does not pass the NAT"},
 		{"UDP, a NAT and always", config.EncapAlways, false, formUDP, ikev2.IKEInfo{NATLocal: true}, "does not pass the NAT"},
 	} {
-		s := &state{cfg: &config.Tunnel{Encap: c.encap, RemoteAny: c.any}}
+		s := &peer{tunnel: &tunnel{cfg: &config.Tunnel{Encap: c.encap, RemoteAny: c.any}}}
 		got := s.remedy(c.form, c.ike)
 		if c.remedy == "" && got != "" || !strings.Contains(got, c.remedy) {
 			t.Errorf("%s: remedy %q, want %q", c.what, got, c.remedy)
@@ -59,7 +59,7 @@ func TestTheEngineIsAskedForTheFormThatIsTried(t *testing.T) {
 		{config.EncapAlways, formUsual, platform.KindKernel, ikev2.EncapForce},
 		{config.EncapNever, formUsual, platform.KindUserspace, ikev2.EncapNever},
 	} {
-		s := &state{cfg: &config.Tunnel{Encap: c.encap}, esp: espPath{asked: c.asked}}
+		s := &peer{tunnel: &tunnel{cfg: &config.Tunnel{Encap: c.encap}}, esp: espPath{asked: c.asked}}
 		if got := s.encapMode(c.kind); got != c.want {
 			t.Errorf("encap %s, asked for %s, %s: %v, want %v", c.encap, c.asked, c.kind, got, c.want)
 		}
@@ -69,7 +69,7 @@ func TestTheEngineIsAskedForTheFormThatIsTried(t *testing.T) {
 // step is one look at ESP, and where it leads.
 type step struct {
 	what  string
-	do    func(*loop, *state)
+	do    func(*loop, *peer)
 	encap string // in use then
 	why   string // in the status
 	says  string // in the last event about it
@@ -78,9 +78,9 @@ type step struct {
 // In userspace, where UDP is usual: every conclusion leads to the other form and
 // back, and is taken back when it was wrong.
 func TestESPGoesFromFormToForm(t *testing.T) {
-	blocked := func(l *loop, t *state) { l.espBlocked(t, t.current()) }
-	passes := func(l *loop, t *state) { l.espPasses(t, t.current()) }
-	anew := func(l *loop, t *state) { l.restart(t, "for another reason") }
+	blocked := func(l *loop, t *peer) { l.espBlocked(t, t.current()) }
+	passes := func(l *loop, t *peer) { l.espPasses(t, t.current()) }
+	anew := func(l *loop, t *peer) { l.restart(t, "for another reason") }
 	for name, steps := range map[string][]step{
 		"ESP helps": {
 			{"UDP carries nothing", blocked, "esp", "ESP in UDP does not pass", "trying it without UDP"},
@@ -116,7 +116,7 @@ func playForms(t *testing.T, steps []step) {
 		play(t, hq(`remote = "192.0.2.1"`), nil, func(w *world) {
 			time.Sleep(time.Minute)
 			for _, s := range steps {
-				w.do(func() { s.do(w.l, w.l.tunnels["hq"]) })
+				w.do(func() { s.do(w.l, w.l.peers["hq"]) })
 				time.Sleep(time.Minute)
 				look, said := w.look(), w.said("encap")
 				if look.State != status.StateUp || look.Outside.Encap != s.encap || !strings.Contains(look.Outside.EncapWhy, s.why) || !strings.Contains(said, s.says) {

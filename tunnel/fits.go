@@ -46,7 +46,7 @@ func (n notItsOwn) Error() string  { return n.what }
 func (n notItsOwn) Remedy() string { return n.remedy }
 
 // fits refuses a pair whose GRE endpoint at the other side is not its peer's.
-func (l *loop) fits(t *state, c *ikev2.Child) error {
+func (l *loop) fits(t *peer, c *ikev2.Child) error {
 	for _, p := range t.pairs {
 		if p.ID != c.ID && p.GRELocal == c.GRELocal && p.GRERemote == c.GRERemote {
 			return nil // they fit when that one came
@@ -72,7 +72,7 @@ func (l *loop) fits(t *state, c *ikev2.Child) error {
 	}
 	var late error
 	var givers []giver
-	for id, other := range l.tunnels {
+	for id, other := range l.peers {
 		if id == t.id {
 			continue
 		}
@@ -122,7 +122,7 @@ func (p promise) holds(a netip.Addr, now ikev2.Time) bool {
 }
 
 // names reports whether the configuration makes a the GRE endpoint of the peer.
-func (t *state) names(a netip.Addr) bool {
+func (t *peer) names(a netip.Addr) bool {
 	if t.cfg.GRERemote.IsValid() {
 		return t.cfg.GRERemote == a
 	}
@@ -131,7 +131,7 @@ func (t *state) names(a netip.Addr) bool {
 
 // hasRemote reports whether a is one of the addresses in remote, as far as they
 // are known.
-func (t *state) hasRemote(a netip.Addr) bool {
+func (t *peer) hasRemote(a netip.Addr) bool {
 	return slices.Contains(t.candidates, a) || slices.ContainsFunc(t.cfg.Remotes, func(r string) bool {
 		b, err := netip.ParseAddr(r)
 		return err == nil && b.Unmap() == a
@@ -139,7 +139,7 @@ func (t *state) hasRemote(a netip.Addr) bool {
 }
 
 // rightTo is by what right the peer has the endpoint of a pair.
-func (t *state) rightTo(c *ikev2.Child) right {
+func (t *peer) rightTo(c *ikev2.Child) right {
 	switch {
 	case t.names(c.GRERemote):
 		return named
@@ -151,7 +151,7 @@ func (t *state) rightTo(c *ikev2.Child) right {
 
 // claims are what t has of a remote endpoint, those that stand first. Of most
 // tunnels there are none, and none costs little: there may be thousands.
-func (t *state) claims(remote netip.Addr) (all []claim) {
+func (t *peer) claims(remote netip.Addr) (all []claim) {
 	for _, p := range t.pairs {
 		if p.GRERemote != remote {
 			continue
@@ -182,7 +182,7 @@ func (t *state) claims(remote netip.Addr) (all []claim) {
 
 // configuredLocals are the own GRE endpoints that the configuration leaves t, an
 // unset one where it leaves any.
-func (t *state) configuredLocals() []netip.Addr {
+func (t *peer) configuredLocals() []netip.Addr {
 	if t.cfg.GRELocal.IsValid() {
 		return []netip.Addr{t.cfg.GRELocal}
 	}
@@ -196,7 +196,7 @@ func (t *state) configuredLocals() []netip.Addr {
 // toldApart reports whether the packets of two tunnels between the same endpoints
 // go each their own way: by keys of their own. Without a key the one is open
 // to mistakes of the other, which is for the same peer to make.
-func (l *loop) toldApart(t *state, c *ikev2.Child, other *state) bool {
+func (l *loop) toldApart(t *peer, c *ikev2.Child, other *peer) bool {
 	a, b := t.cfg.GRE, other.cfg.GRE
 	if a.Key == b.Key || !a.HasKey && b.Key == 0 || !b.HasKey && a.Key == 0 {
 		return false // XFRM takes no key for key 0
@@ -206,7 +206,7 @@ func (l *loop) toldApart(t *state, c *ikev2.Child, other *state) bool {
 
 // samePeer reports whether both tunnels were proved to lead to the same peer: by
 // the same secret or key, with one identity or at one address.
-func (t *state) samePeer(c *ikev2.Child, other *state) bool {
+func (t *peer) samePeer(c *ikev2.Child, other *peer) bool {
 	i, ok := t.ike[c.IKE]
 	j, there := other.currentIKE()
 	if !ok || !there || i.RemoteID != j.RemoteID && i.Remote.Addr() != j.Remote.Addr() {
@@ -257,7 +257,7 @@ func (l *loop) lookAtMachine() (machine, error) {
 // guardOuter closes protocol 47 towards an address at which a peer is reached by
 // IKE. Where that is the far end of somebody else's GRE it stays open: the peer
 // lives behind that machine, and its own GRE goes elsewhere.
-func (l *loop) guardOuter(t *state, a netip.Addr) error {
+func (l *loop) guardOuter(t *peer, a netip.Addr) error {
 	if t.guarded[a] {
 		return nil
 	}
@@ -270,7 +270,7 @@ func (l *loop) guardOuter(t *state, a netip.Addr) error {
 			return nil
 		}
 	}
-	return l.guard(t, a)
+	return l.guard(t.tunnel, a)
 }
 
 // giver is a tunnel whose endpoint another has the better right to.
@@ -287,13 +287,13 @@ func (l *loop) giveWay(g giver) {
 		return
 	}
 	why := fmt.Sprintf("tunnel %q has the better right to the GRE endpoint %s", g.to, g.endpoint)
-	l.event(t, slog.LevelWarn, "endpoint", why+"; give the peer of this one another gre_local")
+	l.event(t.tunnel, slog.LevelWarn, "endpoint", why+"; give the peer of this one another gre_local")
 	l.restart(t, why)
 	if t.index == 0 || t.established() {
 		return
 	}
 	t.link.Local, t.link.Remote, t.behind = netip.Addr{}, netip.Addr{}, false
 	if err := l.refresh(t); err != nil {
-		l.event(t, slog.LevelError, "machine", err.Error())
+		l.event(t.tunnel, slog.LevelError, "machine", err.Error())
 	}
 }

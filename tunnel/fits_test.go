@@ -23,26 +23,26 @@ func TestAPeerGetsNoEndpointOfAnothers(t *testing.T) {
 		}
 		return c
 	}
-	link := func(outer, gre string) func(*state) {
-		return func(s *state) {
+	link := func(outer, gre string) func(*peer) {
+		return func(s *peer) {
 			c := child(outer, gre)
 			s.link = platform.Link{Local: c.GRELocal, Remote: c.GRERemote}
 			s.behind = outer != "" && outer != gre
 		}
 	}
-	stands := func(outer, gre string) func(*state) {
-		return func(s *state) {
+	stands := func(outer, gre string) func(*peer) {
+		return func(s *peer) {
 			link(outer, gre)(s)
 			s.pairs[7] = &pair{Child: child(outer, gre)}
 			s.carrying = 7
 		}
 	}
-	remotes := func(r ...string) func(*state) { return func(s *state) { s.cfg.RemoteAny, s.cfg.Remotes = false, r } }
-	greRemote := func(r string) func(*state) {
-		return func(s *state) { s.cfg.GRERemote = netip.MustParseAddr(r) }
+	remotes := func(r ...string) func(*peer) { return func(s *peer) { s.cfg.RemoteAny, s.cfg.Remotes = false, r } }
+	greRemote := func(r string) func(*peer) {
+		return func(s *peer) { s.cfg.GRERemote = netip.MustParseAddr(r) }
 	}
-	proved := func(id, outer, psk string) func(*state) {
-		return func(s *state) {
+	proved := func(id, outer, psk string) func(*peer) {
+		return func(s *peer) {
 			who, err := ikev2.ParseIdentity(id)
 			if err != nil {
 				t.Fatal(err)
@@ -51,9 +51,9 @@ func TestAPeerGetsNoEndpointOfAnothers(t *testing.T) {
 			s.cfg.PSK = config.NewSecret([]byte(psk))
 		}
 	}
-	none := func(*state) {}
-	all := func(f ...func(*state)) func(*state) {
-		return func(s *state) {
+	none := func(*peer) {}
+	all := func(f ...func(*peer)) func(*peer) {
+		return func(s *peer) {
 			for _, f := range f {
 				f(s)
 			}
@@ -63,7 +63,7 @@ func TestAPeerGetsNoEndpointOfAnothers(t *testing.T) {
 	for _, c := range []struct {
 		name       string
 		mine, hers int // GRE keys; -1: none
-		a, b       func(*state)
+		a, b       func(*peer)
 		ask        *ikev2.Child
 		want       string // in the remedy
 	}{
@@ -74,12 +74,12 @@ func TestAPeerGetsNoEndpointOfAnothers(t *testing.T) {
 		{"where b is reached, a being a fixed tunnel", 1, 2, remotes(outerA), stands(outerB, outerB), child(outerA, outerB), otherAddress},
 		{"nothing known of outer addresses", 1, 2, none, link("", outerB), child("", outerB), otherAddress},
 		{"b's remote, which never came up", 1, 2, none, remotes("203.0.113.1", outerB), child(outerA, outerB), otherAddress},
-		{"an address of b's host name", 1, 2, none, func(s *state) {
+		{"an address of b's host name", 1, 2, none, func(s *peer) {
 			remotes("b.example")(s)
 			s.candidates = []netip.Addr{netip.MustParseAddr(outerB)}
 		}, child(outerA, outerB), otherAddress},
 		{"b's gre_remote", 1, 2, none, greRemote(inside), child(outerA, inside), otherAddress},
-		{"one of b's pairs, not the newest", 1, 2, none, func(s *state) {
+		{"one of b's pairs, not the newest", 1, 2, none, func(s *peer) {
 			stands(outerA, inside)(s)
 			s.pairs[8] = &pair{Child: child(outerB, outerB)}
 		}, child(outerA, outerB), otherAddress},
@@ -92,7 +92,7 @@ func TestAPeerGetsNoEndpointOfAnothers(t *testing.T) {
 		{"both behind one NAT, in transport mode, own keys", 1, 2, none, stands(outerA, outerA), child(outerA, outerA), ok},
 		{"both behind one NAT, in transport mode, one key", 1, 1, none, stands(outerA, outerA), child(outerA, outerA), ownKey},
 		{"other addresses", -1, -1, none, stands(outerB, outerB), child(outerA, outerA), ok},
-		{"between other addresses of ours", -1, -1, none, func(s *state) {
+		{"between other addresses of ours", -1, -1, none, func(s *peer) {
 			stands(outerB, inside)(s)
 			s.link.Local = netip.MustParseAddr("203.0.113.5")
 			s.pairs[7].GRELocal = s.link.Local
@@ -104,7 +104,7 @@ func TestAPeerGetsNoEndpointOfAnothers(t *testing.T) {
 		{"b only chose where a is reached", -1, -1, none, stands(outerB, outerA), child(outerA, outerA), later},
 		{"b only chose what a's configuration says", 2, 2, greRemote(inside), stands(outerB, inside), child(outerA, inside), later},
 		{"b was reached where a is now", -1, -1, none, link(outerA, outerA), child(outerA, outerA), later},
-		{"two tunnels to one peer by two interfaces", -1, -1, remotes(outerB), all(remotes(outerB), stands(outerB, outerB), func(s *state) {
+		{"two tunnels to one peer by two interfaces", -1, -1, remotes(outerB), all(remotes(outerB), stands(outerB, outerB), func(s *peer) {
 			s.cfg.Local, s.locals = "wan2", []netip.Addr{netip.MustParseAddr("203.0.113.5")}
 			s.link.Local, s.pairs[7].GRELocal = s.locals[0], s.locals[0]
 		}), child(outerB, outerB), ok},
@@ -115,8 +115,8 @@ func TestAPeerGetsNoEndpointOfAnothers(t *testing.T) {
 		{"a group of machines", -1, -1, none, none, child(outerA, "224.0.0.5"), otherAddress},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			tunnel := func(name string, key int, set func(*state)) *state {
-				s := newState(&config.Tunnel{Name: name, RemoteAny: true})
+			tunnel := func(name string, key int, set func(*peer)) *peer {
+				s := newTunnel(&config.Tunnel{Name: name, RemoteAny: true}).shown()
 				if key >= 0 {
 					s.cfg.GRE.HasKey, s.cfg.GRE.Key = true, uint32(key)
 				}
@@ -124,7 +124,7 @@ func TestAPeerGetsNoEndpointOfAnothers(t *testing.T) {
 				return s
 			}
 			a, b := tunnel("a", c.mine, c.a), tunnel("b", c.hers, c.b)
-			l := &loop{net: worldNet{&world{wan4: netip.MustParseAddr(hub)}}, tunnels: map[ikev2.PeerID]*state{"a": a, "b": b}}
+			l := &loop{net: worldNet{&world{wan4: netip.MustParseAddr(hub)}}, peers: map[ikev2.PeerID]*peer{"a": a, "b": b}}
 			err := l.fits(a, c.ask)
 			if c.want == ok {
 				if err != nil {
@@ -151,8 +151,8 @@ func TestAnEndpointWaitsForWhoHasTheBetterRight(t *testing.T) {
 	child := func(outer netip.AddrPort) *ikev2.Child {
 		return &ikev2.Child{ID: 1, IKE: 1, Local: hub, Remote: outer, GRELocal: hub.Addr(), GRERemote: outerB.Addr()}
 	}
-	a, b := newState(&config.Tunnel{Name: "a", RemoteAny: true}), newState(&config.Tunnel{Name: "b", RemoteAny: true})
-	l := &loop{origin: time.Now(), net: worldNet{&world{wan4: hub.Addr()}}, tunnels: map[ikev2.PeerID]*state{"a": a, "b": b}}
+	a, b := newTunnel(&config.Tunnel{Name: "a", RemoteAny: true}).shown(), newTunnel(&config.Tunnel{Name: "b", RemoteAny: true}).shown()
+	l := &loop{origin: time.Now(), net: worldNet{&world{wan4: hub.Addr()}}, peers: map[ikev2.PeerID]*peer{"a": a, "b": b}}
 	if err := l.fits(a, child(outerA)); err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ import (
 const forgetTime = 12 * time.Second
 
 // knock asks the address of a suspect peer for IKE_SA_INIT.
-func (l *loop) knock(t *state) {
+func (l *loop) knock(t *peer) {
 	a := &t.aside
 	if a.asked {
 		a.answers = 0 // the last one was in vain
@@ -37,7 +37,7 @@ func (l *loop) knock(t *state) {
 }
 
 // knockAnswered takes the answer.
-func (l *loop) knockAnswered(t *state, remote netip.AddrPort) {
+func (l *loop) knockAnswered(t *peer, remote netip.AddrPort) {
 	a, now := &t.aside, l.now()
 	a.asked = false
 	if a.answers == 0 {
@@ -51,13 +51,13 @@ func (l *loop) knockAnswered(t *state, remote netip.AddrPort) {
 	if err != nil {
 		return
 	}
-	l.event(t, slog.LevelWarn, "forgotten", fmt.Sprintf("%s answers new handshakes, and nothing on the IKE SA: it was restarted, it seems; making a new IKE SA", remote.Addr()))
+	l.event(t.tunnel, slog.LevelWarn, "forgotten", fmt.Sprintf("%s answers new handshakes, and nothing on the IKE SA: it was restarted, it seems; making a new IKE SA", remote.Addr()))
 	l.tellTime()
 	local, peer := t.ports(info.Local, remote.Addr())
 	l.do(l.engine.Initiate(now, t.id, local, peer))
 }
 
 // knocks tells whether a tunnel's suspect peer is being knocked at an address.
-func (t *state) knocks(e ikev2.Answered) bool {
+func (t *peer) knocks(e ikev2.Answered) bool {
 	return t.aside.why == asideSuspect && t.aside.asked && e.Remote.Addr() == t.current().Remote.Addr()
 }

@@ -8,7 +8,7 @@ import (
 
 // guard closes protocol 47 in clear towards addresses, keeping those closed
 // before.
-func (l *loop) guard(t *state, addrs ...netip.Addr) error {
+func (l *loop) guard(t *tunnel, addrs ...netip.Addr) error {
 	var added []netip.Addr
 	for _, a := range addrs {
 		if a.IsValid() && !a.IsUnspecified() && !t.guarded[a] {
@@ -23,7 +23,7 @@ func (l *loop) guard(t *state, addrs ...netip.Addr) error {
 	for a := range t.guarded {
 		all = append(all, a)
 	}
-	if err := l.dp.Guard(string(t.id), all); err != nil {
+	if err := l.dp.Guard(t.name, all); err != nil {
 		for _, a := range added { // the datapath keeps what it had closed before
 			delete(t.guarded, a)
 		}
@@ -35,16 +35,18 @@ func (l *loop) guard(t *state, addrs ...netip.Addr) error {
 // releaseGuards opens protocol 47 towards addresses that a peer which has moved on
 // had before, once another pair carries the traffic and none is left of theirs.
 // The datapath keeps what its interfaces and SAs still need.
-func (l *loop) releaseGuards(t *state) {
-	if !t.established() {
+func (l *loop) releaseGuards(t *tunnel) {
+	if !t.shown().established() {
 		return
 	}
 	keep := map[netip.Addr]bool{t.cfg.GRERemote: true, t.link.Remote: true}
-	for _, a := range t.candidates {
-		keep[a] = true
-	}
-	for _, p := range t.pairs {
-		keep[p.GRERemote], keep[p.Remote.Addr()] = true, true
+	for _, p := range t.peers {
+		for _, a := range p.candidates {
+			keep[a] = true
+		}
+		for _, c := range p.pairs {
+			keep[c.GRERemote], keep[c.Remote.Addr()] = true, true
+		}
 	}
 	var all []netip.Addr
 	for a := range t.guarded {
@@ -55,8 +57,8 @@ func (l *loop) releaseGuards(t *state) {
 	if len(all) == len(t.guarded) {
 		return
 	}
-	if err := l.dp.Guard(string(t.id), all); err != nil {
-		l.log.Warn("opening protocol 47 towards addresses that a peer has left", "tunnel", t.id, "error", err)
+	if err := l.dp.Guard(t.name, all); err != nil {
+		l.log.Warn("opening protocol 47 towards addresses that a peer has left", "tunnel", t.name, "error", err)
 		return
 	}
 	maps.DeleteFunc(t.guarded, func(a netip.Addr, _ bool) bool { return !keep[a] })

@@ -27,7 +27,7 @@ func (p *guardedPath) Guard(_ string, remotes []netip.Addr) error {
 
 func TestARefusedGuardLeavesThoseBeforeIt(t *testing.T) {
 	dp := &guardedPath{}
-	l, s := &loop{dp: dp}, &state{id: "hq", guarded: map[netip.Addr]bool{}}
+	l, s := &loop{dp: dp}, &tunnel{name: "hq", guarded: map[netip.Addr]bool{}}
 	first, second, third := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("2001:db8::3")
 	check := func(want ...netip.Addr) {
 		t.Helper()

@@ -14,7 +14,7 @@ import (
 
 // insideESP is the peer's GRE endpoint where it is none of its outer addresses, for
 // the way that its packets take from the kernel's GRE interface into ESP.
-func (t *state) insideESP() []platform.Inside {
+func (t *peer) insideESP() []platform.Inside {
 	gre, peer := t.cfg.GRERemote, t.remote()
 	if p := t.current(); p != nil {
 		gre, peer = p.GRERemote, p.Remote.Addr()
@@ -28,12 +28,12 @@ func (t *state) insideESP() []platform.Inside {
 // addresses are those of the tunnel's interface: the configured ones, and the own
 // GRE endpoint where it is on no other interface. Under netifd the addresses are
 // its business.
-func (l *loop) addresses(t *state) []netip.Prefix {
+func (l *loop) addresses(t *tunnel) []netip.Prefix {
 	gre := t.cfg.GRELocal
 	if l.dp.Kind() != platform.KindKernel || !gre.IsValid() || t.cfg.Netifd {
 		return t.cfg.Address
 	}
-	if elsewhere, err := l.net.HasElsewhere(string(t.id), gre); err != nil || elsewhere {
+	if elsewhere, err := l.net.HasElsewhere(t.name, gre); err != nil || elsewhere {
 		return t.cfg.Address
 	}
 	return append(slices.Clone(t.cfg.Address), netip.PrefixFrom(gre, gre.BitLen()))

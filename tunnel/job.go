@@ -127,11 +127,11 @@ func (l *loop) startJob(what string, q *status.Query, run examination) status.Re
 		}
 		target = a.Unmap()
 	}
-	ids := l.order
+	names := l.order
 	if q.Tunnel != "" {
-		ids = []ikev2.PeerID{ikev2.PeerID(q.Tunnel)}
-		if l.tunnels[ids[0]] == nil {
-			return status.NoTunnel(q.Tunnel, l.tunnelNames())
+		names = []string{q.Tunnel}
+		if l.tunnels[names[0]] == nil {
+			return status.NoTunnel(q.Tunnel, l.order)
 		}
 	}
 	if busy := l.jobs.busy(l.now()); busy >= maxJobsRunning {
@@ -143,15 +143,15 @@ func (l *loop) startJob(what string, q *status.Query, run examination) status.Re
 		}
 	}
 	l.jobs.last++
-	ctx, cancel := context.WithTimeout(l.jobs.ctx, jobTime*time.Duration(max(len(ids), 1)))
+	ctx, cancel := context.WithTimeout(l.jobs.ctx, jobTime*time.Duration(max(len(names), 1)))
 	j := &job{Job: status.Job{ID: l.jobs.last, What: what}, cancel: cancel, askedAt: l.now()}
 	l.jobs.list = append(l.jobs.list, j)
 	var subjects []doctor.Subject
-	for _, id := range ids {
-		s := l.subject(l.tunnels[id])
+	for _, name := range names {
+		s := l.subject(l.tunnels[name].shown())
 		s.Target = target
 		subjects = append(subjects, s)
-		j.Checks = append(j.Checks, status.Diagnosis{Tunnel: string(id)})
+		j.Checks = append(j.Checks, status.Diagnosis{Tunnel: name})
 	}
 	l.jobs.running.Go(func() { l.runJob(ctx, j, subjects, run) })
 	return status.Reply{OK: true, Job: j.view()}
@@ -210,15 +210,15 @@ func onLoop[T any](l *loop, ctx context.Context, f func() T) (T, error) {
 }
 
 // subject is what doctor is told at the beginning. It holds no secret.
-func (l *loop) subject(t *state) doctor.Subject {
+func (l *loop) subject(t *peer) doctor.Subject {
 	o, why := l.proposalsOf(t)
 	s := doctor.Subject{
 		Tunnel: withoutSecrets(t.cfg), IKE: o.ike, ESP: o.esp, ESPWhy: why,
 		Daemon: &watched{l, t.id},
 	}
-	for _, id := range l.order {
-		if id != t.id {
-			s.Others = append(s.Others, withoutSecrets(l.tunnels[id].cfg))
+	for _, name := range l.order {
+		if name != t.name {
+			s.Others = append(s.Others, withoutSecrets(l.tunnels[name].cfg))
 		}
 	}
 	return s
@@ -238,9 +238,9 @@ type watched struct {
 }
 
 // on calls f with the tunnel on the loop.
-func (w *watched) on(ctx context.Context, f func(*state)) error {
+func (w *watched) on(ctx context.Context, f func(*peer)) error {
 	there, err := onLoop(w.l, ctx, func() bool {
-		t := w.l.tunnels[w.id]
+		t := w.l.peers[w.id]
 		if t != nil {
 			f(t)
 		}
@@ -255,7 +255,7 @@ func (w *watched) on(ctx context.Context, f func(*state)) error {
 // Look is doctor.Daemon's.
 func (w *watched) Look(ctx context.Context) (doctor.Moment, error) {
 	found := make(chan doctor.Moment, 1)
-	if err := w.on(ctx, func(t *state) { found <- w.l.moment(t) }); err != nil {
+	if err := w.on(ctx, func(t *peer) { found <- w.l.moment(t) }); err != nil {
 		return doctor.Moment{}, err
 	}
 	return <-found, nil
@@ -263,9 +263,9 @@ func (w *watched) Look(ctx context.Context) (doctor.Moment, error) {
 
 // Hurry is doctor.Daemon's.
 func (w *watched) Hurry(ctx context.Context) error {
-	return w.on(ctx, func(t *state) {
+	return w.on(ctx, func(t *peer) {
 		if t.wanted {
-			w.l.up(t)
+			w.l.up(t.tunnel)
 			w.l.settle(entirely)
 		}
 	})
@@ -274,7 +274,7 @@ func (w *watched) Hurry(ctx context.Context) error {
 // Hear is doctor.Daemon's.
 func (w *watched) Hear(ctx context.Context) (bool, error) {
 	begun := make(chan ikev2.Time, 1)
-	err := w.on(ctx, func(t *state) {
+	err := w.on(ctx, func(t *peer) {
 		now := w.l.now()
 		w.l.do(w.l.engine.Check(now, t.id))
 		begun <- now
@@ -285,7 +285,7 @@ func (w *watched) Hear(ctx context.Context) (bool, error) {
 	asked := <-begun
 	for end := time.Now().Add(4 * time.Second); time.Now().Before(end); {
 		heard := make(chan bool, 1)
-		err := w.on(ctx, func(t *state) {
+		err := w.on(ctx, func(t *peer) {
 			i, ok := w.l.freshIKE(t)
 			heard <- ok && i.LastHeard > asked
 		})
@@ -300,8 +300,8 @@ func (w *watched) Hear(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-func (l *loop) moment(t *state) doctor.Moment {
-	m := doctor.Moment{Daemon: l.describeDaemon(), Tunnel: l.describe(t), Local: t.local, Silence: -1}
+func (l *loop) moment(t *peer) doctor.Moment {
+	m := doctor.Moment{Daemon: l.describeDaemon(), Tunnel: l.describe(t.tunnel), Local: t.local, Silence: -1}
 	if r := t.remote(); r.IsValid() {
 		m.Remote = netip.AddrPortFrom(r, t.cfg.RemotePort)
 	}
@@ -313,9 +313,9 @@ func (l *loop) moment(t *state) doctor.Moment {
 		f := *t.failure
 		m.Failure, m.Age = &f, l.now()-t.failedAt
 	}
-	m.Drops, m.DropsErr = l.dp.LinkDrops(string(t.id))
+	m.Drops, m.DropsErr = l.dp.LinkDrops(t.name)
 	if p := t.current(); p != nil {
-		for _, key := range []platform.SAKey{{Link: string(t.id), SPI: p.SPIIn}, {Link: string(t.id), Out: true, SPI: p.SPIOut}} {
+		for _, key := range []platform.SAKey{{Link: t.name, SPI: p.SPIIn}, {Link: t.name, Out: true, SPI: p.SPIOut}} {
 			if _, err := l.dp.SACounters(key); err != nil && m.Installed == nil {
 				m.Installed = err
 			}

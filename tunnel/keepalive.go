@@ -14,8 +14,8 @@ func (l *loop) keepalives(now ikev2.Time) {
 			continue
 		}
 		t.keepaliveAt = now + t.cfg.GRE.Keepalive
-		if err := l.dp.SendGREKeepalive(string(t.id)); err != nil {
-			l.log.Debug("sending a GRE keepalive", "tunnel", t.id, "error", err)
+		if err := l.dp.SendGREKeepalive(t.name); err != nil {
+			l.log.Debug("sending a GRE keepalive", "tunnel", t.name, "error", err)
 			continue
 		}
 		t.keepalivesSent++
@@ -24,16 +24,16 @@ func (l *loop) keepalives(now ikev2.Time) {
 
 // keepaliveDue is when the next one is to be sent, 0 for never. After a change of
 // the interval the next one is no further away than that.
-func (t *state) keepaliveDue(now ikev2.Time) ikev2.Time {
+func (t *tunnel) keepaliveDue(now ikev2.Time) ikev2.Time {
 	every := t.cfg.GRE.Keepalive
-	if every == 0 || !t.established() {
+	if every == 0 || !t.shown().established() {
 		return 0
 	}
 	return min(max(t.keepaliveAt, 1), now+every)
 }
 
-func (l *loop) describeKeepalives(t *state) status.Keepalives {
-	k := l.dp.GREKeepalives(string(t.id))
+func (l *loop) describeKeepalives(t *tunnel) status.Keepalives {
+	k := l.dp.GREKeepalives(t.name)
 	return status.Keepalives{
 		IntervalS: seconds(t.cfg.GRE.Keepalive), Sent: t.keepalivesSent, Returned: k.Returned, Answered: k.Answered,
 	}

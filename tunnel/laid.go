@@ -20,7 +20,7 @@ type laid struct {
 }
 
 // took notes how laying went.
-func (l *loop) took(t *state, of *laid, what string, err error) {
+func (l *loop) took(t *tunnel, of *laid, what string, err error) {
 	refused, rest := platform.Refused(err)
 	of.lacks = map[netip.Prefix]string{}
 	var words []string
@@ -45,7 +45,7 @@ func (l *loop) took(t *state, of *laid, what string, err error) {
 }
 
 // layAgain tries what was refused once more.
-func (l *loop) layAgain(t *state, now ikev2.Time) {
+func (l *loop) layAgain(t *tunnel, now ikev2.Time) {
 	if at := t.addresses.again; at != 0 && at <= now && t.index != 0 {
 		l.layAddresses(t)
 	} else if at != 0 && t.index == 0 {
@@ -73,6 +73,6 @@ func (of *laid) why(p netip.Prefix) string {
 
 // layAddresses makes the addresses of the interface those of the configuration, and
 // what the kernel needs besides.
-func (l *loop) layAddresses(t *state) {
-	l.took(t, &t.addresses, "addresses", l.net.SetAddresses(string(t.id), l.addresses(t)))
+func (l *loop) layAddresses(t *tunnel) {
+	l.took(t, &t.addresses, "addresses", l.net.SetAddresses(t.name, l.addresses(t)))
 }

@@ -21,14 +21,14 @@ import (
 
 // close puts the guards and unreachable routes in place. It is done before
 // anything else, also for tunnels that are disabled or down.
-func (l *loop) close(t *state) {
+func (l *loop) close(t *tunnel) {
 	c := t.cfg
 	t.opened = false
-	l.net.SetForeign(string(t.id), c.Netifd)
+	l.net.SetForeign(t.name, c.Netifd)
 	if t.index != 0 {
 		l.layAddresses(t)
 	} else {
-		_ = l.net.SetAddresses(string(t.id), c.Address) // for the routes underneath; there is no interface yet
+		_ = l.net.SetAddresses(t.name, c.Address) // for the routes underneath; there is no interface yet
 	}
 	l.layRoutes(t)
 	if addrs, ok := literals(c.Remotes); ok {
@@ -43,22 +43,27 @@ func (l *loop) close(t *state) {
 // layRoutes makes the kernel's routes what they should be now: into the
 // interface while the peer is there, unreachable ones beneath, host routes to
 // the peers outside.
-func (l *loop) layRoutes(t *state) {
+func (l *loop) layRoutes(t *tunnel) {
 	if t.opened {
 		return // not even the unreachable ones, until the tunnel is closed again
 	}
-	peers := slices.Clone(t.candidates)
-	if p := t.current(); p != nil {
-		peers = append(peers, p.Remote.Addr())
+	var outer []netip.Addr
+	for _, p := range t.peers {
+		outer = append(outer, p.candidates...)
+		if c := p.current(); c != nil {
+			outer = append(outer, c.Remote.Addr())
+		}
 	}
-	set := routeSet(t.cfg, peers)
+	set := routeSet(t.cfg, outer)
 	if t.named() && t.wanted {
 		set.Servers = l.nameServers()
 	}
 	if l.dp.Kind() == platform.KindKernel {
-		set.Inside = t.insideESP()
+		for _, p := range t.peers {
+			set.Inside = append(set.Inside, p.insideESP()...)
+		}
 	}
-	l.took(t, &t.routes, "routes", l.net.SetRoutes(string(t.id), set, t.running))
+	l.took(t, &t.routes, "routes", l.net.SetRoutes(t.name, set, t.running))
 }
 
 // routeSet are the routes of a tunnel whose peers are reached at these addresses.
@@ -81,12 +86,12 @@ func routeSet(c *config.Tunnel, peers []netip.Addr) platform.RouteSet {
 const downMetric = 4_000_000_000
 
 // open takes guards and unreachable routes away.
-func (l *loop) open(t *state) {
+func (l *loop) open(t *tunnel) {
 	t.opened = true
-	if err := l.net.Forget(string(t.id)); err != nil {
+	if err := l.net.Forget(t.name); err != nil {
 		l.event(t, slog.LevelError, "open", "routes: "+err.Error())
 	}
-	if err := l.dp.Unguard(string(t.id)); err != nil {
+	if err := l.dp.Unguard(t.name); err != nil {
 		l.event(t, slog.LevelError, "open", err.Error())
 	}
 	clear(t.guarded)
@@ -94,17 +99,17 @@ func (l *loop) open(t *state) {
 
 // prepare makes the interface as far as it can be made before the peer is known:
 // its MTU is the smallest the proposals allow, so that nothing has to shrink.
-func (l *loop) prepare(t *state) error {
-	if err := l.guard(t, t.remote(), t.cfg.GRERemote); err != nil {
+func (l *loop) prepare(t *peer) error {
+	if err := l.guard(t.tunnel, t.remote(), t.cfg.GRERemote); err != nil {
 		return err
 	}
-	l.layRoutes(t)
+	l.layRoutes(t.tunnel)
 	return l.refresh(t)
 }
 
 // refresh makes or changes the interface for what is known now: of the carrying
 // pair, or before one stands of the configuration.
-func (l *loop) refresh(t *state) error {
+func (l *loop) refresh(t *peer) error {
 	if p := t.current(); p != nil {
 		return l.setLink(t, p.Child)
 	}
@@ -112,7 +117,7 @@ func (l *loop) refresh(t *state) error {
 }
 
 // setLink makes the interface or changes it in place, with its addresses.
-func (l *loop) setLink(t *state, c *ikev2.Child) error {
+func (l *loop) setLink(t *peer, c *ikev2.Child) error {
 	want := l.wantLink(t, c)
 	if c != nil {
 		t.behind = c.Remote.Addr() != c.GRERemote
@@ -126,18 +131,18 @@ func (l *loop) setLink(t *state, c *ikev2.Child) error {
 		return fmt.Errorf("interface %s: %w", want.Name, err)
 	}
 	if !made && want.MTU != t.link.MTU {
-		l.event(t, slog.LevelInfo, "mtu", fmt.Sprintf("MTU %d instead of %d", want.MTU, t.link.MTU))
+		l.event(t.tunnel, slog.LevelInfo, "mtu", fmt.Sprintf("MTU %d instead of %d", want.MTU, t.link.MTU))
 	}
 	if !made && index != t.index {
-		l.event(t, slog.LevelInfo, "machine", fmt.Sprintf("interface made anew (index %d): the outer address family changed", index))
+		l.event(t.tunnel, slog.LevelInfo, "machine", fmt.Sprintf("interface made anew (index %d): the outer address family changed", index))
 	}
 	t.link, t.index = want, index
-	l.layAddresses(t)
+	l.layAddresses(t.tunnel)
 	return nil
 }
 
 // wantLink is the interface as it should be.
-func (l *loop) wantLink(t *state, child *ikev2.Child) platform.Link {
+func (l *loop) wantLink(t *peer, child *ikev2.Child) platform.Link {
 	c := t.cfg
 	want := platform.Link{
 		Name: c.Name, Ethernet: c.GRE.Ethernet,
@@ -172,13 +177,17 @@ func neighbor(own []netip.Prefix, version func(netip.Addr) bool) netip.Addr {
 
 // setRunning shows the peer's liveness: link state and routes. Addresses are set
 // again, since the kernel drops IPv6 ones when a link goes down.
-func (l *loop) setRunning(t *state, running bool) {
+func (l *loop) setRunning(t *tunnel, running bool) {
 	if t.index == 0 {
 		return
 	}
-	name := string(t.id)
+	name := t.name
 	if running {
-		l.followUnderlay(t)
+		for _, p := range t.peers {
+			if p.established() {
+				l.followUnderlay(p)
+			}
+		}
 		l.layAddresses(t)
 	}
 	if err := l.dp.SetRunning(name, running); err != nil {
@@ -190,21 +199,25 @@ func (l *loop) setRunning(t *state, running bool) {
 
 // linkLost makes an interface again that somebody deleted. Its SAs went with
 // it, so the peer is asked for new ones.
-func (l *loop) linkLost(t *state) {
+func (l *loop) linkLost(t *tunnel) {
 	l.event(t, slog.LevelWarn, "machine", "somebody deleted the interface; making it again")
 	t.index, t.running = 0, false
-	l.restart(t, "the interface was deleted from outside")
+	for _, p := range t.peers {
+		l.restart(p, "the interface was deleted from outside")
+	}
 }
 
 // dismantle removes SAs and interface; what closes the tunnel stays.
-func (l *loop) dismantle(t *state) {
-	name := string(t.id)
-	for _, p := range t.pairs {
-		l.remove(p.Child, true)
-		l.remove(p.Child, false)
+func (l *loop) dismantle(t *tunnel) {
+	name := t.name
+	for _, p := range t.peers {
+		for _, c := range p.pairs {
+			l.remove(c.Child, true)
+			l.remove(c.Child, false)
+		}
+		clear(p.pairs)
+		p.carrying = 0
 	}
-	clear(t.pairs)
-	t.carrying = 0
 	t.running = false
 	l.layRoutes(t)
 	if t.index != 0 {
@@ -216,7 +229,7 @@ func (l *loop) dismantle(t *state) {
 }
 
 // linkKind is the interface's kind in the words of ip-link(8).
-func (l *loop) linkKind(t *state) string {
+func (l *loop) linkKind(t *tunnel) string {
 	kind := "gre"
 	switch {
 	case l.dp.Kind() == platform.KindUserspace && t.cfg.GRE.Ethernet:
@@ -234,7 +247,7 @@ func (l *loop) linkKind(t *state) string {
 
 // describePlaced lists addresses, routes and guards with whether they are in
 // place.
-func (l *loop) describePlaced(t *state) (addrs, routes []status.Placed, guards []status.Guard) {
+func (l *loop) describePlaced(t *tunnel) (addrs, routes []status.Placed, guards []status.Guard) {
 	for _, a := range t.cfg.Address {
 		p := status.Placed{Prefix: a.String(), InPlace: t.index != 0, Why: t.addresses.why(a)}
 		switch {
@@ -254,7 +267,7 @@ func (l *loop) describePlaced(t *state) (addrs, routes []status.Placed, guards [
 			p.InPlace = false
 		}
 		routes = append(routes, p)
-		if !t.cfg.Fallback && !(t.phase == phaseClosed && len(t.guarded) == 0) {
+		if !t.cfg.Fallback && !(t.shown().phase == phaseClosed && len(t.guarded) == 0) {
 			guards = append(guards, status.Guard{What: "route", Target: r.String(), InPlace: true, How: "unreachable route"})
 		}
 	}
@@ -270,8 +283,8 @@ func (l *loop) describePlaced(t *state) (addrs, routes []status.Placed, guards [
 
 // restore repairs an interface that somebody else changed: its own settings,
 // addresses and routes.
-func (l *loop) restore(t *state) error {
-	info, err := l.net.Link(string(t.id))
+func (l *loop) restore(t *tunnel) error {
+	info, err := l.net.Link(t.name)
 	if errors.Is(err, platform.ErrNoLink) {
 		l.linkLost(t)
 		return nil
@@ -284,7 +297,7 @@ func (l *loop) restore(t *state) error {
 	}
 	if !info.Up() {
 		// Whoever did this meant it. The unreachable routes still close it.
-		l.event(t, slog.LevelWarn, "machine", fmt.Sprintf("somebody set the interface down; nothing passes until: ip link set %s up", t.id))
+		l.event(t, slog.LevelWarn, "machine", fmt.Sprintf("somebody set the interface down; nothing passes until: ip link set %s up", t.name))
 		return nil
 	}
 	l.layAddresses(t)

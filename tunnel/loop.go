@@ -80,12 +80,13 @@ type loop struct {
 	names  nameTable
 	jobs   jobs
 
-	tunnels map[ikev2.PeerID]*state
-	order   []ikev2.PeerID
+	tunnels map[string]*tunnel
+	order   []string // names of tunnels, as in the file
+	peers   map[ikev2.PeerID]*peer
 	wake    ikev2.Time // of the engine, 0: none
 	dueAt   ikev2.Time // nothing of a tunnel is due before; 0: to be found out
 	upAt    ikev2.Time // when the last tunnel came up
-	touched []*state   // their times may have become earlier since
+	touched []*peer    // their times may have become earlier since
 	listsAt ikev2.Time // when to look at revocation lists
 	outs    uint64     // outbound SAs installed so far
 	givers  []giver    // tunnels that lose their endpoint to another
@@ -161,7 +162,8 @@ func Run(ctx context.Context, opt Options) error {
 		engine:  newEngine(),
 		names:   newNameTable(names.Lookup),
 		jobs:    newJobs(),
-		tunnels: map[ikev2.PeerID]*state{},
+		tunnels: map[string]*tunnel{},
+		peers:   map[ikev2.PeerID]*peer{},
 		stirred: map[ikev2.PeerID]bool{},
 		started: time.Now(),
 	}
@@ -272,29 +274,27 @@ func (l *loop) adopt() {
 		l.add(&l.cfg.Tunnels[i])
 	}
 	l.net.Hold()
-	for _, id := range l.order {
-		l.close(l.tunnels[id])
+	for _, name := range l.order {
+		l.close(l.tunnels[name])
 	}
 	if err := l.net.Release(); err != nil {
 		l.log.Error("routes", "error", err)
 	}
-	var keep []string
-	for _, id := range l.order {
-		keep = append(keep, string(id))
-	}
-	if err := l.dp.Sweep(keep); err != nil {
+	if err := l.dp.Sweep(l.order); err != nil {
 		l.log.Warn("removing what an earlier run left", "error", err)
 	}
 	if err := l.net.Sweep(); err != nil {
 		l.log.Warn("removing routes an earlier run left", "error", err)
 	}
 	l.log.Info("closed: no packet of a tunnel leaves in clear from here on", "tunnels", len(l.order))
-	for _, id := range l.order {
-		t := l.tunnels[id]
+	for _, name := range l.order {
+		t := l.tunnels[name]
 		if t.wrong() {
-			l.event(t, slog.LevelError, "start", "closed, because of a mistake in the configuration: "+t.reason.String())
+			l.event(t, slog.LevelError, "start", "closed, because of a mistake in the configuration: "+mistakenReason(t.cfg).String())
 		}
-		l.stir(t)
+		for _, p := range t.peers {
+			l.stir(p)
+		}
 	}
 }
 
@@ -340,7 +340,7 @@ func (l *loop) run(ctx context.Context) {
 }
 
 // stir marks a tunnel to be advanced once the present message is done with.
-func (l *loop) stir(t *state) { l.stirred[t.id] = true }
+func (l *loop) stir(t *peer) { l.stirred[t.id] = true }
 
 // turn is how long tunnels are advanced before the loop looks whether somebody has
 // sent it something: a client of the status socket does not wait until hundreds of
@@ -355,17 +355,19 @@ const (
 func (l *loop) settle(most time.Duration) {
 	end := l.now() + most
 	for len(l.stirred) > 0 {
-		for _, id := range l.order {
-			if l.stirred[id] {
-				if l.now() > end {
-					return
+		for _, name := range l.order {
+			for _, p := range l.tunnels[name].peers {
+				if l.stirred[p.id] {
+					if l.now() > end {
+						return
+					}
+					delete(l.stirred, p.id)
+					l.advance(l.of(p.id))
 				}
-				delete(l.stirred, id)
-				l.advance(l.of(id))
 			}
 		}
 		for id := range l.stirred {
-			if l.tunnels[id] == nil {
+			if l.peers[id] == nil {
 				delete(l.stirred, id)
 			}
 		}
@@ -382,7 +384,7 @@ func (l *loop) receive(d platform.Datagram) {
 func (l *loop) datapathEvent(ev platform.Event) {
 	now := l.now()
 	if ev.Kind == platform.LinkLost {
-		if t := l.tunnels[ikev2.PeerID(ev.Link)]; t != nil && t.index != 0 {
+		if t := l.tunnels[ev.Link]; t != nil && t.index != 0 {
 			l.linkLost(t)
 		}
 		return
@@ -399,10 +401,10 @@ func (l *loop) datapathEvent(ev platform.Event) {
 	case platform.FirstUse:
 		l.do(l.engine.ChildUsed(now, ev.SPI))
 	case platform.SoftExpire, platform.SequenceLow:
-		l.event(t, slog.LevelInfo, "limit", "soft limit of a Child SA reached: rekeying")
+		l.event(t.tunnel, slog.LevelInfo, "limit", "soft limit of a Child SA reached: rekeying")
 		l.do(l.engine.RekeyChild(now, p.ID))
 	case platform.HardExpire:
-		l.event(t, slog.LevelWarn, "limit", "hard limit of a Child SA reached: it is gone")
+		l.event(t.tunnel, slog.LevelWarn, "limit", "hard limit of a Child SA reached: it is gone")
 		l.do(l.engine.ChildLost(now, p.ID))
 	case platform.Mapping:
 		// An ESP packet alone moves nothing: the IKE SA is asked, and its
@@ -411,14 +413,11 @@ func (l *loop) datapathEvent(ev platform.Event) {
 	}
 }
 
-func (l *loop) find(ev platform.Event) (*state, *pair) {
-	if ev.Link != "" {
-		if t := l.tunnels[ikev2.PeerID(ev.Link)]; t != nil {
-			return t, t.spi(ev.SPI, ev.Out)
+func (l *loop) find(ev platform.Event) (*peer, *pair) {
+	for _, t := range l.peers {
+		if ev.Link != "" && ev.Link != t.name {
+			continue
 		}
-		return nil, nil
-	}
-	for _, t := range l.tunnels {
 		if p := t.spi(ev.SPI, ev.Out); p != nil {
 			return t, p
 		}
@@ -431,9 +430,12 @@ func (l *loop) find(ev platform.Event) (*state, *pair) {
 // SA until its liveness check finds out.
 func (l *loop) shutdown() {
 	l.log.Info("closing all tunnels")
-	for _, id := range l.order {
-		l.tunnels[id].wanted = false
-		l.do(l.engine.RemovePeer(l.now(), id))
+	for _, name := range l.order {
+		t := l.tunnels[name]
+		t.wanted = false
+		for _, p := range t.peers {
+			l.do(l.engine.RemovePeer(l.now(), p.id))
+		}
 	}
 	deadline := time.NewTimer(time.Second)
 	defer deadline.Stop()
@@ -451,8 +453,8 @@ func (l *loop) shutdown() {
 		wake.Stop()
 	}
 over:
-	for _, id := range l.order {
-		l.dismantle(l.tunnels[id])
+	for _, name := range l.order {
+		l.dismantle(l.tunnels[name])
 	}
 	l.log.Info("stopped; guards stay in place", "tunnels", len(l.order))
 }

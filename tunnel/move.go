@@ -20,7 +20,7 @@ func (l *loop) surroundingsChanged(ch platform.Change) {
 	}
 	l.net.Hold()
 	for _, name := range ch.Own {
-		if t := l.tunnels[ikev2.PeerID(name)]; t != nil && t.wanted && t.index != 0 {
+		if t := l.tunnels[name]; t != nil && t.wanted && t.index != 0 {
 			if err := l.restore(t); err != nil {
 				l.event(t, slog.LevelError, "machine", err.Error())
 			}
@@ -29,7 +29,7 @@ func (l *loop) surroundingsChanged(ch platform.Change) {
 	if err := l.net.Release(); err != nil {
 		l.log.Warn("laying routes anew", "error", err)
 		for _, name := range ch.Own {
-			if t := l.of(ikev2.PeerID(name)); t != nil {
+			if t := l.tunnels[name]; t != nil {
 				t.routes.again = l.now() // by themselves: that tells whose is refused
 			}
 		}
@@ -46,25 +46,31 @@ func (l *loop) surroundingsChanged(ch platform.Change) {
 	for _, a := range all {
 		locals[a] = true
 	}
-	for _, id := range l.order {
-		t := l.tunnels[id]
-		if !t.wanted {
-			continue
-		}
-		l.followLocal(t)
-		switch {
-		case t.established():
-			l.followAddress(t, locals)
-			l.followSilence(t)
-		case !t.trying && (t.phase == phaseWaiting || t.cfg.RemoteAny || l.rerouted(t)), t.trying && !locals[t.local]:
-			t.trying, t.retryAt, t.nextAt = false, 0, 0
-			l.stir(t)
+	for _, name := range l.order {
+		for _, p := range l.tunnels[name].peers {
+			if p.wanted {
+				l.addressesChanged(p, locals)
+			}
 		}
 	}
 }
 
+// addressesChanged has a peer's tunnel follow what has become of the own addresses
+// and the routes.
+func (l *loop) addressesChanged(t *peer, locals map[netip.Addr]bool) {
+	l.followLocal(t)
+	switch {
+	case t.established():
+		l.followAddress(t, locals)
+		l.followSilence(t)
+	case !t.trying && (t.phase == phaseWaiting || t.cfg.RemoteAny || l.rerouted(t)), t.trying && !locals[t.local]:
+		t.trying, t.retryAt, t.nextAt = false, 0, 0
+		l.stir(t)
+	}
+}
+
 // followLocal tells the engine when local means other addresses than before.
-func (l *loop) followLocal(t *state) {
+func (l *loop) followLocal(t *peer) {
 	if t.cfg.Local == "" {
 		return
 	}
@@ -74,7 +80,7 @@ func (l *loop) followLocal(t *state) {
 }
 
 // rerouted tells whether there is another way to the peer than at the last attempt.
-func (l *loop) rerouted(t *state) bool {
+func (l *loop) rerouted(t *peer) bool {
 	if !t.remote().IsValid() {
 		return false
 	}
@@ -86,7 +92,7 @@ func (l *loop) rerouted(t *state) bool {
 // followAddress looks whether a tunnel that stands still comes from where it
 // should: from the address of the route to its peer when we began it, and from
 // where the peer found us otherwise, as long as that address is there.
-func (l *loop) followAddress(t *state, locals map[netip.Addr]bool) {
+func (l *loop) followAddress(t *peer, locals map[netip.Addr]bool) {
 	c := t.current()
 	gone := !locals[c.Local.Addr()]
 	if !gone && !t.initiated {
@@ -96,7 +102,7 @@ func (l *loop) followAddress(t *state, locals map[netip.Addr]bool) {
 	info, err := l.routeFor(t, c.Remote.Addr())
 	switch {
 	case err != nil && gone:
-		l.event(t, slog.LevelWarn, "moved", fmt.Sprintf("the own address %s is gone; waiting for another: %v", c.Local.Addr(), err))
+		l.event(t.tunnel, slog.LevelWarn, "moved", fmt.Sprintf("the own address %s is gone; waiting for another: %v", c.Local.Addr(), err))
 	case err != nil:
 	case info.Local == c.Local.Addr():
 		l.followUnderlay(t)
@@ -106,7 +112,7 @@ func (l *loop) followAddress(t *state, locals map[netip.Addr]bool) {
 }
 
 // followSilence asks a silent peer at once when there is a way to it again.
-func (l *loop) followSilence(t *state) {
+func (l *loop) followSilence(t *peer) {
 	if t.phase != phaseSuspect {
 		return
 	}
@@ -117,7 +123,7 @@ func (l *loop) followSilence(t *state) {
 }
 
 // silence is why a peer that was there does not answer, as far as it is known.
-func (l *loop) silence(t *state) reason {
+func (l *loop) silence(t *peer) reason {
 	if _, err := l.outside(t, t.current().Remote.Addr()); err != nil {
 		return reason{"the peer is out of reach: " + err.Error(), "the tunnel goes on by itself when the address or route appears"}
 	}
@@ -128,7 +134,7 @@ func (l *loop) silence(t *state) reason {
 }
 
 // routeFor is the way to a peer from where the configuration wants to come.
-func (l *loop) routeFor(t *state, remote netip.Addr) (platform.RouteInfo, error) {
+func (l *loop) routeFor(t *peer, remote netip.Addr) (platform.RouteInfo, error) {
 	hint, ifname := netip.Addr{}, ""
 	if a, err := netip.ParseAddr(t.cfg.Local); err == nil {
 		hint = a
@@ -140,7 +146,7 @@ func (l *loop) routeFor(t *state, remote netip.Addr) (platform.RouteInfo, error)
 
 // outside is routeFor when a tunnel is to go there: with an interface in local
 // the kernel is asked once more by which one such packets really leave.
-func (l *loop) outside(t *state, remote netip.Addr) (platform.RouteInfo, error) {
+func (l *loop) outside(t *peer, remote netip.Addr) (platform.RouteInfo, error) {
 	info, err := l.routeFor(t, remote)
 	if _, literal := netip.ParseAddr(t.cfg.Local); err != nil || t.cfg.Local == "" || literal == nil {
 		return info, err
@@ -157,14 +163,14 @@ func (l *loop) outside(t *state, remote netip.Addr) (platform.RouteInfo, error) 
 
 // relocate takes a tunnel that stands to another address of ours (contract 12):
 // by MOBIKE where the peer has it, else by a new IKE SA beside the old one.
-func (l *loop) relocate(t *state, info platform.RouteInfo) {
+func (l *loop) relocate(t *peer, info platform.RouteInfo) {
 	c := t.current()
 	by := "a new IKE SA"
 	mobile := l.engine.Mobile(t.id)
 	if mobile {
 		by = "MOBIKE"
 	}
-	l.event(t, slog.LevelInfo, "moving", fmt.Sprintf("the own address changes from %s to %s: moving by %s", c.Local.Addr(), info.Local, by))
+	l.event(t.tunnel, slog.LevelInfo, "moving", fmt.Sprintf("the own address changes from %s to %s: moving by %s", c.Local.Addr(), info.Local, by))
 	t.local = info.Local
 	l.do(l.engine.Move(l.now(), t.id, info.Local))
 	switch {
@@ -183,10 +189,10 @@ func (l *loop) moved(a ikev2.Moved) {
 		return
 	}
 	if a.OldRemote != a.Remote {
-		l.event(t, slog.LevelInfo, "moved", fmt.Sprintf("the peer moved from %s to %s", a.OldRemote, a.Remote))
+		l.event(t.tunnel, slog.LevelInfo, "moved", fmt.Sprintf("the peer moved from %s to %s", a.OldRemote, a.Remote))
 	}
 	if err := l.guardOuter(t, a.Remote.Addr()); err != nil {
-		l.event(t, slog.LevelError, "close", err.Error())
+		l.event(t.tunnel, slog.LevelError, "close", err.Error())
 		return
 	}
 	if i, ok := t.ike[a.IKE]; ok {
@@ -199,7 +205,7 @@ func (l *loop) moved(a ikev2.Moved) {
 			continue
 		}
 		for _, out := range []bool{false, true} {
-			key := platform.SAKey{Link: string(t.id), Out: out, SPI: c.SPIIn}
+			key := platform.SAKey{Link: t.name, Out: out, SPI: c.SPIIn}
 			if out {
 				key.SPI = c.SPIOut
 			}
@@ -207,7 +213,7 @@ func (l *loop) moved(a ikev2.Moved) {
 				continue
 			}
 			if err := l.dp.MoveSA(key, c.Local, c.Remote); err != nil {
-				l.event(t, slog.LevelWarn, "moved", err.Error())
+				l.event(t.tunnel, slog.LevelWarn, "moved", err.Error())
 			}
 		}
 		p.Child = c
@@ -219,15 +225,15 @@ func (l *loop) moved(a ikev2.Moved) {
 
 // settleIn brings what depends on the outer addresses in line with those of the
 // pair that carries the traffic: the peer's host route, the path's MTU.
-func (l *loop) settleIn(t *state) {
+func (l *loop) settleIn(t *peer) {
 	t.arrive()
-	l.layRoutes(t)
+	l.layRoutes(t.tunnel)
 	l.followUnderlay(t)
 	l.searchPath(t)
 }
 
 // arrive notes where the pair that carries the traffic goes.
-func (t *state) arrive() {
+func (t *peer) arrive() {
 	c := t.current()
 	t.local = c.Local.Addr()
 	if i := slices.Index(t.candidates, c.Remote.Addr()); i >= 0 {

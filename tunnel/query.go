@@ -25,26 +25,25 @@ func (l *loop) query(q *status.Query) {
 	}
 	names := l.order
 	if q.Tunnel != "" {
-		id := ikev2.PeerID(q.Tunnel)
-		if l.tunnels[id] == nil {
-			q.Answer(status.NoTunnel(q.Tunnel, l.tunnelNames()))
+		if l.tunnels[q.Tunnel] == nil {
+			q.Answer(status.NoTunnel(q.Tunnel, l.order))
 			return
 		}
-		names = []ikev2.PeerID{id}
+		names = []string{q.Tunnel}
 	}
 	if q.Op == status.OpHandshakes {
 		q.Answer(status.Reply{OK: true, Handshakes: l.handshakes(ikev2.PeerID(q.Tunnel))})
 		return
 	}
 	var lines []string
-	for _, id := range names {
-		t := l.tunnels[id]
+	for _, name := range names {
+		t := l.tunnels[name]
 		if t.wrong() && q.Op != status.OpDown {
 			if q.Tunnel != "" {
 				q.Answer(refuseWrong(t))
 				return
 			}
-			lines = append(lines, fmt.Sprintf("%s: %s", id, t.reason))
+			lines = append(lines, fmt.Sprintf("%s: %s", name, t.shown().reason))
 			continue
 		}
 		switch q.Op {
@@ -54,52 +53,62 @@ func (l *loop) query(q *status.Query) {
 			l.down(t, q.Open)
 		case status.OpRestart:
 			if !t.wanted && q.Tunnel != "" {
-				q.Answer(status.Fail("greseal up "+q.Tunnel, "%s is taken down, there is nothing to restart", id))
+				q.Answer(status.Fail("greseal up "+q.Tunnel, "%s is taken down, there is nothing to restart", name))
 				return
 			}
 			if !t.wanted {
 				continue
 			}
 			l.event(t, slog.LevelInfo, "request", "restarted by request")
-			l.restart(t, "restarted by request")
+			for _, p := range t.peers {
+				l.restart(p, "restarted by request")
+			}
 		}
 		l.settle(entirely)
-		lines = append(lines, fmt.Sprintf("%s: %s", id, t.phase))
+		lines = append(lines, fmt.Sprintf("%s: %s", name, t.shown().phase))
 	}
 	q.Answer(status.Done(lines...))
 }
 
 // up wants a tunnel up, whatever the file says about enabled.
-func (l *loop) up(t *state) {
+func (l *loop) up(t *tunnel) {
 	if t.wanted {
-		if !t.established() && !t.trying {
-			l.hurry(t) // now rather than after the backoff
+		for _, p := range t.peers {
+			if !p.established() && !p.trying {
+				l.hurry(p) // now rather than after the backoff
+			}
 		}
 		return
 	}
 	l.event(t, slog.LevelInfo, "request", "taken up by request")
-	t.wanted, t.attempts = true, 0
-	t.forgetESP()
-	t.set(phaseWaiting, reason{text: "starting"})
+	t.wanted = true
 	l.close(t)
-	l.register(t)
-	l.hurry(t)
+	for _, p := range t.peers {
+		p.attempts = 0
+		p.forgetESP()
+		p.set(phaseWaiting, reason{text: "starting"})
+		l.register(p)
+		l.hurry(p)
+	}
 }
 
 // down deletes a tunnel's SAs and interface. Its guards and unreachable routes
 // stay, unless open.
-func (l *loop) down(t *state, open bool) {
+func (l *loop) down(t *tunnel, open bool) {
 	if t.wanted {
 		l.event(t, slog.LevelInfo, "request", "taken down by request")
 	}
-	t.wanted, t.trying, t.retryAt, t.nextAt, t.aside, t.wait = false, false, 0, 0, aside{}, wait{}
-	if !t.wrong() {
-		t.set(phaseClosed, reason{
-			text:   "taken down by request",
-			remedy: "greseal up " + string(t.id),
-		})
+	t.wanted = false
+	for _, p := range t.peers {
+		p.trying, p.retryAt, p.nextAt, p.aside, p.wait = false, 0, 0, aside{}, wait{}
+		if !t.wrong() {
+			p.set(phaseClosed, reason{
+				text:   "taken down by request",
+				remedy: "greseal up " + t.name,
+			})
+		}
+		l.do(l.engine.RemovePeer(l.now(), p.id))
 	}
-	l.do(l.engine.RemovePeer(l.now(), t.id))
 	l.dismantle(t)
 	if open {
 		l.open(t)
@@ -108,10 +117,10 @@ func (l *loop) down(t *state, open bool) {
 }
 
 // event writes the log line and publishes the event that says the same.
-func (l *loop) event(t *state, level slog.Level, kind, text string) {
+func (l *loop) event(t *tunnel, level slog.Level, kind, text string) {
 	name := ""
 	if t != nil {
-		name = string(t.id)
+		name = t.name
 		l.log.Log(context.Background(), level, text, "tunnel", name)
 	} else {
 		l.log.Log(context.Background(), level, text)

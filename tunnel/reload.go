@@ -6,16 +6,18 @@ import (
 	"strings"
 	"time"
 
-	"greseal/ikev2"
 	"greseal/tunnel/config"
 	"greseal/tunnel/status"
 )
 
 // add registers a tunnel of the configuration; nothing is done for it yet.
-func (l *loop) add(c *config.Tunnel) *state {
-	t := newState(c)
-	l.tunnels[t.id] = t
-	l.order = append(l.order, t.id)
+func (l *loop) add(c *config.Tunnel) *tunnel {
+	t := newTunnel(c)
+	l.tunnels[t.name] = t
+	l.order = append(l.order, t.name)
+	for _, p := range t.peers {
+		l.peers[p.id] = p
+	}
 	l.names.users = nil
 	return t
 }
@@ -52,34 +54,38 @@ func (l *loop) take(next *config.Config) []string {
 
 	// The secrets and pointers of unchanged tunnels move over to the new
 	// configuration without a word to engine or datapath.
-	configs := map[ikev2.PeerID]*config.Tunnel{}
+	configs := map[string]*config.Tunnel{}
 	for i := range next.Tunnels {
 		c := &next.Tunnels[i]
-		id := ikev2.PeerID(c.Name)
-		configs[id] = c
-		if t := l.tunnels[id]; t != nil {
+		configs[c.Name] = c
+		if t := l.tunnels[c.Name]; t != nil {
 			t.was, t.cfg = t.cfg, c
 		}
 	}
 	l.net.Hold()
 	for _, ch := range diff.Tunnels {
-		id := ikev2.PeerID(ch.Name)
-		switch ch.Kind {
+		switch t := l.tunnels[ch.Name]; ch.Kind {
 		case config.Removed:
-			t := l.tunnels[id]
 			l.event(t, slog.LevelInfo, "reload", "removed from the configuration")
 			t.wanted = false
-			l.do(l.engine.RemovePeer(l.now(), id))
+			for _, p := range t.peers {
+				l.do(l.engine.RemovePeer(l.now(), p.id))
+			}
 			l.dismantle(t)
 			l.open(t)
-			delete(l.tunnels, id)
+			delete(l.tunnels, t.name)
+			for _, p := range t.peers {
+				delete(l.peers, p.id)
+			}
 		case config.Added:
-			t := l.add(configs[id])
+			t = l.add(configs[ch.Name])
 			l.event(t, slog.LevelInfo, "reload", "added to the configuration")
 			l.close(t)
-			l.stir(t)
+			for _, p := range t.peers {
+				l.stir(p)
+			}
 		case config.Changed:
-			l.changed(l.tunnels[id], ch)
+			l.changed(t, ch)
 		}
 	}
 	if err := l.net.Release(); err != nil {
@@ -87,7 +93,7 @@ func (l *loop) take(next *config.Config) []string {
 	}
 	l.order = l.order[:0]
 	for i := range next.Tunnels {
-		l.order = append(l.order, ikev2.PeerID(next.Tunnels[i].Name))
+		l.order = append(l.order, next.Tunnels[i].Name)
 	}
 	l.forgetNames()
 	l.settle(entirely)
@@ -97,7 +103,7 @@ func (l *loop) take(next *config.Config) []string {
 
 // changed carries out the change of one tunnel's settings, at no higher cost
 // than its class.
-func (l *loop) changed(t *state, ch config.Change) {
+func (l *loop) changed(t *tunnel, ch config.Change) {
 	if t.wrong() || len(t.was.Mistakes) > 0 {
 		l.event(t, slog.LevelInfo, "reload", "settings changed")
 		l.mended(t)
@@ -110,23 +116,36 @@ func (l *loop) changed(t *state, ch config.Change) {
 				l.up(t)
 			} else {
 				l.down(t, false)
-				t.set(phaseDisabled, disabledReason)
+				t.shown().set(phaseDisabled, disabledReason)
 			}
 		}
 	}
 	if !t.wanted && ch.Class == config.Reestablish {
-		t.candidates, t.candidate = nil, 0 // of remote as it was
+		for _, p := range t.peers {
+			p.candidates, p.candidate = nil, 0 // of remote as it was
+		}
 	}
 	l.close(t)
 	if !t.wanted {
 		return
 	}
-	switch ch.Class {
-	case config.Reestablish:
-		l.do(l.engine.RemovePeer(l.now(), t.id))
+	if ch.Class == config.Reestablish {
+		for _, p := range t.peers {
+			l.do(l.engine.RemovePeer(l.now(), p.id))
+		}
 		if t.was.GRE.Ethernet != t.cfg.GRE.Ethernet {
 			l.dismantle(t) // another kind of interface
 		}
+	}
+	for _, p := range t.peers {
+		l.changedFor(p, ch.Class)
+	}
+}
+
+// changedFor carries out what a change of settings means for one peer.
+func (l *loop) changedFor(t *peer, class config.Class) {
+	switch class {
+	case config.Reestablish:
 		t.candidates, t.ranks, t.candidate = nil, nil, 0
 		t.forgetESP()
 		l.restart(t, "settings changed")
@@ -141,7 +160,7 @@ func (l *loop) changed(t *state, ch config.Change) {
 		l.register(t)
 		if t.index != 0 {
 			if err := l.refresh(t); err != nil {
-				l.event(t, slog.LevelError, "machine", err.Error())
+				l.event(t.tunnel, slog.LevelError, "machine", err.Error())
 			}
 		}
 		if !t.established() && !t.trying {
@@ -166,12 +185,4 @@ func (l *loop) setLevel() {
 	if err := level.UnmarshalText([]byte(l.cfg.Daemon.LogLevel)); err == nil {
 		l.opt.Level.Set(level)
 	}
-}
-
-func (l *loop) tunnelNames() []string {
-	names := make([]string, len(l.order))
-	for i, id := range l.order {
-		names[i] = string(id)
-	}
-	return names
 }

@@ -28,7 +28,7 @@ const (
 // question about a name is under way at a time, however many wait for it.
 type nameTable struct {
 	hosts   map[string]*host
-	users   map[string][]*state // by host; nil: to be made
+	users   map[string][]*peer // by host; nil: to be made
 	answers chan resolution
 	places  chan struct{} // for the questions under way
 	lookup  resolver
@@ -85,13 +85,13 @@ func (l *loop) nameServers() []netip.Addr {
 }
 
 // named tells whether remote holds a name.
-func (t *state) named() bool {
+func (t *tunnel) named() bool {
 	_, all := literals(t.cfg.Remotes)
 	return !all && !t.cfg.RemoteAny
 }
 
 // ask asks for the names of a tunnel that were not asked for within pause.
-func (l *loop) ask(t *state, pause time.Duration) {
+func (l *loop) ask(t *tunnel, pause time.Duration) {
 	if !t.wanted || t.cfg.RemoteAny {
 		return
 	}
@@ -163,15 +163,15 @@ func possiblePeer(a netip.Addr) bool {
 }
 
 // askPause is the time between two questions about a tunnel's names.
-func (t *state) askPause() time.Duration {
-	if t.phase == phaseUp {
+func (t *tunnel) askPause() time.Duration {
+	if t.shown().phase == phaseUp {
 		return resolveUp
 	}
 	return resolveDown
 }
 
 // askDue is when a name of a tunnel is to be asked for next, 0: not by the clock.
-func (l *loop) askDue(t *state) (due ikev2.Time) {
+func (l *loop) askDue(t *tunnel) (due ikev2.Time) {
 	if !t.wanted || t.cfg.RemoteAny {
 		return 0
 	}
@@ -196,11 +196,11 @@ func (l *loop) resolved(r resolution) {
 		h.addrs = r.addrs
 	}
 	if l.names.users == nil {
-		l.names.users = map[string][]*state{}
+		l.names.users = map[string][]*peer{}
 		for _, id := range l.order {
 			t := l.tunnels[id]
 			for _, name := range t.cfg.Remotes {
-				l.names.users[name] = append(l.names.users[name], t)
+				l.names.users[name] = append(l.names.users[name], t.peers...)
 			}
 		}
 	}
@@ -240,7 +240,7 @@ func (l *loop) forgetNames() {
 }
 
 // renamed follows an answer about a name of the tunnel's.
-func (l *loop) renamed(t *state, name string) {
+func (l *loop) renamed(t *peer, name string) {
 	changed := l.findCandidates(t)
 	if !changed {
 		if !t.established() && !t.trying {
@@ -249,9 +249,9 @@ func (l *loop) renamed(t *state, name string) {
 		return
 	}
 	if t.established() {
-		l.event(t, slog.LevelInfo, "resolved", fmt.Sprintf("%s is %s now", name, list(t.candidates)))
-		if err := l.guard(t, t.candidates...); err != nil {
-			l.event(t, slog.LevelError, "close", err.Error())
+		l.event(t.tunnel, slog.LevelInfo, "resolved", fmt.Sprintf("%s is %s now", name, list(t.candidates)))
+		if err := l.guard(t.tunnel, t.candidates...); err != nil {
+			l.event(t.tunnel, slog.LevelError, "close", err.Error())
 			return
 		}
 		l.settleIn(t)
@@ -269,7 +269,7 @@ func (l *loop) renamed(t *state, name string) {
 // findCandidates makes the list of addresses to try of what is known of the names,
 // and tells whether it has changed. An attempt under way goes on; one to an address
 // that is no longer there has the time of a candidate.
-func (l *loop) findCandidates(t *state) (changed bool) {
+func (l *loop) findCandidates(t *peer) (changed bool) {
 	var addrs []netip.Addr
 	var ranks []int
 	add := func(rank int, list ...netip.Addr) {
@@ -308,7 +308,7 @@ func (l *loop) findCandidates(t *state) (changed bool) {
 
 // unresolved is the wait for a name: for the first address of all, or for a while
 // for one that goes before those that are known.
-func (l *loop) unresolved(t *state) (w wait, must bool) {
+func (l *loop) unresolved(t *peer) (w wait, must bool) {
 	now := l.now()
 	var grace, due ikev2.Time
 	var failed []string

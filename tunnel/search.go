@@ -52,7 +52,7 @@ func (s *search) size(p path) (size int, searched bool) {
 }
 
 // pathOf is the path to the peer of a pair, or of the candidate that is tried.
-func (t *state) pathOf(child *ikev2.Child) path {
+func (t *peer) pathOf(child *ikev2.Child) path {
 	p := path{local: t.local, remote: t.remote(), max: usualMTU}
 	if child != nil {
 		p.local, p.remote = child.Local.Addr(), child.Remote.Addr()
@@ -76,7 +76,7 @@ const (
 
 // searchPath begins the search if none is under way or done on the path that the
 // carrying pair now takes. Whoever changes that path calls it.
-func (l *loop) searchPath(t *state) {
+func (l *loop) searchPath(t *peer) {
 	p := t.current()
 	if p == nil || !t.outside {
 		return
@@ -105,7 +105,7 @@ func (l *loop) searchPath(t *state) {
 }
 
 // stopSearch ends the search while no pair carries traffic; what was found stays.
-func (l *loop) stopSearch(t *state) {
+func (l *loop) stopSearch(t *peer) {
 	t.search.Stop()
 	t.search.at = 0
 	t.search.token++
@@ -113,14 +113,14 @@ func (l *loop) stopSearch(t *state) {
 }
 
 // hintKernel takes what the kernel has heard by ICMP for a hint.
-func (l *loop) hintKernel(t *state) {
+func (l *loop) hintKernel(t *peer) {
 	if n := t.underlay.PathMTU; n != 0 && n < t.underlay.MTU {
 		t.search.Hint(n)
 	}
 }
 
 // nextProbe sends the next probe, if there is one to send.
-func (l *loop) nextProbe(t *state) {
+func (l *loop) nextProbe(t *peer) {
 	if size := t.search.Next(l.now()); size != 0 {
 		t.search.asked = size
 		l.do(l.engine.Probe(l.now(), t.id, size, t.search.token))
@@ -140,7 +140,7 @@ func (l *loop) probed(a ikev2.Probed) {
 		s.rests = l.now() + mtu.RaiseTime
 		s.at = s.rests
 		if !again {
-			l.event(t, slog.LevelInfo, "mtu", fmt.Sprintf("the path MTU is not searched: fragments of IKE messages got no answer twice, and what is small did, so they get lost on the way to the peer, or are not taken there; a lost probe would cost the IKE SA. Looked at again every %s", mtu.RaiseTime))
+			l.event(t.tunnel, slog.LevelInfo, "mtu", fmt.Sprintf("the path MTU is not searched: fragments of IKE messages got no answer twice, and what is small did, so they get lost on the way to the peer, or are not taken there; a lost probe would cost the IKE SA. Looked at again every %s", mtu.RaiseTime))
 		}
 		return
 	}
@@ -151,12 +151,12 @@ func (l *loop) probed(a ikev2.Probed) {
 	if now := s.State(); now != was {
 		switch now {
 		case mtu.Complete:
-			l.event(t, slog.LevelInfo, "mtu", fmt.Sprintf("packets of up to %d bytes reach the peer, of %d from %s", s.found, s.path.max, s.path.ifname))
+			l.event(t.tunnel, slog.LevelInfo, "mtu", fmt.Sprintf("packets of up to %d bytes reach the peer, of %d from %s", s.found, s.path.max, s.path.ifname))
 		case mtu.Base:
-			l.event(t, slog.LevelWarn, "mtu", "packets of the size in use no longer reach the peer; looking for one that does")
+			l.event(t.tunnel, slog.LevelWarn, "mtu", "packets of the size in use no longer reach the peer; looking for one that does")
 		case mtu.Error:
 			if s.found == 0 {
-				l.event(t, slog.LevelWarn, "mtu", fmt.Sprintf("packets of %d bytes do not reach the peer", a.Size))
+				l.event(t.tunnel, slog.LevelWarn, "mtu", fmt.Sprintf("packets of %d bytes do not reach the peer", a.Size))
 			}
 		}
 	}
@@ -165,10 +165,10 @@ func (l *loop) probed(a ikev2.Probed) {
 }
 
 // resize has everything follow the size in use.
-func (l *loop) resize(t *state) {
+func (l *loop) resize(t *peer) {
 	was := t.link.Fits
 	if err := l.refresh(t); err != nil {
-		l.event(t, slog.LevelError, "machine", err.Error())
+		l.event(t.tunnel, slog.LevelError, "machine", err.Error())
 		return
 	}
 	// What the kernel learned by ICMP would hold for ten minutes more.
@@ -185,7 +185,7 @@ func (l *loop) resize(t *state) {
 // ikeMTU is the largest IP packet for IKE messages. They are fragmented above 1280
 // also where more was found: nothing is gained by larger ones, and one that a path
 // has begun to lose would be repeated as large as it is.
-func (t *state) ikeMTU() int {
+func (t *peer) ikeMTU() int {
 	n := 1280
 	if t.outside && t.underlay.PathMTU != 0 {
 		n = min(n, t.underlay.PathMTU)
@@ -197,7 +197,7 @@ func (t *state) ikeMTU() int {
 }
 
 // searchDue is when a tunnel's search has something to do by itself, 0: not.
-func (t *state) searchDue() ikev2.Time {
+func (t *peer) searchDue() ikev2.Time {
 	if t.search.at != 0 {
 		return t.search.at
 	}
@@ -210,7 +210,7 @@ func (t *state) searchDue() ikev2.Time {
 
 // searchTick does what is due: the size in use is proved again if packets were
 // sent since, and after a longer time a larger one is tried.
-func (l *loop) searchTick(t *state, now ikev2.Time) {
+func (l *loop) searchTick(t *peer, now ikev2.Time) {
 	due := t.searchDue()
 	if due == 0 || due > now || t.current() == nil {
 		return
@@ -236,16 +236,20 @@ func (l *loop) searchTick(t *state, now ikev2.Time) {
 // tooBig takes what the datapath heard of a packet that did not fit: from this
 // machine's kernel, or from a router, which is a hint.
 func (l *loop) tooBig(ev platform.Event) {
-	t := l.tunnels[ikev2.PeerID(ev.Link)]
-	if t == nil || t.current() == nil {
+	t := l.tunnels[ev.Link]
+	if t == nil {
 		return
 	}
-	if ev.MTU == 0 {
-		l.followUnderlay(t)
-		return
+	for _, p := range t.peers {
+		switch {
+		case !p.established():
+		case ev.MTU == 0:
+			l.followUnderlay(p)
+		default:
+			p.search.Hint(ev.MTU)
+			l.nextProbe(p)
+		}
 	}
-	t.search.Hint(ev.MTU)
-	l.nextProbe(t)
 }
 
 // maxDeaths is how many IKE SAs in a row may end with a probe unanswered. A peer
@@ -258,7 +262,7 @@ const deathsRest = 24 * time.Hour
 // probesCost notes that an IKE SA died with a probe unanswered. The probe itself
 // may be why, where a path drops large packets as well as the fragments of IP, and
 // the peer puts no IKE fragments together. That is not risked for ever.
-func (l *loop) probesCost(t *state, a ikev2.IKEDown) {
+func (l *loop) probesCost(t *peer, a ikev2.IKEDown) {
 	s := &t.search
 	if a.Reason == nil || a.Reason.Kind != ikev2.FailDead || s.asked <= mtu.BasePLPMTU {
 		return
@@ -266,6 +270,6 @@ func (l *loop) probesCost(t *state, a ikev2.IKEDown) {
 	if s.deaths++; s.deaths == maxDeaths {
 		s.found, s.deaths = mtu.BasePLPMTU, 0
 		s.rests = l.now() + deathsRest
-		l.event(t, slog.LevelWarn, "mtu", fmt.Sprintf("the search of the path MTU has cost %d IKE SAs and is given up for %s; %d is used on this path", maxDeaths, deathsRest, s.found))
+		l.event(t.tunnel, slog.LevelWarn, "mtu", fmt.Sprintf("the search of the path MTU has cost %d IKE SAs and is given up for %s; %d is used on this path", maxDeaths, deathsRest, s.found))
 	}
 }

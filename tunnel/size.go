@@ -20,18 +20,18 @@ import (
 // at every change (another suite, a NAT, another address or MTU of the way out).
 
 // size gives the interface its MTU, and the TCP segment size that fits into it.
-func (l *loop) size(t *state, child *ikev2.Child, want *platform.Link) {
+func (l *loop) size(t *peer, child *ikev2.Child, want *platform.Link) {
 	want.MTU = l.wantMTU(t, child)
 	if want.MTU < ipv6Least && t.cfg.MTU == 0 && carriesIPv6(t.cfg) {
 		// On a smaller interface there is no IPv6. Userspace sends what does not
 		// fit in outer fragments by itself (RFC 8200 section 5).
 		want.MTU = ipv6Least
 		want.IgnoreDF = want.IgnoreDF || l.dp.Kind() == platform.KindKernel
-		t.mtuWhy += fmt.Sprintf("; but IPv6 needs %d, so larger packets than %d leave in fragments", ipv6Least, t.fits)
+		t.sizing.why += fmt.Sprintf("; but IPv6 needs %d, so larger packets than %d leave in fragments", ipv6Least, t.sizing.fits)
 	}
 	l.agreeMTU(t, want)
 	// A configured MTU may be more than what fits outside in one piece.
-	want.Fits = min(t.fits, want.MTU)
+	want.Fits = min(t.sizing.fits, want.MTU)
 	if t.cfg.MSSClamp {
 		want.MSS4, want.MSS6 = uint16(want.Fits-40), uint16(want.Fits-60) // IP and TCP headers
 	}
@@ -49,7 +49,7 @@ func carriesIPv6(c *config.Tunnel) bool {
 }
 
 // wantMTU computes the MTU of the interface and says in t how it was come by.
-func (l *loop) wantMTU(t *state, child *ikev2.Child) int {
+func (l *loop) wantMTU(t *peer, child *ikev2.Child) int {
 	c := t.cfg
 	way := t.pathOf(child)
 	outer, searched := t.search.size(way)
@@ -64,7 +64,7 @@ func (l *loop) wantMTU(t *state, child *ikev2.Child) int {
 		p.OuterV6, p.InnerV6 = child.Remote.Addr().Is6(), child.GRERemote.Is6()
 		return l.fit(t, []mtu.Params{p}, outer, way, searched)
 	}
-	if t.index != 0 && c.MTU == 0 && outer == t.outerMTU {
+	if t.index != 0 && c.MTU == 0 && outer == t.sizing.outer {
 		return t.agreed.own // what was agreed last most likely will be again
 	}
 	// Nothing is agreed yet: take the worst that could be.
@@ -94,31 +94,31 @@ func (l *loop) wantMTU(t *state, child *ikev2.Child) int {
 }
 
 // fit takes the least of what fits into outer bytes.
-func (l *loop) fit(t *state, all []mtu.Params, outer int, way path, searched bool) int {
+func (l *loop) fit(t *peer, all []mtu.Params, outer int, way path, searched bool) int {
 	var least mtu.Result
 	for _, p := range all {
 		r, err := mtu.Fit(p)
 		if err == nil && (least.MTU == 0 || r.MTU < least.MTU) {
 			least = r
 			wire, _ := mtu.Wire(p, r.MTU)
-			t.overhead = wire - r.MTU
+			t.sizing.overhead = wire - r.MTU
 		}
 	}
-	t.outerMTU, t.outerLink = outer, way.ifname
-	t.mtuHow, t.mtuSum = "computed", least.Lines
+	t.sizing.outer, t.sizing.outerLink = outer, way.ifname
+	t.sizing.how, t.sizing.sum = "computed", least.Lines
 	if searched {
-		t.mtuHow = "searched"
+		t.sizing.how = "searched"
 	}
 	if least.MTU == 0 {
-		t.mtuWhy = way.says(outer, searched) + " leaves no room; the least of IPv6 is taken"
+		t.sizing.why = way.says(outer, searched) + " leaves no room; the least of IPv6 is taken"
 		least.MTU = ipv6Least
 	} else {
-		t.mtuWhy = fmt.Sprintf("%s less %d for %s", way.says(outer, searched), outer-least.MTU, taken(least))
+		t.sizing.why = fmt.Sprintf("%s less %d for %s", way.says(outer, searched), outer-least.MTU, taken(least))
 	}
-	t.fits = least.MTU
+	t.sizing.fits = least.MTU
 	if m := t.cfg.MTU; m != 0 {
-		t.mtuHow = "configured"
-		t.mtuWhy = fmt.Sprintf("mtu = %d in the configuration; %d would fit", m, least.MTU)
+		t.sizing.how = "configured"
+		t.sizing.why = fmt.Sprintf("mtu = %d in the configuration; %d would fit", m, least.MTU)
 		return m
 	}
 	return least.MTU
@@ -152,7 +152,7 @@ func taken(r mtu.Result) string {
 
 // followUnderlay looks again at the path below a tunnel that stands: another
 // MTU, another way to the same peer.
-func (l *loop) followUnderlay(t *state) {
+func (l *loop) followUnderlay(t *peer) {
 	c := t.current()
 	info, err := l.net.RouteTo(c.Remote.Addr(), c.Local.Addr(), "", t.cfg.FWMark)
 	if err != nil || info == t.underlay {
@@ -160,16 +160,16 @@ func (l *loop) followUnderlay(t *state) {
 	}
 	t.underlay, t.outside = info, true
 	if err := l.refresh(t); err != nil {
-		l.event(t, slog.LevelError, "machine", err.Error())
+		l.event(t.tunnel, slog.LevelError, "machine", err.Error())
 	}
 	l.hintKernel(t)
 	l.searchPath(t)
 }
 
-func (l *loop) describeMTU(t *state) status.MTU {
+func (l *loop) describeMTU(t *peer) status.MTU {
 	a := &t.agreed
-	m := status.MTU{Own: a.own, Peer: a.peer, Bytes: t.link.MTU, How: t.mtuHow, Why: t.mtuWhy, OuterMTU: t.outerMTU, OuterLink: t.outerLink, Search: t.search.State().String()}
-	for _, line := range t.mtuSum {
+	m := status.MTU{Own: a.own, Peer: a.peer, Bytes: t.link.MTU, How: t.sizing.how, Why: t.sizing.why, OuterMTU: t.sizing.outer, OuterLink: t.sizing.outerLink, Search: t.search.State().String()}
+	for _, line := range t.sizing.sum {
 		m.Sum = append(m.Sum, status.Step{Name: line.Name, Bytes: line.Bytes})
 	}
 	if t.index == 0 {

@@ -67,10 +67,10 @@ func (l *loop) notes() []string {
 	return notes
 }
 
-func (l *loop) describe(t *state) status.Tunnel {
-	c := t.cfg
+func (l *loop) describe(of *tunnel) status.Tunnel {
+	t, c := of.shown(), of.cfg
 	s := status.Tunnel{
-		Name:       string(t.id),
+		Name:       t.name,
 		Source:     c.Source.String(),
 		Netifd:     c.Netifd,
 		Enabled:    c.Enabled,
@@ -121,17 +121,17 @@ func (l *loop) describe(t *state) status.Tunnel {
 	s.Out = status.Traffic{Packets: out.Packets, Bytes: out.Bytes}
 	s.Drops = status.Drops{Replay: in.Replay, Integrity: in.Integrity, Selector: in.Selector, Malformed: in.Malformed}
 	if t.index != 0 {
-		if d, err := l.dp.LinkDrops(string(t.id)); err == nil {
+		if d, err := l.dp.LinkDrops(t.name); err == nil {
 			s.Drops.NoSA, s.Drops.TooBig, s.Drops.Queue = d.NoSA, d.TooBig, d.Queue
 		}
 	}
 	s.Outside = l.describeOutside(t)
 	s.Interface = status.Interface{
-		Name: c.Name, Index: t.index, Kind: l.linkKind(t), Running: t.running, Bridge: c.GRE.Bridge,
+		Name: c.Name, Index: t.index, Kind: l.linkKind(t.tunnel), Running: t.running, Bridge: c.GRE.Bridge,
 	}
 	s.MTU = l.describeMTU(t)
-	s.Keepalives = l.describeKeepalives(t)
-	s.Addresses, s.Routes, s.Guards = l.describePlaced(t)
+	s.Keepalives = l.describeKeepalives(t.tunnel)
+	s.Addresses, s.Routes, s.Guards = l.describePlaced(t.tunnel)
 	return s
 }
 
@@ -153,7 +153,7 @@ func failureCode(k ikev2.FailureKind) string {
 }
 
 // word is the phase in the schema's words.
-func (t *state) word() string {
+func (t *peer) word() string {
 	switch t.phase {
 	case phaseDisabled, phaseClosed:
 		return status.StateDisabled
@@ -173,7 +173,7 @@ func (t *state) word() string {
 }
 
 // freshIKE is the current IKE SA as the engine knows it now.
-func (l *loop) freshIKE(t *state) (ikev2.IKEInfo, bool) {
+func (l *loop) freshIKE(t *peer) (ikev2.IKEInfo, bool) {
 	i, ok := t.currentIKE()
 	if !ok {
 		return i, false
@@ -186,7 +186,7 @@ func (l *loop) freshIKE(t *state) (ikev2.IKEInfo, bool) {
 	return i, true
 }
 
-func (l *loop) describePeer(t *state) status.Peer {
+func (l *loop) describePeer(t *peer) status.Peer {
 	c := t.cfg
 	p := status.Peer{
 		Configured: c.Remotes,
@@ -225,7 +225,7 @@ func (l *loop) describePeer(t *state) status.Peer {
 	return p
 }
 
-func (l *loop) describeIKE(t *state, i ikev2.IKEInfo) *status.IKESA {
+func (l *loop) describeIKE(t *peer, i ikev2.IKEInfo) *status.IKESA {
 	children := 0
 	for _, p := range t.pairs {
 		if p.IKE == i.ID {
@@ -253,7 +253,7 @@ func (l *loop) describeIKE(t *state, i ikev2.IKEInfo) *status.IKESA {
 	}
 }
 
-func (l *loop) describeChild(t *state, p *pair) *status.ChildSA {
+func (l *loop) describeChild(t *peer, p *pair) *status.ChildSA {
 	l.count(t, p)
 	return &status.ChildSA{
 		SPIIn:       fmt.Sprintf("%08x", p.SPIIn),
@@ -281,21 +281,21 @@ func selector(a netip.Addr) string {
 }
 
 // count reads a pair's counters from the datapath.
-func (l *loop) count(t *state, p *pair) {
+func (l *loop) count(t *peer, p *pair) {
 	if p.in {
-		if n, err := l.dp.SACounters(platform.SAKey{Link: string(t.id), SPI: p.SPIIn}); err == nil {
+		if n, err := l.dp.SACounters(platform.SAKey{Link: t.name, SPI: p.SPIIn}); err == nil {
 			p.countIn = n
 		}
 	}
 	if p.out {
-		if n, err := l.dp.SACounters(platform.SAKey{Link: string(t.id), Out: true, SPI: p.SPIOut}); err == nil {
+		if n, err := l.dp.SACounters(platform.SAKey{Link: t.name, Out: true, SPI: p.SPIOut}); err == nil {
 			p.countOut = n
 		}
 	}
 }
 
 // totals are the counters of all pairs, gone and standing.
-func (l *loop) totals(t *state) (in, out platform.Counters) {
+func (l *loop) totals(t *peer) (in, out platform.Counters) {
 	in, out = t.total.in, t.total.out
 	for _, p := range t.pairs {
 		l.count(t, p)
@@ -309,7 +309,7 @@ func (l *loop) totals(t *state) (in, out platform.Counters) {
 	return in, out
 }
 
-func (l *loop) describeOutside(t *state) status.Outside {
+func (l *loop) describeOutside(t *peer) status.Outside {
 	c := t.cfg
 	o := status.Outside{EncapAsked: c.Encap, ModeAsked: c.Mode}
 	if t.link.Local.IsValid() {
@@ -336,7 +336,7 @@ func (l *loop) describeOutside(t *state) status.Outside {
 	}
 	i, _ := t.currentIKE()
 	o.EncapWhy = encapWhy(t, i, p.Encap, l.dp.Kind())
-	o.OverheadBytes = t.overhead
+	o.OverheadBytes = t.sizing.overhead
 	return o
 }
 

@@ -48,13 +48,50 @@ type pair struct {
 	countIn, countOut platform.Counters // as last read
 }
 
-// state is one [[tunnel]]: what is wanted of it, what stands, and what is to be
-// tried next. It belongs to the loop.
-type state struct {
+// tunnel is one [[tunnel]]: what is wanted of it, and what stands in the machine. It
+// belongs to the loop, as its peers do.
+type tunnel struct {
 	cfg    *config.Tunnel
 	was    *config.Tunnel // before the last reload
-	id     ikev2.PeerID
-	wanted bool // not taken down by its operator
+	name   string
+	wanted bool    // not taken down by its operator
+	peers  []*peer // today always one
+	events status.EventLog
+
+	guarded map[netip.Addr]bool
+	opened  bool // guards and unreachable routes were taken away by request
+	link    platform.Link
+	behind  bool // link's remote is the peer's own choice, not where it is reached
+	index   int  // of the interface, 0: not made
+	running bool
+
+	addresses, routes laid
+	sizing            sizing
+
+	// GRE keepalives of our own.
+	keepaliveAt    ikev2.Time
+	keepalivesSent uint64
+
+	// Revocation lists as last read.
+	lists   time.Time
+	listsOf *config.Tunnel
+}
+
+// sizing is how the MTU of a tunnel's interface was found.
+type sizing struct {
+	how, why  string
+	sum       []mtu.Line // what fits, line by line
+	fits      int        // the largest packet inside
+	overhead  int
+	outer     int // MTU outside
+	outerLink string
+}
+
+// peer is one of the machines at a tunnel's other end: what is known of it, what
+// stands with it, and what is to be tried next.
+type peer struct {
+	*tunnel
+	id ikev2.PeerID
 
 	promise promise // an endpoint that another tunnel has made room at
 
@@ -69,8 +106,7 @@ type state struct {
 	wait      wait     // while it is not up
 	passed    []string // why other remotes were passed over at the last attempt
 	hindrance string   // what of this machine stood in its way last
-	events    status.EventLog
-	strangers bucket // for lines that unauthenticated input can cause
+	strangers bucket   // for lines that unauthenticated input can cause
 
 	// What is known of the outside.
 	candidates []netip.Addr // all addresses of remote, in order of preference
@@ -81,25 +117,8 @@ type state struct {
 	outside    bool         // underlay is known
 	locals     []netip.Addr // that local allows, as the engine was told
 	localOnly  bool
-
-	// What stands in the machine.
-	guarded map[netip.Addr]bool
-	opened  bool // guards and unreachable routes were taken away by request
-	link    platform.Link
-	behind  bool // link's remote is the peer's own choice, not where it is reached
-	index   int  // of the interface, 0: not made
-	running bool
-
-	addresses, routes laid
-
-	// How the MTU was come by.
-	mtuHow, mtuWhy     string
-	mtuSum             []mtu.Line // what fits, line by line
-	outerMTU, overhead int
-	fits               int // the largest packet inside
-	outerLink          string
-	search             search
-	ikeSize            int // as the engine was told
+	search     search
+	ikeSize    int // as the engine was told
 
 	// What stands with the peer.
 	ike                    map[ikev2.SAID]ikev2.IKEInfo
@@ -113,14 +132,6 @@ type state struct {
 	esp        espPath
 	contention contention
 	agreed     agreement
-
-	// GRE keepalives of our own.
-	keepaliveAt    ikev2.Time
-	keepalivesSent uint64
-
-	// Revocation lists as last read.
-	lists   time.Time
-	listsOf *config.Tunnel
 
 	// Attempts.
 	trying   bool
@@ -136,33 +147,41 @@ type state struct {
 // tunnelEvents is how many events a tunnel remembers for its status.
 const tunnelEvents = 8
 
-func newState(c *config.Tunnel) *state {
-	t := &state{
+// newTunnel makes a tunnel with its one peer, which bears its name.
+func newTunnel(c *config.Tunnel) *tunnel {
+	t := &tunnel{
 		cfg:     c,
-		id:      ikev2.PeerID(c.Name),
+		name:    c.Name,
 		wanted:  c.Enabled,
 		guarded: map[netip.Addr]bool{},
-		ike:     map[ikev2.SAID]ikev2.IKEInfo{},
-		pairs:   map[ikev2.ChildID]*pair{},
-		since:   time.Now(),
 		events:  status.NewEventLog(tunnelEvents),
 	}
+	p := &peer{
+		tunnel: t,
+		id:     ikev2.PeerID(c.Name),
+		ike:    map[ikev2.SAID]ikev2.IKEInfo{},
+		pairs:  map[ikev2.ChildID]*pair{},
+		since:  time.Now(),
+	}
+	t.peers = []*peer{p}
 	switch {
 	case t.wrong():
 		t.stop()
 	case c.Enabled:
-		t.phase = phaseWaiting
-		t.reason = reason{text: "starting"}
+		p.set(phaseWaiting, reason{text: "starting"})
 	default:
-		t.reason = disabledReason
+		p.reason = disabledReason
 	}
 	return t
 }
 
+// shown is the peer whose state is the tunnel's.
+func (t *tunnel) shown() *peer { return t.peers[0] }
+
 var disabledReason = reason{text: "enabled = false in the configuration", remedy: "set enabled = true and run: greseal apply"}
 
 // set moves t to another phase; since only changes with the phase.
-func (t *state) set(p phase, r reason) {
+func (t *peer) set(p phase, r reason) {
 	if t.phase != p {
 		t.phase, t.since = p, time.Now()
 	}
@@ -170,13 +189,13 @@ func (t *state) set(p phase, r reason) {
 }
 
 // established reports whether a pair of Child SAs carries packets.
-func (t *state) established() bool { return t.carrying != 0 }
+func (t *peer) established() bool { return t.carrying != 0 }
 
 // current returns the carrying pair or nil.
-func (t *state) current() *pair { return t.pairs[t.carrying] }
+func (t *peer) current() *pair { return t.pairs[t.carrying] }
 
 // currentIKE returns the IKE SA of the carrying pair, or the newest one.
-func (t *state) currentIKE() (ikev2.IKEInfo, bool) {
+func (t *peer) currentIKE() (ikev2.IKEInfo, bool) {
 	if p := t.current(); p != nil {
 		if i, ok := t.ike[p.IKE]; ok {
 			return i, true
@@ -193,7 +212,7 @@ func (t *state) currentIKE() (ikev2.IKEInfo, bool) {
 }
 
 // spi finds the pair with an SPI in one direction.
-func (t *state) spi(spi uint32, out bool) *pair {
+func (t *peer) spi(spi uint32, out bool) *pair {
 	for _, p := range t.pairs {
 		if out && p.SPIOut == spi || !out && p.SPIIn == spi {
 			return p
@@ -203,7 +222,7 @@ func (t *state) spi(spi uint32, out bool) *pair {
 }
 
 // remote returns the address to try, or an unset one.
-func (t *state) remote() netip.Addr {
+func (t *peer) remote() netip.Addr {
 	if len(t.candidates) == 0 {
 		return netip.Addr{}
 	}

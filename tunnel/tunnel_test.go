@@ -48,7 +48,7 @@ func TestCountersOfARemovedSAAreNeverLost(t *testing.T) {
 }
 
 func TestSinceChangesOnlyWithThePhase(t *testing.T) {
-	s := newState(&config.Tunnel{Name: "hq", Enabled: true})
+	s := newTunnel(&config.Tunnel{Name: "hq", Enabled: true}).shown()
 	s.since = time.Unix(1000, 0)
 	s.set(phaseWaiting, reason{text: "resolving"})
 	if s.since != time.Unix(1000, 0) || s.reason.text != "resolving" {
@@ -61,7 +61,7 @@ func TestSinceChangesOnlyWithThePhase(t *testing.T) {
 }
 
 func TestTheCarryingPairsIKESAIsTheCurrentOne(t *testing.T) {
-	s := newState(&config.Tunnel{Name: "hq", Enabled: true})
+	s := newTunnel(&config.Tunnel{Name: "hq", Enabled: true}).shown()
 	if _, ok := s.currentIKE(); ok {
 		t.Error("an IKE SA where there is none")
 	}

@@ -39,12 +39,12 @@ const (
 )
 
 // still is a wait that has nothing better to say than what is said already.
-func (t *state) still(until ikev2.Time, e event) wait {
+func (t *peer) still(until ikev2.Time, e event) wait {
 	return wait{phase: t.phase, why: t.reason, word: t.wait.word, until: until, event: e}
 }
 
 // stays makes w what t waits for.
-func (t *state) stays(w wait, now ikev2.Time) {
+func (t *peer) stays(w wait, now ikev2.Time) {
 	if w.until == 0 && w.event == eventNone {
 		w.until = now + routeRetry
 	}
@@ -56,8 +56,8 @@ func (t *state) stays(w wait, now ikev2.Time) {
 }
 
 // hurry ends a pause: something has changed that the next attempt may profit by.
-func (l *loop) hurry(t *state) {
+func (l *loop) hurry(t *peer) {
 	t.retryAt = 0
-	l.ask(t, time.Second)
+	l.ask(t.tunnel, time.Second)
 	l.stir(t)
 }

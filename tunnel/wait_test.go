@@ -166,7 +166,7 @@ func TestTheOrderOfAnAnswerIsNoChange(t *testing.T) {
 				time.Sleep(3 * time.Second)
 			}
 			w.do(func() {
-				if c := w.l.tunnels["hq"].candidates; len(c) != 2 || c[0] != peer4 && c[0] != nobody {
+				if c := w.l.peers["hq"].candidates; len(c) != 2 || c[0] != peer4 && c[0] != nobody {
 					t.Errorf("candidates: %v", c)
 				}
 				w.silent = false
@@ -268,7 +268,7 @@ func TestLocalThatIsNotThereLetsNobodyIn(t *testing.T) {
 			w.changed()
 			time.Sleep(time.Second)
 			w.do(func() {
-				if h := w.l.tunnels["hq"]; len(h.locals) != 0 || !h.localOnly {
+				if h := w.l.peers["hq"]; len(h.locals) != 0 || !h.localOnly {
 					t.Errorf("peers are let in at %v", h.locals)
 				}
 			})
@@ -284,7 +284,7 @@ func TestMendedSettingsEndThePause(t *testing.T) {
 			w.do(func() {
 				w.wrongKey = false
 				w.setPeer()
-				w.l.tunnels["hq"].retryAt = w.l.now() + time.Minute
+				w.l.peers["hq"].retryAt = w.l.now() + time.Minute
 				w.l.take(w.config(hq(`remote = "192.0.2.1"`, `dpd = "20s"`)))
 			})
 			upWithin(t, w, 2*time.Second)
@@ -372,16 +372,16 @@ func forgetNot(t *testing.T, seed uint64) {
 					}
 					note("link %v", w.linkErr)
 				case 9:
-					h := w.l.tunnels["hq"]
+					h := w.l.peers["hq"]
 					switch r.IntN(4) {
 					case 0:
-						w.l.down(h, false)
+						w.l.down(h.tunnel, false)
 					case 1:
 						if h.wanted {
 							w.l.restart(h, "asked for")
 						}
 					default:
-						w.l.up(h)
+						w.l.up(h.tunnel)
 					}
 					note("command")
 				case 10:
@@ -422,7 +422,7 @@ func forgetNot(t *testing.T, seed uint64) {
 func (w *world) mustWait(told []string) {
 	w.t.Helper()
 	w.do(func() {
-		h := w.l.tunnels["hq"]
+		h := w.l.peers["hq"]
 		if !h.wanted || h.established() || w.l.stirred["hq"] {
 			return
 		}

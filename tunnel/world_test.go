@@ -80,7 +80,8 @@ func play(t *testing.T, text string, prepare func(*world), f func(*world)) {
 		server:  &status.Server{},
 		names:   newNameTable(w.lookup),
 		jobs:    newJobs(),
-		tunnels: map[ikev2.PeerID]*state{},
+		tunnels: map[string]*tunnel{},
+		peers:   map[ikev2.PeerID]*peer{},
 		stirred: map[ikev2.PeerID]bool{},
 		started: time.Now(),
 	}

@@ -41,12 +41,12 @@ func (l *loop) refusedAtStart(err error) {
 }
 
 // wrong tells a tunnel that cannot be used because of what is written of it.
-func (t *state) wrong() bool { return len(t.cfg.Mistakes) > 0 }
+func (t *tunnel) wrong() bool { return len(t.cfg.Mistakes) > 0 }
 
 // stop is the state of such a tunnel.
-func (t *state) stop() {
+func (t *tunnel) stop() {
 	t.wanted = false
-	t.set(phaseDown, mistakenReason(t.cfg))
+	t.shown().set(phaseDown, mistakenReason(t.cfg))
 }
 
 // mistakenReason names the first mistake of a tunnel.
@@ -69,10 +69,14 @@ func mistakenReason(c *config.Tunnel) reason {
 
 // mended brings a tunnel to life whose mistakes are gone, or stops one that has
 // them again because a change on trial was taken back.
-func (l *loop) mended(t *state) {
-	l.do(l.engine.RemovePeer(l.now(), t.id))
+func (l *loop) mended(t *tunnel) {
+	for _, p := range t.peers {
+		l.do(l.engine.RemovePeer(l.now(), p.id))
+	}
 	l.dismantle(t)
-	t.candidates, t.ranks, t.candidate = nil, nil, 0
+	for _, p := range t.peers {
+		p.candidates, p.ranks, p.candidate = nil, nil, 0
+	}
 	t.wanted = false
 	l.close(t)
 	switch {
@@ -81,14 +85,14 @@ func (l *loop) mended(t *state) {
 	case t.cfg.Enabled:
 		l.up(t)
 	default:
-		t.set(phaseDisabled, disabledReason)
+		t.shown().set(phaseDisabled, disabledReason)
 	}
 }
 
 // refuseWrong answers a request that such a tunnel cannot fulfil.
-func refuseWrong(t *state) status.Reply {
+func refuseWrong(t *tunnel) status.Reply {
 	r := mistakenReason(t.cfg)
-	return status.Fail(r.remedy, "%s cannot be used: %s", t.id, r.text)
+	return status.Fail(r.remedy, "%s cannot be used: %s", t.name, r.text)
 }
 
 // leaveClosed lays the unreachable routes of a daemon that cannot start, so that
