@@ -3,6 +3,7 @@
 package doc
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -64,5 +65,38 @@ func TestREADMENamesEveryPage(t *testing.T) {
 		if !strings.Contains(string(text), "build/doc/"+file) {
 			t.Errorf("the README does not mention %s", file)
 		}
+	}
+}
+
+// Comments cite the contracts of ARCHITECTURE.md by number.
+func TestContractsThatAreCitedExist(t *testing.T) {
+	text, err := os.ReadFile("../../ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	exists := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^(?:    - \*\*)?(\d+[a-d]?)\. `).FindAllStringSubmatch(string(text), -1) {
+		exists[m[1]] = true
+	}
+	cited := 0
+	cite := regexp.MustCompile(`\bcontract (\d+[a-d]?)\b`)
+	err = filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || filepath.Ext(path) != ".go" {
+			return err
+		}
+		source, err := os.ReadFile(path)
+		for _, m := range cite.FindAllStringSubmatch(string(source), -1) {
+			cited++
+			if !exists[m[1]] {
+				t.Errorf("%s cites contract %s, which ARCHITECTURE.md does not have", path, m[1])
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cited == 0 {
+		t.Error("no contract is cited")
 	}
 }
