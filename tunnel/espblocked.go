@@ -106,7 +106,7 @@ func (l *loop) askESP(t *peer, child ikev2.ChildID) {
 	id := t.id
 	c := t.pairs[child].Child
 	l.jobs.running.Go(func() {
-		refusals, err := doctor.ListenGREErrors(c.GRELocal, c.GRERemote)
+		refusals, err := l.inside.GREErrors(c.GRELocal, c.GRERemote)
 		if err != nil {
 			l.log.Debug("listening for ICMP errors", "tunnel", id, "error", err)
 		}
@@ -129,7 +129,7 @@ func (l *loop) echo(id ikev2.PeerID, target netip.Addr) (answered, lost bool, er
 		if heard, err := ike.Hear(l.jobs.ctx); !heard {
 			return false, false, err
 		}
-		answered, err = doctor.Echo(string(id), target)
+		answered, err = l.inside.Echo(string(id), target)
 		if answered || err != nil {
 			return answered, false, err
 		}

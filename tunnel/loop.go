@@ -75,6 +75,7 @@ type loop struct {
 	dp     platform.Datapath
 	dpWhy  string
 	net    network
+	inside inside
 	around <-chan platform.Change // of the machine's network
 	server *status.Server
 	names  nameTable
@@ -160,6 +161,7 @@ func Run(ctx context.Context, opt Options) error {
 		rand:    crand.Reader,
 		cfg:     cfg,
 		engine:  newEngine(),
+		inside:  probes{},
 		names:   newNameTable(names.Lookup),
 		jobs:    newJobs(),
 		tunnels: map[string]*tunnel{},

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"greseal/platform"
+	"greseal/tunnel/doctor"
 )
 
 // network is what the loop needs of the machine's addresses and routes:
@@ -28,6 +29,29 @@ type network interface {
 	ForeignGRE() (map[netip.Addr]string, error)
 
 	Close()
+}
+
+// inside is what the loop learns of a tunnel by packets through it.
+type inside interface {
+	// Echo sends one echo request and tells whether it was answered.
+	Echo(ifname string, to netip.Addr) (answered bool, err error)
+	// GREErrors listens for ICMP errors about GRE packets between two endpoints.
+	GREErrors(local, remote netip.Addr) (refusals, error)
+}
+
+// refusals counts the ICMP errors that have come since the last time.
+type refusals interface {
+	Came() int
+	Close()
+}
+
+// probes are doctor's.
+type probes struct{}
+
+func (probes) Echo(ifname string, to netip.Addr) (bool, error) { return doctor.Echo(ifname, to) }
+
+func (probes) GREErrors(local, remote netip.Addr) (refusals, error) {
+	return doctor.ListenGREErrors(local, remote)
 }
 
 // resolver asks for the addresses of a host name.

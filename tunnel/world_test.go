@@ -2,18 +2,17 @@ package tunnel
 
 import (
 	"context"
-	"errors"
+	crand "crypto/rand"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
-	crand "crypto/rand"
-
-	"greseal/crypto/suite"
 	"greseal/ikev2"
 	"greseal/platform"
 	"greseal/tunnel/config"
@@ -31,53 +30,90 @@ var (
 	nobody = netip.MustParseAddr("192.0.2.9") // where nothing answers
 )
 
-// world is what a loop has around it in a test: a machine, a name server and a
-// peer, each of which can be made to fail. All of it belongs to the loop's
-// goroutine.
+// world is what a loop has around it in a test: a machine, a name server and peers,
+// each of which can be made to fail. All of it belongs to the loop's goroutine.
 type world struct {
-	t   *testing.T
+	t   testing.TB
 	l   *loop
-	ike chan platform.Datagram
+	ctx context.Context // ends with the loop
 
-	wan4, wan6       netip.Addr // addresses of the interface wan, unset: none
-	route4, route6   bool       // by which the peer is reached
-	linkErr          error      // SetLink's
-	refuse           netip.Prefix
-	answer           []netip.Addr // of the name server
-	answerErr        error
-	answerTime       time.Duration
-	asked            []ikev2.Time // when
-	silent           bool         // the peer does not answer
-	wrongKey         bool         // or refuses
-	throwsOut        bool         // or can't install what was agreed
-	peer             *ikev2.Engine
-	changes          chan platform.Change
+	// The machine's network (fakenet_test.go).
+	wan4, wan6     netip.Addr // addresses of the interface wan, unset: none
+	wanMTU         int
+	pathMTU        int    // 0: wanMTU
+	others         []card // further interfaces
+	route4, route6 bool   // by which the peer is reached
+	by4, by6       string // and by which interface
+	leaves         string // the interface by which an SSH client is reached
+	refuse         netip.Prefix
+	foreign        map[netip.Addr]string
+	routesTo       map[netip.Addr]bool // as SetRoutes was told
+	changes        chan platform.Change
+
+	// The datapath (fakepath_test.go).
+	kind             string
+	ike, opening     chan platform.Datagram
+	events           chan platform.Event
+	devices          map[string]bool // interfaces of tunnels
+	index            int             // of the last one
+	setDown          bool            // by somebody else
+	linkErr          error           // SetLink's
+	failing          map[string]error
+	lacks            string // an algorithm
 	initiated, links int
-	routesTo         map[netip.Addr]bool // as SetRoutes was told
+	espLost          map[string]bool // by form
+	noGRE            bool            // the peer answers GRE with ICMP errors
+
+	// The name server.
+	answer     []netip.Addr
+	answerErr  error
+	answerTime time.Duration
+	asked      []ikev2.Time            // when
+	known      map[string][]netip.Addr // by name, instead of answer
+
+	*node // the peer of tests that have one
+	nodes []*node
+
+	// What a conversation is told (conversation_test.go); nil hears nothing.
+	hear    func(string)
+	laid    map[string]string // as told last
+	showIKE bool
 }
 
-// play runs f beside a loop with a config, in a synctest bubble.
-func play(t *testing.T, text string, prepare func(*world), f func(*world)) {
+func newWorld(t testing.TB) *world {
 	w := &world{
-		t: t, ike: make(chan platform.Datagram, 64), changes: make(chan platform.Change, 16),
+		t: t, kind: platform.KindUserspace, wanMTU: 1500, by4: "wan", by6: "wan", leaves: "wan",
 		wan4: netip.MustParseAddr("198.51.100.2"), wan6: netip.MustParseAddr("2001:db8:f::2"), route4: true, route6: true,
-		answer: []netip.Addr{peer4},
+		answer: []netip.Addr{peer4}, known: map[string][]netip.Addr{},
+		ike: make(chan platform.Datagram, 64), opening: make(chan platform.Datagram, 64),
+		events: make(chan platform.Event, 16), changes: make(chan platform.Change, 16),
+		devices: map[string]bool{}, index: 6, failing: map[string]error{}, espLost: map[string]bool{}, laid: map[string]string{},
 	}
-	w.setPeer()
-	if prepare != nil {
-		prepare(w)
-	}
-	w.l = &loop{
-		opt:     Options{ConfigPath: "/nonexistent", Logger: slog.New(slog.DiscardHandler)},
-		log:     slog.New(slog.DiscardHandler),
+	return w
+}
+
+// add gives the world another node.
+func (w *world) add(name string, addrs ...netip.Addr) *node {
+	n := &node{w: w, name: name, addrs: addrs, deaf: map[netip.Addr]bool{}}
+	w.nodes = append(w.nodes, n)
+	n.setPeer()
+	return n
+}
+
+// newLoop makes a loop in the world.
+func (w *world) newLoop(opt Options, cfg *config.Config, random, engine io.Reader) *loop {
+	return &loop{
+		opt:     opt,
+		log:     opt.Logger,
 		origin:  time.Now().Add(-time.Second),
-		rand:    crand.Reader,
-		cfg:     w.config(text),
-		engine:  ikev2.New(ikev2.Config{Rand: crand.Reader}),
-		dp:      &worldPath{w: w},
+		rand:    random,
+		cfg:     cfg,
+		engine:  ikev2.New(ikev2.Config{Rand: engine}),
+		dp:      newWorldPath(w),
 		net:     worldNet{w},
+		inside:  worldInside{w},
 		around:  w.changes,
-		server:  &status.Server{},
+		server:  status.New(),
 		names:   newNameTable(w.lookup),
 		jobs:    newJobs(),
 		tunnels: map[string]*tunnel{},
@@ -85,10 +121,21 @@ func play(t *testing.T, text string, prepare func(*world), f func(*world)) {
 		stirred: map[ikev2.PeerID]bool{},
 		started: time.Now(),
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+}
+
+// play runs f beside a loop with a config, in a synctest bubble.
+func play(t *testing.T, text string, prepare func(*world), f func(*world)) {
+	w := newWorld(t)
+	w.node = w.add("peer", peer4, peer6)
+	if prepare != nil {
+		prepare(w)
+	}
+	w.l = w.newLoop(Options{ConfigPath: "/nonexistent", Logger: slog.New(slog.DiscardHandler)}, w.config(text), crand.Reader, crand.Reader)
+	var cancel context.CancelFunc
+	w.ctx, cancel = context.WithCancel(context.Background())
 	done := make(chan struct{})
 	w.l.adopt()
-	go func() { defer close(done); w.l.run(ctx) }()
+	go func() { defer close(done); w.l.run(w.ctx) }()
 	f(w)
 	cancel()
 	<-done
@@ -107,45 +154,55 @@ func (w *world) config(text string) *config.Config {
 // do has the loop call f, which may change the world.
 func (w *world) do(f func()) {
 	w.t.Helper()
-	if _, err := onLoop(w.l, context.Background(), func() struct{} { f(); return struct{}{} }); err != nil {
+	if _, err := onLoop(w.l, w.ctx, func() struct{} { f(); return struct{}{} }); err != nil {
 		w.t.Fatal(err)
 	}
 }
 
+// post is do for those who don't wait for it; once the loop has ended, nothing.
+func (w *world) post(f func()) {
+	_, _ = onLoop(w.l, w.ctx, func() struct{} { f(); return struct{}{} })
+}
+
+// ask is what a client of the status socket does.
+func (w *world) ask(r status.Request) status.Reply {
+	return w.l.server.Answer(w.ctx, os.Geteuid(), r)
+}
+
 // look is what the tunnel hq is at.
-func (w *world) look() (s status.Tunnel) {
-	w.do(func() { s = w.l.describe(w.l.tunnels["hq"]) })
-	return s
+func (w *world) look() status.Tunnel {
+	w.t.Helper()
+	r := w.ask(status.Request{Op: status.OpStatus, Tunnel: "hq"})
+	if r.Snapshot == nil {
+		w.t.Fatal(r.Error)
+	}
+	return r.Snapshot.Tunnels[0]
 }
 
 func (w *world) changed() { w.changes <- platform.Change{Underlay: true} }
 
-// setPeer makes the peer anew: it has forgotten all.
-func (w *world) setPeer() {
-	w.peer = ikev2.New(ikev2.Config{Rand: crand.Reader})
-	key := worldKey
-	if w.wrongKey {
-		key = "another"
+// say tells a conversation what the machine was told.
+func (w *world) say(format string, args ...any) {
+	if w.hear != nil {
+		w.hear(fmt.Sprintf(format, args...))
 	}
-	ike, esp := cheapIKE(), cheapESP()
-	w.peer.SetPeer(time.Hour, ikev2.Peer{ID: "branch", PSK: []byte(key), GRERemoteAny: true, IKE: ike, ESP: esp, IKELifetime: 24 * time.Hour, ChildLifetime: time.Hour})
 }
 
-func cheapIKE() []suite.Proposal {
-	p, err := suite.ParseIKE("aes128gcm16-prfsha256-x25519")
-	if err != nil {
-		panic(err)
+// lay is say for what is told over and over: only another one is of interest.
+func (w *world) lay(name, what, now string) {
+	key := name + " " + what
+	if w.laid[key] == now {
+		return
 	}
-	return []suite.Proposal{p}
+	w.laid[key] = now
+	if now == "" {
+		now = "none"
+	}
+	w.say("%s: %s: %s", name, what, now)
 }
 
-func cheapESP() []suite.Proposal {
-	p, err := suite.ParseESP("aes128gcm16")
-	if err != nil {
-		panic(err)
-	}
-	return []suite.Proposal{p}
-}
+// fails is the error that a call on the machine is to have.
+func (w *world) fails(call string) error { return w.failing[call] }
 
 func (w *world) lookup(ctx context.Context, name string) ([]netip.Addr, error) {
 	type said struct {
@@ -155,6 +212,9 @@ func (w *world) lookup(ctx context.Context, name string) ([]netip.Addr, error) {
 	}
 	s, err := onLoop(w.l, ctx, func() said {
 		w.asked = append(w.asked, w.l.now())
+		if a, ok := w.known[strings.ToLower(name)]; ok {
+			return said{a, nil, w.answerTime}
+		}
 		return said{w.answer, w.answerErr, w.answerTime}
 	})
 	if err != nil {
@@ -169,135 +229,4 @@ func (w *world) lookup(ctx context.Context, name string) ([]netip.Addr, error) {
 		return nil, s.err
 	}
 	return append([]netip.Addr(nil), s.addrs...), nil
-}
-
-// worldNet is the machine's network.
-type worldNet struct{ w *world }
-
-func (worldNet) Hold()                               {}
-func (worldNet) Release() error                      { return nil }
-func (worldNet) Refresh() error                      { return nil }
-func (worldNet) Sweep() error                        { return nil }
-func (worldNet) Forget(string) error                 { return nil }
-func (worldNet) SetForeign(string, bool)             {}
-func (worldNet) Close()                              {}
-func (n worldNet) Leaves(netip.Addr) (string, error) { return "wan", nil }
-
-func (n worldNet) SetAddresses(_ string, want []netip.Prefix) error { return n.refused(want) }
-
-func (n worldNet) SetRoutes(_ string, set platform.RouteSet, _ bool) error {
-	n.w.routesTo = map[netip.Addr]bool{}
-	for _, p := range set.Peers {
-		n.w.routesTo[p] = true
-	}
-	return n.refused(set.Prefixes)
-}
-
-func (n worldNet) refused(want []netip.Prefix) error {
-	var errs []error
-	for _, p := range want {
-		if p == n.w.refuse {
-			errs = append(errs, &platform.Unlaid{Prefix: p, What: "add " + p.String(), Err: errors.New("operation not permitted")})
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func (n worldNet) RouteTo(remote, local netip.Addr, ifname string, _ uint32) (platform.RouteInfo, error) {
-	own, route := n.w.wan4, n.w.route4
-	if remote.Is6() {
-		own, route = n.w.wan6, n.w.route6
-	}
-	if !own.IsValid() || local.IsValid() && local != own || ifname != "" && ifname != "wan" {
-		return platform.RouteInfo{}, fmt.Errorf("interface wan has no address: %w", platform.ErrNoSource)
-	}
-	if !route {
-		return platform.RouteInfo{}, fmt.Errorf("%w to %s: wait for the WAN or add one", platform.ErrNoRoute, remote)
-	}
-	return platform.RouteInfo{Local: own, IfIndex: 2, IfName: "wan", MTU: 1500, PathMTU: 1500}, nil
-}
-
-func (n worldNet) LocalAddrs() ([]netip.Addr, error)          { return n.InterfaceAddrs("wan") }
-func (n worldNet) ForeignGRE() (map[netip.Addr]string, error) { return nil, nil }
-
-func (n worldNet) HasElsewhere(string, netip.Addr) (bool, error) { return false, nil }
-
-func (n worldNet) InterfaceAddrs(name string) (all []netip.Addr, _ error) {
-	for _, a := range []netip.Addr{n.w.wan4, n.w.wan6} {
-		if a.IsValid() && name == "wan" {
-			all = append(all, a)
-		}
-	}
-	return all, nil
-}
-
-func (n worldNet) Link(string) (*platform.LinkInfo, error) { return nil, platform.ErrNoLink }
-
-// worldPath is a datapath that hands IKE to the world's peer.
-type worldPath struct {
-	platform.Datapath
-	w *world
-}
-
-func (*worldPath) Kind() string                                    { return platform.KindUserspace }
-func (*worldPath) Supports(suite.Transform, suite.Transform) error { return nil }
-func (*worldPath) Guard(string, []netip.Addr) error                { return nil }
-func (*worldPath) Unguard(string) error                            { return nil }
-func (*worldPath) DeleteLink(string) error                         { return nil }
-func (*worldPath) SetRunning(string, bool) error                   { return nil }
-func (*worldPath) InstallIn(platform.SA) error                     { return nil }
-func (*worldPath) InstallOut(platform.SA) error                    { return nil }
-func (*worldPath) RemoveSA(platform.SAKey) (platform.Counters, error) {
-	return platform.Counters{}, nil
-}
-func (*worldPath) SACounters(platform.SAKey) (platform.Counters, error) {
-	return platform.Counters{}, nil
-}
-func (*worldPath) MoveSA(platform.SAKey, netip.AddrPort, netip.AddrPort) error { return nil }
-func (*worldPath) Clamps(string) error                                         { return nil }
-func (*worldPath) GREKeepalives(string) platform.GREKeepalives                 { return platform.GREKeepalives{} }
-func (*worldPath) LinkDrops(string) (platform.Drops, error)                    { return platform.Drops{}, nil }
-func (*worldPath) Listening() []string                                         { return nil }
-func (*worldPath) Notes() []string                                             { return nil }
-func (*worldPath) Sweep([]string) error                                        { return nil }
-func (*worldPath) Events() <-chan platform.Event                               { return nil }
-func (*worldPath) SendKeepalive(_, _ netip.AddrPort) error                     { return nil }
-func (*worldPath) IKEOpening() <-chan platform.Datagram                        { return nil }
-func (p *worldPath) IKE() <-chan platform.Datagram                             { return p.w.ike }
-
-func (p *worldPath) SetLink(platform.Link) (int, error) {
-	p.w.links++
-	return 7, p.w.linkErr
-}
-
-func (p *worldPath) SplitIKE(local, remote netip.AddrPort, data []byte) error {
-	return p.SendIKE(local, remote, data, false)
-}
-
-// SendIKE brings a message to the peer, and its answers back.
-func (p *worldPath) SendIKE(local, remote netip.AddrPort, data []byte, _ bool) error {
-	w := p.w
-	w.initiated++
-	if _, err := w.l.net.RouteTo(remote.Addr(), local.Addr(), "", 0); err != nil {
-		return err
-	}
-	if w.silent || remote.Addr() != peer4 && remote.Addr() != peer6 {
-		return nil
-	}
-	now := w.l.now() + time.Hour
-	actions := w.peer.Tick(now)
-	actions = append(actions, w.peer.Receive(now, ikev2.Datagram{Local: remote, Remote: local, Data: data})...)
-	for i := 0; i < len(actions); i++ {
-		if in, ok := actions[i].(ikev2.InstallIn); ok && w.throwsOut {
-			actions = append(actions, w.peer.InstallFailed(now, in.Child.ID, errors.New("no room"))...)
-		}
-		if m, ok := actions[i].(ikev2.Send); ok {
-			select {
-			case w.ike <- platform.Datagram{Local: m.Remote, Remote: m.Local, Data: m.Data}:
-			default:
-				return io.ErrShortBuffer
-			}
-		}
-	}
-	return nil
 }

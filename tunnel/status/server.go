@@ -71,8 +71,14 @@ func Listen(path, group string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	s := New()
+	s.listener = l
+	return s, nil
+}
+
+// New returns a server without a socket, whose Answer alone is of use.
+func New() *Server {
 	return &Server{
-		listener:    l,
 		queries:     make(chan *Query, maxOwn+maxRoot),
 		published:   make(chan Event, publishBacklog),
 		subscribe:   make(chan *subscription),
@@ -80,7 +86,7 @@ func Listen(path, group string) (*Server, error) {
 		hubDone:     make(chan struct{}),
 		owner:       os.Geteuid(),
 		guests:      make(chan struct{}, 1),
-	}, nil
+	}
 }
 
 // Queries is what the loop has to answer.
@@ -176,14 +182,14 @@ func (s *Server) client(ctx context.Context, c *net.UnixConn, who party, uid int
 			s.stream(ctx, cancel, c, uid, req)
 			return
 		}
-		if write(c, s.answer(ctx, uid, req)) != nil {
+		if write(c, s.Answer(ctx, uid, req)) != nil {
 			return
 		}
 	}
 }
 
-// answer carries out one request that has one reply.
-func (s *Server) answer(ctx context.Context, uid int, req Request) Reply {
+// Answer carries out one request that has one reply, for a client of this user.
+func (s *Server) Answer(ctx context.Context, uid int, req Request) Reply {
 	if req.Changes() && uid != 0 && uid != s.owner {
 		return Fail("run this command as root", "only root may ask for %q", req.Op)
 	}
@@ -316,7 +322,7 @@ func (s *Server) follow(ctx context.Context, c *net.UnixConn, sub *subscription)
 func (s *Server) watch(ctx context.Context, c *net.UnixConn, uid int, req Request, sub *subscription) {
 	every := max(time.Duration(req.Interval)*time.Second, time.Second)
 	for {
-		r := s.answer(ctx, uid, Request{Op: OpStatus, Tunnel: req.Tunnel})
+		r := s.Answer(ctx, uid, Request{Op: OpStatus, Tunnel: req.Tunnel})
 		if write(c, r) != nil || !r.OK {
 			return
 		}

@@ -100,7 +100,7 @@ func TestChangesCarryTheirArguments(t *testing.T) {
 
 func TestGroupMembersMayLookButNotTouch(t *testing.T) {
 	s := &Server{owner: 0, queries: make(chan *Query, 1), guests: make(chan struct{}, 1)}
-	r := s.answer(context.Background(), 1000, Request{Op: OpDown, Tunnel: "hq"})
+	r := s.Answer(context.Background(), 1000, Request{Op: OpDown, Tunnel: "hq"})
 	if r.OK || !strings.Contains(r.Error, "only root") {
 		t.Errorf("a change by user 1000 got %+v", r)
 	}
@@ -108,7 +108,7 @@ func TestGroupMembersMayLookButNotTouch(t *testing.T) {
 		t.Error("the refused change reached the loop")
 	}
 	go func() { (<-s.queries).Answer(Done()) }()
-	if r := s.answer(context.Background(), 1000, Request{Op: OpStatus}); !r.OK {
+	if r := s.Answer(context.Background(), 1000, Request{Op: OpStatus}); !r.OK {
 		t.Errorf("a look by user 1000 got %+v", r)
 	}
 }

@@ -1,0 +1,202 @@
+package tunnel
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"greseal/tunnel/config"
+)
+
+var update = flag.Bool("update", false, "rewrite what testdata/tunnel expects")
+
+// TestConversations plays the conversations in testdata/tunnel: what the machine's
+// owner, its network and the peers do, and what the supervisor tells the datapath and
+// the log. A line that starts with > is a command, those after it are what must come
+// out; # is for the reader. The commands are in conversation_commands_test.go, one
+// function each. Nothing here needs root.
+func TestConversations(t *testing.T) {
+	files, err := filepath.Glob("../testdata/tunnel/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no conversations in testdata/tunnel (%v)", err)
+	}
+	for _, f := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(f), ".txt"), func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) { converse(t, f, dir) })
+		})
+	}
+}
+
+// conversation is one that is being played.
+type conversation struct {
+	*world
+	dir  string // of the config file and the candidate
+	file []section
+	out  []string
+
+	cancel context.CancelFunc
+	done   chan struct{} // closed when the loop has ended; nil before the start
+	said   chan string   // what the loop's goroutine and others have said
+}
+
+// section is a table of the config file.
+type section struct {
+	name  string // of a tunnel, empty for [daemon]
+	lines []string
+}
+
+func converse(t *testing.T, file, dir string) {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &conversation{world: newWorld(t), dir: dir, said: make(chan string, 1<<14)}
+	c.kind = "kernel"
+	c.wan6, c.route6 = netip.Addr{}, false
+	c.hear = func(s string) {
+		select {
+		case c.said <- strings.ReplaceAll(s, dir+"/", ""):
+		default:
+			panic("a conversation without end")
+		}
+	}
+	result, wrong := c.play(file, string(raw))
+	c.end()
+	if *update {
+		if err := os.WriteFile(file, []byte(result), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	for _, w := range wrong {
+		t.Error(w)
+	}
+}
+
+// play plays a conversation and returns it with what came out, and where that is not
+// what stands there.
+func (c *conversation) play(name, text string) (result string, wrong []string) {
+	var all []string
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	for i := 0; i < len(lines); i++ {
+		line := lines[i]
+		all = append(all, line)
+		if !strings.HasPrefix(line, "> ") {
+			if line != "" && !strings.HasPrefix(line, "#") {
+				c.t.Fatalf("%s:%d: expected output without a command: %q", name, i+1, line)
+			}
+			continue
+		}
+		c.out = nil
+		c.command(fmt.Sprintf("%s:%d", name, i+1), line[2:])
+		c.settle()
+		var want []string
+		for i+1 < len(lines) && lines[i+1] != "" && lines[i+1][0] != '>' && lines[i+1][0] != '#' {
+			i++
+			want = append(want, lines[i])
+		}
+		all = append(all, c.out...)
+		if got, want := strings.Join(c.out, "\n"), strings.Join(want, "\n"); got != want {
+			wrong = append(wrong, fmt.Sprintf("%s:%d: %s\ngot:\n%s\nwant:\n%s", name, i+1, line, got, want))
+		}
+	}
+	return strings.Join(all, "\n") + "\n", wrong
+}
+
+// settle waits until nothing happens any more at this moment, and takes what was said.
+func (c *conversation) settle() {
+	synctest.Wait()
+	for {
+		select {
+		case s := <-c.said:
+			c.out = append(c.out, s)
+		default:
+			return
+		}
+	}
+}
+
+// start runs a loop with the config file.
+func (c *conversation) start() {
+	opt := Options{
+		ConfigPath: filepath.Join(c.dir, "greseal.toml"), Socket: filepath.Join(c.dir, "status.sock"),
+		Logger: slog.New(heard{c.world}), Load: loadFile,
+		Instead: func(path string) (*config.Config, error) {
+			cfg, _ := config.LoadUsable(path)
+			cfg.Instead = "what has no mistake runs"
+			return cfg, nil
+		},
+	}
+	cfg, refused, err := begin(opt)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.l = c.newLoop(opt, cfg, constant(0x80), seeded("own"))
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.done = make(chan struct{})
+	c.l.adopt()
+	if refused != nil {
+		c.l.refusedAtStart(refused)
+	}
+	go func() { defer close(c.done); c.l.run(c.ctx) }()
+}
+
+// constant is a source of one number: whoever spreads his pauses by it has them all
+// in the middle.
+type constant byte
+
+func (x constant) Read(b []byte) (int, error) {
+	for i := range b {
+		b[i] = byte(x)
+	}
+	return len(b), nil
+}
+
+// stop ends the loop as Run does.
+func (c *conversation) stop() {
+	c.cancel()
+	<-c.done
+	c.done = nil
+	c.l.jobs.end()
+	c.l.shutdown()
+}
+
+// end leaves nothing behind.
+func (c *conversation) end() {
+	if c.done != nil {
+		c.hear = func(string) {}
+		c.stop()
+	}
+	time.Sleep(time.Minute) // for questions to the name server that are still under way
+}
+
+// heard has what is logged come out, with its attributes where they say something.
+type heard struct{ w *world }
+
+func (heard) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelInfo }
+func (h heard) WithAttrs([]slog.Attr) slog.Handler         { return h }
+func (h heard) WithGroup(string) slog.Handler              { return h }
+
+func (h heard) Handle(_ context.Context, r slog.Record) error {
+	who, more := "", ""
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == "tunnel" {
+			who = a.Value.String() + ": "
+		} else {
+			more += fmt.Sprintf(" %s=%v", a.Key, a.Value)
+		}
+		return true
+	})
+	h.w.say("%s%s: %s%s", who, strings.ToLower(r.Level.String()), r.Message, more)
+	return nil
+}
