@@ -292,7 +292,7 @@ func TestTransportModeKeepsItsSelector(t *testing.T) {
 // takes. The kernel's ICMP errors about it would carry what was in ESP.
 func TestNobodySpeaksOfDecryptedPackets(t *testing.T) {
 	needKernel(t)
-	for _, s := range setups {
+	for _, s := range someSetups() {
 		if s.encap && s.v6 {
 			continue
 		}

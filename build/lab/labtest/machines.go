@@ -155,15 +155,15 @@ func (s *part) vm() {
 	binaries := s.testBinaries()
 	ran := map[string]bool{}
 	for _, kernel := range []string{"6.1", "6.12"} {
-		short := ""
+		short, shortTests := "", ""
 		if kernel != "6.1" {
-			short = "-short"
+			short, shortTests = "-short", "-test.short"
 		}
 		out := filepath.Join(s.logs, "vm-"+kernel)
 		script := []string{"code=0"}
 		for _, b := range binaries {
 			base := filepath.Base(b.file)
-			script = append(script, fmt.Sprintf("(cd %s && %s -test.v -test.timeout 900s >$LAB_OUT/%s.out 2>&1; echo $? >$LAB_OUT/%s.code)", b.dir, b.file, base, base))
+			script = append(script, fmt.Sprintf("(cd %s && %s -test.v %s -test.timeout 900s >$LAB_OUT/%s.out 2>&1; echo $? >$LAB_OUT/%s.code)", b.dir, b.file, shortTests, base, base))
 		}
 		script = append(script,
 			"out/lab/labtest run -greseal greseal -where vm "+short+" "+s.ownerFlag()+" -j 3 -dir /tmp/lab -save $LAB_OUT/failed -out $LAB_OUT/rows || code=1",
