@@ -34,8 +34,5 @@ func ParseIdentity(s string) (Identity, error) { return id.Parse(s) }
 // person writes it.
 func ParsePattern(s string) (Pattern, error) { return id.ParsePattern(s) }
 
-// ExactPattern is the pattern of one identity.
-func ExactPattern(i Identity) Pattern { return id.Exact(i) }
-
 // maxIdentity bounds an identity that is accepted, in octets.
 const maxIdentity = 2048

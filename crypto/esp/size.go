@@ -48,18 +48,3 @@ func (s shape) pad(n int) int {
 }
 
 func (s shape) packet(n int) int { return s.head() + n + s.pad(n) + trailerBytes + s.icv }
-
-// PacketLen is the length of the ESP packet, from its SPI to the end of its
-// integrity check value, that carries n octets of payload.
-func PacketLen(encr, integ suite.Transform, n int) int { return shapeOf(encr, integ).packet(n) }
-
-// Overhead is what ESP adds to n octets of payload: header, IV, padding,
-// trailer and integrity check value. Outer IP and UDP headers are not in it.
-func Overhead(encr, integ suite.Transform, n int) int { return PacketLen(encr, integ, n) - n }
-
-// MaxPayload is the largest n with PacketLen(n) <= budget, or -1.
-func MaxPayload(encr, integ suite.Transform, budget int) int {
-	s := shapeOf(encr, integ)
-	room := budget - s.head() - s.icv
-	return max(-1, room-room%s.align-trailerBytes)
-}

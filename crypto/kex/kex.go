@@ -71,9 +71,6 @@ func Respond(group uint16, rand io.Reader, peer []byte) (public, shared []byte, 
 	return x.Public(), shared, nil
 }
 
-// Supported reports whether New knows the group.
-func Supported(group uint16) bool { return PublicLen(group) != 0 }
-
 // PublicLen is the exact length in octets of the KE data that an initiator sends
 // for the group, 0 for an unknown group.
 func PublicLen(group uint16) int {

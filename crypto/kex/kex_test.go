@@ -46,7 +46,7 @@ func TestBothSidesAgree(t *testing.T) {
 		if err != nil || !bytes.Equal(got, shared) {
 			t.Errorf("%s: the two sides differ (%v)", name(g), err)
 		}
-		if len(public) != PublicLen(g) || len(a.Public()) != PublicLen(g) || a.Group() != g || !Supported(g) {
+		if len(public) != PublicLen(g) || len(a.Public()) != PublicLen(g) || a.Group() != g {
 			t.Errorf("%s: public value of %d octets, want %d", name(g), len(public), PublicLen(g))
 		}
 	}
@@ -55,7 +55,7 @@ func TestBothSidesAgree(t *testing.T) {
 func TestUnknownGroupIsRefusedByName(t *testing.T) {
 	for g, want := range map[uint16]string{1: "768-bit MODP Group", 35: "ml-kem-512", 999: "KE 999", 0: "NONE"} {
 		_, err := New(g, rand.Reader)
-		if err == nil || !bytes.Contains([]byte(err.Error()), []byte(want)) || Supported(g) {
+		if err == nil || !bytes.Contains([]byte(err.Error()), []byte(want)) || PublicLen(g) != 0 {
 			t.Errorf("group %d: %v", g, err)
 		}
 		if _, _, err := Respond(g, rand.Reader, make([]byte, 32)); err == nil {

@@ -37,9 +37,6 @@ func New(id uint16) (PRF, error) {
 	return PRF{}, fmt.Errorf("%s is not implemented", suite.Transform{Type: suite.TypePRF, ID: id})
 }
 
-// Supported reports whether New knows the transform ID.
-func Supported(id uint16) bool { _, err := New(id); return err == nil }
-
 // ID is the transform ID.
 func (p PRF) ID() uint16 { return p.id }
 

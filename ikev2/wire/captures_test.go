@@ -102,7 +102,7 @@ func TestCapturedMessagesParseAndReencodeToTheSameOctets(t *testing.T) {
 				if sk == nil || uint8(sk.First) != *v.InnerFirst {
 					t.Fatalf("%s: SK %v", at, sk)
 				}
-				if ps, err = ParsePayloads(sk.First, inner); err != nil {
+				if ps, err = ParsePayloadsOf(0, sk.First, inner); err != nil {
 					t.Fatalf("%s: %v", at, err)
 				}
 				again, err := AppendPayloads(nil, ps)
@@ -195,7 +195,7 @@ func TestForeignCapturesParseOrFail(t *testing.T) {
 				t.Logf("%s frame %d: %s", filepath.Base(f), i+1, m)
 			default:
 				refused++
-				if NotifyFor(err) == InvalidMajorVersion {
+				if notifyFor(err) == InvalidMajorVersion {
 					v1++
 				}
 				t.Logf("%s frame %d: %v", filepath.Base(f), i+1, err)

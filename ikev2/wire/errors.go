@@ -1,9 +1,6 @@
 package wire
 
-import (
-	"errors"
-	"fmt"
-)
+import "fmt"
 
 // Error says why bytes are not an acceptable message, and what the RFC has the
 // receiver answer once it may answer at all.
@@ -21,15 +18,6 @@ func (e *Error) Error() string {
 		return "malformed IKE message: " + e.Reason
 	}
 	return fmt.Sprintf("malformed IKE message: %s payload: %s", e.Payload, e.Reason)
-}
-
-// NotifyFor is the error notify that fits err: that of an *Error, else 0.
-func NotifyFor(err error) NotifyType {
-	var e *Error
-	if errors.As(err, &e) {
-		return e.Notify
-	}
-	return 0
 }
 
 // syntaxf makes the INVALID_SYNTAX error of RFC 7296 section 3.10.1.

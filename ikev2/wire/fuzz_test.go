@@ -61,7 +61,7 @@ func FuzzInner(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, first uint8, b []byte) {
-		ps, err := ParsePayloads(PayloadType(first), b)
+		ps, err := ParsePayloadsOf(0, PayloadType(first), b)
 		if err != nil {
 			return
 		}
@@ -75,7 +75,7 @@ func FuzzInner(f *testing.F) {
 		if err != nil {
 			t.Fatalf("encode: %v", err)
 		}
-		ps2, err := ParsePayloads(firstType(ps), one)
+		ps2, err := ParsePayloadsOf(0, firstType(ps), one)
 		if err != nil {
 			t.Fatalf("parse again: %v", err)
 		}

@@ -56,14 +56,9 @@ func Parse(b []byte) (*Message, error) {
 	return &Message{Header: h, Payloads: ps, Raw: b}, nil
 }
 
-// ParsePayloads reads the chain of payloads inside an SK payload (or of several
-// SKF put together): b is the plaintext without padding, first the SK's Next
-// Payload field. SK and SKF do not nest.
-func ParsePayloads(first PayloadType, b []byte) ([]Payload, error) {
-	return ParsePayloadsOf(0, first, b)
-}
-
-// ParsePayloadsOf is ParsePayloads for a message of exchange x.
+// ParsePayloadsOf reads the chain of payloads inside an SK payload (or of several
+// SKF put together) of a message of exchange x: b is the plaintext without
+// padding, first the SK's Next Payload field. SK and SKF do not nest.
 func ParsePayloadsOf(x ExchangeType, first PayloadType, b []byte) ([]Payload, error) {
 	return parseChain(first, b, false, x.reads)
 }

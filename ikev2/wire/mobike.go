@@ -14,16 +14,6 @@ func NoNATs(source, destination netip.AddrPort) []byte {
 	return binary.BigEndian.AppendUint16(b, destination.Port())
 }
 
-// AddressNotify is ADDITIONAL_IP4_ADDRESS or ADDITIONAL_IP6_ADDRESS (RFC 4555
-// section 4.2.2).
-func AddressNotify(a netip.Addr) *Notify {
-	a = a.Unmap()
-	if a.Is4() {
-		return NewNotify(AdditionalIP4Address, a.AsSlice())
-	}
-	return NewNotify(AdditionalIP6Address, a.AsSlice())
-}
-
 // Address is that of an ADDITIONAL_IP4_ADDRESS or ADDITIONAL_IP6_ADDRESS; ok is
 // false for another type of notify and for another length.
 func (p *Notify) Address() (a netip.Addr, ok bool) {

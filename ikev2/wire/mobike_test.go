@@ -18,8 +18,8 @@ func TestNoNATsHasTheLayoutOfRFC4555(t *testing.T) {
 }
 
 func TestAdditionalAddressesGoThereAndBack(t *testing.T) {
-	for _, a := range []string{"192.0.2.1", "2001:db8::1"} {
-		n := AddressNotify(netip.MustParseAddr(a))
+	for a, kind := range map[string]NotifyType{"192.0.2.1": AdditionalIP4Address, "2001:db8::1": AdditionalIP6Address} {
+		n := NewNotify(kind, netip.MustParseAddr(a).AsSlice())
 		if got, ok := n.Address(); !ok || got.String() != a {
 			t.Errorf("%s became %s, %t", a, got, ok)
 		}

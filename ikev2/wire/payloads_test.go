@@ -165,8 +165,8 @@ func TestMalformedBodiesAreRefused(t *testing.T) {
 		p, err := parseBody(c.kind, false, unhex(t, c.body))
 		if err == nil {
 			t.Errorf("%s: read as %v", c.name, p)
-		} else if NotifyFor(err) != InvalidSyntax {
-			t.Errorf("%s: answered with %s", c.name, NotifyFor(err))
+		} else if notifyFor(err) != InvalidSyntax {
+			t.Errorf("%s: answered with %s", c.name, notifyFor(err))
 		} else if !strings.Contains(err.Error(), c.kind.String()+" payload") {
 			t.Errorf("%s: %q does not name the payload", c.name, err)
 		}
@@ -329,7 +329,7 @@ func TestCriticalPayloadIsRefusedOnlyWhenNotUnderstood(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ps, err := ParsePayloads(TypeNotify, b)
+		ps, err := ParsePayloadsOf(0, TypeNotify, b)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -340,7 +340,7 @@ func TestCriticalPayloadIsRefusedOnlyWhenNotUnderstood(t *testing.T) {
 	// The critical bit of a payload that is understood is ignored.
 	b, _ := AppendPayloads(nil, []Payload{NewNotify(Cookie, nil)})
 	b[1] = 0x80
-	ps, err := ParsePayloads(TypeNotify, b)
+	ps, err := ParsePayloadsOf(0, TypeNotify, b)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -366,7 +366,7 @@ func TestCollectRefusesASecondPayloadOfAKind(t *testing.T) {
 		t.Error("roles are mixed up")
 	}
 	for _, p := range single {
-		if _, err := Collect([]Payload{p, p}); NotifyFor(err) != InvalidSyntax {
+		if _, err := Collect([]Payload{p, p}); notifyFor(err) != InvalidSyntax {
 			t.Errorf("%s twice: %v", p.Type(), err)
 		}
 	}

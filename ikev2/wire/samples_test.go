@@ -185,8 +185,8 @@ func TestMalformedSamplesAreRefusedWithTheNotifyThatFits(t *testing.T) {
 			t.Errorf("%s: parsed as %s", s.comment, m)
 			continue
 		}
-		got := NotifyFor(err).String()
-		if NotifyFor(err) == 0 {
+		got := notifyFor(err).String()
+		if notifyFor(err) == 0 {
 			got = "dropped"
 		}
 		if got != want {
@@ -251,4 +251,13 @@ func ExampleDescribe() {
 		NewNotify(InitialContact, nil),
 	}))
 	// Output: IKE_AUTH request 1: SK{IDi AUTH N(INITIAL_CONTACT)}
+}
+
+// notifyFor is the error notify that fits err: that of an *Error, else 0.
+func notifyFor(err error) NotifyType {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Notify
+	}
+	return 0
 }

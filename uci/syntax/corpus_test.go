@@ -217,9 +217,9 @@ func TestFilesReadAsLibuciReadsThem(t *testing.T) {
 		case err != nil:
 			t.Errorf("%s: %v", c.name, err)
 		default:
-			got, err := p.Export()
-			if err != nil || string(got) != c.export {
-				t.Errorf("%s:\n%q, want\n%q (%v)", c.name, got, c.export, err)
+			got, err := p.Bytes()
+			if text := "package " + p.Name + "\n" + string(got); err != nil || text != c.export {
+				t.Errorf("%s:\n%q, want\n%q (%v)", c.name, text, c.export, err)
 			}
 		}
 	}

@@ -125,14 +125,6 @@ func (s *Section) Get(name string) (string, bool) {
 	return value, true
 }
 
-// Items returns the items of a list, or the one value of an option.
-func (s *Section) Items(name string) []string {
-	if o := s.option(name); o != nil {
-		return slices.Clone(o.Values)
-	}
-	return nil
-}
-
 // Set gives an option its value in place of whatever it had. An empty value
 // removes it: UCI has no empty options.
 func (s *Section) Set(name, value string) {

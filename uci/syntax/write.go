@@ -24,19 +24,6 @@ func (p *Package) Bytes() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// Export writes the package as "uci export" does: Bytes behind a line that
-// names it.
-func (p *Package) Export() ([]byte, error) {
-	if !ValidPackage(p.Name) {
-		return nil, fmt.Errorf("%q is no name of a package; use letters, digits, _ and -", p.Name)
-	}
-	b, err := p.Bytes()
-	if err != nil {
-		return nil, err
-	}
-	return append([]byte("package "+p.Name+"\n"), b...), nil
-}
-
 func (s *Section) write(b *bytes.Buffer) error {
 	if !ValidType(s.Type) {
 		return fmt.Errorf("%q is no type of a section", s.Type)

@@ -65,9 +65,3 @@ func (p *Libreswan) Initiate() { p.whack("--initiate", "--asynchronous", "--name
 // RekeyChild and RekeyIKE have pluto replace an SA.
 func (p *Libreswan) RekeyChild() { p.whack("--rekey-child", "--asynchronous", "--name", "gre") }
 func (p *Libreswan) RekeyIKE()   { p.whack("--rekey-ike", "--asynchronous", "--name", "gre") }
-
-// Log is what pluto has logged so far.
-func (p *Libreswan) Log() string {
-	data, _ := os.ReadFile(filepath.Join(p.dir, "pluto.log"))
-	return string(data)
-}

@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -118,12 +117,6 @@ func (s *StrongSwan) Pid() int { return s.proc.Pid() }
 
 // Kill ends charon without giving it time for anything.
 func (s *StrongSwan) Kill() { s.proc.Kill() }
-
-// Stop ends charon in order: it deletes its SAs.
-func (s *StrongSwan) Stop() {
-	s.proc.Signal(syscall.SIGTERM)
-	s.proc.WaitExit(20 * time.Second)
-}
 
 // daemonConfig keeps swanctl to one plugin: by default it loads all there are,
 // and each of its commands then takes a second in a virtual machine.

@@ -155,17 +155,3 @@ func (c *Credential) Wanted(authorities []byte, known *Anchors) bool {
 	}
 	return false
 }
-
-// Choose returns the first credential that the CERTREQ asks for, the first one
-// of all when it asks for none of them, nil when there are none.
-func Choose(from []*Credential, authorities []byte, known *Anchors) *Credential {
-	for _, c := range from {
-		if c.Wanted(authorities, known) {
-			return c
-		}
-	}
-	if len(from) == 0 {
-		return nil
-	}
-	return from[0]
-}

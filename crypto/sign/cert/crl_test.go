@@ -275,10 +275,6 @@ func TestCertReqNamesAuthoritiesByKeyHash(t *testing.T) {
 			t.Errorf("%s: %v", c.name, got)
 		}
 	}
-	both := []*Credential{long, short}
-	if Choose(both, all[20:], known) != short || Choose(both, nobody, known) != long || Choose(nil, all, known) != nil {
-		t.Error("chose another credential")
-	}
 	again, err := NewAnchors(root.pem(), root.pem(), root.Raw)
 	if err != nil || len(again.Certificates()) != 1 || len(again.Request()) != 20 {
 		t.Errorf("one authority three times: %v", err)
