@@ -16,56 +16,28 @@ import (
 	"greseal/ikev2"
 	"greseal/tunnel/config"
 	"greseal/tunnel/status"
+	"greseal/tunnel/trial"
 )
 
-// A config on trial runs until it is confirmed. It is read from a file beside
+// A config on trial runs until it is confirmed (tunnel/trial). It is read from a file beside
 // the status socket; the config file on flash is replaced by the client, between
-// hold and confirm, and that replacement is the moment from which on the trial
+// OpHold and OpConfirm, and that replacement is the moment from which on the trial
 // counts as confirmed: whatever crashes, loses power or its connection before it
 // leaves the config of before, and after it the new one.
 
-const (
-	// maxGrace is how long a tunnel that was up before the change may be down.
-	maxGrace = 30 * time.Second
-	// holdTime is what a client gets to replace the config file.
-	holdTime = 15 * time.Second
-	// trialPoll is how often a trial looks at its tunnels.
-	trialPoll = time.Second
-)
-
-// trial is a config that runs until it is confirmed. It belongs to the loop.
-type trial struct {
+// onTrial is the config that runs on trial. It belongs to the loop.
+type onTrial struct {
+	*trial.Trial
 	before *config.Config
 	digest string // of the candidate, SHA-256 in hex
 	since  time.Time
-	until  ikev2.Time    // then the config of before comes back
-	grace  time.Duration // for each of watched
 
-	watched map[string]*ailment // tunnels that were up
-	client  netip.Addr          // whose session must not be lost; may be unset
-	way     string              // interface that led to client
-	session ailment
-	forced  bool // nobody minds watched and session any more
+	watched map[string]bool // tunnels that were up
+	client  netip.Addr      // whose session must not be lost; may be unset
+	way     string          // interface that led to client
 
 	// wanted has the wishes of operators that the change overrides.
 	wanted map[string]bool
-}
-
-// ailment is since when something is not well, 0 while it is.
-type ailment struct {
-	since ikev2.Time
-	what  string
-}
-
-func (a *ailment) note(now ikev2.Time, what string) {
-	switch {
-	case what == "":
-		*a = ailment{}
-	case a.since == 0:
-		*a = ailment{now, what}
-	default:
-		a.what = what
-	}
 }
 
 // rollback is why the last trial ended that way.
@@ -179,8 +151,8 @@ func outline(diff config.Difference) []string {
 	return lines
 }
 
-// try runs the candidate on trial.
-func (l *loop) try(q *status.Query) status.Reply {
+// beginTrial runs the candidate on trial.
+func (l *loop) beginTrial(q *status.Query) status.Reply {
 	if l.trial != nil {
 		return status.Fail(trialRemedy, errTrial)
 	}
@@ -192,14 +164,12 @@ func (l *loop) try(q *status.Query) status.Reply {
 		return refuse(err)
 	}
 	d := time.Duration(q.Seconds) * time.Second
-	tr := &trial{
-		before: l.cfg, digest: digest, since: time.Now(), until: l.now() + d, grace: min(maxGrace, d/2),
-		watched: map[string]*ailment{}, wanted: map[string]bool{},
+	tr := &onTrial{
+		Trial: trial.New(l.now(), d), before: l.cfg, digest: digest, since: time.Now(),
+		watched: map[string]bool{}, wanted: map[string]bool{},
 	}
-	for id, t := range l.tunnels {
-		if t.shown().phase == phaseUp {
-			tr.watched[id] = &ailment{}
-		}
+	for name, t := range l.tunnels {
+		tr.watched[name] = t.shown().phase == phaseUp
 	}
 	if client, err := netip.ParseAddr(q.Client); err == nil {
 		if way, err := l.net.Leaves(client); err == nil {
@@ -223,77 +193,47 @@ func (l *loop) checkTrial(now ikev2.Time) {
 	if tr == nil {
 		return
 	}
-	l.examine(now)
-	why := ""
-	for _, id := range l.order {
-		if a := tr.watched[id]; a != nil && a.since != 0 && now-a.since >= tr.grace {
-			why = fmt.Sprintf("%s, for %v", a.what, tr.grace)
-			break
-		}
-	}
-	if a := tr.session; a.since != 0 && now-a.since >= tr.grace {
-		why = fmt.Sprintf("%s, for %v", a.what, tr.grace)
-	}
-	if why == "" && now >= tr.until {
-		why = "it was not confirmed in time"
-	}
-	if why == "" {
-		return
-	}
-	if l.fileDigest() == tr.digest {
+	l.observe(now)
+	why := tr.Over(now)
+	switch {
+	case why == "":
+	case l.fileDigest() == tr.digest:
 		l.settleTrial("its client replaced the config file and went without a word")
-		return
+	default:
+		l.takeBack(why)
 	}
-	l.takeBack(why)
 }
 
-// examine notes what is not well.
-func (l *loop) examine(now ikev2.Time) {
+// observe tells the trial what is wrong with what is watched.
+func (l *loop) observe(now ikev2.Time) {
 	tr := l.trial
-	for id, a := range tr.watched {
-		t := l.tunnels[id]
-		switch {
-		case tr.forced || t == nil || !t.wanted || t.shown().phase == phaseUp:
-			a.note(now, "")
-		default:
-			a.note(now, fmt.Sprintf("tunnel %s was up before the change and is %s", id, t.shown().phase))
+	for name, was := range tr.watched {
+		what := ""
+		if t := l.tunnels[name]; was && t != nil && t.wanted && t.shown().phase != phaseUp {
+			what = fmt.Sprintf("tunnel %s was up before the change and is %s", name, t.shown().phase)
 		}
+		tr.Observe(now, "tunnel "+name, what)
 	}
-	if tr.way == "" || tr.forced {
-		tr.session = ailment{}
-		return
+	if tr.way != "" && !tr.Forced() {
+		tr.Observe(now, "session", l.sessionFault())
 	}
+}
+
+// sessionFault says what is wrong with the way of the client's SSH session, "" for
+// nothing.
+func (l *loop) sessionFault() string {
+	tr := l.trial
 	way, err := l.net.Leaves(tr.client)
 	through := l.tunnels[way]
 	switch {
 	case err != nil:
-		tr.session.note(now, fmt.Sprintf("the SSH session from %s came through %s and has no way back", tr.client, tr.way))
+		return fmt.Sprintf("the SSH session from %s came through %s and has no way back", tr.client, tr.way)
 	case way != tr.way:
-		tr.session.note(now, fmt.Sprintf("the SSH session from %s came through %s and its way back is %s", tr.client, tr.way, way))
+		return fmt.Sprintf("the SSH session from %s came through %s and its way back is %s", tr.client, tr.way, way)
 	case through != nil && through.shown().phase != phaseUp:
-		tr.session.note(now, fmt.Sprintf("tunnel %s, which carries the SSH session from %s, is %s", way, tr.client, through.shown().phase))
-	default:
-		tr.session.note(now, "")
+		return fmt.Sprintf("tunnel %s, which carries the SSH session from %s, is %s", way, tr.client, through.shown().phase)
 	}
-}
-
-// ailing lists what is not well, and since when the oldest of it.
-func (tr *trial) ailing() (what []string, since ikev2.Time) {
-	all := []*ailment{&tr.session}
-	for _, a := range tr.watched {
-		all = append(all, a)
-	}
-	for _, a := range all {
-		if a.since == 0 {
-			continue
-		}
-		what = append(what, a.what)
-		if since == 0 || a.since < since {
-			since = a.since
-		}
-	}
-	slices.Sort(what)
-	return what, since
+	return ""
 }
 
 // noTrial is the answer when nothing is on trial, with what became of the last.
@@ -305,19 +245,18 @@ func (l *loop) noTrial() status.Reply {
 	return status.Fail("", "nothing is on trial")
 }
 
-// hold gives a client the time to replace the config file.
-func (l *loop) hold(q *status.Query) status.Reply {
+// extendTrial gives a client the time to replace the config file.
+func (l *loop) extendTrial(q *status.Query) status.Reply {
 	tr := l.trial
 	if tr == nil {
 		return l.noTrial()
 	}
-	l.examine(l.now())
-	if what, _ := tr.ailing(); len(what) > 0 && !q.Force {
+	l.observe(l.now())
+	if what, _ := tr.Faults(); len(what) > 0 && !q.Force {
 		return status.Fail("wait until it is, take the change back with greseal rollback, or keep it all the same with greseal confirm --force",
 			"not everything is well yet: %s", strings.Join(what, ", "))
 	}
-	tr.forced = tr.forced || q.Force
-	tr.until = max(tr.until, l.now()+holdTime)
+	tr.Extend(l.now(), q.Force)
 	r := status.Done()
 	r.Digest = tr.digest
 	return r
@@ -383,28 +322,20 @@ func (l *loop) dropCandidate() {
 	}
 }
 
-// trialDue is when a trial has to be looked at.
-func (l *loop) trialDue(now ikev2.Time) ikev2.Time {
-	return min(l.trial.until, now+trialPoll)
-}
-
 func (l *loop) describeTrial() *status.Pending {
 	tr := l.trial
 	if tr == nil {
 		return nil
 	}
 	now := l.now()
-	l.examine(now)
-	p := &status.Pending{Since: tr.since.Unix(), LeftS: seconds(max(tr.until-now, 0))}
-	for _, id := range l.order {
-		if tr.watched[id] != nil || tr.way == id {
-			p.Watched = append(p.Watched, id)
+	l.observe(now)
+	p := &status.Pending{Since: tr.since.Unix(), LeftS: seconds(tr.Left(now)), PatientS: seconds(tr.Patience(now))}
+	for _, name := range l.order {
+		if tr.watched[name] || tr.way == name {
+			p.Watched = append(p.Watched, name)
 		}
 	}
-	var since ikev2.Time
-	if p.Waiting, since = tr.ailing(); since != 0 {
-		p.PatientS = seconds(max(since+tr.grace-now, 0))
-	}
+	p.Waiting, _ = tr.Faults()
 	return p
 }
 
@@ -414,9 +345,9 @@ func (l *loop) trialQuery(q *status.Query) bool {
 	case status.OpPlan, status.OpPlanCandidate:
 		q.Answer(l.plan(q))
 	case status.OpCandidate:
-		q.Answer(l.try(q))
+		q.Answer(l.beginTrial(q))
 	case status.OpHold:
-		q.Answer(l.hold(q))
+		q.Answer(l.extendTrial(q))
 	case status.OpConfirm:
 		q.Answer(l.confirm(q))
 	case status.OpRollback:

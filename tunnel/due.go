@@ -73,7 +73,7 @@ func (l *loop) untilDue() time.Duration {
 		due = min(due, l.wake)
 	}
 	if l.trial != nil {
-		due = min(due, l.trialDue(now))
+		due = min(due, l.trial.Wake(now))
 	}
 	return max(due-now, 0)
 }

@@ -100,7 +100,7 @@ type loop struct {
 	started  time.Time
 	loadedAt time.Time
 	refused  refusal
-	trial    *trial   // nil without a config on trial
+	trial    *onTrial // nil without a config on trial
 	rolled   rollback // how the last trial ended, when it was taken back
 	ike      status.IKETotals
 }
