@@ -11,6 +11,7 @@ import (
 
 	"greseal/ikev2"
 	"greseal/platform"
+	"greseal/tunnel/esppath"
 )
 
 // do carries out the engine's actions in their order (contract 1). What could
@@ -455,7 +456,8 @@ func (l *loop) carries(t *peer) {
 	l.event(t.tunnel, slog.LevelInfo, "up", fmt.Sprintf("up: %s with %s, %s, %s mode, MTU %d", how, c.Remote.Addr(), c.Suite, mode(c.Transport), t.link.MTU))
 	t.arrive()
 	l.setRunning(t.tunnel, true)
-	l.espUp(t, c.Child)
+	i, known := t.currentIKE()
+	t.esp.Up(l.now(), esppath.FormOf(c.Encap), !known || i.Initiator)
 	l.searchPath(t)
 	l.upAt = l.now()
 }
@@ -472,7 +474,9 @@ func (l *loop) carriesNot(t *peer) {
 	t.aside = aside{}
 	l.stopSearch(t)
 	l.setRunning(t.tunnel, false)
-	l.espOnceMore(t)
+	if t.esp.Down() {
+		l.register(t)
+	}
 	if !t.wanted {
 		return
 	}

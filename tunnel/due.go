@@ -45,9 +45,7 @@ func (l *loop) due(t *peer, now ikev2.Time) ikev2.Time {
 		earlier(max(l.listsAt, 1))
 	}
 	earlier(l.askDue(t.tunnel))
-	if !t.esp.asking {
-		earlier(t.esp.at)
-	}
+	earlier(t.esp.Wake())
 	return due
 }
 

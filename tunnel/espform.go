@@ -5,59 +5,17 @@ import (
 	"greseal/platform"
 	"greseal/tunnel/config"
 	"greseal/tunnel/doctor"
+	"greseal/tunnel/esppath"
 )
-
-// espForm is how ESP travels outside. Networks and peers there are that take one
-// form and not the other: filters that drop IP protocol 50, or ESP in the flow that
-// IKE passes in; kernels without UDP encapsulation over IPv6.
-type espForm uint8
-
-const (
-	formUsual espForm = iota // as encap, the datapath and NAT detection make it
-	formBare                 // IP protocol 50
-	formUDP                  // UDP port 4500
-)
-
-func formOf(udp bool) espForm {
-	if udp {
-		return formUDP
-	}
-	return formBare
-}
-
-func (f espForm) other() espForm { return formOf(f == formBare) }
-
-func (f espForm) String() string {
-	if f == formBare {
-		return "ESP (IP protocol 50)"
-	}
-	return "UDP"
-}
-
-// short is the form's name where there is no doubt.
-func short(f espForm) string {
-	if f == formBare {
-		return "ESP"
-	}
-	return f.String()
-}
-
-// dropped is the suspicion against a form in which nothing comes back.
-func (f espForm) dropped() string {
-	if f == formBare {
-		return f.String() + " seems to be dropped on the way"
-	}
-	return "ESP in UDP 4500 seems to be dropped on the way, or the peer does not take it"
-}
 
 // encapMode is what the engine is to ask the tunnel's peer for.
 func (t *peer) encapMode(kind string) ikev2.EncapMode {
 	switch {
 	case t.cfg.Encap == config.EncapAlways:
 		return ikev2.EncapForce
-	case t.cfg.Encap == config.EncapNever, t.esp.asked == formBare:
+	case t.cfg.Encap == config.EncapNever, t.esp.Asked() == esppath.Bare:
 		return ikev2.EncapNever
-	case t.esp.asked == formUDP:
+	case t.esp.Asked() == esppath.UDP:
 		return ikev2.EncapForce
 	case kind == platform.KindUserspace:
 		// UDP is three times as fast as raw ESP there (contract 14).
@@ -71,9 +29,9 @@ func natRemote(i ikev2.IKEInfo) bool { return i.NATRemote && !i.NATFeigned }
 
 // remedy is what the owner can do where it is not for us to try the other form, ""
 // where it is.
-func (t *peer) remedy(f espForm, i ikev2.IKEInfo) string {
+func (t *peer) remedy(f esppath.Form, i ikev2.IKEInfo) string {
 	switch {
-	case f == formUDP:
+	case f == esppath.UDP:
 		return doctor.InsteadOfUDP(t.cfg, i.NATLocal || natRemote(i))
 	case t.cfg.Encap == config.EncapAlways:
 		return "turn NAT traversal on at the peer, which takes no part in NAT detection"
@@ -90,7 +48,7 @@ func encapWhy(t *peer, i ikev2.IKEInfo, udp bool, kind string) string {
 	const silence = " does not pass: echo requests got no answer while IKE did"
 	c := t.cfg
 	often := "; tried once more when the tunnel is made anew"
-	if t.esp.retried {
+	if t.esp.Retried() {
 		often = ", twice"
 	}
 	switch {
@@ -100,7 +58,7 @@ func encapWhy(t *peer, i ikev2.IKEInfo, udp bool, kind string) string {
 		return "the peer is behind a NAT, or says so on purpose"
 	case udp && c.Encap == config.EncapAlways:
 		return `encap = "always"`
-	case udp && t.esp.asked == formUDP:
+	case udp && t.esp.Asked() == esppath.UDP:
 		return "bare ESP" + silence + often
 	case udp && i.EncapForced:
 		return "the userspace datapath is three times faster in UDP than in raw ESP"
@@ -110,7 +68,7 @@ func encapWhy(t *peer, i ikev2.IKEInfo, udp bool, kind string) string {
 		return "NAT detection found an address translated on the way"
 	case c.Encap == config.EncapNever:
 		return `encap = "never"`
-	case t.esp.asked == formBare:
+	case t.esp.Asked() == esppath.Bare:
 		return "ESP in UDP" + silence + often
 	case kind == platform.KindKernel:
 		return "no NAT was found on the way"

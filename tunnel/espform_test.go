@@ -9,6 +9,7 @@ import (
 	"greseal/ikev2"
 	"greseal/platform"
 	"greseal/tunnel/config"
+	"greseal/tunnel/esppath"
 	"greseal/tunnel/status"
 )
 
@@ -20,21 +21,21 @@ func TestTheOtherFormIsTriedOnlyWhereItMayPass(t *testing.T) {
 	for _, c := range []struct {
 		what, encap string
 		any         bool
-		form        espForm
+		form        esppath.Form
 		ike         ikev2.IKEInfo
 		remedy      string // "": it is tried
 	}{
-		{"ESP", config.EncapAuto, false, formBare, none, ""},
-		{"ESP, never", config.EncapNever, false, formBare, none, `set encap = "always"`},
-		{"ESP, always", config.EncapAlways, false, formBare, none, "NAT traversal on at the peer"},
-		{"ESP, any peer", config.EncapAuto, true, formBare, none, "on the side that initiates"},
-		{"UDP", config.EncapAuto, false, formUDP, ikev2.IKEInfo{EncapForced: true}, ""},
-		{"UDP, feigned on both sides", config.EncapAuto, false, formUDP, feigned, ""},
-		{"UDP, always", config.EncapAlways, false, formUDP, feigned, `set encap = "auto"`},
-		{"UDP, any peer", config.EncapAuto, true, formUDP, feigned, `"never" on the side that initiates`},
-		{"UDP, a NAT here", config.EncapAuto, false, formUDP, ikev2.IKEInfo{NATLocal: true, EncapForced: true}, "does not pass the NAT"},
-		{"UDP, a NAT there", config.EncapAuto, false, formUDP, ikev2.IKEInfo{NATRemote: true, EncapForced: true}, "does not pass the NAT"},
-		{"UDP, a NAT and always", config.EncapAlways, false, formUDP, ikev2.IKEInfo{NATLocal: true}, "does not pass the NAT"},
+		{"ESP", config.EncapAuto, false, esppath.Bare, none, ""},
+		{"ESP, never", config.EncapNever, false, esppath.Bare, none, `set encap = "always"`},
+		{"ESP, always", config.EncapAlways, false, esppath.Bare, none, "NAT traversal on at the peer"},
+		{"ESP, any peer", config.EncapAuto, true, esppath.Bare, none, "on the side that initiates"},
+		{"UDP", config.EncapAuto, false, esppath.UDP, ikev2.IKEInfo{EncapForced: true}, ""},
+		{"UDP, feigned on both sides", config.EncapAuto, false, esppath.UDP, feigned, ""},
+		{"UDP, always", config.EncapAlways, false, esppath.UDP, feigned, `set encap = "auto"`},
+		{"UDP, any peer", config.EncapAuto, true, esppath.UDP, feigned, `"never" on the side that initiates`},
+		{"UDP, a NAT here", config.EncapAuto, false, esppath.UDP, ikev2.IKEInfo{NATLocal: true, EncapForced: true}, "does not pass the NAT"},
+		{"UDP, a NAT there", config.EncapAuto, false, esppath.UDP, ikev2.IKEInfo{NATRemote: true, EncapForced: true}, "does not pass the NAT"},
+		{"UDP, a NAT and always", config.EncapAlways, false, esppath.UDP, ikev2.IKEInfo{NATLocal: true}, "does not pass the NAT"},
 	} {
 		s := &peer{tunnel: &tunnel{cfg: &config.Tunnel{Encap: c.encap, RemoteAny: c.any}}}
 		got := s.remedy(c.form, c.ike)
@@ -47,19 +48,22 @@ func TestTheOtherFormIsTriedOnlyWhereItMayPass(t *testing.T) {
 func TestTheEngineIsAskedForTheFormThatIsTried(t *testing.T) {
 	for _, c := range []struct {
 		encap string
-		asked espForm
+		asked esppath.Form
 		kind  string
 		want  ikev2.EncapMode
 	}{
-		{config.EncapAuto, formUsual, platform.KindKernel, ikev2.EncapAuto},
-		{config.EncapAuto, formUsual, platform.KindUserspace, ikev2.EncapForce},
-		{config.EncapAuto, formUDP, platform.KindKernel, ikev2.EncapForce},
-		{config.EncapAuto, formBare, platform.KindKernel, ikev2.EncapNever},
-		{config.EncapAuto, formBare, platform.KindUserspace, ikev2.EncapNever},
-		{config.EncapAlways, formUsual, platform.KindKernel, ikev2.EncapForce},
-		{config.EncapNever, formUsual, platform.KindUserspace, ikev2.EncapNever},
+		{config.EncapAuto, esppath.Usual, platform.KindKernel, ikev2.EncapAuto},
+		{config.EncapAuto, esppath.Usual, platform.KindUserspace, ikev2.EncapForce},
+		{config.EncapAuto, esppath.UDP, platform.KindKernel, ikev2.EncapForce},
+		{config.EncapAuto, esppath.Bare, platform.KindKernel, ikev2.EncapNever},
+		{config.EncapAuto, esppath.Bare, platform.KindUserspace, ikev2.EncapNever},
+		{config.EncapAlways, esppath.Usual, platform.KindKernel, ikev2.EncapForce},
+		{config.EncapNever, esppath.Usual, platform.KindUserspace, ikev2.EncapNever},
 	} {
-		s := &peer{tunnel: &tunnel{cfg: &config.Tunnel{Encap: c.encap}}, esp: espPath{asked: c.asked}}
+		s := &peer{tunnel: &tunnel{cfg: &config.Tunnel{Encap: c.encap}}}
+		if c.asked != esppath.Usual { // what the other one leads to
+			s.esp.Blocked(time.Hour, esppath.FormOf(c.asked == esppath.Bare), "")
+		}
 		if got := s.encapMode(c.kind); got != c.want {
 			t.Errorf("encap %s, asked for %s, %s: %v, want %v", c.encap, c.asked, c.kind, got, c.want)
 		}
@@ -78,8 +82,12 @@ type step struct {
 // In userspace, where UDP is usual: every conclusion leads to the other form and
 // back, and is taken back when it was wrong.
 func TestESPGoesFromFormToForm(t *testing.T) {
-	blocked := func(l *loop, t *peer) { l.espBlocked(t, t.current()) }
-	passes := func(l *loop, t *peer) { l.espPasses(t, t.current()) }
+	blocked := func(l *loop, p *peer) {
+		c := p.current()
+		form := esppath.FormOf(c.Encap)
+		l.conclude(p, p.esp.Blocked(l.now(), form, p.remedy(form, p.ike[c.IKE])))
+	}
+	passes := func(l *loop, p *peer) { l.conclude(p, p.esp.Passes(esppath.FormOf(p.current().Encap))) }
 	anew := func(l *loop, t *peer) { l.restart(t, "for another reason") }
 	for name, steps := range map[string][]step{
 		"ESP helps": {

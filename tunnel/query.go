@@ -85,7 +85,7 @@ func (l *loop) up(t *tunnel) {
 	l.close(t)
 	for _, p := range t.peers {
 		p.attempts = 0
-		p.forgetESP()
+		p.esp.Forget()
 		p.set(phaseWaiting, reason{text: "starting"})
 		l.register(p)
 		l.hurry(p)

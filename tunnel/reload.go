@@ -147,7 +147,7 @@ func (l *loop) changedFor(t *peer, class config.Class) {
 	switch class {
 	case config.Reestablish:
 		t.candidates, t.ranks, t.candidate = nil, nil, 0
-		t.forgetESP()
+		t.esp.Forget()
 		l.restart(t, "settings changed")
 	case config.Rekey:
 		l.register(t)

@@ -7,6 +7,7 @@ import (
 	"greseal/ikev2"
 	"greseal/platform"
 	"greseal/tunnel/config"
+	"greseal/tunnel/esppath"
 	"greseal/tunnel/mtu"
 	"greseal/tunnel/status"
 )
@@ -129,7 +130,7 @@ type peer struct {
 	total                  struct{ in, out platform.Counters }
 	ikeRekeys, childRekeys uint64 // since it came up
 
-	esp        espPath
+	esp        esppath.Path
 	contention contention
 	agreed     agreement
 
