@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"time"
 
 	sys "golang.org/x/sys/unix"
 
@@ -370,15 +369,13 @@ func (l *loop) failed(a ikev2.Failed) {
 // keep remembers the typed reason of a failure for doctor.
 func (l *loop) keep(t *peer, f *ikev2.Failure) { t.failure, t.failedAt = f, l.now() }
 
-// settled is how long a tunnel is up before that counts as a success: a peer may
-// complete the handshake and find only then that it cannot have the tunnel.
-const settled = 10 * time.Second
-
 // lost puts a tunnel without SAs into the state down and plans the next
 // attempt.
 func (l *loop) lost(t *peer, r reason) {
-	tried := t.trying // else the tunnel was up
-	t.trying, t.aside = false, aside{}
+	t.aside = aside{}
+	if !t.wanted || t.cfg.RemoteAny {
+		t.attempt.Stop()
+	}
 	if !t.wanted {
 		return
 	}
@@ -389,14 +386,10 @@ func (l *loop) lost(t *peer, r reason) {
 	if len(t.cfg.CRL) > 0 {
 		l.listsAt = min(l.listsAt, l.now()+listPauseDown)
 	}
-	if tried {
-		t.attempts++
-	}
-	wait := backoff(t.attempts, l.random())
-	if !l.pass(t) {
-		wait = backoff(1, l.random()) // another address has not been tried yet
-	}
-	t.retryAt = l.now() + wait
+	t.attempt.Failed(l.now(), l.random(), func(a netip.Addr) bool {
+		_, err := l.routeFor(t, a)
+		return err == nil
+	})
 	l.stir(t)
 }
 
@@ -427,10 +420,7 @@ func (l *loop) liveness(a ikev2.Liveness) {
 // carries is called when a pair has become the one that carries the traffic.
 func (l *loop) carries(t *peer) {
 	c := t.current()
-	if t.phase != phaseUp && t.phase != phaseSuspect {
-		t.cameUp, t.before = l.now(), t.attempts
-	}
-	t.trying, t.attempts, t.retryAt, t.nextAt = false, 0, 0, 0
+	t.attempt.Up(l.now())
 	t.note, t.failure, t.passed = reason{}, nil, nil
 	l.tookOver(t)
 	if i, ok := t.ike[c.IKE]; ok {
@@ -477,17 +467,15 @@ func (l *loop) carriesNot(t *peer) {
 	if t.esp.Down() {
 		l.register(t)
 	}
+	if t.wanted && !t.cfg.RemoteAny {
+		t.attempt.Down(l.now(), l.random())
+	} else {
+		t.attempt.Stop()
+	}
 	if !t.wanted {
 		return
 	}
 	t.set(phaseDown, reason{text: "the Child SA is gone; making a new one"})
 	l.event(t.tunnel, slog.LevelWarn, "down", "no Child SA carries packets any more")
-	if !t.cfg.RemoteAny {
-		t.retryAt = l.now() + backoff(1, l.random())/4
-		if l.now()-t.cameUp < settled {
-			t.attempts = t.before + 1
-			t.retryAt = l.now() + backoff(t.attempts, l.random())
-		}
-	}
 	l.stir(t)
 }

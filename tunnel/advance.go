@@ -12,6 +12,7 @@ import (
 	"greseal/crypto/suite"
 	"greseal/ikev2"
 	"greseal/platform"
+	"greseal/tunnel/attempt"
 )
 
 const (
@@ -32,18 +33,12 @@ func (l *loop) advance(t *peer) {
 // step is one step of advance, as far as it can go now, and what the next waits for.
 func (l *loop) step(t *peer) wait {
 	now := l.now()
-	if t.trying && now >= t.triedAt+attemptLimit || t.nextAt != 0 && now >= t.nextAt {
-		t.skip()
-	}
+	t.attempt.Tick(now)
 	switch {
-	case t.trying:
-		until := t.triedAt + attemptLimit
-		if t.nextAt != 0 {
-			until = t.nextAt
-		}
-		return t.still(until, eventHandshake)
-	case t.retryAt > now:
-		return t.still(t.retryAt, eventNone) // waiting on purpose
+	case t.attempt.State() == attempt.UnderWay:
+		return t.still(t.attempt.Wake(), eventHandshake)
+	case t.attempt.State() == attempt.Pausing:
+		return t.still(t.attempt.Wake(), eventNone) // waiting on purpose
 	case t.cfg.RemoteAny:
 		return l.listen(t)
 	}
@@ -61,29 +56,6 @@ func (l *loop) step(t *peer) wait {
 	return l.initiate(t, passed)
 }
 
-// skip gives the attempt under way up for the next remote.
-func (t *peer) skip() {
-	t.nextAt = 0
-	if t.trying {
-		t.trying = false
-		t.candidate++
-	}
-}
-
-// pass takes the turn from the present candidate to the next that there is a way
-// to, and tells whether all have had theirs.
-func (l *loop) pass(t *peer) (round bool) {
-	for {
-		t.candidate++
-		if n := len(t.candidates); n == 0 || t.candidate%n == 0 {
-			return true
-		}
-		if _, err := l.routeFor(t, t.remote()); err == nil {
-			return false
-		}
-	}
-}
-
 // choose finds the first candidate, from the one whose turn it is, that can be
 // spoken to from here, and makes the machine ready for it. passed says why others
 // were passed over; when all are, ok is false and w says why.
@@ -92,26 +64,27 @@ func (l *loop) choose(t *peer) (passed []string, w wait, ok bool) {
 		why: reason{remedy: "the tunnel goes on by itself when the address or route appears"}}
 	t.passed = nil
 	l.layRoutes(t.tunnel)
-	for range t.candidates {
+	for range t.attempt.Candidates() {
 		info, err := l.outside(t, t.remote())
 		if err != nil {
 			passed = append(passed, err.Error())
 			if !errors.Is(err, platform.ErrNoSource) {
 				w.word = waitRoute
 			}
-			t.candidate++
+			t.attempt.Next()
 			continue
 		}
 		t.local, t.underlay, t.outside = info.Local, info, true
 		if err := l.prepare(t); err != nil {
 			passed = append(passed, err.Error())
 			w.phase, w.word, w.until, w.why.remedy = phaseDown, "", l.now()+linkRetry, ""
-			t.candidate++
+			t.attempt.Next()
 			continue
 		}
 		return passed, w, true
 	}
-	t.candidate, t.outside = 0, false
+	t.attempt.First()
+	t.outside = false
 	w.why.text = sentence(passed)
 	if w.phase == phaseDown {
 		l.stuck(t, w.why.text)
@@ -134,30 +107,23 @@ func (l *loop) initiate(t *peer, passed []string) wait {
 	if o, w := l.offered(t); len(o.esp) == 0 {
 		return w
 	}
-	t.trying, t.triedAt, t.nextAt = true, now, 0
+	t.attempt.Begin(now)
 	t.note = reason{}
-	w := wait{phase: phaseConnecting, until: now + attemptLimit, event: eventHandshake}
+	w := wait{phase: phaseConnecting, until: t.attempt.Wake(), event: eventHandshake}
 	w.why.text, t.passed = fmt.Sprintf("waiting for %s to answer", t.remote()), passed
-	if t.attempts > 0 {
+	if t.attempt.Failures() > 0 {
 		w.why = t.reason // why the last attempt failed says more
-	}
-	if len(t.candidates) > 1 {
-		t.nextAt = now + candidateTime
-		w.until = t.nextAt
 	}
 	// What the engine says at once, such as that it failed, counts for more.
 	t.stays(w, now)
 	l.tellTime()
 	local, remote := t.ports(t.local, t.remote())
 	l.do(l.engine.Initiate(now, t.id, local, remote))
-	if !t.trying {
-		return t.still(max(t.retryAt, now+1), eventNone)
+	if t.attempt.State() != attempt.UnderWay {
+		return t.still(max(t.attempt.Wake(), now+1), eventNone)
 	}
 	return t.wait
 }
-
-// candidateTime is how long one of several remotes is tried before the next.
-const candidateTime = 10 * time.Second
 
 const (
 	portIKE = 500
@@ -231,7 +197,7 @@ func (l *loop) ownAddresses(t *peer) (own []netip.Addr, only bool) {
 // A tunnel that is not wanted, or whose names are not known yet, has no Peer:
 // nobody can talk it up.
 func (l *loop) register(t *peer) {
-	if !t.wanted || !t.cfg.RemoteAny && len(t.candidates) == 0 {
+	if !t.wanted || !t.cfg.RemoteAny && len(t.attempt.Candidates()) == 0 {
 		return
 	}
 	p, _ := l.proposalsOf(t)
@@ -239,7 +205,7 @@ func (l *loop) register(t *peer) {
 	t.locals, t.localOnly = l.ownAddresses(t)
 	peer := ikev2.Peer{
 		ID:            t.id,
-		Remotes:       t.candidates,
+		Remotes:       t.attempt.Candidates(),
 		Local:         t.locals,
 		LocalOnly:     t.localOnly,
 		PPKID:         c.PPKID,
@@ -354,8 +320,8 @@ func possible(ps []suite.Proposal, supports func(encr, integ suite.Transform) er
 // restart closes a tunnel's SAs and starts anew at once.
 func (l *loop) restart(t *peer, why string) {
 	l.do(l.engine.Close(l.now(), t.id))
-	t.trying, t.nextAt, t.aside = false, 0, aside{}
-	t.attempts = 0
+	t.attempt.Reset()
+	t.aside = aside{}
 	if t.wanted {
 		t.set(phaseWaiting, reason{text: why})
 	}

@@ -99,19 +99,19 @@ func (l *loop) takeOver(t *peer) {
 
 // asideRemote is the address to try now.
 func (t *peer) asideRemote() (netip.Addr, bool) {
-	here, n := t.current().Remote.Addr(), len(t.candidates)
+	here, candidates := t.current().Remote.Addr(), t.attempt.Candidates()
 	switch t.aside.why {
 	case asidePreferred:
 		return t.aside.to, true
 	case asideMoved:
-		if i := t.aside.tries % (n + 1); i > 0 {
-			return t.candidates[i-1], true
+		if i := t.aside.tries % (len(candidates) + 1); i > 0 {
+			return candidates[i-1], true
 		}
 		return here, true
 	}
-	first := slices.Index(t.candidates, here) + 1
-	for i := range n {
-		if c := t.candidates[(first+t.aside.tries+i)%n]; c != here {
+	first := slices.Index(candidates, here) + 1
+	for i := range candidates {
+		if c := candidates[(first+t.aside.tries+i)%len(candidates)]; c != here {
 			return c, true
 		}
 	}
@@ -149,12 +149,12 @@ func (t *peer) preferred() []netip.Addr {
 	if rank == 1 && !t.named() {
 		return nil // the peer moved from its only address, and may move back
 	}
-	if i := slices.Index(t.candidates, c.Remote.Addr()); i >= 0 {
-		rank = t.ranks[i]
+	if r, ok := t.attempt.Rank(c.Remote.Addr()); ok {
+		rank = r
 	}
 	var out []netip.Addr
-	for i, a := range t.candidates {
-		if t.ranks[i] < rank && a.BitLen() == c.Remote.Addr().BitLen() {
+	for _, a := range t.attempt.Candidates() {
+		if r, _ := t.attempt.Rank(a); r < rank && a.BitLen() == c.Remote.Addr().BitLen() {
 			out = append(out, a)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"greseal/ikev2"
+	"greseal/tunnel/attempt"
 	"greseal/tunnel/config"
 )
 
@@ -93,8 +94,8 @@ func (l *loop) followLists(now ikev2.Time) {
 		l.event(t, slog.LevelInfo, "crl", "revocation lists read again")
 		for _, p := range t.peers {
 			l.register(p)
-			if t.wanted && !p.established() && !p.trying {
-				p.attempts = 0
+			if t.wanted && !p.established() && p.attempt.State() != attempt.UnderWay {
+				p.attempt.Reset()
 				l.hurry(p) // the one that was missing or out of date may be why
 			}
 		}

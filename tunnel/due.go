@@ -32,8 +32,7 @@ func (l *loop) due(t *peer, now ikev2.Time) ikev2.Time {
 	if t.wanted && !t.established() {
 		earlier(t.wait.until)
 	}
-	earlier(t.retryAt)
-	earlier(t.nextAt)
+	earlier(t.attempt.Wake())
 	earlier(t.aside.at)
 	earlier(t.aside.probeAt)
 	earlier(t.keepaliveDue(now))
@@ -98,12 +97,7 @@ func (l *loop) tickAll(now ikev2.Time) {
 			t.wait.until = 0
 			l.stir(t)
 		}
-		if t.retryAt != 0 && t.retryAt <= now {
-			t.retryAt = 0
-			l.stir(t)
-		}
-		if t.nextAt != 0 && t.nextAt <= now {
-			t.skip()
+		if t.attempt.Tick(now) {
 			l.stir(t)
 		}
 		if t.aside.at != 0 && t.aside.at <= now {

@@ -23,14 +23,14 @@ func TestDueIsFoundWithTheTunnelsThatAreTouched(t *testing.T) {
 	}
 	within("nothing", 59*time.Minute, time.Hour)
 	now := l.now()
-	l.of("b").retryAt = now + 20*time.Minute
+	l.of("b").agreed.at = now + 20*time.Minute
 	within("b", 19*time.Minute, 20*time.Minute)
 	l.of("c").agreed.at = now + 10*time.Minute
-	l.of("b").retryAt = 0
+	l.of("b").agreed.at = 0
 	within("c", 9*time.Minute, 10*time.Minute)
 	l.of("c").agreed.at = 0
 	within("c, though it no longer is", 9*time.Minute, 10*time.Minute)
-	l.peers["a"].nextAt = now + 5*time.Minute
+	l.peers["a"].aside.at = now + 5*time.Minute
 	l.dueAt = 0 // as after a reload
 	within("a", 4*time.Minute, 5*time.Minute)
 	l.wake = now + time.Minute

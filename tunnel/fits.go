@@ -132,7 +132,7 @@ func (t *peer) names(a netip.Addr) bool {
 // hasRemote reports whether a is one of the addresses in remote, as far as they
 // are known.
 func (t *peer) hasRemote(a netip.Addr) bool {
-	return slices.Contains(t.candidates, a) || slices.ContainsFunc(t.cfg.Remotes, func(r string) bool {
+	return slices.Contains(t.attempt.Candidates(), a) || slices.ContainsFunc(t.cfg.Remotes, func(r string) bool {
 		b, err := netip.ParseAddr(r)
 		return err == nil && b.Unmap() == a
 	})

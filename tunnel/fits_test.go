@@ -76,7 +76,7 @@ func TestAPeerGetsNoEndpointOfAnothers(t *testing.T) {
 		{"b's remote, which never came up", 1, 2, none, remotes("203.0.113.1", outerB), child(outerA, outerB), otherAddress},
 		{"an address of b's host name", 1, 2, none, func(s *peer) {
 			remotes("b.example")(s)
-			s.candidates = []netip.Addr{netip.MustParseAddr(outerB)}
+			s.attempt.SetCandidates(0, []netip.Addr{netip.MustParseAddr(outerB)}, []int{0})
 		}, child(outerA, outerB), otherAddress},
 		{"b's gre_remote", 1, 2, none, greRemote(inside), child(outerA, inside), otherAddress},
 		{"one of b's pairs, not the newest", 1, 2, none, func(s *peer) {

@@ -41,7 +41,7 @@ func (l *loop) releaseGuards(t *tunnel) {
 	}
 	keep := map[netip.Addr]bool{t.cfg.GRERemote: true, t.link.Remote: true}
 	for _, p := range t.peers {
-		for _, a := range p.candidates {
+		for _, a := range p.attempt.Candidates() {
 			keep[a] = true
 		}
 		for _, c := range p.pairs {

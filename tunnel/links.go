@@ -49,7 +49,7 @@ func (l *loop) layRoutes(t *tunnel) {
 	}
 	var outer []netip.Addr
 	for _, p := range t.peers {
-		outer = append(outer, p.candidates...)
+		outer = append(outer, p.attempt.Candidates()...)
 		if c := p.current(); c != nil {
 			outer = append(outer, c.Remote.Addr())
 		}

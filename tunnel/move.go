@@ -8,6 +8,7 @@ import (
 
 	"greseal/ikev2"
 	"greseal/platform"
+	"greseal/tunnel/attempt"
 )
 
 // surroundingsChanged is called when addresses, links or routes changed.
@@ -59,12 +60,13 @@ func (l *loop) surroundingsChanged(ch platform.Change) {
 // and the routes.
 func (l *loop) addressesChanged(t *peer, locals map[netip.Addr]bool) {
 	l.followLocal(t)
+	trying := t.attempt.State() == attempt.UnderWay
 	switch {
 	case t.established():
 		l.followAddress(t, locals)
 		l.followSilence(t)
-	case !t.trying && (t.phase == phaseWaiting || t.cfg.RemoteAny || l.rerouted(t)), t.trying && !locals[t.local]:
-		t.trying, t.retryAt, t.nextAt = false, 0, 0
+	case trying && !locals[t.local], !trying && (t.phase == phaseWaiting || t.cfg.RemoteAny || l.rerouted(t)):
+		t.attempt.Stop()
 		l.stir(t)
 	}
 }
@@ -236,7 +238,5 @@ func (l *loop) settleIn(t *peer) {
 func (t *peer) arrive() {
 	c := t.current()
 	t.local = c.Local.Addr()
-	if i := slices.Index(t.candidates, c.Remote.Addr()); i >= 0 {
-		t.candidate = i
-	}
+	t.attempt.Goto(c.Remote.Addr())
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"greseal/ikev2"
+	"greseal/tunnel/attempt"
 	"greseal/tunnel/status"
 )
 
@@ -74,7 +75,7 @@ func (l *loop) query(q *status.Query) {
 func (l *loop) up(t *tunnel) {
 	if t.wanted {
 		for _, p := range t.peers {
-			if !p.established() && !p.trying {
+			if !p.established() && p.attempt.State() != attempt.UnderWay {
 				l.hurry(p) // now rather than after the backoff
 			}
 		}
@@ -84,7 +85,7 @@ func (l *loop) up(t *tunnel) {
 	t.wanted = true
 	l.close(t)
 	for _, p := range t.peers {
-		p.attempts = 0
+		p.attempt.Reset()
 		p.esp.Forget()
 		p.set(phaseWaiting, reason{text: "starting"})
 		l.register(p)
@@ -100,7 +101,8 @@ func (l *loop) down(t *tunnel, open bool) {
 	}
 	t.wanted = false
 	for _, p := range t.peers {
-		p.trying, p.retryAt, p.nextAt, p.aside, p.wait = false, 0, 0, aside{}, wait{}
+		p.attempt.Stop()
+		p.aside, p.wait = aside{}, wait{}
 		if !t.wrong() {
 			p.set(phaseClosed, reason{
 				text:   "taken down by request",

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"greseal/tunnel/attempt"
 	"greseal/tunnel/config"
 	"greseal/tunnel/status"
 )
@@ -122,7 +123,7 @@ func (l *loop) changed(t *tunnel, ch config.Change) {
 	}
 	if !t.wanted && ch.Class == config.Reestablish {
 		for _, p := range t.peers {
-			p.candidates, p.candidate = nil, 0 // of remote as it was
+			p.attempt.SetCandidates(l.now(), nil, nil) // of remote as it was
 		}
 	}
 	l.close(t)
@@ -146,7 +147,7 @@ func (l *loop) changed(t *tunnel, ch config.Change) {
 func (l *loop) changedFor(t *peer, class config.Class) {
 	switch class {
 	case config.Reestablish:
-		t.candidates, t.ranks, t.candidate = nil, nil, 0
+		t.attempt.SetCandidates(l.now(), nil, nil)
 		t.esp.Forget()
 		l.restart(t, "settings changed")
 	case config.Rekey:
@@ -163,8 +164,8 @@ func (l *loop) changedFor(t *peer, class config.Class) {
 				l.event(t.tunnel, slog.LevelError, "machine", err.Error())
 			}
 		}
-		if !t.established() && !t.trying {
-			t.attempts = 0
+		if !t.established() && t.attempt.State() != attempt.UnderWay {
+			t.attempt.Reset()
 			l.hurry(t) // what was changed may be what was wrong
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"greseal/ikev2"
+	"greseal/tunnel/attempt"
 )
 
 const (
@@ -243,14 +244,14 @@ func (l *loop) forgetNames() {
 func (l *loop) renamed(t *peer, name string) {
 	changed := l.findCandidates(t)
 	if !changed {
-		if !t.established() && !t.trying {
+		if !t.established() && t.attempt.State() != attempt.UnderWay {
 			l.stir(t) // what it waits for may have changed
 		}
 		return
 	}
 	if t.established() {
-		l.event(t.tunnel, slog.LevelInfo, "resolved", fmt.Sprintf("%s is %s now", name, list(t.candidates)))
-		if err := l.guard(t.tunnel, t.candidates...); err != nil {
+		l.event(t.tunnel, slog.LevelInfo, "resolved", fmt.Sprintf("%s is %s now", name, list(t.attempt.Candidates())))
+		if err := l.guard(t.tunnel, t.attempt.Candidates()...); err != nil {
 			l.event(t.tunnel, slog.LevelError, "close", err.Error())
 			return
 		}
@@ -267,8 +268,7 @@ func (l *loop) renamed(t *peer, name string) {
 }
 
 // findCandidates makes the list of addresses to try of what is known of the names,
-// and tells whether it has changed. An attempt under way goes on; one to an address
-// that is no longer there has the time of a candidate.
+// and tells whether it has changed.
 func (l *loop) findCandidates(t *peer) (changed bool) {
 	var addrs []netip.Addr
 	var ranks []int
@@ -286,24 +286,7 @@ func (l *loop) findCandidates(t *peer) (changed bool) {
 			add(i, h.addrs...)
 		}
 	}
-	if slices.Equal(t.candidates, addrs) {
-		return false
-	}
-	here := t.remote()
-	t.candidates, t.ranks, t.candidate = addrs, ranks, 0
-	if i := slices.Index(addrs, here); i >= 0 {
-		t.candidate = i
-	}
-	switch {
-	case t.established():
-	case !t.trying:
-		t.retryAt = 0 // an address that was not tried yet
-	case !slices.Contains(addrs, here):
-		t.nextAt = t.triedAt + candidateTime
-	case len(addrs) > 1 && t.nextAt == 0:
-		t.nextAt = max(t.triedAt+candidateTime, l.now())
-	}
-	return true
+	return t.attempt.SetCandidates(l.now(), addrs, ranks)
 }
 
 // unresolved is the wait for a name: for the first address of all, or for a while
@@ -313,6 +296,7 @@ func (l *loop) unresolved(t *peer) (w wait, must bool) {
 	var grace, due ikev2.Time
 	var failed []string
 	asking := false
+	best, known := t.attempt.Best()
 	for i, name := range t.cfg.Remotes {
 		h := l.names.hosts[name]
 		if h == nil {
@@ -322,7 +306,7 @@ func (l *loop) unresolved(t *peer) (w wait, must bool) {
 		switch {
 		case h.err != nil:
 			failed = append(failed, h.err.Error())
-		case len(h.addrs) == 0 && (len(t.ranks) == 0 || i < t.ranks[0]):
+		case len(h.addrs) == 0 && (!known || i < best):
 			grace = max(grace, h.askedAt+resolveGrace)
 		}
 		if !h.asking {
@@ -339,9 +323,9 @@ func (l *loop) unresolved(t *peer) (w wait, must bool) {
 			w.why.remedy = cmp.Or(t.cfg.NameServerRemedy(l.nameServers()), w.why.remedy)
 		}
 	}
-	if len(t.candidates) > 0 {
+	if known {
 		w.until = grace
-		return w, grace > now && t.attempts == 0
+		return w, grace > now && t.attempt.Failures() == 0
 	}
 	return w, true
 }

@@ -12,6 +12,7 @@ import (
 	"greseal/crypto/suite"
 	"greseal/ikev2"
 	"greseal/platform"
+	"greseal/tunnel/attempt"
 	"greseal/tunnel/status"
 )
 
@@ -81,7 +82,7 @@ func (l *loop) describe(of *tunnel) status.Tunnel {
 		InStateS:   int64(time.Since(t.since) / time.Second),
 		Reason:     t.reason.text,
 		Remedy:     t.reason.remedy,
-		Attempts:   uint64(t.attempts),
+		Attempts:   uint64(t.attempt.Failures()),
 		UpCount:    t.ups,
 		Events:     t.events.Last(tunnelEvents, ""),
 	}
@@ -103,7 +104,7 @@ func (l *loop) describe(of *tunnel) status.Tunnel {
 	if (t.phase == phaseConnecting || t.phase == phaseDown) && len(t.passed) > 0 {
 		s.Reason += "; " + sentence(t.passed)
 	}
-	if at := t.wait.until; at != 0 && t.wanted && !t.established() && !t.trying {
+	if at := t.wait.until; at != 0 && t.wanted && !t.established() && t.attempt.State() != attempt.UnderWay {
 		s.NextAttempt = l.wall(at).Unix()
 		s.NextAttemptInS = seconds(max(at-l.now(), 0))
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"greseal/ikev2"
+	"greseal/tunnel/attempt"
 )
 
 func TestStrangersWriteFewLinesHoweverMuchTheySend(t *testing.T) {
@@ -42,6 +43,6 @@ func TestOwnAttemptsAreAlwaysLogged(t *testing.T) {
 		if ok, _ := b.take(now); !ok {
 			t.Fatalf("attempt %d was not logged", failures)
 		}
-		now += backoff(failures+1, 0)
+		now += attempt.Backoff(failures+1, 0)
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"greseal/ikev2"
 	"greseal/platform"
+	"greseal/tunnel/attempt"
 	"greseal/tunnel/config"
 	"greseal/tunnel/esppath"
 	"greseal/tunnel/mtu"
@@ -110,16 +111,14 @@ type peer struct {
 	strangers bucket   // for lines that unauthenticated input can cause
 
 	// What is known of the outside.
-	candidates []netip.Addr // all addresses of remote, in order of preference
-	ranks      []int        // of candidates: the place in remote of the name they belong to
-	candidate  int          // the one to try
-	local      netip.Addr   // chosen for the candidate
-	underlay   platform.RouteInfo
-	outside    bool         // underlay is known
-	locals     []netip.Addr // that local allows, as the engine was told
-	localOnly  bool
-	search     search
-	ikeSize    int // as the engine was told
+	attempt   attempt.Attempt
+	local     netip.Addr // chosen for the candidate
+	underlay  platform.RouteInfo
+	outside   bool         // underlay is known
+	locals    []netip.Addr // that local allows, as the engine was told
+	localOnly bool
+	search    search
+	ikeSize   int // as the engine was told
 
 	// What stands with the peer.
 	ike                    map[ikev2.SAID]ikev2.IKEInfo
@@ -134,15 +133,7 @@ type peer struct {
 	contention contention
 	agreed     agreement
 
-	// Attempts.
-	trying   bool
-	triedAt  ikev2.Time // when the attempt began
-	nextAt   ikev2.Time // then the next candidate is tried, 0: not
-	attempts int        // in a row without success
-	cameUp   ikev2.Time // when it last did
-	before   int        // attempts that this took
-	retryAt  ikev2.Time // no attempt before
-	ups      uint64     // how often it came up
+	ups uint64 // how often it came up
 }
 
 // tunnelEvents is how many events a tunnel remembers for its status.
@@ -222,21 +213,5 @@ func (t *peer) spi(spi uint32, out bool) *pair {
 	return nil
 }
 
-// remote returns the address to try, or an unset one.
-func (t *peer) remote() netip.Addr {
-	if len(t.candidates) == 0 {
-		return netip.Addr{}
-	}
-	return t.candidates[t.candidate%len(t.candidates)]
-}
-
-// backoff is how long to wait after so many failures in a row: 1 s doubling to
-// 60 s, spread by a quarter either way so that many tunnels, and both ends of
-// one, do not march in step. random is uniform in [0, 1).
-func backoff(failures int, random float64) time.Duration {
-	d := time.Minute
-	if failures < 6 {
-		d = time.Second << max(failures-1, 0)
-	}
-	return time.Duration(float64(d) * (0.75 + random/2))
-}
+// remote is the address to try, or an unset one.
+func (t *peer) remote() netip.Addr { return t.attempt.Remote() }

@@ -10,21 +10,6 @@ import (
 	"greseal/tunnel/config"
 )
 
-func TestBackoffDoublesToAMinuteAndIsSpread(t *testing.T) {
-	for failures, want := range map[int]time.Duration{
-		1: time.Second, 2: 2 * time.Second, 3: 4 * time.Second, 5: 16 * time.Second,
-		6: time.Minute, 7: time.Minute, 1000: time.Minute,
-	} {
-		least, most := backoff(failures, 0), backoff(failures, 0.999999)
-		if least != want*3/4 {
-			t.Errorf("after %d failures at least %v, want %v", failures, least, want*3/4)
-		}
-		if most < want*124/100 || most > want*5/4 {
-			t.Errorf("after %d failures at most %v, want just under %v", failures, most, want*5/4)
-		}
-	}
-}
-
 func TestLiteralRemotesNeedNoResolver(t *testing.T) {
 	addrs, ok := literals([]string{"192.0.2.1", "::ffff:192.0.2.2", "2001:db8::1"})
 	want := []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("2001:db8::1")}

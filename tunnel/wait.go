@@ -28,9 +28,6 @@ const (
 	eventName            // an answer about a name, or the end of the resolver's patience
 )
 
-// attemptLimit is beyond any attempt that the engine makes.
-const attemptLimit = 5 * time.Minute
-
 // What a tunnel in phaseWaiting waits for.
 const (
 	waitName    = status.WaitName
@@ -57,7 +54,7 @@ func (t *peer) stays(w wait, now ikev2.Time) {
 
 // hurry ends a pause: something has changed that the next attempt may profit by.
 func (l *loop) hurry(t *peer) {
-	t.retryAt = 0
+	t.attempt.Hurry()
 	l.ask(t.tunnel, time.Second)
 	l.stir(t)
 }

@@ -166,7 +166,7 @@ func TestTheOrderOfAnAnswerIsNoChange(t *testing.T) {
 				time.Sleep(3 * time.Second)
 			}
 			w.do(func() {
-				if c := w.l.peers["hq"].candidates; len(c) != 2 || c[0] != peer4 && c[0] != nobody {
+				if c := w.l.peers["hq"].attempt.Candidates(); len(c) != 2 || c[0] != peer4 && c[0] != nobody {
 					t.Errorf("candidates: %v", c)
 				}
 				w.silent = false
@@ -281,10 +281,12 @@ func TestMendedSettingsEndThePause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		play(t, hq(`remote = "192.0.2.1"`), func(w *world) { w.wrongKey = true; w.setPeer() }, func(w *world) {
 			time.Sleep(5 * time.Minute)
+			for pause := false; !pause; time.Sleep(time.Second) {
+				w.do(func() { pause = w.l.peers["hq"].attempt.Wake() > w.l.now()+20*time.Second })
+			}
 			w.do(func() {
 				w.wrongKey = false
 				w.setPeer()
-				w.l.peers["hq"].retryAt = w.l.now() + time.Minute
 				w.l.take(w.config(hq(`remote = "192.0.2.1"`, `dpd = "20s"`)))
 			})
 			upWithin(t, w, 2*time.Second)

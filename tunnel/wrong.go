@@ -75,7 +75,7 @@ func (l *loop) mended(t *tunnel) {
 	}
 	l.dismantle(t)
 	for _, p := range t.peers {
-		p.candidates, p.ranks, p.candidate = nil, nil, 0
+		p.attempt.SetCandidates(l.now(), nil, nil)
 	}
 	t.wanted = false
 	l.close(t)
