@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"time"
 
 	sys "golang.org/x/sys/unix"
 
 	"greseal/ikev2"
 	"greseal/platform"
 	"greseal/tunnel/esppath"
+	"greseal/tunnel/standby"
 )
 
 // do carries out the engine's actions in their order (contract 1). What could
@@ -359,7 +361,7 @@ func (l *loop) failed(a ikev2.Failed) {
 	r := why(a.Reason)
 	l.strangerEvent(t, slog.LevelWarn, "failed", r.String())
 	if t.established() {
-		l.asideFailed(t)
+		t.standby.Failed()
 		return
 	}
 	l.keep(t, a.Reason)
@@ -372,7 +374,7 @@ func (l *loop) keep(t *peer, f *ikev2.Failure) { t.failure, t.failedAt = f, l.no
 // lost puts a tunnel without SAs into the state down and plans the next
 // attempt.
 func (l *loop) lost(t *peer, r reason) {
-	t.aside = aside{}
+	t.standby.Stop()
 	if !t.wanted || t.cfg.RemoteAny {
 		t.attempt.Stop()
 	}
@@ -404,13 +406,11 @@ func (l *loop) liveness(a ikev2.Liveness) {
 		l.event(t.tunnel, slog.LevelWarn, "suspect", t.reason.text)
 		l.setRunning(t.tunnel, false)
 		l.ask(t.tunnel, resolveDown) // its name may have another address now
-		l.replace(t, asideSuspect, netip.Addr{})
+		l.replace(t, standby.Suspect, netip.Addr{})
 	case ikev2.Alive:
 		if t.phase == phaseSuspect {
 			t.set(phaseUp, reason{})
-			if t.aside.why == asideSuspect {
-				t.aside.why, t.aside.at = asideNone, 0
-			}
+			t.standby.Alive()
 			l.event(t.tunnel, slog.LevelInfo, "alive", "the peer answers again")
 			l.setRunning(t.tunnel, true)
 		}
@@ -422,7 +422,11 @@ func (l *loop) carries(t *peer) {
 	c := t.current()
 	t.attempt.Up(l.now())
 	t.note, t.failure, t.passed = reason{}, nil, nil
-	l.tookOver(t)
+	pause := time.Duration(0)
+	if len(t.preferred()) > 0 {
+		pause = t.probePause()
+	}
+	t.standby.Carries(l.now(), uint64(c.IKE), pause)
 	if i, ok := t.ike[c.IKE]; ok {
 		t.agreed.newPeer(i)
 	}
@@ -461,7 +465,7 @@ func mode(transport bool) string {
 
 // carriesNot is called when the last outbound SA is gone.
 func (l *loop) carriesNot(t *peer) {
-	t.aside = aside{}
+	t.standby.Stop()
 	l.stopSearch(t)
 	l.setRunning(t.tunnel, false)
 	if t.esp.Down() {

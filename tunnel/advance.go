@@ -116,9 +116,7 @@ func (l *loop) initiate(t *peer, passed []string) wait {
 	}
 	// What the engine says at once, such as that it failed, counts for more.
 	t.stays(w, now)
-	l.tellTime()
-	local, remote := t.ports(t.local, t.remote())
-	l.do(l.engine.Initiate(now, t.id, local, remote))
+	l.beginHandshake(t, t.local, t.remote())
 	if t.attempt.State() != attempt.UnderWay {
 		return t.still(max(t.attempt.Wake(), now+1), eventNone)
 	}
@@ -321,7 +319,7 @@ func possible(ps []suite.Proposal, supports func(encr, integ suite.Transform) er
 func (l *loop) restart(t *peer, why string) {
 	l.do(l.engine.Close(l.now(), t.id))
 	t.attempt.Reset()
-	t.aside = aside{}
+	t.standby.Stop()
 	if t.wanted {
 		t.set(phaseWaiting, reason{text: why})
 	}

@@ -33,8 +33,8 @@ func (l *loop) due(t *peer, now ikev2.Time) ikev2.Time {
 		earlier(t.wait.until)
 	}
 	earlier(t.attempt.Wake())
-	earlier(t.aside.at)
-	earlier(t.aside.probeAt)
+	earlier(t.standby.Wake())
+	earlier(t.standby.ProbeAt())
 	earlier(t.keepaliveDue(now))
 	earlier(t.searchDue())
 	earlier(t.agreed.at)
@@ -100,11 +100,11 @@ func (l *loop) tickAll(now ikev2.Time) {
 		if t.attempt.Tick(now) {
 			l.stir(t)
 		}
-		if t.aside.at != 0 && t.aside.at <= now {
-			l.takeOver(t)
+		if at := t.standby.Wake(); at != 0 && at <= now {
+			l.makeStandby(t)
 		}
-		if t.aside.probeAt != 0 && t.aside.probeAt <= now {
-			l.probe(t)
+		if at := t.standby.ProbeAt(); at != 0 && at <= now {
+			l.probePreferred(t)
 		}
 		if at := l.askDue(t.tunnel); at != 0 && at <= now {
 			l.ask(t.tunnel, t.askPause())

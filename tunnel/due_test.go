@@ -30,7 +30,7 @@ func TestDueIsFoundWithTheTunnelsThatAreTouched(t *testing.T) {
 	within("c", 9*time.Minute, 10*time.Minute)
 	l.of("c").agreed.at = 0
 	within("c, though it no longer is", 9*time.Minute, 10*time.Minute)
-	l.peers["a"].aside.at = now + 5*time.Minute
+	l.peers["a"].standby.Resolved(now + 5*time.Minute)
 	l.dueAt = 0 // as after a reload
 	within("a", 4*time.Minute, 5*time.Minute)
 	l.wake = now + time.Minute

@@ -9,6 +9,7 @@ import (
 	"greseal/ikev2"
 	"greseal/platform"
 	"greseal/tunnel/attempt"
+	"greseal/tunnel/standby"
 )
 
 // surroundingsChanged is called when addresses, links or routes changed.
@@ -180,7 +181,7 @@ func (l *loop) relocate(t *peer, info platform.RouteInfo) {
 	case t.cfg.RemoteAny:
 		l.restart(t, "the own address changed") // the peer must come again
 	default:
-		l.replace(t, asideMoved, netip.Addr{})
+		l.replace(t, standby.Moved, netip.Addr{})
 	}
 }
 

@@ -102,7 +102,8 @@ func (l *loop) down(t *tunnel, open bool) {
 	t.wanted = false
 	for _, p := range t.peers {
 		p.attempt.Stop()
-		p.aside, p.wait = aside{}, wait{}
+		p.standby.Stop()
+		p.wait = wait{}
 		if !t.wrong() {
 			p.set(phaseClosed, reason{
 				text:   "taken down by request",

@@ -256,12 +256,7 @@ func (l *loop) renamed(t *peer, name string) {
 			return
 		}
 		l.settleIn(t)
-		if t.aside.why == asideSuspect {
-			t.aside.at = l.now()
-		}
-		if t.aside.probeAt == 0 {
-			t.aside.probeAt = l.now()
-		}
+		t.standby.Resolved(l.now())
 	}
 	l.register(t)
 	l.stir(t)

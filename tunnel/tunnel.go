@@ -10,6 +10,7 @@ import (
 	"greseal/tunnel/config"
 	"greseal/tunnel/esppath"
 	"greseal/tunnel/mtu"
+	"greseal/tunnel/standby"
 	"greseal/tunnel/status"
 )
 
@@ -123,9 +124,9 @@ type peer struct {
 	// What stands with the peer.
 	ike                    map[ikev2.SAID]ikev2.IKEInfo
 	pairs                  map[ikev2.ChildID]*pair
-	initiated              bool          // we began the newest IKE SA, or the one it was rekeyed from
-	aside                  aside         // another IKE SA that is to take over
-	carrying               ikev2.ChildID // the pair whose outbound SA carries the traffic, 0: none
+	initiated              bool            // we began the newest IKE SA, or the one it was rekeyed from
+	standby                standby.Standby // another IKE SA that is to take over
+	carrying               ikev2.ChildID   // the pair whose outbound SA carries the traffic, 0: none
 	total                  struct{ in, out platform.Counters }
 	ikeRekeys, childRekeys uint64 // since it came up
 
