@@ -59,6 +59,12 @@ func (p *worldPath) SetLink(l platform.Link) (int, error) {
 	if w.linkErr != nil {
 		return 7, w.linkErr
 	}
+	for name, other := range p.links {
+		if w.kind == platform.KindKernel && name != l.Name && w.devices[name] && other.Remote.IsValid() && other.Ethernet == l.Ethernet &&
+			other.Local == l.Local && other.Remote == l.Remote && other.HasKey == l.HasKey && other.Key == l.Key {
+			return 0, sys.EEXIST
+		}
+	}
 	verb := "link"
 	if !w.devices[l.Name] {
 		verb = "new link"

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"greseal/ikev2"
+	"greseal/platform"
 	"greseal/tunnel/config"
 )
 
@@ -273,6 +274,27 @@ func (l *loop) guardOuter(t *peer, a netip.Addr) error {
 	return l.guard(t.tunnel, a)
 }
 
+// makeRoom has tunnels give way whose peers have merely chosen the endpoint that the
+// configuration gives this one. The kernel takes no two interfaces with the same
+// endpoints and key, and this one is made before its peer comes.
+func (l *loop) makeRoom(t *peer) {
+	if l.dp.Kind() != platform.KindKernel {
+		return
+	}
+	want := l.wantLink(t, nil)
+	for _, other := range l.peers {
+		has := other.link
+		if other.tunnel == t.tunnel || other.index == 0 || !has.Remote.IsValid() || has.Remote != want.Remote || has.Local != want.Local ||
+			has.Ethernet != want.Ethernet || has.HasKey != want.HasKey || has.Key != want.Key {
+			continue
+		}
+		if t.names(want.Remote) && !other.names(want.Remote) {
+			t.promise = promise{want.Remote, l.now()}
+			l.giveWay(giver{other.id, want.Remote, t.id})
+		}
+	}
+}
+
 // giver is a tunnel whose endpoint another has the better right to.
 type giver struct {
 	id       ikev2.PeerID
@@ -293,7 +315,7 @@ func (l *loop) giveWay(g giver) {
 		return
 	}
 	t.link.Local, t.link.Remote, t.behind = netip.Addr{}, netip.Addr{}, false
-	if err := l.refresh(t); err != nil {
+	if err := l.putLink(t.tunnel, l.wantLink(t, nil)); err != nil { // also where t.link says so already
 		l.event(t.tunnel, slog.LevelError, "machine", err.Error())
 	}
 }

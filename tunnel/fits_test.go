@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"greseal/ikev2"
@@ -171,5 +172,36 @@ func TestAnEndpointWaitsForWhoHasTheBetterRight(t *testing.T) {
 	l.origin = l.origin.Add(-promiseTime)
 	if err := l.fits(a, child(outerA)); err != nil {
 		t.Errorf("b never came, and a is refused: %v", err)
+	}
+}
+
+// In the kernel no two interfaces have the same endpoints and key. What the peer of
+// one tunnel has chosen is free for another to which the configuration gives it,
+// before that one's peer has come.
+func TestAnInterfaceIsMadeWhereAnothersPeerChoseItsEndpoint(t *testing.T) {
+	for key, gives := range map[string]bool{"7": true, "8": false} {
+		synctest.Test(t, func(t *testing.T) {
+			const gre = "\n[tunnel.gre]\nkey = "
+			hub := strings.Replace(hq(`remote = "any"`), `"hq"`, `"branch"`, 1) + gre + key + "\n"
+			play(t, hub, func(w *world) { w.kind = platform.KindKernel }, func(w *world) {
+				time.Sleep(time.Second)
+				w.do(func() {
+					chosen := &ikev2.Child{ID: 1, IKE: 1, Local: netip.AddrPortFrom(w.wan4, 4500), Remote: netip.AddrPortFrom(peer4, 4500), GRELocal: w.wan4, GRERemote: nobody}
+					if err := w.l.setLink(w.l.peers["branch"], chosen); err != nil {
+						t.Error(err)
+					}
+					w.l.take(w.config(hub + hq(`remote = "192.0.2.9"`) + gre + "7\n"))
+				})
+				time.Sleep(time.Second)
+				w.do(func() {
+					if p := w.l.peers["hq"]; p.index == 0 || p.link.Remote != nobody {
+						t.Errorf("key %s: no interface: %s", key, p.reason)
+					}
+					if has := w.l.peers["branch"].link.Remote; (has == nobody) == gives {
+						t.Errorf("key %s: the other's goes to %v", key, has)
+					}
+				})
+			})
+		})
 	}
 }

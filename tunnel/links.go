@@ -104,6 +104,7 @@ func (l *loop) prepare(t *peer) error {
 		return err
 	}
 	l.layRoutes(t.tunnel)
+	l.makeRoom(t)
 	return l.refresh(t)
 }
 
@@ -116,7 +117,7 @@ func (l *loop) refresh(t *peer) error {
 	return l.setLink(t, nil)
 }
 
-// setLink makes the interface or changes it in place, with its addresses.
+// setLink makes the interface what it should be for a pair, nil before one stands.
 func (l *loop) setLink(t *peer, c *ikev2.Child) error {
 	want := l.wantLink(t, c)
 	if c != nil {
@@ -125,19 +126,24 @@ func (l *loop) setLink(t *peer, c *ikev2.Child) error {
 	if t.index != 0 && want == t.link {
 		return nil
 	}
+	return l.putLink(t.tunnel, want)
+}
+
+// putLink makes the interface or changes it in place, with its addresses.
+func (l *loop) putLink(t *tunnel, want platform.Link) error {
 	made := t.index == 0
 	index, err := l.dp.SetLink(want)
 	if err != nil {
 		return fmt.Errorf("interface %s: %w", want.Name, err)
 	}
 	if !made && want.MTU != t.link.MTU {
-		l.event(t.tunnel, slog.LevelInfo, "mtu", fmt.Sprintf("MTU %d instead of %d", want.MTU, t.link.MTU))
+		l.event(t, slog.LevelInfo, "mtu", fmt.Sprintf("MTU %d instead of %d", want.MTU, t.link.MTU))
 	}
 	if !made && index != t.index {
-		l.event(t.tunnel, slog.LevelInfo, "machine", fmt.Sprintf("interface made anew (index %d): the outer address family changed", index))
+		l.event(t, slog.LevelInfo, "machine", fmt.Sprintf("interface made anew (index %d): the outer address family changed", index))
 	}
 	t.link, t.index = want, index
-	l.layAddresses(t.tunnel)
+	l.layAddresses(t)
 	return nil
 }
 
