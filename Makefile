@@ -23,7 +23,7 @@
 #   make figures    the shape of the code in numbers; ROOT=FOLDER measures another checkout
 #   make size       their sizes, stripped and packed with xz
 #   make packages   OpenWrt's packages for every architecture into out/packages/
-#   make generate   the msgp code anew
+#   make generate   everything that is generated and committed
 
 # Everything that goes into a binary comes from the commit, so that the same
 # commit gives the same bytes: the version is git's.
@@ -149,6 +149,7 @@ cover-tunnel:
 
 generate:
 	go generate ./...
+	GRESEAL_UPDATE=1 go test -vet=off -run DocumentationHas ./tunnel/config
 
 clean:
 	rm -rf greseal out .lab .lab-interop .lab-bench-ike

@@ -212,17 +212,16 @@ func configured(env *cli.Env, path string) error {
 
 // option is one row of greseal uci options: what a form needs to know.
 type option struct {
-	Option    string   `json:"option"`
-	Key       string   `json:"key"`
-	Table     string   `json:"table"` // tunnel or daemon
-	Kind      string   `json:"kind"`
-	List      bool     `json:"list"`
-	Default   string   `json:"default"` // as written in TOML
-	Choices   []string `json:"choices"`
-	Min       int64    `json:"min"`
-	Max       int64    `json:"max"`
-	Supported bool     `json:"supported"`
-	Doc       string   `json:"doc"`
+	Option  string   `json:"option"`
+	Key     string   `json:"key"`
+	Table   string   `json:"table"` // tunnel or daemon
+	Kind    string   `json:"kind"`
+	List    bool     `json:"list"`
+	Default string   `json:"default"` // as written in TOML
+	Choices []string `json:"choices"`
+	Min     int64    `json:"min"`
+	Max     int64    `json:"max"`
+	Doc     string   `json:"doc"`
 }
 
 // printOptions lists every option with what the schema says of it. LuCI's forms
@@ -235,9 +234,8 @@ func printOptions(env *cli.Env) error {
 	}{{"daemon", config.DaemonKeys()}, {"tunnel", config.TunnelKeys()}} {
 		for i := range t.keys {
 			k := &t.keys[i]
-			ok, _ := config.Supported(k.Name)
-			rows = append(rows, option{Option(k.Name), k.Name, t.table, k.Kind.String(), isList(k.Kind), k.Default,
-				k.Choices, k.Min, k.Max, ok, k.Doc})
+			rows = append(rows, option{Option(k.Name), k.Name, t.table, k.Kind.String(), k.Kind.List(), k.Default,
+				k.Choices, k.Min, k.Max, k.Manual()})
 		}
 	}
 	b, err := json.MarshalIndent(rows, "", "  ")

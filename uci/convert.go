@@ -114,7 +114,7 @@ func (r *reader) section(s *syntax.Section) config.Section {
 		e := entry(name, o.Values[0], at)
 		switch {
 		case k == nil:
-		case o.List && !isList(k.Kind):
+		case o.List && !k.Kind.List():
 			r.problems = append(r.problems, config.Problem{Position: at, Table: r.table, Tunnel: r.tunnel, Key: name,
 				What: "is a list", Remedy: "write option instead of list, with one value"})
 			continue
@@ -127,10 +127,6 @@ func (r *reader) section(s *syntax.Section) config.Section {
 		out.Entries = append(out.Entries, e)
 	}
 	return out
-}
-
-func isList(k config.Kind) bool {
-	return k == config.Texts || k == config.Paths || k == config.Prefixes
 }
 
 // value gives the words of an option the type that the key has in TOML. What is
@@ -226,7 +222,7 @@ func options(s *syntax.Section, keys []config.Key, from config.Section) {
 		case bool:
 			s.Set(name, map[bool]string{false: "0", true: "1"}[v])
 		case string:
-			if k, _ := keyOf(keys, name); k != nil && isList(k.Kind) && !slices.Equal(strings.Fields(v), []string{v}) {
+			if k, _ := keyOf(keys, name); k != nil && k.Kind.List() && !slices.Equal(strings.Fields(v), []string{v}) {
 				s.SetList(name, []string{v}) // an option would be split
 				continue
 			}

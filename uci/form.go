@@ -33,7 +33,7 @@ func (f *Form) Check(path string) (*config.Config, []Fault) {
 	s := &syntax.Section{Type: "interface", Name: f.Name}
 	for _, name := range slices.Sorted(maps.Keys(f.Options)) {
 		if v := f.Options[name]; len(v) > 0 {
-			s.Options = append(s.Options, syntax.Option{Name: name, Values: v, List: isList(kindOf(name))})
+			s.Options = append(s.Options, syntax.Option{Name: name, Values: v, List: kindOf(name).List()})
 		}
 	}
 	file, _ := read(folderFor(path), path, nil) // its mistakes are others'

@@ -125,7 +125,7 @@ func flat(f config.File) []string {
 	var out []string
 	list := func(table string, s config.Section) {
 		for _, e := range s.Entries {
-			if k, ok := config.LookUp(e.Key); ok && isList(k.Kind) {
+			if k, ok := config.LookUp(e.Key); ok && k.Kind.List() {
 				if one, ok := e.Value.(string); ok {
 					e.Value = []any{one}
 				}

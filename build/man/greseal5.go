@@ -58,7 +58,10 @@ func (r *roff) key(k config.Key) {
 	}
 	if k.Default != "" {
 		facts = append(facts, "default "+k.Default)
-	} else if k.Example != "" {
+	} else if k.Unset != "" {
+		facts = append(facts, "default "+k.Unset)
+	}
+	if k.Default == "" && k.Example != "" {
 		facts = append(facts, "such as "+k.Example)
 	}
 	if k.Class != 0 {
@@ -66,9 +69,5 @@ func (r *roff) key(k config.Key) {
 	}
 	fmt.Fprintf(r, "(%s)\n", escape(strings.Join(facts, "; ")))
 	r.macro("br")
-	doc := k.Doc
-	if ok, remedy := config.Supported(k.Name); !ok {
-		doc = "Not supported by this version: " + remedy + ". " + doc
-	}
-	r.text(doc)
+	r.text(k.Manual())
 }

@@ -11,10 +11,8 @@ import (
 	"strings"
 	"testing"
 
-	"greseal/tunnel/config"
 	"greseal/tunnel/peerconf"
 	"greseal/tunnel/status"
-	"greseal/uci"
 	"greseal/uci/rpcd"
 )
 
@@ -45,68 +43,6 @@ func source(t *testing.T, name string) string {
 		t.Fatal(err)
 	}
 	return string(b)
-}
-
-// notOfInterfaces are the keys of the schema that an interface of netifd cannot
-// have.
-var notOfInterfaces = []string{"name", "enabled", "link_down"}
-
-// formOption is a row of the form's table of options.
-var formOption = regexp.MustCompile(`(?m)^\t\[ '(general|security|gre|advanced)', '(\w+)', '(\w+)', _\('[^\n]*?'\), (?:null|_\('[^\n]*'\))(?:, (.+))? \],?$`)
-
-// TestTheFormHasExactlyTheOptionsOfTheSchema is why an option cannot exist in the
-// one and be missing in the other, or be of another type.
-func TestTheFormHasExactlyTheOptionsOfTheSchema(t *testing.T) {
-	type row struct{ widget, more string }
-	form := map[string]row{}
-	text := source(t, formJS)
-	for _, m := range formOption.FindAllStringSubmatch(text, -1) {
-		if _, ok := form[m[3]]; ok {
-			t.Errorf("%s stands there twice", m[3])
-		}
-		form[m[3]] = row{m[2], m[4]}
-	}
-	table := text[strings.Index(text, "const options = ["):]
-	if n := strings.Count(table[:strings.Index(table, "\n];")], "\n\t["); n != len(form) {
-		t.Errorf("%d rows, of which %d are understood here", n, len(form))
-	}
-	for _, k := range config.TunnelKeys() {
-		if slices.Contains(notOfInterfaces, k.Name) {
-			continue
-		}
-		option := uci.Option(k.Name)
-		got, ok := form[option]
-		if !ok {
-			t.Errorf("the form has no field for %s", option)
-			continue
-		}
-		delete(form, option)
-		widget := "text"
-		switch {
-		case k.Kind == config.SecretKey:
-			widget = "secret"
-		case k.Kind == config.Switch:
-			widget = "flag"
-		case k.Kind == config.Texts, k.Kind == config.Paths, k.Kind == config.Prefixes:
-			widget = "list"
-		case k.Kind == config.Text && len(k.Choices) > 0:
-			widget = "choice"
-		}
-		if got.widget != widget {
-			t.Errorf("%s: the widget is %s, want %s", option, got.widget, widget)
-		}
-		switch def := strings.Trim(k.Default, `"`); {
-		case widget == "choice":
-			if want := "[ '" + strings.Join(k.Choices, "', '") + "' ]"; got.more != want || k.Choices[0] != def {
-				t.Errorf("%s: the choices are %s, want %s", option, got.more, want)
-			}
-		case def != "" && got.more != "'"+def+"'":
-			t.Errorf("%s: leaving it out means %s, want '%s'", option, got.more, def)
-		}
-	}
-	for option := range form {
-		t.Errorf("the form has %s, which the schema does not", option)
-	}
 }
 
 // declared are the calls that a script makes of the plugin, with their arguments.

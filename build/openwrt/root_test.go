@@ -442,9 +442,8 @@ func TestTheHandlerDeclaresWhatTheSchemaHasButSecrets(t *testing.T) {
 	want := []string{"proto_config_add_string [zone]"}
 	for _, k := range config.TunnelKeys() {
 		switch {
-		case k.Kind == config.SecretKey, k.Name == "name", k.Name == "enabled", k.Name == "link_down",
-			k.Name == "metric": // is one of the defaults
-		case k.Kind == config.Texts, k.Kind == config.Paths, k.Kind == config.Prefixes:
+		case k.Kind == config.SecretKey, k.Tab == "", k.Name == "metric": // is one of the defaults
+		case k.Kind.List():
 			want = append(want, "proto_config_add_array ["+uci.Option(k.Name)+"]")
 		default:
 			want = append(want, "proto_config_add_string ["+uci.Option(k.Name)+"]")

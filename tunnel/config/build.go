@@ -272,11 +272,6 @@ func (r *reading) enter(e Entry) {
 		return
 	}
 	r.written[e.Key] = e
-	if why, ok := unsupported[e.Key]; ok {
-		r.mistake(e.Key, -1, fault{"is not supported by this version", why})
-		r.bad[e.Key] = true
-		return
-	}
 	k.put(&r.Tunnel, e.Value, func(item int, f fault) {
 		r.mistake(e.Key, item, f)
 		r.bad[e.Key] = true
@@ -350,17 +345,6 @@ func (r *reading) warn(key string, item int, f fault) {
 func (r *reading) has(key string) bool {
 	_, ok := r.written[key]
 	return ok && !r.bad[key]
-}
-
-// unsupported lists what the schema has and this version can't do yet, with
-// what to write instead.
-var unsupported = map[string]string{}
-
-// Supported says whether this version carries out a key of the schema, and if
-// not what to write instead.
-func Supported(key string) (ok bool, remedy string) {
-	remedy, not := unsupported[key]
-	return !not, remedy
 }
 
 // proposals parses what was written and judges it. Texts that are no proposals

@@ -6,7 +6,10 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
 )
 
 func TestDiffNamesWhatChanged(t *testing.T) {
@@ -67,17 +70,6 @@ esp = "aes256gcm16"
 
 // Each key that is changed alone is reported alone, with its class.
 func TestDiffSeesEachKey(t *testing.T) {
-	values := map[string]string{
-		"name": `"hq"`, "enabled": "false", "remote": `"any"`, "remote_port": "4500", "local": `"wan"`,
-		"psk": `"kQ7xZr2mWv9pLs4tYb6nHc1dJf8gEaUo"`, "ppk_id": `"a"`, "ppk": `"kQ7xZr2mWv9pLs4tYb6nHc1dJf8gEaUo"`, "ppk_required": "true", "local_id": `"a"`, "remote_id": `"b"`,
-		"mode": `"transport"`, "encap": `"never"`, "ike": `"aes256-sha256-modp2048"`, "esp": `"aes256-sha256"`,
-		"pfs": "false", "ike_lifetime": `"2h"`, "child_lifetime": `"2h"`, "child_bytes": `"2GB"`, "child_packets": "1000000",
-		"replay_window": "64", "reauth": `"168h"`, "dpd": `"5s"`, "dpd_suspect": `"16s"`, "dpd_dead": `"130s"`, "failback": `"5s"`,
-		"address": `["10.0.0.1/30"]`, "routes": `["10.1.0.0/16"]`, "metric": "5", "table": "5", "fwmark": "5",
-		"link_down": `"metric"`, "fallback": "true", "mtu": "1400", "mss_clamp": "false",
-		"gre_local": `"10.9.9.1"`, "gre_remote": `"10.9.9.2"`, "gre.type": `"ethernet"`, "gre.key": "0",
-		"gre.sequence": "true", "gre.checksum": "true", "gre.ttl": "1", "gre.tos": `"inherit"`, "gre.ignore_df": "true", "gre.keepalive": `"10s"`,
-	}
 	const head = "[[tunnel]]\nname = \"hq\"\n"
 	base := map[string]string{"remote": `"vpn.example.net"`, "psk": `"9mVqk2Lw8sTzB4nXcR7yHd1JfGpA6uEo"`, "ppk_id": `"b"`, "ppk": `"9mVqk2Lw8sTzB4nXcR7yHd1JfGpA6uEo"`}
 	text := func(key, value string) string {
@@ -94,17 +86,12 @@ func TestDiffSeesEachKey(t *testing.T) {
 	}
 	old, _ := parse(t, text("pfs", "true"))
 	for _, k := range TunnelKeys() {
-		value, ok := values[k.Name]
-		if !ok {
-			files := k.Kind == Path || k.Kind == Paths // tried in credentials_test.go and below
-			if unsupported[k.Name] == "" && !files && k.Name != "psk_file" && k.Name != "ppk_file" && k.Name != "gre.bridge" {
-				t.Errorf("%s is not tried", k.Name)
-			}
+		// Another name is another tunnel; files are tried in credentials_test.go and
+		// below, the bridge with Ethernet only.
+		if k.Name == "name" || k.Kind == Path || k.Kind == Paths || k.Name == "gre.bridge" {
 			continue
 		}
-		if k.Name == "name" || unsupported[k.Name] != "" {
-			continue // another name is another tunnel
-		}
+		value := another(t, &k)
 		new, ps := parse(t, text(k.Name, value))
 		if new == nil {
 			t.Errorf("%s = %s:\n%s", k.Name, value, all(ps))
@@ -115,6 +102,32 @@ func TestDiffSeesEachKey(t *testing.T) {
 			t.Errorf("%s = %s: %+v", k.Name, value, got)
 		}
 	}
+}
+
+// another is a value that a key has neither by default nor in TestDiffSeesEachKey.
+func another(t *testing.T, k *Key) string {
+	switch {
+	case k.Name == "remote":
+		return `"any"`
+	case k.Kind == SecretKey:
+		return `"kQ7xZr2mWv9pLs4tYb6nHc1dJf8gEaUo"`
+	case k.Default == "":
+		return k.Example
+	case k.Kind == Switch:
+		return strconv.FormatBool(k.Default == "false")
+	case k.Kind == Text && len(k.Choices) > 1:
+		return strconv.Quote(k.Choices[1])
+	case k.Kind == Number, k.Kind == NumberOr:
+		return strconv.FormatInt(k.Min+1, 10)
+	case k.Kind == Duration:
+		d, err := time.ParseDuration(strings.Trim(k.Default, `"`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strconv.Quote((d - time.Second).String())
+	}
+	t.Fatalf("no value for %s", k.Name)
+	return ""
 }
 
 func TestDiffSeesNewContentsOfASecretFile(t *testing.T) {

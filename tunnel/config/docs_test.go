@@ -69,17 +69,14 @@ func keysAsMarkdown() string {
 		}
 		fmt.Fprintf(&b, "\n%s\n\n| key | type | default |%s meaning |\n|---|---|---|%s---|\n", title, class, strings.Repeat("---|", strings.Count(class, "|")))
 		for _, k := range keys {
-			def, class, doc := k.Default, "", k.Doc
-			if def != "" {
-				def = "`" + def + "`"
+			def, class := k.Unset, ""
+			if k.Default != "" {
+				def = "`" + k.Default + "`"
 			}
 			if classes {
 				class = " " + k.Class.String() + " |"
 			}
-			if ok, _ := Supported(k.Name); !ok {
-				doc = "*Not yet.* " + doc
-			}
-			fmt.Fprintf(&b, "| `%s` | %s | %s |%s %s |\n", k.Name, k.Kind, def, class, doc)
+			fmt.Fprintf(&b, "| `%s` | %s | %s |%s %s |\n", k.Name, k.Kind, def, class, k.Manual())
 		}
 	}
 	table("### `[daemon]`", DaemonKeys(), false)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -129,10 +130,19 @@ func TestSchemaAgreesWithItself(t *testing.T) {
 		if k.Example == "" && k.Default == "" {
 			t.Errorf("%s has neither example nor default", k.Name)
 		}
-		if !strings.HasSuffix(k.Doc, ".") || strings.ContainsAny(k.Doc, "\n`*|") {
-			t.Errorf("%s: %q is not plain whole sentences", k.Name, k.Doc)
+		if doc := k.Manual(); !strings.HasSuffix(k.Doc, ".") || !strings.HasSuffix(doc, ".") || strings.ContainsAny(doc, "\n`*|<>&") {
+			t.Errorf("%s: %q is not plain whole sentences", k.Name, doc)
 		}
-		if unsupported[k.Name] != "" || k.Kind == Path || k.Kind == Paths || strings.HasPrefix(k.Name, "psk") || k.Name == "ppk_id" || k.Name == "ppk" || k.Name == "ppk_file" || k.Name == "name" || k.Name == "remote" || strings.Contains(k.Name, "bridge") {
+		if (k.Tab == "") != (k.Title == "") {
+			t.Errorf("%s: title %q in tab %q", k.Name, k.Title, k.Tab)
+		}
+		if k.Kind == Text && len(k.Choices) > 0 && k.Default != strconv.Quote(k.Choices[0]) {
+			t.Errorf("%s: the default is %s and not the first choice %q", k.Name, k.Default, k.Choices[0])
+		}
+		if k.Unset != "" && k.Default != "" {
+			t.Errorf("%s: left out it means both %s and %s", k.Name, k.Default, k.Unset)
+		}
+		if k.Kind == Path || k.Kind == Paths || strings.HasPrefix(k.Name, "psk") || k.Name == "ppk_id" || k.Name == "ppk" || k.Name == "ppk_file" || k.Name == "name" || k.Name == "remote" || strings.Contains(k.Name, "bridge") {
 			continue
 		}
 		for _, value := range []string{k.Default, k.Example} {
@@ -156,11 +166,6 @@ func TestSchemaAgreesWithItself(t *testing.T) {
 		}
 		if !seen[elsewhere[key]] {
 			t.Errorf("%s points to %s, which is no key", key, elsewhere[key])
-		}
-	}
-	for key := range unsupported {
-		if !seen[key] {
-			t.Errorf("unsupported key %s is not in the schema", key)
 		}
 	}
 }
@@ -236,27 +241,5 @@ func TestManyTunnelsStayBounded(t *testing.T) {
 	}
 	if _, ps = parse(t, smallest+"routes = ["+strings.Repeat("1,", 200000)+"]"); len(ps) != 1 || !strings.Contains(ps[0].What, "200000 items") {
 		t.Errorf("%v", ps)
-	}
-}
-
-// What is in the schema and does nothing yet is refused, never ignored.
-func TestWhatDoesNothingYetIsRefused(t *testing.T) {
-	for key := range unsupported {
-		k, _ := LookUp(key)
-		value := k.Example
-		if value == "" {
-			value = k.Default
-		}
-		text := strings.Replace(smallest, "psk ", "# psk ", 1) + "psk_file = \"/nonexistent\"\n" + key + " = " + value + "\n"
-		c, ps := parse(t, text)
-		if c != nil || !strings.Contains(all(ps), key+": is not supported by this version; ") {
-			t.Errorf("%s = %s:\n%s", key, value, all(ps))
-		}
-		if ok, _ := Supported(key); ok {
-			t.Errorf("%s counts as supported", key)
-		}
-	}
-	if ok, _ := Supported("mode"); !ok {
-		t.Error("mode counts as not supported")
 	}
 }

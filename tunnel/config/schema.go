@@ -3,6 +3,7 @@ package config
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -40,8 +41,12 @@ type Key struct {
 	Min     int64    // of Number and NumberOr; nanoseconds of Duration; bytes of Size
 	Max     int64
 	Class   Class  // what a change costs
-	Doc     string // one or more whole sentences in plain text
+	Doc     string // what it does, in whole sentences of plain text; a form shows these
+	More    string // further sentences, for a manual
 	Example string // as it would be written in TOML
+	Tab     Tab    // of a form
+	Title   string // label of its field in a form; "" with no Tab
+	Unset   string // what leaving it out means, in a word, where no Default says so
 
 	field func(*Tunnel) any                               // pointer to the field, typed as Kind wants it
 	dmn   func(*Daemon) any                               // the same for keys of [daemon]
@@ -49,6 +54,24 @@ type Key struct {
 	read  func(k *Key, t *Tunnel, raw any, fail failFunc) // instead of field, for values that are more than one field
 	same  func(a, b *Tunnel) bool
 }
+
+// Tab is the page of a form on which a key stands; the zero value is for keys
+// that an interface of netifd does not have.
+type Tab string
+
+// Tabs, by the name LuCI knows them by.
+const (
+	TabGeneral  Tab = "general"
+	TabSecurity Tab = "security"
+	TabGRE      Tab = "gre"
+	TabAdvanced Tab = "advanced"
+)
+
+// Manual is all there is to say of a key.
+func (k *Key) Manual() string { return strings.TrimSpace(k.Doc + " " + k.More) }
+
+// List says whether a key takes several values.
+func (k Kind) List() bool { return k == Texts || k == Paths || k == Prefixes }
 
 // TunnelKeys is the schema of [[tunnel]] and [defaults], in the order in which
 // people should read about it.
@@ -112,18 +135,21 @@ var endpointKeys = []Key{
 	},
 	{
 		Name: "remote", Kind: Texts, Class: Reestablish, check: checkRemote, Example: `"vpn.example.net"`,
-		Doc:  "The other side: an address, a host name, or a list of them in order of preference. \"any\" waits for peers from any address and never initiates.",
+		Tab: TabGeneral, Title: "Remote",
+		Doc:  "The peer: an address, a host name, or a list of them in order of preference. \"any\" waits for peers from any address and never initiates.",
 		read: readRemote,
 		same: func(a, b *Tunnel) bool { return a.RemoteAny == b.RemoteAny && slices.Equal(a.Remotes, b.Remotes) },
 	},
 	{
 		Name: "remote_port", Kind: Number, Default: "500", Min: 1, Max: 65535, Class: Reestablish,
-		Doc:   "UDP port on which the peer answers. 4500 begins with UDP encapsulation at once, for peers behind a NAT that forwards only this port.",
+		Tab: TabGeneral, Title: "Remote port",
+		Doc:   "UDP port on which the peer answers. 4500 starts with UDP encapsulation at once, for peers behind a NAT that forwards only this port.",
 		field: func(t *Tunnel) any { return &t.RemotePort },
 	},
 	{
 		Name: "local", Kind: Text, Class: Reestablish, check: checkLocal, Example: `"wan"`,
-		Doc:   "Own address, or the interface whose address is used and by which alone the peer is reached. Without it the route to the peer decides.",
+		Tab: TabGeneral, Title: "Local address", Unset: "by route",
+		Doc:   "Own address, or the interface whose address is used and through which alone the peer is reached. Without it, the route to the peer decides.",
 		field: func(t *Tunnel) any { return &t.Local },
 	},
 }
@@ -131,82 +157,102 @@ var endpointKeys = []Key{
 var authKeys = []Key{
 	{
 		Name: "psk", Kind: SecretKey, Class: Reestablish, check: checkPSK, Example: `"…"`,
-		Doc:   "Pre-shared key: these very characters, without any decoding. greseal genpsk makes a good one. The file that holds it must be readable by its owner only. Exactly one of psk, psk_file, cert and raw_key is given.",
+		Tab: TabSecurity, Title: "Pre-shared key",
+		Doc:   "Pre-shared key, the same on both sides, used exactly as written, without any decoding.",
+		More:  "greseal genpsk makes a good one. The file that holds it must be readable by its owner only. Exactly one of psk, psk_file, cert and raw_key is given.",
 		field: func(t *Tunnel) any { return &t.PSK },
 		same:  func(a, b *Tunnel) bool { return inline(a.PSK, a.PSKFile).Equal(inline(b.PSK, b.PSKFile)) },
 	},
 	{
 		Name: "psk_file", Kind: Path, Class: Reestablish, Example: `"/etc/greseal/hq.psk"`,
-		Doc:   "File that holds the pre-shared key, readable by its owner only. One newline at its end does not count.",
+		Tab: TabSecurity, Title: "Key file",
+		Doc:   "File that holds the pre-shared key, readable by its owner only.",
+		More:  "One newline at its end does not count.",
 		field: func(t *Tunnel) any { return &t.PSKFile },
 		same:  func(a, b *Tunnel) bool { return a.PSKFile == b.PSKFile && (a.PSKFile == "" || a.PSK.Equal(b.PSK)) },
 	},
 	{
 		Name: "cert", Kind: Path, Class: Reestablish, Example: `"/etc/greseal/router.crt"`,
-		Doc:   "Own certificate and its intermediates in PEM form. Goes together with key and ca.",
+		Tab: TabSecurity, Title: "Certificate",
+		Doc:   "Own certificate and its intermediates in PEM form.",
+		More:  "Goes together with key and ca.",
 		field: func(t *Tunnel) any { return &t.Cert },
 		same:  sameFiles("cert", func(t *Tunnel) []string { return []string{t.Cert} }),
 	},
 	{
 		Name: "key", Kind: Path, Class: Reestablish, Example: `"/etc/greseal/router.key"`,
-		Doc:   "Private key of cert in PEM form, readable by its owner only.",
+		Tab: TabSecurity, Title: "Private key",
+		Doc:   "Private key of the certificate in PEM form, readable by its owner only.",
 		field: func(t *Tunnel) any { return &t.Key },
 		same:  sameFiles("key", func(t *Tunnel) []string { return []string{t.Key} }),
 	},
 	{
 		Name: "ca", Kind: Paths, Class: Reestablish, Example: `"/etc/greseal/ca.crt"`,
+		Tab: TabSecurity, Title: "CA certificates",
 		Doc:   "Certificates of the authorities that the peer's certificate must come from.",
 		field: func(t *Tunnel) any { return &t.CA },
 		same:  sameFiles("ca", func(t *Tunnel) []string { return t.CA }),
 	},
 	{
 		Name: "crl", Kind: Paths, Class: Hitless, Example: `"/etc/greseal/ca.crl"`,
-		Doc:   "Revocation lists of these authorities. They are read again when they change. With lists, each certificate of the peer needs a current one from its issuer, a complete one: deltas, lists for some certificates or reasons (with an issuing distribution point) and lists of several authorities are refused; authorities have a complete one too. Without this key revocation is not checked.",
+		Tab: TabSecurity, Title: "Revocation lists",
+		Doc:   "Revocation lists of these authorities. With lists, each certificate of the peer needs a current one from its issuer.",
+		More:  "They are read again when they change. Each list must be complete: deltas, lists for some certificates or reasons (with an issuing distribution point) and lists of several authorities are refused; authorities have a complete one too. Without this key, revocation is not checked.",
 		field: func(t *Tunnel) any { return &t.CRL },
 		same:  sameFiles("crl", func(t *Tunnel) []string { return t.CRL }),
 	},
 	{
 		Name: "raw_key", Kind: Path, Class: Reestablish, Example: `"/etc/greseal/router.key"`,
-		Doc:   "Own private key for authentication by raw public keys, readable by its owner only. greseal genkey makes one. Goes together with peer_raw_key.",
+		Tab: TabSecurity, Title: "Own raw key",
+		Doc:   "Own private key for authentication by raw public keys, readable by its owner only. greseal genkey makes one.",
+		More:  "Goes together with peer_raw_key.",
 		field: func(t *Tunnel) any { return &t.RawKey },
 		same:  sameFiles("raw_key", func(t *Tunnel) []string { return []string{t.RawKey} }),
 	},
 	{
 		Name: "peer_raw_key", Kind: Path, Class: Reestablish, Example: `"/etc/greseal/hq.pub"`,
-		Doc:   "The peer's public key.",
+		Tab: TabSecurity, Title: "Peer's public key",
+		Doc:   "File that holds the peer's public key.",
 		field: func(t *Tunnel) any { return &t.PeerRawKey },
 		same:  sameFiles("peer_raw_key", func(t *Tunnel) []string { return []string{t.PeerRawKey} }),
 	},
 	{
 		Name: "local_id", Kind: Text, Class: Reestablish, check: checkIdentity, Example: `"branch1.example.net"`,
-		Doc:   "Own identity: a domain name, mail address or IP address, distinguished name, or keyid: before any other text. Without it the own address, or the subject of cert.",
+		Tab: TabSecurity, Title: "Local identity",
+		Doc:   "Own identity: a domain name, mail address, IP address or distinguished name, or keyid: before any other text. Without it, the own address or the subject of the certificate.",
 		field: func(t *Tunnel) any { return &t.LocalID },
 	},
 	{
 		Name: "remote_id", Kind: Text, Class: Reestablish, check: checkPattern, Example: `"hq.example.net"`,
-		Doc:   "Identity the peer must prove, or a pattern for several peers, one at a time, with an asterisk for what may differ: a domain or mail address beginning with one, or values of a distinguished name; also an address with a prefix length. Without it any is accepted from who knows the pre-shared key; with cert it is the host or address in remote.",
+		Tab: TabSecurity, Title: "Peer identity",
+		Doc:   "Identity the peer must prove. Without it, any is accepted from whoever knows the pre-shared key; with a certificate it is the host or address of the remote.",
+		More:  "A pattern admits several peers, one at a time, with an asterisk for what may differ: a domain or mail address beginning with one, or values of a distinguished name; also an address with a prefix length.",
 		field: func(t *Tunnel) any { return &t.RemoteID },
 	},
 	{
 		Name: "ppk_id", Kind: Text, Class: Reestablish, check: checkPPKID, Example: `"ppk1"`,
-		Doc:   "Name of the postquantum pre-shared key (RFC 8784) both sides have.",
+		Tab: TabSecurity, Title: "Post-quantum key name",
+		Doc:   "Name of the post-quantum pre-shared key (RFC 8784) that both sides have.",
 		field: func(t *Tunnel) any { return &t.PPKID },
 	},
 	{
 		Name: "ppk", Kind: SecretKey, Class: Reestablish, check: checkPSK, Example: `"…"`,
-		Doc:   "The postquantum pre-shared key itself, mixed into the keys in addition to the authentication above.",
+		Tab: TabSecurity, Title: "Post-quantum key",
+		Doc:   "The post-quantum pre-shared key itself, mixed into the keys in addition to the authentication.",
 		field: func(t *Tunnel) any { return &t.PPK },
 		same:  func(a, b *Tunnel) bool { return inline(a.PPK, a.PPKFile).Equal(inline(b.PPK, b.PPKFile)) },
 	},
 	{
 		Name: "ppk_file", Kind: Path, Class: Reestablish, Example: `"/etc/greseal/hq.ppk"`,
-		Doc:   "File that holds it, readable by its owner only.",
+		Tab: TabSecurity, Title: "Post-quantum key file",
+		Doc:   "File that holds the post-quantum pre-shared key, readable by its owner only.",
 		field: func(t *Tunnel) any { return &t.PPKFile },
 		same:  func(a, b *Tunnel) bool { return a.PPKFile == b.PPKFile && (a.PPKFile == "" || a.PPK.Equal(b.PPK)) },
 	},
 	{
 		Name: "ppk_required", Kind: Switch, Default: "false", Class: Reestablish,
-		Doc:   "true refuses a peer that does not use the postquantum pre-shared key.",
+		Tab: TabSecurity, Title: "Require the post-quantum key",
+		Doc:   "Refuse a peer that does not use the post-quantum pre-shared key.",
 		field: func(t *Tunnel) any { return &t.PPKRequired },
 	},
 }
@@ -214,56 +260,72 @@ var authKeys = []Key{
 var ikeKeys = []Key{
 	{
 		Name: "mode", Kind: Text, Default: `"tunnel"`, Choices: []string{ModeTunnel, ModeTransport}, Class: Reestablish,
-		Doc:   "\"tunnel\" hides the whole GRE packet, its IP header included. \"transport\" saves 20 bytes a packet (40 with IPv6) and is in use only when the peer confirms it.",
+		Tab: TabAdvanced, Title: "Mode",
+		Doc:   "\"tunnel\" hides the whole GRE packet, its IP header included. \"transport\" saves 20 bytes per packet (40 with IPv6) and is in use only when the peer confirms it.",
 		field: func(t *Tunnel) any { return &t.Mode },
 	},
 	{
 		Name: "encap", Kind: Text, Default: `"auto"`, Choices: []string{EncapAuto, EncapAlways, EncapNever}, Class: Reestablish,
-		Doc:   "When ESP travels in UDP port 4500: \"auto\" when a NAT is found or bare ESP turns out not to pass (and in userspace, where it is faster, unless it turns out not to pass), \"always\", or \"never\".",
+		Tab: TabAdvanced, Title: "UDP encapsulation",
+		Doc:   "When ESP travels in UDP port 4500: \"auto\" when a NAT is found or bare ESP does not get through, \"always\", or \"never\".",
+		More:  "In userspace, where UDP is faster, \"auto\" uses it unless UDP does not get through.",
 		field: func(t *Tunnel) any { return &t.Encap },
 	},
 	{
 		Name: "ike", Kind: Texts, Class: Rekey, check: checkIKE, Example: `"aes256gcm16-prfsha384-x25519"`,
-		Doc:   "Proposals for the IKE SA in order of preference, algorithms joined with \"-\": encryption, integrity unless the encryption brings its own, pseudorandom function, key exchange. Without it a strong list that most peers share.",
+		Tab: TabSecurity, Title: "IKE proposals",
+		Doc:   "Proposals for the IKE SA in order of preference, algorithms joined with \"-\": encryption, integrity unless the encryption brings its own, pseudorandom function, key exchange. Without it, a strong list that most peers share.",
 		field: func(t *Tunnel) any { return &t.IKE },
 	},
 	{
 		Name: "esp", Kind: Texts, Class: Rekey, check: checkESP, Example: `"aes128gcm16"`,
-		Doc:   "Proposals for the Child SA in order of preference: encryption, and integrity unless the encryption brings its own. \"esn\" or \"noesn\" insists on extended or on 32-bit sequence numbers. Without it a strong list of what the datapath can do.",
+		Tab: TabSecurity, Title: "ESP proposals",
+		Doc:   "Proposals for the Child SA in order of preference: encryption, and integrity unless the encryption brings its own. Without it, a strong list of what the datapath can do.",
+		More:  "\"esn\" or \"noesn\" insists on extended or on 32-bit sequence numbers.",
 		field: func(t *Tunnel) any { return &t.ESP },
 	},
 	{
 		Name: "pfs", Kind: Switch, Default: "true", Class: Rekey,
-		Doc:   "Make a new key exchange at each rekey of the Child SA. A peer that wants none is still accepted when it initiates.",
+		Tab: TabSecurity, Title: "Perfect forward secrecy",
+		Doc:   "Make a new key exchange at each rekey of the Child SA.",
+		More:  "A peer that wants none is still accepted when it initiates.",
 		field: func(t *Tunnel) any { return &t.PFS },
 	},
 	{
 		Name: "ike_lifetime", Kind: Duration, Default: `"24h"`, Min: second, Max: 30 * day, Class: Hitless,
-		Doc:   "Age at which the IKE SA has been replaced. Rekeying begins earlier, by a random spread.",
+		Tab: TabAdvanced, Title: "IKE SA lifetime",
+		Doc:   "Age by which the IKE SA has been rekeyed. Rekeying starts earlier, by a random margin.",
 		field: func(t *Tunnel) any { return &t.IKELifetime },
 	},
 	{
 		Name: "child_lifetime", Kind: Duration, Default: `"1h"`, Min: second, Max: 30 * day, Class: Hitless,
-		Doc:   "Age at which the Child SA has been replaced. Rekeying begins earlier, by a random spread.",
+		Tab: TabAdvanced, Title: "Child SA lifetime",
+		Doc:   "Age by which the Child SA has been rekeyed. Rekeying starts earlier, by a random margin.",
 		field: func(t *Tunnel) any { return &t.ChildLifetime },
 	},
 	{
 		Name: "child_bytes", Kind: Size, Min: 1 << 20, Max: 1e15, Class: Rekey, Example: `"50GB"`,
-		Doc:   "Bytes after which the Child SA has been replaced: a number, or a string with kB, MB, GB, TB (powers of 1000) or KiB, MiB, GiB, TiB (powers of 1024).",
+		Tab: TabAdvanced, Title: "Child SA bytes", Unset: "no limit",
+		Doc:   "Bytes by which the Child SA has been rekeyed: a number, or one with kB, MB, GB, TB (powers of 1000) or KiB, MiB, GiB, TiB (powers of 1024).",
 		field: func(t *Tunnel) any { return &t.ChildBytes },
 	},
 	{
 		Name: "child_packets", Kind: Number, Min: 1000, Max: 1e15, Class: Rekey, Example: "1000000000",
-		Doc:   "Packets after which the Child SA has been replaced. With 32-bit sequence numbers it is replaced before they end in any case.",
+		Tab: TabAdvanced, Title: "Child SA packets", Unset: "no limit",
+		Doc:   "Packets by which the Child SA has been rekeyed.",
+		More:  "With 32-bit sequence numbers it is rekeyed before they run out in any case.",
 		field: func(t *Tunnel) any { return &t.ChildPackets },
 	},
 	{
 		Name: "reauth", Kind: Duration, Min: second, Max: 365 * day, Class: Hitless, Example: `"168h"`,
-		Doc:   "Age by which the peers have authenticated each other anew, the new IKE SA being made before the old one goes; where that fails the old one is closed then. A peer that began is asked for it (AUTH_LIFETIME).",
+		Tab: TabAdvanced, Title: "Reauthenticate after", Unset: "never",
+		Doc:   "Age by which the peers have authenticated each other anew.",
+		More:  "The new IKE SA is made before the old one goes; where that fails, the old one is closed then. A peer that initiated is asked to do it (AUTH_LIFETIME).",
 		field: func(t *Tunnel) any { return &t.Reauth },
 	},
 	{
 		Name: "replay_window", Kind: Number, Default: "2048", Min: 32, Max: 4096, Class: Rekey,
+		Tab: TabAdvanced, Title: "Replay window",
 		Doc:   "Packets by which one may arrive late and still be accepted, rounded up to a multiple of 64.",
 		field: func(t *Tunnel) any { return &t.ReplayWindow },
 	},
@@ -272,21 +334,27 @@ var ikeKeys = []Key{
 var livenessKeys = []Key{
 	{
 		Name: "dpd", Kind: Duration, Default: `"10s"`, Min: second, Max: hour, Class: Hitless,
-		Doc:   "The peer is asked whether it is alive when nothing was heard of it for so long. 10 s cost about 45 MB a month on an idle line.",
+		Tab: TabAdvanced, Title: "Liveness check",
+		Doc:   "Silence after which the peer is asked whether it is alive. 10 s cost about 45 MB a month on an idle line.",
 		field: func(t *Tunnel) any { return &t.DPD },
 	},
 	{
 		Name: "dpd_suspect", Kind: Duration, Default: `"15s"`, Min: second, Max: 6 * hour, Class: Hitless,
-		Doc:   "Silence after which the link is shown as down and other routes take over. Without it at least one and a half times dpd.",
+		Tab: TabAdvanced, Title: "Link down after",
+		Doc:   "Silence after which the link is shown as down and other routes take over.",
+		More:  "Without it, at least one and a half times dpd.",
 		field: func(t *Tunnel) any { return &t.DPDSuspect },
 	},
 	{
 		Name: "dpd_dead", Kind: Duration, Default: `"120s"`, Min: second, Max: 24 * hour, Class: Hitless,
-		Doc:   "Silence after which the SAs are given up and made anew. A shorter outage needs no new handshake. Without it at least twice dpd_suspect.",
+		Tab: TabAdvanced, Title: "Peer dead after",
+		Doc:   "Silence after which the SAs are given up and made anew.",
+		More:  "A shorter outage needs no new handshake. Without it, at least twice dpd_suspect.",
 		field: func(t *Tunnel) any { return &t.DPDDead },
 	},
 	{
 		Name: "failback", Kind: Duration, Default: `"60s"`, Min: 0, Max: 7 * day, Class: Hitless,
+		Tab: TabAdvanced, Title: "Failback",
 		Doc:   "How long a preferred remote must have been healthy before it is used again.",
 		field: func(t *Tunnel) any { return &t.Failback },
 	},
@@ -295,26 +363,31 @@ var livenessKeys = []Key{
 var routingKeys = []Key{
 	{
 		Name: "address", Kind: Prefixes, Class: Hitless, Example: `["10.255.0.2/30"]`,
-		Doc:   "Addresses of the interface, with prefix length.",
+		Tab: TabGeneral, Title: "Address",
+		Doc:   "Addresses of the interface inside the tunnel, with prefix length.",
 		field: func(t *Tunnel) any { return &t.Address },
 	},
 	{
 		Name: "routes", Kind: Prefixes, Class: Hitless, Example: `["10.0.0.0/16"]`,
-		Doc:   "Networks behind the peer. Under each stands an unreachable route, so that while the tunnel is down its traffic goes nowhere else.",
+		Tab: TabGeneral, Title: "Routes",
+		Doc:   "Networks behind the peer. While the tunnel is down, their traffic is rejected by an unreachable route instead of leaving another way.",
 		field: func(t *Tunnel) any { return &t.Routes },
 	},
 	{
 		Name: "metric", Kind: Number, Default: "0", Min: 0, Max: 1<<32 - 2, Class: Hitless,
+		Tab: TabAdvanced, Title: "Metric",
 		Doc:   "Metric of the routes; the lowest wins.",
 		field: func(t *Tunnel) any { return &t.Metric },
 	},
 	{
 		Name: "table", Kind: NumberOr, Default: `"main"`, Choices: []string{"main"}, Min: 1, Max: 1<<32 - 1, Class: Hitless,
+		Tab: TabAdvanced, Title: "Routing table",
 		Doc:  "Routing table of the routes: \"main\" or a number.",
 		read: readTable, same: func(a, b *Tunnel) bool { return a.Table == b.Table },
 	},
 	{
 		Name: "fwmark", Kind: Number, Default: "0", Min: 0, Max: 1<<32 - 1, Class: Reestablish,
+		Tab: TabAdvanced, Title: "Firewall mark",
 		Doc:   "Firewall mark of the outer packets, for policy routing.",
 		field: func(t *Tunnel) any { return &t.FWMark },
 	},
@@ -325,16 +398,19 @@ var routingKeys = []Key{
 	},
 	{
 		Name: "fallback", Kind: Switch, Default: "false", Class: Hitless,
-		Doc:   "true lets traffic for the routes take other routes, unencrypted ones too, while the tunnel is down.",
+		Tab: TabAdvanced, Title: "Fall back to other routes",
+		Doc:   "Let traffic for the routes take other ways, unencrypted ones too, while the tunnel is down.",
 		field: func(t *Tunnel) any { return &t.Fallback },
 	},
 	{
 		Name: "mtu", Kind: NumberOr, Default: `"auto"`, Choices: []string{"auto"}, Min: 576, Max: 65000, Class: Hitless,
-		Doc:  "Largest packet inside, in bytes. \"auto\" computes it from the agreed algorithms and what the path carries, which is searched.",
+		Tab: TabAdvanced, Title: "MTU",
+		Doc:  "Largest packet inside, in bytes. \"auto\" computes it from the negotiated algorithms and the path MTU, which is searched.",
 		read: readMTU, same: func(a, b *Tunnel) bool { return a.MTU == b.MTU },
 	},
 	{
 		Name: "mss_clamp", Kind: Switch, Default: "true", Class: Hitless,
+		Tab: TabAdvanced, Title: "MSS clamping",
 		Doc:   "Lower the segment size of TCP connections through the tunnel to what fits.",
 		field: func(t *Tunnel) any { return &t.MSSClamp },
 	},
@@ -342,61 +418,72 @@ var routingKeys = []Key{
 
 var greKeys = []Key{
 	{
-		Name: "gre_local", Kind: Address, Class: Reestablish, Example: `"192.168.9.2"`,
-		Doc:   "Own GRE endpoint inside ESP, in tunnel mode. Without it the outer address.",
-		field: func(t *Tunnel) any { return &t.GRELocal },
-	},
-	{
-		Name: "gre_remote", Kind: Address, Class: Reestablish, Example: `"192.168.9.1"`,
-		Doc:   "The peer's GRE endpoint inside ESP, in tunnel mode. Without it the outer address; with remote = \"any\" what the authenticated peer proposes.",
-		field: func(t *Tunnel) any { return &t.GRERemote },
-	},
-	{
 		Name: "gre.type", Kind: Text, Default: `"ip"`, Choices: []string{"ip", "ethernet"}, Class: Reestablish,
-		Doc:  "\"ip\" carries IPv4 and IPv6 packets, \"ethernet\" whole frames (gretap).",
+		Tab: TabGRE, Title: "Payload",
+		Doc:  "\"ip\" carries IPv4 and IPv6 packets, \"ethernet\" whole frames (gretap), so that the interface can join a bridge.",
 		read: readGREType, same: func(a, b *Tunnel) bool { return a.GRE.Ethernet == b.GRE.Ethernet },
 	},
 	{
+		Name: "gre.bridge", Kind: Text, Class: Hitless, check: checkBridge, Example: `"br-lan"`,
+		Tab: TabGRE, Title: "Bridge",
+		Doc:   "Bridge that the interface joins, when it carries Ethernet frames.",
+		field: func(t *Tunnel) any { return &t.GRE.Bridge },
+	},
+	{
 		Name: "gre.key", Kind: Number, Min: 0, Max: 1<<32 - 1, Class: Reestablish, Example: "42",
-		Doc:  "GRE key, the same on both sides. It tells several tunnels to one peer apart.",
+		Tab: TabGRE, Title: "GRE key",
+		Doc:  "A number, the same on both sides. It tells several tunnels to one peer apart.",
 		read: readGREKey,
 		same: func(a, b *Tunnel) bool { return a.GRE.HasKey == b.GRE.HasKey && a.GRE.Key == b.GRE.Key },
 	},
 	{
-		Name: "gre.sequence", Kind: Switch, Default: "false", Class: Reestablish,
-		Doc:   "Number the GRE packets and drop those that come out of order. ESP protects against replay without it.",
-		field: func(t *Tunnel) any { return &t.GRE.Sequence },
+		Name: "gre_local", Kind: Address, Class: Reestablish, Example: `"192.168.9.2"`,
+		Tab: TabGRE, Title: "Local GRE endpoint",
+		Doc:   "Own GRE endpoint inside ESP, in tunnel mode. Without it, the outer address.",
+		field: func(t *Tunnel) any { return &t.GRELocal },
 	},
 	{
-		Name: "gre.checksum", Kind: Switch, Default: "false", Class: Reestablish,
-		Doc:   "Carry a GRE checksum. ESP protects integrity without it.",
-		field: func(t *Tunnel) any { return &t.GRE.Checksum },
+		Name: "gre_remote", Kind: Address, Class: Reestablish, Example: `"192.168.9.1"`,
+		Tab: TabGRE, Title: "Remote GRE endpoint",
+		Doc:   "The peer's GRE endpoint inside ESP, in tunnel mode. Without it, the outer address; with \"any\" as remote, what the authenticated peer proposes.",
+		field: func(t *Tunnel) any { return &t.GRERemote },
 	},
 	{
 		Name: "gre.ttl", Kind: Number, Default: "64", Min: 0, Max: 255, Class: Reestablish,
-		Doc:   "Time to live of the GRE packet; 0 copies that of the packet inside, which loses routing protocols that send with 1.",
+		Tab: TabGRE, Title: "TTL",
+		Doc:   "Time to live of the GRE packet. 0 copies that of the packet inside, which breaks routing protocols that send with 1.",
 		field: func(t *Tunnel) any { return &t.GRE.TTL },
 	},
 	{
-		Name: "gre.tos", Kind: NumberOr, Choices: []string{"inherit"}, Min: 0, Max: 255, Class: Reestablish, Example: `"inherit"`,
+		Name: "gre.tos", Kind: NumberOr, Default: "0", Choices: []string{"inherit"}, Min: 0, Max: 255, Class: Reestablish, Example: `"inherit"`,
+		Tab: TabGRE, Title: "TOS byte",
 		Doc:  "TOS byte of the GRE packet, or \"inherit\" to copy that of the packet inside, where an observer can read it.",
 		read: readTOS,
 		same: func(a, b *Tunnel) bool { return a.GRE.TOS == b.GRE.TOS && a.GRE.TOSInherit == b.GRE.TOSInherit },
 	},
 	{
 		Name: "gre.keepalive", Kind: Duration, Min: second, Max: hour, Class: Hitless, Example: `"10s"`,
+		Tab: TabGRE, Title: "Keepalive interval", Unset: "off",
 		Doc:   "Interval of GRE keepalives in Cisco's form, for peers that want them. Liveness does not need them.",
 		field: func(t *Tunnel) any { return &t.GRE.Keepalive },
 	},
 	{
-		Name: "gre.ignore_df", Kind: Switch, Default: "false", Class: Reestablish,
-		Doc:   "Let packets that are too large be fragmented outside, even when they forbid it.",
-		field: func(t *Tunnel) any { return &t.GRE.IgnoreDF },
+		Name: "gre.sequence", Kind: Switch, Default: "false", Class: Reestablish,
+		Tab: TabGRE, Title: "Sequence numbers",
+		Doc:   "Number the GRE packets and drop those that come out of order. ESP protects against replay without it.",
+		field: func(t *Tunnel) any { return &t.GRE.Sequence },
 	},
 	{
-		Name: "gre.bridge", Kind: Text, Class: Hitless, check: checkBridge, Example: `"br-lan"`,
-		Doc:   "Bridge that the interface joins, with gre.type = \"ethernet\".",
-		field: func(t *Tunnel) any { return &t.GRE.Bridge },
+		Name: "gre.checksum", Kind: Switch, Default: "false", Class: Reestablish,
+		Tab: TabGRE, Title: "Checksum",
+		Doc:   "Carry a GRE checksum. ESP protects integrity without it.",
+		field: func(t *Tunnel) any { return &t.GRE.Checksum },
+	},
+	{
+		Name: "gre.ignore_df", Kind: Switch, Default: "false", Class: Reestablish,
+		Tab: TabGRE, Title: "Ignore DF",
+		Doc:   "Let packets that are too large be fragmented outside, even when they forbid it.",
+		field: func(t *Tunnel) any { return &t.GRE.IgnoreDF },
 	},
 }
 

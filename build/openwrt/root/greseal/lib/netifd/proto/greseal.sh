@@ -19,16 +19,18 @@ proto_greseal_init_config() {
 	available=1
 	no_proto_task=1
 	lasterror=1
+	# BEGIN GENERATED options
 	for option in remote_port local psk_file cert key raw_key peer_raw_key local_id remote_id ppk_id \
-		ppk_file ppk_required mode encap pfs ike_lifetime child_lifetime child_bytes child_packets \
-		reauth replay_window dpd dpd_suspect dpd_dead failback table fwmark fallback mtu mss_clamp \
-		gre_local gre_remote gre_type gre_key gre_sequence gre_checksum gre_ttl gre_tos \
-		gre_keepalive gre_ignore_df gre_bridge zone; do
+		ppk_file ppk_required mode encap pfs ike_lifetime child_lifetime child_bytes child_packets reauth \
+		replay_window dpd dpd_suspect dpd_dead failback table fwmark fallback mtu mss_clamp gre_type \
+		gre_bridge gre_key gre_local gre_remote gre_ttl gre_tos gre_keepalive gre_sequence gre_checksum \
+		gre_ignore_df zone; do
 		proto_config_add_string "$option"
 	done
 	for option in remote ca crl ike esp address routes; do
 		proto_config_add_array "$option"
 	done
+	# END GENERATED
 	proto_config_add_defaults
 }
 

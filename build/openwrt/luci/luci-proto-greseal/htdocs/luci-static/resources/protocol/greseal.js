@@ -38,72 +38,68 @@ const vendors = [
 	[ 'greseal', 'greseal' ]
 ];
 
-/* What a choice is called, where its word alone says too little. */
-const words = {
-	mode: { tunnel: _('tunnel: hides the whole GRE packet'), transport: _('transport: 20 bytes less in a packet') },
-	encap: { auto: _('when a NAT is in between'), always: _('always'), never: _('never') },
-	gre_type: { ip: _('IP packets'), ethernet: _('Ethernet frames') }
-};
-
 /* The options of an interface, in the order in which they are shown: tab,
  * widget, option, title, description, and what leaving it out means or, of a
- * choice, the words there are. A test compares them with the schema. */
+ * choice, the words there are. */
+
+/* BEGIN GENERATED options */
 const options = [
-	[ 'general', 'list', 'remote', _('Remote'), _('The other side: an address or host name, or several in order of preference. <em>any</em> waits for peers from any address.'), 'vpn.example.net' ],
-	[ 'general', 'list', 'address', _('Address'), _('Addresses of this interface inside the tunnel, with prefix length.'), '10.255.0.2/30' ],
-	[ 'general', 'list', 'routes', _('Routes'), _('Networks behind the other side. While the tunnel is down their traffic is refused and takes no other way.'), '10.0.0.0/16' ],
-	[ 'general', 'text', 'local', _('Local address'), _('Own address or interface to come from. Without it the route to the other side decides.'), _('by route') ],
-	[ 'general', 'text', 'remote_port', _('Remote port'), _('UDP port on which the other side answers; 4500 begins with UDP encapsulation at once.'), '500' ],
+	[ 'general', 'list', 'remote', _('Remote'), _('The peer: an address, a host name, or a list of them in order of preference. "any" waits for peers from any address and never initiates.'), 'vpn.example.net' ],
+	[ 'general', 'text', 'remote_port', _('Remote port'), _('UDP port on which the peer answers. 4500 starts with UDP encapsulation at once, for peers behind a NAT that forwards only this port.'), '500' ],
+	[ 'general', 'text', 'local', _('Local address'), _('Own address, or the interface whose address is used and through which alone the peer is reached. Without it, the route to the peer decides.'), _('by route') ],
+	[ 'general', 'list', 'address', _('Address'), _('Addresses of the interface inside the tunnel, with prefix length.'), '10.255.0.2/30' ],
+	[ 'general', 'list', 'routes', _('Routes'), _('Networks behind the peer. While the tunnel is down, their traffic is rejected by an unreachable route instead of leaving another way.'), '10.0.0.0/16' ],
 
-	[ 'security', 'secret', 'psk', _('Pre-shared key'), _('The same on both sides, used as it stands, without any decoding.') ],
-	[ 'security', 'text', 'psk_file', _('Key file'), _('File that holds the pre-shared key, readable by root only.'), '/etc/greseal/hq.psk' ],
-	[ 'security', 'text', 'cert', _('Certificate'), _('Own certificate in PEM form; further ones of its chain may follow it.'), '/etc/greseal/router.crt' ],
-	[ 'security', 'text', 'key', _('Private key'), _('Private key of the certificate, readable by root only.'), '/etc/greseal/router.key' ],
-	[ 'security', 'list', 'ca', _('Authorities'), _('Certificates of the authorities that the certificate of the other side must come from.'), '/etc/greseal/ca.crt' ],
-	[ 'security', 'list', 'crl', _('Revocation lists'), _('Lists of these authorities. With them each certificate of the other side needs a current one.'), '/etc/greseal/ca.crl' ],
-	[ 'security', 'text', 'raw_key', _('Own raw key'), _('Own private key, made by <code>greseal genkey</code>.'), '/etc/greseal/router.key' ],
-	[ 'security', 'text', 'peer_raw_key', _('Public key of the other side'), null, '/etc/greseal/hq.pub' ],
-	[ 'security', 'text', 'local_id', _('Own identity'), _('A domain name, mail address, IP address or distinguished name. Without it the own address, or the subject of the certificate.'), 'branch1.example.net' ],
-	[ 'security', 'text', 'remote_id', _('Identity of the other side'), _('What the other side must prove to be. Without it any is accepted from who knows the pre-shared key.'), 'hq.example.net' ],
-	[ 'security', 'list', 'ike', _('Proposals for IKE'), _('In order of preference, algorithms joined with a hyphen. Without it a strong list that most peers share, post-quantum key exchange first.'), 'aes256gcm16-prfsha384-x25519' ],
-	[ 'security', 'list', 'esp', _('Proposals for ESP'), _('In order of preference. Without it a strong list of what this router can do.'), 'aes128gcm16' ],
-	[ 'security', 'flag', 'pfs', _('Perfect forward secrecy'), _('Make a new key exchange whenever the keys of ESP are replaced.'), 'true' ],
-	[ 'security', 'text', 'ppk_id', _('Name of the postquantum key'), _('Name of the postquantum pre-shared key (RFC 8784) that both sides have.'), 'ppk1' ],
-	[ 'security', 'secret', 'ppk', _('Postquantum key'), _('Mixed into the keys in addition to the authentication.') ],
-	[ 'security', 'text', 'ppk_file', _('File of the postquantum key'), null, '/etc/greseal/hq.ppk' ],
-	[ 'security', 'flag', 'ppk_required', _('Insist on the postquantum key'), _('Refuse a peer that does not use it.'), 'false' ],
+	[ 'security', 'secret', 'psk', _('Pre-shared key'), _('Pre-shared key, the same on both sides, used exactly as written, without any decoding.') ],
+	[ 'security', 'text', 'psk_file', _('Key file'), _('File that holds the pre-shared key, readable by its owner only.'), '/etc/greseal/hq.psk' ],
+	[ 'security', 'text', 'cert', _('Certificate'), _('Own certificate and its intermediates in PEM form.'), '/etc/greseal/router.crt' ],
+	[ 'security', 'text', 'key', _('Private key'), _('Private key of the certificate in PEM form, readable by its owner only.'), '/etc/greseal/router.key' ],
+	[ 'security', 'list', 'ca', _('CA certificates'), _('Certificates of the authorities that the peer\'s certificate must come from.'), '/etc/greseal/ca.crt' ],
+	[ 'security', 'list', 'crl', _('Revocation lists'), _('Revocation lists of these authorities. With lists, each certificate of the peer needs a current one from its issuer.'), '/etc/greseal/ca.crl' ],
+	[ 'security', 'text', 'raw_key', _('Own raw key'), _('Own private key for authentication by raw public keys, readable by its owner only. greseal genkey makes one.'), '/etc/greseal/router.key' ],
+	[ 'security', 'text', 'peer_raw_key', _('Peer\'s public key'), _('File that holds the peer\'s public key.'), '/etc/greseal/hq.pub' ],
+	[ 'security', 'text', 'local_id', _('Local identity'), _('Own identity: a domain name, mail address, IP address or distinguished name, or keyid: before any other text. Without it, the own address or the subject of the certificate.'), 'branch1.example.net' ],
+	[ 'security', 'text', 'remote_id', _('Peer identity'), _('Identity the peer must prove. Without it, any is accepted from whoever knows the pre-shared key; with a certificate it is the host or address of the remote.'), 'hq.example.net' ],
+	[ 'security', 'text', 'ppk_id', _('Post-quantum key name'), _('Name of the post-quantum pre-shared key (RFC 8784) that both sides have.'), 'ppk1' ],
+	[ 'security', 'secret', 'ppk', _('Post-quantum key'), _('The post-quantum pre-shared key itself, mixed into the keys in addition to the authentication.') ],
+	[ 'security', 'text', 'ppk_file', _('Post-quantum key file'), _('File that holds the post-quantum pre-shared key, readable by its owner only.'), '/etc/greseal/hq.ppk' ],
+	[ 'security', 'flag', 'ppk_required', _('Require the post-quantum key'), _('Refuse a peer that does not use the post-quantum pre-shared key.'), 'false' ],
+	[ 'security', 'list', 'ike', _('IKE proposals'), _('Proposals for the IKE SA in order of preference, algorithms joined with "-": encryption, integrity unless the encryption brings its own, pseudorandom function, key exchange. Without it, a strong list that most peers share.'), 'aes256gcm16-prfsha384-x25519' ],
+	[ 'security', 'list', 'esp', _('ESP proposals'), _('Proposals for the Child SA in order of preference: encryption, and integrity unless the encryption brings its own. Without it, a strong list of what the datapath can do.'), 'aes128gcm16' ],
+	[ 'security', 'flag', 'pfs', _('Perfect forward secrecy'), _('Make a new key exchange at each rekey of the Child SA.'), 'true' ],
 
-	[ 'gre', 'choice', 'gre_type', _('Carries'), _('Ethernet frames let the interface join a bridge.'), [ 'ip', 'ethernet' ] ],
-	[ 'gre', 'text', 'gre_bridge', _('Bridge'), _('Bridge that the interface joins.'), 'br-lan' ],
+	[ 'gre', 'choice', 'gre_type', _('Payload'), _('"ip" carries IPv4 and IPv6 packets, "ethernet" whole frames (gretap), so that the interface can join a bridge.'), [ 'ip', 'ethernet' ] ],
+	[ 'gre', 'text', 'gre_bridge', _('Bridge'), _('Bridge that the interface joins, when it carries Ethernet frames.'), 'br-lan' ],
 	[ 'gre', 'text', 'gre_key', _('GRE key'), _('A number, the same on both sides. It tells several tunnels to one peer apart.'), '42' ],
-	[ 'gre', 'text', 'gre_local', _('Own GRE endpoint'), _('Inside ESP, in tunnel mode. Without it the outer address.'), '192.168.9.2' ],
-	[ 'gre', 'text', 'gre_remote', _('GRE endpoint of the other side'), _('Inside ESP, in tunnel mode. Without it the outer address.'), '192.168.9.1' ],
-	[ 'gre', 'text', 'gre_ttl', _('Time to live'), _('0 copies that of the packet inside.'), '64' ],
-	[ 'gre', 'text', 'gre_tos', _('TOS byte'), _('A number, or <em>inherit</em> to copy that of the packet inside, where an observer can read it.'), '0' ],
-	[ 'gre', 'text', 'gre_keepalive', _('Keepalives'), _('Interval of GRE keepalives for peers that want them, such as 10s. Liveness does not need them.'), _('off') ],
-	[ 'gre', 'flag', 'gre_sequence', _('Sequence numbers'), _('Drop GRE packets that come out of order. ESP protects against replay without it.'), 'false' ],
-	[ 'gre', 'flag', 'gre_checksum', _('Checksum'), _('ESP protects integrity without it.'), 'false' ],
+	[ 'gre', 'text', 'gre_local', _('Local GRE endpoint'), _('Own GRE endpoint inside ESP, in tunnel mode. Without it, the outer address.'), '192.168.9.2' ],
+	[ 'gre', 'text', 'gre_remote', _('Remote GRE endpoint'), _('The peer\'s GRE endpoint inside ESP, in tunnel mode. Without it, the outer address; with "any" as remote, what the authenticated peer proposes.'), '192.168.9.1' ],
+	[ 'gre', 'text', 'gre_ttl', _('TTL'), _('Time to live of the GRE packet. 0 copies that of the packet inside, which breaks routing protocols that send with 1.'), '64' ],
+	[ 'gre', 'text', 'gre_tos', _('TOS byte'), _('TOS byte of the GRE packet, or "inherit" to copy that of the packet inside, where an observer can read it.'), '0' ],
+	[ 'gre', 'text', 'gre_keepalive', _('Keepalive interval'), _('Interval of GRE keepalives in Cisco\'s form, for peers that want them. Liveness does not need them.'), _('off') ],
+	[ 'gre', 'flag', 'gre_sequence', _('Sequence numbers'), _('Number the GRE packets and drop those that come out of order. ESP protects against replay without it.'), 'false' ],
+	[ 'gre', 'flag', 'gre_checksum', _('Checksum'), _('Carry a GRE checksum. ESP protects integrity without it.'), 'false' ],
 	[ 'gre', 'flag', 'gre_ignore_df', _('Ignore DF'), _('Let packets that are too large be fragmented outside, even when they forbid it.'), 'false' ],
 
-	[ 'advanced', 'choice', 'mode', _('Mode'), null, [ 'tunnel', 'transport' ] ],
-	[ 'advanced', 'choice', 'encap', _('ESP in UDP'), _('Encapsulation in UDP port 4500.'), [ 'auto', 'always', 'never' ] ],
-	[ 'advanced', 'text', 'mtu', _('MTU'), _('Largest packet inside, in bytes. <em>auto</em> computes it from the agreed algorithms and the path.'), 'auto' ],
-	[ 'advanced', 'flag', 'mss_clamp', _('Clamp MSS'), _('Lower the segment size of TCP connections through the tunnel to what fits.'), 'true' ],
-	[ 'advanced', 'text', 'ike_lifetime', _('Lifetime of the IKE SA'), _('Age at which it has been replaced, such as 24h.'), '24h' ],
-	[ 'advanced', 'text', 'child_lifetime', _('Lifetime of the Child SA'), _('Age at which it has been replaced, such as 1h.'), '1h' ],
-	[ 'advanced', 'text', 'child_bytes', _('Bytes in a Child SA'), _('Bytes after which it has been replaced, such as 50GB.'), _('no limit') ],
-	[ 'advanced', 'text', 'child_packets', _('Packets in a Child SA'), _('Packets after which it has been replaced.'), _('no limit') ],
-	[ 'advanced', 'text', 'reauth', _('Authenticate anew after'), _('Age at which the two sides authenticate each other anew, such as 168h.'), _('never') ],
-	[ 'advanced', 'text', 'replay_window', _('Replay window'), _('Packets by which one may arrive late.'), '2048' ],
-	[ 'advanced', 'text', 'dpd', _('Liveness check'), _('The other side is asked when nothing was heard of it for so long. 10s cost about 45 MB a month on an idle line.'), '10s' ],
-	[ 'advanced', 'text', 'dpd_suspect', _('Down after'), _('Silence after which the link is down and other routes take over.'), '15s' ],
-	[ 'advanced', 'text', 'dpd_dead', _('Given up after'), _('Silence after which the SAs are made anew.'), '120s' ],
+	[ 'advanced', 'choice', 'mode', _('Mode'), _('"tunnel" hides the whole GRE packet, its IP header included. "transport" saves 20 bytes per packet (40 with IPv6) and is in use only when the peer confirms it.'), [ 'tunnel', 'transport' ] ],
+	[ 'advanced', 'choice', 'encap', _('UDP encapsulation'), _('When ESP travels in UDP port 4500: "auto" when a NAT is found or bare ESP does not get through, "always", or "never".'), [ 'auto', 'always', 'never' ] ],
+	[ 'advanced', 'text', 'ike_lifetime', _('IKE SA lifetime'), _('Age by which the IKE SA has been rekeyed. Rekeying starts earlier, by a random margin.'), '24h' ],
+	[ 'advanced', 'text', 'child_lifetime', _('Child SA lifetime'), _('Age by which the Child SA has been rekeyed. Rekeying starts earlier, by a random margin.'), '1h' ],
+	[ 'advanced', 'text', 'child_bytes', _('Child SA bytes'), _('Bytes by which the Child SA has been rekeyed: a number, or one with kB, MB, GB, TB (powers of 1000) or KiB, MiB, GiB, TiB (powers of 1024).'), _('no limit') ],
+	[ 'advanced', 'text', 'child_packets', _('Child SA packets'), _('Packets by which the Child SA has been rekeyed.'), _('no limit') ],
+	[ 'advanced', 'text', 'reauth', _('Reauthenticate after'), _('Age by which the peers have authenticated each other anew.'), _('never') ],
+	[ 'advanced', 'text', 'replay_window', _('Replay window'), _('Packets by which one may arrive late and still be accepted, rounded up to a multiple of 64.'), '2048' ],
+	[ 'advanced', 'text', 'dpd', _('Liveness check'), _('Silence after which the peer is asked whether it is alive. 10 s cost about 45 MB a month on an idle line.'), '10s' ],
+	[ 'advanced', 'text', 'dpd_suspect', _('Link down after'), _('Silence after which the link is shown as down and other routes take over.'), '15s' ],
+	[ 'advanced', 'text', 'dpd_dead', _('Peer dead after'), _('Silence after which the SAs are given up and made anew.'), '120s' ],
 	[ 'advanced', 'text', 'failback', _('Failback'), _('How long a preferred remote must have been healthy before it is used again.'), '60s' ],
 	[ 'advanced', 'text', 'metric', _('Metric'), _('Metric of the routes; the lowest wins.'), '0' ],
-	[ 'advanced', 'text', 'table', _('Routing table'), _('Routing table of the routes: <em>main</em> or a number.'), 'main' ],
-	[ 'advanced', 'text', 'fwmark', _('Firewall mark'), _('Mark of the outer packets, for policy routing.'), '0' ],
-	[ 'advanced', 'flag', 'fallback', _('Fall back into the clear'), _('Let traffic for the routes take other ways, unencrypted ones too, while the tunnel is down.'), 'false' ]
+	[ 'advanced', 'text', 'table', _('Routing table'), _('Routing table of the routes: "main" or a number.'), 'main' ],
+	[ 'advanced', 'text', 'fwmark', _('Firewall mark'), _('Firewall mark of the outer packets, for policy routing.'), '0' ],
+	[ 'advanced', 'flag', 'fallback', _('Fall back to other routes'), _('Let traffic for the routes take other ways, unencrypted ones too, while the tunnel is down.'), 'false' ],
+	[ 'advanced', 'text', 'mtu', _('MTU'), _('Largest packet inside, in bytes. "auto" computes it from the negotiated algorithms and the path MTU, which is searched.'), 'auto' ],
+	[ 'advanced', 'flag', 'mss_clamp', _('MSS clamping'), _('Lower the segment size of TCP connections through the tunnel to what fits.'), 'true' ],
 ];
+/* END GENERATED */
 
 /* The ways to authenticate, each with the options that are its own. */
 const ways = [
@@ -321,7 +317,7 @@ function addOption(s, judge, row) {
 
 	case 'choice':
 		o.value('', _('default (%s)').format(more[0]));
-		more.forEach(word => o.value(word, (words[name] || {})[word] || word));
+		more.forEach(word => o.value(word));
 		return o;
 
 	case 'secret':

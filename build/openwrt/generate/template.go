@@ -1,6 +1,3 @@
-// Command pot writes the translation templates of the LuCI packages: every text
-// that their JavaScript gives to _, and the titles of their menu entries
-// and access groups, as LuCI's own scanner finds them.
 package main
 
 import (
@@ -14,29 +11,15 @@ import (
 	"strings"
 )
 
-//go:generate go run . ../luci/luci-app-greseal ../luci/luci-proto-greseal
-
-func main() {
-	for _, dir := range os.Args[1:] {
-		text, err := template(dir)
-		if err == nil {
-			err = os.WriteFile(file(dir), text, 0o644)
-		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "pot:", err)
-			os.Exit(1)
-		}
-	}
+// template is the translation template of a LuCI package: every text that its
+// JavaScript gives to _, and the titles of its menu entries and access groups,
+// as LuCI's own scanner finds them.
+func template(dir, name string) file {
+	return file{filepath.Join(dir, "po/templates", name+".pot"), func([]byte) ([]byte, error) { return translations(dir) }}
 }
 
-// file is where the template of a package stands.
-func file(dir string) string {
-	name := strings.TrimPrefix(filepath.Base(dir), "luci-app-")
-	return filepath.Join(dir, "po/templates", name+".pot")
-}
-
-// template makes the template of the package in a folder.
-func template(dir string) ([]byte, error) {
+// translations makes the template of the package in a folder.
+func translations(dir string) ([]byte, error) {
 	where := map[string][]string{} // the files of each text
 	err := filepath.WalkDir(dir, func(name string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
