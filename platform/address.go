@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"greseal/platform/netlink"
 	"net/netip"
 	"slices"
 
@@ -37,24 +38,13 @@ func family(a netip.Addr) int {
 }
 
 // listAddresses reads the addresses of one interface, or (0) of all.
-func listAddresses(n *Netlink, index int) ([]ifaddr, error) {
-	var all []ifaddr
+func listAddresses(n *netlink.Conn, index int) ([]ifaddr, error) {
 	m := nl.NewIfAddrmsg(unix.AF_UNSPEC)
 	m.Index = uint32(index) // a hint: kernels without strict checking ignore it
-	err := retryDump(func() error {
-		all = all[:0]
-		return n.Get(Request(unix.RTM_GETADDR, unix.NLM_F_DUMP, m),
-			func(typ uint16, p []byte) error {
-				if typ != unix.RTM_NEWADDR {
-					return nil
-				}
-				a, err := parseAddress(p)
-				if err == nil && a.prefix.IsValid() && (index == 0 || a.index == index) {
-					all = append(all, a)
-				}
-				return err
-			})
-	})
+	all, err := netlink.Dump(n, unix.RTM_GETADDR, unix.RTM_NEWADDR, func(p []byte) (ifaddr, bool, error) {
+		a, err := parseAddress(p)
+		return a, a.prefix.IsValid() && (index == 0 || a.index == index), err
+	}, m)
 	if err != nil {
 		return nil, fmt.Errorf("read addresses: %w", err)
 	}
@@ -71,14 +61,14 @@ func parseAddress(p []byte) (ifaddr, error) {
 		index: int(binary.NativeEndian.Uint32(p[4:])),
 	}
 	var local, address netip.Addr
-	err := EachAttr(p[unix.SizeofIfAddrmsg:], func(typ uint16, v []byte) error {
+	err := netlink.EachAttr(p[unix.SizeofIfAddrmsg:], func(typ uint16, v []byte) error {
 		switch typ {
 		case unix.IFA_LOCAL:
 			local, _ = netip.AddrFromSlice(v)
 		case unix.IFA_ADDRESS:
 			address, _ = netip.AddrFromSlice(v)
 		case ifaFlagBit:
-			a.flags = attr32(v)
+			a.flags = netlink.Uint32(v)
 		case ifaProto:
 			if len(v) > 0 {
 				a.proto = v[0]
@@ -94,12 +84,12 @@ func parseAddress(p []byte) (ifaddr, error) {
 }
 
 // changeAddress adds (RTM_NEWADDR) or removes (RTM_DELADDR) an address.
-func changeAddress(n *Netlink, typ uint16, l *LinkInfo, a netip.Prefix) error {
+func changeAddress(n *netlink.Conn, typ uint16, l *LinkInfo, a netip.Prefix) error {
 	m := nl.NewIfAddrmsg(family(a.Addr()))
 	m.Prefixlen = uint8(a.Bits())
 	m.Index = uint32(l.Index)
 	raw := a.Addr().AsSlice()
-	req := Request(typ, 0, m, nl.NewRtAttr(unix.IFA_LOCAL, raw), nl.NewRtAttr(unix.IFA_ADDRESS, raw))
+	req := netlink.Request(typ, 0, m, nl.NewRtAttr(unix.IFA_LOCAL, raw), nl.NewRtAttr(unix.IFA_ADDRESS, raw))
 	if typ == unix.RTM_NEWADDR {
 		req.Flags |= unix.NLM_F_CREATE | unix.NLM_F_REPLACE
 		req.AddData(nl.NewRtAttr(ifaProto, []byte{ownProtocol}))
@@ -124,7 +114,7 @@ func broadcast(p netip.Prefix) []byte {
 // InterfaceAddr picks the address of an interface to come from: the first one
 // of that IP version that is global, not deprecated, not tentative and, for
 // IPv6, rather stable than temporary.
-func InterfaceAddr(n *Netlink, name string, v6 bool) (netip.Addr, error) {
+func InterfaceAddr(n *netlink.Conn, name string, v6 bool) (netip.Addr, error) {
 	l, err := LinkByName(n, name)
 	if err != nil {
 		return netip.Addr{}, err
@@ -165,7 +155,7 @@ func InterfaceAddr(n *Netlink, name string, v6 bool) (netip.Addr, error) {
 
 // LocalAddrs lists the addresses of this machine; contract 16 forbids a peer to
 // choose one of them as its GRE address.
-func LocalAddrs(n *Netlink) ([]netip.Addr, error) {
+func LocalAddrs(n *netlink.Conn) ([]netip.Addr, error) {
 	all, err := listAddresses(n, 0)
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package platform
 import (
 	"errors"
 	"fmt"
+	"greseal/platform/netlink"
 	"hash/fnv"
 	"net/netip"
 
@@ -86,7 +87,7 @@ func (n *Network) ways(foreign func() ([]route, error)) (ways []route, rules map
 
 // look reads the addresses of the interface and picks the routes that lead out of
 // it.
-func (e *exit) look(s *Netlink, name string, routes []route) (by []route, err error) {
+func (e *exit) look(s *netlink.Conn, name string, routes []route) (by []route, err error) {
 	l, err := LinkByName(s, name)
 	if errors.Is(err, ErrNoLink) {
 		return nil, nil
@@ -184,40 +185,8 @@ func (n *Network) addRules(want map[rule]bool) error {
 }
 
 // listRules reads our rules.
-func listRules(s *Netlink) ([]rule, error) {
-	var all []rule
-	err := retryDump(func() error {
-		all = all[:0]
-		return s.Get(Request(unix.RTM_GETRULE, unix.NLM_F_DUMP, &nl.RtMsg{}), func(typ uint16, p []byte) error {
-			if typ != unix.RTM_NEWRULE || len(p) < unix.SizeofRtMsg {
-				return nil
-			}
-			var r rule
-			own, question := false, false
-			err := EachAttr(p[unix.SizeofRtMsg:], func(typ uint16, v []byte) error {
-				switch typ {
-				case unix.FRA_SRC:
-					r.from, _ = netip.AddrFromSlice(v)
-				case unix.FRA_DST:
-					r.to, _ = netip.AddrFromSlice(v)
-				case unix.FRA_TABLE:
-					r.table = attr32(v)
-				case unix.FRA_DPORT_RANGE:
-					question = true
-				case unix.FRA_PROTOCOL:
-					own = len(v) == 1 && v[0] == ownProtocol
-				}
-				return nil
-			})
-			if own && question && !r.from.IsValid() && r.to.IsValid() {
-				all = append(all, r)
-			}
-			if own && r.from.IsValid() && r.to.IsValid() && int(p[1]) == r.to.BitLen() && int(p[2]) == r.from.BitLen() {
-				all = append(all, r)
-			}
-			return err
-		})
-	})
+func listRules(s *netlink.Conn) ([]rule, error) {
+	all, err := netlink.Dump(s, unix.RTM_GETRULE, unix.RTM_NEWRULE, parseRule, &nl.RtMsg{})
 	if errors.Is(err, unix.EOPNOTSUPP) {
 		return nil, nil // a kernel without rules
 	}
@@ -227,13 +196,40 @@ func listRules(s *Netlink) ([]rule, error) {
 	return all, nil
 }
 
+// parseRule reads an RTM_NEWRULE and tells whether it is one of ours.
+func parseRule(p []byte) (r rule, ours bool, err error) {
+	if len(p) < unix.SizeofRtMsg {
+		return r, false, errors.New("rule message: too short")
+	}
+	question := false
+	err = netlink.EachAttr(p[unix.SizeofRtMsg:], func(typ uint16, v []byte) error {
+		switch typ {
+		case unix.FRA_SRC:
+			r.from, _ = netip.AddrFromSlice(v)
+		case unix.FRA_DST:
+			r.to, _ = netip.AddrFromSlice(v)
+		case unix.FRA_TABLE:
+			r.table = netlink.Uint32(v)
+		case unix.FRA_DPORT_RANGE:
+			question = true
+		case unix.FRA_PROTOCOL:
+			ours = len(v) == 1 && v[0] == ownProtocol
+		}
+		return nil
+	})
+	if !r.from.IsValid() {
+		return r, ours && question && r.to.IsValid(), err
+	}
+	return r, ours && r.to.IsValid() && int(p[1]) == r.to.BitLen() && int(p[2]) == r.from.BitLen(), err
+}
+
 // changeRule adds (RTM_NEWRULE) or removes (RTM_DELRULE) one of our rules.
-func changeRule(s *Netlink, typ uint16, r rule) error {
+func changeRule(s *netlink.Conn, typ uint16, r rule) error {
 	m := &nl.RtMsg{} // struct fib_rule_hdr has the same shape
 	m.Family = uint8(family(r.to))
 	m.Dst_len, m.Src_len = uint8(r.to.BitLen()), uint8(r.from.BitLen())
 	m.Type = ruleToTable
-	req := Request(typ, 0, m,
+	req := netlink.Request(typ, 0, m,
 		nl.NewRtAttr(unix.FRA_DST, r.to.AsSlice()),
 		nl.NewRtAttr(unix.FRA_PRIORITY, nl.Uint32Attr(rulePriority)),
 		nl.NewRtAttr(unix.FRA_TABLE, nl.Uint32Attr(r.table)),

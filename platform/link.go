@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"greseal/platform/netlink"
 	"net/netip"
 	"strings"
 
@@ -85,7 +86,7 @@ func (l *LinkInfo) Carrier() bool { return l.Flags&unix.IFF_LOWER_UP != 0 }
 var ErrNoLink = errors.New("no such interface")
 
 // LinkByName reads one interface; the error wraps ErrNoLink when there is none.
-func LinkByName(n *Netlink, name string) (*LinkInfo, error) {
+func LinkByName(n *netlink.Conn, name string) (*LinkInfo, error) {
 	if err := CheckName(name); err != nil {
 		return nil, err
 	}
@@ -94,15 +95,15 @@ func LinkByName(n *Netlink, name string) (*LinkInfo, error) {
 }
 
 // LinkByIndex reads one interface; the error wraps ErrNoLink when there is none.
-func LinkByIndex(n *Netlink, index int) (*LinkInfo, error) {
+func LinkByIndex(n *netlink.Conn, index int) (*LinkInfo, error) {
 	m := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	m.Index = int32(index)
 	return getLink(n, fmt.Sprintf("index %d", index), m)
 }
 
-func getLink(n *Netlink, what string, parts ...nl.NetlinkRequestData) (*LinkInfo, error) {
+func getLink(n *netlink.Conn, what string, parts ...nl.NetlinkRequestData) (*LinkInfo, error) {
 	var l *LinkInfo
-	err := n.Get(Request(unix.RTM_GETLINK, 0, parts...), func(typ uint16, p []byte) (err error) {
+	err := n.Get(netlink.Request(unix.RTM_GETLINK, 0, parts...), func(typ uint16, p []byte) (err error) {
 		if typ == unix.RTM_NEWLINK && l == nil {
 			l, err = parseLink(p)
 		}
@@ -122,7 +123,7 @@ func getLink(n *Netlink, what string, parts ...nl.NetlinkRequestData) (*LinkInfo
 // GRERemote is the far end of a GRE interface, unset where it is any.
 func (l *LinkInfo) GRERemote() netip.Addr {
 	var remote netip.Addr
-	_ = EachAttr(l.Data, func(typ uint16, v []byte) error {
+	_ = netlink.EachAttr(l.Data, func(typ uint16, v []byte) error {
 		if a, ok := netip.AddrFromSlice(v); ok && typ == nl.IFLA_GRE_REMOTE && !a.IsUnspecified() {
 			remote = a
 		}
@@ -134,7 +135,7 @@ func (l *LinkInfo) GRERemote() netip.Addr {
 // ForeignGRE names the interfaces that are not ours and send protocol 47, by
 // their far ends. IPIP and SIT are other protocols, which nothing of ours blocks
 // or takes.
-func ForeignGRE(n *Netlink) (map[netip.Addr]string, error) {
+func ForeignGRE(n *netlink.Conn) (map[netip.Addr]string, error) {
 	all, err := Links(n)
 	if err != nil {
 		return nil, err
@@ -155,40 +156,15 @@ func ForeignGRE(n *Netlink) (map[netip.Addr]string, error) {
 func (n *Network) ForeignGRE() (map[netip.Addr]string, error) { return ForeignGRE(n.nl) }
 
 // Links reads all interfaces.
-func Links(n *Netlink) ([]*LinkInfo, error) {
-	var all []*LinkInfo
-	err := retryDump(func() error {
-		all = all[:0]
-		return n.Get(Request(unix.RTM_GETLINK, unix.NLM_F_DUMP, nl.NewIfInfomsg(unix.AF_UNSPEC)),
-			func(typ uint16, p []byte) error {
-				if typ != unix.RTM_NEWLINK {
-					return nil
-				}
-				l, err := parseLink(p)
-				if err == nil {
-					all = append(all, l)
-				}
-				return err
-			})
-	})
+func Links(n *netlink.Conn) ([]*LinkInfo, error) {
+	all, err := netlink.Dump(n, unix.RTM_GETLINK, unix.RTM_NEWLINK, func(p []byte) (*LinkInfo, bool, error) {
+		l, err := parseLink(p)
+		return l, true, err
+	}, nl.NewIfInfomsg(unix.AF_UNSPEC))
 	if err != nil {
 		return nil, fmt.Errorf("read interfaces: %w", err)
 	}
 	return all, nil
-}
-
-// retryDump repeats a dump that a change interrupted. A table that keeps
-// changing is taken as it was seen last: the watcher reports the next change.
-func retryDump(dump func() error) error {
-	for try := 0; ; try++ {
-		err := dump()
-		if !errors.Is(err, ErrInterrupted) {
-			return err
-		}
-		if try == 5 {
-			return nil
-		}
-	}
 }
 
 func parseLink(p []byte) (*LinkInfo, error) {
@@ -200,18 +176,18 @@ func parseLink(p []byte) (*LinkInfo, error) {
 		Index: int(int32(binary.NativeEndian.Uint32(p[4:]))),
 		Flags: binary.NativeEndian.Uint32(p[8:]),
 	}
-	err := EachAttr(p[unix.SizeofIfInfomsg:], func(typ uint16, v []byte) error {
+	err := netlink.EachAttr(p[unix.SizeofIfInfomsg:], func(typ uint16, v []byte) error {
 		switch typ {
 		case unix.IFLA_IFNAME:
-			l.Name = cString(v)
+			l.Name = netlink.CString(v)
 		case unix.IFLA_IFALIAS:
-			l.Alias = cString(v)
+			l.Alias = netlink.CString(v)
 		case unix.IFLA_MTU:
-			l.MTU = int(attr32(v))
+			l.MTU = int(netlink.Uint32(v))
 		case unix.IFLA_MASTER:
-			l.Master = int(attr32(v))
+			l.Master = int(netlink.Uint32(v))
 		case unix.IFLA_GROUP:
-			l.Group = attr32(v)
+			l.Group = netlink.Uint32(v)
 		case unix.IFLA_OPERSTATE:
 			if len(v) > 0 {
 				l.OperState = v[0]
@@ -219,10 +195,10 @@ func parseLink(p []byte) (*LinkInfo, error) {
 		case unix.IFLA_STATS64:
 			l.Stats = parseStats(v)
 		case unix.IFLA_LINKINFO:
-			return EachAttr(v, func(typ uint16, v []byte) error {
+			return netlink.EachAttr(v, func(typ uint16, v []byte) error {
 				switch typ {
 				case unix.IFLA_INFO_KIND:
-					l.Kind = cString(v)
+					l.Kind = netlink.CString(v)
 				case unix.IFLA_INFO_DATA:
 					l.Data = append([]byte(nil), v...)
 				}
@@ -232,14 +208,6 @@ func parseLink(p []byte) (*LinkInfo, error) {
 		return nil
 	})
 	return l, err
-}
-
-// attr32 reads a 32 bit attribute in the machine's order, 0 when it is shorter.
-func attr32(v []byte) uint32 {
-	if len(v) < 4 {
-		return 0
-	}
-	return binary.NativeEndian.Uint32(v)
 }
 
 // CheckName refuses what the kernel would not take as an interface name.
@@ -252,12 +220,12 @@ func CheckName(name string) error {
 
 // ChangeLink changes an interface by its index: flags under mask (such as
 // IFF_UP) and the attributes given.
-func ChangeLink(n *Netlink, index int, flags, mask uint32, attrs ...*nl.RtAttr) error {
+func ChangeLink(n *netlink.Conn, index int, flags, mask uint32, attrs ...*nl.RtAttr) error {
 	m := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	m.Index = int32(index)
 	m.Flags = flags
 	m.Change = mask
-	req := Request(unix.RTM_SETLINK, 0, m)
+	req := netlink.Request(unix.RTM_SETLINK, 0, m)
 	for _, a := range attrs {
 		req.AddData(a)
 	}
@@ -265,7 +233,7 @@ func ChangeLink(n *Netlink, index int, flags, mask uint32, attrs ...*nl.RtAttr) 
 }
 
 // SetUp changes the administrative state.
-func SetUp(n *Netlink, index int, up bool) error {
+func SetUp(n *netlink.Conn, index int, up bool) error {
 	var flags uint32
 	if up {
 		flags = unix.IFF_UP
@@ -274,23 +242,23 @@ func SetUp(n *Netlink, index int, up bool) error {
 }
 
 // SetMTU changes an interface's MTU.
-func SetMTU(n *Netlink, index, mtu int) error {
+func SetMTU(n *netlink.Conn, index, mtu int) error {
 	return ChangeLink(n, index, 0, 0, nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(mtu))))
 }
 
 // SetMaster makes an interface a port of a bridge, or of none with index 0.
-func SetMaster(n *Netlink, index, master int) error {
+func SetMaster(n *netlink.Conn, index, master int) error {
 	return ChangeLink(n, index, 0, 0, nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(master))))
 }
 
 // MarkLink writes our ownership mark.
-func MarkLink(n *Netlink, index int, name string) error {
+func MarkLink(n *netlink.Conn, index int, name string) error {
 	return ChangeLink(n, index, 0, 0, nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(Alias(name))))
 }
 
 // SetRunning shows liveness as RFC 2863 state: up, or dormant, which takes
 // IFF_RUNNING away while packets still flow.
-func SetRunning(n *Netlink, index int, running bool) error {
+func SetRunning(n *netlink.Conn, index int, running bool) error {
 	state := OperDormant
 	if running {
 		state = OperUp
@@ -304,7 +272,7 @@ func SetRunning(n *Netlink, index int, running bool) error {
 // SetLinkLocal says whether the kernel makes an IPv6 link-local address, with
 // which an interface starts to send router solicitations. A kernel without IPv6
 // makes none anyway.
-func SetLinkLocal(n *Netlink, index int, on bool) error {
+func SetLinkLocal(n *netlink.Conn, index int, on bool) error {
 	const attrMode, eui64, none = 8, 0, 1 // IFLA_INET6_ADDR_GEN_MODE
 	mode := byte(none)
 	if on {
@@ -320,8 +288,8 @@ func SetLinkLocal(n *Netlink, index int, on bool) error {
 }
 
 // DeleteLink removes an interface.
-func DeleteLink(n *Netlink, index int) error {
+func DeleteLink(n *netlink.Conn, index int) error {
 	m := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	m.Index = int32(index)
-	return n.Do(Request(unix.RTM_DELLINK, 0, m))
+	return n.Do(netlink.Request(unix.RTM_DELLINK, 0, m))
 }

@@ -3,6 +3,7 @@ package platform
 import (
 	"errors"
 	"fmt"
+	"greseal/platform/netlink"
 	"net/netip"
 	"slices"
 
@@ -88,7 +89,7 @@ func (n *Network) isLocal(a netip.Addr) bool {
 
 // sourceOn is the address of an interface to come from: the one that the kernel
 // chose if it is the interface's own, else its best.
-func sourceOn(s *Netlink, l *LinkInfo, chosen, remote netip.Addr) (netip.Addr, error) {
+func sourceOn(s *netlink.Conn, l *LinkInfo, chosen, remote netip.Addr) (netip.Addr, error) {
 	all, err := listAddresses(s, l.Index)
 	if err != nil {
 		return netip.Addr{}, err
@@ -200,7 +201,7 @@ func (n *Network) lookup(remote, local netip.Addr, oif int, mark uint32) (RouteI
 	m := &nl.RtMsg{}
 	m.Family = uint8(family(remote))
 	m.Dst_len = uint8(remote.BitLen())
-	req := Request(unix.RTM_GETROUTE, 0, m, nl.NewRtAttr(unix.RTA_DST, remote.AsSlice()))
+	req := netlink.Request(unix.RTM_GETROUTE, 0, m, nl.NewRtAttr(unix.RTA_DST, remote.AsSlice()))
 	info := RouteInfo{Local: local}
 	if local.IsValid() {
 		m.Src_len = uint8(local.BitLen())
@@ -218,10 +219,10 @@ func (n *Network) lookup(remote, local netip.Addr, oif int, mark uint32) (RouteI
 		}
 		mtu, learned := 0, false
 		info.typ = p[7]
-		err := EachAttr(p[unix.SizeofRtMsg:], func(typ uint16, v []byte) error {
+		err := netlink.EachAttr(p[unix.SizeofRtMsg:], func(typ uint16, v []byte) error {
 			switch typ {
 			case unix.RTA_OIF:
-				info.IfIndex = int(attr32(v))
+				info.IfIndex = int(netlink.Uint32(v))
 			case unix.RTA_GATEWAY:
 				info.Gateway, _ = netip.AddrFromSlice(v)
 			case unix.RTA_VIA:
@@ -233,11 +234,11 @@ func (n *Network) lookup(remote, local netip.Addr, oif int, mark uint32) (RouteI
 					info.Local, _ = netip.AddrFromSlice(v)
 				}
 			case unix.RTA_CACHEINFO: // struct rta_cacheinfo, rta_expires is the third word
-				learned = len(v) >= 12 && attr32(v[8:]) != 0
+				learned = len(v) >= 12 && netlink.Uint32(v[8:]) != 0
 			case unix.RTA_METRICS:
-				return EachAttr(v, func(typ uint16, v []byte) error {
+				return netlink.EachAttr(v, func(typ uint16, v []byte) error {
 					if typ == unix.RTAX_MTU {
-						mtu = int(attr32(v))
+						mtu = int(netlink.Uint32(v))
 					}
 					return nil
 				})

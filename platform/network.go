@@ -3,6 +3,7 @@ package platform
 import (
 	"errors"
 	"fmt"
+	"greseal/platform/netlink"
 	"log/slog"
 	"maps"
 	"net/netip"
@@ -18,7 +19,7 @@ import (
 // a device that goes down loses its routes and IPv6 addresses, and coming up
 // brings none of them back. It belongs to one goroutine.
 type Network struct {
-	nl    *Netlink
+	nl    *netlink.Conn
 	log   *slog.Logger
 	links map[string]*inside
 	laid  map[route]bool  // by this process; others only Sweep may remove
@@ -91,12 +92,11 @@ func OpenNetwork(log *slog.Logger) (*Network, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s, err := OpenNetlink(unix.NETLINK_ROUTE)
+	s, err := netlink.Open(unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, err
 	}
-	// Lets the kernel choose routes by protocol in a dump (4.20).
-	_ = unix.SetsockoptInt(s.fd, unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
+	s.SelectInDumps() // of routes by their protocol
 	return &Network{nl: s, log: log, links: make(map[string]*inside), laid: make(map[route]bool), ipv6: make(map[int]bool), ruled: make(map[rule]bool)}, nil
 }
 
@@ -104,7 +104,7 @@ func OpenNetwork(log *slog.Logger) (*Network, error) {
 func (n *Network) Close() { n.nl.Close() }
 
 // Netlink is the socket, for LinkByName and its like.
-func (n *Network) Netlink() *Netlink { return n.nl }
+func (n *Network) Netlink() *netlink.Conn { return n.nl }
 
 func (n *Network) inside(link string) *inside {
 	in := n.links[link]

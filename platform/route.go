@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"greseal/platform/netlink"
 	"net/netip"
 	"slices"
 
@@ -94,27 +95,14 @@ func halves(p netip.Prefix) []netip.Prefix {
 }
 
 // listRoutes reads the unicast routing tables, of one protocol or (0) of all.
-func listRoutes(n *Netlink, fam int, proto uint8) ([]route, error) {
-	var all []route
-	err := retryDump(func() error {
-		all = all[:0]
-		m := &nl.RtMsg{}
-		m.Family = uint8(fam)
-		m.Protocol = proto // a hint: kernels without strict checking ignore it
-		return n.Get(Request(unix.RTM_GETROUTE, unix.NLM_F_DUMP, m), func(typ uint16, p []byte) error {
-			if typ != unix.RTM_NEWROUTE || len(p) < unix.SizeofRtMsg {
-				return nil
-			}
-			if binary.NativeEndian.Uint32(p[8:])&unix.RTM_F_CLONED != 0 {
-				return nil
-			}
-			r, err := parseRoute(p)
-			if err == nil && r.dst.IsValid() && (proto == 0 || r.proto == proto) {
-				all = append(all, r)
-			}
-			return err
-		})
-	})
+func listRoutes(n *netlink.Conn, fam int, proto uint8) ([]route, error) {
+	m := &nl.RtMsg{}
+	m.Family = uint8(fam)
+	m.Protocol = proto // a hint: kernels without strict checking ignore it
+	all, err := netlink.Dump(n, unix.RTM_GETROUTE, unix.RTM_NEWROUTE, func(p []byte) (route, bool, error) {
+		r, err := parseRoute(p)
+		return r, r.dst.IsValid() && r.flags&unix.RTM_F_CLONED == 0 && (proto == 0 || r.proto == proto), err
+	}, m)
 	if err != nil {
 		return nil, fmt.Errorf("read routes: %w", err)
 	}
@@ -143,14 +131,14 @@ func parseRoute(p []byte) (route, error) {
 		return r, nil
 	}
 	var multipath []byte
-	err := EachAttr(p[unix.SizeofRtMsg:], func(typ uint16, v []byte) error {
+	err := netlink.EachAttr(p[unix.SizeofRtMsg:], func(typ uint16, v []byte) error {
 		switch typ {
 		case unix.RTA_DST:
 			dst, _ = netip.AddrFromSlice(v)
 		case unix.RTA_TABLE:
-			r.table = attr32(v)
+			r.table = netlink.Uint32(v)
 		case unix.RTA_PRIORITY:
-			r.metric = attr32(v)
+			r.metric = netlink.Uint32(v)
 		case unix.RTA_PREFSRC:
 			r.prefsrc, _ = netip.AddrFromSlice(v)
 		case unix.RTA_METRICS:
@@ -171,11 +159,11 @@ func parseRoute(p []byte) (route, error) {
 			return r, errors.New("route message: malformed next hop")
 		}
 		hop := multipath[:size]
-		multipath = multipath[min(align4(size), len(multipath)):]
+		multipath = multipath[min(netlink.Align(size), len(multipath)):]
 		r.flags = r.flags&^0xff | uint32(hop[2])
 		r.oif = int(binary.NativeEndian.Uint32(hop[4:]))
 		r.gateway, r.via = netip.Addr{}, ""
-		if err := EachAttr(hop[unix.SizeofRtNexthop:], func(typ uint16, v []byte) error {
+		if err := netlink.EachAttr(hop[unix.SizeofRtNexthop:], func(typ uint16, v []byte) error {
 			r.nexthop(typ, v)
 			return nil
 		}); err != nil {
@@ -196,7 +184,7 @@ func (r *route) nexthop(typ uint16, v []byte) {
 	case unix.RTA_VIA:
 		r.via = string(v)
 	case unix.RTA_OIF:
-		r.oif = int(attr32(v))
+		r.oif = int(netlink.Uint32(v))
 	}
 }
 
@@ -206,7 +194,7 @@ func (r *route) alive() bool {
 }
 
 // changeRoute adds (RTM_NEWROUTE) or removes (RTM_DELROUTE) one of our routes.
-func changeRoute(n *Netlink, typ uint16, r route) error {
+func changeRoute(n *netlink.Conn, typ uint16, r route) error {
 	m := &nl.RtMsg{}
 	m.Family = uint8(family(r.dst.Addr()))
 	m.Dst_len = uint8(r.dst.Bits())
@@ -217,7 +205,7 @@ func changeRoute(n *Netlink, typ uint16, r route) error {
 	if r.typ == unix.RTN_UNICAST && !r.gateway.IsValid() && r.via == "" {
 		m.Scope = unix.RT_SCOPE_LINK
 	}
-	req := Request(typ, 0, m,
+	req := netlink.Request(typ, 0, m,
 		nl.NewRtAttr(unix.RTA_DST, r.dst.Addr().AsSlice()),
 		nl.NewRtAttr(unix.RTA_TABLE, nl.Uint32Attr(r.table)),
 		nl.NewRtAttr(unix.RTA_PRIORITY, nl.Uint32Attr(r.metric)))
@@ -256,7 +244,7 @@ func changeRoute(n *Netlink, typ uint16, r route) error {
 
 // foreignRoutes reads the routes that are not ours and do not lead into one of
 // our interfaces.
-func foreignRoutes(n *Netlink, fam int, ours map[int]bool) ([]route, error) {
+func foreignRoutes(n *netlink.Conn, fam int, ours map[int]bool) ([]route, error) {
 	routes, err := listRoutes(n, fam, 0)
 	return slices.DeleteFunc(routes, func(r route) bool { return r.proto == ownProtocol || ours[r.oif] }), err
 }

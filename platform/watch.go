@@ -2,6 +2,7 @@ package platform
 
 import (
 	"errors"
+	"greseal/platform/netlink"
 	"log/slog"
 	"os"
 	"slices"
@@ -45,7 +46,7 @@ func (c *Change) add(o Change) {
 // Watcher reports changes of links, addresses, routes and rules. What this process
 // changed itself it leaves out where the kernel says who did it.
 type Watcher struct {
-	sub   *Subscription
+	sub   *netlink.Subscription
 	out   chan Change
 	log   *slog.Logger
 	found chan Change
@@ -68,14 +69,14 @@ func Watch(log *slog.Logger) (*Watcher, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	sub, err := Subscribe(unix.NETLINK_ROUTE,
+	sub, err := netlink.Subscribe(unix.NETLINK_ROUTE,
 		unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
 		unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
 		unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE)
 	if err != nil {
 		return nil, err
 	}
-	n, err := OpenNetlink(unix.NETLINK_ROUTE)
+	n, err := netlink.Open(unix.NETLINK_ROUTE)
 	if err != nil {
 		sub.Close()
 		return nil, err
@@ -173,16 +174,16 @@ func (w *Watcher) gather() {
 func (w *Watcher) see(c *Change, typ uint16, port uint32, p []byte) {
 	switch typ {
 	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
-		w.seeLink(c, typ == unix.RTM_NEWLINK, ownPort(port), p)
+		w.seeLink(c, typ == unix.RTM_NEWLINK, netlink.OwnPort(port), p)
 	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
 		a, err := parseAddress(p)
-		if err != nil || ownPort(port) {
+		if err != nil || netlink.OwnPort(port) {
 			return
 		}
 		w.blame(c, a.index, typ == unix.RTM_DELADDR)
 	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
 		r, err := parseRoute(p)
-		if err != nil || ownPort(port) || !r.dst.IsValid() || r.typ == unix.RTN_MULTICAST || r.typ == unix.RTN_BROADCAST || r.typ == unix.RTN_ANYCAST {
+		if err != nil || netlink.OwnPort(port) || !r.dst.IsValid() || r.typ == unix.RTN_MULTICAST || r.typ == unix.RTN_BROADCAST || r.typ == unix.RTN_ANYCAST {
 			return
 		}
 		if r.proto == ownProtocol {
@@ -195,7 +196,7 @@ func (w *Watcher) see(c *Change, typ uint16, port uint32, p []byte) {
 		}
 		w.blame(c, r.oif, false)
 	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
-		c.Underlay = c.Underlay || !ownPort(port)
+		c.Underlay = c.Underlay || !netlink.OwnPort(port)
 	}
 }
 

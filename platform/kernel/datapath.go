@@ -24,6 +24,7 @@ import (
 	"greseal/crypto/suite"
 	"greseal/platform"
 	"greseal/platform/ikesock"
+	"greseal/platform/netlink"
 )
 
 // Options are what Open needs.
@@ -43,8 +44,8 @@ type Options struct {
 // Datapath implements platform.Datapath. Its methods belong to one goroutine.
 type Datapath struct {
 	log   *slog.Logger
-	route *platform.Netlink
-	xfrm  *platform.Netlink
+	route *netlink.Conn
+	xfrm  *netlink.Conn
 	probe *Result
 	ike   *ikesock.Sockets
 	ports [2]uint16
@@ -65,7 +66,7 @@ type Datapath struct {
 	events chan platform.Event
 	done   chan struct{}
 	wg     sync.WaitGroup
-	subs   []*platform.Subscription
+	subs   []*netlink.Subscription
 	poll   chan struct{} // an SA is watched for its first use
 
 	closed   sync.Once
@@ -108,10 +109,10 @@ func open(log *slog.Logger) (*Datapath, error) {
 		poll:    make(chan struct{}, 1),
 	}
 	var err error
-	if d.route, err = platform.OpenNetlink(unix.NETLINK_ROUTE); err != nil {
+	if d.route, err = netlink.Open(unix.NETLINK_ROUTE); err != nil {
 		return nil, fmt.Errorf("kernel datapath: %w", err)
 	}
-	if d.xfrm, err = platform.OpenNetlink(unix.NETLINK_XFRM); err != nil {
+	if d.xfrm, err = netlink.Open(unix.NETLINK_XFRM); err != nil {
 		d.route.Close()
 		return nil, fmt.Errorf("kernel datapath: %w", explain(err))
 	}

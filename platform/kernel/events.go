@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"greseal/platform"
+	"greseal/platform/netlink"
 )
 
 // XFRM multicast groups.
@@ -28,12 +29,12 @@ const firstUsePoll = 50 * time.Millisecond
 // without a listener the kernel makes no larval states, and tunnels are always
 // wanted.
 func (d *Datapath) listen() error {
-	xfrm, err := platform.Subscribe(unix.NETLINK_XFRM, groupExpire, groupSA, groupMapping)
+	xfrm, err := netlink.Subscribe(unix.NETLINK_XFRM, groupExpire, groupSA, groupMapping)
 	if err != nil {
 		return err
 	}
 	d.subs = append(d.subs, xfrm)
-	links, err := platform.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK)
+	links, err := netlink.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK)
 	if err != nil {
 		return err
 	}
@@ -47,7 +48,7 @@ func (d *Datapath) listen() error {
 
 // hear turns notifications into events. After an overflow of the socket, resync
 // looks for what the lost ones may have said.
-func (d *Datapath) hear(s *platform.Subscription, heard func(typ uint16, port uint32, p []byte) []platform.Event, resync func() []platform.Event) {
+func (d *Datapath) hear(s *netlink.Subscription, heard func(typ uint16, port uint32, p []byte) []platform.Event, resync func() []platform.Event) {
 	defer d.wg.Done()
 	for {
 		var events []platform.Event
@@ -124,7 +125,7 @@ func (d *Datapath) heardXFRM(typ uint16, port uint32, p []byte) []platform.Event
 			return nil
 		}
 		s.lost = true
-		_ = platform.EachAttr(p[nl.SizeofXfrmUsersaId:], func(typ uint16, v []byte) error {
+		_ = netlink.EachAttr(p[nl.SizeofXfrmUsersaId:], func(typ uint16, v []byte) error {
 			if typ == nl.XFRMA_SA && len(v) >= nl.SizeofXfrmUsersaInfo {
 				if info, err := parseState(v[:nl.SizeofXfrmUsersaInfo]); err == nil {
 					s.last = s.count(info)

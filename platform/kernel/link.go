@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"greseal/platform"
+	"greseal/platform/netlink"
 )
 
 // Attributes of GRE interfaces the library has no names for
@@ -94,7 +95,7 @@ func greLink(l platform.Link, kind string, remote netip.Addr, index int) *nl.Net
 func greLinkDF(l platform.Link, kind string, remote netip.Addr, index int, pmtudisc, ignoreDF byte) *nl.NetlinkRequest {
 	m := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	m.Index = int32(index)
-	req := platform.Request(unix.RTM_NEWLINK, 0, m)
+	req := netlink.Request(unix.RTM_NEWLINK, 0, m)
 	if index == 0 {
 		req.Flags |= unix.NLM_F_CREATE | unix.NLM_F_EXCL
 		req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(l.Name)))

@@ -11,7 +11,7 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
-	"greseal/platform"
+	"greseal/platform/netlink"
 )
 
 // Policies on the wire of NETLINK_XFRM, as xfrm.go has the states.
@@ -55,8 +55,8 @@ func (p *policy) selector() nl.XfrmSelector {
 
 // writePolicy adds a policy (XFRM_MSG_NEWPOLICY, EEXIST when its selector is
 // taken) or replaces the one with its selector (XFRM_MSG_UPDPOLICY).
-func writePolicy(n *platform.Netlink, typ uint16, p policy) error {
-	req := platform.Request(typ, unix.NLM_F_CREATE, p.info())
+func writePolicy(n *netlink.Conn, typ uint16, p policy) error {
+	req := netlink.Request(typ, unix.NLM_F_CREATE, p.info())
 	if p.tmplDst.IsValid() {
 		req.AddData(nl.NewRtAttr(nl.XFRMA_TMPL, p.template()))
 	}
@@ -102,8 +102,8 @@ func (p *policy) id() *nl.XfrmUserpolicyId {
 
 // deletePolicy removes the policy with p's selector and direction; one that is
 // not there is no error.
-func deletePolicy(n *platform.Netlink, p policy) error {
-	err := n.Do(platform.Request(nl.XFRM_MSG_DELPOLICY, 0, p.id()))
+func deletePolicy(n *netlink.Conn, p policy) error {
+	err := n.Do(netlink.Request(nl.XFRM_MSG_DELPOLICY, 0, p.id()))
 	if errors.Is(err, unix.ENOENT) {
 		return nil
 	}
@@ -111,9 +111,9 @@ func deletePolicy(n *platform.Netlink, p policy) error {
 }
 
 // readPolicy reads the policy with p's selector and direction.
-func readPolicy(n *platform.Netlink, p policy) (policy, error) {
+func readPolicy(n *netlink.Conn, p policy) (policy, error) {
 	var got policy
-	err := n.Get(platform.Request(nl.XFRM_MSG_GETPOLICY, 0, p.id()), func(typ uint16, m []byte) (err error) {
+	err := n.Get(netlink.Request(nl.XFRM_MSG_GETPOLICY, 0, p.id()), func(typ uint16, m []byte) (err error) {
 		if typ == nl.XFRM_MSG_NEWPOLICY {
 			got, err = parsePolicy(m)
 		}
@@ -122,23 +122,11 @@ func readPolicy(n *platform.Netlink, p policy) (policy, error) {
 	return got, err
 }
 
-func listPolicies(n *platform.Netlink) ([]policy, error) {
-	for try := 0; ; try++ {
-		var all []policy
-		err := n.Get(platform.Request(nl.XFRM_MSG_GETPOLICY, unix.NLM_F_DUMP), func(typ uint16, m []byte) error {
-			if typ != nl.XFRM_MSG_NEWPOLICY {
-				return nil
-			}
-			p, err := parsePolicy(m)
-			if err == nil && p.dir <= dirFwd { // above: per-socket policies
-				all = append(all, p)
-			}
-			return err
-		})
-		if !errors.Is(err, platform.ErrInterrupted) || try == 5 {
-			return all, err
-		}
-	}
+func listPolicies(n *netlink.Conn) ([]policy, error) {
+	return netlink.Dump(n, nl.XFRM_MSG_GETPOLICY, nl.XFRM_MSG_NEWPOLICY, func(m []byte) (policy, bool, error) {
+		p, err := parsePolicy(m)
+		return p, p.dir <= dirFwd, err // above: per-socket policies
+	})
 }
 
 func parsePolicy(m []byte) (policy, error) {
@@ -164,7 +152,7 @@ func parsePolicy(m []byte) (policy, error) {
 			everyCode: binary.NativeEndian.Uint16(m[34:]) == 0,
 		}
 	}
-	return p, platform.EachAttr(m[size:], func(typ uint16, v []byte) error {
+	return p, netlink.EachAttr(m[size:], func(typ uint16, v []byte) error {
 		if typ == nl.XFRMA_TMPL && len(v) >= nl.SizeofXfrmUserTmpl {
 			fam := binary.NativeEndian.Uint16(v[24:])
 			p.tmplDst, p.tmplSrc = addressOf(fam, v), addressOf(fam, v[28:])

@@ -15,6 +15,7 @@ import (
 	"greseal/crypto/esp"
 	"greseal/crypto/suite"
 	"greseal/platform"
+	"greseal/platform/netlink"
 )
 
 // Algorithm is an ESP algorithm: ENCR, with INTEG unless it is an AEAD.
@@ -300,7 +301,7 @@ func newBench(d *Datapath) (*bench, error) {
 	for _, a := range []netip.Addr{probeOuterA, probeOuterB, probeInner, probeGuard} {
 		m := nl.NewIfAddrmsg(unix.AF_INET)
 		m.Prefixlen, m.Index = 32, uint32(lo.Index)
-		req := platform.Request(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, m,
+		req := netlink.Request(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, m,
 			nl.NewRtAttr(unix.IFA_LOCAL, a.AsSlice()), nl.NewRtAttr(unix.IFA_ADDRESS, a.AsSlice()))
 		if err := d.route.Do(req); err != nil {
 			return nil, fmt.Errorf("address on lo: %w", err)
@@ -311,7 +312,7 @@ func newBench(d *Datapath) (*bench, error) {
 	m := &nl.RtMsg{}
 	m.Family, m.Dst_len, m.Table = unix.AF_INET, uint8(probeNet.Bits()), unix.RT_TABLE_MAIN
 	m.Scope, m.Type, m.Protocol = unix.RT_SCOPE_LINK, unix.RTN_UNICAST, unix.RTPROT_STATIC
-	if err := d.route.Do(platform.Request(unix.RTM_NEWROUTE, unix.NLM_F_CREATE, m,
+	if err := d.route.Do(netlink.Request(unix.RTM_NEWROUTE, unix.NLM_F_CREATE, m,
 		nl.NewRtAttr(unix.RTA_DST, probeNet.Addr().AsSlice()),
 		nl.NewRtAttr(unix.RTA_OIF, nl.Uint32Attr(uint32(lo.Index))))); err != nil {
 		return nil, fmt.Errorf("route on lo: %w", err)

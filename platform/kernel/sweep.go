@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"greseal/platform"
+	"greseal/platform/netlink"
 )
 
 // Sweep removes what earlier daemons left: the clamps, allowing policies and SAs
@@ -164,7 +165,7 @@ func RemoveLeftovers(log *slog.Logger, guards bool) error {
 }
 
 func removeLinks() error {
-	n, err := platform.OpenNetlink(unix.NETLINK_ROUTE)
+	n, err := netlink.Open(unix.NETLINK_ROUTE)
 	if err != nil {
 		return err
 	}
@@ -172,7 +173,7 @@ func removeLinks() error {
 	return removeLinksOn(n)
 }
 
-func removeLinksOn(n *platform.Netlink) error {
+func removeLinksOn(n *netlink.Conn) error {
 	all, err := platform.Links(n)
 	if err != nil {
 		return err

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"greseal/crypto/esp"
-	"greseal/platform"
+	"greseal/platform/netlink"
 )
 
 // This file is XFRM's states on the wire of NETLINK_XFRM, policy.go its policies. The
@@ -140,7 +140,7 @@ func unlimited(v uint64) uint64 {
 }
 
 // addState installs an SA with XFRM_MSG_NEWSA. p's keys are only read.
-func addState(n *platform.Netlink, s state, p *esp.Params) error {
+func addState(n *netlink.Conn, s state, p *esp.Params) error {
 	alg, err := algorithmFor(p.Encr, p.Integ)
 	if err != nil {
 		return err
@@ -167,7 +167,7 @@ func addState(n *platform.Netlink, s state, p *esp.Params) error {
 	if s.esn {
 		info.Flags |= nl.XFRM_STATE_ESN
 	}
-	req := platform.Request(nl.XFRM_MSG_NEWSA, unix.NLM_F_CREATE|unix.NLM_F_EXCL, info)
+	req := netlink.Request(nl.XFRM_MSG_NEWSA, unix.NLM_F_CREATE|unix.NLM_F_EXCL, info)
 
 	var keys []secret
 	if alg.aead != "" {
@@ -238,8 +238,8 @@ func userID(id stateID) *nl.XfrmUsersaId {
 }
 
 // deleteState removes an SA; one that is not there is no error.
-func deleteState(n *platform.Netlink, id stateID) error {
-	err := n.Do(platform.Request(nl.XFRM_MSG_DELSA, 0, userID(id)))
+func deleteState(n *netlink.Conn, id stateID) error {
+	err := n.Do(netlink.Request(nl.XFRM_MSG_DELSA, 0, userID(id)))
 	if errors.Is(err, unix.ESRCH) {
 		return nil
 	}
@@ -282,7 +282,7 @@ func parseState(p []byte) (stateInfo, error) {
 	info.selector = policy{
 		src: netip.PrefixFrom(addressOf(fam, p[16:]), int(p[43])), dst: netip.PrefixFrom(addressOf(fam, p), int(p[42])), proto: p[44],
 	}
-	return info, platform.EachAttr(p[nl.SizeofXfrmUsersaInfo:], func(typ uint16, v []byte) error {
+	return info, netlink.EachAttr(p[nl.SizeofXfrmUsersaInfo:], func(typ uint16, v []byte) error {
 		switch {
 		case typ == nl.XFRMA_REPLAY_ESN_VAL && len(v) >= 24:
 			info.window = int(binary.NativeEndian.Uint32(v[20:]))
@@ -300,9 +300,9 @@ func parseState(p []byte) (stateInfo, error) {
 }
 
 // readState reads one SA; the error is unix.ESRCH when it is not there.
-func readState(n *platform.Netlink, id stateID) (stateInfo, error) {
+func readState(n *netlink.Conn, id stateID) (stateInfo, error) {
 	var info stateInfo
-	err := n.Get(platform.Request(nl.XFRM_MSG_GETSA, 0, userID(id)), func(typ uint16, p []byte) (err error) {
+	err := n.Get(netlink.Request(nl.XFRM_MSG_GETSA, 0, userID(id)), func(typ uint16, p []byte) (err error) {
 		if typ == nl.XFRM_MSG_NEWSA {
 			info, err = parseState(p)
 		}
@@ -312,33 +312,23 @@ func readState(n *platform.Netlink, id stateID) (stateInfo, error) {
 }
 
 // listStates reads all ESP states.
-func listStates(n *platform.Netlink) ([]stateInfo, error) {
-	for try := 0; ; try++ {
-		var all []stateInfo
-		err := n.Get(platform.Request(nl.XFRM_MSG_GETSA, unix.NLM_F_DUMP), func(typ uint16, p []byte) error {
-			if typ != nl.XFRM_MSG_NEWSA || len(p) < nl.SizeofXfrmUsersaInfo || p[76] != protoESP {
-				return nil
-			}
-			info, err := parseState(p)
-			all = append(all, info)
-			return err
-		})
-		if !errors.Is(err, platform.ErrInterrupted) || try == 5 {
-			return all, err
-		}
-	}
+func listStates(n *netlink.Conn) ([]stateInfo, error) {
+	return netlink.Dump(n, nl.XFRM_MSG_GETSA, nl.XFRM_MSG_NEWSA, func(p []byte) (stateInfo, bool, error) {
+		info, err := parseState(p)
+		return info, err == nil && p[76] == protoESP, err
+	})
 }
 
 // readUse tells how many packets an SA has carried, from a message that holds
 // no keys (XFRM_MSG_GETAE). The error is unix.ESRCH when the SA is not there.
-func readUse(n *platform.Netlink, id stateID) (packets uint64, err error) {
-	req := platform.Request(nl.XFRM_MSG_GETAE, 0, secret(make([]byte, sizeAevent)))
+func readUse(n *netlink.Conn, id stateID) (packets uint64, err error) {
+	req := netlink.Request(nl.XFRM_MSG_GETAE, 0, secret(make([]byte, sizeAevent)))
 	copy(req.Data[0].(secret), userID(id).Serialize())
 	err = n.Get(req, func(typ uint16, p []byte) error {
 		if typ != nl.XFRM_MSG_NEWAE || len(p) < sizeAevent {
 			return nil
 		}
-		return platform.EachAttr(p[sizeAevent:], func(typ uint16, v []byte) error {
+		return netlink.EachAttr(p[sizeAevent:], func(typ uint16, v []byte) error {
 			if typ == nl.XFRMA_LTIME_VAL && len(v) >= nl.SizeofXfrmLifetimeCur {
 				packets = binary.NativeEndian.Uint64(v[8:])
 			}
@@ -363,10 +353,10 @@ type change struct {
 // kernel wants the keys again for either, and so nobody else keeps them. The
 // sequence number, the replay window and the counters go on; an outbound one
 // that is replaced skips some numbers, so that none is used twice.
-func alter(n *platform.Netlink, id stateID, c change) error {
+func alter(n *netlink.Conn, id stateID, c change) error {
 	var msg []byte
 	defer func() { clear(msg) }()
-	err := n.Get(platform.Request(nl.XFRM_MSG_GETSA, 0, userID(id)), func(typ uint16, p []byte) error {
+	err := n.Get(netlink.Request(nl.XFRM_MSG_GETSA, 0, userID(id)), func(typ uint16, p []byte) error {
 		if typ == nl.XFRM_MSG_NEWSA && len(p) >= nl.SizeofXfrmUsersaInfo {
 			msg = append(msg[:0], p...)
 		}
@@ -385,8 +375,8 @@ func alter(n *platform.Netlink, id stateID, c change) error {
 	if c.replace {
 		typ, flags = nl.XFRM_MSG_NEWSA, unix.NLM_F_CREATE|unix.NLM_F_EXCL
 	}
-	req := platform.Request(typ, flags, secret(msg[:nl.SizeofXfrmUsersaInfo]))
-	err = platform.EachAttr(msg[nl.SizeofXfrmUsersaInfo:], func(typ uint16, v []byte) error {
+	req := netlink.Request(typ, flags, secret(msg[:nl.SizeofXfrmUsersaInfo]))
+	err = netlink.EachAttr(msg[nl.SizeofXfrmUsersaInfo:], func(typ uint16, v []byte) error {
 		switch typ {
 		case nl.XFRMA_ALG_AUTH, nl.XFRMA_LASTUSED, nl.XFRMA_PAD:
 			return nil // said better by XFRMA_ALG_AUTH_TRUNC; not for sending

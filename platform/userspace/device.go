@@ -12,6 +12,7 @@ import (
 
 	"greseal/platform"
 	"greseal/platform/gre"
+	"greseal/platform/netlink"
 )
 
 // device is the TUN or TAP of one link.
@@ -126,7 +127,7 @@ func openTUN(name string, ethernet, vnet bool) (int, error) {
 }
 
 // setCarrier shows link state. Kernels before 5.0 have no TUNSETCARRIER.
-func (d *device) setCarrier(n *platform.Netlink, on bool) error {
+func (d *device) setCarrier(n *netlink.Conn, on bool) error {
 	value := 0
 	if on {
 		value = 1

@@ -17,6 +17,7 @@ import (
 
 	"greseal/platform"
 	"greseal/platform/gre"
+	ours "greseal/platform/netlink"
 )
 
 func TestFirstUseIsToldOnceAndOnlyWhenWatched(t *testing.T) {
@@ -188,7 +189,7 @@ func (h *host) linkInfo(name string) *platform.LinkInfo {
 	h.t.Helper()
 	var l *platform.LinkInfo
 	h.must(func() error {
-		n, err := platform.OpenNetlink(unix.NETLINK_ROUTE)
+		n, err := ours.Open(unix.NETLINK_ROUTE)
 		if err != nil {
 			return err
 		}

@@ -29,6 +29,7 @@ import (
 	"greseal/crypto/suite"
 	"greseal/platform"
 	"greseal/platform/ikesock"
+	"greseal/platform/netlink"
 )
 
 // Offload names what the kernel does for us, as bits.
@@ -61,7 +62,7 @@ type Datapath struct {
 	off     Offload
 	portNAT uint16
 	ike     *ikesock.Sockets
-	netlink *platform.Netlink
+	netlink *netlink.Conn
 	events  *eventQueue
 	sas     spiTable
 	sending outTable
@@ -104,7 +105,7 @@ func open(o Options, k kernel) (_ *Datapath, err error) {
 	if d.portNAT == 0 {
 		d.portNAT = ikesock.DefaultPortNAT
 	}
-	if d.netlink, err = platform.OpenNetlink(unix.NETLINK_ROUTE); err != nil {
+	if d.netlink, err = netlink.Open(unix.NETLINK_ROUTE); err != nil {
 		return nil, err
 	}
 	d.ike, err = ikesock.Open(ikesock.Config{

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"greseal/platform"
+	"greseal/platform/netlink"
 
 	"golang.org/x/sys/unix"
 )
@@ -47,7 +48,7 @@ type link struct {
 
 func startCapture(wire *namespace, needles []needle) (*capture, error) {
 	c := &capture{needles: needles}
-	err := wire.netlink(func(h *platform.Netlink) error {
+	err := wire.netlink(func(h *netlink.Conn) error {
 		for _, name := range []string{toLeft, toRight} {
 			l, err := platform.LinkByName(h, name)
 			if err != nil {

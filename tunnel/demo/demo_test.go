@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"greseal/platform"
+	"greseal/platform/netlink"
 
 	"golang.org/x/sys/unix"
 )
@@ -147,7 +148,7 @@ func TestNamespacesVanishWithTheirDescriptors(t *testing.T) {
 		t.Fatal(err)
 	}
 	left := w.left
-	if err := left.netlink(func(h *platform.Netlink) error { _, err := platform.LinkByName(h, wanName); return err }); err != nil {
+	if err := left.netlink(func(h *netlink.Conn) error { _, err := platform.LinkByName(h, wanName); return err }); err != nil {
 		t.Error(err)
 	}
 	w.close()
@@ -155,7 +156,7 @@ func TestNamespacesVanishWithTheirDescriptors(t *testing.T) {
 		t.Error("a closed namespace can still be entered")
 	}
 	// None of it ever was in the namespace of the test.
-	h, err := platform.OpenNetlink(unix.NETLINK_ROUTE)
+	h, err := netlink.Open(unix.NETLINK_ROUTE)
 	if err != nil {
 		t.Fatal(err)
 	}

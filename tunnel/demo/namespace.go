@@ -8,6 +8,7 @@ import (
 	"runtime"
 
 	"greseal/platform"
+	"greseal/platform/netlink"
 
 	"golang.org/x/sys/unix"
 )
@@ -38,7 +39,7 @@ func newNamespace(name string) (*namespace, error) {
 	case err != nil:
 		return nil, fmt.Errorf("make a network namespace: %w", err)
 	}
-	if err := n.netlink(func(h *platform.Netlink) error {
+	if err := n.netlink(func(h *netlink.Conn) error {
 		lo, err := platform.LinkByName(h, "lo")
 		if err != nil {
 			return err
@@ -81,9 +82,9 @@ func (n *namespace) enter() error {
 }
 
 // netlink runs f with a routing netlink socket of the namespace.
-func (n *namespace) netlink(f func(*platform.Netlink) error) error {
+func (n *namespace) netlink(f func(*netlink.Conn) error) error {
 	return n.do(func() error {
-		h, err := platform.OpenNetlink(unix.NETLINK_ROUTE)
+		h, err := netlink.Open(unix.NETLINK_ROUTE)
 		if err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"greseal/platform"
+	"greseal/platform/netlink"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -68,7 +69,7 @@ func (w *world) close() {
 }
 
 func (w *world) connect() error {
-	err := w.wire.netlink(func(h *platform.Netlink) error {
+	err := w.wire.netlink(func(h *netlink.Conn) error {
 		for _, c := range []struct {
 			name string
 			side *namespace
@@ -94,7 +95,7 @@ func (w *world) connect() error {
 		outer, lan netip.Prefix
 		gate       netip.Addr
 	}{{w.left, leftOuter, leftLAN, leftGate.Addr()}, {w.right, rightOuter, rightLAN, rightGate.Addr()}} {
-		err := s.side.netlink(func(h *platform.Netlink) error {
+		err := s.side.netlink(func(h *netlink.Conn) error {
 			if err := addAddress(h, wanName, s.outer); err != nil {
 				return err
 			}
@@ -111,14 +112,14 @@ func (w *world) connect() error {
 }
 
 // addVeth makes a pair: name here, peer in another namespace.
-func addVeth(h *platform.Netlink, name, peer string, in *namespace) error {
+func addVeth(h *netlink.Conn, name, peer string, in *namespace) error {
 	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
 	info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated("veth"))
 	other := info.AddRtAttr(nl.IFLA_INFO_DATA, nil).AddRtAttr(nl.VETH_INFO_PEER, nil)
 	nl.NewIfInfomsgChild(other, unix.AF_UNSPEC)
 	other.AddRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(peer))
 	other.AddRtAttr(unix.IFLA_NET_NS_FD, nl.Uint32Attr(uint32(in.fd.Fd())))
-	err := h.Do(platform.Request(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL,
+	err := h.Do(netlink.Request(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL,
 		nl.NewIfInfomsg(unix.AF_UNSPEC), nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)), info))
 	if errors.Is(err, unix.EOPNOTSUPP) {
 		return errors.New("this kernel has no veth interfaces; load the module veth (OpenWrt: opkg install kmod-veth)")
@@ -130,7 +131,7 @@ func addVeth(h *platform.Netlink, name, peer string, in *namespace) error {
 }
 
 // addAddress gives an interface an address and takes it up.
-func addAddress(h *platform.Netlink, name string, a netip.Prefix) error {
+func addAddress(h *netlink.Conn, name string, a netip.Prefix) error {
 	l, err := platform.LinkByName(h, name)
 	if err != nil {
 		return err
@@ -139,7 +140,7 @@ func addAddress(h *platform.Netlink, name string, a netip.Prefix) error {
 	m.Prefixlen = uint8(a.Bits())
 	m.Index = uint32(l.Index)
 	ip := a.Addr().AsSlice()
-	err = h.Do(platform.Request(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, m,
+	err = h.Do(netlink.Request(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, m,
 		nl.NewRtAttr(unix.IFA_LOCAL, ip), nl.NewRtAttr(unix.IFA_ADDRESS, ip)))
 	if err != nil {
 		return fmt.Errorf("give %s the address %s: %w", name, a, err)
@@ -147,14 +148,14 @@ func addAddress(h *platform.Netlink, name string, a netip.Prefix) error {
 	return platform.SetUp(h, l.Index, true)
 }
 
-func addDefault(h *platform.Netlink, name string, via netip.Addr) error {
+func addDefault(h *netlink.Conn, name string, via netip.Addr) error {
 	l, err := platform.LinkByName(h, name)
 	if err != nil {
 		return err
 	}
 	m := nl.NewRtMsg()
 	m.Family = unix.AF_INET
-	err = h.Do(platform.Request(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, m,
+	err = h.Do(netlink.Request(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, m,
 		nl.NewRtAttr(unix.RTA_GATEWAY, via.AsSlice()), nl.NewRtAttr(unix.RTA_OIF, nl.Uint32Attr(uint32(l.Index)))))
 	if err != nil {
 		return fmt.Errorf("lay the default route: %w", err)

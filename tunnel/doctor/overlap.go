@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"greseal/platform"
+	"greseal/platform/netlink"
 	"greseal/tunnel/config"
 	"greseal/tunnel/status"
 )
@@ -48,7 +49,7 @@ func (x *exam) routeOf(a netip.Addr) (hop, error) {
 		m.Family = unix.AF_INET
 	}
 	var h hop
-	err := x.net.Netlink().Get(platform.Request(unix.RTM_GETROUTE, 0, m, nl.NewRtAttr(unix.RTA_DST, a.AsSlice())), func(typ uint16, b []byte) error {
+	err := x.net.Netlink().Get(netlink.Request(unix.RTM_GETROUTE, 0, m, nl.NewRtAttr(unix.RTA_DST, a.AsSlice())), func(typ uint16, b []byte) error {
 		h, _ = parseHop(b)
 		return nil
 	})
@@ -79,7 +80,7 @@ func parseHop(b []byte) (h hop, ok bool) {
 	}
 	h.dst = netip.PrefixFrom(any, 0)
 	bits := int(b[1])
-	err := platform.EachAttr(b[unix.SizeofRtMsg:], func(typ uint16, v []byte) error {
+	err := netlink.EachAttr(b[unix.SizeofRtMsg:], func(typ uint16, v []byte) error {
 		switch typ {
 		case unix.RTA_DST:
 			if a, ok := netip.AddrFromSlice(v); ok {
@@ -110,13 +111,13 @@ func (x *exam) routesOf(table uint32, kind uint8) ([]hop, error) {
 	for try := 0; ; try++ {
 		var all []hop
 		m := &nl.RtMsg{}
-		err := x.net.Netlink().Get(platform.Request(unix.RTM_GETROUTE, unix.NLM_F_DUMP, m), func(typ uint16, b []byte) error {
+		err := x.net.Netlink().Get(netlink.Request(unix.RTM_GETROUTE, unix.NLM_F_DUMP, m), func(typ uint16, b []byte) error {
 			if h, ok := parseHop(b); ok && typ == unix.RTM_NEWROUTE && h.table == table && h.typ == kind {
 				all = append(all, h)
 			}
 			return nil
 		})
-		if !errors.Is(err, platform.ErrInterrupted) || try == 5 {
+		if !errors.Is(err, netlink.ErrInterrupted) || try == 5 {
 			return all, err
 		}
 	}

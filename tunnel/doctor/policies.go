@@ -10,7 +10,7 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
-	"greseal/platform"
+	"greseal/platform/netlink"
 )
 
 // xfrmPolicy is one policy of the kernel's, as far as it can stand in the way.
@@ -55,20 +55,20 @@ func (p xfrmPolicy) matches(dir uint8, src, dst netip.Addr, proto uint8, sport, 
 
 // listPolicies dumps the policies of this network namespace.
 func listPolicies() ([]xfrmPolicy, error) {
-	n, err := platform.OpenNetlink(unix.NETLINK_XFRM)
+	n, err := netlink.Open(unix.NETLINK_XFRM)
 	if err != nil {
 		return nil, err
 	}
 	defer n.Close()
 	for try := 0; ; try++ {
 		var all []xfrmPolicy
-		err := n.Get(platform.Request(nl.XFRM_MSG_GETPOLICY, unix.NLM_F_DUMP), func(typ uint16, b []byte) error {
+		err := n.Get(netlink.Request(nl.XFRM_MSG_GETPOLICY, unix.NLM_F_DUMP), func(typ uint16, b []byte) error {
 			if p, ok := parsePolicy(b); ok && typ == nl.XFRM_MSG_NEWPOLICY {
 				all = append(all, p)
 			}
 			return nil
 		})
-		if !errors.Is(err, platform.ErrInterrupted) || try == 5 {
+		if !errors.Is(err, netlink.ErrInterrupted) || try == 5 {
 			return all, err
 		}
 	}
@@ -95,7 +95,7 @@ func parsePolicy(b []byte) (p xfrmPolicy, ok bool) {
 		priority: binary.NativeEndian.Uint32(b[152:]), index: binary.NativeEndian.Uint32(b[156:]),
 		dir: b[160], block: b[161] != 0,
 	}
-	err := platform.EachAttr(b[size:], func(typ uint16, v []byte) error {
+	err := netlink.EachAttr(b[size:], func(typ uint16, v []byte) error {
 		if typ == nl.XFRMA_TMPL && len(v) > 0 {
 			p.protects = true
 		}

@@ -1,0 +1,247 @@
+// Package netlink exchanges messages with the kernel (RFC 3549): requests and their
+// answers, dumps, and notifications. What the messages say is the business of
+// packages rtnl and xfrm.
+package netlink
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// netlinkBuffer is as much as the kernel ever puts in one datagram of a dump.
+const netlinkBuffer = 32 << 10
+
+// ErrInterrupted reports a dump during which the table changed: what was seen
+// may be incomplete. Reading it again helps.
+var ErrInterrupted = errors.New("netlink dump interrupted by a change")
+
+// Conn is one request socket, in the network namespace of the thread that
+// opened it. Messages are built with package nl; the exchange is our own because
+// XFRM requests and answers hold keys: every buffer is wiped after use, which
+// the library's sockets cannot do. It may be used from several goroutines.
+type Conn struct {
+	mu  sync.Mutex
+	fd  int
+	pid uint32
+	seq uint32
+	buf []byte
+}
+
+// ownPorts are the netlink port ids of this process's request sockets: changes
+// whose notification names one of them were made by ourselves.
+var ownPorts struct {
+	sync.RWMutex
+	m map[uint32]bool
+}
+
+// OwnPort tells whether a notification's port id is that of one of our Conns.
+func OwnPort(pid uint32) bool {
+	ownPorts.RLock()
+	defer ownPorts.RUnlock()
+	return ownPorts.m[pid]
+}
+
+// Open opens a request socket of protocol proto (unix.NETLINK_ROUTE,
+// unix.NETLINK_XFRM).
+func Open(proto int) (*Conn, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, proto)
+	if err != nil {
+		return nil, fmt.Errorf("netlink socket: %w", err)
+	}
+	n := &Conn{fd: fd, buf: make([]byte, netlinkBuffer)}
+	if err := n.setup(); err != nil {
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("netlink socket: %w", err)
+	}
+	ownPorts.Lock()
+	if ownPorts.m == nil {
+		ownPorts.m = make(map[uint32]bool)
+	}
+	ownPorts.m[n.pid] = true
+	ownPorts.Unlock()
+	return n, nil
+}
+
+func (n *Conn) setup() error {
+	if err := unix.Bind(n.fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return err
+	}
+	sa, err := unix.Getsockname(n.fd)
+	if err != nil {
+		return err
+	}
+	nsa, ok := sa.(*unix.SockaddrNetlink)
+	if !ok {
+		return errors.New("getsockname: not a netlink address")
+	}
+	n.pid = nsa.Pid
+	// A lost answer must not stop the caller for ever. Loading a kernel module
+	// on the way takes seconds on a slow router.
+	tv := unix.Timeval{Sec: 30}
+	if err := unix.SetsockoptTimeval(n.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
+		return err
+	}
+	// Both only improve error answers; kernels before 4.12 have neither.
+	_ = unix.SetsockoptInt(n.fd, unix.SOL_NETLINK, unix.NETLINK_CAP_ACK, 1)
+	_ = unix.SetsockoptInt(n.fd, unix.SOL_NETLINK, unix.NETLINK_EXT_ACK, 1)
+	return nil
+}
+
+// Port is the socket's netlink port id, which notifications of what it changed
+// carry.
+func (n *Conn) Port() uint32 { return n.pid }
+
+// Close closes the socket.
+func (n *Conn) Close() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.fd < 0 {
+		return
+	}
+	ownPorts.Lock()
+	delete(ownPorts.m, n.pid)
+	ownPorts.Unlock()
+	_ = unix.Close(n.fd)
+	n.fd = -1
+	clear(n.buf)
+}
+
+// Do sends a request and waits for its acknowledgement.
+func (n *Conn) Do(req *nl.NetlinkRequest) error {
+	req.Flags |= unix.NLM_F_ACK
+	return n.exchange(req, nil)
+}
+
+// Get sends a request that is answered by messages, one or (with NLM_F_DUMP)
+// many, and calls f for each with its type and payload. The payload is wiped
+// when f has returned: f copies what it keeps. An error of f ends the calls, not
+// the exchange.
+func (n *Conn) Get(req *nl.NetlinkRequest, f func(typ uint16, payload []byte) error) error {
+	return n.exchange(req, f)
+}
+
+// Dump reads a whole table: get asks for it with parts as the body, and parse reads
+// each message of type answer, reporting whether it belongs to what is wanted. A dump
+// that a change interrupted is repeated; a table that keeps changing is taken as it
+// was seen last, since whoever watches it hears of the next change.
+func Dump[T any](n *Conn, get, answer uint16, parse func(payload []byte) (v T, keep bool, err error), parts ...nl.NetlinkRequestData) ([]T, error) {
+	for try := 0; ; try++ {
+		var all []T
+		err := n.Get(Request(get, unix.NLM_F_DUMP, parts...), func(typ uint16, p []byte) error {
+			if typ != answer {
+				return nil
+			}
+			v, keep, err := parse(p)
+			if err == nil && keep {
+				all = append(all, v)
+			}
+			return err
+		})
+		if !errors.Is(err, ErrInterrupted) {
+			return all, err
+		}
+		if try == 5 {
+			return all, nil
+		}
+	}
+}
+
+// SelectInDumps lets the kernel (4.20) choose by what a dump's request asks for; others
+// send the whole table.
+func (n *Conn) SelectInDumps() {
+	_ = unix.SetsockoptInt(n.fd, unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
+}
+
+func (n *Conn) exchange(req *nl.NetlinkRequest, f func(uint16, []byte) error) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.fd < 0 {
+		return os.ErrClosed
+	}
+	n.seq++
+	req.Seq = n.seq
+	req.Pid = n.pid // XFRM names this one in its notifications
+	msg := req.Serialize()
+	defer clear(msg)
+	for {
+		err := unix.Sendto(n.fd, msg, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+		if err == nil {
+			break
+		}
+		if err != unix.EINTR {
+			return err
+		}
+	}
+	ack := req.Flags&unix.NLM_F_ACK != 0
+	dump := req.Flags&unix.NLM_F_DUMP == unix.NLM_F_DUMP
+	var used int
+	defer func() { clear(n.buf[:used]) }()
+	var ferr error
+	interrupted := false
+	for {
+		size, from, err := unix.Recvfrom(n.fd, n.buf, unix.MSG_TRUNC)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		used = max(used, min(size, len(n.buf)))
+		if sa, ok := from.(*unix.SockaddrNetlink); !ok || sa.Pid != 0 {
+			continue // not the kernel
+		}
+		if size > len(n.buf) {
+			return fmt.Errorf("netlink answer of %d octets: %w", size, unix.EMSGSIZE)
+		}
+		for rest := n.buf[:size]; len(rest) >= unix.SizeofNlMsghdr; {
+			h, payload, next, ok := nextMessage(rest)
+			if !ok {
+				return errors.New("netlink answer: malformed message")
+			}
+			rest = next
+			if h.seq != n.seq {
+				continue // left over from an exchange that timed out
+			}
+			if h.flags&unix.NLM_F_DUMP_INTR != 0 {
+				interrupted = true
+			}
+			switch h.typ {
+			case unix.NLMSG_ERROR:
+				if err := ackError(h.flags, payload); err != nil {
+					return err
+				}
+				return ferr
+			case unix.NLMSG_DONE:
+				// Linux 6.9 may send it without a payload.
+				if err := ackError(0, payload); err != nil {
+					return err
+				}
+				if ferr == nil && interrupted {
+					ferr = ErrInterrupted
+				}
+				return ferr
+			}
+			if f != nil && ferr == nil {
+				ferr = f(h.typ, payload)
+			}
+			if !ack && !dump && h.flags&unix.NLM_F_MULTI == 0 {
+				return ferr
+			}
+		}
+	}
+}
+
+// Request starts a netlink request of type typ with flags (NLM_F_REQUEST is
+// added).
+func Request(typ uint16, flags int, parts ...nl.NetlinkRequestData) *nl.NetlinkRequest {
+	req := &nl.NetlinkRequest{NlMsghdr: unix.NlMsghdr{
+		Type: typ, Flags: unix.NLM_F_REQUEST | uint16(flags),
+	}}
+	req.Data = parts
+	return req
+}
