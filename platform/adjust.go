@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"greseal/platform/rtnl"
 )
 
 // A look at everything (Network.reconcile) reads all interfaces and routes that
@@ -87,23 +89,23 @@ func (n *Network) adjust(link string, in *inside) error {
 	if len(in.routes.Prefixes) == 0 && len(in.laid) == 0 {
 		return nil
 	}
-	l, err := LinkByName(n.nl, link)
-	if err != nil && !errors.Is(err, ErrNoLink) {
+	l, err := rtnl.LinkByName(n.nl, link)
+	if err != nil && !errors.Is(err, rtnl.ErrNoLink) {
 		return err
 	}
 	if l != nil && !l.Ours() {
 		l = nil
 	}
-	want := make(map[route]bool)
+	want := make(map[rtnl.Route]bool)
 	for _, r := range n.into(in, l) {
-		want[r.key()] = true
+		want[r.Key()] = true
 	}
 	var errs []error
 	for k := range in.laid {
 		if want[k] {
 			continue
 		}
-		if err := changeRoute(n.nl, unix.RTM_DELROUTE, k); err != nil {
+		if err := n.changeRoute(unix.RTM_DELROUTE, k); err != nil {
 			errs = append(errs, err)
 			continue
 		}
@@ -111,7 +113,7 @@ func (n *Network) adjust(link string, in *inside) error {
 		delete(n.laid, k)
 	}
 	for k := range want {
-		if err := changeRoute(n.nl, unix.RTM_NEWROUTE, k); err != nil {
+		if err := n.changeRoute(unix.RTM_NEWROUTE, k); err != nil {
 			errs = append(errs, err)
 			continue
 		}

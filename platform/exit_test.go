@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"greseal/platform/rtnl"
 )
 
 var (
@@ -80,7 +82,7 @@ func noneLeft(t *testing.T, n *Network) {
 	if left := ownRoutes(t); len(left) > 0 {
 		t.Errorf("routes left: %q", left)
 	}
-	rules, err := listRules(n.nl)
+	rules, err := rtnl.Rules(n.nl)
 	if err != nil || len(rules) > 0 {
 		t.Errorf("rules left: %v, %v", rules, err)
 	}
@@ -152,8 +154,8 @@ func TestSweepRemovesOnlyOurRules(t *testing.T) {
 	wantWay(t, "taken over", exitPeer, "192.168.7.1", "wan2")
 	wantWay(t, "not asked for yet", exitPeer6, "2001:db8:7::1", "wan2")
 	must(t, after.Sweep())
-	rules, err := listRules(after.nl)
-	if want := (rule{netip.MustParseAddr("192.168.7.1"), exitPeer, exitTable("wan2")}); err != nil || len(rules) != 1 || rules[0] != want {
+	rules, err := rtnl.Rules(after.nl)
+	if want := (rtnl.Rule{From: netip.MustParseAddr("192.168.7.1"), To: exitPeer, Table: exitTable("wan2")}); err != nil || len(rules) != 1 || rules[0] != want {
 		t.Errorf("%v, %v, want only %v", rules, err, want)
 	}
 	if n := strings.Count(sh(t, "ip rule"), "lookup 77"); n != 2 {
@@ -162,7 +164,7 @@ func TestSweepRemovesOnlyOurRules(t *testing.T) {
 	sh(t, "ip rule del from 192.168.7.1 to 203.0.113.5")
 	must(t, after.Refresh())
 	wantWay(t, "after it was removed by hand", exitPeer, "192.168.7.1", "wan2")
-	must(t, changeRule(after.nl, unix.RTM_NEWRULE, rules[0])) // once more does nothing
+	must(t, rtnl.ChangeRule(after.nl, unix.RTM_NEWRULE, rules[0])) // once more does nothing
 	must(t, after.Forget("hq"))
 	noneLeft(t, after)
 }

@@ -3,6 +3,8 @@ package platform
 import (
 	"fmt"
 	"net/netip"
+
+	"greseal/platform/rtnl"
 )
 
 // Leaves returns the name of the interface by which packets to an address leave
@@ -13,7 +15,7 @@ func (n *Network) Leaves(to netip.Addr) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("look up the route to %s: %w", to, err)
 	}
-	l, err := LinkByIndex(n.nl, info.IfIndex)
+	l, err := rtnl.LinkByIndex(n.nl, info.IfIndex)
 	if err != nil {
 		return "", err
 	}

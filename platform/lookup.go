@@ -3,12 +3,13 @@ package platform
 import (
 	"errors"
 	"fmt"
-	"greseal/platform/netlink"
 	"net/netip"
 	"slices"
 
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"greseal/platform/netlink"
+	"greseal/platform/rtnl"
 )
 
 // RouteInfo is the underlay's way to a peer.
@@ -56,8 +57,8 @@ func (n *Network) RouteTo(remote, localHint netip.Addr, ifName string, mark uint
 	if ifName == "" {
 		return n.way(remote, localHint, 0, mark)
 	}
-	l, err := LinkByName(n.nl, ifName)
-	if errors.Is(err, ErrNoLink) {
+	l, err := rtnl.LinkByName(n.nl, ifName)
+	if errors.Is(err, rtnl.ErrNoLink) {
 		return RouteInfo{}, noSource(fmt.Sprintf("interface %s is not there", ifName))
 	}
 	if err != nil {
@@ -83,26 +84,26 @@ func (n *Network) isLocal(a netip.Addr) bool {
 	if info, err := n.lookup(a, netip.Addr{}, 0, 0); err == nil && info.typ == unix.RTN_LOCAL {
 		return true
 	}
-	all, err := LocalAddrs(n.nl) // routing rules may hide it from the lookup
+	all, err := rtnl.LocalAddrs(n.nl) // routing rules may hide it from the lookup
 	return err != nil || slices.Contains(all, a)
 }
 
 // sourceOn is the address of an interface to come from: the one that the kernel
 // chose if it is the interface's own, else its best.
-func sourceOn(s *netlink.Conn, l *LinkInfo, chosen, remote netip.Addr) (netip.Addr, error) {
-	all, err := listAddresses(s, l.Index)
+func sourceOn(s *netlink.Conn, l *rtnl.Link, chosen, remote netip.Addr) (netip.Addr, error) {
+	all, err := rtnl.Addresses(s, l.Index)
 	if err != nil {
 		return netip.Addr{}, err
 	}
 	usable := func(a netip.Addr) bool {
-		return slices.ContainsFunc(all, func(i ifaddr) bool {
-			return i.prefix.Addr() == a && (i.scope < unix.RT_SCOPE_LINK || remote.IsLinkLocalUnicast())
+		return slices.ContainsFunc(all, func(i rtnl.Address) bool {
+			return i.Prefix.Addr() == a && (i.Scope < unix.RT_SCOPE_LINK || remote.IsLinkLocalUnicast())
 		})
 	}
 	if chosen.IsValid() && usable(chosen) {
 		return chosen, nil
 	}
-	best, err := InterfaceAddr(s, l.Name, remote.Is6())
+	best, err := rtnl.InterfaceAddr(s, l.Name, remote.Is6())
 	if err != nil {
 		return netip.Addr{}, noSource(err.Error())
 	}
@@ -116,7 +117,7 @@ func sourceOn(s *netlink.Conn, l *LinkInfo, chosen, remote netip.Addr) (netip.Ad
 func (n *Network) way(remote, local netip.Addr, oif int, mark uint32) (RouteInfo, error) {
 	info, err := n.lookup(remote, local, oif, mark)
 	if err == nil {
-		l, lerr := LinkByIndex(n.nl, info.IfIndex)
+		l, lerr := rtnl.LinkByIndex(n.nl, info.IfIndex)
 		if lerr != nil {
 			return RouteInfo{}, lerr
 		}
@@ -150,7 +151,7 @@ func noWay(err error) bool {
 }
 
 func (n *Network) around(remote, localHint netip.Addr, mark uint32) (RouteInfo, error) {
-	all, err := Links(n.nl)
+	all, err := rtnl.Links(n.nl)
 	if err != nil {
 		return RouteInfo{}, err
 	}
@@ -160,7 +161,7 @@ func (n *Network) around(remote, localHint netip.Addr, mark uint32) (RouteInfo, 
 			ours[l.Index] = true
 		}
 	}
-	routes, err := foreignRoutes(n.nl, family(remote), ours)
+	routes, err := foreignRoutes(n.nl, rtnl.Family(remote), ours)
 	if err != nil {
 		return RouteInfo{}, err
 	}
@@ -168,18 +169,18 @@ func (n *Network) around(remote, localHint netip.Addr, mark uint32) (RouteInfo, 
 	if !ok {
 		return RouteInfo{}, ErrNoRoute
 	}
-	info, err := n.lookup(remote, localHint, r.oif, mark)
+	info, err := n.lookup(remote, localHint, r.Oif, mark)
 	if err != nil {
 		return RouteInfo{}, err
 	}
-	l, err := LinkByIndex(n.nl, info.IfIndex)
+	l, err := rtnl.LinkByIndex(n.nl, info.IfIndex)
 	if err != nil {
 		return RouteInfo{}, err
 	}
 	return info.through(l, remote)
 }
 
-func (i RouteInfo) through(l *LinkInfo, remote netip.Addr) (RouteInfo, error) {
+func (i RouteInfo) through(l *rtnl.Link, remote netip.Addr) (RouteInfo, error) {
 	if l.Flags&unix.IFF_LOOPBACK != 0 || i.typ == unix.RTN_LOCAL {
 		return RouteInfo{}, fmt.Errorf("remote address %s is an address of this machine", remote)
 	}
@@ -196,63 +197,19 @@ func (i RouteInfo) through(l *LinkInfo, remote netip.Addr) (RouteInfo, error) {
 	return i, nil
 }
 
-// lookup is one RTM_GETROUTE.
+// lookup asks the kernel for the route of a packet.
 func (n *Network) lookup(remote, local netip.Addr, oif int, mark uint32) (RouteInfo, error) {
-	m := &nl.RtMsg{}
-	m.Family = uint8(family(remote))
-	m.Dst_len = uint8(remote.BitLen())
-	req := netlink.Request(unix.RTM_GETROUTE, 0, m, nl.NewRtAttr(unix.RTA_DST, remote.AsSlice()))
-	info := RouteInfo{Local: local}
-	if local.IsValid() {
-		m.Src_len = uint8(local.BitLen())
-		req.AddData(nl.NewRtAttr(unix.RTA_SRC, local.AsSlice()))
+	r, err := rtnl.Lookup(n.nl, remote, local, oif, mark)
+	info := RouteInfo{Local: local, IfIndex: r.Oif, Gateway: r.NextHop(), typ: r.Type}
+	if !local.IsValid() {
+		info.Local = r.Prefsrc
 	}
-	if oif != 0 {
-		req.AddData(nl.NewRtAttr(unix.RTA_OIF, nl.Uint32Attr(uint32(oif))))
+	// A route with an MTU and a lifetime is a path MTU exception.
+	if mtu := r.MTU(); r.Expires && mtu != 0 {
+		info.PathMTU = mtu
+	} else {
+		info.MTU = mtu
 	}
-	if mark != 0 {
-		req.AddData(nl.NewRtAttr(unix.RTA_MARK, nl.Uint32Attr(mark)))
-	}
-	err := n.nl.Get(req, func(typ uint16, p []byte) error {
-		if typ != unix.RTM_NEWROUTE || len(p) < unix.SizeofRtMsg {
-			return nil
-		}
-		mtu, learned := 0, false
-		info.typ = p[7]
-		err := netlink.EachAttr(p[unix.SizeofRtMsg:], func(typ uint16, v []byte) error {
-			switch typ {
-			case unix.RTA_OIF:
-				info.IfIndex = int(netlink.Uint32(v))
-			case unix.RTA_GATEWAY:
-				info.Gateway, _ = netip.AddrFromSlice(v)
-			case unix.RTA_VIA:
-				if len(v) > 2 {
-					info.Gateway, _ = netip.AddrFromSlice(v[2:])
-				}
-			case unix.RTA_PREFSRC:
-				if !local.IsValid() {
-					info.Local, _ = netip.AddrFromSlice(v)
-				}
-			case unix.RTA_CACHEINFO: // struct rta_cacheinfo, rta_expires is the third word
-				learned = len(v) >= 12 && netlink.Uint32(v[8:]) != 0
-			case unix.RTA_METRICS:
-				return netlink.EachAttr(v, func(typ uint16, v []byte) error {
-					if typ == unix.RTAX_MTU {
-						mtu = int(netlink.Uint32(v))
-					}
-					return nil
-				})
-			}
-			return nil
-		})
-		// A route with an MTU and a lifetime is a path MTU exception.
-		if learned && mtu != 0 {
-			info.PathMTU = mtu
-		} else {
-			info.MTU = mtu
-		}
-		return err
-	})
 	if err == nil && info.IfIndex == 0 {
 		err = unix.ENETUNREACH
 	}

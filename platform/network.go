@@ -3,7 +3,6 @@ package platform
 import (
 	"errors"
 	"fmt"
-	"greseal/platform/netlink"
 	"log/slog"
 	"maps"
 	"net/netip"
@@ -11,6 +10,9 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"greseal/platform/netlink"
+	"greseal/platform/rtnl"
 )
 
 // Network lays the addresses and routes of our interfaces and takes back only
@@ -22,10 +24,10 @@ type Network struct {
 	nl    *netlink.Conn
 	log   *slog.Logger
 	links map[string]*inside
-	laid  map[route]bool  // by this process; others only Sweep may remove
-	ipv6  map[int]bool    // interfaces that were given their link-local address
-	exits map[string]exit // by the interface
-	ruled map[rule]bool   // rules laid by this process
+	laid  map[rtnl.Route]bool // by this process; others only Sweep may remove
+	ipv6  map[int]bool        // interfaces that were given their link-local address
+	exits map[string]exit     // by the interface
+	ruled map[rtnl.Rule]bool  // rules laid by this process
 	swept bool
 
 	held    bool     // until Release
@@ -43,9 +45,9 @@ type inside struct {
 	routes    RouteSet
 	running   bool
 	foreign   bool
-	clean     bool           // no address is wanted, and none of ours was found
-	laid      map[route]bool // routes into the link laid by this process
-	seen      *wishes        // by the last look at everything
+	clean     bool                // no address is wanted, and none of ours was found
+	laid      map[rtnl.Route]bool // routes into the link laid by this process
+	seen      *wishes             // by the last look at everything
 }
 
 // RouteSet is what is routed into a link.
@@ -97,7 +99,7 @@ func OpenNetwork(log *slog.Logger) (*Network, error) {
 		return nil, err
 	}
 	s.SelectInDumps() // of routes by their protocol
-	return &Network{nl: s, log: log, links: make(map[string]*inside), laid: make(map[route]bool), ipv6: make(map[int]bool), ruled: make(map[rule]bool)}, nil
+	return &Network{nl: s, log: log, links: make(map[string]*inside), laid: make(map[rtnl.Route]bool), ipv6: make(map[int]bool), ruled: make(map[rtnl.Rule]bool)}, nil
 }
 
 // Close closes the socket and leaves the kernel as it is.
@@ -109,7 +111,7 @@ func (n *Network) Netlink() *netlink.Conn { return n.nl }
 func (n *Network) inside(link string) *inside {
 	in := n.links[link]
 	if in == nil {
-		in = &inside{ours: make(map[netip.Prefix]bool), laid: make(map[route]bool)}
+		in = &inside{ours: make(map[netip.Prefix]bool), laid: make(map[rtnl.Route]bool)}
 		n.links[link] = in
 	}
 	return in
@@ -120,8 +122,8 @@ func (n *Network) inside(link string) *inside {
 func (n *Network) SetForeign(link string, foreign bool) { n.inside(link).foreign = foreign }
 
 // own reads one of our interfaces.
-func (n *Network) own(link string) (*LinkInfo, error) {
-	l, err := LinkByName(n.nl, link)
+func (n *Network) own(link string) (*rtnl.Link, error) {
+	l, err := rtnl.LinkByName(n.nl, link)
 	if err != nil {
 		return nil, err
 	}
@@ -145,27 +147,27 @@ func (n *Network) SetAddresses(link string, want []netip.Prefix) error {
 	if err != nil {
 		return err
 	}
-	have, err := listAddresses(n.nl, l.Index)
+	have, err := rtnl.Addresses(n.nl, l.Index)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	present := make(map[netip.Prefix]bool)
 	for _, a := range have {
-		if slices.Contains(want, a.prefix) && (!in.foreign || a.proto != ownProtocol && !in.ours[a.prefix]) {
-			if a.flags&unix.IFA_F_DADFAILED == 0 {
-				present[a.prefix] = true
+		if slices.Contains(want, a.Prefix) && (!in.foreign || a.Protocol != rtnl.Protocol && !in.ours[a.Prefix]) {
+			if a.Flags&unix.IFA_F_DADFAILED == 0 {
+				present[a.Prefix] = true
 			}
 			continue
 		}
-		if a.proto != ownProtocol && !in.ours[a.prefix] {
+		if a.Protocol != rtnl.Protocol && !in.ours[a.Prefix] {
 			continue
 		}
-		if err := changeAddress(n.nl, unix.RTM_DELADDR, l, a.prefix); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
-			errs = append(errs, &Unlaid{a.prefix, fmt.Sprintf("remove address %s from %s", a.prefix, link), err})
+		if err := rtnl.ChangeAddress(n.nl, unix.RTM_DELADDR, l, a.Prefix); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+			errs = append(errs, &Unlaid{a.Prefix, fmt.Sprintf("remove address %s from %s", a.Prefix, link), err})
 			continue
 		}
-		delete(in.ours, a.prefix)
+		delete(in.ours, a.Prefix)
 	}
 	if slices.ContainsFunc(want, func(p netip.Prefix) bool { return p.Addr().Is6() }) {
 		n.wantIPv6(l)
@@ -174,7 +176,7 @@ func (n *Network) SetAddresses(link string, want []netip.Prefix) error {
 		if present[p] || in.foreign {
 			continue
 		}
-		if err := changeAddress(n.nl, unix.RTM_NEWADDR, l, p); err != nil && !errors.Is(err, unix.EEXIST) {
+		if err := rtnl.ChangeAddress(n.nl, unix.RTM_NEWADDR, l, p); err != nil && !errors.Is(err, unix.EEXIST) {
 			errs = append(errs, &Unlaid{p, fmt.Sprintf("add address %s to %s", p, link), err})
 			continue
 		}
@@ -187,11 +189,11 @@ func (n *Network) SetAddresses(link string, want []netip.Prefix) error {
 
 // wantIPv6 gives a link that carries IPv6 the link-local address that was left
 // out when it was made.
-func (n *Network) wantIPv6(l *LinkInfo) {
+func (n *Network) wantIPv6(l *rtnl.Link) {
 	if n.ipv6[l.Index] {
 		return
 	}
-	if err := SetLinkLocal(n.nl, l.Index, true); err != nil {
+	if err := rtnl.SetLinkLocal(n.nl, l.Index, true); err != nil {
 		n.log.Warn("no IPv6 link-local address", "interface", l.Name, "error", err)
 		return
 	}
@@ -262,11 +264,11 @@ func (n *Network) reconcile(links ...string) error {
 	if n.settled && len(n.laid) == 0 && !n.wantsAny() {
 		return nil // a hub of many tunnels without routes lists nothing
 	}
-	all, err := Links(n.nl)
+	all, err := rtnl.Links(n.nl)
 	if err != nil {
 		return err
 	}
-	byName := make(map[string]*LinkInfo)
+	byName := make(map[string]*rtnl.Link)
 	ours := make(map[int]bool)
 	for _, l := range all {
 		if l.Ours() {
@@ -274,12 +276,12 @@ func (n *Network) reconcile(links ...string) error {
 			ours[l.Index] = true
 		}
 	}
-	have, err := listRoutes(n.nl, unix.AF_UNSPEC, ownProtocol)
+	have, err := rtnl.Routes(n.nl, unix.AF_UNSPEC, rtnl.Protocol)
 	if err != nil {
 		return err
 	}
 	into, shared := n.wanted(byName)
-	foreign := sync.OnceValues(func() ([]route, error) { return foreignRoutes(n.nl, unix.AF_UNSPEC, ours) })
+	foreign := sync.OnceValues(func() ([]rtnl.Route, error) { return foreignRoutes(n.nl, unix.AF_UNSPEC, ours) })
 	pins, err := n.pins(foreign, into, shared)
 	if err != nil {
 		return err
@@ -299,21 +301,21 @@ func (n *Network) reconcile(links ...string) error {
 	if err := n.dropRules(rules); err != nil {
 		errs = append(errs, err)
 	}
-	keep := make(map[route]bool)
+	keep := make(map[rtnl.Route]bool)
 	for r := range into {
-		keep[r.key()] = true
+		keep[r.Key()] = true
 	}
 	for r := range shared {
-		keep[r.key()] = true
+		keep[r.Key()] = true
 	}
 	for _, r := range pins {
-		keep[r.key()] = true
+		keep[r.Key()] = true
 	}
-	present := make(map[route]bool)
+	present := make(map[rtnl.Route]bool)
 	for _, r := range have {
-		k := r.key()
-		if k.typ == unix.RTN_UNREACHABLE {
-			k.oif = 0 // IPv6 reports the loopback interface
+		k := r.Key()
+		if k.Type == unix.RTN_UNREACHABLE {
+			k.Oif = 0 // IPv6 reports the loopback interface
 		}
 		if keep[k] {
 			present[k] = true
@@ -322,19 +324,19 @@ func (n *Network) reconcile(links ...string) error {
 		if !n.swept && !n.laid[k] {
 			continue
 		}
-		if err := changeRoute(n.nl, unix.RTM_DELROUTE, k); err != nil {
+		if err := n.changeRoute(unix.RTM_DELROUTE, k); err != nil {
 			errs = append(errs, err)
 			continue
 		}
 		delete(n.laid, k)
 	}
-	add := func(r route) {
-		k := r.key()
+	add := func(r rtnl.Route) {
+		k := r.Key()
 		if present[k] {
 			n.laid[k] = true
 			return
 		}
-		if err := changeRoute(n.nl, unix.RTM_NEWROUTE, r); err != nil {
+		if err := n.changeRoute(unix.RTM_NEWROUTE, r); err != nil {
 			errs = append(errs, err)
 			return
 		}
@@ -358,7 +360,7 @@ func (n *Network) reconcile(links ...string) error {
 	for r, link := range into {
 		if named[link] {
 			add(r)
-			if k := r.key(); n.laid[k] {
+			if k := r.Key(); n.laid[k] {
 				n.links[link].laid[k] = true
 			}
 		}
@@ -387,18 +389,18 @@ func (n *Network) wantsAny() bool {
 
 // wanted computes the routes into interfaces that are there and up, and the
 // unreachable ones underneath, which links share.
-func (n *Network) wanted(byName map[string]*LinkInfo) (into map[route]string, shared map[route]bool) {
-	into = make(map[route]string)
-	shared = make(map[route]bool)
+func (n *Network) wanted(byName map[string]*rtnl.Link) (into map[rtnl.Route]string, shared map[rtnl.Route]bool) {
+	into = make(map[rtnl.Route]string)
+	shared = make(map[rtnl.Route]bool)
 	for _, name := range slices.Sorted(maps.Keys(n.links)) {
 		in := n.links[name]
 		under := func(p netip.Prefix, table uint32) {
 			if !in.routes.Fallback {
-				shared[unreachable(table, p)] = true
+				shared[rtnl.Unreachable(table, p)] = true
 			}
 		}
 		for _, whole := range in.routes.Prefixes {
-			for _, p := range halves(whole) {
+			for _, p := range rtnl.Halves(whole) {
 				under(p, in.routes.Table)
 			}
 		}
@@ -418,7 +420,7 @@ func (n *Network) wanted(byName map[string]*LinkInfo) (into map[route]string, sh
 
 // into are the routes into a link that is there and up; l is nil for one that is
 // not there.
-func (n *Network) into(in *inside, l *LinkInfo) []route {
+func (n *Network) into(in *inside, l *rtnl.Link) []rtnl.Route {
 	metric := in.routes.Metric
 	if !in.running {
 		metric = in.routes.DownMetric
@@ -426,15 +428,15 @@ func (n *Network) into(in *inside, l *LinkInfo) []route {
 	if l == nil || !l.Up() || in.foreign || !in.running && metric == 0 {
 		return nil
 	}
-	var routes []route
+	var routes []rtnl.Route
 	has6 := false
 	for _, whole := range in.routes.Prefixes {
-		for _, p := range halves(whole) {
-			r := route{table: in.routes.Table, dst: p, metric: metric, typ: unix.RTN_UNICAST, oif: l.Index}
+		for _, p := range rtnl.Halves(whole) {
+			r := rtnl.Route{Table: in.routes.Table, Dst: p, Metric: metric, Type: unix.RTN_UNICAST, Oif: l.Index}
 			if p.Addr().Is6() {
 				has6 = true
-				if r.metric == 0 {
-					r.metric = defaultMetric6
+				if r.Metric == 0 {
+					r.Metric = rtnl.DefaultMetric6
 				}
 			}
 			routes = append(routes, r)
@@ -448,23 +450,23 @@ func (n *Network) into(in *inside, l *LinkInfo) []route {
 
 // pins computes the host routes of the peers that our routes would cover, and those
 // of addresses inside to which there is no other way.
-func (n *Network) pins(foreign func() ([]route, error), into map[route]string, shared map[route]bool) ([]route, error) {
+func (n *Network) pins(foreign func() ([]rtnl.Route, error), into map[rtnl.Route]string, shared map[rtnl.Route]bool) ([]rtnl.Route, error) {
 	n.cover = make(map[netip.Prefix]bool)
 	for r := range into {
-		if r.table == unix.RT_TABLE_MAIN {
-			n.cover[r.dst] = true
+		if r.Table == unix.RT_TABLE_MAIN {
+			n.cover[r.Dst] = true
 		}
 	}
 	for r := range shared {
-		if r.table == unix.RT_TABLE_MAIN {
-			n.cover[r.dst] = true
+		if r.Table == unix.RT_TABLE_MAIN {
+			n.cover[r.Dst] = true
 		}
 	}
 	covered := make(map[netip.Addr]int) // to the longest prefix that covers it
 	for _, in := range n.links {
 		if in.foreign && in.routes.Table == unix.RT_TABLE_MAIN {
 			for _, whole := range in.routes.Prefixes {
-				for _, p := range halves(whole) {
+				for _, p := range rtnl.Halves(whole) {
 					n.cover[p] = true
 				}
 			}
@@ -485,31 +487,31 @@ func (n *Network) pins(foreign func() ([]route, error), into map[route]string, s
 	if err != nil {
 		return nil, err
 	}
-	var pins []route
+	var pins []rtnl.Route
 	for peer, bits := range covered {
 		r, ok := underlay(routes, peer)
 		if !ok {
 			n.log.Debug("no way to the peer outside the tunnels", "peer", peer)
 			continue
 		}
-		if r.dst.Bits() > bits {
+		if r.Dst.Bits() > bits {
 			continue // it wins by itself
 		}
-		pins = append(pins, r.hostRoute(unix.RT_TABLE_MAIN, peer))
+		pins = append(pins, r.HostRoute(unix.RT_TABLE_MAIN, peer))
 	}
 	for addr, peer := range inside {
 		r, ok := underlay(routes, addr)
 		bits, ours := n.covers(addr)
-		if ok && (!ours || r.dst.Bits() > bits) {
+		if ok && (!ours || r.Dst.Bits() > bits) {
 			continue
 		}
 		if !ok {
 			if r, ok = underlay(routes, peer); !ok {
 				continue // the peer has no way either
 			}
-			r = r.into(addr.Is4())
+			r = r.Into(addr.Is4())
 		}
-		pins = append(pins, r.hostRoute(unix.RT_TABLE_MAIN, addr))
+		pins = append(pins, r.HostRoute(unix.RT_TABLE_MAIN, addr))
 	}
 	return pins, nil
 }
@@ -526,4 +528,17 @@ func (n *Network) insides() map[netip.Addr]netip.Addr {
 		}
 	}
 	return all
+}
+
+// changeRoute adds (RTM_NEWROUTE) or removes (RTM_DELROUTE) a route; the error is an
+// *Unlaid.
+func (n *Network) changeRoute(typ uint16, r rtnl.Route) error {
+	err := rtnl.ChangeRoute(n.nl, typ, r)
+	switch {
+	case err == nil:
+		return nil
+	case typ == unix.RTM_NEWROUTE:
+		return &Unlaid{r.Dst, "add route " + r.String(), err}
+	}
+	return &Unlaid{r.Dst, "remove route " + r.String(), err}
 }

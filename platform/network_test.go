@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"greseal/platform/rtnl"
 )
 
 // inNamespace puts the rest of the test into a network namespace of its own,
@@ -52,14 +54,14 @@ func atStartAndLater(t *testing.T, f func(*testing.T, *Network)) {
 
 func mark(t *testing.T, n *Network, name string) {
 	t.Helper()
-	l, err := LinkByName(n.Netlink(), name)
+	l, err := rtnl.LinkByName(n.Netlink(), name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := MarkLink(n.Netlink(), l.Index, name); err != nil {
+	if err := rtnl.MarkLink(n.Netlink(), l.Index, name); err != nil {
 		t.Fatal(err)
 	}
-	if err := SetUp(n.Netlink(), l.Index, true); err != nil {
+	if err := rtnl.SetUp(n.Netlink(), l.Index, true); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -143,7 +145,7 @@ func TestAddressesAreAddedAndOnlyOursRemoved(t *testing.T) {
 	if err := n.SetAddresses("wan", prefixes("10.1.1.1/24")); err == nil {
 		t.Error("an interface that is not ours got an address")
 	}
-	if err := n.SetAddresses("none", nil); !errors.Is(err, ErrNoLink) {
+	if err := n.SetAddresses("none", nil); !errors.Is(err, rtnl.ErrNoLink) {
 		t.Errorf("absent interface: %v", err)
 	}
 }
@@ -394,12 +396,12 @@ func TestInterfaceAddrPrefersStableGlobalAddresses(t *testing.T) {
 	n := inNamespace(t)
 	sh(t, "ip addr add 169.254.1.1/16 dev isp scope link", "ip addr add 203.0.113.77/24 dev isp", "ip -6 addr add 2001:db8:8::1/64 dev isp nodad preferred_lft 0", "ip -6 addr add 2001:db8:8::2/64 dev isp nodad")
 	for v6, want := range map[bool]string{false: "203.0.113.77", true: "2001:db8:8::2"} {
-		if a, err := InterfaceAddr(n.Netlink(), "isp", v6); err != nil || a.String() != want {
+		if a, err := rtnl.InterfaceAddr(n.Netlink(), "isp", v6); err != nil || a.String() != want {
 			t.Errorf("%v, %v; want %s", a, err, want)
 		}
 	}
 	sh(t, "ip addr flush dev isp")
-	if _, err := InterfaceAddr(n.Netlink(), "isp", false); err == nil {
+	if _, err := rtnl.InterfaceAddr(n.Netlink(), "isp", false); err == nil {
 		t.Error("an address where there is none")
 	}
 }
@@ -428,12 +430,12 @@ func TestWatcherReportsOthersAndIsQuietAboutUs(t *testing.T) {
 	set := RouteSet{Prefixes: prefixes("10.0.0.0/16", "0.0.0.0/0"), Peers: []netip.Addr{netip.MustParseAddr("203.0.113.9")}}
 	must(t, n.SetAddresses("hq", prefixes("10.255.0.2/30")))
 	must(t, n.SetRoutes("hq", set, true))
-	l, err := LinkByName(n.Netlink(), "hq")
+	l, err := rtnl.LinkByName(n.Netlink(), "hq")
 	must(t, err)
-	must(t, SetMTU(n.Netlink(), l.Index, 1400))
-	own := rule{from: netip.MustParseAddr("198.18.5.1"), to: set.Peers[0], table: 7}
-	must(t, changeRule(n.Netlink(), unix.RTM_NEWRULE, own))
-	must(t, changeRule(n.Netlink(), unix.RTM_DELRULE, own))
+	must(t, rtnl.SetMTU(n.Netlink(), l.Index, 1400))
+	own := rtnl.Rule{From: netip.MustParseAddr("198.18.5.1"), To: set.Peers[0], Table: 7}
+	must(t, rtnl.ChangeRule(n.Netlink(), unix.RTM_NEWRULE, own))
+	must(t, rtnl.ChangeRule(n.Netlink(), unix.RTM_DELRULE, own))
 	if c, any := next(t, w); any {
 		t.Errorf("our own doing was reported: %+v", c)
 	}
@@ -468,11 +470,11 @@ func TestWatcherReportsOthersAndIsQuietAboutUs(t *testing.T) {
 
 func TestNamesTheKernelRefusesAreRefused(t *testing.T) {
 	for _, bad := range []string{"", ".", "..", "a/b", "a b", "sixteen-octets-x", "a:1", "a\x00"} {
-		if CheckName(bad) == nil {
+		if rtnl.CheckName(bad) == nil {
 			t.Errorf("%q was taken", bad)
 		}
 	}
-	if err := CheckName("fifteen-octets1"); err != nil {
+	if err := rtnl.CheckName("fifteen-octets1"); err != nil {
 		t.Error(err)
 	}
 }

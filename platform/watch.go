@@ -2,7 +2,6 @@ package platform
 
 import (
 	"errors"
-	"greseal/platform/netlink"
 	"log/slog"
 	"os"
 	"slices"
@@ -10,6 +9,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"greseal/platform/netlink"
+	"greseal/platform/rtnl"
 )
 
 // settle is how long a Watcher gathers changes before it reports them: a WAN
@@ -82,7 +84,7 @@ func Watch(log *slog.Logger) (*Watcher, error) {
 		return nil, err
 	}
 	defer n.Close()
-	links, err := Links(n)
+	links, err := rtnl.Links(n)
 	if err != nil {
 		sub.Close()
 		return nil, err
@@ -176,25 +178,25 @@ func (w *Watcher) see(c *Change, typ uint16, port uint32, p []byte) {
 	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
 		w.seeLink(c, typ == unix.RTM_NEWLINK, netlink.OwnPort(port), p)
 	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
-		a, err := parseAddress(p)
+		a, err := rtnl.ParseAddress(p)
 		if err != nil || netlink.OwnPort(port) {
 			return
 		}
-		w.blame(c, a.index, typ == unix.RTM_DELADDR)
+		w.blame(c, a.Index, typ == unix.RTM_DELADDR)
 	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
-		r, err := parseRoute(p)
-		if err != nil || netlink.OwnPort(port) || !r.dst.IsValid() || r.typ == unix.RTN_MULTICAST || r.typ == unix.RTN_BROADCAST || r.typ == unix.RTN_ANYCAST {
+		r, err := rtnl.ParseRoute(p)
+		if err != nil || netlink.OwnPort(port) || !r.Dst.IsValid() || r.Type == unix.RTN_MULTICAST || r.Type == unix.RTN_BROADCAST || r.Type == unix.RTN_ANYCAST {
 			return
 		}
-		if r.proto == ownProtocol {
-			if typ == unix.RTM_DELROUTE && r.typ == unix.RTN_UNICAST {
-				w.blame(c, r.oif, true)
+		if r.Protocol == rtnl.Protocol {
+			if typ == unix.RTM_DELROUTE && r.Type == unix.RTN_UNICAST {
+				w.blame(c, r.Oif, true)
 			} else if typ == unix.RTM_DELROUTE {
 				c.Underlay = true // an unreachable route: laid again by Refresh
 			}
 			return
 		}
-		w.blame(c, r.oif, false)
+		w.blame(c, r.Oif, false)
 	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
 		c.Underlay = c.Underlay || !netlink.OwnPort(port)
 	}
@@ -212,7 +214,7 @@ func (w *Watcher) blame(c *Change, index int, gone bool) {
 	}
 }
 
-func seen(l *LinkInfo) linkSeen {
+func seen(l *rtnl.Link) linkSeen {
 	return linkSeen{
 		name: l.Name, own: l.Ours(), mtu: l.MTU, present: true,
 		flags: l.Flags & (unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_LOWER_UP),
@@ -224,7 +226,7 @@ func (w *Watcher) seeLink(c *Change, present, ours bool, p []byte) {
 	if len(p) < unix.SizeofIfInfomsg || p[0] != unix.AF_UNSPEC {
 		return
 	}
-	l, err := parseLink(p)
+	l, err := rtnl.ParseLink(p)
 	if err != nil {
 		return
 	}

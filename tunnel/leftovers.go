@@ -10,6 +10,7 @@ import (
 
 	"greseal/platform"
 	"greseal/platform/kernel"
+	"greseal/platform/rtnl"
 )
 
 // RemoveLeftovers removes what daemons of this network namespace have left that
@@ -31,11 +32,11 @@ func RemoveLeftovers(log *slog.Logger) error {
 	}
 	defer n.Close()
 	errs := []error{kernel.RemoveLeftovers(log, true), n.Sweep()}
-	links, err := platform.Links(n.Netlink())
+	links, err := rtnl.Links(n.Netlink())
 	errs = append(errs, err)
 	for _, l := range links { // those of the userspace datapath
 		if l.Ours() {
-			if err := platform.DeleteLink(n.Netlink(), l.Index); err != nil && !errors.Is(err, sys.ENODEV) {
+			if err := rtnl.DeleteLink(n.Netlink(), l.Index); err != nil && !errors.Is(err, sys.ENODEV) {
 				errs = append(errs, fmt.Errorf("interface %s: delete: %w", l.Name, err))
 			}
 		}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"greseal/platform"
+	"greseal/platform/rtnl"
 )
 
 func TestChangesKeepTheInterfaceIndex(t *testing.T) {
@@ -51,7 +52,7 @@ func TestChangesKeepTheInterfaceIndex(t *testing.T) {
 			}
 		}
 		out := l.a.sh("ip -d link show " + link.Name)
-		for _, want := range []string{other, "mtu 1300", "key 0.0.0.0", "seq", "csum", "fwmark 0x55", "alias " + platform.Alias(link.Name)} {
+		for _, want := range []string{other, "mtu 1300", "key 0.0.0.0", "seq", "csum", "fwmark 0x55", "alias " + rtnl.Alias(link.Name)} {
 			if !strings.Contains(out, want) {
 				t.Errorf("%s: no %q in %s", s.name, want, out)
 			}
@@ -128,7 +129,7 @@ func TestRunningIsShownAndDormantStillCarries(t *testing.T) {
 		n.do(func() { err = n.dp.SetRunning("hq", on) })
 		must(t, err)
 		info := n.info("hq")
-		if info.Running() != on || on != (info.OperState == platform.OperUp) {
+		if info.Running() != on || on != (info.OperState == rtnl.OperUp) {
 			t.Errorf("running %t: operstate %d, flags %x", on, info.OperState, info.Flags)
 		}
 	}
@@ -149,10 +150,10 @@ func TestRunningIsShownAndDormantStillCarries(t *testing.T) {
 	running(l.a, true)
 }
 
-func (n *node) info(link string) (l *platform.LinkInfo) {
+func (n *node) info(link string) (l *rtnl.Link) {
 	n.t.Helper()
 	var err error
-	n.do(func() { l, err = platform.LinkByName(n.dp.route, link) })
+	n.do(func() { l, err = rtnl.LinkByName(n.dp.route, link) })
 	must(n.t, err)
 	return l
 }

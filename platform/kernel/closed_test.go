@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"greseal/platform"
+	"greseal/platform/rtnl"
 )
 
 var setups = []setup{
@@ -150,7 +151,7 @@ func TestInboundClearGREIsRefused(t *testing.T) {
 	}
 	var rx uint64
 	l.a.do(func() {
-		i, err := platform.LinkByName(l.a.dp.route, "hq")
+		i, err := rtnl.LinkByName(l.a.dp.route, "hq")
 		must(t, err)
 		rx = i.Stats.RxPackets
 	})

@@ -12,6 +12,7 @@ import (
 
 	"greseal/platform"
 	"greseal/platform/netlink"
+	"greseal/platform/rtnl"
 )
 
 // XFRM multicast groups.
@@ -223,7 +224,7 @@ func (d *Datapath) linkGone(index int) []platform.Event {
 }
 
 func (d *Datapath) resyncLinks() []platform.Event {
-	all, err := platform.Links(d.route)
+	all, err := rtnl.Links(d.route)
 	if err != nil {
 		return nil
 	}

@@ -12,6 +12,7 @@ import (
 
 	"greseal/platform"
 	"greseal/platform/gre"
+	"greseal/platform/rtnl"
 )
 
 // Keepalives in GRE. One from the peer comes out of the GRE interface as a
@@ -211,7 +212,7 @@ func (e *echoer) take(proto uint16, packet []byte) {
 func (d *Datapath) SendGREKeepalive(link string) error {
 	e, dev := d.echoers[link], d.links[link]
 	if e == nil || dev == nil {
-		return fmt.Errorf("GRE keepalive of %s: %w", link, platform.ErrNoLink)
+		return fmt.Errorf("GRE keepalive of %s: %w", link, rtnl.ErrNoLink)
 	}
 	var err error
 	h := gre.Header{Key: dev.want.Key, HasKey: dev.want.HasKey}

@@ -12,6 +12,7 @@ import (
 
 	"greseal/platform"
 	"greseal/platform/netlink"
+	"greseal/platform/rtnl"
 )
 
 // Attributes of GRE interfaces the library has no names for
@@ -171,7 +172,7 @@ func (d *Datapath) SetLink(l platform.Link) (int, error) {
 }
 
 func (d *Datapath) setLink(l platform.Link) (int, error) {
-	if err := platform.CheckName(l.Name); err != nil {
+	if err := rtnl.CheckName(l.Name); err != nil {
 		return 0, err
 	}
 	remote, local := l.Remote.Unmap().WithZone(""), l.Local.Unmap().WithZone("")
@@ -231,9 +232,9 @@ func (d *Datapath) setLink(l platform.Link) (int, error) {
 }
 
 // present looks for the interface; one of ours of another kind is removed.
-func (d *Datapath) present(ifname, kind string) (*platform.LinkInfo, error) {
-	there, err := platform.LinkByName(d.route, ifname)
-	if errors.Is(err, platform.ErrNoLink) {
+func (d *Datapath) present(ifname, kind string) (*rtnl.Link, error) {
+	there, err := rtnl.LinkByName(d.route, ifname)
+	if errors.Is(err, rtnl.ErrNoLink) {
 		d.forget(ifname)
 		return nil, nil
 	}
@@ -241,7 +242,7 @@ func (d *Datapath) present(ifname, kind string) (*platform.LinkInfo, error) {
 		return nil, err
 	}
 	half := there.Alias == "" && there.Group == newGroup && isGRE(there.Kind)
-	if there.Alias != platform.Alias(ifname) && !half {
+	if there.Alias != rtnl.Alias(ifname) && !half {
 		return nil, errors.New("an interface of this name exists and is not ours: rename the tunnel or remove the interface")
 	}
 	if there.Kind == kind {
@@ -262,7 +263,7 @@ func (d *Datapath) forget(ifname string) {
 }
 
 // write sends the message, unless the interface is known to be as wanted.
-func (d *Datapath) write(there *platform.LinkInfo, l platform.Link, kind string, remote netip.Addr) error {
+func (d *Datapath) write(there *rtnl.Link, l platform.Link, kind string, remote netip.Addr) error {
 	index := 0
 	if there != nil {
 		index = there.Index
@@ -285,7 +286,7 @@ func (d *Datapath) write(there *platform.LinkInfo, l platform.Link, kind string,
 		return explainLink(err, kind)
 	}
 	if index == 0 {
-		made, err := platform.LinkByName(d.route, l.Name)
+		made, err := rtnl.LinkByName(d.route, l.Name)
 		if err != nil {
 			return err
 		}
@@ -301,23 +302,23 @@ func (d *Datapath) write(there *platform.LinkInfo, l platform.Link, kind string,
 // up when its remote is the peer's. An adopted one is not running either: its
 // SAs are gone.
 func (d *Datapath) finish(dev *device, l platform.Link, up, fresh bool) error {
-	info, err := platform.LinkByIndex(d.route, dev.index)
+	info, err := rtnl.LinkByIndex(d.route, dev.index)
 	if err != nil {
 		return err
 	}
 	if !info.Ours() {
-		if err := platform.ChangeLink(d.route, dev.index, 0, 0,
-			nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(platform.Alias(l.Name))),
+		if err := rtnl.ChangeLink(d.route, dev.index, 0, 0,
+			nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(rtnl.Alias(l.Name))),
 			nl.NewRtAttr(unix.IFLA_GROUP, nl.Uint32Attr(0)),
 		); err != nil {
 			return fmt.Errorf("mark it as ours: %w", err)
 		}
-		if err := platform.SetLinkLocal(d.route, dev.index, false); err != nil {
+		if err := rtnl.SetLinkLocal(d.route, dev.index, false); err != nil {
 			return fmt.Errorf("keep it from sending router solicitations: %w", err)
 		}
 	}
 	if fresh {
-		if err := platform.SetRunning(d.route, dev.index, false); err != nil {
+		if err := rtnl.SetRunning(d.route, dev.index, false); err != nil {
 			return fmt.Errorf("set it not running: %w", err)
 		}
 	}
@@ -325,7 +326,7 @@ func (d *Datapath) finish(dev *device, l platform.Link, up, fresh bool) error {
 		return err
 	}
 	if info.Up() != up {
-		if err := platform.SetUp(d.route, dev.index, up); err != nil {
+		if err := rtnl.SetUp(d.route, dev.index, up); err != nil {
 			return fmt.Errorf("set it up: %w", err)
 		}
 	}
@@ -336,13 +337,13 @@ func (d *Datapath) finish(dev *device, l platform.Link, up, fresh bool) error {
 	return nil
 }
 
-func (d *Datapath) setMaster(info *platform.LinkInfo, l platform.Link) error {
+func (d *Datapath) setMaster(info *rtnl.Link, l platform.Link) error {
 	if !l.Ethernet {
 		return nil
 	}
 	master := 0
 	if l.Bridge != "" {
-		bridge, err := platform.LinkByName(d.route, l.Bridge)
+		bridge, err := rtnl.LinkByName(d.route, l.Bridge)
 		if err != nil {
 			return fmt.Errorf("bridge %s: %w", l.Bridge, err)
 		}
@@ -351,7 +352,7 @@ func (d *Datapath) setMaster(info *platform.LinkInfo, l platform.Link) error {
 	if info.Master == master {
 		return nil
 	}
-	if err := platform.SetMaster(d.route, info.Index, master); err != nil {
+	if err := rtnl.SetMaster(d.route, info.Index, master); err != nil {
 		return fmt.Errorf("join bridge %s: %w", l.Bridge, err)
 	}
 	return nil
@@ -362,9 +363,9 @@ func (d *Datapath) setMaster(info *platform.LinkInfo, l platform.Link) error {
 func (d *Datapath) SetRunning(link string, running bool) error {
 	dev := d.links[link]
 	if dev == nil {
-		return fmt.Errorf("interface %s: %w", link, platform.ErrNoLink)
+		return fmt.Errorf("interface %s: %w", link, rtnl.ErrNoLink)
 	}
-	if err := platform.SetRunning(d.route, dev.index, running); err != nil {
+	if err := rtnl.SetRunning(d.route, dev.index, running); err != nil {
 		return fmt.Errorf("interface %s: set running %t: %w", link, running, err)
 	}
 	return nil
@@ -373,7 +374,7 @@ func (d *Datapath) SetRunning(link string, running bool) error {
 // LinkDrops reads what the interface lost outside any one SA: the guard shows as
 // carrier errors of the GRE interface.
 func (d *Datapath) LinkDrops(link string) (platform.Drops, error) {
-	l, err := platform.LinkByName(d.route, link)
+	l, err := rtnl.LinkByName(d.route, link)
 	if err != nil {
 		return platform.Drops{}, err
 	}
@@ -388,9 +389,9 @@ func (d *Datapath) LinkDrops(link string) (platform.Drops, error) {
 // DeleteLink removes the interface: device down, allowing policies, SAs, device.
 // The guards stay.
 func (d *Datapath) DeleteLink(link string) error {
-	there, err := platform.LinkByName(d.route, link)
+	there, err := rtnl.LinkByName(d.route, link)
 	switch {
-	case errors.Is(err, platform.ErrNoLink):
+	case errors.Is(err, rtnl.ErrNoLink):
 		there = nil
 	case err != nil:
 		return err
@@ -399,7 +400,7 @@ func (d *Datapath) DeleteLink(link string) error {
 	}
 	errs := []error{d.leave(d.links[link])}
 	if there != nil {
-		errs = append(errs, platform.SetUp(d.route, there.Index, false))
+		errs = append(errs, rtnl.SetUp(d.route, there.Index, false))
 	}
 	for _, s := range d.of(link) {
 		list := s.pair.list(s.out)
@@ -412,7 +413,7 @@ func (d *Datapath) DeleteLink(link string) error {
 	d.forget(link)
 	d.clamp(platform.Link{Name: link})
 	if there != nil {
-		if err := platform.DeleteLink(d.route, there.Index); err != nil && !errors.Is(err, unix.ENODEV) {
+		if err := rtnl.DeleteLink(d.route, there.Index); err != nil && !errors.Is(err, unix.ENODEV) {
 			errs = append(errs, err)
 		}
 	}
@@ -449,9 +450,9 @@ func (d *Datapath) of(link string) []*installed {
 }
 
 func (d *Datapath) removeDevice(index int) error {
-	err := platform.SetUp(d.route, index, false)
+	err := rtnl.SetUp(d.route, index, false)
 	if err == nil {
-		err = platform.DeleteLink(d.route, index)
+		err = rtnl.DeleteLink(d.route, index)
 	}
 	if errors.Is(err, unix.ENODEV) {
 		return nil

@@ -16,6 +16,7 @@ import (
 	"greseal/crypto/suite"
 	"greseal/platform"
 	"greseal/platform/netlink"
+	"greseal/platform/rtnl"
 )
 
 // Algorithm is an ESP algorithm: ENCR, with INTEG unless it is an AEAD.
@@ -285,7 +286,7 @@ type bench struct {
 
 func newBench(d *Datapath) (*bench, error) {
 	b := &bench{d: d, clear: -1, esp: -1}
-	lo, err := platform.LinkByName(d.route, "lo")
+	lo, err := rtnl.LinkByName(d.route, "lo")
 	if err != nil {
 		return nil, err
 	}
@@ -295,7 +296,7 @@ func newBench(d *Datapath) (*bench, error) {
 	for _, key := range []int{noXFRM, noPolicy, rpFilter} {
 		conf.AddRtAttr(key, nl.Uint32Attr(0))
 	}
-	if err := platform.ChangeLink(d.route, lo.Index, unix.IFF_UP, unix.IFF_UP, spec); err != nil {
+	if err := rtnl.ChangeLink(d.route, lo.Index, unix.IFF_UP, unix.IFF_UP, spec); err != nil {
 		return nil, fmt.Errorf("let lo obey policies: %w", err)
 	}
 	for _, a := range []netip.Addr{probeOuterA, probeOuterB, probeInner, probeGuard} {

@@ -8,8 +8,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"greseal/platform"
 	"greseal/platform/netlink"
+	"greseal/platform/rtnl"
 )
 
 // Sweep removes what earlier daemons left: the clamps, allowing policies and SAs
@@ -91,7 +91,7 @@ func (d *Datapath) has(id stateID) bool {
 // remotes of those that are. pending says that a kept link has neither interface
 // nor guard.
 func (d *Datapath) sweepLinks(keep []string) (pending bool, err error) {
-	all, err := platform.Links(d.route)
+	all, err := rtnl.Links(d.route)
 	if err != nil {
 		return true, err
 	}
@@ -174,14 +174,14 @@ func removeLinks() error {
 }
 
 func removeLinksOn(n *netlink.Conn) error {
-	all, err := platform.Links(n)
+	all, err := rtnl.Links(n)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, l := range all {
 		if l.Ours() && isGRE(l.Kind) {
-			errs = append(errs, platform.SetUp(n, l.Index, false), platform.DeleteLink(n, l.Index))
+			errs = append(errs, rtnl.SetUp(n, l.Index, false), rtnl.DeleteLink(n, l.Index))
 		}
 	}
 	return errors.Join(errs...)

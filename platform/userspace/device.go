@@ -13,6 +13,7 @@ import (
 	"greseal/platform"
 	"greseal/platform/gre"
 	"greseal/platform/netlink"
+	"greseal/platform/rtnl"
 )
 
 // device is the TUN or TAP of one link.
@@ -135,7 +136,7 @@ func (d *device) setCarrier(n *netlink.Conn, on bool) error {
 	if err := unix.IoctlSetPointerInt(d.fd, unix.TUNSETCARRIER, value); err == nil {
 		return nil
 	}
-	return platform.ChangeLink(n, d.index, 0, 0, nl.NewRtAttr(unix.IFLA_CARRIER, []byte{byte(value)}))
+	return rtnl.ChangeLink(n, d.index, 0, 0, nl.NewRtAttr(unix.IFLA_CARRIER, []byte{byte(value)}))
 }
 
 // gone notes that the interface was deleted under us.

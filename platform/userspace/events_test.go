@@ -18,6 +18,7 @@ import (
 	"greseal/platform"
 	"greseal/platform/gre"
 	ours "greseal/platform/netlink"
+	"greseal/platform/rtnl"
 )
 
 func TestFirstUseIsToldOnceAndOnlyWhenWatched(t *testing.T) {
@@ -185,17 +186,17 @@ func TestIKEInboxIsBounded(t *testing.T) {
 	}
 }
 
-func (h *host) linkInfo(name string) *platform.LinkInfo {
+func (h *host) linkInfo(name string) *rtnl.Link {
 	h.t.Helper()
-	var l *platform.LinkInfo
+	var l *rtnl.Link
 	h.must(func() error {
 		n, err := ours.Open(unix.NETLINK_ROUTE)
 		if err != nil {
 			return err
 		}
 		defer n.Close()
-		l, err = platform.LinkByName(n, name)
-		if errors.Is(err, platform.ErrNoLink) {
+		l, err = rtnl.LinkByName(n, name)
+		if errors.Is(err, rtnl.ErrNoLink) {
 			return nil
 		}
 		return err
@@ -266,7 +267,7 @@ func TestOwnInterfaceOfAnotherKindIsReplaced(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		return netlink.LinkSetAlias(l, platform.Alias(ifName))
+		return netlink.LinkSetAlias(l, rtnl.Alias(ifName))
 	})
 	a.start(Options{})
 	for _, ethernet := range []bool{false, true, false} {
@@ -350,7 +351,7 @@ func TestALostInterfaceIsClosedOnce(t *testing.T) {
 		if link, err = netlink.LinkByName(ifName); err != nil {
 			return err
 		}
-		if err := platform.MarkLink(a.dp.netlink, link.Attrs().Index, ifName); err != nil {
+		if err := rtnl.MarkLink(a.dp.netlink, link.Attrs().Index, ifName); err != nil {
 			return err
 		}
 		_, err = a.dp.SetLink(l)

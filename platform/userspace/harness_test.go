@@ -21,6 +21,7 @@ import (
 	"greseal/crypto/esp"
 	"greseal/crypto/suite"
 	"greseal/platform"
+	"greseal/platform/rtnl"
 )
 
 // host is a network namespace with a thread of its own.
@@ -279,12 +280,12 @@ func (h *host) run(running bool) {
 	h.t.Helper()
 	h.must(func() error { return h.dp.SetRunning(ifName, running) })
 	for range 500 {
-		var info *platform.LinkInfo
+		var info *rtnl.Link
 		h.must(func() (err error) {
-			info, err = platform.LinkByName(h.dp.netlink, ifName)
+			info, err = rtnl.LinkByName(h.dp.netlink, ifName)
 			return err
 		})
-		if (info.OperState == platform.OperUp || info.OperState == platform.OperUnknown) == running && info.Running() == running {
+		if (info.OperState == rtnl.OperUp || info.OperState == rtnl.OperUnknown) == running && info.Running() == running {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)

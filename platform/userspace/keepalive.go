@@ -7,6 +7,7 @@ import (
 
 	"greseal/platform"
 	"greseal/platform/gre"
+	"greseal/platform/rtnl"
 )
 
 // Keepalives in GRE. The peer's are found by the ingress worker, which hands the
@@ -106,7 +107,7 @@ const keepaliveTTL = 255
 func (d *Datapath) SendGREKeepalive(link string) error {
 	dev := d.devices[link]
 	if dev == nil || dev.ethernet {
-		return fmt.Errorf("GRE keepalive of %s: %w", link, platform.ErrNoLink)
+		return fmt.Errorf("GRE keepalive of %s: %w", link, rtnl.ErrNoLink)
 	}
 	var err error
 	w := dev.egress

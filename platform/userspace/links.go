@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"greseal/platform"
+	"greseal/platform/rtnl"
 )
 
 // minMTU is IPv4's; a TUN takes no smaller one.
@@ -18,17 +19,17 @@ const minMTU = 68
 // persistent: a restart of the daemon finds it again, with its addresses and
 // routes.
 func (d *Datapath) SetLink(l platform.Link) (int, error) {
-	if err := platform.CheckName(l.Name); err != nil {
+	if err := rtnl.CheckName(l.Name); err != nil {
 		return 0, err
 	}
 	if l.MTU < minMTU || l.MTU > maxIPLen-etherLen {
 		return 0, fmt.Errorf("interface %s: an MTU of %d; choose from %d to %d", l.Name, l.MTU, minMTU, maxIPLen-etherLen)
 	}
-	info, err := platform.LinkByName(d.netlink, l.Name)
-	if err != nil && !errors.Is(err, platform.ErrNoLink) {
+	info, err := rtnl.LinkByName(d.netlink, l.Name)
+	if err != nil && !errors.Is(err, rtnl.ErrNoLink) {
 		return 0, err
 	}
-	if info != nil && info.Alias != platform.Alias(l.Name) {
+	if info != nil && info.Alias != rtnl.Alias(l.Name) {
 		return 0, fmt.Errorf("interface %s is there already and not ours: rename it or the tunnel", l.Name)
 	}
 
@@ -57,12 +58,12 @@ func (d *Datapath) SetLink(l platform.Link) (int, error) {
 
 // makeDevice opens a device of its own name, made or adopted. info is the
 // interface that stands, nil for none; it has our mark.
-func (d *Datapath) makeDevice(l *platform.Link, info *platform.LinkInfo) (*device, error) {
+func (d *Datapath) makeDevice(l *platform.Link, info *rtnl.Link) (*device, error) {
 	fd, vnet, err := d.openDevice(l.Name, l.Ethernet)
 	if errors.Is(err, errKind) && info != nil {
 		// The other kind of ours: a TAP where a TUN is wanted, or a GRE device
 		// of the kernel datapath.
-		if err := platform.DeleteLink(d.netlink, info.Index); err != nil {
+		if err := rtnl.DeleteLink(d.netlink, info.Index); err != nil {
 			return nil, fmt.Errorf("interface %s: replace the one that stands: %w", l.Name, err)
 		}
 		info = nil
@@ -139,7 +140,7 @@ func (d *Datapath) tunOffloads(fd int) {
 // claim marks a device as ours, takes its carrier away, and only then makes it
 // persistent: an interface without mark would be foreign to the next daemon.
 func (d *Datapath) claim(dev *device, adopted bool) error {
-	info, err := platform.LinkByName(d.netlink, dev.name)
+	info, err := rtnl.LinkByName(d.netlink, dev.name)
 	if err != nil {
 		return err
 	}
@@ -150,7 +151,7 @@ func (d *Datapath) claim(dev *device, adopted bool) error {
 	if adopted {
 		return nil
 	}
-	if err := platform.MarkLink(d.netlink, dev.index, dev.name); err != nil {
+	if err := rtnl.MarkLink(d.netlink, dev.index, dev.name); err != nil {
 		return fmt.Errorf("mark it as ours: %w", err)
 	}
 	if err := unix.IoctlSetInt(dev.fd, unix.TUNSETPERSIST, 1); err != nil {
@@ -161,12 +162,12 @@ func (d *Datapath) claim(dev *device, adopted bool) error {
 
 // configure gives a device what the link asks for.
 func (d *Datapath) configure(dev *device, l *platform.Link, fresh bool) error {
-	info, err := platform.LinkByIndex(d.netlink, dev.index)
+	info, err := rtnl.LinkByIndex(d.netlink, dev.index)
 	if err != nil {
 		return err
 	}
 	if info.MTU != l.MTU {
-		if err := platform.SetMTU(d.netlink, dev.index, l.MTU); err != nil {
+		if err := rtnl.SetMTU(d.netlink, dev.index, l.MTU); err != nil {
 			return fmt.Errorf("interface %s: set MTU %d: %w", l.Name, l.MTU, err)
 		}
 	}
@@ -175,7 +176,7 @@ func (d *Datapath) configure(dev *device, l *platform.Link, fresh bool) error {
 	}
 	if dev.vnet {
 		// So large that all its segments fit into one run. Purely for speed.
-		_ = platform.ChangeLink(d.netlink, dev.index, 0, 0, nl.NewRtAttr(unix.IFLA_GSO_MAX_SIZE, nl.Uint32Attr(gsoMaxSize(l.MTU))))
+		_ = rtnl.ChangeLink(d.netlink, dev.index, 0, 0, nl.NewRtAttr(unix.IFLA_GSO_MAX_SIZE, nl.Uint32Attr(gsoMaxSize(l.MTU))))
 	}
 	dev.link.Store(l)
 	// The SAs' headers depend on the link.
@@ -187,7 +188,7 @@ func (d *Datapath) configure(dev *device, l *platform.Link, fresh bool) error {
 		sa.route.Store(r)
 	}
 	if fresh || !info.Up() {
-		if err := platform.SetUp(d.netlink, dev.index, true); err != nil {
+		if err := rtnl.SetUp(d.netlink, dev.index, true); err != nil {
 			return fmt.Errorf("interface %s: bring it up: %w", l.Name, err)
 		}
 	}
@@ -202,10 +203,10 @@ func gsoMaxSize(mtu int) uint32 {
 	return uint32(min(max(n*mtu, 4096), 65536))
 }
 
-func (d *Datapath) setBridge(dev *device, l *platform.Link, info *platform.LinkInfo) error {
+func (d *Datapath) setBridge(dev *device, l *platform.Link, info *rtnl.Link) error {
 	master := 0
 	if l.Bridge != "" {
-		bridge, err := platform.LinkByName(d.netlink, l.Bridge)
+		bridge, err := rtnl.LinkByName(d.netlink, l.Bridge)
 		if err != nil {
 			return fmt.Errorf("interface %s: bridge %s: %w", l.Name, l.Bridge, err)
 		}
@@ -216,7 +217,7 @@ func (d *Datapath) setBridge(dev *device, l *platform.Link, info *platform.LinkI
 	if info.Master == master {
 		return nil
 	}
-	if err := platform.SetMaster(d.netlink, dev.index, master); err != nil {
+	if err := rtnl.SetMaster(d.netlink, dev.index, master); err != nil {
 		return fmt.Errorf("interface %s: bridge %q: %w", l.Name, l.Bridge, err)
 	}
 	return nil
@@ -226,7 +227,7 @@ func (d *Datapath) setBridge(dev *device, l *platform.Link, info *platform.LinkI
 func (d *Datapath) SetRunning(name string, running bool) error {
 	dev := d.devices[name]
 	if dev == nil || dev.lost.Load() {
-		return fmt.Errorf("interface %s: %w", name, platform.ErrNoLink)
+		return fmt.Errorf("interface %s: %w", name, rtnl.ErrNoLink)
 	}
 	if err := dev.setCarrier(d.netlink, running); err != nil {
 		return fmt.Errorf("interface %s: set the link state: %w", name, err)
@@ -241,7 +242,7 @@ func (d *Datapath) Clamps(string) error { return nil }
 func (d *Datapath) LinkDrops(name string) (platform.Drops, error) {
 	dev := d.devices[name]
 	if dev == nil {
-		return platform.Drops{}, fmt.Errorf("interface %s: %w", name, platform.ErrNoLink)
+		return platform.Drops{}, fmt.Errorf("interface %s: %w", name, rtnl.ErrNoLink)
 	}
 	var tx txCounters
 	var rx rxCounters
@@ -278,7 +279,7 @@ func (d *Datapath) DeleteLink(name string) error {
 	if lost {
 		return nil
 	}
-	err := platform.DeleteLink(d.netlink, dev.index)
+	err := rtnl.DeleteLink(d.netlink, dev.index)
 	if err != nil && !errors.Is(err, unix.ENODEV) {
 		return fmt.Errorf("interface %s: delete: %w", name, err)
 	}
@@ -301,7 +302,7 @@ func (d *Datapath) closeDevice(dev, next *device) {
 // Sweep deletes what earlier daemons left: interfaces with our mark that keep
 // does not name. SAs and sockets die with a daemon.
 func (d *Datapath) Sweep(keep []string) error {
-	links, err := platform.Links(d.netlink)
+	links, err := rtnl.Links(d.netlink)
 	if err != nil {
 		return err
 	}
@@ -310,7 +311,7 @@ func (d *Datapath) Sweep(keep []string) error {
 		if !l.Ours() || slices.Contains(keep, l.Name) || d.devices[l.Name] != nil {
 			continue
 		}
-		if err := platform.DeleteLink(d.netlink, l.Index); err != nil && !errors.Is(err, unix.ENODEV) {
+		if err := rtnl.DeleteLink(d.netlink, l.Index); err != nil && !errors.Is(err, unix.ENODEV) {
 			errs = append(errs, fmt.Errorf("interface %s: delete: %w", l.Name, err))
 		}
 	}

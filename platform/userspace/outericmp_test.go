@@ -10,6 +10,7 @@ import (
 
 	"greseal/platform"
 	"greseal/platform/gre"
+	"greseal/platform/rtnl"
 )
 
 // aboutFrame is the ICMP message a router would send about a captured frame.
@@ -134,7 +135,7 @@ func TestKernelsOwnRefusalIsTold(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		return platform.SetMTU(a.dp.netlink, l.Index, 1300)
+		return rtnl.SetMTU(a.dp.netlink, l.Index, 1300)
 	})
 	_, _ = a.command("ping", "-n", "-q", "-c", "1", "-W", "0.2", "-s", "1280", inner4(2))
 	want := platform.Event{Kind: platform.OuterTooBig, Link: ifName, Out: true}

@@ -9,6 +9,7 @@ import (
 
 	"greseal/crypto/esp"
 	"greseal/platform"
+	"greseal/platform/rtnl"
 )
 
 // check refuses an SA that makes no sense, before anything is changed.
@@ -18,7 +19,7 @@ func (d *Datapath) check(sa *platform.SA, out bool) (*device, error) {
 	case sa.Out != out:
 		return nil, errors.New("the SA is of the other direction")
 	case dev == nil:
-		return nil, fmt.Errorf("interface %s: %w", sa.Link, platform.ErrNoLink)
+		return nil, fmt.Errorf("interface %s: %w", sa.Link, rtnl.ErrNoLink)
 	case !sa.Remote.Addr().IsValid():
 		return nil, errors.New("the SA has no outer address of the peer")
 	case sa.Local.Addr().IsValid() && sa.Local.Addr().Unmap().Is4() != sa.Remote.Addr().Unmap().Is4():

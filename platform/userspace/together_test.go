@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"greseal/platform"
+	"greseal/platform/rtnl"
 )
 
 // TestAnSALeadsToItsOwnLinkAlone has two links of B between the same GRE
@@ -49,7 +50,7 @@ func TestAnSALeadsToItsOwnLinkAlone(t *testing.T) {
 func (h *host) rx(link string) (n uint64) {
 	h.t.Helper()
 	h.must(func() error {
-		info, err := platform.LinkByName(h.dp.netlink, link)
+		info, err := rtnl.LinkByName(h.dp.netlink, link)
 		if err == nil {
 			n = info.Stats.RxPackets
 		}

@@ -8,10 +8,10 @@ import (
 	"os"
 	"sync"
 
-	"greseal/platform"
-	"greseal/platform/netlink"
-
 	"golang.org/x/sys/unix"
+
+	"greseal/platform/netlink"
+	"greseal/platform/rtnl"
 )
 
 // needle is something that must not be readable on the wire.
@@ -50,7 +50,7 @@ func startCapture(wire *namespace, needles []needle) (*capture, error) {
 	c := &capture{needles: needles}
 	err := wire.netlink(func(h *netlink.Conn) error {
 		for _, name := range []string{toLeft, toRight} {
-			l, err := platform.LinkByName(h, name)
+			l, err := rtnl.LinkByName(h, name)
 			if err != nil {
 				return err
 			}

@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"greseal/platform"
-	"greseal/platform/netlink"
-
 	"golang.org/x/sys/unix"
+
+	"greseal/platform/netlink"
+	"greseal/platform/rtnl"
 )
 
 // frame builds an Ethernet frame around a hex dump.
@@ -148,7 +148,7 @@ func TestNamespacesVanishWithTheirDescriptors(t *testing.T) {
 		t.Fatal(err)
 	}
 	left := w.left
-	if err := left.netlink(func(h *netlink.Conn) error { _, err := platform.LinkByName(h, wanName); return err }); err != nil {
+	if err := left.netlink(func(h *netlink.Conn) error { _, err := rtnl.LinkByName(h, wanName); return err }); err != nil {
 		t.Error(err)
 	}
 	w.close()
@@ -161,7 +161,7 @@ func TestNamespacesVanishWithTheirDescriptors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer h.Close()
-	if _, err := platform.LinkByName(h, toLeft); err == nil {
+	if _, err := rtnl.LinkByName(h, toLeft); err == nil {
 		t.Error("an interface of the demo stands outside of it")
 	}
 }

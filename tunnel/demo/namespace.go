@@ -7,10 +7,10 @@ import (
 	"os/exec"
 	"runtime"
 
-	"greseal/platform"
-	"greseal/platform/netlink"
-
 	"golang.org/x/sys/unix"
+
+	"greseal/platform/netlink"
+	"greseal/platform/rtnl"
 )
 
 // namespace is a network namespace without a name: it lives as long as fd is open
@@ -40,11 +40,11 @@ func newNamespace(name string) (*namespace, error) {
 		return nil, fmt.Errorf("make a network namespace: %w", err)
 	}
 	if err := n.netlink(func(h *netlink.Conn) error {
-		lo, err := platform.LinkByName(h, "lo")
+		lo, err := rtnl.LinkByName(h, "lo")
 		if err != nil {
 			return err
 		}
-		return platform.SetUp(h, lo.Index, true)
+		return rtnl.SetUp(h, lo.Index, true)
 	}); err != nil {
 		n.close()
 		return nil, err

@@ -6,11 +6,11 @@ import (
 	"net/netip"
 	"os"
 
-	"greseal/platform"
-	"greseal/platform/netlink"
-
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"greseal/platform/netlink"
+	"greseal/platform/rtnl"
 )
 
 // The addresses of the demonstration (outside: RFC 5737).
@@ -132,7 +132,7 @@ func addVeth(h *netlink.Conn, name, peer string, in *namespace) error {
 
 // addAddress gives an interface an address and takes it up.
 func addAddress(h *netlink.Conn, name string, a netip.Prefix) error {
-	l, err := platform.LinkByName(h, name)
+	l, err := rtnl.LinkByName(h, name)
 	if err != nil {
 		return err
 	}
@@ -145,11 +145,11 @@ func addAddress(h *netlink.Conn, name string, a netip.Prefix) error {
 	if err != nil {
 		return fmt.Errorf("give %s the address %s: %w", name, a, err)
 	}
-	return platform.SetUp(h, l.Index, true)
+	return rtnl.SetUp(h, l.Index, true)
 }
 
 func addDefault(h *netlink.Conn, name string, via netip.Addr) error {
-	l, err := platform.LinkByName(h, name)
+	l, err := rtnl.LinkByName(h, name)
 	if err != nil {
 		return err
 	}

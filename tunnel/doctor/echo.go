@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"greseal/platform"
+	"greseal/platform/rtnl"
 )
 
 // pinger sends ICMP echo requests through one interface, with DF set and
@@ -227,7 +227,7 @@ func (x *exam) greErrors() *GREErrors {
 
 // received is how many packets the tunnel's interface has taken in.
 func (x *exam) received() uint64 {
-	l, err := platform.LinkByName(x.net.Netlink(), x.name())
+	l, err := rtnl.LinkByName(x.net.Netlink(), x.name())
 	if err != nil {
 		return 0
 	}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"greseal/platform"
+	"greseal/platform/rtnl"
 	"greseal/tunnel/config"
 	"greseal/tunnel/status"
 )
@@ -102,7 +103,7 @@ func (x *exam) way() (*platform.RouteInfo, error) {
 			hint = netip.Addr{} // the step about the local address says so
 		}
 		if ifname != "" {
-			if _, err := platform.LinkByName(x.net.Netlink(), ifname); err != nil {
+			if _, err := rtnl.LinkByName(x.net.Netlink(), ifname); err != nil {
 				ifname = ""
 			}
 		}
@@ -121,7 +122,7 @@ func (x *exam) localHint() (addr netip.Addr, ifname string) {
 }
 
 func (x *exam) isLocal(a netip.Addr) bool {
-	all, err := platform.LocalAddrs(x.net.Netlink())
+	all, err := rtnl.LocalAddrs(x.net.Netlink())
 	if err != nil {
 		return false
 	}

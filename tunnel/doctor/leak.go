@@ -241,10 +241,10 @@ func (x *exam) leakInside() Step {
 func covered(p netip.Prefix, unreachable []hop) bool {
 	halves := 0
 	for _, h := range unreachable {
-		if h.dst == p {
+		if h.Dst == p {
 			return true
 		}
-		if p.Bits() == 0 && h.dst.Bits() == 1 && h.dst.Addr().Is4() == p.Addr().Is4() {
+		if p.Bits() == 0 && h.Dst.Bits() == 1 && h.Dst.Addr().Is4() == p.Addr().Is4() {
 			halves++
 		}
 	}

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"greseal/platform"
+	"greseal/platform/rtnl"
 	"greseal/tunnel/status"
 )
 
@@ -13,7 +13,7 @@ import (
 // its addresses.
 func checkInterface(x *exam) Step {
 	name := x.name()
-	l, err := platform.LinkByName(x.net.Netlink(), name)
+	l, err := rtnl.LinkByName(x.net.Netlink(), name)
 	if err != nil {
 		return fault("restart the tunnel, and find out who deletes its interface", err.Error()).with("greseal restart " + name)
 	}

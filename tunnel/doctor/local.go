@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 
-	"greseal/platform"
+	"greseal/platform/rtnl"
 )
 
 // checkLocal: the address to come from exists. Interface names are looked at as
@@ -18,8 +18,8 @@ func checkLocal(x *exam) Step {
 		return fault("set local to an address of this machine or to an interface's name, or leave it out",
 			fmt.Sprintf("local = %q is on no interface (see: ip address)", x.Tunnel.Local))
 	case ifname != "":
-		l, err := platform.LinkByName(nl, ifname)
-		if errors.Is(err, platform.ErrNoLink) {
+		l, err := rtnl.LinkByName(nl, ifname)
+		if errors.Is(err, rtnl.ErrNoLink) {
 			return fault("set local to an address or to the name of an interface that is there, or leave it out",
 				fmt.Sprintf("local = %q: there is no such interface (see: ip link)", ifname))
 		}
@@ -29,7 +29,7 @@ func checkLocal(x *exam) Step {
 		if !l.Up() {
 			return fault("set the interface up", ifname+" is down").with("ip link set " + ifname + " up")
 		}
-		if _, err := platform.InterfaceAddr(nl, ifname, x.remote.Is6()); err != nil {
+		if _, err := rtnl.InterfaceAddr(nl, ifname, x.remote.Is6()); err != nil {
 			return fault("give the interface an address, by DHCP for example; the daemon goes on by itself", err.Error())
 		}
 	}

@@ -1,126 +1,66 @@
 package doctor
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
-	"greseal/platform"
-	"greseal/platform/netlink"
+	"greseal/platform/rtnl"
 	"greseal/tunnel/config"
 	"greseal/tunnel/status"
 )
 
 // hop is where the kernel would send a packet.
 type hop struct {
-	ifname  string
-	gateway netip.Addr
-	typ     uint8 // RTN_UNICAST, RTN_LOCAL, …
-	table   uint32
-	dst     netip.Prefix
-	metric  uint32
-	index   int
+	rtnl.Route
+	ifname string
 }
 
 func (h hop) String() string {
-	s := h.ifname
-	switch h.typ {
+	switch h.Type {
 	case unix.RTN_UNREACHABLE:
 		return "unreachable"
 	case unix.RTN_LOCAL:
 		return "this machine itself"
 	}
-	if h.gateway.IsValid() {
-		s += " via " + h.gateway.String()
+	if to := h.NextHop(); to.IsValid() {
+		return h.ifname + " via " + to.String()
 	}
-	return s
+	return h.ifname
 }
 
 // routeOf asks the kernel where a packet of this machine to a would go.
 func (x *exam) routeOf(a netip.Addr) (hop, error) {
-	m := &nl.RtMsg{}
-	m.Family, m.Dst_len = unix.AF_INET6, uint8(a.BitLen())
-	if a.Is4() {
-		m.Family = unix.AF_INET
+	r, err := rtnl.Lookup(x.net.Netlink(), a, netip.Addr{}, 0, 0)
+	switch {
+	case errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH):
+		return hop{Route: rtnl.Route{Type: unix.RTN_UNREACHABLE}}, nil
+	case err != nil:
+		return hop{}, err
 	}
-	var h hop
-	err := x.net.Netlink().Get(netlink.Request(unix.RTM_GETROUTE, 0, m, nl.NewRtAttr(unix.RTA_DST, a.AsSlice())), func(typ uint16, b []byte) error {
-		h, _ = parseHop(b)
-		return nil
-	})
-	if errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH) {
-		return hop{typ: unix.RTN_UNREACHABLE}, nil
-	}
-	if err != nil {
-		return h, err
-	}
-	return x.named(h), nil
+	return x.named(hop{Route: r}), nil
 }
 
 func (x *exam) named(h hop) hop {
-	if l, err := platform.LinkByIndex(x.net.Netlink(), h.index); err == nil {
+	if l, err := rtnl.LinkByIndex(x.net.Netlink(), h.Oif); err == nil {
 		h.ifname = l.Name
 	}
 	return h
 }
 
-func parseHop(b []byte) (h hop, ok bool) {
-	if len(b) < unix.SizeofRtMsg {
-		return h, false
-	}
-	h.typ, h.table = b[7], uint32(b[4])
-	any := netip.IPv4Unspecified()
-	if b[0] == unix.AF_INET6 {
-		any = netip.IPv6Unspecified()
-	}
-	h.dst = netip.PrefixFrom(any, 0)
-	bits := int(b[1])
-	err := netlink.EachAttr(b[unix.SizeofRtMsg:], func(typ uint16, v []byte) error {
-		switch typ {
-		case unix.RTA_DST:
-			if a, ok := netip.AddrFromSlice(v); ok {
-				h.dst = netip.PrefixFrom(a, bits)
-			}
-		case unix.RTA_OIF:
-			if len(v) == 4 {
-				h.index = int(binary.NativeEndian.Uint32(v))
-			}
-		case unix.RTA_GATEWAY:
-			h.gateway, _ = netip.AddrFromSlice(v)
-		case unix.RTA_PRIORITY:
-			if len(v) == 4 {
-				h.metric = binary.NativeEndian.Uint32(v)
-			}
-		case unix.RTA_TABLE:
-			if len(v) == 4 {
-				h.table = binary.NativeEndian.Uint32(v)
-			}
-		}
-		return nil
-	})
-	return h, err == nil
-}
-
-// routesOf dumps the routes of one type from a routing table.
+// routesOf lists the routes of one type in a routing table.
 func (x *exam) routesOf(table uint32, kind uint8) ([]hop, error) {
-	for try := 0; ; try++ {
-		var all []hop
-		m := &nl.RtMsg{}
-		err := x.net.Netlink().Get(netlink.Request(unix.RTM_GETROUTE, unix.NLM_F_DUMP, m), func(typ uint16, b []byte) error {
-			if h, ok := parseHop(b); ok && typ == unix.RTM_NEWROUTE && h.table == table && h.typ == kind {
-				all = append(all, h)
-			}
-			return nil
-		})
-		if !errors.Is(err, netlink.ErrInterrupted) || try == 5 {
-			return all, err
+	all, err := rtnl.Routes(x.net.Netlink(), unix.AF_UNSPEC, 0)
+	var hops []hop
+	for _, r := range all {
+		if r.Table == table && r.Type == kind {
+			hops = append(hops, hop{Route: r})
 		}
 	}
+	return hops, err
 }
 
 // checkOverlap: what routes and address name leads into the tunnel, and no
@@ -160,8 +100,8 @@ func checkOverlap(x *exam) Step {
 			continue
 		}
 		for _, p := range wanted {
-			if h.dst.Bits() > p.Bits() && p.Contains(h.dst.Addr()) && p.Bits() != 0 {
-				odd = append(odd, fmt.Sprintf("%s, a part of %s, goes to %s", h.dst, p, h))
+			if h.Dst.Bits() > p.Bits() && p.Contains(h.Dst.Addr()) && p.Bits() != 0 {
+				odd = append(odd, fmt.Sprintf("%s, a part of %s, goes to %s", h.Dst, p, h))
 			}
 		}
 	}
@@ -176,7 +116,7 @@ func checkOverlap(x *exam) Step {
 				continue
 			}
 			h, err := x.routeOf(a)
-			if err != nil || h.ifname == name || h.typ == unix.RTN_LOCAL || x.remote == a {
+			if err != nil || h.ifname == name || h.Type == unix.RTN_LOCAL || x.remote == a {
 				continue
 			}
 			// A smaller network inside a large one may be meant, such as the own
@@ -185,11 +125,11 @@ func checkOverlap(x *exam) Step {
 			meant := false
 			for _, r := range all {
 				r = x.named(r)
-				if !r.dst.Contains(a) || r.dst.Bits() < p.Bits() || r.ifname != h.ifname {
+				if !r.Dst.Contains(a) || r.Dst.Bits() < p.Bits() || r.ifname != h.ifname {
 					continue
 				}
-				if meant = r.dst.Bits() > p.Bits() && !x.inside(p); !meant {
-					commands = append(commands, fmt.Sprintf("ip route delete %s dev %s metric %d", r.dst, r.ifname, r.metric))
+				if meant = r.Dst.Bits() > p.Bits() && !x.inside(p); !meant {
+					commands = append(commands, fmt.Sprintf("ip route delete %s dev %s metric %d", r.Dst, r.ifname, r.Metric))
 				}
 			}
 			if !meant {

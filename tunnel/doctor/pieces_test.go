@@ -14,6 +14,7 @@ import (
 	"greseal/ikev2"
 	"greseal/ikev2/wire"
 	"greseal/platform"
+	"greseal/platform/rtnl"
 	"greseal/tunnel/config"
 	"greseal/tunnel/status"
 )
@@ -387,7 +388,7 @@ func TestForeignPoliciesThatCatchIKEAreNamed(t *testing.T) {
 func TestADefaultRouteIsCoveredByItsHalves(t *testing.T) {
 	hops := func(ps ...string) (hs []hop) {
 		for _, p := range ps {
-			hs = append(hs, hop{dst: netip.MustParsePrefix(p)})
+			hs = append(hs, hop{Route: rtnl.Route{Dst: netip.MustParsePrefix(p)}})
 		}
 		return hs
 	}

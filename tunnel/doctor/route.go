@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"greseal/platform"
+	"greseal/platform/rtnl"
 )
 
 // checkRoute: the underlay has a way to the peer, on an interface that is up,
@@ -28,7 +29,7 @@ func checkRoute(x *exam) Step {
 		says += " and " + r.Gateway.String()
 	}
 	says += fmt.Sprintf(", MTU %d", r.MTU)
-	link, err := platform.LinkByIndex(x.net.Netlink(), r.IfIndex)
+	link, err := rtnl.LinkByIndex(x.net.Netlink(), r.IfIndex)
 	if err != nil {
 		return fault("look at the interface", fmt.Sprintf("%s: %v", r.IfName, err))
 	}

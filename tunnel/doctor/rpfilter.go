@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"greseal/platform"
+	"greseal/platform/rtnl"
 )
 
 // rpFilter is the strictness that holds for an interface: the larger one of its
@@ -54,7 +54,7 @@ func checkRPFilterOutside(x *exam) Step {
 
 // strictOutside lists interfaces that filter strictly and are not tunnels.
 func (x *exam) strictOutside() []string {
-	links, err := platform.Links(x.net.Netlink())
+	links, err := rtnl.Links(x.net.Netlink())
 	if err != nil {
 		return nil
 	}

@@ -1,15 +1,22 @@
-package platform
+// Package rtnl reads and writes what rtnetlink(7) manages: interfaces, addresses,
+// routes and routing rules. Its own are told apart from others by a mark each (contract
+// 8). It decides nothing: that is package platform's. Messages are built with the
+// library's package nl; its calls know neither the protocol of an address (IFA_PROTO),
+// nor the ways to mark and silence an interface that is made, and bring the whole
+// library with them.
+package rtnl
 
 import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"greseal/platform/netlink"
 	"net/netip"
 	"strings"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"greseal/platform/netlink"
 )
 
 // AliasPrefix begins the ifalias of every interface that is ours; the
@@ -30,8 +37,8 @@ const (
 	OperUp         uint8 = 6
 )
 
-// LinkInfo is what the kernel says of an interface.
-type LinkInfo struct {
+// Link is what the kernel says of an interface.
+type Link struct {
 	Index     int
 	Name      string
 	Alias     string
@@ -68,25 +75,25 @@ func parseStats(v []byte) LinkStats {
 }
 
 // Ours reports whether the interface has our ownership mark.
-func (l *LinkInfo) Ours() bool { return strings.HasPrefix(l.Alias, AliasPrefix) }
+func (l *Link) Ours() bool { return strings.HasPrefix(l.Alias, AliasPrefix) }
 
 // Ethernet reports whether the interface carries Ethernet frames.
-func (l *LinkInfo) Ethernet() bool { return l.Type == unix.ARPHRD_ETHER }
+func (l *Link) Ethernet() bool { return l.Type == unix.ARPHRD_ETHER }
 
 // Up reports the administrative state.
-func (l *LinkInfo) Up() bool { return l.Flags&unix.IFF_UP != 0 }
+func (l *Link) Up() bool { return l.Flags&unix.IFF_UP != 0 }
 
 // Running reports IFF_RUNNING, the state that routing daemons follow.
-func (l *LinkInfo) Running() bool { return l.Flags&unix.IFF_RUNNING != 0 }
+func (l *Link) Running() bool { return l.Flags&unix.IFF_RUNNING != 0 }
 
 // Carrier reports whether the layer below is there.
-func (l *LinkInfo) Carrier() bool { return l.Flags&unix.IFF_LOWER_UP != 0 }
+func (l *Link) Carrier() bool { return l.Flags&unix.IFF_LOWER_UP != 0 }
 
 // ErrNoLink reports that there is no interface of that name or index.
 var ErrNoLink = errors.New("no such interface")
 
 // LinkByName reads one interface; the error wraps ErrNoLink when there is none.
-func LinkByName(n *netlink.Conn, name string) (*LinkInfo, error) {
+func LinkByName(n *netlink.Conn, name string) (*Link, error) {
 	if err := CheckName(name); err != nil {
 		return nil, err
 	}
@@ -95,17 +102,17 @@ func LinkByName(n *netlink.Conn, name string) (*LinkInfo, error) {
 }
 
 // LinkByIndex reads one interface; the error wraps ErrNoLink when there is none.
-func LinkByIndex(n *netlink.Conn, index int) (*LinkInfo, error) {
+func LinkByIndex(n *netlink.Conn, index int) (*Link, error) {
 	m := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	m.Index = int32(index)
 	return getLink(n, fmt.Sprintf("index %d", index), m)
 }
 
-func getLink(n *netlink.Conn, what string, parts ...nl.NetlinkRequestData) (*LinkInfo, error) {
-	var l *LinkInfo
+func getLink(n *netlink.Conn, what string, parts ...nl.NetlinkRequestData) (*Link, error) {
+	var l *Link
 	err := n.Get(netlink.Request(unix.RTM_GETLINK, 0, parts...), func(typ uint16, p []byte) (err error) {
 		if typ == unix.RTM_NEWLINK && l == nil {
-			l, err = parseLink(p)
+			l, err = ParseLink(p)
 		}
 		return err
 	})
@@ -121,7 +128,7 @@ func getLink(n *netlink.Conn, what string, parts ...nl.NetlinkRequestData) (*Lin
 }
 
 // GRERemote is the far end of a GRE interface, unset where it is any.
-func (l *LinkInfo) GRERemote() netip.Addr {
+func (l *Link) GRERemote() netip.Addr {
 	var remote netip.Addr
 	_ = netlink.EachAttr(l.Data, func(typ uint16, v []byte) error {
 		if a, ok := netip.AddrFromSlice(v); ok && typ == nl.IFLA_GRE_REMOTE && !a.IsUnspecified() {
@@ -152,13 +159,10 @@ func ForeignGRE(n *netlink.Conn) (map[netip.Addr]string, error) {
 	return names, nil
 }
 
-// ForeignGRE is ForeignGRE of the network's namespace.
-func (n *Network) ForeignGRE() (map[netip.Addr]string, error) { return ForeignGRE(n.nl) }
-
 // Links reads all interfaces.
-func Links(n *netlink.Conn) ([]*LinkInfo, error) {
-	all, err := netlink.Dump(n, unix.RTM_GETLINK, unix.RTM_NEWLINK, func(p []byte) (*LinkInfo, bool, error) {
-		l, err := parseLink(p)
+func Links(n *netlink.Conn) ([]*Link, error) {
+	all, err := netlink.Dump(n, unix.RTM_GETLINK, unix.RTM_NEWLINK, func(p []byte) (*Link, bool, error) {
+		l, err := ParseLink(p)
 		return l, true, err
 	}, nl.NewIfInfomsg(unix.AF_UNSPEC))
 	if err != nil {
@@ -167,11 +171,12 @@ func Links(n *netlink.Conn) ([]*LinkInfo, error) {
 	return all, nil
 }
 
-func parseLink(p []byte) (*LinkInfo, error) {
+// ParseLink reads an RTM_NEWLINK or RTM_DELLINK.
+func ParseLink(p []byte) (*Link, error) {
 	if len(p) < unix.SizeofIfInfomsg {
 		return nil, errors.New("interface message: too short")
 	}
-	l := &LinkInfo{
+	l := &Link{
 		Type:  binary.NativeEndian.Uint16(p[2:]),
 		Index: int(int32(binary.NativeEndian.Uint32(p[4:]))),
 		Flags: binary.NativeEndian.Uint32(p[8:]),

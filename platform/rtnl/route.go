@@ -1,0 +1,288 @@
+package rtnl
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"greseal/platform/netlink"
+)
+
+// unreachableMetric is the worst there is: any other route wins.
+const unreachableMetric = 4294967295
+
+// DefaultMetric6 is what the kernel makes of metric 0 for IPv6.
+const DefaultMetric6 = 1024
+
+// Route is one entry of a routing table, as far as we lay or read them.
+type Route struct {
+	Table   uint32
+	Dst     netip.Prefix
+	Metric  uint32
+	Type    uint8 // unix.RTN_UNICAST, unix.RTN_UNREACHABLE
+	Oif     int
+	gateway netip.Addr
+
+	// Of foreign routes, copied into the host route of a peer.
+	via      string // RTA_VIA: an IPv6 gateway of an IPv4 route
+	Prefsrc  netip.Addr
+	metrics  string // RTA_METRICS
+	Expires  bool   // the kernel forgets it by itself, such as a path MTU it learned
+	flags    uint32 // RTNH_F_ONLINK, RTNH_F_DEAD, …
+	Protocol uint8
+}
+
+// Key is what makes two of our routes the same one.
+func (r Route) Key() Route {
+	return Route{Table: r.Table, Dst: r.Dst, Metric: r.Metric, Type: r.Type, Oif: r.Oif, gateway: r.gateway, via: r.via}
+}
+
+func (r Route) String() string {
+	s := r.Dst.String()
+	if r.Type == unix.RTN_UNREACHABLE {
+		s = "unreachable " + s
+	}
+	if r.gateway.IsValid() {
+		s += " via " + r.gateway.String()
+	}
+	return s
+}
+
+// HostRoute leads to one peer the way that r leads.
+func (r Route) HostRoute(table uint32, peer netip.Addr) Route {
+	h := Route{
+		Table: table, Dst: netip.PrefixFrom(peer, peer.BitLen()), Type: unix.RTN_UNICAST,
+		Oif: r.Oif, gateway: r.gateway, via: r.via, Prefsrc: r.Prefsrc, metrics: r.metrics, flags: r.flags,
+	}
+	if peer.Is6() {
+		h.Metric = DefaultMetric6
+	}
+	return h
+}
+
+// Into is r for packets of one IP version that go inside others of r's: what
+// belongs to r's own version is left out.
+func (r Route) Into(ip4 bool) Route {
+	if r.Dst.Addr().Is4() != ip4 {
+		r.gateway, r.via, r.Prefsrc, r.flags, r.metrics = netip.Addr{}, "", netip.Addr{}, 0, ""
+	}
+	return r
+}
+
+// Unreachable is what lies beneath other routes to dst.
+func Unreachable(table uint32, dst netip.Prefix) Route {
+	return Route{Table: table, Dst: dst, Metric: unreachableMetric, Type: unix.RTN_UNREACHABLE}
+}
+
+// Halves splits the default route in two, which beat any other default.
+func Halves(p netip.Prefix) []netip.Prefix {
+	if p.Bits() != 0 {
+		return []netip.Prefix{p.Masked()}
+	}
+	if p.Addr().Is4() {
+		return []netip.Prefix{
+			netip.PrefixFrom(netip.IPv4Unspecified(), 1),
+			netip.PrefixFrom(netip.AddrFrom4([4]byte{0x80}), 1),
+		}
+	}
+	return []netip.Prefix{
+		netip.PrefixFrom(netip.IPv6Unspecified(), 1),
+		netip.PrefixFrom(netip.AddrFrom16([16]byte{0x80}), 1),
+	}
+}
+
+// Routes reads the unicast routing tables, of one protocol or (0) of all.
+func Routes(n *netlink.Conn, fam int, proto uint8) ([]Route, error) {
+	m := &nl.RtMsg{}
+	m.Family = uint8(fam)
+	m.Protocol = proto // a hint: kernels without strict checking ignore it
+	all, err := netlink.Dump(n, unix.RTM_GETROUTE, unix.RTM_NEWROUTE, func(p []byte) (Route, bool, error) {
+		r, err := ParseRoute(p)
+		return r, r.Dst.IsValid() && r.flags&unix.RTM_F_CLONED == 0 && (proto == 0 || r.Protocol == proto), err
+	}, m)
+	if err != nil {
+		return nil, fmt.Errorf("read routes: %w", err)
+	}
+	return all, nil
+}
+
+// Lookup asks for the route of a packet to an address: from local, by the interface
+// oif, with a mark, where these are set.
+func Lookup(n *netlink.Conn, to, local netip.Addr, oif int, mark uint32) (r Route, err error) {
+	m := &nl.RtMsg{}
+	m.Family, m.Dst_len = uint8(Family(to)), uint8(to.BitLen())
+	req := netlink.Request(unix.RTM_GETROUTE, 0, m, nl.NewRtAttr(unix.RTA_DST, to.AsSlice()))
+	if local.IsValid() {
+		m.Src_len = uint8(local.BitLen())
+		req.AddData(nl.NewRtAttr(unix.RTA_SRC, local.AsSlice()))
+	}
+	if oif != 0 {
+		req.AddData(nl.NewRtAttr(unix.RTA_OIF, nl.Uint32Attr(uint32(oif))))
+	}
+	if mark != 0 {
+		req.AddData(nl.NewRtAttr(unix.RTA_MARK, nl.Uint32Attr(mark)))
+	}
+	err = n.Get(req, func(typ uint16, p []byte) (err error) {
+		if typ == unix.RTM_NEWROUTE {
+			r, err = ParseRoute(p)
+		}
+		return err
+	})
+	return r, err
+}
+
+// ParseRoute reads an RTM_NEWROUTE. Of several next hops the first that is
+// alive counts.
+func ParseRoute(p []byte) (Route, error) {
+	if len(p) < unix.SizeofRtMsg {
+		return Route{}, errors.New("route message: too short")
+	}
+	r := Route{
+		Table:    uint32(p[4]),
+		Protocol: p[5],
+		Type:     p[7],
+		flags:    binary.NativeEndian.Uint32(p[8:]),
+	}
+	var dst netip.Addr
+	switch p[0] {
+	case unix.AF_INET:
+		dst = netip.IPv4Unspecified()
+	case unix.AF_INET6:
+		dst = netip.IPv6Unspecified()
+	default:
+		return r, nil
+	}
+	var multipath []byte
+	err := netlink.EachAttr(p[unix.SizeofRtMsg:], func(typ uint16, v []byte) error {
+		switch typ {
+		case unix.RTA_DST:
+			dst, _ = netip.AddrFromSlice(v)
+		case unix.RTA_TABLE:
+			r.Table = netlink.Uint32(v)
+		case unix.RTA_PRIORITY:
+			r.Metric = netlink.Uint32(v)
+		case unix.RTA_PREFSRC:
+			r.Prefsrc, _ = netip.AddrFromSlice(v)
+		case unix.RTA_METRICS:
+			r.metrics = string(v)
+		case unix.RTA_CACHEINFO: // struct rta_cacheinfo, rta_expires is the third word
+			r.Expires = len(v) >= 12 && netlink.Uint32(v[8:]) != 0
+		case unix.RTA_MULTIPATH:
+			multipath = v
+		default:
+			r.nexthop(typ, v)
+		}
+		return nil
+	})
+	if err != nil {
+		return r, err
+	}
+	for len(multipath) >= unix.SizeofRtNexthop {
+		size := int(binary.NativeEndian.Uint16(multipath))
+		if size < unix.SizeofRtNexthop || size > len(multipath) {
+			return r, errors.New("route message: malformed next hop")
+		}
+		hop := multipath[:size]
+		multipath = multipath[min(netlink.Align(size), len(multipath)):]
+		r.flags = r.flags&^0xff | uint32(hop[2])
+		r.Oif = int(binary.NativeEndian.Uint32(hop[4:]))
+		r.gateway, r.via = netip.Addr{}, ""
+		if err := netlink.EachAttr(hop[unix.SizeofRtNexthop:], func(typ uint16, v []byte) error {
+			r.nexthop(typ, v)
+			return nil
+		}); err != nil {
+			return r, err
+		}
+		if r.Alive() {
+			break
+		}
+	}
+	r.Dst = netip.PrefixFrom(dst, int(p[1]))
+	return r, nil
+}
+
+func (r *Route) nexthop(typ uint16, v []byte) {
+	switch typ {
+	case unix.RTA_GATEWAY:
+		r.gateway, _ = netip.AddrFromSlice(v)
+	case unix.RTA_VIA:
+		r.via = string(v)
+	case unix.RTA_OIF:
+		r.Oif = int(netlink.Uint32(v))
+	}
+}
+
+// NextHop is the gateway, whichever IP version it is of; unset for a host on the link.
+func (r *Route) NextHop() netip.Addr {
+	if len(r.via) > 2 { // struct rtvia begins with the family
+		a, _ := netip.AddrFromSlice([]byte(r.via[2:]))
+		return a
+	}
+	return r.gateway
+}
+
+// MTU is what the route's metrics say, 0 for nothing.
+func (r *Route) MTU() (mtu int) {
+	_ = netlink.EachAttr([]byte(r.metrics), func(typ uint16, v []byte) error {
+		if typ == unix.RTAX_MTU {
+			mtu = int(netlink.Uint32(v))
+		}
+		return nil
+	})
+	return mtu
+}
+
+// Alive reports whether the kernel would use the route.
+func (r *Route) Alive() bool {
+	return r.flags&(unix.RTNH_F_DEAD|unix.RTNH_F_LINKDOWN) == 0
+}
+
+// ChangeRoute adds (RTM_NEWROUTE) or removes (RTM_DELROUTE) one of our routes. To add
+// one that is there or remove one that is not is no error.
+func ChangeRoute(n *netlink.Conn, typ uint16, r Route) error {
+	m := &nl.RtMsg{}
+	m.Family = uint8(Family(r.Dst.Addr()))
+	m.Dst_len = uint8(r.Dst.Bits())
+	m.Protocol = Protocol
+	m.Type = r.Type
+	m.Table = unix.RT_TABLE_UNSPEC
+	m.Flags = r.flags & unix.RTNH_F_ONLINK
+	if r.Type == unix.RTN_UNICAST && !r.gateway.IsValid() && r.via == "" {
+		m.Scope = unix.RT_SCOPE_LINK
+	}
+	req := netlink.Request(typ, 0, m,
+		nl.NewRtAttr(unix.RTA_DST, r.Dst.Addr().AsSlice()),
+		nl.NewRtAttr(unix.RTA_TABLE, nl.Uint32Attr(r.Table)),
+		nl.NewRtAttr(unix.RTA_PRIORITY, nl.Uint32Attr(r.Metric)))
+	if r.Oif != 0 && r.Type == unix.RTN_UNICAST {
+		req.AddData(nl.NewRtAttr(unix.RTA_OIF, nl.Uint32Attr(uint32(r.Oif))))
+	}
+	if r.gateway.IsValid() {
+		req.AddData(nl.NewRtAttr(unix.RTA_GATEWAY, r.gateway.AsSlice()))
+	}
+	if r.via != "" {
+		req.AddData(nl.NewRtAttr(unix.RTA_VIA, []byte(r.via)))
+	}
+	if typ == unix.RTM_NEWROUTE {
+		// Not NLM_F_EXCL: another tunnel may lay the same prefix, and a foreign
+		// route of the same metric must stay what it is.
+		req.Flags |= unix.NLM_F_CREATE | unix.NLM_F_APPEND
+		if r.Prefsrc.IsValid() {
+			req.AddData(nl.NewRtAttr(unix.RTA_PREFSRC, r.Prefsrc.AsSlice()))
+		}
+		if r.metrics != "" {
+			req.AddData(nl.NewRtAttr(unix.RTA_METRICS, []byte(r.metrics)))
+		}
+	}
+	err := n.Do(req)
+	switch {
+	case typ == unix.RTM_NEWROUTE && errors.Is(err, unix.EEXIST),
+		typ == unix.RTM_DELROUTE && (errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENODEV)):
+		return nil
+	}
+	return err
+}
