@@ -15,6 +15,7 @@ import (
 
 	"greseal/platform"
 	"greseal/platform/rtnl"
+	"greseal/platform/xfrm"
 )
 
 func TestChangesKeepTheInterfaceIndex(t *testing.T) {
@@ -172,13 +173,13 @@ func TestWindowsAndESNAreReadBack(t *testing.T) {
 		l.a.install(out)
 		for _, key := range []platform.SAKey{{Link: "hq", SPI: spi}, {Link: "hq", Out: true, SPI: spi + 1}} {
 			sa := l.a.dp.find(key)
-			var info stateInfo
+			var info xfrm.Info
 			var err error
-			l.a.do(func() { info, err = readState(l.a.dp.xfrm, sa.stateID) })
+			l.a.do(func() { info, err = xfrm.ReadState(l.a.dp.xfrm, sa.ID) })
 			must(t, err)
-			want, dir := c.want, saDirIn
+			want, dir := c.want, xfrm.SADirIn
 			if key.Out {
-				want, dir = 0, saDirOut
+				want, dir = 0, xfrm.SADirOut
 				if c.esn && !kernelOnce().SADirection {
 					want = 32
 				}
@@ -186,8 +187,8 @@ func TestWindowsAndESNAreReadBack(t *testing.T) {
 			if !kernelOnce().SADirection {
 				dir = 0
 			}
-			if info.esn != c.esn || info.window != want || info.dir != dir {
-				t.Errorf("%+v, out %t: read back ESN %t, window %d, direction %d", c, key.Out, info.esn, info.window, info.dir)
+			if info.ESN != c.esn || info.Window != want || info.Dir != dir {
+				t.Errorf("%+v, out %t: read back ESN %t, window %d, direction %d", c, key.Out, info.ESN, info.Window, info.Dir)
 			}
 		}
 	}
@@ -246,18 +247,18 @@ func TestLimitsRaiseEvents(t *testing.T) {
 
 func TestSequenceLowIsToldFromSoftExpire(t *testing.T) {
 	s := &installed{key: platform.SAKey{Out: true}}
-	s.out = true
+	s.Out = true
 	s.softPackets = 10
-	if k := softKind(s, stateInfo{packets: 10}); k != platform.SoftExpire {
+	if k := softKind(s, xfrm.Info{Packets: 10}); k != platform.SoftExpire {
 		t.Error(k)
 	}
 	s.softPackets = 0
-	if k := softKind(s, stateInfo{packets: sequenceLow}); k != platform.SequenceLow {
+	if k := softKind(s, xfrm.Info{Packets: sequenceLow}); k != platform.SequenceLow {
 		t.Error(k)
 	}
-	s.esn = true
-	s.softBytes = 5
-	if k := softKind(s, stateInfo{packets: sequenceLow, bytes: 5}); k != platform.SoftExpire {
+	s.ESN = true
+	s.SoftBytes = 5
+	if k := softKind(s, xfrm.Info{Packets: sequenceLow, Bytes: 5}); k != platform.SoftExpire {
 		t.Error(k)
 	}
 }
@@ -493,23 +494,23 @@ func (n *node) move(key platform.SAKey, local, remote netip.AddrPort) {
 	must(n.t, err)
 }
 
-func (n *node) state(key platform.SAKey) (info stateInfo) {
+func (n *node) state(key platform.SAKey) (info xfrm.Info) {
 	n.t.Helper()
 	var err error
-	n.do(func() { info, err = readState(n.dp.xfrm, n.dp.find(key).stateID) })
+	n.do(func() { info, err = xfrm.ReadState(n.dp.xfrm, n.dp.find(key).ID) })
 	must(n.t, err)
 	return info
 }
 
 func (n *node) seq(key platform.SAKey) uint64 {
 	n.t.Helper()
-	return n.state(key).oseq
+	return n.state(key).Oseq
 }
 
 func (n *node) sport(key platform.SAKey) string {
 	n.t.Helper()
 	i := n.state(key)
-	return fmt.Sprintf("%d→%d", i.sport, i.dport)
+	return fmt.Sprintf("%d→%d", i.Sport, i.Dport)
 }
 
 func TestIKEPassesBesideTheGuard(t *testing.T) {

@@ -1,6 +1,10 @@
 package kernel
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"greseal/platform/xfrm"
+)
 
 // What the kernel says about a packet that came out of ESP and that nobody takes
 // (another GRE key, IP against Ethernet, no GRE module, a fragment without the
@@ -21,37 +25,28 @@ import "net/netip"
 // never quote what came out of ESP, and other traffic of the remote through this
 // machine needs them.
 
-// icmp is the part of a selector that stands where other protocols have ports:
-// a type, and a code or all of them.
-type icmp struct {
-	set       bool
-	kind      uint8
-	code      uint8
-	everyCode bool
-}
-
 // passPriority is before guardPriority: what passes has a narrower selector.
 const passPriority = guardPriority - 1
 
 // errorPolicies keep ICMP errors about decrypted packets from leaving to remote.
 // The one that lets pass comes first.
-func errorPolicies(remote netip.Addr) []policy {
-	block := policy{
-		dir: dirOut, src: anyOf(remote), dst: host(remote),
-		proto: protoICMP, priority: guardPriority, action: actionBlock,
+func errorPolicies(remote netip.Addr) []xfrm.Policy {
+	block := xfrm.Policy{
+		Dir: xfrm.DirOut, Src: xfrm.AnyOf(remote), Dst: xfrm.Host(remote),
+		Proto: xfrm.ProtoICMP, Priority: guardPriority, Action: xfrm.ActionBlock,
 	}
-	of := func(p policy, kind uint8, code ...uint8) policy {
-		p.icmp = icmp{set: true, kind: kind, everyCode: len(code) == 0}
+	of := func(p xfrm.Policy, kind uint8, code ...uint8) xfrm.Policy {
+		p.ICMP = xfrm.ICMP{Set: true, Kind: kind, EveryCode: len(code) == 0}
 		if len(code) > 0 {
-			p.icmp.code = code[0]
+			p.ICMP.Code = code[0]
 		}
 		return p
 	}
 	if remote.Is6() {
-		block.proto = protoICMPv6
-		return []policy{of(block, 1), of(block, 3, 1), of(block, 4)}
+		block.Proto = xfrm.ProtoICMPv6
+		return []xfrm.Policy{of(block, 1), of(block, 3, 1), of(block, 4)}
 	}
 	pass := block
-	pass.priority, pass.action = passPriority, actionAllow
-	return []policy{of(pass, 3, 4), of(block, 3), of(block, 11, 1), of(block, 12)}
+	pass.Priority, pass.Action = passPriority, xfrm.ActionAllow
+	return []xfrm.Policy{of(pass, 3, 4), of(block, 3), of(block, 11, 1), of(block, 12)}
 }

@@ -3,7 +3,6 @@ package kernel
 import (
 	"encoding/binary"
 	"errors"
-	"net/netip"
 	"os"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"greseal/platform"
 	"greseal/platform/netlink"
 	"greseal/platform/rtnl"
+	"greseal/platform/xfrm"
 )
 
 // XFRM multicast groups.
@@ -30,18 +30,18 @@ const firstUsePoll = 50 * time.Millisecond
 // without a listener the kernel makes no larval states, and tunnels are always
 // wanted.
 func (d *Datapath) listen() error {
-	xfrm, err := netlink.Subscribe(unix.NETLINK_XFRM, groupExpire, groupSA, groupMapping)
+	sas, err := netlink.Subscribe(unix.NETLINK_XFRM, groupExpire, groupSA, groupMapping)
 	if err != nil {
 		return err
 	}
-	d.subs = append(d.subs, xfrm)
+	d.subs = append(d.subs, sas)
 	links, err := netlink.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK)
 	if err != nil {
 		return err
 	}
 	d.subs = append(d.subs, links)
 	d.wg.Add(3)
-	go d.hear(xfrm, d.heardXFRM, d.resyncSAs)
+	go d.hear(sas, d.heardXFRM, d.resyncSAs)
 	go d.hear(links, d.heardLink, d.resyncLinks)
 	go d.pollUse()
 	return nil
@@ -83,9 +83,9 @@ func (d *Datapath) emit(e platform.Event) error {
 }
 
 // byID finds an SA by what the kernel calls it. d.mu is held.
-func (d *Datapath) byID(id stateID) *installed {
+func (d *Datapath) byID(id xfrm.ID) *installed {
 	for _, s := range d.sas {
-		if s.stateID == id {
+		if s.ID == id {
 			return s
 		}
 	}
@@ -102,38 +102,30 @@ func (d *Datapath) heardXFRM(typ uint16, port uint32, p []byte) []platform.Event
 	switch typ {
 	case nl.XFRM_MSG_EXPIRE:
 		// SPI 0 is a larval state that somebody else's listening made.
-		if len(p) < nl.SizeofXfrmUserExpire || p[76] != protoESP {
+		info, hard, ok := xfrm.ParseExpire(p)
+		s := d.byID(info.ID)
+		if !ok || info.SPI == 0 || s == nil || s.lost {
 			return nil
 		}
-		info, err := parseState(p[:nl.SizeofXfrmUsersaInfo])
-		s := d.byID(info.stateID)
-		if err != nil || info.spi == 0 || s == nil || s.lost {
-			return nil
-		}
-		if hard := p[nl.SizeofXfrmUsersaInfo] != 0; hard {
+		if hard {
 			s.lost, s.last = true, s.count(info)
 			return []platform.Event{event(platform.HardExpire, s)}
 		}
 		return []platform.Event{event(softKind(s, info), s)}
 
 	case nl.XFRM_MSG_DELSA:
-		if port == d.xfrm.Port() || len(p) < nl.SizeofXfrmUsersaId || p[22] != protoESP {
+		if port == d.xfrm.Port() {
 			return nil
 		}
-		id := stateID{addressOf(binary.NativeEndian.Uint16(p[20:]), p), binary.BigEndian.Uint32(p[16:])}
-		s := d.byID(id)
-		if s == nil || s.lost {
+		info, counted, ok := xfrm.ParseDeleted(p)
+		s := d.byID(info.ID)
+		if !ok || s == nil || s.lost {
 			return nil
 		}
 		s.lost = true
-		_ = netlink.EachAttr(p[nl.SizeofXfrmUsersaId:], func(typ uint16, v []byte) error {
-			if typ == nl.XFRMA_SA && len(v) >= nl.SizeofXfrmUsersaInfo {
-				if info, err := parseState(v[:nl.SizeofXfrmUsersaInfo]); err == nil {
-					s.last = s.count(info)
-				}
-			}
-			return nil
-		})
+		if counted {
+			s.last = s.count(info)
+		}
 		d.log.Warn("somebody deleted an SA of ours", "interface", s.key.Link, "outbound", s.key.Out)
 		return []platform.Event{event(platform.HardExpire, s)}
 
@@ -141,13 +133,9 @@ func (d *Datapath) heardXFRM(typ uint16, port uint32, p []byte) []platform.Event
 		return d.gone()
 
 	case nl.XFRM_MSG_MAPPING:
-		if len(p) < sizeMapping {
-			return nil
-		}
-		fam := binary.NativeEndian.Uint16(p[20:])
-		s := d.byID(stateID{addressOf(fam, p), binary.BigEndian.Uint32(p[16:])})
-		to := netip.AddrPortFrom(addressOf(fam, p[44:]), binary.BigEndian.Uint16(p[62:]))
-		if s == nil || s.mapped == to {
+		id, to, ok := xfrm.ParseMapping(p)
+		s := d.byID(id)
+		if !ok || s == nil || s.mapped == to {
 			return nil
 		}
 		s.mapped = to
@@ -160,9 +148,9 @@ func (d *Datapath) heardXFRM(typ uint16, port uint32, p []byte) []platform.Event
 
 // softKind tells the limit that was asked for from our own, which keeps 32 bit
 // sequence numbers from running out.
-func softKind(s *installed, info stateInfo) platform.EventKind {
-	asked := s.softBytes != 0 && info.bytes >= s.softBytes || s.softPackets != 0 && info.packets >= s.softPackets
-	if !asked && s.out && !s.esn && info.packets >= sequenceLow {
+func softKind(s *installed, info xfrm.Info) platform.EventKind {
+	asked := s.SoftBytes != 0 && info.Bytes >= s.SoftBytes || s.softPackets != 0 && info.Packets >= s.softPackets
+	if !asked && s.Out && !s.ESN && info.Packets >= sequenceLow {
 		return platform.SequenceLow
 	}
 	return platform.SoftExpire
@@ -175,7 +163,7 @@ func (d *Datapath) gone() []platform.Event {
 		if s.lost {
 			continue
 		}
-		if _, err := readUse(d.xfrm, s.stateID); errors.Is(err, unix.ESRCH) {
+		if _, err := xfrm.ReadUse(d.xfrm, s.ID); errors.Is(err, unix.ESRCH) {
 			s.lost = true
 			events = append(events, event(platform.HardExpire, s))
 		}
@@ -193,11 +181,11 @@ func (d *Datapath) resyncSAs() []platform.Event {
 	defer d.mu.Unlock()
 	events := d.gone()
 	for _, s := range d.sas {
-		if s.lost || s.softBytes == 0 && s.softPacket == 0 {
+		if s.lost || s.SoftBytes == 0 && s.SoftPacket == 0 {
 			continue
 		}
-		info, err := readState(d.xfrm, s.stateID)
-		if err == nil && (s.softBytes != 0 && info.bytes >= s.softBytes || s.softPacket != 0 && info.packets >= s.softPacket) {
+		info, err := xfrm.ReadState(d.xfrm, s.ID)
+		if err == nil && (s.SoftBytes != 0 && info.Bytes >= s.SoftBytes || s.SoftPacket != 0 && info.Packets >= s.SoftPacket) {
 			events = append(events, event(softKind(s, info), s))
 		}
 	}
@@ -289,7 +277,7 @@ func (d *Datapath) lookForUse() (used []platform.Event, left int) {
 		if !s.watched || s.lost {
 			continue
 		}
-		packets, err := readUse(d.xfrm, s.stateID)
+		packets, err := xfrm.ReadUse(d.xfrm, s.ID)
 		switch {
 		case err == nil && packets > 0:
 			s.watched = false

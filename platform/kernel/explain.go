@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"greseal/crypto/suite"
+	"greseal/platform/xfrm"
 )
 
 // What an errno means here, and what to install. The texts name the module and,
@@ -54,11 +55,11 @@ func explainLink(err error, kind string) error {
 func explainState(err error, encr, integ suite.Transform, esn bool) error {
 	switch {
 	case errors.Is(err, unix.ENOSYS):
-		return fmt.Errorf("the kernel has no %s (%s): %w", name(encr, integ), modules(encr, integ), err)
+		return fmt.Errorf("the kernel has no %s (%s): %w", xfrm.AlgorithmName(encr, integ), modules(encr, integ), err)
 	case errors.Is(err, unix.EPROTONOSUPPORT):
 		return fmt.Errorf("the kernel has no ESP (modules esp4 and esp6; OpenWrt: kmod-ipsec4, kmod-ipsec6): %w", err)
 	case errors.Is(err, unix.ENOENT):
-		return fmt.Errorf("the kernel knows %s but cannot build it: %s: %w", name(encr, integ), unbuilt(encr, esn), err)
+		return fmt.Errorf("the kernel knows %s but cannot build it: %s: %w", xfrm.AlgorithmName(encr, integ), unbuilt(encr, esn), err)
 	}
 	return explain(err)
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"greseal/platform"
+	"greseal/platform/xfrm"
 )
 
 // Policies come in two layers (priority is no part of a policy's identity, so
@@ -44,29 +45,20 @@ const (
 
 func ourReqid(id uint32) bool { return id&reqidMask == reqidBase }
 
-func anyOf(a netip.Addr) netip.Prefix {
-	if a.Is4() {
-		return netip.PrefixFrom(netip.IPv4Unspecified(), 0)
-	}
-	return netip.PrefixFrom(netip.IPv6Unspecified(), 0)
-}
-
-func host(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
-
-func guardPolicies(remote netip.Addr) []policy {
-	p := policy{proto: protoGRE, priority: guardPriority, action: actionBlock}
+func guardPolicies(remote netip.Addr) []xfrm.Policy {
+	p := xfrm.Policy{Proto: xfrm.ProtoGRE, Priority: guardPriority, Action: xfrm.ActionBlock}
 	out, in, fwd := p, p, p
-	out.dir, out.src, out.dst = dirOut, anyOf(remote), host(remote)
-	in.dir, in.src, in.dst = dirIn, host(remote), anyOf(remote)
-	fwd.dir, fwd.src, fwd.dst = dirFwd, host(remote), anyOf(remote)
-	return append([]policy{out, in, fwd}, errorPolicies(remote)...)
+	out.Dir, out.Src, out.Dst = xfrm.DirOut, xfrm.AnyOf(remote), xfrm.Host(remote)
+	in.Dir, in.Src, in.Dst = xfrm.DirIn, xfrm.Host(remote), xfrm.AnyOf(remote)
+	fwd.Dir, fwd.Src, fwd.Dst = xfrm.DirFwd, xfrm.Host(remote), xfrm.AnyOf(remote)
+	return append([]xfrm.Policy{out, in, fwd}, errorPolicies(remote)...)
 }
 
 // isGuard reports whether p is a guard of ours, and for which address.
-func isGuard(p policy) (netip.Addr, bool) {
-	remote := p.dst
-	if p.dir != dirOut {
-		remote = p.src
+func isGuard(p xfrm.Policy) (netip.Addr, bool) {
+	remote := p.Dst
+	if p.Dir != xfrm.DirOut {
+		remote = p.Src
 	}
 	return remote.Addr(), remote.IsSingleIP() && slices.Contains(guardPolicies(remote.Addr()), p)
 }
@@ -114,11 +106,11 @@ func (d *Datapath) closeTo(remote netip.Addr) error {
 		return nil
 	}
 	for _, p := range guardPolicies(remote) {
-		err := writePolicy(d.xfrm, nl.XFRM_MSG_NEWPOLICY, p)
+		err := xfrm.WritePolicy(d.xfrm, nl.XFRM_MSG_NEWPOLICY, p)
 		if errors.Is(err, unix.EEXIST) {
-			var there policy
-			if there, err = readPolicy(d.xfrm, p); err == nil && p.action == actionBlock && there.action != actionBlock {
-				err = fmt.Errorf("somebody else's policy lets it pass (ip xfrm policy: %s proto %d): remove that", there, p.proto)
+			var there xfrm.Policy
+			if there, err = xfrm.ReadPolicy(d.xfrm, p); err == nil && p.Action == xfrm.ActionBlock && there.Action != xfrm.ActionBlock {
+				err = fmt.Errorf("somebody else's policy lets it pass (ip xfrm policy: %s proto %d): remove that", there, p.Proto)
 			}
 		}
 		if err != nil {
@@ -160,7 +152,7 @@ func (d *Datapath) dropGuards() error {
 
 func (d *Datapath) openTo(remote netip.Addr) error {
 	for _, p := range slices.Backward(guardPolicies(remote)) {
-		if err := deletePolicy(d.xfrm, p); err != nil {
+		if err := xfrm.DeletePolicy(d.xfrm, p); err != nil {
 			return fmt.Errorf("open protocol 47 for %s: %w", remote, err)
 		}
 	}
@@ -183,7 +175,7 @@ type pair struct {
 	in    []*installed // oldest first
 	out   []*installed
 	// What the kernel has, by direction; unset: no policy.
-	allowIn, allowOut *policy
+	allowIn, allowOut *xfrm.Policy
 }
 
 func newest(sas []*installed) *installed {
@@ -197,23 +189,23 @@ func newest(sas []*installed) *installed {
 // the newest SA, so the newest one says where tunnel mode's outer header goes.
 // Inbound, the source is left open: the reqid binds the template to our SAs as
 // tightly, and SAs from the old and the new address of a moving peer both fit.
-func (d *Datapath) wantAllow(p *pair, out bool) *policy {
+func (d *Datapath) wantAllow(p *pair, out bool) *xfrm.Policy {
 	dev := d.links[p.link]
 	sa := newest(*p.list(out))
 	if sa == nil || !out && !dev.receives(p.endpoints) {
 		return nil
 	}
-	want := &policy{
-		dir: dirIn, src: host(p.remote), dst: host(p.local), proto: protoGRE, keyed: true, key: p.key, priority: allowPriority,
-		reqid: p.reqid, mode: sa.mode, tmplSrc: anyOf(sa.dst).Addr(), tmplDst: sa.dst,
+	want := &xfrm.Policy{
+		Dir: xfrm.DirIn, Src: xfrm.Host(p.remote), Dst: xfrm.Host(p.local), Proto: xfrm.ProtoGRE, Keyed: true, Key: p.key, Priority: allowPriority,
+		Reqid: p.reqid, Mode: sa.Mode, TmplSrc: xfrm.AnyOf(sa.Dst).Addr(), TmplDst: sa.Dst,
 	}
 	switch {
 	case out:
-		want.dir, want.src, want.dst, want.tmplSrc = dirOut, want.dst, want.src, sa.src
+		want.Dir, want.Src, want.Dst, want.TmplSrc = xfrm.DirOut, want.Dst, want.Src, sa.Src
 	case p.local.Is6() && len(d.beside(p)) == 0:
 		// Behind an encapsulation limit (RFC 2473), which Linux sends unless
 		// told otherwise, XFRM reads something else for the key.
-		want.keyed, want.key = false, 0
+		want.Keyed, want.Key = false, 0
 	}
 	return want
 }
@@ -250,9 +242,9 @@ func (dev *device) receives(e endpoints) bool {
 
 // taken refuses a policy that another link has: packets of both would go into
 // the newest SA, whoever that leads to.
-func (d *Datapath) taken(p *pair, want *policy) error {
+func (d *Datapath) taken(p *pair, want *xfrm.Policy) error {
 	for _, o := range d.beside(p) {
-		if have := *o.allowed(want.dir == dirOut); have != nil && have.selector() == want.selector() {
+		if have := *o.allowed(want.Dir == xfrm.DirOut); have != nil && have.Selector() == want.Selector() {
 			return fmt.Errorf("tunnel %q has the same GRE endpoints and the same gre.key, or neither has one: give each its own, on both sides (%w)", o.link, unix.EEXIST)
 		}
 	}
@@ -289,7 +281,7 @@ func (d *Datapath) syncAllow(p *pair) error {
 	for _, out := range []bool{false, true} {
 		have, want := p.allowed(out), d.wantAllow(p, out)
 		old := *have
-		same := old != nil && want != nil && old.selector() == want.selector()
+		same := old != nil && want != nil && old.Selector() == want.Selector()
 		if want != nil && (!same || *old != *want) {
 			if err := d.taken(p, want); err != nil {
 				return err
@@ -300,7 +292,7 @@ func (d *Datapath) syncAllow(p *pair) error {
 			*have = want
 		}
 		if old != nil && !same {
-			if err := deletePolicy(d.xfrm, *old); err != nil {
+			if err := xfrm.DeletePolicy(d.xfrm, *old); err != nil {
 				return fmt.Errorf("remove the policy %s: %w", *old, err)
 			}
 			if want == nil {
@@ -315,7 +307,7 @@ func (d *Datapath) syncAllow(p *pair) error {
 }
 
 // allowed is the allowing policy of one direction.
-func (p *pair) allowed(out bool) **policy {
+func (p *pair) allowed(out bool) **xfrm.Policy {
 	if out {
 		return &p.allowOut
 	}
@@ -323,7 +315,7 @@ func (p *pair) allowed(out bool) **policy {
 }
 
 // allow writes an allowing policy; update says that it is ours and there.
-func (d *Datapath) allow(p policy, update bool) error {
+func (d *Datapath) allow(p xfrm.Policy, update bool) error {
 	typ := uint16(nl.XFRM_MSG_UPDPOLICY)
 	if !update {
 		if err := d.inTheWay(p); err != nil {
@@ -331,7 +323,7 @@ func (d *Datapath) allow(p policy, update bool) error {
 		}
 		typ = nl.XFRM_MSG_NEWPOLICY
 	}
-	if err := writePolicy(d.xfrm, typ, p); err != nil {
+	if err := xfrm.WritePolicy(d.xfrm, typ, p); err != nil {
 		return fmt.Errorf("add the policy %s: %w", p, explain(err))
 	}
 	return nil
@@ -340,11 +332,11 @@ func (d *Datapath) allow(p policy, update bool) error {
 // inTheWay looks for policies between the same endpoints, for the same key or for
 // all. Those of an earlier daemon go; others are left alone, and may have
 // the better priority.
-func (d *Datapath) inTheWay(p policy) error {
+func (d *Datapath) inTheWay(p xfrm.Policy) error {
 	every := p
-	every.keyed, every.key = false, 0
-	for _, p := range []policy{p, every} {
-		there, err := readPolicy(d.xfrm, p)
+	every.Keyed, every.Key = false, 0
+	for _, p := range []xfrm.Policy{p, every} {
+		there, err := xfrm.ReadPolicy(d.xfrm, p)
 		switch {
 		case errors.Is(err, unix.ENOENT):
 			continue
@@ -352,10 +344,10 @@ func (d *Datapath) inTheWay(p policy) error {
 			return fmt.Errorf("read the policy %s: %w", p, explain(err))
 		case d.wrote(there):
 			continue
-		case !ourReqid(there.reqid) || there.priority != allowPriority:
+		case !ourReqid(there.Reqid) || there.Priority != allowPriority:
 			return fmt.Errorf("another IKE daemon's policy is in the way (ip xfrm policy: %s proto 47): remove it", there)
 		}
-		if err := deletePolicy(d.xfrm, p); err != nil {
+		if err := xfrm.DeletePolicy(d.xfrm, p); err != nil {
 			return fmt.Errorf("remove the policy %s: %w", there, err)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"greseal/platform"
 	"greseal/platform/gre"
 	"greseal/platform/rtnl"
+	"greseal/platform/xfrm"
 )
 
 // Keepalives in GRE. One from the peer comes out of the GRE interface as a
@@ -29,9 +30,9 @@ type echoer struct {
 	endpoints
 	index int
 	mark  uint32
-	hear  *os.File // packet socket
-	raw   int      // raw socket of protocol 47, for the answers, that hears nothing
-	under *policy  // that of raw; nil: it may send nothing
+	hear  *os.File     // packet socket
+	raw   int          // raw socket of protocol 47, for the answers, that hears nothing
+	under *xfrm.Policy // that of raw; nil: it may send nothing
 	count *keepaliveCount
 }
 
@@ -107,7 +108,7 @@ func (e *echoer) openRaw() (err error) {
 	if e.local.Is6() {
 		family, level, option, self = unix.AF_INET6, unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS, netip.IPv6Loopback()
 	}
-	if e.raw, err = unix.Socket(family, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, protoGRE); err != nil {
+	if e.raw, err = unix.Socket(family, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, xfrm.ProtoGRE); err != nil {
 		return err
 	}
 	if e.mark != 0 {
@@ -125,7 +126,7 @@ func (e *echoer) openRaw() (err error) {
 
 // protect puts what the raw socket sends under the tunnel's outbound policy, or
 // blocks it.
-func (e *echoer) protect(p *policy) error {
+func (e *echoer) protect(p *xfrm.Policy) error {
 	if p != nil && e.under != nil && *p == *e.under {
 		return nil
 	}
@@ -133,12 +134,12 @@ func (e *echoer) protect(p *policy) error {
 	if e.local.Is6() {
 		level, option = unix.IPPROTO_IPV6, unix.IPV6_XFRM_POLICY
 	}
-	own := policy{dir: dirOut, src: host(e.local), dst: host(e.remote), proto: protoGRE, action: actionBlock}
+	own := xfrm.Policy{Dir: xfrm.DirOut, Src: xfrm.Host(e.local), Dst: xfrm.Host(e.remote), Proto: xfrm.ProtoGRE, Action: xfrm.ActionBlock}
 	if p != nil {
 		own = *p
-		own.keyed, own.key = false, 0
+		own.Keyed, own.Key = false, 0
 	}
-	if err := unix.SetsockoptString(e.raw, level, option, string(own.encode())); err != nil {
+	if err := unix.SetsockoptString(e.raw, level, option, string(own.Encode())); err != nil {
 		return fmt.Errorf("put GRE keepalives under the policy %s: %w", own, err)
 	}
 	e.under = p
@@ -278,7 +279,7 @@ func keepaliveFilter() []unix.SockFilter {
 		{Code: ldHalf, K: 4}, // IPv6: payload length, next header
 		{Code: jumpGreater, K: gre.MaxKeepalive, Jt: 3},
 		{Code: ldByte, K: 6},
-		{Code: jumpEqual, K: protoGRE, Jf: 1},
+		{Code: jumpEqual, K: xfrm.ProtoGRE, Jf: 1},
 		{Code: ret, K: 256},
 		{Code: ret, K: 0},
 	}

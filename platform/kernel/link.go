@@ -13,6 +13,7 @@ import (
 	"greseal/platform"
 	"greseal/platform/netlink"
 	"greseal/platform/rtnl"
+	"greseal/platform/xfrm"
 )
 
 // Attributes of GRE interfaces the library has no names for
@@ -112,7 +113,7 @@ func greLinkDF(l platform.Link, kind string, remote netip.Addr, index int, pmtud
 
 	local := l.Local.Unmap().WithZone("")
 	if !local.IsValid() {
-		local = anyOf(remote).Addr()
+		local = xfrm.AnyOf(remote).Addr()
 	}
 	data.AddRtAttr(nl.IFLA_GRE_LOCAL, local.AsSlice())
 	data.AddRtAttr(nl.IFLA_GRE_REMOTE, remote.AsSlice())
@@ -403,9 +404,9 @@ func (d *Datapath) DeleteLink(link string) error {
 		errs = append(errs, rtnl.SetUp(d.route, there.Index, false))
 	}
 	for _, s := range d.of(link) {
-		list := s.pair.list(s.out)
+		list := s.pair.list(s.Out)
 		if len(*list) == 1 {
-			errs = append(errs, d.withdraw(s.pair, s.out))
+			errs = append(errs, d.withdraw(s.pair, s.Out))
 		}
 		_, err := d.RemoveSA(s.key)
 		errs = append(errs, err)
@@ -429,7 +430,7 @@ func (d *Datapath) withdraw(p *pair, out bool) error {
 	if *have == nil {
 		return nil
 	}
-	if err := deletePolicy(d.xfrm, **have); err != nil {
+	if err := xfrm.DeletePolicy(d.xfrm, **have); err != nil {
 		return err
 	}
 	*have = nil

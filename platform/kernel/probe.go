@@ -17,6 +17,7 @@ import (
 	"greseal/platform"
 	"greseal/platform/netlink"
 	"greseal/platform/rtnl"
+	"greseal/platform/xfrm"
 )
 
 // Algorithm is an ESP algorithm: ENCR, with INTEG unless it is an AEAD.
@@ -86,9 +87,9 @@ func (r *Result) Supports(encr, integ suite.Transform) error {
 	f, known := r.find(Algorithm{encr, integ})
 	switch {
 	case !known && r.Problem != "":
-		return fmt.Errorf("ESP algorithm %s: %s", name(encr, integ), r.Problem)
+		return fmt.Errorf("ESP algorithm %s: %s", xfrm.AlgorithmName(encr, integ), r.Problem)
 	case !known:
-		return fmt.Errorf("ESP algorithm %s was not probed", name(encr, integ))
+		return fmt.Errorf("ESP algorithm %s was not probed", xfrm.AlgorithmName(encr, integ))
 	case f.Problem != "":
 		return fmt.Errorf("ESP algorithm %s: %s", f.Name, f.Problem)
 	}
@@ -100,7 +101,7 @@ func (r *Result) Supports(encr, integ suite.Transform) error {
 func (r *Result) add(a Algorithm, o *Result) {
 	f, known := o.find(a)
 	if !known {
-		f = AlgorithmFinding{a, Finding{name(a.Encr, a.Integ), "it was not probed at the start, and cannot be now: " + o.Problem}}
+		f = AlgorithmFinding{a, Finding{xfrm.AlgorithmName(a.Encr, a.Integ), "it was not probed at the start, and cannot be now: " + o.Problem}}
 	}
 	r.Algorithms = append(r.Algorithms, f)
 }
@@ -212,7 +213,7 @@ func inNamespace(algorithms []Algorithm, answers knownAnswers) *Result {
 	}
 	r.Features = append(r.Features, guard)
 	for _, a := range algorithms {
-		f := AlgorithmFinding{Algorithm: a, Finding: Finding{Name: name(a.Encr, a.Integ)}}
+		f := AlgorithmFinding{Algorithm: a, Finding: Finding{Name: xfrm.AlgorithmName(a.Encr, a.Integ)}}
 		if err := b.try(a, answers, &r.SADirection); err != nil {
 			f.Problem = err.Error()
 		}
@@ -318,15 +319,15 @@ func newBench(d *Datapath) (*bench, error) {
 		nl.NewRtAttr(unix.RTA_OIF, nl.Uint32Attr(uint32(lo.Index))))); err != nil {
 		return nil, fmt.Errorf("route on lo: %w", err)
 	}
-	for _, p := range []policy{
-		{dir: dirIn, src: anyOf(probeInner), dst: host(probeInner), tmplSrc: netip.IPv4Unspecified(), tmplDst: probeOuterB},
-		{dir: dirOut, src: anyOf(probeInner), dst: host(probeInner), tmplSrc: probeOuterB, tmplDst: probeOuterA},
+	for _, p := range []xfrm.Policy{
+		{Dir: xfrm.DirIn, Src: xfrm.AnyOf(probeInner), Dst: xfrm.Host(probeInner), TmplSrc: netip.IPv4Unspecified(), TmplDst: probeOuterB},
+		{Dir: xfrm.DirOut, Src: xfrm.AnyOf(probeInner), Dst: xfrm.Host(probeInner), TmplSrc: probeOuterB, TmplDst: probeOuterA},
 	} {
-		p.proto, p.priority, p.reqid, p.mode = unix.IPPROTO_UDP, allowPriority, probeReqid, modeTunnel
-		if p.dir == dirOut {
-			p.proto = 0 // packets with a header of the sender's are looked up as protocol 255
+		p.Proto, p.Priority, p.Reqid, p.Mode = unix.IPPROTO_UDP, allowPriority, probeReqid, xfrm.ModeTunnel
+		if p.Dir == xfrm.DirOut {
+			p.Proto = 0 // packets with a header of the sender's are looked up as protocol 255
 		}
-		if err := writePolicy(d.xfrm, nl.XFRM_MSG_NEWPOLICY, p); err != nil {
+		if err := xfrm.WritePolicy(d.xfrm, nl.XFRM_MSG_NEWPOLICY, p); err != nil {
 			return nil, fmt.Errorf("policy: %w", explain(err))
 		}
 	}
@@ -362,7 +363,7 @@ func (b *bench) tryGuard() error {
 	if err := b.d.Guard("probe", []netip.Addr{probeGuard}); err != nil {
 		return err
 	}
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, protoGRE)
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, xfrm.ProtoGRE)
 	if err != nil {
 		return fmt.Errorf("raw socket: %w", err)
 	}
@@ -395,14 +396,14 @@ func (b *bench) try(a Algorithm, answers knownAnswers, dirs *bool) error {
 }
 
 func (b *bench) run(k esp.KnownAnswer, dirs *bool) error {
-	in := state{stateID: stateID{probeOuterB, k.Params.SPI}, src: probeOuterA, reqid: probeReqid, mode: modeTunnel, esn: k.Params.ESN, window: 64, dirs: *dirs}
+	in := xfrm.State{ID: xfrm.ID{Dst: probeOuterB, SPI: k.Params.SPI}, Src: probeOuterA, Reqid: probeReqid, Mode: xfrm.ModeTunnel, ESN: k.Params.ESN, Window: 64, Dirs: *dirs}
 	out := in
-	out.dst, out.src, out.out = probeOuterA, probeOuterB, true
-	for _, s := range []state{in, out} {
-		if err := addState(b.d.xfrm, s, &k.Params); err != nil {
+	out.Dst, out.Src, out.Out = probeOuterA, probeOuterB, true
+	for _, s := range []xfrm.State{in, out} {
+		if err := xfrm.AddState(b.d.xfrm, s, &k.Params); err != nil {
 			return explainState(err, k.Params.Encr, k.Params.Integ, k.Params.ESN)
 		}
-		defer func() { _ = deleteState(b.d.xfrm, s.stateID) }()
+		defer func() { _ = xfrm.DeleteState(b.d.xfrm, s.ID) }()
 	}
 	if !*dirs {
 		*dirs = b.knowsDirections(&k.Params)
@@ -440,26 +441,26 @@ func (b *bench) run(k esp.KnownAnswer, dirs *bool) error {
 
 // knowsDirections adds an SA with a direction and reads it back.
 func (b *bench) knowsDirections(p *esp.Params) bool {
-	s := state{stateID: stateID{probeOuterA, math.MaxUint32}, src: probeOuterB, reqid: probeReqid, mode: modeTunnel, out: true, dirs: true}
-	if addState(b.d.xfrm, s, p) != nil {
+	s := xfrm.State{ID: xfrm.ID{Dst: probeOuterA, SPI: math.MaxUint32}, Src: probeOuterB, Reqid: probeReqid, Mode: xfrm.ModeTunnel, Out: true, Dirs: true}
+	if xfrm.AddState(b.d.xfrm, s, p) != nil {
 		return false
 	}
-	defer func() { _ = deleteState(b.d.xfrm, s.stateID) }()
-	info, err := readState(b.d.xfrm, s.stateID)
-	return err == nil && info.dir == saDirOut
+	defer func() { _ = xfrm.DeleteState(b.d.xfrm, s.ID) }()
+	info, err := xfrm.ReadState(b.d.xfrm, s.ID)
+	return err == nil && info.Dir == xfrm.SADirOut
 }
 
 // trySix adds an SA between IPv6 addresses: the algorithms are the same, the
 // module is another.
 func (b *bench) trySix(a Algorithm, answers knownAnswers) error {
 	k, _ := answers(a.Encr, a.Integ, false)
-	s := state{stateID: stateID{netip.MustParseAddr("100::1"), k.Params.SPI}, src: netip.MustParseAddr("100::2"), reqid: probeReqid, mode: modeTunnel, window: 64}
-	err := addState(b.d.xfrm, s, &k.Params)
+	s := xfrm.State{ID: xfrm.ID{Dst: netip.MustParseAddr("100::1"), SPI: k.Params.SPI}, Src: netip.MustParseAddr("100::2"), Reqid: probeReqid, Mode: xfrm.ModeTunnel, Window: 64}
+	err := xfrm.AddState(b.d.xfrm, s, &k.Params)
 	if errors.Is(err, unix.EPROTONOSUPPORT) {
 		return fmt.Errorf("%s: %w", needESP6, err)
 	}
 	if err == nil {
-		err = deleteState(b.d.xfrm, s.stateID)
+		err = xfrm.DeleteState(b.d.xfrm, s.ID)
 	}
 	return err
 }

@@ -11,12 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"greseal/platform"
+	"greseal/platform/xfrm"
 )
 
 // installed is one of our SAs in the kernel. Its keys are there and nowhere
 // else.
 type installed struct {
-	state
+	xfrm.State
 	key   platform.SAKey
 	pair  *pair
 	since time.Time // it was installed
@@ -75,24 +76,24 @@ func (d *Datapath) add(sa platform.SA, out bool) (err error) {
 	case sa.Transport && (e.local != local || e.remote != remote):
 		return fmt.Errorf("transport mode between %s and %s cannot carry GRE between %s and %s: use tunnel mode", local, remote, e.local, e.remote)
 	}
-	mode := modeTunnel
+	mode := xfrm.ModeTunnel
 	if sa.Transport {
-		mode = modeTransport
+		mode = xfrm.ModeTransport
 	}
-	s.state = state{
-		mode: mode, out: out, dirs: d.probe.SADirection,
-		encap: sa.Encap, mixed: e.local.Is4() != local.Is4(),
-		esn: sa.Params.ESN, window: sa.ReplayWindow,
-		softBytes: sa.SoftBytes, hardBytes: sa.HardBytes,
-		softPacket: sa.SoftPackets, hardPacket: sa.HardPackets,
+	s.State = xfrm.State{
+		Mode: mode, Out: out, Dirs: d.probe.SADirection,
+		Encap: sa.Encap, Mixed: e.local.Is4() != local.Is4(),
+		ESN: sa.Params.ESN, Window: sa.ReplayWindow,
+		SoftBytes: sa.SoftBytes, HardBytes: sa.HardBytes,
+		SoftPacket: sa.SoftPackets, HardPacket: sa.HardPackets,
 	}
-	s.spi = sa.Params.SPI
-	s.setAddresses(netip.AddrPortFrom(local, sa.Local.Port()), netip.AddrPortFrom(remote, sa.Remote.Port()))
-	if out && !s.esn && (s.softPacket == 0 || s.softPacket > sequenceLow) {
-		s.softPacket = sequenceLow
+	s.SPI = sa.Params.SPI
+	s.SetAddresses(netip.AddrPortFrom(local, sa.Local.Port()), netip.AddrPortFrom(remote, sa.Remote.Port()))
+	if out && !s.ESN && (s.SoftPacket == 0 || s.SoftPacket > sequenceLow) {
+		s.SoftPacket = sequenceLow
 	}
 	if l := d.links[sa.Link]; l != nil {
-		s.mark = l.want.FWMark
+		s.Mark = l.want.FWMark
 	}
 	if d.find(s.key) != nil {
 		return fmt.Errorf("an SA with this SPI is installed already: %w", unix.EEXIST)
@@ -104,16 +105,16 @@ func (d *Datapath) add(sa platform.SA, out bool) (err error) {
 	if err != nil {
 		return err
 	}
-	s.pair, s.reqid = p, p.reqid
-	if err := addState(d.xfrm, s.state, &sa.Params); err != nil {
-		return explainState(err, sa.Params.Encr, sa.Params.Integ, s.esn)
+	s.pair, s.Reqid = p, p.reqid
+	if err := xfrm.AddState(d.xfrm, s.State, &sa.Params); err != nil {
+		return explainState(err, sa.Params.Encr, sa.Params.Integ, s.ESN)
 	}
 	list := p.list(out)
 	s.since = time.Now()
 	*list = append(*list, s)
 	if err := d.syncAllow(p); err != nil {
 		*list = (*list)[:len(*list)-1]
-		return errors.Join(err, deleteState(d.xfrm, s.stateID), d.syncAllow(p))
+		return errors.Join(err, xfrm.DeleteState(d.xfrm, s.ID), d.syncAllow(p))
 	}
 	d.mu.Lock()
 	d.sas[s.key] = s
@@ -129,16 +130,6 @@ func (p *pair) list(out bool) *[]*installed {
 		return &p.out
 	}
 	return &p.in
-}
-
-// setAddresses turns local and remote into the SA's own direction.
-func (s *state) setAddresses(local, remote netip.AddrPort) {
-	from, to := remote, local
-	if s.out {
-		from, to = local, remote
-	}
-	s.src, s.dst = from.Addr(), to.Addr()
-	s.sport, s.dport = from.Port(), to.Port()
 }
 
 func (d *Datapath) find(key platform.SAKey) *installed {
@@ -162,7 +153,7 @@ func (d *Datapath) RemoveSA(key platform.SAKey) (platform.Counters, error) {
 	if err != nil {
 		c = d.lastCounters(s)
 	}
-	if err := deleteState(d.xfrm, s.stateID); err != nil {
+	if err := xfrm.DeleteState(d.xfrm, s.ID); err != nil {
 		return c, fmt.Errorf("remove the SA %08x of %s: %w", key.SPI, key.Link, err)
 	}
 	d.mu.Lock()
@@ -188,7 +179,7 @@ func (d *Datapath) SACounters(key platform.SAKey) (platform.Counters, error) {
 }
 
 func (d *Datapath) counters(s *installed) (platform.Counters, error) {
-	info, err := readState(d.xfrm, s.stateID)
+	info, err := xfrm.ReadState(d.xfrm, s.ID)
 	if err != nil {
 		return platform.Counters{}, err
 	}
@@ -197,12 +188,12 @@ func (d *Datapath) counters(s *installed) (platform.Counters, error) {
 
 // count translates the kernel's counters. In tunnel mode it counts the GRE
 // packet's own IP header too.
-func (s *installed) count(info stateInfo) platform.Counters {
+func (s *installed) count(info xfrm.Info) platform.Counters {
 	c := platform.Counters{
-		Packets: info.packets, Bytes: info.bytes,
-		Replay: uint64(info.replay) + uint64(info.tooOld), Integrity: uint64(info.bad),
+		Packets: info.Packets, Bytes: info.Bytes,
+		Replay: uint64(info.Replay) + uint64(info.TooOld), Integrity: uint64(info.Bad),
 	}
-	if s.mode == modeTunnel {
+	if s.Mode == xfrm.ModeTunnel {
 		header := uint64(20)
 		if s.pair.local.Is6() {
 			header = 40
@@ -242,42 +233,42 @@ func unmap(a netip.AddrPort) netip.AddrPort {
 }
 
 func (d *Datapath) move(s *installed, local, remote netip.AddrPort) error {
-	next := s.state
-	next.setAddresses(local, remote)
-	c := change{src: next.src, dst: next.dst, sport: next.sport, dport: next.dport}
-	if next.dst == s.dst && next.src == s.src {
-		if !s.encap || next.sport == s.sport && next.dport == s.dport {
+	next := s.State
+	next.SetAddresses(local, remote)
+	c := xfrm.Change{Src: next.Src, Dst: next.Dst, Sport: next.Sport, Dport: next.Dport}
+	if next.Dst == s.Dst && next.Src == s.Src {
+		if !s.Encap || next.Sport == s.Sport && next.Dport == s.Dport {
 			return nil
 		}
 		// In place: the sequence numbers go on.
-		if err := alter(d.xfrm, s.stateID, c); err != nil {
+		if err := xfrm.AlterState(d.xfrm, s.ID, c); err != nil {
 			return explain(err)
 		}
 	} else {
-		if s.mode == modeTransport {
+		if s.Mode == xfrm.ModeTransport {
 			return errors.New("transport mode protects the old addresses only: a new Child SA is needed")
 		}
-		if next.dst.Is4() != s.dst.Is4() {
+		if next.Dst.Is4() != s.Dst.Is4() {
 			return errors.New("the IP version changes: a new Child SA is needed")
 		}
 		// The kernel ignores a new source address in an update.
-		before, err := readState(d.xfrm, s.stateID)
+		before, err := xfrm.ReadState(d.xfrm, s.ID)
 		if err != nil {
 			return explain(err)
 		}
-		c.replace = true
-		if s.out {
-			c.skip = moveSkip
+		c.Replace = true
+		if s.Out {
+			c.Skip = moveSkip
 		}
-		if err := alter(d.xfrm, s.stateID, c); err != nil {
+		if err := xfrm.AlterState(d.xfrm, s.ID, c); err != nil {
 			return explain(err)
 		}
 		// Packets and octets went over; drop counters begin anew.
-		s.base.Replay += uint64(before.replay) + uint64(before.tooOld)
-		s.base.Integrity += uint64(before.bad)
+		s.base.Replay += uint64(before.Replay) + uint64(before.TooOld)
+		s.base.Integrity += uint64(before.Bad)
 	}
 	d.mu.Lock()
-	s.state = next
+	s.State = next
 	s.mapped = netip.AddrPort{}
 	d.mu.Unlock()
 	return d.syncAllow(s.pair)

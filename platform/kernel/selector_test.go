@@ -15,6 +15,7 @@ import (
 	"greseal/crypto/esp"
 	"greseal/platform"
 	"greseal/platform/gre"
+	"greseal/platform/xfrm"
 )
 
 // stranger seals with the keys of one of B's outbound SAs what an honest B never
@@ -269,12 +270,12 @@ func TestTransportModeKeepsItsSelector(t *testing.T) {
 			t.Helper()
 			for _, out := range []bool{true, false} {
 				key := platform.SAKey{Link: s.name15(), Out: out, SPI: 0x1000}
-				want := policy{src: host(a), dst: host(b), proto: protoGRE}
+				want := xfrm.Policy{Src: xfrm.Host(a), Dst: xfrm.Host(b), Proto: xfrm.ProtoGRE}
 				if !out {
-					key.SPI, want.src, want.dst = 0x1001, want.dst, want.src
+					key.SPI, want.Src, want.Dst = 0x1001, want.Dst, want.Src
 				}
-				if got := l.a.state(key).selector; got != want {
-					t.Errorf("%s: out %t: selector %s proto %d", when, out, got, got.proto)
+				if got := l.a.state(key).Selector; got != want {
+					t.Errorf("%s: out %t: selector %s proto %d", when, out, got, got.Proto)
 				}
 			}
 		}

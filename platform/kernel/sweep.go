@@ -10,6 +10,7 @@ import (
 
 	"greseal/platform/netlink"
 	"greseal/platform/rtnl"
+	"greseal/platform/xfrm"
 )
 
 // Sweep removes what earlier daemons left: the clamps, allowing policies and SAs
@@ -36,7 +37,7 @@ func (d *Datapath) Sweep(keep []string) error {
 }
 
 func (d *Datapath) sweepAllows() error {
-	all, err := listPolicies(d.xfrm)
+	all, err := xfrm.Policies(d.xfrm)
 	if err != nil {
 		return err
 	}
@@ -46,19 +47,19 @@ func (d *Datapath) sweepAllows() error {
 	}
 	var errs []error
 	for _, p := range all {
-		if p.proto != protoGRE || p.priority != allowPriority || !ourReqid(p.reqid) || live[p.reqid] && d.wrote(p) {
+		if p.Proto != xfrm.ProtoGRE || p.Priority != allowPriority || !ourReqid(p.Reqid) || live[p.Reqid] && d.wrote(p) {
 			continue
 		}
-		errs = append(errs, deletePolicy(d.xfrm, p))
+		errs = append(errs, xfrm.DeletePolicy(d.xfrm, p))
 	}
 	return errors.Join(errs...)
 }
 
 // wrote reports whether an allowing policy in the kernel is one of this daemon.
-func (d *Datapath) wrote(there policy) bool {
+func (d *Datapath) wrote(there xfrm.Policy) bool {
 	for _, p := range d.pairs {
-		for _, have := range []*policy{p.allowIn, p.allowOut} {
-			if have != nil && have.dir == there.dir && have.selector() == there.selector() {
+		for _, have := range []*xfrm.Policy{p.allowIn, p.allowOut} {
+			if have != nil && have.Dir == there.Dir && have.Selector() == there.Selector() {
 				return true
 			}
 		}
@@ -67,21 +68,21 @@ func (d *Datapath) wrote(there policy) bool {
 }
 
 func (d *Datapath) sweepSAs() error {
-	all, err := listStates(d.xfrm)
+	all, err := xfrm.States(d.xfrm)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, s := range all {
-		if !ourReqid(s.reqid) || d.has(s.stateID) {
+		if !ourReqid(s.Reqid) || d.has(s.ID) {
 			continue
 		}
-		errs = append(errs, deleteState(d.xfrm, s.stateID))
+		errs = append(errs, xfrm.DeleteState(d.xfrm, s.ID))
 	}
 	return errors.Join(errs...)
 }
 
-func (d *Datapath) has(id stateID) bool {
+func (d *Datapath) has(id xfrm.ID) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.byID(id) != nil
@@ -118,7 +119,7 @@ func (d *Datapath) sweepLinks(keep []string) (pending bool, err error) {
 }
 
 func (d *Datapath) sweepGuards() error {
-	all, err := listPolicies(d.xfrm)
+	all, err := xfrm.Policies(d.xfrm)
 	if err != nil {
 		return err
 	}
@@ -126,7 +127,7 @@ func (d *Datapath) sweepGuards() error {
 	var errs []error
 	for _, p := range all {
 		if remote, ok := isGuard(p); ok && !need[remote] {
-			errs = append(errs, deletePolicy(d.xfrm, p))
+			errs = append(errs, xfrm.DeletePolicy(d.xfrm, p))
 		}
 	}
 	return errors.Join(errs...)

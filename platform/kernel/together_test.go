@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"greseal/platform"
+	"greseal/platform/xfrm"
 )
 
 // TestAKeyLeavesByItsOwnTunnelAndComesInByNoOther has two tunnels of A between
@@ -193,17 +194,17 @@ func TestPolicyIsReadBackWithItsKey(t *testing.T) {
 	l := newLab(t)
 	a, b := setup{}.outer()
 	for _, key := range []uint32{0, 5, 0x50000, 0xffffffff} {
-		p := policy{dir: dirOut, src: host(a), dst: host(b), proto: protoGRE, keyed: true, key: key, priority: 9, action: actionBlock}
+		p := xfrm.Policy{Dir: xfrm.DirOut, Src: xfrm.Host(a), Dst: xfrm.Host(b), Proto: xfrm.ProtoGRE, Keyed: true, Key: key, Priority: 9, Action: xfrm.ActionBlock}
 		every := p
-		every.keyed, every.key, every.tmplSrc = false, 0, netip.Addr{}
+		every.Keyed, every.Key, every.TmplSrc = false, 0, netip.Addr{}
 		l.a.do(func() {
-			must(t, writePolicy(l.a.dp.xfrm, nl.XFRM_MSG_NEWPOLICY, p))
-			must(t, writePolicy(l.a.dp.xfrm, nl.XFRM_MSG_NEWPOLICY, every))
-			for _, want := range []policy{p, every} {
-				if got, err := readPolicy(l.a.dp.xfrm, want); err != nil || got != want {
+			must(t, xfrm.WritePolicy(l.a.dp.xfrm, nl.XFRM_MSG_NEWPOLICY, p))
+			must(t, xfrm.WritePolicy(l.a.dp.xfrm, nl.XFRM_MSG_NEWPOLICY, every))
+			for _, want := range []xfrm.Policy{p, every} {
+				if got, err := xfrm.ReadPolicy(l.a.dp.xfrm, want); err != nil || got != want {
 					t.Errorf("%v was read back as %+v, %v", want, got, err)
 				}
-				must(t, deletePolicy(l.a.dp.xfrm, want))
+				must(t, xfrm.DeletePolicy(l.a.dp.xfrm, want))
 			}
 		})
 	}

@@ -1,16 +1,13 @@
 package doctor
 
 import (
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"net/netip"
-	"unsafe"
 
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"greseal/platform/netlink"
+	"greseal/platform/xfrm"
 )
 
 // xfrmPolicy is one policy of the kernel's, as far as it can stand in the way.
@@ -22,7 +19,6 @@ type xfrmPolicy struct {
 	block        bool
 	protects     bool // has a template: wants ESP or AH
 	priority     uint32
-	index        uint32
 }
 
 var dirWords = [...]string{"in", "out", "fwd"}
@@ -53,55 +49,23 @@ func (p xfrmPolicy) matches(dir uint8, src, dst netip.Addr, proto uint8, sport, 
 		(p.sport == 0 || p.sport == sport) && (p.dport == 0 || p.dport == dport)
 }
 
-// listPolicies dumps the policies of this network namespace.
+// listPolicies reads the policies of this network namespace.
 func listPolicies() ([]xfrmPolicy, error) {
 	n, err := netlink.Open(unix.NETLINK_XFRM)
 	if err != nil {
 		return nil, err
 	}
 	defer n.Close()
-	for try := 0; ; try++ {
-		var all []xfrmPolicy
-		err := n.Get(netlink.Request(nl.XFRM_MSG_GETPOLICY, unix.NLM_F_DUMP), func(typ uint16, b []byte) error {
-			if p, ok := parsePolicy(b); ok && typ == nl.XFRM_MSG_NEWPOLICY {
-				all = append(all, p)
-			}
-			return nil
+	there, err := xfrm.Policies(n)
+	all := make([]xfrmPolicy, 0, len(there))
+	for _, p := range there {
+		sport, dport := p.Ports()
+		all = append(all, xfrmPolicy{
+			dir: p.Dir, src: p.Src, dst: p.Dst, proto: p.Proto, sport: sport, dport: dport,
+			block: p.Action != xfrm.ActionAllow, protects: p.TmplDst.IsValid(), priority: p.Priority,
 		})
-		if !errors.Is(err, netlink.ErrInterrupted) || try == 5 {
-			return all, err
-		}
 	}
-}
-
-// parsePolicy reads struct xfrm_userpolicy_info (linux/xfrm.h) and its
-// attributes.
-func parsePolicy(b []byte) (p xfrmPolicy, ok bool) {
-	const size = int(unsafe.Sizeof(nl.XfrmUserpolicyInfo{}))
-	if len(b) < size || b[160] >= uint8(len(dirWords)) {
-		return p, false // a policy of a single socket
-	}
-	address := func(at int) netip.Addr {
-		if binary.NativeEndian.Uint16(b[40:]) == unix.AF_INET6 {
-			a, _ := netip.AddrFromSlice(b[at : at+16])
-			return a
-		}
-		a, _ := netip.AddrFromSlice(b[at : at+4])
-		return a
-	}
-	p = xfrmPolicy{
-		dst: netip.PrefixFrom(address(0), int(b[42])), src: netip.PrefixFrom(address(16), int(b[43])),
-		dport: binary.BigEndian.Uint16(b[32:]), sport: binary.BigEndian.Uint16(b[36:]), proto: b[44],
-		priority: binary.NativeEndian.Uint32(b[152:]), index: binary.NativeEndian.Uint32(b[156:]),
-		dir: b[160], block: b[161] != 0,
-	}
-	err := netlink.EachAttr(b[size:], func(typ uint16, v []byte) error {
-		if typ == nl.XFRMA_TMPL && len(v) > 0 {
-			p.protects = true
-		}
-		return nil
-	})
-	return p, err == nil
+	return all, err
 }
 
 // best is the policy that decides about a packet: the lowest priority number,

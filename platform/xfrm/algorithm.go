@@ -1,4 +1,4 @@
-package kernel
+package xfrm
 
 import (
 	"fmt"
@@ -24,7 +24,7 @@ func algorithmFor(encr, integ suite.Transform) (algorithm, error) {
 		a.crypt = "cbc(aes)"
 	}
 	if encr.Type != suite.TypeEncr || a == (algorithm{}) {
-		return a, fmt.Errorf("ESP algorithm %s: not known to the kernel datapath", name(encr, integ))
+		return a, fmt.Errorf("ESP algorithm %s: not known to the kernel datapath", AlgorithmName(encr, integ))
 	}
 	if a.aead != "" {
 		a.icvBits = uint32(encr.ICVBytes()) * 8
@@ -40,15 +40,15 @@ func algorithmFor(encr, integ suite.Transform) (algorithm, error) {
 	case suite.AUTH_HMAC_SHA1_96:
 		a.auth = "hmac(sha1)"
 	default:
-		return a, fmt.Errorf("ESP algorithm %s: not known to the kernel datapath", name(encr, integ))
+		return a, fmt.Errorf("ESP algorithm %s: not known to the kernel datapath", AlgorithmName(encr, integ))
 	}
 	// Always said: the kernel's own default for SHA-256 is 96 bits.
 	a.icvBits = uint32(integ.ICVBytes()) * 8
 	return a, nil
 }
 
-// name is the algorithm as a person writes it in a proposal.
-func name(encr, integ suite.Transform) string {
+// AlgorithmName is the algorithm as a person writes it in a proposal.
+func AlgorithmName(encr, integ suite.Transform) string {
 	if integ.ID == suite.AUTH_NONE {
 		return encr.Word()
 	}

@@ -1,4 +1,9 @@
-package kernel
+// Package xfrm reads and writes the messages of NETLINK_XFRM: ESP states (RFC 4301's
+// SAD), policies (its SPD) and what the kernel says about them by itself. They are raw
+// messages because the library's own functions know no replay window beside ESN, no
+// direction together with ESN and no key of a GRE selector whose halves may be zero,
+// and because they print keys and keep copies of them.
+package xfrm
 
 import (
 	"encoding/binary"
@@ -13,68 +18,74 @@ import (
 	"greseal/platform/netlink"
 )
 
-// This file is XFRM's states on the wire of NETLINK_XFRM, policy.go its policies. The
-// library's own state functions know no window beside ESN, no direction with
-// ESN, print keys and keep copies of them.
-
+// Protocols, modes, directions and actions as XFRM numbers them.
 const (
 	protoESP = unix.IPPROTO_ESP
-	protoGRE = unix.IPPROTO_GRE
+	ProtoGRE = unix.IPPROTO_GRE
 
-	protoICMP   = unix.IPPROTO_ICMP
-	protoICMPv6 = unix.IPPROTO_ICMPV6
+	ProtoICMP   = unix.IPPROTO_ICMP
+	ProtoICMPv6 = unix.IPPROTO_ICMPV6
 
-	modeTransport uint8 = 0
-	modeTunnel    uint8 = 1
+	ModeTransport uint8 = 0
+	ModeTunnel    uint8 = 1
 
-	dirIn  uint8 = 0 // policy directions
-	dirOut uint8 = 1
-	dirFwd uint8 = 2
+	DirIn  uint8 = 0 // policy directions
+	DirOut uint8 = 1
+	DirFwd uint8 = 2
 
-	actionAllow uint8 = 0
-	actionBlock uint8 = 1
+	ActionAllow uint8 = 0
+	ActionBlock uint8 = 1
 
-	saDirIn  uint8 = 1 // XFRMA_SA_DIR, Linux 6.10
-	saDirOut uint8 = 2
+	SADirIn  uint8 = 1 // XFRMA_SA_DIR, Linux 6.10
+	SADirOut uint8 = 2
 
 	encapESPinUDP = 2
 
-	sizeAevent  = 48
-	sizeMapping = 64
+	sizeAevent = 48
 )
 
-// stateID is what the kernel tells ESP states apart by.
-type stateID struct {
-	dst netip.Addr
-	spi uint32
+// ID is what the kernel tells ESP states apart by.
+type ID struct {
+	Dst netip.Addr
+	SPI uint32
 }
 
-// state is an SA as it is installed.
-type state struct {
-	stateID
-	src        netip.Addr
-	reqid      uint32
-	mode       uint8
-	out        bool
-	dirs       bool // the kernel knows directions
-	encap      bool
-	sport      uint16 // of UDP encapsulation, in the SA's direction
-	dport      uint16
-	mixed      bool // inner and outer addresses are of different IP versions
-	esn        bool
-	window     int
-	mark       uint32 // of the ESP packets sent
-	softBytes  uint64 // limits, 0 for none
-	hardBytes  uint64
-	softPacket uint64
-	hardPacket uint64
+// State is an SA as it is installed.
+type State struct {
+	ID
+	Src        netip.Addr
+	Reqid      uint32
+	Mode       uint8
+	Out        bool
+	Dirs       bool // the kernel knows directions
+	Encap      bool
+	Sport      uint16 // of UDP encapsulation, in the SA's direction
+	Dport      uint16
+	Mixed      bool // inner and outer addresses are of different IP versions
+	ESN        bool
+	Window     int
+	Mark       uint32 // of the ESP packets sent
+	SoftBytes  uint64 // limits, 0 for none
+	HardBytes  uint64
+	SoftPacket uint64
+	HardPacket uint64
 }
 
 // selector is all that a state of transport mode takes and lets out: GRE between
 // its own ends. Others fall to XfrmInStateMismatch.
-func (s *state) selector() nl.XfrmSelector {
-	p := policy{src: host(s.src), dst: host(s.dst), proto: protoGRE}
-	return p.selector()
+func (s *State) selector() nl.XfrmSelector {
+	p := Policy{Src: Host(s.Src), Dst: Host(s.Dst), Proto: ProtoGRE}
+	return p.Selector()
+}
+
+// SetAddresses turns local and remote into the SA's own direction.
+func (s *State) SetAddresses(local, remote netip.AddrPort) {
+	from, to := remote, local
+	if s.Out {
+		from, to = local, remote
+	}
+	s.Src, s.Dst = from.Addr(), to.Addr()
+	s.Sport, s.Dport = from.Port(), to.Port()
 }
 
 // secret is an attribute that holds a key: it serializes as itself, so that
@@ -139,32 +150,32 @@ func unlimited(v uint64) uint64 {
 	return v
 }
 
-// addState installs an SA with XFRM_MSG_NEWSA. p's keys are only read.
-func addState(n *netlink.Conn, s state, p *esp.Params) error {
+// AddState installs an SA with XFRM_MSG_NEWSA. p's keys are only read.
+func AddState(n *netlink.Conn, s State, p *esp.Params) error {
 	alg, err := algorithmFor(p.Encr, p.Integ)
 	if err != nil {
 		return err
 	}
 	info := &nl.XfrmUsersaInfo{
-		Id:     nl.XfrmId{Daddr: xfrmAddress(s.dst), Spi: bigEndian32(s.spi), Proto: protoESP},
-		Saddr:  xfrmAddress(s.src),
-		Reqid:  s.reqid,
-		Family: family(s.dst),
-		Mode:   s.mode,
+		Id:     nl.XfrmId{Daddr: xfrmAddress(s.Dst), Spi: bigEndian32(s.SPI), Proto: protoESP},
+		Saddr:  xfrmAddress(s.Src),
+		Reqid:  s.Reqid,
+		Family: family(s.Dst),
+		Mode:   s.Mode,
 		Lft: nl.XfrmLifetimeCfg{
-			SoftByteLimit: unlimited(s.softBytes), HardByteLimit: unlimited(s.hardBytes),
-			SoftPacketLimit: unlimited(s.softPacket), HardPacketLimit: unlimited(s.hardPacket),
+			SoftByteLimit: unlimited(s.SoftBytes), HardByteLimit: unlimited(s.HardBytes),
+			SoftPacketLimit: unlimited(s.SoftPacket), HardPacketLimit: unlimited(s.HardPacket),
 		},
 	}
-	if s.mode == modeTransport {
+	if s.Mode == ModeTransport {
 		// What comes out of tunnel mode meets the policies; out of transport mode
 		// it meets those only that match it, and there is none for other protocols.
 		info.Sel = s.selector()
 	}
-	if s.mixed {
+	if s.Mixed {
 		info.Flags |= nl.XFRM_STATE_AF_UNSPEC
 	}
-	if s.esn {
+	if s.ESN {
 		info.Flags |= nl.XFRM_STATE_ESN
 	}
 	req := netlink.Request(nl.XFRM_MSG_NEWSA, unix.NLM_F_CREATE|unix.NLM_F_EXCL, info)
@@ -183,23 +194,23 @@ func addState(n *netlink.Conn, s state, p *esp.Params) error {
 	if esn := s.replay(); esn != nil {
 		req.AddData(nl.NewRtAttr(nl.XFRMA_REPLAY_ESN_VAL, esn))
 	}
-	if s.dirs {
-		dir := saDirIn
-		if s.out {
-			dir = saDirOut
+	if s.Dirs {
+		dir := SADirIn
+		if s.Out {
+			dir = SADirOut
 		}
 		req.AddData(nl.NewRtAttr(nl.XFRMA_SA_DIR, []byte{dir}))
 	}
-	if s.encap {
-		req.AddData(nl.NewRtAttr(nl.XFRMA_ENCAP, encapTemplate(s.sport, s.dport)))
-		if !s.out {
+	if s.Encap {
+		req.AddData(nl.NewRtAttr(nl.XFRMA_ENCAP, encapTemplate(s.Sport, s.Dport)))
+		if !s.Out {
 			// Otherwise each packet from a moved peer makes a message; kernels
 			// before 5.17 don't know it and do so.
 			req.AddData(nl.NewRtAttr(nl.XFRMA_MTIMER_THRESH, nl.Uint32Attr(5)))
 		}
 	}
-	if s.mark != 0 && s.out {
-		req.AddData(nl.NewRtAttr(nl.XFRMA_SET_MARK, nl.Uint32Attr(s.mark)))
+	if s.Mark != 0 && s.Out {
+		req.AddData(nl.NewRtAttr(nl.XFRMA_SET_MARK, nl.Uint32Attr(s.Mark)))
 		req.AddData(nl.NewRtAttr(nl.XFRMA_SET_MARK_MASK, nl.Uint32Attr(math.MaxUint32)))
 	}
 	return n.Do(req)
@@ -208,17 +219,17 @@ func addState(n *netlink.Conn, s state, p *esp.Params) error {
 // replay builds struct xfrm_replay_state_esn, which gives windows above 32 with
 // and without ESN. Outbound SAs have no window; kernels that know no direction
 // refuse ESN without one and get the smallest.
-func (s *state) replay() []byte {
+func (s *State) replay() []byte {
 	window := 0
 	switch {
-	case !s.out:
-		if window = s.window; window == 0 {
+	case !s.Out:
+		if window = s.Window; window == 0 {
 			window = esp.DefaultWindow
 		}
 		window = min(max(window, esp.MinWindow), esp.MaxWindow)
-	case s.esn && !s.dirs:
+	case s.ESN && !s.Dirs:
 		window = 32
-	case !s.esn:
+	case !s.ESN:
 		return nil
 	}
 	words := (window + 31) / 32
@@ -233,12 +244,12 @@ func encapTemplate(sport, dport uint16) []byte {
 	return append([]byte(nil), e.Serialize()...)
 }
 
-func userID(id stateID) *nl.XfrmUsersaId {
-	return &nl.XfrmUsersaId{Daddr: xfrmAddress(id.dst), Spi: bigEndian32(id.spi), Family: family(id.dst), Proto: protoESP}
+func userID(id ID) *nl.XfrmUsersaId {
+	return &nl.XfrmUsersaId{Daddr: xfrmAddress(id.Dst), Spi: bigEndian32(id.SPI), Family: family(id.Dst), Proto: protoESP}
 }
 
-// deleteState removes an SA; one that is not there is no error.
-func deleteState(n *netlink.Conn, id stateID) error {
+// DeleteState removes an SA; one that is not there is no error.
+func DeleteState(n *netlink.Conn, id ID) error {
 	err := n.Do(netlink.Request(nl.XFRM_MSG_DELSA, 0, userID(id)))
 	if errors.Is(err, unix.ESRCH) {
 		return nil
@@ -246,82 +257,82 @@ func deleteState(n *netlink.Conn, id stateID) error {
 	return err
 }
 
-// stateInfo is what reading an SA back tells, without its keys.
-type stateInfo struct {
-	stateID
-	selector            policy // src, dst and proto
+// Info is what reading an SA back tells, without its keys.
+type Info struct {
+	ID
+	Selector            Policy // src, dst and proto
 	src                 netip.Addr
-	reqid               uint32
+	Reqid               uint32
 	mode                uint8
-	packets, bytes      uint64
-	tooOld, replay, bad uint32
-	esn                 bool
-	dir                 uint8
-	window              int
-	seq, oseq           uint64
-	sport, dport        uint16
+	Packets, Bytes      uint64
+	TooOld, Replay, Bad uint32
+	ESN                 bool
+	Dir                 uint8
+	Window              int
+	seq, Oseq           uint64
+	Sport, Dport        uint16
 }
 
-// parseState reads a struct xfrm_usersa_info and the attributes behind it.
-func parseState(p []byte) (stateInfo, error) {
+// ParseState reads a struct xfrm_usersa_info and the attributes behind it.
+func ParseState(p []byte) (Info, error) {
 	if len(p) < nl.SizeofXfrmUsersaInfo {
-		return stateInfo{}, errors.New("XFRM state message: too short")
+		return Info{}, errors.New("XFRM state message: too short")
 	}
-	info := stateInfo{
-		reqid:  binary.NativeEndian.Uint32(p[208:]),
+	info := Info{
+		Reqid:  binary.NativeEndian.Uint32(p[208:]),
 		mode:   p[214],
-		window: int(p[215]),
-		esn:    p[216]&nl.XFRM_STATE_ESN != 0,
-		bytes:  binary.NativeEndian.Uint64(p[160:]), packets: binary.NativeEndian.Uint64(p[168:]),
-		tooOld: binary.NativeEndian.Uint32(p[192:]), replay: binary.NativeEndian.Uint32(p[196:]), bad: binary.NativeEndian.Uint32(p[200:]),
+		Window: int(p[215]),
+		ESN:    p[216]&nl.XFRM_STATE_ESN != 0,
+		Bytes:  binary.NativeEndian.Uint64(p[160:]), Packets: binary.NativeEndian.Uint64(p[168:]),
+		TooOld: binary.NativeEndian.Uint32(p[192:]), Replay: binary.NativeEndian.Uint32(p[196:]), Bad: binary.NativeEndian.Uint32(p[200:]),
 	}
 	fam := binary.NativeEndian.Uint16(p[212:])
-	info.dst = addressOf(fam, p[56:])
-	info.spi = binary.BigEndian.Uint32(p[72:])
+	info.Dst = addressOf(fam, p[56:])
+	info.SPI = binary.BigEndian.Uint32(p[72:])
 	info.src = addressOf(fam, p[80:])
-	info.selector = policy{
-		src: netip.PrefixFrom(addressOf(fam, p[16:]), int(p[43])), dst: netip.PrefixFrom(addressOf(fam, p), int(p[42])), proto: p[44],
+	info.Selector = Policy{
+		Src: netip.PrefixFrom(addressOf(fam, p[16:]), int(p[43])), Dst: netip.PrefixFrom(addressOf(fam, p), int(p[42])), Proto: p[44],
 	}
 	return info, netlink.EachAttr(p[nl.SizeofXfrmUsersaInfo:], func(typ uint16, v []byte) error {
 		switch {
 		case typ == nl.XFRMA_REPLAY_ESN_VAL && len(v) >= 24:
-			info.window = int(binary.NativeEndian.Uint32(v[20:]))
-			info.oseq = uint64(binary.NativeEndian.Uint32(v[12:]))<<32 | uint64(binary.NativeEndian.Uint32(v[4:]))
+			info.Window = int(binary.NativeEndian.Uint32(v[20:]))
+			info.Oseq = uint64(binary.NativeEndian.Uint32(v[12:]))<<32 | uint64(binary.NativeEndian.Uint32(v[4:]))
 			info.seq = uint64(binary.NativeEndian.Uint32(v[16:]))<<32 | uint64(binary.NativeEndian.Uint32(v[8:]))
 		case typ == nl.XFRMA_REPLAY_VAL && len(v) >= 12:
-			info.oseq, info.seq = uint64(binary.NativeEndian.Uint32(v)), uint64(binary.NativeEndian.Uint32(v[4:]))
+			info.Oseq, info.seq = uint64(binary.NativeEndian.Uint32(v)), uint64(binary.NativeEndian.Uint32(v[4:]))
 		case typ == nl.XFRMA_SA_DIR && len(v) > 0:
-			info.dir = v[0]
+			info.Dir = v[0]
 		case typ == nl.XFRMA_ENCAP && len(v) >= 6:
-			info.sport, info.dport = binary.BigEndian.Uint16(v[2:]), binary.BigEndian.Uint16(v[4:])
+			info.Sport, info.Dport = binary.BigEndian.Uint16(v[2:]), binary.BigEndian.Uint16(v[4:])
 		}
 		return nil
 	})
 }
 
-// readState reads one SA; the error is unix.ESRCH when it is not there.
-func readState(n *netlink.Conn, id stateID) (stateInfo, error) {
-	var info stateInfo
+// ReadState reads one SA; the error is unix.ESRCH when it is not there.
+func ReadState(n *netlink.Conn, id ID) (Info, error) {
+	var info Info
 	err := n.Get(netlink.Request(nl.XFRM_MSG_GETSA, 0, userID(id)), func(typ uint16, p []byte) (err error) {
 		if typ == nl.XFRM_MSG_NEWSA {
-			info, err = parseState(p)
+			info, err = ParseState(p)
 		}
 		return err
 	})
 	return info, err
 }
 
-// listStates reads all ESP states.
-func listStates(n *netlink.Conn) ([]stateInfo, error) {
-	return netlink.Dump(n, nl.XFRM_MSG_GETSA, nl.XFRM_MSG_NEWSA, func(p []byte) (stateInfo, bool, error) {
-		info, err := parseState(p)
+// States reads all ESP states.
+func States(n *netlink.Conn) ([]Info, error) {
+	return netlink.Dump(n, nl.XFRM_MSG_GETSA, nl.XFRM_MSG_NEWSA, func(p []byte) (Info, bool, error) {
+		info, err := ParseState(p)
 		return info, err == nil && p[76] == protoESP, err
 	})
 }
 
-// readUse tells how many packets an SA has carried, from a message that holds
+// ReadUse tells how many packets an SA has carried, from a message that holds
 // no keys (XFRM_MSG_GETAE). The error is unix.ESRCH when the SA is not there.
-func readUse(n *netlink.Conn, id stateID) (packets uint64, err error) {
+func ReadUse(n *netlink.Conn, id ID) (packets uint64, err error) {
 	req := netlink.Request(nl.XFRM_MSG_GETAE, 0, secret(make([]byte, sizeAevent)))
 	copy(req.Data[0].(secret), userID(id).Serialize())
 	err = n.Get(req, func(typ uint16, p []byte) error {
@@ -341,19 +352,19 @@ func readUse(n *netlink.Conn, id stateID) (packets uint64, err error) {
 // errRedacted reports a kernel that keeps keys to itself (lockdown).
 var errRedacted = errors.New("the kernel does not give keys back (lockdown)")
 
-// change is what alter changes of an SA.
-type change struct {
-	src, dst     netip.Addr
-	sport, dport uint16
-	replace      bool // a new SA; otherwise an update in place
-	skip         uint64
+// Change is what alter changes of an SA.
+type Change struct {
+	Src, Dst     netip.Addr
+	Sport, Dport uint16
+	Replace      bool // a new SA; otherwise an update in place
+	Skip         uint64
 }
 
-// alter reads an SA and writes it back with other outer addresses or ports: the
+// AlterState reads an SA and writes it back with other outer addresses or ports: the
 // kernel wants the keys again for either, and so nobody else keeps them. The
 // sequence number, the replay window and the counters go on; an outbound one
 // that is replaced skips some numbers, so that none is used twice.
-func alter(n *netlink.Conn, id stateID, c change) error {
+func AlterState(n *netlink.Conn, id ID, c Change) error {
 	var msg []byte
 	defer func() { clear(msg) }()
 	err := n.Get(netlink.Request(nl.XFRM_MSG_GETSA, 0, userID(id)), func(typ uint16, p []byte) error {
@@ -368,11 +379,11 @@ func alter(n *netlink.Conn, id stateID, c change) error {
 	if msg == nil {
 		return unix.ESRCH
 	}
-	dst, src := xfrmAddress(c.dst), xfrmAddress(c.src)
+	dst, src := xfrmAddress(c.Dst), xfrmAddress(c.Src)
 	copy(msg[56:], dst[:])
 	copy(msg[80:], src[:])
 	typ, flags := uint16(nl.XFRM_MSG_UPDSA), unix.NLM_F_REPLACE
-	if c.replace {
+	if c.Replace {
 		typ, flags = nl.XFRM_MSG_NEWSA, unix.NLM_F_CREATE|unix.NLM_F_EXCL
 	}
 	req := netlink.Request(typ, flags, secret(msg[:nl.SizeofXfrmUsersaInfo]))
@@ -381,13 +392,13 @@ func alter(n *netlink.Conn, id stateID, c change) error {
 		case nl.XFRMA_ALG_AUTH, nl.XFRMA_LASTUSED, nl.XFRMA_PAD:
 			return nil // said better by XFRMA_ALG_AUTH_TRUNC; not for sending
 		case nl.XFRMA_ALG_AEAD, nl.XFRMA_ALG_CRYPT, nl.XFRMA_ALG_AUTH_TRUNC:
-			if c.replace && allZero(v[72:]) {
+			if c.Replace && allZero(v[72:]) {
 				return errRedacted
 			}
 		case nl.XFRMA_ENCAP:
 			if len(v) >= 6 {
-				binary.BigEndian.PutUint16(v[2:], c.sport)
-				binary.BigEndian.PutUint16(v[4:], c.dport)
+				binary.BigEndian.PutUint16(v[2:], c.Sport)
+				binary.BigEndian.PutUint16(v[4:], c.Dport)
 			}
 		case nl.XFRMA_REPLAY_ESN_VAL:
 			if len(v) >= 24 {
@@ -396,19 +407,19 @@ func alter(n *netlink.Conn, id stateID, c change) error {
 				if !esn {
 					oseq &= math.MaxUint32
 				}
-				if err := checkSkip(oseq, c.skip, esn); err != nil {
+				if err := checkSkip(oseq, c.Skip, esn); err != nil {
 					return err
 				}
-				binary.NativeEndian.PutUint32(v[4:], uint32(oseq+c.skip))
-				binary.NativeEndian.PutUint32(v[12:], uint32((oseq+c.skip)>>32))
+				binary.NativeEndian.PutUint32(v[4:], uint32(oseq+c.Skip))
+				binary.NativeEndian.PutUint32(v[12:], uint32((oseq+c.Skip)>>32))
 			}
 		case nl.XFRMA_REPLAY_VAL:
 			if len(v) >= 12 {
 				oseq := uint64(binary.NativeEndian.Uint32(v))
-				if err := checkSkip(oseq, c.skip, false); err != nil {
+				if err := checkSkip(oseq, c.Skip, false); err != nil {
 					return err
 				}
-				binary.NativeEndian.PutUint32(v, uint32(oseq+c.skip))
+				binary.NativeEndian.PutUint32(v, uint32(oseq+c.Skip))
 			}
 		}
 		req.AddData(rawAttr(typ, v))
@@ -422,20 +433,20 @@ func alter(n *netlink.Conn, id stateID, c change) error {
 	if err != nil {
 		return err
 	}
-	if c.replace {
+	if c.Replace {
 		req.AddData(rawAttr(nl.XFRMA_LTIME_VAL, msg[160:192]))
 	}
-	if c.replace && c.dst == id.dst {
+	if c.Replace && c.Dst == id.Dst {
 		// Same identity: the old one must go first.
-		if err := deleteState(n, id); err != nil {
+		if err := DeleteState(n, id); err != nil {
 			return err
 		}
 	}
 	if err := n.Do(req); err != nil {
 		return err
 	}
-	if c.replace && c.dst != id.dst {
-		return deleteState(n, id)
+	if c.Replace && c.Dst != id.Dst {
+		return DeleteState(n, id)
 	}
 	return nil
 }
