@@ -12,7 +12,7 @@ import (
 
 // Link is the wanted state of one tunnel's network interface.
 type Link struct {
-	Name     string // interface name, at most 15 octets
+	Name     string // interface name, at most 15 bytes
 	Ethernet bool   // gretap or TAP instead of an IP device
 
 	// Local and Remote are the GRE endpoints. Remote is unset until the peer
@@ -149,27 +149,19 @@ const (
 	KindUserspace = "userspace"
 )
 
-// Datapath carries packets: one a daemon. All methods are called from one
-// goroutine (the tunnel loop) except that the channels are read anywhere.
-//
-// Fail closed is the datapath's own duty: no order of these calls, and no
-// failure or kill between them, lets protocol 47 leave or enter in clear for a
-// guarded remote, or makes an interface that sends outside ESP.
-type Datapath interface {
-	// Kind is KindKernel or KindUserspace.
-	Kind() string
-
-	// Supports returns nil when the datapath computes this ESP algorithm
-	// right (known-answer probe), otherwise an error that names it and what
-	// is missing (such as the kernel module or OpenWrt package).
-	Supports(encr, integ suite.Transform) error
-
+// Guards close protocol 47 in clear. Fail closed is the datapath's own duty: no order
+// of calls, and no failure or kill between them, lets protocol 47 leave or enter in
+// clear for a guarded remote, or makes an interface that sends outside ESP.
+type Guards interface {
 	// Guard closes protocol 47 in clear between this machine and remotes, for
 	// a link; it may be called again with more or other addresses. Unguard
 	// opens what no other link needs. Guards outlive the daemon.
 	Guard(link string, remotes []netip.Addr) error
 	Unguard(link string) error
+}
 
+// Links are the tunnels' interfaces.
+type Links interface {
 	// SetLink makes the interface or changes it in place (same index wherever
 	// the kernel allows it), brings it up administratively with link state
 	// "not running" when new, and returns its index. A foreign interface of
@@ -183,6 +175,27 @@ type Datapath interface {
 	// SetRunning shows the peer's authenticated liveness as link state.
 	SetRunning(name string, running bool) error
 
+	// LinkDrops reads what an interface's packets lost outside any one SA.
+	LinkDrops(name string) (Drops, error)
+
+	// Clamps is nil when the MSS is lowered on a link that asks for it,
+	// otherwise it says what is missing. The link works all the same.
+	Clamps(link string) error
+
+	// SendGREKeepalive sends a keepalive in Cisco's form into a link's SA.
+	// The peer's are answered without being asked for. GREKeepalives counts
+	// both since the interface was made or adopted.
+	SendGREKeepalive(link string) error
+	GREKeepalives(link string) GREKeepalives
+}
+
+// SAs are the ESP SAs.
+type SAs interface {
+	// Supports returns nil when the datapath computes this ESP algorithm
+	// right (known-answer probe), otherwise an error that names it and what
+	// is missing (such as the kernel module or OpenWrt package).
+	Supports(encr, integ suite.Transform) error
+
 	// InstallIn installs an inbound SA; InstallOut installs an outbound one
 	// and moves the traffic to it. RemoveSA returns the final counters, zero
 	// counters and nil for an SA that is not there.
@@ -195,33 +208,41 @@ type Datapath interface {
 
 	// SACounters reads the counters of an installed SA.
 	SACounters(SAKey) (Counters, error)
+}
 
-	// Clamps is nil when the MSS is lowered on a link that asks for it,
-	// otherwise it says what is missing. The link works all the same.
-	Clamps(link string) error
-
-	// SendGREKeepalive sends a keepalive in Cisco's form into a link's SA.
-	// The peer's are answered without being asked for. GREKeepalives counts
-	// both since the interface was made or adopted.
-	SendGREKeepalive(link string) error
-	GREKeepalives(link string) GREKeepalives
-
-	// LinkDrops reads what an interface's packets lost outside any one SA.
-	LinkDrops(name string) (Drops, error)
-
+// IKE are the IKE datagrams on UDP 500 and 4500 (package ikesock). Its methods may be
+// called from any goroutine.
+type IKE interface {
 	// Listening names the open IKE sockets, such as "0.0.0.0:500".
 	Listening() []string
 
-	// IKE delivers the datagrams of UDP 500 and 4500, IKEOpening those among them
-	// that are IKE_SA_INIT requests, which anybody can send; SendIKE sends one, with
-	// the non-ESP marker when local's port is the NAT port. SendKeepalive
-	// sends the one octet 0xff. df sets the don't-fragment bit.
+	// IKE delivers the datagrams of both ports, IKEOpening those among them
+	// that are IKE_SA_INIT requests, which anybody can send. IKEDropped counts
+	// those that found no room in either.
 	IKE() <-chan Datagram
 	IKEOpening() <-chan Datagram
+	IKEDropped() uint64
+
+	// SendIKE sends a datagram, with the non-ESP marker when local's port is the
+	// NAT port. df sets the don't-fragment bit. SplitIKE sends it in fragments of
+	// IP of at most 576 bytes.
 	SendIKE(local, remote netip.AddrPort, data []byte, df bool) error
-	SendKeepalive(local, remote netip.AddrPort) error
-	// SplitIKE is SendIKE in fragments of IP of at most 576 octets.
 	SplitIKE(local, remote netip.AddrPort, data []byte) error
+
+	// SendKeepalive sends a NAT keepalive, the one byte 0xff (RFC 3948 section 2.3).
+	SendKeepalive(local, remote netip.AddrPort) error
+}
+
+// Datapath carries packets: one per daemon. The methods that it does not inherit from
+// IKE are called from one goroutine (the tunnel loop); the channels are read anywhere.
+type Datapath interface {
+	Guards
+	Links
+	SAs
+	IKE
+
+	// Kind is KindKernel or KindUserspace.
+	Kind() string
 
 	// Events delivers what the datapath saw by itself.
 	Events() <-chan Event

@@ -208,6 +208,7 @@ func (p *worldPath) Listening() []string                     { return []string{"
 func (p *worldPath) Notes() []string                         { return nil }
 func (p *worldPath) Events() <-chan platform.Event           { return p.w.events }
 func (p *worldPath) SendKeepalive(_, _ netip.AddrPort) error { return nil }
+func (*worldPath) IKEDropped() uint64                        { return 0 }
 func (p *worldPath) IKEOpening() <-chan platform.Datagram    { return p.w.opening }
 func (p *worldPath) IKE() <-chan platform.Datagram           { return p.w.ike }
 func (p *worldPath) Close() error                            { return nil }

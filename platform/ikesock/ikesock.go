@@ -143,14 +143,14 @@ func (s *Sockets) watch() error {
 
 // Inbox delivers what came in, markers stripped, but for what Opening does. It is
 // never closed.
-func (s *Sockets) Inbox() <-chan platform.Datagram { return s.inbox }
+func (s *Sockets) IKE() <-chan platform.Datagram { return s.inbox }
 
 // Opening delivers IKE_SA_INIT requests. They wait by themselves, so that a flood of
 // them keeps nothing from the IKE SAs that stand.
-func (s *Sockets) Opening() <-chan platform.Datagram { return s.opening }
+func (s *Sockets) IKEOpening() <-chan platform.Datagram { return s.opening }
 
 // Dropped counts the datagrams that found the inbox full.
-func (s *Sockets) Dropped() uint64 { return s.dropped.Load() }
+func (s *Sockets) IKEDropped() uint64 { return s.dropped.Load() }
 
 // HasIPv6 reports whether the IPv6 sockets could be opened.
 func (s *Sockets) HasIPv6() bool { return s.socket(true, false) != nil }
@@ -211,7 +211,7 @@ func opens(b []byte) bool {
 // Send sends one IKE message from local to remote; local's port chooses the
 // socket and with it the non-ESP marker. An unset local address leaves the
 // choice to the kernel.
-func (s *Sockets) Send(local, remote netip.AddrPort, data []byte, df bool) error {
+func (s *Sockets) SendIKE(local, remote netip.AddrPort, data []byte, df bool) error {
 	sock, err := s.choose(local, remote)
 	if err != nil {
 		return err

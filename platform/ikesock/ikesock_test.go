@@ -58,7 +58,7 @@ func loopbackUp() error {
 func receive(t *testing.T, s *Sockets) platform.Datagram {
 	t.Helper()
 	select {
-	case d := <-s.Inbox():
+	case d := <-s.IKE():
 		return d
 	case <-time.After(5 * time.Second):
 		t.Error("no datagram arrived")
@@ -134,7 +134,7 @@ func TestMessagesKeepTheirAddressesOnBothPortsAndIPVersions(t *testing.T) {
 				}
 
 				for _, df := range []bool{true, false} {
-					if err := s.Send(ours, peerAddr, msg, df); err != nil {
+					if err := s.SendIKE(ours, peerAddr, msg, df); err != nil {
 						t.Fatal(err)
 					}
 					got, from := peer.read(t)
@@ -163,7 +163,7 @@ func TestKeepalivesAndESPNeverReachTheInbox(t *testing.T) {
 		if d := receive(t, s); string(d.Data) != "i" {
 			t.Errorf("got %q, want the one IKE message", d.Data)
 		}
-		if n := len(s.Inbox()); n != 0 {
+		if n := len(s.IKE()); n != 0 {
 			t.Errorf("%d more datagrams came through", n)
 		}
 	})
@@ -198,12 +198,12 @@ func TestFullInboxDropsAndCounts(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for i := 0; s.Dropped() < 7 && i < 500; i++ {
+		for i := 0; s.IKEDropped() < 7 && i < 500; i++ {
 			time.Sleep(10 * time.Millisecond)
 		}
 		s.Close()
-		if s.Dropped() != 7 || len(s.Inbox()) != 3 {
-			t.Errorf("%d dropped, %d kept; want 7 and 3", s.Dropped(), len(s.Inbox()))
+		if s.IKEDropped() != 7 || len(s.IKE()) != 3 {
+			t.Errorf("%d dropped, %d kept; want 7 and 3", s.IKEDropped(), len(s.IKE()))
 		}
 	})
 }
@@ -257,7 +257,7 @@ func TestDFIsSetForEachDatagram(t *testing.T) {
 		_ = unix.SetsockoptTimeval(raw, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 5})
 		local, remote := netip.MustParseAddrPort("127.0.0.1:500"), netip.MustParseAddrPort("127.0.0.1:9")
 		for _, df := range []bool{true, false, false, true} {
-			if err := s.Send(local, remote, []byte("x"), df); err != nil {
+			if err := s.SendIKE(local, remote, []byte("x"), df); err != nil {
 				t.Fatal(err)
 			}
 			b := make([]byte, 100)
@@ -275,17 +275,17 @@ func TestSendRefusesWhatItCannotDo(t *testing.T) {
 	inNamespace(t, func(t *testing.T) {
 		s := open(t, Config{})
 		remote := netip.MustParseAddrPort("127.0.0.1:9")
-		if err := s.Send(netip.MustParseAddrPort("127.0.0.1:501"), remote, []byte("x"), true); err == nil {
+		if err := s.SendIKE(netip.MustParseAddrPort("127.0.0.1:501"), remote, []byte("x"), true); err == nil {
 			t.Error("a port that was never opened sends")
 		}
-		if err := s.Send(netip.MustParseAddrPort("192.0.2.1:500"), remote, []byte("x"), true); err == nil {
+		if err := s.SendIKE(netip.MustParseAddrPort("192.0.2.1:500"), remote, []byte("x"), true); err == nil {
 			t.Error("an address that is not ours sends")
 		}
-		if err := s.Send(netip.MustParseAddrPort("127.0.0.1:500"), remote, make([]byte, 70000), true); err == nil {
+		if err := s.SendIKE(netip.MustParseAddrPort("127.0.0.1:500"), remote, make([]byte, 70000), true); err == nil {
 			t.Error("70000 octets were sent")
 		}
 		s.Close()
-		if err := s.Send(netip.MustParseAddrPort("127.0.0.1:500"), remote, []byte("x"), true); err == nil {
+		if err := s.SendIKE(netip.MustParseAddrPort("127.0.0.1:500"), remote, []byte("x"), true); err == nil {
 			t.Error("a closed socket sends")
 		}
 	})
@@ -338,8 +338,8 @@ func TestRequestsOfStrangersWaitByThemselves(t *testing.T) {
 		for range 1000 {
 			s.Deliver(message(34, 0x08, 0, 300))
 		}
-		if n := len(s.Opening()); n != 32 || len(s.Inbox()) != 0 {
-			t.Errorf("%d requests wait, %d other messages", n, len(s.Inbox()))
+		if n := len(s.IKEOpening()); n != 32 || len(s.IKE()) != 0 {
+			t.Errorf("%d requests wait, %d other messages", n, len(s.IKE()))
 		}
 		for name, d := range map[string]platform.Datagram{
 			"IKE_SA_INIT response": message(34, 0x20, 7, 300), "INFORMATIONAL": message(37, 0x08, 7, 80), "short": {Data: []byte("x")},
@@ -351,7 +351,7 @@ func TestRequestsOfStrangersWaitByThemselves(t *testing.T) {
 		for range 1000 {
 			s.Deliver(message(35, 0x08, 7, 60_000))
 		}
-		if n := len(s.Inbox()); n != 16 {
+		if n := len(s.IKE()); n != 16 {
 			t.Errorf("%d messages wait, most of them long", n)
 		}
 		if !s.Deliver(message(37, 0x08, 7, 80)) {

@@ -17,9 +17,9 @@ const splitSize = 576
 // 576 octets that are made here, by a raw socket: the kernel would make none for a
 // message that its own interface takes, and routers on the way may drop what is too
 // large for them without a word. Over IPv6 it is sent as it is, without DF.
-func (s *Sockets) SendSplit(local, remote netip.AddrPort, data []byte) error {
+func (s *Sockets) SplitIKE(local, remote netip.AddrPort, data []byte) error {
 	if !remote.Addr().Unmap().Is4() || !local.Addr().Unmap().Is4() {
-		return s.Send(local, remote, data, false)
+		return s.SendIKE(local, remote, data, false)
 	}
 	datagram := udp4(local, remote, local.Port() == s.config.PortNAT, data)
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)

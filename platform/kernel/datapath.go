@@ -12,6 +12,7 @@
 package kernel
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -43,12 +44,12 @@ type Options struct {
 
 // Datapath implements platform.Datapath. Its methods belong to one goroutine.
 type Datapath struct {
+	*ikesock.Sockets // IKE; nil without a running datapath
+
 	log   *slog.Logger
 	route *netlink.Conn
 	xfrm  *netlink.Conn
 	probe *Result
-	ike   *ikesock.Sockets
-	ports [2]uint16
 
 	guards    map[netip.Addr]bool            // closed in the kernel
 	asked     map[string]map[netip.Addr]bool // by Guard
@@ -130,17 +131,10 @@ func (d *Datapath) start(o Options) error {
 	if err := d.listen(); err != nil {
 		return err
 	}
-	d.ports = [2]uint16{ikesock.DefaultPortIKE, ikesock.DefaultPortNAT}
-	if o.PortIKE != 0 {
-		d.ports[0] = o.PortIKE
-	}
-	if o.PortNAT != 0 {
-		d.ports[1] = o.PortNAT
-	}
 	d.clamps = startClamps()
 	var err error
-	d.ike, err = ikesock.Open(ikesock.Config{
-		PortIKE: d.ports[0], PortNAT: d.ports[1], ReadNAT: true, UDPEncap: true, Mark: o.Mark, Logger: d.log,
+	d.Sockets, err = ikesock.Open(ikesock.Config{
+		PortIKE: cmp.Or(o.PortIKE, ikesock.DefaultPortIKE), PortNAT: cmp.Or(o.PortNAT, ikesock.DefaultPortNAT), ReadNAT: true, UDPEncap: true, Mark: o.Mark, Logger: d.log,
 	})
 	return err
 }
@@ -159,45 +153,6 @@ func (d *Datapath) Supports(encr, integ suite.Transform) error {
 		d.probe.add(a, Probe([]Algorithm{a}))
 	}
 	return d.probe.Supports(encr, integ)
-}
-
-// IKE delivers the datagrams of both IKE ports.
-func (d *Datapath) IKE() <-chan platform.Datagram { return d.ike.Inbox() }
-
-// IKEOpening delivers IKE_SA_INIT requests.
-func (d *Datapath) IKEOpening() <-chan platform.Datagram { return d.ike.Opening() }
-
-// Listening names the open IKE sockets.
-func (d *Datapath) Listening() []string {
-	var open []string
-	for _, v6 := range []bool{false, true} {
-		if d.ike.NATSocket(v6) == nil {
-			continue
-		}
-		a := netip.IPv4Unspecified()
-		if v6 {
-			a = netip.IPv6Unspecified()
-		}
-		for _, port := range d.ports {
-			open = append(open, netip.AddrPortFrom(a, port).String())
-		}
-	}
-	return open
-}
-
-// SendIKE sends an IKE message.
-func (d *Datapath) SendIKE(local, remote netip.AddrPort, data []byte, df bool) error {
-	return d.ike.Send(local, remote, data, df)
-}
-
-// SplitIKE sends an IKE message in small fragments of IP.
-func (d *Datapath) SplitIKE(local, remote netip.AddrPort, data []byte) error {
-	return d.ike.SendSplit(local, remote, data)
-}
-
-// SendKeepalive sends a NAT keepalive.
-func (d *Datapath) SendKeepalive(local, remote netip.AddrPort) error {
-	return d.ike.SendKeepalive(local, remote)
 }
 
 // Events delivers what the kernel did by itself.
@@ -233,8 +188,8 @@ func (d *Datapath) close() {
 	if d.clamps != nil {
 		d.clamps.close()
 	}
-	if d.ike != nil {
-		d.closeErr = d.ike.Close()
+	if d.Sockets != nil {
+		d.closeErr = d.Sockets.Close()
 	}
 	d.xfrm.Close()
 	d.route.Close()

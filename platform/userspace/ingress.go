@@ -88,7 +88,7 @@ func newIngress(d *Datapath, merge *coalescer) (*ingress, error) {
 		return nil, err
 	}
 	in := &ingress{
-		worker: w, k: d.kernel, sas: &d.sas, outs: &d.sending, events: d.events, ike: d.ike, portNAT: d.portNAT, merge: merge,
+		worker: w, k: d.kernel, sas: &d.sas, outs: &d.sending, events: d.events, ike: d.Sockets, portNAT: d.portNAT, merge: merge,
 		buf: make([]byte, recvMessages*recvLen),
 	}
 	for i := range in.msgs {

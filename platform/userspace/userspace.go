@@ -57,11 +57,12 @@ type Options struct {
 
 // Datapath carries packets in userspace. It implements platform.Datapath.
 type Datapath struct {
+	*ikesock.Sockets // IKE
+
 	log     *slog.Logger
 	kernel  kernel
 	off     Offload
 	portNAT uint16
-	ike     *ikesock.Sockets
 	netlink *netlink.Conn
 	events  *eventQueue
 	sas     spiTable
@@ -108,7 +109,7 @@ func open(o Options, k kernel) (_ *Datapath, err error) {
 	if d.netlink, err = netlink.Open(unix.NETLINK_ROUTE); err != nil {
 		return nil, err
 	}
-	d.ike, err = ikesock.Open(ikesock.Config{
+	d.Sockets, err = ikesock.Open(ikesock.Config{
 		PortIKE: o.PortIKE, PortNAT: o.PortNAT, Mark: o.Mark, Inbox: o.Inbox, Logger: o.Logger,
 	})
 	if err != nil {
@@ -144,7 +145,7 @@ func (d *Datapath) start(n int) error {
 		d.workers.Go(in.run)
 	}
 	for _, v6 := range []bool{false, true} {
-		nat := d.ike.NATSocket(v6)
+		nat := d.NATSocket(v6)
 		if nat == nil {
 			continue
 		}
@@ -221,33 +222,6 @@ func (d *Datapath) Unguard(link string) error {
 	return nil
 }
 
-// IKE delivers the datagrams of both ports, markers stripped.
-func (d *Datapath) IKE() <-chan platform.Datagram { return d.ike.Inbox() }
-
-// IKEOpening delivers IKE_SA_INIT requests.
-func (d *Datapath) IKEOpening() <-chan platform.Datagram { return d.ike.Opening() }
-
-// Listening names the open IKE sockets.
-func (d *Datapath) Listening() []string { return d.ike.Listening() }
-
-// IKEDropped counts IKE datagrams that found the inbox full.
-func (d *Datapath) IKEDropped() uint64 { return d.ike.Dropped() }
-
-// SendIKE sends one IKE message.
-func (d *Datapath) SendIKE(local, remote netip.AddrPort, data []byte, df bool) error {
-	return d.ike.Send(local, remote, data, df)
-}
-
-// SplitIKE sends an IKE message in small fragments of IP.
-func (d *Datapath) SplitIKE(local, remote netip.AddrPort, data []byte) error {
-	return d.ike.SendSplit(local, remote, data)
-}
-
-// SendKeepalive sends a NAT keepalive.
-func (d *Datapath) SendKeepalive(local, remote netip.AddrPort) error {
-	return d.ike.SendKeepalive(local, remote)
-}
-
 // Events delivers what the workers saw.
 func (d *Datapath) Events() <-chan platform.Event { return d.events.out }
 
@@ -281,7 +255,7 @@ func (d *Datapath) Close() error {
 		w.release()
 	}
 	d.events.close()
-	errs = append(errs, d.ike.Close())
+	errs = append(errs, d.Sockets.Close())
 	d.netlink.Close()
 	return errors.Join(errs...)
 }

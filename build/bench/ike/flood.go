@@ -113,7 +113,7 @@ func (f *flood) run() {
 			select {
 			case <-f.stop:
 				return
-			case d := <-f.socks.Inbox():
+			case d := <-f.socks.IKE():
 				m, err := wire.Parse(d.Data)
 				if err != nil {
 					continue
@@ -123,7 +123,7 @@ func (f *flood) run() {
 					continue
 				}
 				if n := c.Notify(wire.Cookie); n != nil {
-					_ = f.socks.Send(d.Local, d.Remote, request(m.SPIi, n.Data), false)
+					_ = f.socks.SendIKE(d.Local, d.Remote, request(m.SPIi, n.Data), false)
 				} else if c.SA != nil {
 					f.answered.Add(1)
 				}
@@ -131,7 +131,7 @@ func (f *flood) run() {
 		}
 	}()
 	f.tick(func(i int) {
-		_ = f.socks.Send(netip.AddrPortFrom(f.from[i%len(f.from)], floodIKE), f.to, request(mrand.Uint64()|1, nil), false)
+		_ = f.socks.SendIKE(netip.AddrPortFrom(f.from[i%len(f.from)], floodIKE), f.to, request(mrand.Uint64()|1, nil), false)
 	})
 }
 
@@ -155,7 +155,7 @@ func (f *flood) runAuth() {
 	f.tick(func(i int) {
 		d.do(d.engine.Close(d.now(), peer(i%peers)))
 		d.do(d.engine.Initiate(d.now(), peer(i%peers), netip.AddrPortFrom(f.from[i%len(f.from)], floodIKE), f.to))
-		for len(d.socks.Inbox()) > 0 {
+		for len(d.socks.IKE()) > 0 {
 			d.step()
 		}
 		refused := 0

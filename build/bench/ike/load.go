@@ -76,7 +76,7 @@ func (d *load) do(actions []ikev2.Action) {
 	for _, a := range actions {
 		switch a := a.(type) {
 		case ikev2.Send:
-			_ = d.socks.Send(a.Local, a.Remote, a.Data, false) // lost: it is repeated
+			_ = d.socks.SendIKE(a.Local, a.Remote, a.Data, false) // lost: it is repeated
 		case ikev2.WakeAt:
 			d.wake = a.At
 		case ikev2.InstallOut:
@@ -95,7 +95,7 @@ func (d *load) step() {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
-	case in := <-d.socks.Inbox():
+	case in := <-d.socks.IKE():
 		d.do(d.engine.Receive(d.now(), ikev2.Datagram{Local: in.Local, Remote: in.Remote, Data: in.Data}))
 	case <-timer.C:
 		d.do(d.engine.Tick(d.now()))
