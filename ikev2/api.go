@@ -121,8 +121,9 @@ type Peer struct {
 	Dead    time.Duration // no answer for so long: the IKE SA is given up
 }
 
-// Datagram is an IKE message with its addresses, without the non-ESP marker.
-type Datagram struct {
+// Datagram is an IKE message with its addresses, without the non-ESP marker. As an alias
+// of a plain struct it is the type in which the sockets deliver it, too.
+type Datagram = struct {
 	Local, Remote netip.AddrPort
 	Data          []byte // owned by the receiver of the Datagram
 }

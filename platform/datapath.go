@@ -137,8 +137,9 @@ type Event struct {
 }
 
 // Datagram is an IKE message that came in on one of the IKE ports, without the
-// non-ESP marker.
-type Datagram struct {
+// non-ESP marker. It is the same type as the engine's, ikev2.Datagram, though neither
+// package knows the other.
+type Datagram = struct {
 	Local, Remote netip.AddrPort
 	Data          []byte // owned by the receiver
 }

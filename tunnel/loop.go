@@ -379,7 +379,7 @@ func (l *loop) settle(most time.Duration) {
 func (l *loop) receive(d platform.Datagram) {
 	l.ike.Received++
 	l.tellTime()
-	l.do(l.engine.Receive(l.now(), ikev2.Datagram{Local: d.Local, Remote: d.Remote, Data: d.Data}))
+	l.do(l.engine.Receive(l.now(), d))
 }
 
 // datapathEvent passes on what the datapath saw (contract 5).

@@ -96,7 +96,7 @@ func (d *load) step() {
 	defer timer.Stop()
 	select {
 	case in := <-d.socks.IKE():
-		d.do(d.engine.Receive(d.now(), ikev2.Datagram{Local: in.Local, Remote: in.Remote, Data: in.Data}))
+		d.do(d.engine.Receive(d.now(), in))
 	case <-timer.C:
 		d.do(d.engine.Tick(d.now()))
 	}
