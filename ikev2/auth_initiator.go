@@ -8,26 +8,31 @@ import (
 	"greseal/ikev2/wire"
 )
 
-// sendAuth sends the IKE_AUTH request, with the first Child SA in it.
-func (e *Engine) sendAuth(s *ikeSA) {
+// saAuth is IKE_AUTH, with the first Child SA in it.
+type saAuth struct{ childOffer }
+
+// sendAuth begins IKE_AUTH.
+func (e *Engine) sendAuth(s *ikeSA) { e.ask(s, &saAuth{}) }
+
+// payloads builds the request. Where it cannot be built the attempt has failed: the
+// peer has half an SA, which it forgets by itself.
+func (x *saAuth) payloads(e *Engine, s *ikeSA) (wire.ExchangeType, []wire.Payload, bool) {
 	p := s.peer
 	s.localID = p.localID(s.local.Addr())
 	idi := idPayload(wire.TypeIDi, s.localID)
 	mine, f := e.prove(s, p, idi)
 	if f != nil {
-		// The peer has half an SA, which it forgets by itself.
 		e.fail(s, f)
-		return
+		return 0, nil, false
 	}
 	spi, err := e.newESPSPI()
 	if err != nil {
 		f := s.failure(FailNotify, "IKE_AUTH", false)
 		f.Detail = err.Error()
 		e.fail(s, f)
-		return
+		return 0, nil, false
 	}
-	r := &request{kind: askAuth, exchange: wire.IKEAuth, spi: spi, offer: suite.WithoutKE(p.cfg.ESP)}
-	e.espReserved[spi] = true
+	x.spi, x.offer = spi, suite.WithoutKE(p.cfg.ESP)
 	ps := append([]wire.Payload{idi}, mine.certs...)
 	if !e.known(s) {
 		ps = append(ps, notify(wire.InitialContact))
@@ -40,20 +45,25 @@ func (e *Engine) sendAuth(s *ikeSA) {
 	if s.shake.ppk.agreed && p.cfg.usesPPK() {
 		if ppk, err = s.offerPPK(mine.auth.Data); err != nil {
 			e.fail(s, s.noPPK(err.Error(), "choose other ike proposals"))
-			return
+			return 0, nil, false
 		}
 		if mine, f = e.prove(s, p, idi); f != nil {
 			e.fail(s, f)
-			return
+			return 0, nil, false
 		}
 	}
+	e.espReserved[spi] = true
 	ps = append(ps, mine.auth)
-	mode, sa, tsi, tsr := e.offerChild(s, r)
+	mode, sa, tsi, tsr := e.offerChild(s, &x.childOffer)
 	ps = append(append(append(ps, mode...), sa, tsi, tsr), ppk...)
 	ps = append(append(ps, s.offerMobility()...), e.runNotify(s.peer)...)
 	s.state = stateAuth
-	e.sendRequest(s, wire.IKEAuth, r, ps)
+	return wire.IKEAuth, ps, true
 }
+
+func (x *saAuth) giveUp(e *Engine, _ *ikeSA) { delete(e.espReserved, x.spi) }
+
+func (x *saAuth) meet(crossing) bool { return true }
 
 // known tells whether another IKE SA with the peer is in use, so that
 // INITIAL_CONTACT would be a lie (RFC 7296 section 2.4), or is just being made
@@ -67,33 +77,18 @@ func (e *Engine) known(s *ikeSA) bool {
 	})
 }
 
-// onAuthResponse is the answer to sendAuth.
-func (e *Engine) onAuthResponse(s *ikeSA, c content, r *request) {
-	p := s.peer
-	if c.broken != nil {
-		f := s.failure(FailSyntax, "IKE_AUTH", false)
-		f.Detail = c.broken.Error()
-		f.Remedy = "report it to the peer's maker"
-		e.giveUp(s, f, notify(wire.InvalidSyntax))
-		return
-	}
-	if c.critical != 0 {
-		e.giveUp(s, s.criticalFailure(c, "IKE_AUTH"), criticalNotify(c))
+func (x *saAuth) answer(e *Engine, s *ikeSA, r *request, c content, _ *Datagram) {
+	delete(e.espReserved, x.spi)
+	if f, why := x.unreadable(s, c); f != nil {
+		e.giveUp(s, f, why)
 		return
 	}
 	if c.Auth == nil || c.IDr == nil {
-		if n := c.Error(); n != nil {
-			if c.Notify(wire.TunnelInUse) != nil {
-				e.fail(s, s.inUse())
-				return
-			}
-			e.fail(s, s.refusedBy(n, "IKE_AUTH", r.offer, nil))
-			return
+		f := s.refusedBy(c.Error(), "IKE_AUTH", x.offer, nil)
+		if c.Notify(wire.TunnelInUse) != nil {
+			f = s.inUse()
 		}
-		f := s.failure(FailSyntax, "IKE_AUTH", false)
-		f.Detail = "the response has no identity or no AUTH payload"
-		f.Remedy = "report it to the peer's maker"
-		e.giveUp(s, f, notify(wire.InvalidSyntax))
+		e.fail(s, f)
 		return
 	}
 	if s.shake.abandoned {
@@ -103,29 +98,27 @@ func (e *Engine) onAuthResponse(s *ikeSA, c content, r *request) {
 		return
 	}
 	s.remoteID = identityFrom(c.IDr)
-	if f := s.settlePPK(c.Contents); f != nil {
-		e.giveUp(s, f, notify(wire.AuthenticationFailed))
-		return
+	f := s.settlePPK(c.Contents)
+	if f == nil {
+		f = e.checkPeer(s, c.Contents)
 	}
-	if f := e.checkPeer(s, c.Contents); f != nil {
+	if f != nil {
 		e.giveUp(s, f, notify(wire.AuthenticationFailed))
 		return
 	}
 	ni, nr := s.shake.ni, s.shake.nr
 	s.lowNonce = lowest(ni, nr)
+	var a agreed
 	if n := c.Error(); n != nil {
+		f = s.refusedBy(n, "IKE_AUTH", x.offer, nil)
+	} else {
+		a, f = e.takeChild(s, &x.childOffer, "IKE_AUTH", c.Contents, ni, nr)
+	}
+	if f != nil {
 		// Authenticated, but without the Child SA, which is all we are here
 		// for: the IKE SA goes (RFC 7296 section 2.21.2).
-		f := s.refusedBy(n, "IKE_AUTH", r.offer, nil)
 		e.establish(s)
-		e.emit(Failed{p.cfg.ID, f})
-		e.closeSA(s, f, false)
-		return
-	}
-	a, f := e.takeChild(s, r, c.Contents, ni, nr)
-	if f != nil {
-		e.establish(s)
-		e.emit(Failed{p.cfg.ID, f})
+		e.emit(Failed{s.peer.cfg.ID, f})
 		e.closeSA(s, f, false)
 		return
 	}
@@ -141,6 +134,24 @@ func (e *Engine) onAuthResponse(s *ikeSA, c content, r *request) {
 	if r.spread {
 		e.movedMeanwhile(s)
 	}
+}
+
+// unreadable explains a response that neither authenticates the peer nor refuses
+// us, and what to tell the peer.
+func (x *saAuth) unreadable(s *ikeSA, c content) (*Failure, *wire.Notify) {
+	f := s.failure(FailSyntax, "IKE_AUTH", false)
+	f.Remedy = "report it to the peer's maker"
+	switch {
+	case c.broken != nil:
+		f.Detail = c.broken.Error()
+	case c.critical != 0:
+		return s.criticalFailure(c, "IKE_AUTH"), criticalNotify(c)
+	case (c.Auth == nil || c.IDr == nil) && c.Error() == nil:
+		f.Detail = "the response has no identity or no AUTH payload"
+	default:
+		return nil, nil
+	}
+	return f, notify(wire.InvalidSyntax)
 }
 
 // checkPeer authenticates the responder: its identity, then its AUTH.
@@ -186,7 +197,7 @@ func (e *Engine) giveUp(s *ikeSA, f *Failure, why *wire.Notify) {
 	if !silent {
 		e.emit(Failed{p.cfg.ID, f})
 	}
-	e.sendRequest(s, wire.Informational, &request{kind: askGiveUp}, []wire.Payload{why})
+	e.ask(s, rejectPeer{why: why})
 }
 
 const giveUpPatience = 4 * time.Second

@@ -40,15 +40,15 @@ func pairOfEngines(ike []suite.Proposal) (a, c *Engine) {
 // handshakeBetween makes and deletes an IKE SA.
 func handshakeBetween(tb testing.TB, a, c *Engine) {
 	now := max(a.now, c.now)
-	exchange(a.Initiate(now, "peer", benchWest, benchEast), a, c)
+	swap(a.Initiate(now, "peer", benchWest, benchEast), a, c)
 	if len(a.Children("peer")) != 1 || len(c.Children("peer")) != 1 {
 		tb.Fatal("no Child SA came up")
 	}
-	exchange(a.Close(now, "peer"), a, c)
+	swap(a.Close(now, "peer"), a, c)
 }
 
 // exchange carries datagrams between two engines until none is left.
-func exchange(actions []Action, from, to *Engine) {
+func swap(actions []Action, from, to *Engine) {
 	for len(actions) > 0 {
 		var next []Action
 		for _, x := range actions {
@@ -76,7 +76,7 @@ func TestMemoryOfATunnelIsSmall(t *testing.T) {
 		q := testPeer("peer")
 		one := New(Config{Rand: rand.Reader})
 		one.SetPeer(0, q)
-		exchange(one.Initiate(0, "peer", netip.AddrPortFrom(addr, 500), benchEast), one, hub)
+		swap(one.Initiate(0, "peer", netip.AddrPortFrom(addr, 500), benchEast), one, hub)
 	}
 	hub.Tick(halfOpenLife * 2)
 	runtime.GC()

@@ -7,7 +7,6 @@ import (
 
 	"greseal/crypto/esp"
 	"greseal/crypto/suite"
-	"greseal/ikev2/wire"
 )
 
 // lingerTime is how long the inbound SA of a deleted pair still takes packets
@@ -327,32 +326,6 @@ func (s *ikeSA) recreatePause() time.Duration {
 		return time.Second
 	}
 	return 10 * time.Second
-}
-
-// pumpDeletes tells the peer about all pairs that are to go.
-func (e *Engine) pumpDeletes(s *ikeSA) bool {
-	r := &request{kind: askDeleteChild}
-	d := &wire.Delete{Protocol: suite.ESP}
-	for _, c := range s.children {
-		if c.state == childDoomed && !c.deleteSent {
-			c.deleteSent = true
-			r.deletes = append(r.deletes, c)
-			d.SPIs = append(d.SPIs, c.pub.SPIIn)
-		}
-	}
-	if len(r.deletes) == 0 {
-		return false
-	}
-	e.sendRequest(s, wire.Informational, r, []wire.Payload{d})
-	return true
-}
-
-// onDeletedChildren is the response to pumpDeletes.
-func (e *Engine) onDeletedChildren(s *ikeSA, r *request, _ *wire.Contents) {
-	for _, c := range r.deletes {
-		e.retire(c, true)
-	}
-	e.wantChild(s, 0)
 }
 
 // installFailed replaces a pair that the datapath could not take (contract 2);

@@ -4,34 +4,55 @@ import (
 	"net/netip"
 	"time"
 
-	"greseal/crypto/kex"
-	"greseal/crypto/suite"
 	"greseal/ikev2/wire"
 )
 
-// ask is what a request of ours is for.
-type ask uint8
+// exchange is what a request of ours is about. Each kind is a type with a file of
+// its own.
+type exchange interface {
+	// payloads builds the request, reserving the SPIs that it names; false: it
+	// cannot be made now.
+	payloads(e *Engine, s *ikeSA) (wire.ExchangeType, []wire.Payload, bool)
+	// answer takes the authentic response. The request is no longer outstanding.
+	answer(e *Engine, s *ikeSA, r *request, c content, d *Datagram)
+	// giveUp ends a request that stays without an answer, with its IKE SA.
+	giveUp(e *Engine, s *ikeSA)
+	// meet tells whether a request of the peer's that crosses this one may be
+	// granted (RFC 7296 sections 2.8.1, 2.8.2 and 2.25). If not, the peer is told
+	// TEMPORARY_FAILURE and tries again.
+	meet(theirs crossing) bool
+}
 
-const (
-	askInit ask = iota + 1
-	askAuth
-	askAlive        // empty INFORMATIONAL: a liveness check
-	askRekeyChild   // CREATE_CHILD_SA with REKEY_SA
-	askNewChild     // CREATE_CHILD_SA
-	askRekeyIKE     // CREATE_CHILD_SA with an IKE proposal
-	askDeleteChild  // INFORMATIONAL with D(ESP …)
-	askDeleteIKE    // INFORMATIONAL with D(IKE)
-	askGiveUp       // INFORMATIONAL with a fatal error notify
-	askIntermediate // IKE_INTERMEDIATE: an additional key exchange
-	askMove         // INFORMATIONAL with UPDATE_SA_ADDRESSES, or a list of addresses
-	askPath         // INFORMATIONAL with COOKIE2: whether the peer receives there
-	askProbe        // INFORMATIONAL of a certain size: whether the path takes it
-)
+// crossing is a CREATE_CHILD_SA request of the peer's that reaches us while a
+// request of ours is unanswered.
+type crossing struct {
+	ike      bool   // it rekeys the IKE SA; else:
+	old      *child // it rekeys this pair; nil: it wants another one,
+	unknown  bool   // or rekeys one that is not known here
+	followUp bool   // it goes on in IKE_FOLLOWUP_KE
+}
+
+// lone is an exchange that has reserved nothing and gets in nobody's way.
+type lone struct{}
+
+func (lone) giveUp(*Engine, *ikeSA) {}
+func (lone) meet(crossing) bool     { return true }
+
+// meets tells whether the peer's request may be granted beside ours.
+func (s *ikeSA) meets(theirs crossing) bool { return s.req == nil || s.req.about.meet(theirs) }
+
+// asking is the exchange that is under way, if it is of type T.
+func asking[T exchange](s *ikeSA) (x T, ok bool) {
+	if s.req != nil {
+		x, ok = s.req.about.(T)
+	}
+	return x, ok
+}
 
 // request is the one request of ours that may be unanswered. It is repeated bit
 // for bit (RFC 7296 section 2.1), but for the size of its fragments.
 type request struct {
-	kind     ask
+	about    exchange
 	id       uint32
 	exchange wire.ExchangeType
 	message  sealed
@@ -40,33 +61,11 @@ type request struct {
 	wait        time.Duration
 	tries       int
 
-	// MOBIKE (RFC 4555).
-	to      netip.AddrPort // where it goes, from the NAT port, instead of IKE's way
-	at      way            // last sent so
-	spread  bool           // sent to or from more than one address
-	cookie2 []byte         // which the response must bring back
+	to     netip.AddrPort // where it goes, from the NAT port, instead of IKE's way
+	at     way            // last sent so
+	spread bool           // sent to or from more than one address
 
-	probe *probe // of askProbe
-
-	// What a CREATE_CHILD_SA request needs for its response.
-	old     *child // rekeyed pair
-	renews  *child // pair that this one takes the place of, with a new endpoint
-	want    ends   // the selectors asked for
-	nonce   []byte
-	ke      kex.Exchange
-	spi     uint32 // offered inbound SPI
-	ikeSPI  uint64 // offered IKE SPI
-	offer   []suite.Proposal
-	noPFS   bool // a second try without key exchange
-	regroup int  // INVALID_KE_PAYLOAD retries
-
-	series *series // IKE_FOLLOWUP_KE: what it goes on with
-
-	rival    *child // pair made by the peer's rekeying of old meanwhile
-	rivalLow []byte // lowest nonce of the exchange that made it
-
-	deletes []*child
-	gone    []uint32 // SPIs the peer deleted meanwhile that are not known yet
+	gone []uint32 // SPIs the peer deleted meanwhile that are not known yet
 }
 
 // Retransmission: exponential, with jitter, by the side that asks only (RFC
@@ -81,15 +80,23 @@ const (
 	sizeDoubt = 3
 )
 
-// sendRequest seals and sends a request and makes it the SA's outstanding one.
-func (e *Engine) sendRequest(s *ikeSA, x wire.ExchangeType, r *request, inner []wire.Payload) {
-	h := s.header(x, s.nextOut, false)
-	data, err := e.seal(s, h, inner)
-	if err != nil {
-		e.exhausted(s, x, err)
-		return
+// ask begins an exchange of a protected request. False: it cannot be begun now.
+func (e *Engine) ask(s *ikeSA, x exchange) bool { return e.askAt(s, x, netip.AddrPort{}) }
+
+// askAt is ask with a request that goes to another address.
+func (e *Engine) askAt(s *ikeSA, x exchange, to netip.AddrPort) bool {
+	kind, inner, ok := x.payloads(e, s)
+	if !ok {
+		return false
 	}
-	e.startRequest(s, x, r, data)
+	data, err := e.seal(s, s.header(kind, s.nextOut, false), inner)
+	if err != nil {
+		x.giveUp(e, s)
+		e.exhausted(s, kind, err)
+		return true
+	}
+	e.startRequest(s, kind, &request{about: x, to: to}, data)
+	return true
 }
 
 // exhausted ends an SA on which nothing more can be sent: randomness or the IVs
@@ -105,7 +112,7 @@ func (e *Engine) exhausted(s *ikeSA, x wire.ExchangeType, err error) {
 func (e *Engine) startRequest(s *ikeSA, x wire.ExchangeType, r *request, m sealed) {
 	r.id, r.exchange, r.message = s.nextOut, x, m
 	r.first, r.tries, r.wait = e.now, 1, firstPause
-	if r.probe != nil {
+	if r.probe() != nil {
 		r.wait = max(r.wait, 2*s.rtt)
 	}
 	r.next = e.now + e.jitter(r.wait)
@@ -121,8 +128,8 @@ func (e *Engine) sendOut(s *ikeSA, r *request) {
 	if r.to.IsValid() {
 		r.at = way{netip.AddrPortFrom(s.local.Addr(), e.cfg.PortNAT), r.to}
 	}
-	if r.probe != nil {
-		e.sendProbeOut(s, r)
+	if p := r.probe(); p != nil {
+		e.sendProbeOut(s, r, p)
 		return
 	}
 	e.sendFrom(s, r.at.local, r.at.remote, r.message.data)
@@ -132,20 +139,14 @@ func (e *Engine) jitter(d time.Duration) time.Duration {
 	return d - d/8 + e.rnd.between(0, d/4)
 }
 
-// endRequest forgets the outstanding request with everything that hangs on it.
-func (e *Engine) endRequest(s *ikeSA) {
+// endRequest takes the outstanding request, which has been answered or is given up.
+func (e *Engine) endRequest(s *ikeSA) *request {
 	r := s.req
-	if r == nil {
-		return
+	if r != nil {
+		s.req = nil
+		e.touch(s)
 	}
-	s.req = nil
-	if r.spi != 0 {
-		delete(e.espReserved, r.spi)
-	}
-	if r.ikeSPI != 0 {
-		delete(e.ikeReserved, r.ikeSPI)
-	}
-	e.touch(s)
+	return r
 }
 
 // reserved tells whether an IKE SPI stands in an unanswered request of ours.
@@ -163,7 +164,7 @@ func (e *Engine) retransmit(s *ikeSA) {
 	}
 	r.tries++
 	r.wait = min(r.wait*9/5, lastPause)
-	if r.tries >= sizeDoubt && r.probe == nil && e.refragment(s, &r.message) {
+	if r.tries >= sizeDoubt && r.probe() == nil && e.refragment(s, &r.message) {
 		r.wait = firstPause
 	}
 	r.next = e.now + e.jitter(r.wait)
@@ -269,79 +270,3 @@ func (e *Engine) refuse(s *ikeSA, m *wire.Message, d *Datagram, n *wire.Notify) 
 }
 
 func notify(t wire.NotifyType) *wire.Notify { return wire.NewNotify(t, nil) }
-
-// ghost answers repeated requests to an SA that is gone: the Delete that ended
-// it, or the IKE_AUTH that was refused. No other answer outlives its SA: a peer
-// that got it would take for up what is gone.
-type ghost struct {
-	spi     uint64
-	answer  cached
-	expires Time
-}
-
-// Ghosts stay for as long as a peer is likely to repeat a request, and are
-// bounded in number; the oldest go first.
-const (
-	ghostLife  = 90 * time.Second
-	maxGhosts  = 1024
-	maxRefused = 128 // of peers that were not authenticated, who push out each other only
-)
-
-// haunt leaves a ghost of an SA that is gone.
-func (e *Engine) haunt(s *ikeSA) {
-	if s.answered.data == nil || s.answered.at != e.now || s.own() == 0 {
-		return
-	}
-	g := &ghost{s.own(), s.answered, e.now + ghostLife}
-	s.answered = cached{}
-	e.ghosts[g.spi] = g
-	list, most := &e.buried, maxGhosts
-	if s.peer == nil {
-		list, most = &e.turned, maxRefused
-		g.answer.plain, g.answer.sealer = nil, nil
-	}
-	if *list = append(*list, g); len(*list) > most {
-		e.exorcise(list)
-	}
-}
-
-// bury removes ghosts whose time is over.
-func (e *Engine) bury() {
-	for _, list := range []*[]*ghost{&e.buried, &e.turned} {
-		for len(*list) > 0 && (*list)[0].expires <= e.now {
-			e.exorcise(list)
-		}
-	}
-}
-
-func (e *Engine) exorcise(list *[]*ghost) {
-	g := (*list)[0]
-	(*list)[0] = nil
-	*list = (*list)[1:]
-	if e.ghosts[g.spi] == g {
-		delete(e.ghosts, g.spi)
-	}
-}
-
-// bucket limits how often something is done on unauthenticated input (RFC 7296
-// section 2.21.4).
-type bucket struct {
-	rate   float64 // a second
-	burst  float64
-	tokens float64
-	at     Time
-	filled bool
-}
-
-func (b *bucket) take(now Time) bool {
-	if !b.filled {
-		b.tokens, b.filled = b.burst, true
-	}
-	b.tokens = min(b.burst, b.tokens+(now-b.at).Seconds()*b.rate)
-	b.at = now
-	if b.tokens < 1 {
-		return false
-	}
-	b.tokens--
-	return true
-}

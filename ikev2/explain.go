@@ -244,17 +244,17 @@ func (s *ikeSA) timeoutFailure(r *request) *Failure {
 	f := s.failure(FailTimeout, r.exchange.String(), false)
 	f.Attempts = r.tries
 	switch {
-	case r.kind == askInit && s.remote.Port() == 500:
+	case r.exchange == wire.IKESAInit && s.remote.Port() == 500:
 		f.Remedy = fmt.Sprintf("check that %s is the peer's address, that IKE runs there, and that no firewall drops UDP 500 in between", s.remote.Addr())
-	case r.kind == askInit:
+	case r.exchange == wire.IKESAInit:
 		f.Remedy = fmt.Sprintf("check that %s is the peer's address, that IKE runs there, and that no firewall drops UDP %d in between", s.remote.Addr(), s.remote.Port())
-	case s.local.Port() != 500 && r.kind == askAuth:
+	case s.local.Port() != 500 && r.exchange == wire.IKEAuth:
 		f.Detail = "IKE_SA_INIT was answered"
 		f.Remedy = fmt.Sprintf("UDP %d must pass as UDP 500 does; a peer that refuses in silence says why in its log", s.remote.Port())
-	case r.kind == askIntermediate:
+	case r.exchange == wire.IKEIntermediate:
 		f.Detail = "IKE_SA_INIT was answered"
 		f.Remedy = "this message is the first large one: a path that loses it needs IKE fragmentation at the peer, or ike without an additional key exchange"
-	case r.kind == askAuth:
+	case r.exchange == wire.IKEAuth:
 		f.Detail = "IKE_SA_INIT was answered"
 		f.Remedy = "the peer drops what it cannot verify in silence: its log says why; a forged IKE_SA_INIT response has the same effect"
 	default:

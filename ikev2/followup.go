@@ -92,17 +92,6 @@ func (e *Engine) release(s *ikeSA) {
 	e.touch(s)
 }
 
-// asking tells whether a request of ours for the same thing, a pair that
-// replaces old or (with old nil) one from scratch, is under way, and whether it
-// has got as far as IKE_FOLLOWUP_KE.
-func (s *ikeSA) asking(old *child) (under, following bool) {
-	r := s.req
-	if r == nil || r.old != old || r.kind != askRekeyChild && r.kind != askNewChild {
-		return false, false
-	}
-	return true, r.series != nil
-}
-
 // onFollowup answers IKE_FOLLOWUP_KE.
 func (e *Engine) onFollowup(s *ikeSA, m *wire.Message, d *Datagram, c *wire.Contents) {
 	x, n := s.held, c.Notify(wire.AdditionalKeyExchange)
@@ -111,7 +100,7 @@ func (e *Engine) onFollowup(s *ikeSA, m *wire.Message, d *Datagram, c *wire.Cont
 		return
 	}
 	if s.state != stateEstablished || s.redundant || s.contends != nil || s.rival != nil ||
-		x.ike && s.busyWithChild() || x.pair.old != nil && x.pair.old.closing() {
+		x.ike && !s.meets(crossing{ike: true, followUp: true}) || x.pair.old != nil && x.pair.old.closing() {
 		e.release(s)
 		e.refuse(s, m, d, notify(wire.TemporaryFailure))
 		return
@@ -138,18 +127,24 @@ func (e *Engine) onFollowup(s *ikeSA, m *wire.Message, d *Datagram, c *wire.Cont
 		e.respond(s, m, d, append(ps, link))
 		return
 	}
-	defer e.release(s)
+	e.grantSeries(s, m, d, x, ps)
+	e.release(s)
+}
+
+// grantSeries ends a series with what it was to make; ps is the last answer.
+func (e *Engine) grantSeries(s *ikeSA, m *wire.Message, d *Datagram, x *series, ps []wire.Payload) {
 	if x.ike {
-		heir, err := e.successor(s, false, x.next, x.spiI, x.spiR, x.shared[0], x.ni, x.nr, x.shared[1:]...)
+		next, err := e.successor(s, false, x.next, x.spiI, x.spiR, x.shared[0], x.ni, x.nr, x.shared[1:]...)
 		if err != nil {
 			e.refuse(s, m, d, notify(wire.TemporaryFailure))
 			return
 		}
 		e.respond(s, m, d, ps)
-		e.grantIKE(s, heir)
+		e.grantIKE(s, next)
 		return
 	}
 	a := x.pair
+	var err error
 	a.in, a.out, err = s.keys.childKeys(a.suite, false, x.shared[0], x.ni, x.nr, a.spiIn, a.spiOut, x.shared[1:]...)
 	if err != nil {
 		e.refuse(s, m, d, notify(wire.TemporaryFailure))
@@ -159,29 +154,18 @@ func (e *Engine) onFollowup(s *ikeSA, m *wire.Message, d *Datagram, c *wire.Cont
 	e.respond(s, m, d, ps)
 }
 
-// followUp sends, as initiator, the next exchange of the series that r began; what
-// hangs on r hangs on the new request.
-func (e *Engine) followUp(s *ikeSA, r *request, x *series) error {
+// payloads are those of the next exchange, as initiator; nil when there is no
+// randomness for it.
+func (x *series) payloads(e *Engine) []wire.Payload {
 	ke, err := e.kex.start(x.methods[0], e.rnd.r)
 	if err != nil {
 		x.wipe()
-		return err
+		return nil
 	}
 	x.ke = ke
-	q := &request{
-		kind: r.kind, old: r.old, renews: r.renews, want: r.want, gone: r.gone, nonce: r.nonce, spi: r.spi, ikeSPI: r.ikeSPI, offer: r.offer, noPFS: r.noPFS,
-		rival: r.rival, rivalLow: r.rivalLow, series: x,
-	}
-	if q.spi != 0 {
-		e.espReserved[q.spi] = true
-	}
-	if q.ikeSPI != 0 {
-		e.ikeReserved[q.ikeSPI] = true
-	}
-	e.sendRequest(s, wire.IKEFollowupKE, q, []wire.Payload{
+	return []wire.Payload{
 		&wire.KE{Method: ke.Group(), Data: ke.Public()}, wire.NewNotify(wire.AdditionalKeyExchange, x.link),
-	})
-	return nil
+	}
 }
 
 // linked takes the link to the next exchange from a response, which must have
@@ -215,22 +199,22 @@ func (x *series) take(c *wire.Contents) string {
 }
 
 // takeFollowup is takeChild for IKE_FOLLOWUP_KE.
-func (e *Engine) takeFollowup(s *ikeSA, r *request, c *wire.Contents) (agreed, *Failure) {
-	x := r.series
-	if bad := x.take(c); bad != "" {
-		x.wipe()
+func (x *createChild) takeFollowup(s *ikeSA, r *request, c *wire.Contents) (agreed, *Failure) {
+	more := x.series
+	if bad := more.take(c); bad != "" {
+		more.wipe()
 		f := s.failure(FailSyntax, r.exchange.String(), false)
 		f.Detail, f.Remedy = bad, "report it to the peer's maker"
 		return agreed{}, f
 	}
-	a := x.pair
-	if len(x.methods) > 0 {
-		a.series = x
+	a := more.pair
+	if len(more.methods) > 0 {
+		a.series = more
 		return a, nil
 	}
-	defer x.wipe()
+	defer more.wipe()
 	var err error
-	a.in, a.out, err = s.keys.childKeys(a.suite, true, x.shared[0], x.ni, x.nr, a.spiIn, a.spiOut, x.shared[1:]...)
+	a.in, a.out, err = s.keys.childKeys(a.suite, true, more.shared[0], more.ni, more.nr, a.spiIn, a.spiOut, more.shared[1:]...)
 	if err != nil {
 		f := s.failure(FailNoProposal, r.exchange.String(), false)
 		f.Detail, f.Remedy = err.Error(), "choose other esp proposals"
@@ -239,38 +223,39 @@ func (e *Engine) takeFollowup(s *ikeSA, r *request, c *wire.Contents) (agreed, *
 	return a, nil
 }
 
-// followChild goes on with the series of a pair, unless the pair is no longer
+// followUp goes on with the series of a pair, unless the pair is no longer
 // wanted: in simultaneous rekeying the series of the exchange with the lowest
 // nonce is not begun.
-func (e *Engine) followChild(s *ikeSA, r *request, x *series) {
+func (x *createChild) followUp(e *Engine, s *ikeSA, r *request, more *series) {
 	switch {
 	case s.state != stateEstablished || s.redundant:
-		x.wipe()
+		more.wipe()
 		return
-	case r.rival != nil && !s.childless() && bytes.Compare(lowest(x.ni, x.nr), r.rivalLow) < 0:
-		x.wipe()
-		if r.old != nil {
-			e.superseded(r.old)
-		}
+	case x.colliding != nil && !s.childless() && bytes.Compare(lowest(more.ni, more.nr), x.lowNonce) < 0:
+		more.wipe()
+		x.self.givesWay(e)
 		return
 	}
-	if err := e.followUp(s, r, x); err != nil {
+	x.series, x.ke = more, nil
+	if !e.ask(s, x.self) {
 		f := s.failure(FailInvalidKE, "IKE_FOLLOWUP_KE", false)
-		f.Detail = err.Error()
-		e.childFailed(s, r, f)
+		f.Detail = errRandom.Error()
+		x.fails(e, s, f)
+	} else if s.req != nil {
+		s.req.gone = r.gone
 	}
 }
 
-// takeFollowupIKE is takeRekeyIKE for IKE_FOLLOWUP_KE.
-func (e *Engine) takeFollowupIKE(s *ikeSA, r *request, c *wire.Contents) (*ikeSA, *series, *Failure) {
-	x := r.series
-	bad := x.take(c)
-	if bad == "" && len(x.methods) > 0 {
-		return nil, x, nil
+// takeFollowup is take for IKE_FOLLOWUP_KE.
+func (x *rekeyIKE) takeFollowup(e *Engine, s *ikeSA, r *request, c *wire.Contents) (*ikeSA, *series, *Failure) {
+	more := x.series
+	bad := more.take(c)
+	if bad == "" && len(more.methods) > 0 {
+		return nil, more, nil
 	}
-	defer x.wipe()
+	defer more.wipe()
 	if bad == "" {
-		n, err := e.successor(s, true, x.next, r.ikeSPI, x.spiR, x.shared[0], x.ni, x.nr, x.shared[1:]...)
+		n, err := e.successor(s, true, more.next, x.spi, more.spiR, more.shared[0], more.ni, more.nr, more.shared[1:]...)
 		if err == nil {
 			return n, nil, nil
 		}
@@ -281,22 +266,23 @@ func (e *Engine) takeFollowupIKE(s *ikeSA, r *request, c *wire.Contents) (*ikeSA
 	return nil, nil, f
 }
 
-// followIKE goes on with the series of a new IKE SA. rival is the one of the
+// followUp goes on with the series of a new IKE SA. theirs is the one of the
 // peer's own rekeying.
-func (e *Engine) followIKE(s *ikeSA, r *request, x *series, rival *ikeSA) {
-	s.rival = rival
+func (x *rekeyIKE) followUp(e *Engine, s *ikeSA, more *series, theirs *ikeSA) {
+	s.rival = theirs
 	switch {
 	case s.state != stateEstablished:
-		x.wipe()
+		more.wipe()
 		return
-	case rival != nil && bytes.Compare(lowest(x.ni, x.nr), s.rivalLow) < 0:
+	case theirs != nil && bytes.Compare(lowest(more.ni, more.nr), theirs.lowNonce) < 0:
 		// Ours is to go, and there is nothing of it yet.
-		x.wipe()
+		more.wipe()
 		s.rival = nil
-		e.inherit(s, rival)
+		e.inherit(s, theirs)
 		return
 	}
-	if err := e.followUp(s, r, x); err != nil {
+	x.series, x.ke = more, nil
+	if !e.ask(s, x) {
 		s.retryAt = e.now + e.jitter(retryPause)
 		e.touch(s)
 	}

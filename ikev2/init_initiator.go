@@ -131,22 +131,8 @@ func (e *Engine) sendInit(s *ikeSA, group uint16) {
 		}
 		h.ke, h.tried = ke, append(h.tried, group)
 	}
-	var ps []wire.Payload
-	if h.cookie != nil {
-		ps = append(ps, wire.NewNotify(wire.Cookie, h.cookie))
-	}
-	ps = append(ps, saPayload(s.peer.cfg.IKE, nil), &wire.KE{Method: group, Data: h.ke.Public()}, &wire.Nonce{Data: h.ni})
-	ps = append(ps, s.natPayloads()...)
-	ps = append(ps, notify(wire.FragmentationSupported))
-	if s.peer.cfg.usesPPK() {
-		ps = append(ps, notify(wire.UsePPK))
-	}
-	if hasAddKE(s.peer.cfg.IKE) {
-		ps = append(ps, notify(wire.IntermediateExchangeSupported))
-	}
-	if p := hashPayload(s.peer); p != nil {
-		ps = append(ps, p)
-	}
+	x := saInit{}
+	_, ps, _ := x.payloads(e, s)
 	m := wire.Message{Header: s.header(wire.IKESAInit, 0, false), Payloads: ps}
 	data, err := m.Append(nil)
 	if err != nil {
@@ -161,7 +147,31 @@ func (e *Engine) sendInit(s *ikeSA, group uint16) {
 	h.message1 = data
 	s.state = stateInit
 	s.req, s.nextOut = nil, 0
-	e.startRequest(s, wire.IKESAInit, &request{kind: askInit}, sealed{data: [][]byte{data}})
+	e.startRequest(s, wire.IKESAInit, &request{about: x}, sealed{data: [][]byte{data}})
+}
+
+// saInit is IKE_SA_INIT, which nothing protects.
+type saInit struct{ lone }
+
+func (saInit) payloads(_ *Engine, s *ikeSA) (wire.ExchangeType, []wire.Payload, bool) {
+	h := s.shake
+	var ps []wire.Payload
+	if h.cookie != nil {
+		ps = append(ps, wire.NewNotify(wire.Cookie, h.cookie))
+	}
+	ps = append(ps, saPayload(s.peer.cfg.IKE, nil), &wire.KE{Method: h.ke.Group(), Data: h.ke.Public()}, &wire.Nonce{Data: h.ni})
+	ps = append(ps, s.natPayloads()...)
+	ps = append(ps, notify(wire.FragmentationSupported))
+	if s.peer.cfg.usesPPK() {
+		ps = append(ps, notify(wire.UsePPK))
+	}
+	if hasAddKE(s.peer.cfg.IKE) {
+		ps = append(ps, notify(wire.IntermediateExchangeSupported))
+	}
+	if p := hashPayload(s.peer); p != nil {
+		ps = append(ps, p)
+	}
+	return wire.IKESAInit, ps, true
 }
 
 // onInitResponse handles what claims to answer IKE_SA_INIT. It may come from
@@ -178,20 +188,24 @@ func (e *Engine) onInitResponse(s *ikeSA, m *wire.Message, d *Datagram) {
 		return
 	}
 	e.record(s, recordReceived, m.Header, m.Payloads, len(m.Raw), 1, d.Local, d.Remote)
-	if s.shake.knock {
-		if c.SA != nil || c.Notify(wire.Cookie) != nil || c.Notify(wire.InvalidKEPayload) != nil {
-			e.knocked(s)
-		}
-		return
-	}
-	if c.SA == nil || c.Error() != nil {
-		e.onInitNotify(s, d, c)
-		return
-	}
-	h, offer := s.shake, s.peer.cfg.IKE
-	chosen, err := accepted(offer, c.SA)
 	switch {
-	case m.SPIr == 0 || c.KE == nil || c.Nonce == nil:
+	case s.shake.knock && (c.SA != nil || c.Notify(wire.Cookie) != nil || c.Notify(wire.InvalidKEPayload) != nil):
+		e.knocked(s)
+	case s.shake.knock:
+	case c.SA == nil || c.Error() != nil:
+		e.onInitNotify(s, d, c)
+	default:
+		saInit{}.answer(e, s, s.req, content{Contents: c, header: m.Header, raw: m.Raw}, d)
+	}
+}
+
+// answer takes a response that agrees to a proposal: the keys are made, and
+// IKE_INTERMEDIATE or IKE_AUTH follows.
+func (saInit) answer(e *Engine, s *ikeSA, _ *request, c content, d *Datagram) {
+	h := s.shake
+	chosen, err := accepted(s.peer.cfg.IKE, c.SA)
+	switch {
+	case c.header.SPIr == 0 || c.KE == nil || c.Nonce == nil:
 		e.oddAnswer(s, d, errors.New("it lacks its SPI, nonce or key exchange value"))
 		return
 	case err != nil:
@@ -204,18 +218,7 @@ func (e *Engine) onInitResponse(s *ikeSA, m *wire.Message, d *Datagram) {
 		e.oddAnswer(s, d, errors.New("its key exchange method is not the one that we sent a value for"))
 		return
 	}
-	h.inter.methods = addKEs(&chosen)
-	if len(h.inter.methods) > 0 && c.Notify(wire.IntermediateExchangeSupported) == nil {
-		f := s.failure(FailNoProposal, "IKE_SA_INIT", false)
-		f.Detail = "the peer accepts an additional key exchange without IKE_INTERMEDIATE"
-		f.Remedy = "the peer breaks RFC 9370 section 2.2.1, or somebody forges its answers"
-		e.initRefused(s, f)
-		return
-	}
-	h.ppk.agreed = s.peer.cfg.usesPPK() && c.Notify(wire.UsePPK) != nil
-	if s.peer.cfg.PPKRequired && !h.ppk.agreed {
-		f := s.noPPK("the peer uses no postquantum pre-shared key, which is required here", "configure ppk_id and ppk at the peer, or set ppk_required = false here")
-		f.Exchange = "IKE_SA_INIT"
+	if f := s.lacking(&chosen, c.Contents); f != nil {
 		e.initRefused(s, f)
 		return
 	}
@@ -228,8 +231,8 @@ func (e *Engine) onInitResponse(s *ikeSA, m *wire.Message, d *Datagram) {
 		return
 	}
 	h.nr = bytes.Clone(c.Nonce.Data)
-	h.message2 = bytes.Clone(m.Raw)
-	s.spiR, s.suite = m.SPIr, chosen
+	h.message2 = bytes.Clone(c.raw)
+	s.spiR, s.suite = c.header.SPIr, chosen
 	p, err := prf.New(chosen.PRF.ID)
 	if err == nil {
 		s.keys, err = e.newKeys(chosen, true, p.SKEYSEED(h.ni, h.nr, shared), h.ni, h.nr, s.spiI, s.spiR)
@@ -242,15 +245,35 @@ func (e *Engine) onInitResponse(s *ikeSA, m *wire.Message, d *Datagram) {
 		e.fail(s, f)
 		return
 	}
-	s.natDetect(c, d, m.SPIr)
-	h.seen = seenAs(c)
+	s.natDetect(c.Contents, d, s.spiR)
+	h.seen = seenAs(c.Contents)
 	s.fragmentation = c.Notify(wire.FragmentationSupported) != nil
-	h.signatures.learn(c, s.peer.cfg.signs())
+	h.signatures.learn(c.Contents, s.peer.cfg.signs())
 	e.floatPorts(s)
 	e.begin(s)
 	s.peer.group = chosen.KE.ID
 	e.endRequest(s)
 	e.proceed(s)
+}
+
+// lacking takes from a response what the suite and the configuration need beside
+// it, and explains what is not there.
+func (s *ikeSA) lacking(chosen *suite.Suite, c *wire.Contents) *Failure {
+	h := s.shake
+	h.inter.methods = addKEs(chosen)
+	if len(h.inter.methods) > 0 && c.Notify(wire.IntermediateExchangeSupported) == nil {
+		f := s.failure(FailNoProposal, "IKE_SA_INIT", false)
+		f.Detail = "the peer accepts an additional key exchange without IKE_INTERMEDIATE"
+		f.Remedy = "the peer breaks RFC 9370 section 2.2.1, or somebody forges its answers"
+		return f
+	}
+	h.ppk.agreed = s.peer.cfg.usesPPK() && c.Notify(wire.UsePPK) != nil
+	if s.peer.cfg.PPKRequired && !h.ppk.agreed {
+		f := s.noPPK("the peer uses no postquantum pre-shared key, which is required here", "configure ppk_id and ppk at the peer, or set ppk_required = false here")
+		f.Exchange = "IKE_SA_INIT"
+		return f
+	}
+	return nil
 }
 
 // onInitNotify handles an answer without SA: a cookie, another key exchange

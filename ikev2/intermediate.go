@@ -69,18 +69,26 @@ func (e *Engine) proceed(s *ikeSA) {
 		e.sendAuth(s)
 		return
 	}
+	e.ask(s, additionalKE{})
+}
+
+// additionalKE is IKE_INTERMEDIATE with the next additional key exchange.
+type additionalKE struct{ lone }
+
+func (additionalKE) payloads(e *Engine, s *ikeSA) (wire.ExchangeType, []wire.Payload, bool) {
+	x := &s.shake.inter
 	ke, err := e.kex.start(x.methods[0], e.rnd.r)
 	if err != nil {
 		f := s.failure(FailInvalidKE, "IKE_INTERMEDIATE", false)
 		f.Detail = err.Error()
 		e.fail(s, f)
-		return
+		return 0, nil, false
 	}
 	x.ke = ke
 	inner := []wire.Payload{&wire.KE{Method: ke.Group(), Data: ke.Public()}}
 	s.state = stateAuth
 	x.i = s.intAuth(x.i, s.keys.pi, s.header(wire.IKEIntermediate, s.nextOut, false), contentOf(inner))
-	e.sendRequest(s, wire.IKEIntermediate, &request{kind: askIntermediate}, inner)
+	return wire.IKEIntermediate, inner, true
 }
 
 // contentOf is what a message of ours will hold, as the peer will see it.
@@ -113,8 +121,7 @@ func (x *intermediate) octets() []byte {
 	return binary.BigEndian.AppendUint32(b, x.rounds+1)
 }
 
-// onIntermediateResponse is the answer to proceed.
-func (e *Engine) onIntermediateResponse(s *ikeSA, c content) {
+func (additionalKE) answer(e *Engine, s *ikeSA, _ *request, c content, _ *Datagram) {
 	x := &s.shake.inter
 	if s.shake.abandoned {
 		e.drop(s, nil, false) // closed meanwhile: the peer forgets it by itself

@@ -13,6 +13,27 @@ import (
 // unanswered it is repeated, the SA becomes suspect, and after the dead
 // threshold it is given up (contract 13).
 
+// livenessCheck is an INFORMATIONAL that asks whether the peer lives (RFC 7296
+// section 2.4). What goes along says how the peer sees our address, and tells it
+// our MTU; nothing when it is bare.
+type livenessCheck struct {
+	lone
+	bare bool
+}
+
+func (x livenessCheck) payloads(e *Engine, s *ikeSA) (wire.ExchangeType, []wire.Payload, bool) {
+	if x.bare {
+		return wire.Informational, nil, true
+	}
+	return wire.Informational, append(s.alivePayloads(), e.mtuPayload(s)...), true
+}
+
+func (livenessCheck) answer(e *Engine, s *ikeSA, r *request, c content, _ *Datagram) {
+	if e.sound(s, r, c) {
+		s.lookAtMapping(c.Contents)
+	}
+}
+
 // heard notes an authentic message that is no repetition.
 func (e *Engine) heard(s *ikeSA, d *Datagram) {
 	s.heard = e.now

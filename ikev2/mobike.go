@@ -107,8 +107,8 @@ func (s *ikeSA) bequeath(heir *ikeSA) {
 	heir.mob.seen = seen
 	heir.local, heir.remote = s.local, s.remote
 	heir.natLocal, heir.natRemote, heir.natFeigned = s.natLocal, s.natRemote, s.natFeigned
-	if r := s.req; r != nil && (r.kind == askMove || r.kind == askPath) {
-		heir.mob.tell = heir.mob.tell || r.kind == askMove
+	if _, telling := asking[*addressUpdate](s); telling {
+		heir.mob.tell = true
 	}
 }
 
@@ -117,22 +117,7 @@ func (e *Engine) pumpMobility(s *ikeSA) bool {
 	m := s.mob
 	switch {
 	case m != nil && m.tell:
-		r := &request{kind: askMove}
-		ps := []wire.Payload{notify(wire.NoAdditionalAddresses)}
-		if s.birth.ours {
-			ps = []wire.Payload{notify(wire.UpdateSAAddresses)}
-		}
-		if s.natd {
-			ps = append(ps, s.natPayloads()...)
-		} else {
-			ps = append(ps, s.noNATs())
-		}
-		if !e.cookie2(r, &ps) {
-			return false
-		}
-		m.tell = false
-		e.sendRequest(s, wire.Informational, r, ps)
-		return true
+		return e.ask(s, &addressUpdate{})
 	case s.unproved():
 		return e.testPath(s, netip.AddrPort{})
 	case s.mapped.IsValid() && s.mapped != s.esp.remote:
@@ -154,20 +139,19 @@ func (m *mobility) testDue(now Time) bool {
 	return m.test != 0
 }
 
-// cookie2 adds an unpredictable COOKIE2 to a request.
-func (e *Engine) cookie2(r *request, ps *[]wire.Payload) bool {
-	r.cookie2 = make([]byte, cookie2Len)
-	if !e.rnd.fill(r.cookie2) {
-		return false
+// newCookie2 is an unpredictable COOKIE2, nil when there is no randomness.
+func (e *Engine) newCookie2() []byte {
+	c := make([]byte, cookie2Len)
+	if !e.rnd.fill(c) {
+		return nil
 	}
-	*ps = append(*ps, wire.NewNotify(wire.Cookie2, r.cookie2))
-	return true
+	return c
 }
 
 // provesCookie2 compares the COOKIE2 of a response with that of the request.
 // When it is another one the IKE SA is closed (section 3.7).
-func (e *Engine) provesCookie2(s *ikeSA, r *request, c *wire.Contents) bool {
-	if n := c.Notify(wire.Cookie2); n != nil && hmac.Equal(n.Data, r.cookie2) {
+func (e *Engine) provesCookie2(s *ikeSA, sent []byte, c *wire.Contents) bool {
+	if n := c.Notify(wire.Cookie2); n != nil && hmac.Equal(n.Data, sent) {
 		return true
 	}
 	f := s.failure(FailSyntax, "INFORMATIONAL", false)
@@ -191,7 +175,7 @@ func (e *Engine) renewEnds(s *ikeSA) bool {
 			old = c
 		}
 	}
-	return old != nil && e.askChild(s, &request{kind: askNewChild, renews: old}, 0)
+	return old != nil && e.askNewChild(s, old)
 }
 
 // renewable tells whether a pair's selectors hold an address of ours that is no

@@ -86,11 +86,32 @@ func (e *Engine) movedMeanwhile(s *ikeSA) {
 	e.touch(s)
 }
 
-// onMoveResponse is the answer to UPDATE_SA_ADDRESSES, or to the list of our
-// addresses.
-func (e *Engine) onMoveResponse(s *ikeSA, r *request, c *wire.Contents, d *Datagram) {
+// addressUpdate is UPDATE_SA_ADDRESSES or, as responder, the list of our addresses.
+type addressUpdate struct {
+	lone
+	cookie2 []byte // which the response must bring back
+}
+
+func (x *addressUpdate) payloads(e *Engine, s *ikeSA) (wire.ExchangeType, []wire.Payload, bool) {
+	ps := []wire.Payload{notify(wire.NoAdditionalAddresses)}
+	if s.birth.ours {
+		ps = []wire.Payload{notify(wire.UpdateSAAddresses)}
+	}
+	if s.natd {
+		ps = append(ps, s.natPayloads()...)
+	} else {
+		ps = append(ps, s.noNATs())
+	}
+	if x.cookie2 = e.newCookie2(); x.cookie2 == nil {
+		return 0, nil, false
+	}
+	s.mob.tell = false
+	return wire.Informational, append(ps, wire.NewNotify(wire.Cookie2, x.cookie2)), true
+}
+
+func (x *addressUpdate) answer(e *Engine, s *ikeSA, r *request, c content, d *Datagram) {
 	m := s.mob
-	if m == nil || !e.provesCookie2(s, r, c) || m.tell {
+	if !e.sound(s, r, c) || m == nil || !e.provesCookie2(s, x.cookie2, c.Contents) || m.tell {
 		return // with tell: moved again meanwhile; another update follows
 	}
 	switch n := c.Error(); {
@@ -110,8 +131,8 @@ func (e *Engine) onMoveResponse(s *ikeSA, r *request, c *wire.Contents, d *Datag
 		}
 		return
 	}
-	if seen := seenAs(c); seen != nil {
-		s.natDetect(c, d, s.spiR)
+	if seen := seenAs(c.Contents); seen != nil {
+		s.natDetect(c.Contents, d, s.spiR)
 		m.seen = seen
 	}
 	if r.spread {
@@ -124,9 +145,9 @@ func (e *Engine) onMoveResponse(s *ikeSA, r *request, c *wire.Contents, d *Datag
 	}
 }
 
-// onAliveResponse looks whether the NAT in front of us has given us another
+// lookAtMapping looks, at the answer to a liveness check, whether the NAT in front of us has given us another
 // address or port (section 3.8).
-func (e *Engine) onAliveResponse(s *ikeSA, c *wire.Contents) {
+func (s *ikeSA) lookAtMapping(c *wire.Contents) {
 	m := s.mob
 	if m == nil || !s.birth.ours {
 		return

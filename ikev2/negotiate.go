@@ -71,19 +71,30 @@ func accepted(offer []suite.Proposal, sa *wire.SA) (suite.Suite, error) {
 	return suite.Verify(offer[n-1:n], p.Offer())
 }
 
+// childOffer is what a request of ours for a pair offers, and what its response is
+// read by.
+type childOffer struct {
+	offer  []suite.Proposal
+	spi    uint32 // our inbound SPI
+	ke     kex.Exchange
+	want   ends   // the selectors asked for
+	old    *child // rekeyed pair
+	renews *child // pair that this one takes the place of, with a new endpoint
+}
+
 // offerChild are the payloads by which a request asks for a pair: the mode, the
 // proposals and the traffic selectors.
-func (e *Engine) offerChild(s *ikeSA, r *request) (mode []wire.Payload, sa *wire.SA, tsi, tsr *wire.TS) {
-	if s.asksTransport(r.old) {
+func (e *Engine) offerChild(s *ikeSA, o *childOffer) (mode []wire.Payload, sa *wire.SA, tsi, tsr *wire.TS) {
+	if s.asksTransport(o.old) {
 		mode = []wire.Payload{notify(wire.UseTransportMode)}
 	}
-	w := s.wantedEnds(r.old)
-	if r.renews != nil && s.peer.cfg.GRERemoteAny {
-		w.remote = r.renews.pub.GRERemote
+	w := s.wantedEnds(o.old)
+	if o.renews != nil && s.peer.cfg.GRERemoteAny {
+		w.remote = o.renews.pub.GRERemote
 	}
-	r.want = w
+	o.want = w
 	tsi, tsr = tsPayloads(w.local, w.remote)
-	return mode, saPayload(r.offer, binary.BigEndian.AppendUint32(nil, r.spi)), tsi, tsr
+	return mode, saPayload(o.offer, binary.BigEndian.AppendUint32(nil, o.spi)), tsi, tsr
 }
 
 // asksTransport tells whether transport mode is asked for. It takes GRE
@@ -96,17 +107,16 @@ func (s *ikeSA) asksTransport(old *child) bool {
 }
 
 // takeChild reads, as initiator, the response to offerChild. nr is the
-// responder's nonce.
-func (e *Engine) takeChild(s *ikeSA, r *request, c *wire.Contents, ni, nr []byte) (agreed, *Failure) {
-	a := agreed{initiator: true, old: r.old, spiIn: r.spi}
-	x := r.exchange.String()
+// responder's nonce, x the exchange.
+func (e *Engine) takeChild(s *ikeSA, o *childOffer, x string, c *wire.Contents, ni, nr []byte) (agreed, *Failure) {
+	a := agreed{initiator: true, old: o.old, spiIn: o.spi}
 	bad := func(kind FailureKind, detail, remedy string) (agreed, *Failure) {
 		f := s.failure(kind, x, false)
 		f.Detail, f.Remedy = detail, remedy
 		return agreed{}, f
 	}
 	var err error
-	if a.suite, err = accepted(r.offer, c.SA); err != nil {
+	if a.suite, err = accepted(o.offer, c.SA); err != nil {
 		return bad(FailNoProposal, err.Error(), "the peer breaks RFC 7296 section 2.7; report it to its maker")
 	}
 	if a.spiOut = c.SA.Proposals[0].SPI32(); a.spiOut < 256 {
@@ -114,20 +124,20 @@ func (e *Engine) takeChild(s *ikeSA, r *request, c *wire.Contents, ni, nr []byte
 	}
 	var shared []byte
 	if a.suite.KE.ID != 0 {
-		if c.KE == nil || r.ke == nil || c.KE.Method != r.ke.Group() || a.suite.KE.ID != r.ke.Group() {
+		if c.KE == nil || o.ke == nil || c.KE.Method != o.ke.Group() || a.suite.KE.ID != o.ke.Group() {
 			return bad(FailInvalidKE, "the response has no key exchange value for "+a.suite.KE.Word(), "report it to the peer's maker")
 		}
-		if shared, err = r.ke.Shared(c.KE.Data); err != nil {
+		if shared, err = o.ke.Shared(c.KE.Data); err != nil {
 			return bad(FailInvalidKE, err.Error(), "report it to the peer's maker")
 		}
 	}
-	if a.ends, a.transport, err = s.responseEnds(r, c); err != nil {
+	if a.ends, a.transport, err = s.responseEnds(o, c); err != nil {
 		kind := FailSelectors
 		if errors.Is(err, errMode) {
 			kind = FailMode
 		}
 		a, f := bad(kind, err.Error(), "set the peer's traffic selectors to exactly our GRE endpoints, protocol 47")
-		f.Ours = r.want.text()
+		f.Ours = o.want.text()
 		f.Theirs = tsText(c.TSi, c.TSr)
 		return a, f
 	}
@@ -153,10 +163,10 @@ var (
 // responseEnds checks the traffic selectors of a response: nothing but what was
 // offered is taken. Transport mode is only in use when the peer confirmed it
 // (RFC 7296 section 1.3.1); otherwise the pair is a tunnel mode one.
-func (s *ikeSA) responseEnds(r *request, c *wire.Contents) (ends, bool, error) {
-	w := r.want
+func (s *ikeSA) responseEnds(o *childOffer, c *wire.Contents) (ends, bool, error) {
+	w := o.want
 	transport := c.Notify(wire.UseTransportMode) != nil
-	if transport && !s.asksTransport(r.old) {
+	if transport && !s.asksTransport(o.old) {
 		return ends{}, false, errMode
 	}
 	tsi, tsr := c.TSi, c.TSr

@@ -35,9 +35,11 @@ import (
 // after a while. The silence after a probe counts towards suspect and dead from its
 // second form on.
 
-// probe is what a request probes.
+// probe is the exchange, from the wish for it on.
 type probe struct {
+	lone
 	size     int // of the IP packet, bytes; of a rehearsal 0
+	octets   int // of the notify
 	token    uint64
 	whole    []byte
 	pieces   [][]byte // the same in fragments
@@ -47,6 +49,12 @@ type probe struct {
 	hastened bool
 	rehearse bool
 	again    int // times it was sent anew because its result said nothing
+}
+
+// probe is what a request probes, nil: nothing.
+func (r *request) probe() *probe {
+	p, _ := r.about.(*probe)
+	return p
 }
 
 // recovery is how a message gets to the peer that is too large for the path.
@@ -106,7 +114,7 @@ func (e *Engine) ProbeRefused(now Time, id PeerID) []Action {
 // something else is due. Nothing is concluded from it then.
 func (e *Engine) hastenProbe(s *ikeSA) {
 	for s.probing() {
-		s.req.probe.hastened = true
+		s.req.probe().hastened = true
 		e.nextForm(s, s.req)
 	}
 }
@@ -114,12 +122,12 @@ func (e *Engine) hastenProbe(s *ikeSA) {
 // probing tells whether the outstanding request is a probe, or the rehearsal of
 // one, before its last form.
 func (s *ikeSA) probing() bool {
-	r := s.req
-	return r != nil && r.probe != nil && r.probe.form != s.lastForm(r.probe)
+	p, ok := asking[*probe](s)
+	return ok && p.form != s.lastForm(p)
 }
 
 // patient tells whether silence says nothing yet: a large probe may be lost.
-func (s *ikeSA) patient() bool { return s.probing() && !s.req.probe.rehearse }
+func (s *ikeSA) patient() bool { return s.probing() && !s.req.probe().rehearse }
 
 // lastForm is the form that arrives whatever the path does.
 func (s *ikeSA) lastForm(p *probe) recovery {
@@ -139,12 +147,12 @@ func (e *Engine) pumpProbe(s *ikeSA) bool {
 		s.recovers = recoverUnknown
 		return e.pumpProbe(s)
 	case s.recovers == recoverUnknown:
-		p := &probe{rehearse: true}
+		p := &probe{rehearse: true, octets: rehearsalSize}
 		first := recoverSplit
 		if s.fragmentation {
 			first = recoverFragments
 		}
-		return e.sendProbe(s, p, rehearsalSize, first)
+		return e.sendProbe(s, p, first)
 	case s.recovers == recoverNever:
 		s.peer.probe = nil
 		e.emit(Probed{Peer: s.peer.cfg.ID, Size: want.size, Token: want.token, Hopeless: true})
@@ -163,17 +171,21 @@ func (e *Engine) pumpProbe(s *ikeSA) bool {
 	for n > probeHead && head+n+s.keys.out.Overhead(n) > want.size {
 		n--
 	}
-	p := &probe{size: head + n + s.keys.out.Overhead(n), token: want.token, again: want.again}
-	return e.sendProbe(s, p, n, recoverUnknown)
+	p := &probe{size: head + n + s.keys.out.Overhead(n), token: want.token, again: want.again, octets: n}
+	return e.sendProbe(s, p, recoverUnknown)
 }
 
 // probeHead is the notify without padding.
 const probeHead = 8
 
-// sendProbe sends a request with a notify of n octets in its first form.
-func (e *Engine) sendProbe(s *ikeSA, p *probe, n int, first recovery) bool {
-	r := &request{kind: askProbe, probe: p}
-	inner := []wire.Payload{wire.NewNotify(wire.PathMTUProbe, make([]byte, n-probeHead))}
+func (p *probe) payloads(*Engine, *ikeSA) (wire.ExchangeType, []wire.Payload, bool) {
+	return wire.Informational, []wire.Payload{wire.NewNotify(wire.PathMTUProbe, make([]byte, p.octets-probeHead))}, true
+}
+
+// sendProbe sends a request in its first form.
+func (e *Engine) sendProbe(s *ikeSA, p *probe, first recovery) bool {
+	r := &request{about: p}
+	_, inner, _ := p.payloads(e, s)
 	h := s.header(wire.Informational, s.nextOut, false)
 	plain, err := wire.AppendPayloads(nil, inner)
 	if err == nil {
@@ -190,15 +202,14 @@ func (e *Engine) sendProbe(s *ikeSA, p *probe, n int, first recovery) bool {
 	}
 	p.form, p.formAt = first, e.now
 	r.message = m
-	e.shape(s, r)
+	e.shape(s, r, p)
 	e.startRequest(s, wire.Informational, r, r.message)
 	return true
 }
 
 // shape gives a request the datagrams of its form. The fragments are the same in
 // every form: by them alone the peer knows a request again that it had in fragments.
-func (e *Engine) shape(s *ikeSA, r *request) {
-	p := r.probe
+func (e *Engine) shape(s *ikeSA, r *request, p *probe) {
 	if p.pieces == nil && s.fragmentation && p.form != recoverUnknown && (p.rehearse || s.recovers == recoverFragments) {
 		size := s.fitting(leastPathMTU)
 		if p.rehearse {
@@ -214,14 +225,14 @@ func (e *Engine) shape(s *ikeSA, r *request) {
 
 // nextForm goes over to a request's next form. Its timers start anew.
 func (e *Engine) nextForm(s *ikeSA, r *request) {
-	p := r.probe
+	p := r.probe()
 	if p.rehearse {
 		p.form++
 	} else {
 		p.form = s.recovers
 	}
 	p.formAt, p.changed = e.now, true
-	e.shape(s, r)
+	e.shape(s, r, p)
 	if !p.rehearse {
 		r.first = e.now
 	}
@@ -232,31 +243,31 @@ func (e *Engine) nextForm(s *ikeSA, r *request) {
 }
 
 // sendProbeOut sends a request in its form.
-func (e *Engine) sendProbeOut(s *ikeSA, r *request) {
+func (e *Engine) sendProbeOut(s *ikeSA, r *request, p *probe) {
 	for _, d := range r.message.data {
-		whole := &d[0] == &r.probe.whole[0]
+		whole := &d[0] == &p.whole[0]
 		e.emit(Send{
 			Datagram: Datagram{Local: s.local, Remote: s.remote, Data: d}, Peer: s.peer.cfg.ID,
-			DF:    whole && r.probe.form == recoverUnknown,
-			Split: whole && r.probe.form == recoverSplit,
+			DF:    whole && p.form == recoverUnknown,
+			Split: whole && p.form == recoverSplit,
 		})
 	}
 	s.sentBy(r.at, e.now)
 }
 
-// onProbed is the answer to a probe or a rehearsal, in whatever form.
-func (e *Engine) onProbed(s *ikeSA, r *request) {
-	p := r.probe
+// answer takes the response to a probe or a rehearsal, in whatever form.
+func (p *probe) answer(e *Engine, s *ikeSA, r *request, c content, _ *Datagram) {
 	switch {
+	case !e.sound(s, r, c):
 	case r.spread && p.form != s.lastForm(p):
-		e.keepProbe(s, r) // it went more than one way
+		p.giveUp(e, s) // it went more than one way
 	case p.hastened:
 		if !p.rehearse && s.state == stateEstablished && s.peer.probe == nil {
 			e.wantProbe(s.peer, &probe{size: p.size, token: p.token, again: p.again})
 		}
 	case p.rehearse:
-		e.rehearsed(s, r)
-	case p.form != recoverUnknown && p.again < probesAgain && !e.atOnce(r):
+		p.rehearsed(e, s, r)
+	case p.form != recoverUnknown && p.again < probesAgain && !p.atOnce(e, r):
 		if s.peer.probe == nil {
 			e.wantProbe(s.peer, &probe{size: p.size, token: p.token, again: p.again + 1})
 		}
@@ -267,16 +278,15 @@ func (e *Engine) onProbed(s *ikeSA, r *request) {
 
 // atOnce tells whether the answer to a probe's present form came before that was
 // repeated.
-func (e *Engine) atOnce(r *request) bool { return r.tries == 1 && e.now-r.probe.formAt <= r.wait }
+func (p *probe) atOnce(e *Engine, r *request) bool { return r.tries == 1 && e.now-p.formAt <= r.wait }
 
 // rehearsed takes the result of a rehearsal, which is made anew where it may not be
 // true.
-func (e *Engine) rehearsed(s *ikeSA, r *request) {
-	p := r.probe
+func (p *probe) rehearsed(e *Engine, s *ikeSA, r *request) {
 	first := p.form == recoverFragments || p.form == recoverSplit && p.pieces == nil
 	switch {
 	case first:
-	case !e.atOnce(r) && s.rehearsals.unclear < probesAgain:
+	case !p.atOnce(e, r) && s.rehearsals.unclear < probesAgain:
 		s.rehearsals.unclear++
 		return
 	case s.rehearsals.form != p.form || s.rehearsals.alike+1 < rehearsals:
@@ -296,10 +306,10 @@ type rehearsalCount struct {
 	alike, unclear int
 }
 
-// keepProbe has a probe that ended in its first form without an answer sent again,
+// giveUp has a probe that ended in its first form without an answer sent again,
 // on this IKE SA or another one of the peer.
-func (e *Engine) keepProbe(s *ikeSA, r *request) {
-	if r != nil && r.probe != nil && !r.probe.rehearse && r.probe.form == recoverUnknown && s.peer != nil && s.peer.probe == nil {
-		e.wantProbe(s.peer, &probe{size: r.probe.size, token: r.probe.token})
+func (p *probe) giveUp(e *Engine, s *ikeSA) {
+	if !p.rehearse && p.form == recoverUnknown && s.peer != nil && s.peer.probe == nil {
+		e.wantProbe(s.peer, &probe{size: p.size, token: p.token})
 	}
 }

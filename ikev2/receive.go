@@ -259,13 +259,13 @@ func (e *Engine) receiveResponse(s *ikeSA, m *wire.Message, d *Datagram) {
 		return
 	}
 	s.responseParts = nil
-	if r.tries == 1 && (r.probe == nil || !r.probe.changed) { // else it may be the answer to any of them (RFC 6298 section 3)
+	if p := r.probe(); r.tries == 1 && (p == nil || !p.changed) { // else it may be the answer to any of them (RFC 6298 section 3)
 		s.rtt = min(e.now-r.first, longestRTT)
 	}
 	e.endRequest(s)
 	e.heard(s, d)
 	e.answeredElsewhere(s, r, d)
-	e.onResponse(s, r, c, d)
+	r.about.answer(e, s, r, c, d)
 	e.touch(s)
 }
 
@@ -276,8 +276,9 @@ type content struct {
 	broken   *wire.Error
 	critical wire.PayloadType
 
-	header wire.Header // and as AUTH covers it, for IKE_INTERMEDIATE
-	whole  wire.Content
+	header wire.Header
+	raw    []byte       // of IKE_SA_INIT
+	whole  wire.Content // as AUTH covers it, for IKE_INTERMEDIATE
 }
 
 // open authenticates and decrypts a message. When ok is false it was dropped.
@@ -327,52 +328,26 @@ func (e *Engine) open(s *ikeSA, m *wire.Message, d *Datagram) (c content, ok boo
 	return c, true
 }
 
-// onResponse hands a response to what was asked.
-func (e *Engine) onResponse(s *ikeSA, r *request, c content, d *Datagram) {
-	switch r.kind {
-	case askAuth:
-		e.onAuthResponse(s, c, r)
-		return
-	case askIntermediate:
-		e.onIntermediateResponse(s, c)
-		return
-	case askDeleteIKE, askGiveUp:
-		// Whatever it says, the SA is gone (RFC 7296 section 2.21).
-		e.drop(s, nil, true)
-		return
-	}
-	if c.broken != nil {
-		// The two sides no longer agree; clean up (RFC 7296 section 2.21).
-		f := s.failure(FailSyntax, r.exchange.String(), false)
-		f.Detail = c.broken.Error()
-		f.Remedy = "a new IKE SA is made; if this repeats, the peer's software is at fault"
-		e.closeSA(s, f, false)
-		return
-	}
-	if c.critical != 0 {
+// sound tells whether a response on an IKE SA that stands can be read at all.
+// Else the two sides no longer agree, and the IKE SA is closed (RFC 7296 section
+// 2.21).
+func (e *Engine) sound(s *ikeSA, r *request, c content) bool {
+	if c.critical != 0 && c.broken == nil {
 		e.closeSA(s, s.criticalFailure(c, r.exchange.String()), false) // no response may have one
-		return
+		return false
 	}
-	if n := c.Notify(wire.InvalidSyntax); n != nil {
-		f := s.failure(FailSyntax, r.exchange.String(), true)
+	refused := c.broken == nil && c.Notify(wire.InvalidSyntax) != nil
+	if c.broken == nil && !refused {
+		return true
+	}
+	f := s.failure(FailSyntax, r.exchange.String(), refused)
+	if refused {
 		f.Remedy = "a new IKE SA is made; if this repeats, compare the two sides' software versions"
 		e.drop(s, f, false)
-		return
+		return false
 	}
-	switch r.kind {
-	case askAlive:
-		e.onAliveResponse(s, c.Contents)
-	case askProbe:
-		e.onProbed(s, r)
-	case askMove:
-		e.onMoveResponse(s, r, c.Contents, d)
-	case askPath:
-		e.onPathResponse(s, r, c.Contents, d)
-	case askDeleteChild:
-		e.onDeletedChildren(s, r, c.Contents)
-	case askRekeyChild, askNewChild:
-		e.onChildResponse(s, r, c.Contents)
-	case askRekeyIKE:
-		e.onRekeyIKEResponse(s, r, c.Contents)
-	}
+	f.Detail = c.broken.Error()
+	f.Remedy = "a new IKE SA is made; if this repeats, the peer's software is at fault"
+	e.closeSA(s, f, false)
+	return false
 }

@@ -22,36 +22,65 @@ import (
 // while the peer may not have our answer yet.
 const quietTime = 10 * time.Second
 
-// pumpRekeyIKE starts the rekeying of an IKE SA that is due.
-func (e *Engine) pumpRekeyIKE(s *ikeSA) bool {
-	if s.rekeyAt > e.now || s.retryAt > e.now {
-		return false
-	}
-	return e.askRekeyIKE(s, &request{kind: askRekeyIKE}, 0)
+// rekeyIKE is CREATE_CHILD_SA with a proposal for an IKE SA.
+type rekeyIKE struct {
+	offer   []suite.Proposal
+	nonce   []byte
+	spi     uint64
+	ke      kex.Exchange
+	group   uint16 // key exchange method, 0: the one of the IKE SA
+	regroup int    // INVALID_KE_PAYLOAD retries
+
+	series *series // IKE_FOLLOWUP_KE: what it goes on with
 }
 
-func (e *Engine) askRekeyIKE(s *ikeSA, r *request, group uint16) bool {
-	r.offer = s.peer.cfg.IKE
+// pumpRekeyIKE starts the rekeying of an IKE SA that is due.
+func (e *Engine) pumpRekeyIKE(s *ikeSA) bool {
+	return s.rekeyAt <= e.now && s.retryAt <= e.now && e.ask(s, &rekeyIKE{})
+}
+
+func (x *rekeyIKE) payloads(e *Engine, s *ikeSA) (wire.ExchangeType, []wire.Payload, bool) {
+	if x.series != nil {
+		ps := x.series.payloads(e)
+		if ps != nil {
+			e.ikeReserved[x.spi] = true
+		}
+		return wire.IKEFollowupKE, ps, ps != nil
+	}
+	x.offer = s.peer.cfg.IKE
 	groups := s.peer.groups()
 	var err error
 	if len(groups) == 0 {
-		return false
+		return 0, nil, false
 	}
-	if r.nonce, err = e.rnd.nonce(); err != nil {
-		return false
+	if x.nonce, err = e.rnd.nonce(); err != nil {
+		return 0, nil, false
 	}
-	if r.ikeSPI, err = e.newIKESPI(); err != nil {
-		return false
+	if x.spi, err = e.newIKESPI(); err != nil {
+		return 0, nil, false
 	}
-	if r.ke, err = e.startKE(groups, group, s.suite.KE.ID); err != nil {
-		return false
+	if x.ke, err = e.startKE(groups, x.group, s.suite.KE.ID); err != nil {
+		return 0, nil, false
 	}
-	e.ikeReserved[r.ikeSPI] = true
-	spi := binary.BigEndian.AppendUint64(nil, r.ikeSPI)
-	e.sendRequest(s, wire.CreateChildSA, r, []wire.Payload{
-		saPayload(r.offer, spi), &wire.Nonce{Data: r.nonce}, &wire.KE{Method: r.ke.Group(), Data: r.ke.Public()},
-	})
-	return true
+	e.ikeReserved[x.spi] = true
+	spi := binary.BigEndian.AppendUint64(nil, x.spi)
+	return wire.CreateChildSA, []wire.Payload{
+		saPayload(x.offer, spi), &wire.Nonce{Data: x.nonce}, &wire.KE{Method: x.ke.Group(), Data: x.ke.Public()},
+	}, true
+}
+
+func (x *rekeyIKE) giveUp(e *Engine, _ *ikeSA) {
+	delete(e.ikeReserved, x.spi)
+	if x.series != nil {
+		x.series.wipe()
+	}
+}
+
+// meet refuses new pairs on an IKE SA that is being rekeyed (RFC 7296 section
+// 2.25.2), and a second rekeying of it when one of the two goes on in
+// IKE_FOLLOWUP_KE: not both can be finished (RFC 9370 section 2.2.4).
+func (x *rekeyIKE) meet(theirs crossing) bool {
+	return theirs.ike && !theirs.followUp && x.series == nil
 }
 
 // successor makes the new IKE SA, with the addresses and what is known of NATs
@@ -128,98 +157,106 @@ func (e *Engine) inherit(old, heir *ikeSA) {
 	e.touch(old)
 }
 
-// onRekeyIKEResponse handles the answer to askRekeyIKE.
-func (e *Engine) onRekeyIKEResponse(s *ikeSA, r *request, c *wire.Contents) {
-	rival := s.rival
-	s.rival = nil
-	if rival != nil && rival.state != stateEstablished {
-		rival = nil
-	}
-	if n := c.Error(); n != nil { // whatever else it says (RFC 7296 section 3.10.1)
-		e.rekeyIKERefused(s, r, n, rival)
+func (x *rekeyIKE) answer(e *Engine, s *ikeSA, r *request, c content, _ *Datagram) {
+	delete(e.ikeReserved, x.spi)
+	if !e.sound(s, r, c) {
+		x.giveUp(e, s)
 		return
 	}
-	take := e.takeRekeyIKE
-	if r.series != nil {
-		take = e.takeFollowupIKE
+	theirs := s.rival
+	s.rival = nil
+	if theirs != nil && theirs.state != stateEstablished {
+		theirs = nil
 	}
-	heir, x, f := take(s, r, c)
-	if f != nil {
-		if rival != nil {
-			e.inherit(s, rival)
-			return
-		}
+	if n := c.Error(); n != nil { // whatever else it says (RFC 7296 section 3.10.1)
+		x.refused(e, s, n, theirs)
+		return
+	}
+	take := x.take
+	if x.series != nil {
+		take = x.takeFollowup
+	}
+	ours, more, f := take(e, s, r, c.Contents)
+	switch {
+	case f != nil && theirs != nil:
+		e.inherit(s, theirs)
+	case f != nil:
 		// The peer has an IKE SA now that we cannot use, and it expects the
 		// Delete of this one: nothing can be mended.
 		e.closeSA(s, f, false)
-		return
+	case more != nil:
+		x.followUp(e, s, more, theirs)
+	default:
+		e.rekeyedIKE(s, ours, theirs)
 	}
-	if x != nil {
-		e.followIKE(s, r, x, rival)
-		return
-	}
+}
+
+// rekeyedIKE puts the new IKE SA that we asked for in the place of s. Where the
+// peer's own request has made another one, theirs, that of the exchange with the
+// lowest nonce is deleted by the side that asked for it (RFC 7296 section 2.8.2).
+func (e *Engine) rekeyedIKE(s, ours, theirs *ikeSA) {
 	s.stalled = 0
-	if s.state != stateEstablished {
+	switch {
+	case s.state != stateEstablished:
 		// Closed while the answer was under way: the new one is to go too.
-		e.closeSA(heir, nil, false)
+		e.closeSA(ours, nil, false)
 		return
-	}
-	if rival != nil && bytes.Compare(heir.lowNonce, s.rivalLow) < 0 {
+	case theirs != nil && bytes.Compare(ours.lowNonce, theirs.lowNonce) < 0:
 		// Ours goes, by our hand; the peer deletes the old one.
-		e.inherit(s, rival)
-		e.closeSA(heir, nil, false)
+		e.inherit(s, theirs)
+		e.closeSA(ours, nil, false)
 		return
-	}
-	if rival != nil {
+	case theirs != nil:
 		// Theirs goes, by their hand. Should they never learn of it, because
 		// the Delete of the old SA reaches them first, it is forgotten.
-		rival.redundant = true
-		rival.dropAt = e.now + quietTime
-		e.touch(rival)
+		theirs.redundant = true
+		theirs.dropAt = e.now + quietTime
+		e.touch(theirs)
 	}
-	e.inherit(s, heir)
+	e.inherit(s, ours)
 	e.closeSA(s, nil, true)
 }
 
-// takeRekeyIKE reads the responder's half. With additional key exchanges the new
-// IKE SA is still to come, and there is a series instead.
-func (e *Engine) takeRekeyIKE(s *ikeSA, r *request, c *wire.Contents) (*ikeSA, *series, *Failure) {
+// take reads the responder's half. With additional key exchanges the new IKE SA
+// is still to come, and there is a series instead.
+func (x *rekeyIKE) take(e *Engine, s *ikeSA, _ *request, c *wire.Contents) (*ikeSA, *series, *Failure) {
 	bad := func(detail string) (*ikeSA, *series, *Failure) {
 		f := s.failure(FailSyntax, "CREATE_CHILD_SA", false)
 		f.Detail = detail
 		f.Remedy = "report it to the peer's maker; a new IKE SA is made"
 		return nil, nil, f
 	}
-	chosen, err := accepted(r.offer, c.SA)
+	chosen, err := accepted(x.offer, c.SA)
 	if err != nil {
 		return bad(err.Error())
 	}
 	spiR := c.SA.Proposals[0].SPI64()
-	if spiR == 0 || c.Nonce == nil || c.KE == nil || c.KE.Method != r.ke.Group() || chosen.KE.ID != r.ke.Group() {
+	if spiR == 0 || c.Nonce == nil || c.KE == nil || c.KE.Method != x.ke.Group() || chosen.KE.ID != x.ke.Group() {
 		return bad("the response to rekeying the IKE SA lacks its SPI, nonce or key exchange value")
 	}
-	shared, err := r.ke.Shared(c.KE.Data)
+	shared, err := x.ke.Shared(c.KE.Data)
 	if err != nil {
 		return bad(err.Error())
 	}
-	if x := newSeries(&chosen, shared, r.nonce, c.Nonce.Data); x != nil {
-		x.ike, x.next, x.spiR = true, chosen, spiR
-		if wrong := x.linked(c); wrong != "" {
+	if more := newSeries(&chosen, shared, x.nonce, c.Nonce.Data); more != nil {
+		more.ike, more.next, more.spiR = true, chosen, spiR
+		if wrong := more.linked(c); wrong != "" {
 			return bad(wrong)
 		}
-		return nil, x, nil
+		return nil, more, nil
 	}
-	n, err := e.successor(s, true, chosen, r.ikeSPI, spiR, shared, r.nonce, c.Nonce.Data)
+	n, err := e.successor(s, true, chosen, x.spi, spiR, shared, x.nonce, c.Nonce.Data)
 	if err != nil {
 		return bad(err.Error())
 	}
 	return n, nil, nil
 }
 
-// rekeyIKERefused handles an error answer to askRekeyIKE.
-func (e *Engine) rekeyIKERefused(s *ikeSA, r *request, n *wire.Notify, rival *ikeSA) {
-	if rival != nil {
-		e.inherit(s, rival) // the peer's own rekeying was first
+// refused handles an error answer. theirs is the IKE SA of the peer's own
+// rekeying.
+func (x *rekeyIKE) refused(e *Engine, s *ikeSA, n *wire.Notify, theirs *ikeSA) {
+	if theirs != nil {
+		e.inherit(s, theirs) // the peer's own rekeying was first
 		return
 	}
 	if s.state != stateEstablished {
@@ -227,12 +264,12 @@ func (e *Engine) rekeyIKERefused(s *ikeSA, r *request, n *wire.Notify, rival *ik
 	}
 	if n.Kind == wire.InvalidKEPayload {
 		group, ok := n.Number()
-		if ok && r.ke != nil && r.regroup < maxRegroups && group != r.ke.Group() && slices.Contains(s.peer.groups(), suite.Transform{Type: suite.TypeKE, ID: group}) {
-			e.askRekeyIKE(s, &request{kind: askRekeyIKE, regroup: r.regroup + 1}, group)
+		if ok && x.ke != nil && x.regroup < maxRegroups && group != x.ke.Group() && slices.Contains(s.peer.groups(), suite.Transform{Type: suite.TypeKE, ID: group}) {
+			e.ask(s, &rekeyIKE{regroup: x.regroup + 1, group: group})
 			return
 		}
 	}
-	f := s.refusedBy(n, "CREATE_CHILD_SA", r.offer, nil)
+	f := s.refusedBy(n, "CREATE_CHILD_SA", x.offer, nil)
 	if f.Kind == FailTemporary {
 		if again, ok := e.busy(s, f, s.expireAt); ok {
 			s.retryAt = again
@@ -248,7 +285,7 @@ func (e *Engine) rekeyIKERefused(s *ikeSA, r *request, n *wire.Notify, rival *ik
 
 // onRekeyIKE answers a request to rekey the IKE SA.
 func (e *Engine) onRekeyIKE(s *ikeSA, m *wire.Message, d *Datagram, c *wire.Contents) {
-	if s.state != stateEstablished || s.redundant || s.rival != nil || s.contends != nil || s.busyWithChild() {
+	if s.state != stateEstablished || s.redundant || s.rival != nil || s.contends != nil || !s.meets(crossing{ike: true}) {
 		e.refuse(s, m, d, notify(wire.TemporaryFailure))
 		return
 	}
@@ -266,15 +303,12 @@ func (e *Engine) onRekeyIKE(s *ikeSA, m *wire.Message, d *Datagram, c *wire.Cont
 		e.refuse(s, m, d, invalidKE(want))
 		return
 	}
-	methods := addKEs(&chosen)
-	if r := s.req; r != nil && r.kind == askRekeyIKE && (len(methods) > 0 || r.series != nil) {
-		// Both at once, and not both can be finished (RFC 9370 section 2.2.4).
+	if !s.meets(crossing{ike: true, followUp: len(addKEs(&chosen)) > 0}) {
 		e.refuse(s, m, d, notify(wire.TemporaryFailure))
 		return
 	}
 	offer := &c.SA.Proposals[number-1]
-	spiI := offer.SPI64()
-	if spiI == 0 {
+	if offer.SPI64() == 0 {
 		e.brokenRequest(s, m, d, &wire.Error{Notify: wire.InvalidSyntax, Reason: "rekeying the IKE SA without SPI"})
 		return
 	}
@@ -291,24 +325,30 @@ func (e *Engine) onRekeyIKE(s *ikeSA, m *wire.Message, d *Datagram, c *wire.Cont
 		e.drop(s, f, false)
 		return
 	}
+	e.acceptRekeyIKE(s, m, d, c, chosen, offer, public, shared)
+}
+
+// acceptRekeyIKE answers a request that we agree to, with our half of the key
+// exchange: the new IKE SA, or the series that it comes of, is made.
+func (e *Engine) acceptRekeyIKE(s *ikeSA, m *wire.Message, d *Datagram, c *wire.Contents, chosen suite.Suite, offer *wire.Proposal, public, shared []byte) {
+	spiI := offer.SPI64()
 	spiR, err := e.newIKESPI()
 	var nr []byte
 	if err == nil {
 		nr, err = e.rnd.nonce()
 	}
-	var heir *ikeSA
+	var next *ikeSA
 	var link *wire.Notify
-	var x *series
+	x := newSeries(&chosen, shared, c.Nonce.Data, nr)
 	switch {
 	case err != nil:
-	case len(methods) > 0:
-		x = newSeries(&chosen, shared, c.Nonce.Data, nr)
+	case x != nil:
 		x.ike, x.next, x.spiI, x.spiR = true, chosen, spiI, spiR
 		if link = x.relink(e); link == nil {
 			err = errRandom
 		}
 	default:
-		heir, err = e.successor(s, false, chosen, spiI, spiR, shared, c.Nonce.Data, nr)
+		next, err = e.successor(s, false, chosen, spiI, spiR, shared, c.Nonce.Data, nr)
 	}
 	if err != nil {
 		e.refuse(s, m, d, notify(wire.TemporaryFailure))
@@ -325,16 +365,15 @@ func (e *Engine) onRekeyIKE(s *ikeSA, m *wire.Message, d *Datagram, c *wire.Cont
 		return
 	}
 	e.respond(s, m, d, ps)
-	e.grantIKE(s, heir)
+	e.grantIKE(s, next)
 }
 
 // grantIKE puts the new IKE SA that the peer asked for in the place of the old.
 func (e *Engine) grantIKE(s, heir *ikeSA) {
 	heir.quiet = true
 	heir.dropAt = e.now + quietTime
-	if s.req != nil && s.req.kind == askRekeyIKE {
-		// Both at once: who wins shows with the answer to ours.
-		s.rival, s.rivalLow = heir, heir.lowNonce
+	if _, both := asking[*rekeyIKE](s); both { // who wins shows with the answer to ours
+		s.rival = heir
 		heir.contends, heir.dropAt = s, never
 		return
 	}
@@ -355,17 +394,4 @@ func (e *Engine) decided(s *ikeSA, c content) {
 	}
 	old.rival = nil
 	e.inherit(old, s)
-}
-
-// busyWithChild tells whether a request about Child SAs of ours is under way,
-// which comes before the rekeying of the IKE SA (RFC 7296 section 2.25.1).
-func (s *ikeSA) busyWithChild() bool {
-	if s.req == nil {
-		return false
-	}
-	switch s.req.kind {
-	case askRekeyChild, askNewChild, askDeleteChild:
-		return true
-	}
-	return false
 }

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"greseal/crypto/suite"
-	"greseal/ikev2/wire"
 )
 
 // saState is the life of an IKE SA.
@@ -108,7 +107,6 @@ type ikeSA struct {
 	replaces         SAID
 	heir             *ikeSA // after rekeying: where the Child SAs went
 	rival            *ikeSA // made by the peer's rekeying while ours was unanswered
-	rivalLow         []byte // lowest nonce of the exchange that made rival
 	contends         *ikeSA // the SA whose rival this is, until it is decided
 
 	children []*child
@@ -230,8 +228,7 @@ func (e *Engine) drop(s *ikeSA, why *Failure, linger bool) {
 	if s.rival != nil {
 		e.drop(s.rival, nil, false)
 	}
-	lost := s.req
-	e.endRequest(s)
+	unanswered := e.endRequest(s)
 	e.release(s)
 	for _, c := range slices.Clone(s.children) {
 		e.retire(c, linger)
@@ -253,7 +250,11 @@ func (e *Engine) drop(s *ikeSA, why *Failure, linger bool) {
 	e.haunt(s)
 	if s.peer != nil {
 		s.peer.sas = slices.DeleteFunc(s.peer.sas, func(o *ikeSA) bool { return o == s })
-		e.keepProbe(s, lost)
+	}
+	if unanswered != nil {
+		unanswered.about.giveUp(e, s)
+	}
+	if s.peer != nil {
 		e.lookAtNewcomer(s.peer)
 		e.revive(s.peer)
 	}
@@ -325,8 +326,7 @@ func (e *Engine) pump(s *ikeSA) {
 	}
 	switch s.state {
 	case stateDeleting:
-		e.sendRequest(s, wire.Informational, &request{kind: askDeleteIKE},
-			[]wire.Payload{&wire.Delete{Protocol: suite.IKE}})
+		e.ask(s, deleteIKE{})
 		return
 	case stateEstablished:
 	default:
@@ -334,7 +334,7 @@ func (e *Engine) pump(s *ikeSA) {
 	}
 	if s.redundant && s.announced && s.check {
 		s.check = false
-		e.sendRequest(s, wire.Informational, &request{kind: askAlive}, nil)
+		e.ask(s, livenessCheck{bare: true})
 	}
 	if s.quiet || s.redundant {
 		return
@@ -346,7 +346,7 @@ func (e *Engine) pump(s *ikeSA) {
 		s.check = false
 	case s.check || e.idle(s) || e.tells(s):
 		s.check = false
-		e.sendRequest(s, wire.Informational, &request{kind: askAlive}, append(s.alivePayloads(), e.mtuPayload(s)...))
+		e.ask(s, livenessCheck{})
 	}
 }
 

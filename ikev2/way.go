@@ -3,8 +3,6 @@ package ikev2
 import (
 	"net/netip"
 	"time"
-
-	"greseal/ikev2/wire"
 )
 
 // Two flows go between two peers, and a NAT in between keeps a mapping for each:
@@ -169,36 +167,4 @@ const fitPause = time.Second
 // over.
 func (s *ikeSA) bequeathWay(heir *ikeSA) {
 	heir.esp, heir.proved, heir.told, heir.mapped = s.esp, s.proved, s.told, s.mapped
-}
-
-// testPath asks for a proof that the peer receives at an address: that of IKE, or
-// to, from where its ESP comes (RFC 4555 sections 3.7 and 3.10). With MOBIKE it
-// is COOKIE2, which nobody can answer who has not seen it; without, an answer.
-func (e *Engine) testPath(s *ikeSA, to netip.AddrPort) bool {
-	r := &request{kind: askPath, to: to}
-	var ps []wire.Payload
-	if s.mob != nil && !e.cookie2(r, &ps) {
-		return false
-	}
-	e.sendRequest(s, wire.Informational, r, ps)
-	return true
-}
-
-// onPathResponse is the answer to testPath.
-func (e *Engine) onPathResponse(s *ikeSA, r *request, c *wire.Contents, d *Datagram) {
-	switch {
-	case r.cookie2 != nil && !e.provesCookie2(s, r, c):
-	case r.spread || r.cookie2 == nil && d.Remote != r.at.remote:
-		// It went to several addresses, or came from elsewhere: what is still to
-		// be proved is asked again.
-	case r.at.remote == s.remote:
-		e.arrived(s)
-	case r.to.IsValid():
-		// The peer's ESP comes from there and it hears us there: its packets go
-		// there, too. IKE waits for its update (RFC 4555 section 3.8).
-		to := s.esp
-		to.local, to.remote = netip.AddrPortFrom(to.local.Addr(), r.at.local.Port()), r.to
-		e.goTo(s, to, way{s.local, r.to})
-		s.told = way{s.local, s.remote}
-	}
 }

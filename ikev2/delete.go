@@ -1,0 +1,144 @@
+package ikev2
+
+import (
+	"slices"
+
+	"greseal/crypto/suite"
+	"greseal/ikev2/wire"
+)
+
+// Deleting (RFC 7296 sections 1.4.1 and 2.21): each side closes its own inbound
+// SAs and tells the other, whose answer names those of the opposite direction.
+// Deletes that cross leave out what the other side has asked for itself.
+
+// deleteChildren tells the peer about all pairs that are to go.
+type deleteChildren struct{ pairs []*child }
+
+// pumpDeletes starts their deletion.
+func (e *Engine) pumpDeletes(s *ikeSA) bool {
+	x := &deleteChildren{}
+	for _, c := range s.children {
+		if c.state == childDoomed && !c.deleteSent {
+			c.deleteSent = true
+			x.pairs = append(x.pairs, c)
+		}
+	}
+	return len(x.pairs) > 0 && e.ask(s, x)
+}
+
+func (x *deleteChildren) payloads(*Engine, *ikeSA) (wire.ExchangeType, []wire.Payload, bool) {
+	d := &wire.Delete{Protocol: suite.ESP}
+	for _, c := range x.pairs {
+		d.SPIs = append(d.SPIs, c.pub.SPIIn)
+	}
+	return wire.Informational, []wire.Payload{d}, true
+}
+
+func (x *deleteChildren) answer(e *Engine, s *ikeSA, r *request, c content, _ *Datagram) {
+	if !e.sound(s, r, c) {
+		return
+	}
+	for _, c := range x.pairs {
+		e.retire(c, true)
+	}
+	e.wantChild(s, 0)
+}
+
+func (*deleteChildren) giveUp(*Engine, *ikeSA) {}
+
+// meet leaves the rekeying of the IKE SA until its pairs are settled (RFC 7296
+// section 2.25.1).
+func (*deleteChildren) meet(theirs crossing) bool { return !theirs.ike }
+
+// deleteIKE ends an IKE SA. Whatever is answered, it is gone (RFC 7296 section
+// 2.21).
+type deleteIKE struct{ lone }
+
+func (deleteIKE) payloads(*Engine, *ikeSA) (wire.ExchangeType, []wire.Payload, bool) {
+	return wire.Informational, []wire.Payload{&wire.Delete{Protocol: suite.IKE}}, true
+}
+
+func (deleteIKE) answer(e *Engine, s *ikeSA, _ *request, _ content, _ *Datagram) {
+	e.drop(s, nil, true)
+}
+
+// rejectPeer ends an IKE SA whose responder could not be authenticated (RFC 7296
+// section 2.21.2).
+type rejectPeer struct {
+	deleteIKE
+	why *wire.Notify
+}
+
+func (x rejectPeer) payloads(*Engine, *ikeSA) (wire.ExchangeType, []wire.Payload, bool) {
+	return wire.Informational, []wire.Payload{x.why}, true
+}
+
+// onDeleteIKE ends an IKE SA at the peer's wish.
+func (e *Engine) onDeleteIKE(s *ikeSA) {
+	switch {
+	case s.state == stateReplaced:
+		e.drop(s, nil, true)
+		if s.heir != nil {
+			e.proved(s.heir)
+			e.touch(s.heir)
+		}
+	case s.rival != nil && s.rival.state == stateEstablished:
+		// The peer finished its rekeying without having noticed ours, which we
+		// forget (RFC 7296 section 2.8.2).
+		heir := s.rival
+		s.rival = nil
+		e.inherit(s, heir)
+		e.drop(s, nil, true)
+		e.proved(heir)
+	case s.redundant || s.state == stateDeleting:
+		e.drop(s, nil, true)
+	default:
+		f := s.failure(FailDeleted, "INFORMATIONAL", true)
+		f.Remedy = "it was closed at the peer, by hand or because the peer goes down"
+		other := func(o *ikeSA) bool { return o != s && o.state == stateEstablished }
+		e.drop(s, f, slices.ContainsFunc(s.peer.sas, other))
+	}
+}
+
+// onDeleteChild closes the pair whose inbound SPI at the peer is spi and returns
+// our inbound SPI, 0 when the answer must not name it: there is none, or we have
+// asked for its deletion ourselves (RFC 7296 section 1.4.1).
+func (e *Engine) onDeleteChild(s *ikeSA, spi uint32) uint32 {
+	c := s.childTo(spi)
+	if c == nil {
+		if r := s.req; r != nil && len(r.gone) < maxChildren {
+			r.gone = append(r.gone, spi) // perhaps of the pair we are asking for
+		}
+		return 0
+	}
+	if c.state == childDoomed && c.deleteSent {
+		return 0 // its inbound SA goes with the answer to our own request
+	}
+	in := c.pub.SPIIn
+	owner := c.sa
+	wanted := c.state == childLive && !c.replaced && !c.loser
+	e.retire(c, true)
+	if wanted && owner.childless() {
+		f := s.failure(FailDeleted, "INFORMATIONAL", true)
+		f.Detail = "the Child SA alone"
+		f.Remedy = "a new one is made"
+		e.note(s.peer, f)
+	}
+	if owner.creating() == nil {
+		e.wantChild(owner, owner.recreatePause())
+	}
+	return in
+}
+
+// childTo finds a pair by our outbound SPI, on this IKE SA or on the one that
+// inherited its pairs.
+func (s *ikeSA) childTo(spi uint32) *child {
+	for ; s != nil; s = s.heir {
+		for _, c := range s.children {
+			if c.pub.SPIOut == spi && (c.state == childLive || c.state == childDoomed) {
+				return c
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,46 @@
+package ikev2
+
+import "greseal/ikev2/wire"
+
+// A pair made anew by CREATE_CHILD_SA (RFC 7296 section 1.3.1): where the IKE SA
+// has none left, or beside one whose GRE endpoint is no longer our address. When
+// both sides ask at the same time one of the two pairs goes, as in simultaneous
+// rekeying.
+
+// newChild is CREATE_CHILD_SA without REKEY_SA.
+type newChild struct{ createChild }
+
+// pumpNewChild starts the making of a pair from scratch.
+func (e *Engine) pumpNewChild(s *ikeSA) bool {
+	return s.createAt <= e.now && s.childless() && e.askNewChild(s, nil)
+}
+
+// askNewChild asks for a pair, in the place of one with our former address or,
+// with nil, for the first one.
+func (e *Engine) askNewChild(s *ikeSA, renews *child) bool {
+	x := &newChild{createChild{childOffer: childOffer{renews: renews}}}
+	x.self = x
+	return e.ask(s, x)
+}
+
+func (x *newChild) stays(e *Engine, s *ikeSA, made *child) {
+	if x.renews != nil {
+		e.renewed(s, made)
+	}
+}
+
+func (x *newChild) givesWay(*Engine) {}
+
+func (x *newChild) gone(*Engine, *ikeSA) {}
+
+func (x *newChild) refused(*Engine, *ikeSA, *wire.Notify) bool { return false }
+
+func (x *newChild) later(e *Engine, s *ikeSA, at Time) {
+	if x.renews != nil && s.mob != nil {
+		s.mob.renew, s.mob.renewAt = true, at
+	} else {
+		e.wantChild(s, at-e.now)
+	}
+}
+
+func (x *newChild) failed(*Engine, *ikeSA, *Failure) bool { return false }
