@@ -5,13 +5,54 @@
 //
 // Register peers with SetPeer, start with Initiate or wait, hand every datagram
 // to Receive and call Tick when WakeAt says so; carry out what each call returns,
-// in its order. A message comes in through receive.go, which authenticates it
-// and leads to one file an exchange: init_initiator, init_responder,
-// auth_initiator, auth_responder, rekey_child, rekey_ike, informational. What we
-// want to ask is not queued but read off the state of an SA when its one request
-// is answered (ikeSA.pump). child.go and negotiate.go hold the pairs of Child
-// SAs, duplicates.go the rule for several IKE SAs with one peer. The
+// in its order. A message comes in through receive.go, which authenticates it. A
+// request of the peer's leads to the file of its exchange: init_responder,
+// auth_responder, create_child, rekey_ike, followup, informational. A request of
+// ours is an exchange (exchange.go), a type with a file of its own:
+//
+//	init_initiator   IKE_SA_INIT                rekey_ike   a new IKE SA in the place of one
+//	intermediate     IKE_INTERMEDIATE           delete      Deletes
+//	auth_initiator   IKE_AUTH                   liveness    whether the peer lives
+//	rekey_child      a pair in the place of one move        MOBIKE: our address is another
+//	new_child        a pair from scratch        pathtest    whether the peer receives there
+//	create_child     what both have in common   probe       whether a packet of a size arrives
+//
+// What we want to ask is not queued but read off the state of an SA when its one
+// request is answered (ikeSA.pump). child.go and negotiate.go hold the pairs of
+// Child SAs, duplicates.go the rule for several IKE SAs with one peer. The
 // conversations in testdata/ike show each of these at work.
+//
+// An IKE SA is in one of these states (state.go):
+//
+//	 Initiate                            IKE_SA_INIT request of the peer
+//	    |                                           |
+//	initiating                                  half-open
+//	    | response                                  | IKE_AUTH request
+//	    +----------> authenticating <---------------+
+//	                    |      | without a Child SA
+//	          IKE_AUTH  |      +---> childless ----------------+
+//	                    v               | one is made          | none was
+//	+--------------> established <------+                      |
+//	|                |  |     |                                |
+//	| it is heard    |  |     | rekeyed by either side         |
+//	|                |  |     +----------------> replaced ---->+
+//	|                |  |                                      |
+//	|   another IKE SA with the peer stays (duplicates.go)     |
+//	|                |  +---> redundant: ours to delete ------>+
+//	|                |  +---> redundant: theirs to delete ---->+
+//	|                |  +---> redundant: forgotten by the peer |
+//	|                |           | the other one is gone       |
+//	|                +<----------+                             v
+//	|                +---- closed, failed or expired ----> deleting ---> gone
+//	|
+//	|   rekeying by the peer makes a new one that is
+//	+-- unconfirmed: the peer may not have our answer
+//	|       ^ the peer's new IKE SA stays
+//	+-- colliding: our own rekeying is unanswered
+//	        | ours stays
+//	        +---> redundant: lost the collision ---> gone
+//
+// Any state ends in gone when the peer deletes the IKE SA or is dead.
 package ikev2
 
 import (

@@ -57,7 +57,7 @@ func (x *saAuth) payloads(e *Engine, s *ikeSA) (wire.ExchangeType, []wire.Payloa
 	mode, sa, tsi, tsr := e.offerChild(s, &x.childOffer)
 	ps = append(append(append(ps, mode...), sa, tsi, tsr), ppk...)
 	ps = append(append(ps, s.offerMobility()...), e.runNotify(s.peer)...)
-	s.state = stateAuth
+	s.state = stateAuthenticating
 	return wire.IKEAuth, ps, true
 }
 
@@ -73,7 +73,7 @@ func (e *Engine) known(s *ikeSA) bool {
 		return true
 	}
 	return slices.ContainsFunc(s.peer.sas, func(o *ikeSA) bool {
-		return o != s && (o.state == stateEstablished || o.state == stateReplaced)
+		return o != s && (o.stands() || o.state == stateReplaced)
 	})
 }
 
@@ -86,7 +86,7 @@ func (x *saAuth) answer(e *Engine, s *ikeSA, r *request, c content, _ *Datagram)
 	if c.Auth == nil || c.IDr == nil {
 		f := s.refusedBy(c.Error(), "IKE_AUTH", x.offer, nil)
 		if c.Notify(wire.TunnelInUse) != nil {
-			f = s.inUse()
+			f = s.tunnelInUse()
 		}
 		e.fail(s, f)
 		return

@@ -10,7 +10,7 @@ import (
 // 9) and authenticated by that tunnel's own key.
 func (e *Engine) onAuthRequest(s *ikeSA, m *wire.Message, d *Datagram, c content) {
 	e.half.leave(s)
-	s.state, s.dropAt = stateAuth, never
+	s.state, s.dropAt = stateAuthenticating, never
 	s.shake.deadline = e.now + attemptTime
 	e.arriveAuth(s, d)
 	switch {
@@ -156,8 +156,7 @@ func (e *Engine) authenticated(s *ikeSA, p *peer, m *wire.Message, d *Datagram, 
 			e.emit(Failed{p.cfg.ID, no.why})
 		}
 		// The initiator may ask again on this SA, or delete it.
-		s.dropAt = e.now + replacedPatience
-		s.childlessEnd = true
+		s.state, s.dropAt = stateChildless, e.now+replacedPatience
 		return
 	}
 	e.announce(s)

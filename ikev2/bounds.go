@@ -36,10 +36,8 @@ func (e *Engine) boundSAs(p *peer) {
 
 func (s *ikeSA) superfluous() bool {
 	switch s.state {
-	case stateReplaced, stateDeleting:
+	case stateReplaced, stateDeleting, stateChildless, stateRedundantOurs, stateRedundantTheirs, stateForgotten:
 		return true
-	case stateEstablished:
-		return s.contends == nil && (s.redundant || s.childlessEnd)
 	}
 	return false
 }

@@ -188,7 +188,7 @@ func (e *Engine) removeOut(c *child) {
 func (p *peer) substitute() *child {
 	var best *child
 	for _, s := range p.sas {
-		if s.state != stateEstablished {
+		if !s.stands() {
 			continue
 		}
 		for _, o := range s.children {
@@ -208,7 +208,7 @@ func (p *peer) substitute() *child {
 // stale tells whether the peer may have forgotten a pair with its IKE SA, which
 // others have taken the place of and which was not heard since o's stands.
 func (c *child) stale(o *child) bool {
-	return c.sa.redundant && c.sa.heard <= o.sa.established
+	return c.sa.redundant() && c.sa.heard <= o.sa.established
 }
 
 func (c *child) preferred(o *child) bool {
@@ -313,7 +313,7 @@ func (s *ikeSA) childless() bool {
 // wantChild asks for a Child SA from scratch where there is none left: an IKE SA
 // without one is of no use here.
 func (e *Engine) wantChild(s *ikeSA, after time.Duration) {
-	if s.state == stateEstablished && !s.redundant && s.childless() {
+	if s.inUse() && s.childless() {
 		s.createAt = min(s.createAt, e.now+after)
 		e.touch(s)
 	}
@@ -350,7 +350,7 @@ func (e *Engine) installFailed(c *child, err error) {
 		}
 	}
 	e.doom(c)
-	if s.state != stateEstablished {
+	if !s.stands() {
 		return
 	}
 	s.peer.installFailures++

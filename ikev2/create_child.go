@@ -157,7 +157,7 @@ func (x *createChild) answer(e *Engine, s *ikeSA, r *request, c content, _ *Data
 		return
 	}
 	s.stalled = 0
-	if s.state != stateEstablished || slices.Contains(r.gone, a.spiOut) {
+	if !s.stands() || slices.Contains(r.gone, a.spiOut) {
 		// The SA was closed, or this pair deleted, while the answer was under way.
 		a.in.Wipe()
 		a.out.Wipe()
@@ -203,7 +203,7 @@ func (x *createChild) made(e *Engine, s *ikeSA, a agreed, low []byte) {
 		x.colliding.replaced = true
 		e.superseded(x.colliding)
 	}
-	if s.redundant {
+	if s.redundant() {
 		c.loser = true // as the others of this IKE SA, unless it comes into use again
 	} else {
 		e.carry(c)
@@ -284,7 +284,7 @@ func (e *Engine) onCreateChild(s *ikeSA, m *wire.Message, d *Datagram, c *wire.C
 	}
 	// An IKE SA that is being rekeyed or closed takes no new pairs (RFC 7296
 	// section 2.25.2), and neither does one that is not settled yet.
-	if s.state != stateEstablished || s.redundant || s.contends != nil || s.rival != nil {
+	if !s.settled() {
 		e.refuse(s, m, d, notify(wire.TemporaryFailure))
 		return
 	}
@@ -380,9 +380,8 @@ func (e *Engine) grantChild(s *ikeSA, a agreed, low []byte) {
 		a.old.deleteAt = e.now + replacedPatience
 		return
 	}
-	s.childlessEnd = false
-	if !s.quiet {
-		s.dropAt = never
+	if s.mayAsk() {
+		s.state, s.dropAt = stateEstablished, never
 	}
 	e.announce(s)
 	if crossed || alone {

@@ -75,27 +75,26 @@ func (x rejectPeer) payloads(*Engine, *ikeSA) (wire.ExchangeType, []wire.Payload
 
 // onDeleteIKE ends an IKE SA at the peer's wish.
 func (e *Engine) onDeleteIKE(s *ikeSA) {
+	theirs := s.collidingSA()
 	switch {
 	case s.state == stateReplaced:
 		e.drop(s, nil, true)
-		if s.heir != nil {
-			e.proved(s.heir)
-			e.touch(s.heir)
+		if s.replacedBy != nil {
+			e.proved(s.replacedBy)
+			e.touch(s.replacedBy)
 		}
-	case s.rival != nil && s.rival.state == stateEstablished:
+	case theirs != nil:
 		// The peer finished its rekeying without having noticed ours, which we
 		// forget (RFC 7296 section 2.8.2).
-		heir := s.rival
-		s.rival = nil
-		e.inherit(s, heir)
+		e.inherit(s, theirs)
 		e.drop(s, nil, true)
-		e.proved(heir)
-	case s.redundant || s.state == stateDeleting:
+		e.proved(theirs)
+	case s.redundant(), s.state == stateDeleting:
 		e.drop(s, nil, true)
 	default:
 		f := s.failure(FailDeleted, "INFORMATIONAL", true)
 		f.Remedy = "it was closed at the peer, by hand or because the peer goes down"
-		other := func(o *ikeSA) bool { return o != s && o.state == stateEstablished }
+		other := func(o *ikeSA) bool { return o != s && o.stands() }
 		e.drop(s, f, slices.ContainsFunc(s.peer.sas, other))
 	}
 }
@@ -133,7 +132,7 @@ func (e *Engine) onDeleteChild(s *ikeSA, spi uint32) uint32 {
 // childTo finds a pair by our outbound SPI, on this IKE SA or on the one that
 // inherited its pairs.
 func (s *ikeSA) childTo(spi uint32) *child {
-	for ; s != nil; s = s.heir {
+	for ; s != nil; s = s.replacedBy {
 		for _, c := range s.children {
 			if c.pub.SPIOut == spi && (c.state == childLive || c.state == childDoomed) {
 				return c

@@ -56,7 +56,7 @@ func (e *Engine) initialContact(s *ikeSA, c *wire.Contents, first *child) {
 		return
 	}
 	for _, o := range slices.Clone(s.peer.sas) {
-		if o == s || o.state != stateEstablished && o.state != stateReplaced || overlapped(o, s) ||
+		if o == s || !o.stands() && o.state != stateReplaced || overlapped(o, s) ||
 			!o.remoteID.Equal(s.remoteID) || !o.localID.Equal(s.localID) {
 			continue
 		}
@@ -74,7 +74,7 @@ func (e *Engine) initialContact(s *ikeSA, c *wire.Contents, first *child) {
 // may stand at the peer already, and goes on.
 func (e *Engine) stopOthers(s *ikeSA) {
 	for _, o := range slices.Clone(s.peer.sas) {
-		if o != s && o.state == stateInit {
+		if o != s && o.state == stateInitiating {
 			e.drop(o, nil, false)
 		}
 	}
@@ -85,7 +85,7 @@ func (e *Engine) stopOthers(s *ikeSA) {
 func (e *Engine) settleDuplicates(s *ikeSA, c *child) {
 	e.stopOthers(s)
 	for _, o := range slices.Clone(s.peer.sas) {
-		if o == s || o.state != stateEstablished || !o.announced || o.redundant {
+		if o == s || !o.announced || !o.inUse() {
 			continue
 		}
 		if !overlapped(o, s) || !namesakes(o, s) && !samePeer(o, s) {
@@ -113,7 +113,9 @@ func (e *Engine) settleDuplicates(s *ikeSA, c *child) {
 // waits for the other side's Delete. by is the SA that stays; both are asked
 // whether they live.
 func (e *Engine) supersede(s, by *ikeSA, ours bool) {
-	s.redundant, s.deleteWhenProved = true, ours
+	if s.state = stateRedundantTheirs; ours {
+		s.state = stateRedundantOurs
+	}
 	s.superseded, s.dropAt = e.now, e.now+duplicateLook
 	s.check, by.check = overlapped(by, s), true
 	for _, c := range s.children {
@@ -126,11 +128,11 @@ func (e *Engine) supersede(s, by *ikeSA, ours bool) {
 // proveStays is called when an SA in use has heard its peer: what it superseded
 // may go.
 func (e *Engine) proveStays(s *ikeSA) {
-	if s.redundant || s.state != stateEstablished {
+	if !s.inUse() {
 		return
 	}
 	for _, o := range slices.Clone(s.peer.sas) {
-		if o != s && o.redundant && o.deleteWhenProved && o.state == stateEstablished {
+		if o.state == stateRedundantOurs {
 			e.closeSA(o, nil, true)
 		}
 	}
@@ -145,14 +147,14 @@ func (e *Engine) supersededDue(s *ikeSA) {
 	for _, o := range s.peer.established() {
 		switch {
 		case o.heard > s.superseded:
-			if s.superseded+duplicatePatience <= e.now && !s.forgotten {
+			if s.superseded+duplicatePatience <= e.now && s.state != stateForgotten {
 				e.closeSA(s, nil, true)
 			}
 			return
 		case overlapped(o, s) && s.heard > s.superseded && o.deaf(s.superseded, e.now):
 			e.restore(s)
 			e.supersede(o, s, false)
-			o.forgotten = true
+			o.state = stateForgotten
 			return
 		case overlapped(o, s):
 			s.check = true
@@ -165,10 +167,6 @@ func (e *Engine) supersededDue(s *ikeSA) {
 // forgotten: only the path had lost it, and what both sides chose is valid again.
 // Had it been deleted meanwhile, none could be left: the peer deletes the other.
 func (e *Engine) remembered(s *ikeSA) {
-	s.forgotten = false
-	if !s.redundant || s.state != stateEstablished {
-		return
-	}
 	others := s.peer.established()
 	e.restore(s)
 	for _, o := range others {
@@ -201,7 +199,7 @@ func (e *Engine) revive(p *peer) {
 	}
 	for i := len(p.sas) - 1; i >= 0; i-- {
 		s := p.sas[i]
-		if s.state != stateEstablished || !s.redundant || !s.announced {
+		if !s.redundant() || !s.announced {
 			continue
 		}
 		e.restore(s)
@@ -211,7 +209,7 @@ func (e *Engine) revive(p *peer) {
 
 // restore puts a superseded SA into use again.
 func (e *Engine) restore(s *ikeSA) {
-	s.redundant, s.deleteWhenProved, s.forgotten, s.quiet, s.dropAt = false, false, false, false, never
+	s.state, s.dropAt = stateEstablished, never
 	s.check = true
 	for _, c := range s.children {
 		if c.closing() {

@@ -141,7 +141,7 @@ func (e *Engine) SetPeer(now Time, cfg Peer) []Action {
 	again := p.cfg.Reauth != cfg.Reauth
 	p.cfg = cfg
 	for _, s := range p.sas {
-		if again && s.state == stateEstablished {
+		if again && s.stands() {
 			s.planReauth(e)
 		}
 	}
@@ -252,7 +252,7 @@ func (e *Engine) RekeyChild(now Time, id ChildID) []Action {
 // RekeyIKE rekeys an IKE SA now.
 func (e *Engine) RekeyIKE(now Time, id SAID) []Action {
 	e.enter(now)
-	if s := e.ids[id]; s != nil && s.state == stateEstablished {
+	if s := e.ids[id]; s != nil && s.stands() {
 		s.rekeyAt = min(s.rekeyAt, e.now)
 		e.touch(s)
 	}
@@ -277,7 +277,7 @@ func (e *Engine) Check(now Time, id PeerID) []Action {
 	e.enter(now)
 	if p := e.peers[id]; p != nil {
 		for _, s := range p.sas {
-			if s.state == stateEstablished {
+			if s.stands() {
 				s.check = true
 				if s.suspect && s.req != nil {
 					s.req.next = min(s.req.next, e.now)
@@ -295,7 +295,7 @@ func (e *Engine) SAs(id PeerID) []IKEInfo {
 	var out []IKEInfo
 	if p := e.peers[id]; p != nil {
 		for _, s := range p.sas {
-			if s.state == stateEstablished && s.announced {
+			if s.stands() && s.announced {
 				out = append(out, s.info())
 			}
 		}

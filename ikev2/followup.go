@@ -99,7 +99,7 @@ func (e *Engine) onFollowup(s *ikeSA, m *wire.Message, d *Datagram, c *wire.Cont
 		e.refuse(s, m, d, notify(wire.StateNotFound))
 		return
 	}
-	if s.state != stateEstablished || s.redundant || s.contends != nil || s.rival != nil ||
+	if !s.settled() ||
 		x.ike && !s.meets(crossing{ike: true, followUp: true}) || x.pair.old != nil && x.pair.old.closing() {
 		e.release(s)
 		e.refuse(s, m, d, notify(wire.TemporaryFailure))
@@ -228,7 +228,7 @@ func (x *createChild) takeFollowup(s *ikeSA, r *request, c *wire.Contents) (agre
 // nonce is not begun.
 func (x *createChild) followUp(e *Engine, s *ikeSA, r *request, more *series) {
 	switch {
-	case s.state != stateEstablished || s.redundant:
+	case !s.inUse():
 		more.wipe()
 		return
 	case x.colliding != nil && !s.childless() && bytes.Compare(lowest(more.ni, more.nr), x.lowNonce) < 0:
@@ -269,15 +269,13 @@ func (x *rekeyIKE) takeFollowup(e *Engine, s *ikeSA, r *request, c *wire.Content
 // followUp goes on with the series of a new IKE SA. theirs is the one of the
 // peer's own rekeying.
 func (x *rekeyIKE) followUp(e *Engine, s *ikeSA, more *series, theirs *ikeSA) {
-	s.rival = theirs
 	switch {
-	case s.state != stateEstablished:
+	case !s.stands():
 		more.wipe()
 		return
 	case theirs != nil && bytes.Compare(lowest(more.ni, more.nr), theirs.lowNonce) < 0:
 		// Ours is to go, and there is nothing of it yet.
 		more.wipe()
-		s.rival = nil
 		e.inherit(s, theirs)
 		return
 	}

@@ -21,14 +21,14 @@ func (e *Engine) initiate(p *peer, local, remote netip.AddrPort) {
 		}
 		same := s.remote.Addr() == remote.Addr() && s.local.Addr() == local.Addr()
 		switch {
-		case s.state == stateInit && same,
-			s.state == stateAuth && same && !s.shake.abandoned:
+		case s.state == stateInitiating && same,
+			s.state == stateAuthenticating && same && !s.shake.abandoned:
 			return
-		case s.state == stateInit:
+		case s.state == stateInitiating:
 			e.drop(s, nil, false)
-		case s.state == stateAuth:
+		case s.state == stateAuthenticating:
 			s.shake.abandoned = true
-		case s.state == stateEstablished && !s.redundant && !s.stranded && !s.suspect && same:
+		case s.inUse() && !s.stranded && !s.suspect && same:
 			if s.childless() && s.req == nil {
 				s.createAt = e.now
 				e.touch(s)
@@ -145,7 +145,7 @@ func (e *Engine) sendInit(s *ikeSA, group uint16) {
 	e.tell(data, m.Header, ps, nil)
 	e.record(s, recordSent, m.Header, ps, len(data), 1, s.local, s.remote)
 	h.message1 = data
-	s.state = stateInit
+	s.state = stateInitiating
 	s.req, s.nextOut = nil, 0
 	e.startRequest(s, wire.IKESAInit, &request{about: x}, sealed{data: [][]byte{data}})
 }

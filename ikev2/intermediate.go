@@ -86,7 +86,7 @@ func (additionalKE) payloads(e *Engine, s *ikeSA) (wire.ExchangeType, []wire.Pay
 	}
 	x.ke = ke
 	inner := []wire.Payload{&wire.KE{Method: ke.Group(), Data: ke.Public()}}
-	s.state = stateAuth
+	s.state = stateAuthenticating
 	x.i = s.intAuth(x.i, s.keys.pi, s.header(wire.IKEIntermediate, s.nextOut, false), contentOf(inner))
 	return wire.IKEIntermediate, inner, true
 }

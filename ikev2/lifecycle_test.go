@@ -133,7 +133,7 @@ func TestSupersededSAIsRevivedWhenTheOtherDies(t *testing.T) {
 	// deaf: everything on it is lost.
 	var stays, other *ikeSA
 	for _, s := range w.e.peers["east"].sas {
-		if s.redundant {
+		if s.redundant() {
 			other = s
 		} else {
 			stays = s
@@ -218,7 +218,7 @@ func TestPeerThatKeptTheOtherSAIsFollowed(t *testing.T) {
 		n.run(4 * time.Millisecond)
 		var stays *ikeSA
 		for _, s := range e.e.peers["west"].sas {
-			if !s.redundant {
+			if !s.redundant() {
 				stays = s
 			}
 		}

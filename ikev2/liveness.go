@@ -39,7 +39,7 @@ func (e *Engine) heard(s *ikeSA, d *Datagram) {
 	s.heard = e.now
 	e.follow(s, d)
 	e.proved(s)
-	if s.forgotten {
+	if s.state == stateForgotten {
 		e.remembered(s)
 	}
 	for _, c := range s.children {
@@ -59,11 +59,8 @@ func (e *Engine) heard(s *ikeSA, d *Datagram) {
 // proved ends the caution with an SA that the peer made by rekeying: it uses it,
 // so it has had our answer.
 func (e *Engine) proved(s *ikeSA) {
-	if s.quiet {
-		s.quiet = false
-		if !s.redundant {
-			s.dropAt = never
-		}
+	if s.state == stateUnconfirmed {
+		s.state, s.dropAt = stateEstablished, never
 	}
 }
 
@@ -88,7 +85,7 @@ const deafness = 3
 func (s *ikeSA) nextLiveness() Time {
 	c := &s.peer.cfg
 	if s.req == nil {
-		if c.DPD <= 0 || s.quiet || s.redundant || s.state != stateEstablished {
+		if c.DPD <= 0 || !s.mayAsk() {
 			return never
 		}
 		return s.heard + c.DPD
@@ -97,7 +94,7 @@ func (s *ikeSA) nextLiveness() Time {
 		return never
 	}
 	at := min(s.silence()+c.Dead, s.req.first+deafness*c.Dead)
-	if !s.suspect && s.announced && s.state == stateEstablished {
+	if !s.suspect && s.announced && s.stands() {
 		at = min(at, s.suspectAt())
 	}
 	return at
@@ -124,13 +121,13 @@ func (e *Engine) liveness(s *ikeSA) bool {
 		f.Detail = "nothing authentic came back for " + (e.now - s.silence()).Round(time.Second).String()
 		f.Remedy = "look at the path to the peer and whether it runs; a new IKE SA is made"
 		e.drop(s, f, false)
-		if s.heir != nil && s.heir.state == stateEstablished {
-			e.proved(s.heir)
-			e.touch(s.heir)
+		if s.replacedBy != nil && s.replacedBy.stands() {
+			e.proved(s.replacedBy)
+			e.touch(s.replacedBy)
 		}
 		return false
 	}
-	if !s.suspect && s.state == stateEstablished && s.announced && s.suspectAt() <= e.now {
+	if !s.suspect && s.stands() && s.announced && s.suspectAt() <= e.now {
 		s.suspect = true
 		e.emit(Liveness{c.ID, s.id, Suspect})
 	}
@@ -184,7 +181,7 @@ func (e *Engine) doubtedSPI(h wire.Header, d *Datagram) bool {
 
 // doubt asks whether the peer is alive, unless that is known or being asked.
 func (e *Engine) doubt(s *ikeSA) {
-	if s.state != stateEstablished || s.req != nil || s.heard+hintPause > e.now {
+	if !s.stands() || s.req != nil || s.heard+hintPause > e.now {
 		return
 	}
 	s.check = true

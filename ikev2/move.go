@@ -39,7 +39,7 @@ func (e *Engine) Mobile(id PeerID) bool {
 // the peer is taken to be at. Alone it moves nothing: the peer is asked there.
 func (e *Engine) Mapped(now Time, spiIn uint32, from netip.AddrPort) []Action {
 	e.enter(now)
-	if c := e.bySPI[spiIn]; c != nil && c.sa.state == stateEstablished {
+	if c := e.bySPI[spiIn]; c != nil && c.sa.stands() {
 		c.sa.mapped = from
 		e.touch(c.sa)
 	}
@@ -53,11 +53,11 @@ func (e *Engine) moveTo(s *ikeSA, local, remote netip.AddrPort) {
 	e.touch(s)
 	m := s.mob
 	switch {
-	case s.state == stateAuth && s.req != nil:
+	case s.state == stateAuthenticating && s.req != nil:
 		s.req.spread = true
 		s.esp = s.fromHere()
 		return
-	case m == nil || s.state != stateEstablished:
+	case m == nil || !s.stands():
 		s.stranded = true
 		s.esp = s.fromHere() // of pairs to come; those that stand can't go along
 		return
@@ -258,7 +258,7 @@ func (e *Engine) strayed(s *ikeSA) bool {
 // seems dead, and moves there when one of them answers (section 3.4).
 func (e *Engine) elsewhere(s *ikeSA, r *request) {
 	m := s.mob
-	if m == nil || !s.birth.ours || r.tries <= othersTries || s.state != stateEstablished {
+	if m == nil || !s.birth.ours || r.tries <= othersTries || !s.stands() {
 		return
 	}
 	for _, a := range m.others {
@@ -271,7 +271,7 @@ func (e *Engine) elsewhere(s *ikeSA, r *request) {
 
 // answeredElsewhere moves to the other address of the peer that answered.
 func (e *Engine) answeredElsewhere(s *ikeSA, r *request, d *Datagram) {
-	if m := s.mob; m != nil && s.birth.ours && r.spread && s.state == stateEstablished && slices.Contains(m.others, d.Remote.Addr()) && d.Remote.Addr() != s.remote.Addr() {
+	if m := s.mob; m != nil && s.birth.ours && r.spread && s.stands() && slices.Contains(m.others, d.Remote.Addr()) && d.Remote.Addr() != s.remote.Addr() {
 		m.others = append(slices.DeleteFunc(m.others, func(a netip.Addr) bool { return a == d.Remote.Addr() }), s.remote.Addr())
 		e.moveTo(s, s.local, d.Remote)
 	}

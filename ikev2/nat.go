@@ -99,14 +99,14 @@ func (e *Engine) floatPorts(s *ikeSA) {
 // messages never get here, so old addresses do not come back. The Child SAs come
 // along when the peer has answered there.
 func (e *Engine) follow(s *ikeSA, d *Datagram) {
-	if d.Remote == s.remote || s.natLocal || s.mob != nil || s.state == stateAuth {
+	if d.Remote == s.remote || s.natLocal || s.mob != nil || s.state == stateAuthenticating {
 		return
 	}
 	s.local, s.remote = d.Local, d.Remote
 	if r := s.req; r != nil {
 		r.spread = true
 	}
-	if s.state == stateEstablished {
+	if s.stands() {
 		e.settleWay(s)
 	}
 }
@@ -115,7 +115,7 @@ func (e *Engine) follow(s *ikeSA, d *Datagram) {
 // sent the Child SAs' way (RFC 3948 section 4).
 
 func (s *ikeSA) nextKeepalive() Time {
-	if !s.natLocal || s.state != stateEstablished || s.redundant {
+	if !s.natLocal || !s.inUse() {
 		return never
 	}
 	return s.sent + s.pause

@@ -206,8 +206,8 @@ func (e *Engine) turnAway(s, holder *ikeSA) {
 	e.drop(s, nil, false)
 }
 
-// inUse explains that the peer turned us away for another.
-func (s *ikeSA) inUse() *Failure {
+// tunnelInUse explains that the peer turned us away for another.
+func (s *ikeSA) tunnelInUse() *Failure {
 	f := s.failure(FailInUse, "IKE_AUTH", true)
 	f.Ours = "we are " + s.localID.String()
 	f.Remedy = "the peer has one tunnel for two of us: give it a tunnel for each, with the identity as remote_id; its log names both"

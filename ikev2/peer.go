@@ -237,7 +237,7 @@ func (p *peer) espAccept() []suite.Proposal {
 func (p *peer) established() []*ikeSA {
 	var out []*ikeSA
 	for _, s := range p.sas {
-		if s.state == stateEstablished && s.announced && !s.redundant {
+		if s.announced && s.inUse() {
 			out = append(out, s)
 		}
 	}

@@ -262,7 +262,7 @@ func (p *probe) answer(e *Engine, s *ikeSA, r *request, c content, _ *Datagram) 
 	case r.spread && p.form != s.lastForm(p):
 		p.giveUp(e, s) // it went more than one way
 	case p.hastened:
-		if !p.rehearse && s.state == stateEstablished && s.peer.probe == nil {
+		if !p.rehearse && s.stands() && s.peer.probe == nil {
 			e.wantProbe(s.peer, &probe{size: p.size, token: p.token, again: p.again})
 		}
 	case p.rehearse:

@@ -77,7 +77,7 @@ func (e *Engine) receiveInit(h wire.Header, d *Datagram) {
 		err = errMessageID
 	}
 	if err != nil {
-		if s := e.sas[h.SPIi]; s != nil && s.state == stateInit && h.Response() && !h.Initiator() {
+		if s := e.sas[h.SPIi]; s != nil && s.state == stateInitiating && h.Response() && !h.Initiator() {
 			e.oddAnswer(s, d, err)
 			return
 		}
@@ -87,7 +87,7 @@ func (e *Engine) receiveInit(h wire.Header, d *Datagram) {
 	switch {
 	case h.Response() && !h.Initiator():
 		s := e.sas[h.SPIi]
-		if s == nil || !s.initiator || s.state != stateInit {
+		if s == nil || !s.initiator || s.state != stateInitiating {
 			e.stats.UnknownSPI++
 			return
 		}
@@ -176,7 +176,7 @@ func (e *Engine) receiveRequest(s *ikeSA, m *wire.Message, d *Datagram) {
 		e.stats.OutOfWindow++
 		return
 	}
-	if s.state == stateInit || s.state == stateAuth {
+	if s.state == stateInitiating || s.state == stateAuthenticating {
 		e.stats.OutOfWindow++ // the peer is ahead of us; it asks again
 		return
 	}

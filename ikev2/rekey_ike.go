@@ -116,7 +116,7 @@ func (e *Engine) successor(s *ikeSA, initiator bool, chosen suite.Suite, spiI, s
 // inherit hands the Child SAs to the new IKE SA, which takes the place of the old
 // one.
 func (e *Engine) inherit(old, heir *ikeSA) {
-	old.heir = heir
+	old.replacedBy = heir
 	heir.rtt, heir.recovers, heir.recoversAt = old.rtt, old.recovers, old.recoversAt
 	old.bequeathWay(heir)
 	old.bequeath(heir)
@@ -135,9 +135,15 @@ func (e *Engine) inherit(old, heir *ikeSA) {
 	}
 	old.children = stay
 	heir.createAt = old.createAt
-	heir.redundant = old.redundant
-	if old.redundant {
-		heir.deleteWhenProved, heir.superseded, heir.dropAt = old.deleteWhenProved, old.superseded, e.now+duplicateLook
+	switch {
+	case old.redundant():
+		heir.state = stateRedundantTheirs
+		if old.state == stateRedundantOurs {
+			heir.state = old.state
+		}
+		heir.superseded, heir.dropAt = old.superseded, e.now+duplicateLook
+	case heir.state == stateColliding, heir.state == stateUnconfirmed:
+		heir.state, heir.dropAt = stateUnconfirmed, e.now+quietTime // of its caution, if the peer says nothing
 	}
 	old.createAt = never
 	if old.announced {
@@ -145,12 +151,9 @@ func (e *Engine) inherit(old, heir *ikeSA) {
 		old.announced = false
 		e.emit(IKEDown{old.info(), nil})
 	}
-	if old.state == stateEstablished {
+	if old.stands() {
 		old.state = stateReplaced
 		old.dropAt = e.now + replacedPatience
-	}
-	if heir.contends = nil; heir.quiet && !heir.redundant {
-		heir.dropAt = e.now + quietTime // of its caution, if the peer says nothing
 	}
 	e.wantChild(heir, heir.recreatePause())
 	e.touch(heir)
@@ -163,11 +166,7 @@ func (x *rekeyIKE) answer(e *Engine, s *ikeSA, r *request, c content, _ *Datagra
 		x.giveUp(e, s)
 		return
 	}
-	theirs := s.rival
-	s.rival = nil
-	if theirs != nil && theirs.state != stateEstablished {
-		theirs = nil
-	}
+	theirs := s.collidingSA()
 	if n := c.Error(); n != nil { // whatever else it says (RFC 7296 section 3.10.1)
 		x.refused(e, s, n, theirs)
 		return
@@ -197,7 +196,7 @@ func (x *rekeyIKE) answer(e *Engine, s *ikeSA, r *request, c content, _ *Datagra
 func (e *Engine) rekeyedIKE(s, ours, theirs *ikeSA) {
 	s.stalled = 0
 	switch {
-	case s.state != stateEstablished:
+	case !s.stands():
 		// Closed while the answer was under way: the new one is to go too.
 		e.closeSA(ours, nil, false)
 		return
@@ -209,8 +208,7 @@ func (e *Engine) rekeyedIKE(s, ours, theirs *ikeSA) {
 	case theirs != nil:
 		// Theirs goes, by their hand. Should they never learn of it, because
 		// the Delete of the old SA reaches them first, it is forgotten.
-		theirs.redundant = true
-		theirs.dropAt = e.now + quietTime
+		theirs.state, theirs.dropAt = stateCollisionLost, e.now+quietTime
 		e.touch(theirs)
 	}
 	e.inherit(s, ours)
@@ -259,7 +257,7 @@ func (x *rekeyIKE) refused(e *Engine, s *ikeSA, n *wire.Notify, theirs *ikeSA) {
 		e.inherit(s, theirs) // the peer's own rekeying was first
 		return
 	}
-	if s.state != stateEstablished {
+	if !s.stands() {
 		return
 	}
 	if n.Kind == wire.InvalidKEPayload {
@@ -285,7 +283,7 @@ func (x *rekeyIKE) refused(e *Engine, s *ikeSA, n *wire.Notify, theirs *ikeSA) {
 
 // onRekeyIKE answers a request to rekey the IKE SA.
 func (e *Engine) onRekeyIKE(s *ikeSA, m *wire.Message, d *Datagram, c *wire.Contents) {
-	if s.state != stateEstablished || s.redundant || s.rival != nil || s.contends != nil || !s.meets(crossing{ike: true}) {
+	if !s.settled() || !s.meets(crossing{ike: true}) {
 		e.refuse(s, m, d, notify(wire.TemporaryFailure))
 		return
 	}
@@ -370,21 +368,19 @@ func (e *Engine) acceptRekeyIKE(s *ikeSA, m *wire.Message, d *Datagram, c *wire.
 
 // grantIKE puts the new IKE SA that the peer asked for in the place of the old.
 func (e *Engine) grantIKE(s, heir *ikeSA) {
-	heir.quiet = true
-	heir.dropAt = e.now + quietTime
 	if _, both := asking[*rekeyIKE](s); both { // who wins shows with the answer to ours
-		s.rival = heir
-		heir.contends, heir.dropAt = s, never
+		heir.state, heir.dropAt = stateColliding, never
 		return
 	}
+	heir.state = stateUnconfirmed
 	e.inherit(s, heir)
 }
 
 // decided ends an undecided collision when the peer uses its own new IKE SA for
 // anything but its deletion: then that is the one that stays.
 func (e *Engine) decided(s *ikeSA, c content) {
-	old := s.contends
-	if old == nil || old.rival != s {
+	old := e.ids[s.replaces]
+	if s.state != stateColliding || old == nil {
 		return
 	}
 	for _, d := range c.Deletes {
@@ -392,6 +388,6 @@ func (e *Engine) decided(s *ikeSA, c content) {
 			return
 		}
 	}
-	old.rival = nil
 	e.inherit(old, s)
+	e.proved(s)
 }

@@ -8,19 +8,6 @@ import (
 	"greseal/crypto/suite"
 )
 
-// saState is the life of an IKE SA.
-type saState uint8
-
-const (
-	stateInit        saState = iota // initiator: IKE_SA_INIT request sent
-	stateHalfOpen                   // responder: IKE_SA_INIT answered, IKE_AUTH not yet seen
-	stateAuth                       // initiator: IKE_AUTH request sent
-	stateEstablished                // authenticated, in use
-	stateReplaced                   // rekeyed; the peer is to delete it, or we are about to
-	stateDeleting                   // our Delete is due or unanswered
-	stateGone                       // only inbound SAs linger
-)
-
 // ikeSA is one IKE SA from its first message to its last. It exists once for
 // every tunnel, so what is only needed while it is made hangs on shake.
 type ikeSA struct {
@@ -94,20 +81,12 @@ type ikeSA struct {
 	lowNonce           []byte // lowest nonce of the exchange that made it
 	birth              birth  // of the first of the IKE SAs it was rekeyed from
 
-	check     bool // a liveness check is wanted
-	suspect   bool
-	quiet     bool // made by the peer's rekeying, which it may not know to be done
-	redundant bool // lost to another IKE SA; it is to be deleted
-	// With redundant: by us, once the SA that stays has been heard.
-	deleteWhenProved bool
-	superseded       Time
-	forgotten        bool // by the peer, as it seems: it is not deleted but dies by itself
-	childlessEnd     bool // answered without a Child SA; ends at dropAt
-	repeats          uint64
-	replaces         SAID
-	heir             *ikeSA // after rekeying: where the Child SAs went
-	rival            *ikeSA // made by the peer's rekeying while ours was unanswered
-	contends         *ikeSA // the SA whose rival this is, until it is decided
+	check      bool // a liveness check is wanted
+	suspect    bool
+	superseded Time   // since when it is redundant
+	repeats    uint64 // requests repeated
+	replaces   SAID
+	replacedBy *ikeSA // after rekeying: where the Child SAs went
 
 	children []*child
 
@@ -225,8 +204,8 @@ func (e *Engine) drop(s *ikeSA, why *Failure, linger bool) {
 	}
 	s.forgetNewcomer()
 	s.state, s.dropAt = stateGone, never
-	if s.rival != nil {
-		e.drop(s.rival, nil, false)
+	if o := s.collidingSA(); o != nil {
+		e.drop(o, nil, false)
 	}
 	unanswered := e.endRequest(s)
 	e.release(s)
@@ -263,8 +242,8 @@ func (e *Engine) drop(s *ikeSA, why *Failure, linger bool) {
 
 // closeSA ends an SA with a Delete to the peer, after what is under way.
 func (e *Engine) closeSA(s *ikeSA, why *Failure, linger bool) {
-	switch s.state {
-	case stateEstablished, stateReplaced:
+	switch {
+	case s.stands(), s.state == stateReplaced:
 		s.state = stateDeleting
 		for _, c := range slices.Clone(s.children) {
 			if linger {
@@ -281,10 +260,10 @@ func (e *Engine) closeSA(s *ikeSA, why *Failure, linger bool) {
 		s.dropAt = e.now + deletePatience
 		e.hastenProbe(s)
 		e.touch(s)
-	case stateAuth:
+	case s.state == stateAuthenticating:
 		// The peer may have an SA already: go on, and delete it then.
 		s.shake.abandoned = true
-	case stateDeleting:
+	case s.state == stateDeleting:
 	default:
 		e.drop(s, why, false)
 	}
@@ -314,7 +293,7 @@ func (e *Engine) closePeer(p *peer) {
 
 // pump starts the next exchange that an SA wants, when none is under way.
 func (e *Engine) pump(s *ikeSA) {
-	if s.state == stateEstablished && s.probing() && s.nextExchange() <= e.now {
+	if s.stands() && s.probing() && s.nextExchange() <= e.now {
 		e.hastenProbe(s)
 	}
 	if s.req != nil || s.keys == nil {
@@ -324,19 +303,14 @@ func (e *Engine) pump(s *ikeSA) {
 		e.decideNewcomer(s)
 		return
 	}
-	switch s.state {
-	case stateDeleting:
+	switch {
+	case s.state == stateDeleting:
 		e.ask(s, deleteIKE{})
-		return
-	case stateEstablished:
-	default:
-		return
-	}
-	if s.redundant && s.announced && s.check {
+	case s.redundant() && s.state != stateCollisionLost && s.check:
 		s.check = false
 		e.ask(s, livenessCheck{bare: true})
 	}
-	if s.quiet || s.redundant {
+	if !s.mayAsk() {
 		return
 	}
 	switch {
@@ -371,25 +345,25 @@ func (s *ikeSA) nextWake() Time {
 	if f := s.responseParts; f != nil {
 		at = min(at, f.expires)
 	}
-	switch s.state {
-	case stateInit, stateAuth:
+	switch {
+	case s.state == stateInitiating, s.state == stateAuthenticating:
 		if n := s.shake.newcomer; n != nil {
 			at = min(at, n.until)
 		}
 		return min(at, s.shake.deadline)
-	case stateEstablished, stateReplaced:
+	case s.stands(), s.state == stateReplaced:
 	default:
 		return at
 	}
 	at = min(at, s.nextLiveness(), s.nextKeepalive())
-	if s.state != stateEstablished || s.redundant {
+	if !s.inUse() {
 		return at
 	}
 	at = min(at, s.expireAt, s.reauthAt, s.reauthEnd)
 	if s.mob != nil {
 		at = min(at, s.mob.follows)
 	}
-	if s.req == nil && !s.quiet {
+	if s.req == nil && s.mayAsk() {
 		if s.mob != nil && s.mob.test != 0 {
 			return min(at, s.mob.test)
 		}
@@ -427,63 +401,68 @@ func (e *Engine) due(s *ikeSA) {
 		e.release(s)
 	}
 	s.forgetParts(e.now)
-	if s.dropAt <= e.now {
-		switch s.state {
-		case stateHalfOpen:
-			e.turnOut(s, 1)
-			return
-		case stateReplaced:
-			// The peer was to delete it and did not; or it has not had our answer,
-			// and knows this one only.
-			if h := s.heir; h != nil && h.state == stateEstablished && h.heard <= h.established {
-				s.dropAt = e.now + replacedPatience
-			} else {
-				e.closeSA(s, nil, true)
-			}
-		case stateEstablished:
-			switch {
-			case s.redundant && !s.announced:
-				e.drop(s, nil, true) // lost to another rekeying; nothing hangs on it
-			case s.redundant:
-				e.supersededDue(s)
-			case s.childlessEnd && s.childless():
-				e.closeSA(s, nil, false)
-			default:
-				s.quiet, s.childlessEnd, s.dropAt = false, false, never
-			}
-		case stateDeleting:
-			if s.dropAt = s.deadline(); s.dropAt > e.now {
-				break
-			}
-			fallthrough
-		default:
-			e.drop(s, nil, false)
-			return
-		}
+	if s.dropAt <= e.now && !e.dropDue(s) {
+		return
 	}
 	if s.shake != nil && s.shake.deadline <= e.now {
 		e.handshakeTimeout(s)
 		return
 	}
 	e.retransmit(s)
-	if s.state != stateEstablished && s.state != stateReplaced {
+	if !s.stands() && s.state != stateReplaced {
 		return
 	}
 	if !e.liveness(s) {
 		return
 	}
 	e.keepalive(s)
-	if s.state != stateEstablished {
+	if !s.stands() {
 		return
 	}
-	if s.expireAt <= e.now && !s.redundant {
+	if s.expireAt <= e.now && !s.redundant() {
 		e.closeSA(s, s.expired("IKE SA"), false)
 		return
 	}
 	if e.strayed(s) {
 		return
 	}
-	if !s.redundant {
+	if !s.redundant() {
 		e.reauthDue(s)
 	}
+}
+
+// dropDue ends the time that an SA's state has. False: nothing more is due.
+func (e *Engine) dropDue(s *ikeSA) bool {
+	switch s.state {
+	case stateHalfOpen:
+		e.turnOut(s, 1)
+		return false
+	case stateReplaced:
+		// The peer was to delete it and did not; or it has not had our answer,
+		// and knows this one only.
+		if next := s.replacedBy; next != nil && next.stands() && next.heard <= next.established {
+			s.dropAt = e.now + replacedPatience
+		} else {
+			e.closeSA(s, nil, true)
+		}
+	case stateCollisionLost:
+		e.drop(s, nil, true) // nothing hangs on it
+	case stateRedundantOurs, stateRedundantTheirs, stateForgotten:
+		e.supersededDue(s)
+	case stateChildless, stateEstablished, stateUnconfirmed:
+		if s.state == stateChildless && s.childless() {
+			e.closeSA(s, nil, false)
+		} else {
+			s.state, s.dropAt = stateEstablished, never
+		}
+	case stateDeleting:
+		if s.dropAt = s.deadline(); s.dropAt > e.now {
+			break
+		}
+		fallthrough
+	default:
+		e.drop(s, nil, false)
+		return false
+	}
+	return true
 }

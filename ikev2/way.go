@@ -140,7 +140,7 @@ func (s *ikeSA) takeAlong() []*Child {
 // answer from where its last message came: anybody can send that on from
 // elsewhere. An answer brings IKE back. With MOBIKE it has said itself that it moved.
 func (e *Engine) whereProved(s *ikeSA, r *request) {
-	if s.mob == nil && s.unproved() && r.tries > pathTries && s.state == stateEstablished {
+	if s.mob == nil && s.unproved() && r.tries > pathTries && s.stands() {
 		r.spread = true
 		e.sendFrom(s, s.told.local, s.told.remote, r.message.data)
 	}
