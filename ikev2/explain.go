@@ -131,22 +131,8 @@ func (s *ikeSA) refusedBy(n *wire.Notify, exchange string, offer []suite.Proposa
 	}
 	f := s.failure(kind, exchange, true)
 	switch kind {
-	case FailNoProposal:
-		f.Ours = "we offer " + proposalsText(offer)
-		key := "esp"
-		if exchange == "IKE_SA_INIT" || len(offer) > 0 && offer[0].Protocol == suite.IKE {
-			key = "ike"
-		}
-		f.Remedy = fmt.Sprintf("allow one of these at the peer, or set %s here to what the peer allows; its log says what that is", key)
-		if exchange == "IKE_SA_INIT" {
-			f.Remedy += "; a peer without a tunnel for our address, or with it taken down, answers the same"
-		}
-	case FailInvalidKE:
-		f.Ours = "we offer " + suite.Words(suite.Groups(offer))
-		if g, ok := n.Number(); ok {
-			f.Theirs = "it wants " + suite.Transform{Type: suite.TypeKE, ID: g}.Word()
-		}
-		f.Remedy = "add the peer's key exchange group here, or one of ours there"
+	case FailNoProposal, FailInvalidKE:
+		f.explainOffer(n, offer)
 	case FailSelectors:
 		f.Ours = "we ask for " + s.wantedEnds(old).text()
 		f.Remedy = "the peer must allow exactly these addresses with protocol 47 (on strongSwan local_ts = dynamic[gre], remote_ts = dynamic[gre])"
@@ -154,15 +140,7 @@ func (s *ikeSA) refusedBy(n *wire.Notify, exchange string, offer []suite.Proposa
 			f.Remedy = "there is a NAT in between, so that the peer sees other addresses: set gre_local and gre_remote on both sides, or use mode = \"transport\"; " + f.Remedy
 		}
 	case FailAuthentication:
-		f.Ours = "we are " + s.peer.localID(s.local.Addr()).String()
-		if s.peer.cfg.RemoteID.Exact().IsSet() {
-			f.Ours += " and ask for " + s.peer.cfg.RemoteID.String()
-		}
-		f.Remedy = "compare psk on both sides, and local_id here with what the peer expects; its log says which of them it was"
-		if s.shake != nil && s.shake.ppk.mixed {
-			f.Remedy = "compare psk, ppk_id and ppk on both sides, and local_id here with what the peer expects; its log says which of them it was"
-		}
-		s.explainSigned(f)
+		s.explainAuth(f)
 	case FailCritical:
 		if len(n.Data) == 1 {
 			f.Theirs = "it does not know payload " + wire.PayloadType(n.Data[0]).String()
@@ -189,6 +167,40 @@ func (s *ikeSA) refusedBy(n *wire.Notify, exchange string, offer []suite.Proposa
 		f.Remedy = "the peer's log says more"
 	}
 	return f
+}
+
+// explainOffer explains the refusal of what we have offered.
+func (f *Failure) explainOffer(n *wire.Notify, offer []suite.Proposal) {
+	if f.Kind == FailInvalidKE {
+		f.Ours = "we offer " + suite.Words(suite.Groups(offer))
+		if g, ok := n.Number(); ok {
+			f.Theirs = "it wants " + suite.Transform{Type: suite.TypeKE, ID: g}.Word()
+		}
+		f.Remedy = "add the peer's key exchange group here, or one of ours there"
+		return
+	}
+	f.Ours = "we offer " + proposalsText(offer)
+	key := "esp"
+	if f.Exchange == "IKE_SA_INIT" || len(offer) > 0 && offer[0].Protocol == suite.IKE {
+		key = "ike"
+	}
+	f.Remedy = fmt.Sprintf("allow one of these at the peer, or set %s here to what the peer allows; its log says what that is", key)
+	if f.Exchange == "IKE_SA_INIT" {
+		f.Remedy += "; a peer without a tunnel for our address, or with it taken down, answers the same"
+	}
+}
+
+// explainAuth explains that the peer does not accept who we are.
+func (s *ikeSA) explainAuth(f *Failure) {
+	f.Ours = "we are " + s.peer.localID(s.local.Addr()).String()
+	if s.peer.cfg.RemoteID.Exact().IsSet() {
+		f.Ours += " and ask for " + s.peer.cfg.RemoteID.String()
+	}
+	f.Remedy = "compare psk on both sides, and local_id here with what the peer expects; its log says which of them it was"
+	if s.shake != nil && s.shake.ppk.mixed {
+		f.Remedy = "compare psk, ppk_id and ppk on both sides, and local_id here with what the peer expects; its log says which of them it was"
+	}
+	s.explainSigned(f)
 }
 
 // explainTS says what is wrong with the traffic selectors of a request and what

@@ -24,13 +24,8 @@ func (e *Engine) onInitRequest(m *wire.Message, d *Datagram) {
 		e.stats.Retransmitted++
 		return
 	}
-	if t, bad := wire.UnsupportedCritical(m.Payloads); bad {
-		e.refuseInit(m, d, wire.NewNotify(wire.UnsupportedCriticalPayload, []byte{byte(t)}))
-		return
-	}
-	c, err := wire.CollectOf(m.Exchange, m.Payloads)
-	if err != nil || c.SA == nil || c.KE == nil || c.Nonce == nil {
-		e.stats.Malformed++
+	c := e.readInit(m, d)
+	if c == nil {
 		return
 	}
 	to := e.audience(d.Local.Addr(), d.Remote.Addr())
@@ -51,31 +46,8 @@ func (e *Engine) onInitRequest(m *wire.Message, d *Datagram) {
 		return
 	}
 
-	// The union of the candidates' proposals; whether the tunnel itself has
-	// the suite is checked once it is known (contract 9).
-	offers := c.SA.Offers()
-	if c.Notify(wire.IntermediateExchangeSupported) == nil && hasAddKE(offers) {
-		offers = unread(offers)
-	}
-	chosen, number, want, err := chooseKE(to.offers, offers, c.KE.Method)
-	if err != nil {
-		e.stats.Refused++
-		if !e.errors.take(e.now) {
-			return // explaining it costs as much as answering
-		}
-		e.answerInit(m, d, notify(wire.NoProposalChosen))
-		f := &Failure{Kind: FailNoProposal, Exchange: "IKE_SA_INIT", Local: d.Local.String(), Remote: d.Remote.String()}
-		describeNoMatch(f, err)
-		if usable := slices.ContainsFunc(offers, func(o suite.Proposal) bool { return len(o.Transforms) > 0 }); !usable {
-			f.Detail = "the peer offers nothing without an additional key exchange, but no IKE_INTERMEDIATE for it (RFC 9370 section 2.2.1)"
-			f.Remedy = "update the peer's software, or have it offer proposals without an additional key exchange, too"
-			f.Theirs = proposalsText(c.SA.Offers())
-		}
-		e.noteStrangers(to.peers, f)
-		return
-	}
-	if want != 0 {
-		e.refuseInit(m, d, invalidKE(want))
+	chosen, number, offers, ok := e.chooseInit(m, d, c, to)
+	if !ok {
 		return
 	}
 	cost := costOf(&chosen)
@@ -96,6 +68,52 @@ func (e *Engine) onInitRequest(m *wire.Message, d *Datagram) {
 	}
 	e.half.charge(e.now, &from, cost)
 	e.openHalf(m, d, c, key, to, from, chosen, number)
+}
+
+// readInit reads a request, nil: it can't be.
+func (e *Engine) readInit(m *wire.Message, d *Datagram) *wire.Contents {
+	if t, bad := wire.UnsupportedCritical(m.Payloads); bad {
+		e.refuseInit(m, d, wire.NewNotify(wire.UnsupportedCriticalPayload, []byte{byte(t)}))
+		return nil
+	}
+	c, err := wire.CollectOf(m.Exchange, m.Payloads)
+	if err != nil || c.SA == nil || c.KE == nil || c.Nonce == nil {
+		e.stats.Malformed++
+		return nil
+	}
+	return c
+}
+
+// chooseInit chooses a suite for a request out of the union of the candidates'
+// proposals; whether the tunnel itself has it is checked once that is known
+// (contract 9). False: the request was refused.
+func (e *Engine) chooseInit(m *wire.Message, d *Datagram, c *wire.Contents, to *audience) (chosen suite.Suite, number int, offers []suite.Proposal, ok bool) {
+	offers = c.SA.Offers()
+	if c.Notify(wire.IntermediateExchangeSupported) == nil && hasAddKE(offers) {
+		offers = unread(offers)
+	}
+	chosen, number, want, err := chooseKE(to.offers, offers, c.KE.Method)
+	if err == nil && want == 0 {
+		return chosen, number, offers, true
+	}
+	if err == nil {
+		e.refuseInit(m, d, invalidKE(want))
+		return chosen, number, offers, false
+	}
+	e.stats.Refused++
+	if !e.errors.take(e.now) {
+		return chosen, number, offers, false // explaining it costs as much as answering
+	}
+	e.answerInit(m, d, notify(wire.NoProposalChosen))
+	f := &Failure{Kind: FailNoProposal, Exchange: "IKE_SA_INIT", Local: d.Local.String(), Remote: d.Remote.String()}
+	describeNoMatch(f, err)
+	if usable := slices.ContainsFunc(offers, func(o suite.Proposal) bool { return len(o.Transforms) > 0 }); !usable {
+		f.Detail = "the peer offers nothing without an additional key exchange, but no IKE_INTERMEDIATE for it (RFC 9370 section 2.2.1)"
+		f.Remedy = "update the peer's software, or have it offer proposals without an additional key exchange, too"
+		f.Theirs = proposalsText(c.SA.Offers())
+	}
+	e.noteStrangers(to.peers, f)
+	return chosen, number, offers, false
 }
 
 // askCookie answers a request whose sender has not shown its address.

@@ -133,6 +133,9 @@ func (e *Engine) pumpMobility(s *ikeSA) bool {
 // testDue tells whether the peer, who was told of our new address, is likely to
 // ask next whether we receive there. Until it knows, it makes no Child SA for it.
 func (m *mobility) testDue(now Time) bool {
+	if m == nil {
+		return false
+	}
 	if m.test <= now {
 		m.test = 0
 	}

@@ -188,15 +188,17 @@ func (s *ikeSA) responseEnds(o *childOffer, c *wire.Contents) (ends, bool, error
 }
 
 // acceptChild answers, as responder, a request for a pair. old is the pair that
-// is rekeyed; nr is nil in IKE_AUTH, whose nonces are those of IKE_SA_INIT.
-// Nothing is installed yet.
+// is rekeyed; with first it is that of IKE_AUTH, whose nonces are those of
+// IKE_SA_INIT. Nothing is installed yet.
 func (e *Engine) acceptChild(s *ikeSA, exchange wire.ExchangeType, c *wire.Contents, old *child, ni, nr []byte, first bool) (agreed, []wire.Payload, *refusal) {
-	x := exchange.String()
-	if c.SA == nil || c.TSi == nil || c.TSr == nil || len(ni) == 0 {
-		f := s.failure(FailSyntax, x, false)
-		f.Detail = "the request for a Child SA lacks a payload"
+	bad := func(detail string) (agreed, []wire.Payload, *refusal) {
+		f := s.failure(FailSyntax, exchange.String(), false)
+		f.Detail = detail
 		f.Remedy = "report it to the peer's maker"
 		return agreed{}, nil, &refusal{notify(wire.InvalidSyntax), f}
+	}
+	if c.SA == nil || c.TSi == nil || c.TSr == nil || len(ni) == 0 {
+		return bad("the request for a Child SA lacks a payload")
 	}
 	a := agreed{old: old}
 	own, offers := s.peer.espAccept(), c.SA.Offers()
@@ -215,65 +217,23 @@ func (e *Engine) acceptChild(s *ikeSA, exchange wire.ExchangeType, c *wire.Conte
 	var err error
 	a.suite, number, want, err = chooseKE(own, offers, sent)
 	if err != nil {
-		return a, nil, &refusal{notify(wire.NoProposalChosen), s.noProposal(x, err)}
+		return a, nil, &refusal{notify(wire.NoProposalChosen), s.noProposal(exchange.String(), err)}
 	}
 	offer := &c.SA.Proposals[number-1]
 	if a.spiOut = offer.SPI32(); a.spiOut < 256 {
-		f := s.failure(FailSyntax, x, false)
-		f.Detail = "the offered SPI is reserved or missing"
-		f.Remedy = "report it to the peer's maker"
-		return a, nil, &refusal{notify(wire.InvalidSyntax), f}
+		return bad("the offered SPI is reserved or missing")
 	}
 	if want != 0 {
 		return a, nil, &refusal{invalidKE(want), nil}
 	}
 	tsi, tsr, ok := e.acceptEnds(s, c, &a)
 	if !ok {
-		f := s.failure(FailSelectors, x, false)
-		f.Ours = s.wantedEnds(old).text()
-		if s.peer.cfg.GRERemoteAny && old == nil {
-			f.Ours = wire.HostSelector(s.wantedEnds(nil).local, protoGRE).String() + " to any single address"
-		}
-		f.Theirs = tsText(c.TSr, c.TSi)
-		f.Detail, f.Remedy = s.explainTS(c, old)
-		return a, nil, &refusal{notify(wire.TSUnacceptable), f}
+		return a, nil, &refusal{notify(wire.TSUnacceptable), s.noSelectors(exchange, c, old)}
 	}
-	var ke *wire.KE
-	var shared []byte
-	if a.suite.KE.ID != 0 {
-		var public []byte
-		public, shared, err = e.kex.respond(a.suite.KE.ID, e.rnd.r, c.KE.Data)
-		if err != nil && !errors.Is(err, kex.ErrPublic) {
-			return a, nil, &refusal{notify(wire.TemporaryFailure), nil} // no randomness
-		}
-		if err != nil {
-			f := s.failure(FailInvalidKE, x, false)
-			f.Detail = err.Error()
-			f.Remedy = "report it to the peer's maker"
-			return a, nil, &refusal{notify(wire.InvalidSyntax), f}
-		}
-		ke = &wire.KE{Method: a.suite.KE.ID, Data: public}
+	ke, link, no := e.keyPair(s, exchange, c, &a, ni, nr)
+	if no != nil {
+		return a, nil, no
 	}
-	var link *wire.Notify
-	more := newSeries(&a.suite, shared, ni, nr)
-	a.spiIn, err = e.newESPSPI()
-	switch {
-	case err != nil:
-	case more != nil:
-		if link = more.relink(e); link == nil {
-			err = errRandom
-		}
-		more.pair = a
-		a.series = more
-	default:
-		a.in, a.out, err = s.keys.childKeys(a.suite, false, shared, ni, nr, a.spiIn, a.spiOut)
-	}
-	if err != nil {
-		f := s.failure(FailNoProposal, x, false)
-		f.Detail = err.Error()
-		return a, nil, &refusal{notify(wire.NoProposalChosen), f}
-	}
-
 	answer := wire.NewProposal(offer.Number, binary.BigEndian.AppendUint32(nil, a.spiIn), a.suite.Answer(offers[number-1]))
 	offer.Echo(&answer)
 	var ps []wire.Payload
@@ -284,14 +244,60 @@ func (e *Engine) acceptChild(s *ikeSA, exchange wire.ExchangeType, c *wire.Conte
 	if !first {
 		ps = append(ps, &wire.Nonce{Data: nr})
 	}
-	if ke != nil {
-		ps = append(ps, ke)
+	ps = append(append(ps, ke...), tsi, tsr)
+	return a, append(ps, link...), nil
+}
+
+// noSelectors explains that we accept none of the peer's traffic selectors.
+func (s *ikeSA) noSelectors(exchange wire.ExchangeType, c *wire.Contents, old *child) *Failure {
+	f := s.failure(FailSelectors, exchange.String(), false)
+	f.Ours = s.wantedEnds(old).text()
+	if s.peer.cfg.GRERemoteAny && old == nil {
+		f.Ours = wire.HostSelector(s.wantedEnds(nil).local, protoGRE).String() + " to any single address"
 	}
-	ps = append(ps, tsi, tsr)
-	if link != nil {
-		ps = append(ps, link)
+	f.Theirs = tsText(c.TSr, c.TSi)
+	f.Detail, f.Remedy = s.explainTS(c, old)
+	return f
+}
+
+// keyPair makes the keys of a pair that is agreed on, as responder, or the series
+// of additional key exchanges that they come of. ke and link are what is answered.
+func (e *Engine) keyPair(s *ikeSA, exchange wire.ExchangeType, c *wire.Contents, a *agreed, ni, nr []byte) (ke, link []wire.Payload, no *refusal) {
+	var shared []byte
+	if a.suite.KE.ID != 0 {
+		public, secret, err := e.kex.respond(a.suite.KE.ID, e.rnd.r, c.KE.Data)
+		if err != nil && !errors.Is(err, kex.ErrPublic) {
+			return nil, nil, &refusal{notify(wire.TemporaryFailure), nil} // no randomness
+		}
+		if err != nil {
+			f := s.failure(FailInvalidKE, exchange.String(), false)
+			f.Detail = err.Error()
+			f.Remedy = "report it to the peer's maker"
+			return nil, nil, &refusal{notify(wire.InvalidSyntax), f}
+		}
+		shared, ke = secret, []wire.Payload{&wire.KE{Method: a.suite.KE.ID, Data: public}}
 	}
-	return a, ps, nil
+	more := newSeries(&a.suite, shared, ni, nr)
+	var err error
+	a.spiIn, err = e.newESPSPI()
+	switch {
+	case err != nil:
+	case more != nil:
+		n := more.relink(e)
+		if n == nil {
+			err = errRandom
+		}
+		link, more.pair = []wire.Payload{n}, *a
+		a.series = more
+	default:
+		a.in, a.out, err = s.keys.childKeys(a.suite, false, shared, ni, nr, a.spiIn, a.spiOut)
+	}
+	if err != nil {
+		f := s.failure(FailNoProposal, exchange.String(), false)
+		f.Detail = err.Error()
+		return nil, nil, &refusal{notify(wire.NoProposalChosen), f}
+	}
+	return ke, link, nil
 }
 
 // acceptEnds finds the endpoints and the mode of a request, with the address

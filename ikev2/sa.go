@@ -299,23 +299,25 @@ func (e *Engine) pump(s *ikeSA) {
 	if s.req != nil || s.keys == nil {
 		return
 	}
-	if s.shake != nil && s.shake.newcomer != nil {
-		e.decideNewcomer(s)
-		return
-	}
 	switch {
+	case s.shake != nil && s.shake.newcomer != nil:
+		e.decideNewcomer(s)
 	case s.state == stateDeleting:
 		e.ask(s, deleteIKE{})
 	case s.redundant() && s.state != stateCollisionLost && s.check:
 		s.check = false
 		e.ask(s, livenessCheck{bare: true})
+	case s.mayAsk():
+		e.pumpInUse(s)
 	}
-	if !s.mayAsk() {
-		return
-	}
+}
+
+// pumpInUse is pump for an SA that is in use: what moves it comes first, then its
+// keys, then questions about the path and whether the peer lives.
+func (e *Engine) pumpInUse(s *ikeSA) {
 	switch {
 	case e.pumpMobility(s):
-	case s.held == nil && !(s.mob != nil && s.mob.testDue(e.now)) && (e.pumpDeletes(s) || e.pumpRekeyIKE(s) || e.pumpRekeyChild(s) || e.pumpNewChild(s)):
+	case s.held == nil && !s.mob.testDue(e.now) && (e.pumpDeletes(s) || e.pumpRekeyIKE(s) || e.pumpRekeyChild(s) || e.pumpNewChild(s)):
 	case e.pumpProbe(s):
 		s.check = false
 	case s.check || e.idle(s) || e.tells(s):
