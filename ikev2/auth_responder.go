@@ -73,7 +73,7 @@ func (e *Engine) onAuthRequest(s *ikeSA, m *wire.Message, d *Datagram, c content
 // have been meant for.
 func (e *Engine) refuseUnknown(s *ikeSA, m *wire.Message, d *Datagram, n *wire.Notify, f *Failure) {
 	e.deny(s, m, d, n)
-	if !e.errors.take(e.now) {
+	if !e.errors.Take(e.now) {
 		return
 	}
 	f.Local, f.Remote = d.Local.String(), d.Remote.String()
@@ -84,7 +84,7 @@ func (e *Engine) refuseUnknown(s *ikeSA, m *wire.Message, d *Datagram, n *wire.N
 // answer, for a while, and that its networks have wasted a handshake.
 func (e *Engine) deny(s *ikeSA, m *wire.Message, d *Datagram, n *wire.Notify) {
 	e.refuse(s, m, d, n)
-	e.half.futile.add(e.now, 1)
+	e.half.futile.Add(e.now, 1)
 	e.turnOut(s, refusedWeight)
 }
 

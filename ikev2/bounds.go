@@ -1,6 +1,10 @@
 package ikev2
 
-import "slices"
+import (
+	"slices"
+
+	"greseal/ikev2/rate"
+)
 
 // What one peer can make us hold is bounded, whatever it asks for, how often, and
 // however little of it it deletes. Besides what stands here and what a message's
@@ -19,7 +23,7 @@ const (
 
 // newChildren limits how often a peer has new keys made: what it asks for beyond
 // is refused for the moment.
-func newChildren() bucket { return bucket{rate: 10, burst: 60} }
+func newChildren() rate.Bucket { return rate.Bucket{Rate: 10, Burst: 60} }
 
 // boundSAs forgets the oldest IKE SAs that are on their way out, when a peer has
 // too many: those that it was to delete, or that others took the place of.

@@ -11,6 +11,7 @@ import (
 
 	"greseal/crypto/kex"
 	"greseal/crypto/suite"
+	"greseal/ikev2/rate"
 	"greseal/ikev2/wire"
 )
 
@@ -163,7 +164,7 @@ func TestAuthenticatedPeerIsBounded(t *testing.T) {
 		{"asks whether we live", 3000, nil, func(l *liar, _ int) { l.ask(l.s.local, wire.Informational) }},
 		{"begins messages in fragments", 300, nil, func(l *liar, _ int) {
 			h := l.s.header(wire.Informational, l.s.nextOut, false)
-			all, err := wire.SealFragments(h, wire.TypeNotify, make([]byte, 30000), l.s.keys.out, 16000, 4)
+			all, err := wire.SealFragments(h, wire.TypeNotify, make([]byte, 30000), l.s.keys.Out, 16000, 4)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -180,7 +181,7 @@ func TestAuthenticatedPeerIsBounded(t *testing.T) {
 				e.IKE = append(e.IKE, ike("aes128gcm16-prfsha256-x25519-mlkem768"))
 			})
 			l.n.quiet()
-			l.e.e.peers["west"].renewals = bucket{rate: 1e9, burst: 1e9} // the bounds hold without
+			l.e.e.peers["west"].renewals = rate.Bucket{Rate: 1e9, Burst: 1e9} // the bounds hold without
 			if c.before != nil {
 				c.before(l)
 			}

@@ -111,7 +111,7 @@ func (b *standing) floor(now Time) float64 {
 	}
 	n := len(b.origins)
 	for i := n - 1; i >= 0; i-- {
-		if o := b.origins[i]; o.wasted.level(now)+float64(o.open)/8 >= 1 {
+		if o := b.origins[i]; o.wasted.Level(now)+float64(o.open)/8 >= 1 {
 			return 0.5 / float64(n-i) // of one's own address, or of a network around it
 		}
 	}
@@ -139,22 +139,4 @@ func (c *computing) refund(b *standing) {
 	p := c.of(b)
 	p.left = min(p.most, p.left+b.cost)
 	b.cost = 0
-}
-
-// meter counts what happened lately: it goes down by one in each time of so long.
-type meter struct {
-	most, n float64
-	each    time.Duration
-	at      Time
-}
-
-func (m *meter) level(now Time) float64 {
-	if m.n == 0 {
-		return 0
-	}
-	return max(0, m.n-float64(now-m.at)/float64(m.each))
-}
-
-func (m *meter) add(now Time, n float64) {
-	m.n, m.at = min(m.most, m.level(now)+n), now
 }

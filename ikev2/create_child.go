@@ -274,7 +274,7 @@ func (x *createChild) fails(e *Engine, s *ikeSA, f *Failure) {
 
 // onCreateChild answers CREATE_CHILD_SA.
 func (e *Engine) onCreateChild(s *ikeSA, m *wire.Message, d *Datagram, c *wire.Contents) {
-	if !s.peer.renewals.take(e.now) {
+	if !s.peer.renewals.Take(e.now) {
 		e.refuse(s, m, d, notify(wire.TemporaryFailure))
 		return
 	}

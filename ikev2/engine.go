@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"greseal/crypto/kex"
+	"greseal/ikev2/cookie"
+	"greseal/ikev2/rate"
 	"greseal/ikev2/wire"
 )
 
@@ -44,11 +46,11 @@ type Engine struct {
 	espReserved map[uint32]bool
 
 	half    strangers
-	cookies cookieJar
+	cookies cookie.Jar
 	ghosts  map[uint64]*ghost
-	buried  []*ghost // in the order they expire
-	turned  []*ghost // likewise, of strangers
-	errors  bucket   // unprotected error answers
+	buried  []*ghost    // in the order they expire
+	turned  []*ghost    // likewise, of strangers
+	errors  rate.Bucket // unprotected error answers
 
 	timers    timers
 	dirty     []*ikeSA
@@ -107,7 +109,7 @@ func New(cfg Config) *Engine {
 		ikeReserved: map[uint64]bool{},
 		espReserved: map[uint32]bool{},
 		ghosts:      map[uint64]*ghost{},
-		errors:      bucket{rate: 20, burst: 40},
+		errors:      rate.Bucket{Rate: 20, Burst: 40},
 		half:        newStrangers(&cfg),
 		rec:         newRecorder(),
 		kex:         keyExchanges{kex.New, kex.Respond},

@@ -145,7 +145,7 @@ func (e *Engine) grantSeries(s *ikeSA, m *wire.Message, d *Datagram, x *series, 
 	}
 	a := x.pair
 	var err error
-	a.in, a.out, err = s.keys.childKeys(a.suite, false, x.shared[0], x.ni, x.nr, a.spiIn, a.spiOut, x.shared[1:]...)
+	a.in, a.out, err = s.keys.ChildKeys(a.suite, false, x.shared[0], x.ni, x.nr, a.spiIn, a.spiOut, x.shared[1:]...)
 	if err != nil {
 		e.refuse(s, m, d, notify(wire.TemporaryFailure))
 		return
@@ -214,7 +214,7 @@ func (x *createChild) takeFollowup(s *ikeSA, r *request, c *wire.Contents) (agre
 	}
 	defer more.wipe()
 	var err error
-	a.in, a.out, err = s.keys.childKeys(a.suite, true, more.shared[0], more.ni, more.nr, a.spiIn, a.spiOut, more.shared[1:]...)
+	a.in, a.out, err = s.keys.ChildKeys(a.suite, true, more.shared[0], more.ni, more.nr, a.spiIn, a.spiOut, more.shared[1:]...)
 	if err != nil {
 		f := s.failure(FailNoProposal, r.exchange.String(), false)
 		f.Detail, f.Remedy = err.Error(), "choose other esp proposals"

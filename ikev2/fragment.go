@@ -86,15 +86,15 @@ func (e *Engine) seal(s *ikeSA, h wire.Header, inner []wire.Payload) (sealed, er
 		first = inner[0].Type()
 	}
 	var out sealed
-	whole := wire.HeaderLen + 4 + len(plain) + s.keys.out.Overhead(len(plain))
+	whole := wire.HeaderLen + 4 + len(plain) + s.keys.Out.Overhead(len(plain))
 	if s.fragmentation && whole > s.fitting(leastPathMTU) {
-		out = sealed{plain: plain, header: h, first: first, sealer: s.keys.out}
+		out = sealed{plain: plain, header: h, first: first, sealer: s.keys.Out}
 	}
 	if s.fragmentation && whole > s.largest() {
 		out.data, err = e.fragment(s, &out, s.largest(), inner)
 		return out, err
 	}
-	data, err := wire.AppendSealedBytes(nil, h, first, plain, s.keys.out)
+	data, err := wire.AppendSealedBytes(nil, h, first, plain, s.keys.Out)
 	if err != nil {
 		return sealed{}, err
 	}
@@ -154,11 +154,11 @@ func (s *ikeSA) askedAnew(m *wire.Message) bool {
 	}
 	tail, total := tailOf(m.Raw), uint16(0)
 	if p == nil {
-		if _, err := m.Decrypt(s.keys.in); err != nil {
+		if _, err := m.Decrypt(s.keys.In); err != nil {
 			return false
 		}
 	} else {
-		if _, err := m.DecryptFragment(s.keys.in); err != nil {
+		if _, err := m.DecryptFragment(s.keys.In); err != nil {
 			return false
 		}
 		total = p.Total
@@ -200,7 +200,7 @@ func (e *Engine) reassemble(s *ikeSA, m *wire.Message) (*wire.Content, error) {
 			f.set.MaxOctets = maxFromStranger
 		}
 	}
-	complete, err := f.set.Add(m, s.keys.in)
+	complete, err := f.set.Add(m, s.keys.In)
 	if errors.Is(err, wire.ErrFragmentLimit) && s.state == stateHalfOpen && int(m.SKF().Total) <= maxFragments {
 		e.turnOut(s, refusedWeight) // authentic: an attack or a broken peer (RFC 7383 section 5)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"greseal/crypto/suite"
+	"greseal/ikev2/keymat"
 	"greseal/ikev2/wire"
 )
 
@@ -132,11 +133,11 @@ func TestRequestSealedAnewIsAnsweredAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inner, err := m.Open(s.keys.out.(sealer))
+	inner, err := m.Open(s.keys.Out.(keymat.Sealer))
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := wire.AppendSealed(nil, m.Header, inner, s.keys.out)
+	again, err := wire.AppendSealed(nil, m.Header, inner, s.keys.Out)
 	if err != nil || bytes.Equal(again, r.message.data[0]) {
 		t.Fatal("not sealed anew", err)
 	}

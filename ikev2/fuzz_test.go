@@ -109,13 +109,13 @@ func FuzzEngine(f *testing.F) {
 			for _, p := range x.e.order {
 				for _, s := range p.sas {
 					if s.keys != nil {
-						s.keys.in, s.keys.out = transparent{}, transparent{}
+						s.keys.In, s.keys.Out = transparent{}, transparent{}
 					}
 				}
 			}
 			for _, s := range x.e.half.sas {
 				if s.keys == nil && s.state == stateHalfOpen && x.e.deriveHalf(s) {
-					s.keys.in, s.keys.out = transparent{}, transparent{}
+					s.keys.In, s.keys.Out = transparent{}, transparent{}
 				}
 			}
 		}

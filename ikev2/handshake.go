@@ -44,7 +44,6 @@ type handshake struct {
 
 func (h *handshake) wipe() {
 	h.ke = nil
-	h.ppk.wipe()
 	clear(h.ni)
 	clear(h.nr)
 }
@@ -88,9 +87,9 @@ func (e *Engine) fail(s *ikeSA, f *Failure) {
 //
 //	AUTH = prf( prf(Shared Secret, "Key Pad for IKEv2"), <SignedOctets>)
 func (s *ikeSA) authOf(initiator bool, psk []byte, id *wire.ID) []byte {
-	padded := s.keys.prf.Sum(psk, []byte("Key Pad for IKEv2"))
+	padded := s.keys.PRF.Sum(psk, []byte("Key Pad for IKEv2"))
 	defer clear(padded)
-	return s.keys.prf.Sum(padded, s.signedOctets(initiator, id))
+	return s.keys.PRF.Sum(padded, s.signedOctets(initiator, id))
 }
 
 // signedOctets are what an AUTH payload of one side covers:
@@ -98,12 +97,12 @@ func (s *ikeSA) authOf(initiator bool, psk []byte, id *wire.ID) []byte {
 //	SignedOctets = RealMessage | NonceData of the other side | prf(SK_p, RestOfIDPayload) [| IntAuth]
 func (s *ikeSA) signedOctets(initiator bool, id *wire.ID) []byte {
 	h := s.shake
-	message, nonce, skp := h.message1, h.nr, s.keys.pi
+	message, nonce, skp := h.message1, h.nr, s.keys.Pi
 	if !initiator {
-		message, nonce, skp = h.message2, h.ni, s.keys.pr
+		message, nonce, skp = h.message2, h.ni, s.keys.Pr
 	}
 	body, _ := id.AppendBody(nil)
-	return slices.Concat(message, nonce, s.keys.prf.Sum(skp, body), h.inter.octets())
+	return slices.Concat(message, nonce, s.keys.PRF.Sum(skp, body), h.inter.octets())
 }
 
 // verifyAuth checks the peer's AUTH payload. An empty PSK authenticates nobody.

@@ -433,7 +433,7 @@ func TestCriticalPayloadInFrontOfTheSealedOneIsRefused(t *testing.T) {
 		h := s.header(wire.Informational, s.nextOut, false)
 		s.nextOut++
 		said = nil
-		n.put(&flight{from: w, src: s.local, dst: s.remote, data: guarded(h, c.critical, c.sealed, s.keys.out), text: "guarded"})
+		n.put(&flight{from: w, src: s.local, dst: s.remote, data: guarded(h, c.critical, c.sealed, s.keys.Out), text: "guarded"})
 		n.run(n.now + 10*time.Millisecond)
 		if !slices.ContainsFunc(said, func(line string) bool {
 			return strings.HasSuffix(line, fmt.Sprintf("response %d: %s", h.MessageID, c.answer))

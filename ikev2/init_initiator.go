@@ -9,6 +9,7 @@ import (
 
 	"greseal/crypto/prf"
 	"greseal/crypto/suite"
+	"greseal/ikev2/keymat"
 	"greseal/ikev2/wire"
 )
 
@@ -235,7 +236,7 @@ func (saInit) answer(e *Engine, s *ikeSA, _ *request, c content, d *Datagram) {
 	s.spiR, s.suite = c.header.SPIr, chosen
 	p, err := prf.New(chosen.PRF.ID)
 	if err == nil {
-		s.keys, err = e.newKeys(chosen, true, p.SKEYSEED(h.ni, h.nr, shared), h.ni, h.nr, s.spiI, s.spiR)
+		s.keys, err = keymat.New(chosen, true, p.SKEYSEED(h.ni, h.nr, shared), h.ni, h.nr, s.spiI, s.spiR, e.rnd.r)
 	}
 	clear(shared)
 	if err != nil {

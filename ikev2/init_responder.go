@@ -7,6 +7,7 @@ import (
 	"greseal/crypto/kex"
 	"greseal/crypto/prf"
 	"greseal/crypto/suite"
+	"greseal/ikev2/keymat"
 	"greseal/ikev2/wire"
 )
 
@@ -39,7 +40,7 @@ func (e *Engine) onInitRequest(m *wire.Message, d *Datagram) {
 	}
 	proved := false
 	if n := c.Notify(wire.Cookie); n != nil {
-		proved = e.cookies.valid(e.now, n.Data, m.SPIi, c.Nonce.Data, d.Remote.Addr())
+		proved = e.cookies.Valid(e.now, n.Data, m.SPIi, c.Nonce.Data, d.Remote.Addr())
 	}
 	if !proved && e.half.wantsCookie(e.now, from.origins, 0) {
 		e.askCookie(m, d, c)
@@ -101,7 +102,7 @@ func (e *Engine) chooseInit(m *wire.Message, d *Datagram, c *wire.Contents, to *
 		return chosen, number, offers, false
 	}
 	e.stats.Refused++
-	if !e.errors.take(e.now) {
+	if !e.errors.Take(e.now) {
 		return chosen, number, offers, false // explaining it costs as much as answering
 	}
 	e.answerInit(m, d, notify(wire.NoProposalChosen))
@@ -118,7 +119,7 @@ func (e *Engine) chooseInit(m *wire.Message, d *Datagram, c *wire.Contents, to *
 
 // askCookie answers a request whose sender has not shown its address.
 func (e *Engine) askCookie(m *wire.Message, d *Datagram, c *wire.Contents) {
-	if cookie := e.cookies.make(e.now, e.rnd, m.SPIi, c.Nonce.Data, d.Remote.Addr()); cookie != nil {
+	if cookie := e.cookies.Make(e.now, e.rnd.r, m.SPIi, c.Nonce.Data, d.Remote.Addr()); cookie != nil {
 		e.stats.Cookies++
 		e.answerInit(m, d, wire.NewNotify(wire.Cookie, cookie))
 	}
@@ -127,7 +128,7 @@ func (e *Engine) askCookie(m *wire.Message, d *Datagram, c *wire.Contents) {
 // refuseInit sends an unprotected error, as often as the limit allows.
 func (e *Engine) refuseInit(m *wire.Message, d *Datagram, n *wire.Notify) {
 	e.stats.Refused++
-	if n.Kind == wire.InvalidKEPayload || e.errors.take(e.now) {
+	if n.Kind == wire.InvalidKEPayload || e.errors.Take(e.now) {
 		e.answerInit(m, d, n)
 	}
 }
@@ -202,7 +203,7 @@ func (e *Engine) openHalf(m *wire.Message, d *Datagram, c *wire.Contents, key ha
 	}
 	s.shake.signatures.learn(c, to.hashes != nil)
 	e.tell(data, h, ps, nil)
-	if e.rec.strangers.take(e.now) {
+	if e.rec.strangers.Take(e.now) {
 		s.shake.recorded = 1
 		e.record(s, recordReceived, m.Header, m.Payloads, len(m.Raw), 1, d.Local, d.Remote)
 		e.record(s, recordSent, h, ps, len(data), 1, d.Local, d.Remote)
@@ -227,6 +228,6 @@ func (e *Engine) deriveHalf(s *ikeSA) bool {
 	if err != nil {
 		return false
 	}
-	s.keys, err = e.newKeys(s.suite, false, p.SKEYSEED(h.ni, h.nr, shared), h.ni, h.nr, s.spiI, s.spiR)
+	s.keys, err = keymat.New(s.suite, false, p.SKEYSEED(h.ni, h.nr, shared), h.ni, h.nr, s.spiI, s.spiR, e.rnd.r)
 	return err == nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"greseal/crypto/kex"
 	"greseal/crypto/suite"
+	"greseal/ikev2/keymat"
 	"greseal/ikev2/wire"
 )
 
@@ -87,7 +88,7 @@ func (additionalKE) payloads(e *Engine, s *ikeSA) (wire.ExchangeType, []wire.Pay
 	x.ke = ke
 	inner := []wire.Payload{&wire.KE{Method: ke.Group(), Data: ke.Public()}}
 	s.state = stateAuthenticating
-	x.i = s.intAuth(x.i, s.keys.pi, s.header(wire.IKEIntermediate, s.nextOut, false), contentOf(inner))
+	x.i = s.intAuth(x.i, s.keys.Pi, s.header(wire.IKEIntermediate, s.nextOut, false), contentOf(inner))
 	return wire.IKEIntermediate, inner, true
 }
 
@@ -104,7 +105,7 @@ func contentOf(inner []wire.Payload) wire.Content {
 // 3.3.2): IntAuth_n = prf(SK_p_n, IntAuth_n-1 | A | P), by the keys from before
 // the exchange.
 func (s *ikeSA) intAuth(before, skp []byte, h wire.Header, c wire.Content) []byte {
-	return s.keys.prf.Sum(skp, before, c.IntAuth(h))
+	return s.keys.PRF.Sum(skp, before, c.IntAuth(h))
 }
 
 // octets is the chunk that the signed octets end with, empty when no
@@ -153,7 +154,7 @@ func (additionalKE) answer(e *Engine, s *ikeSA, _ *request, c content, _ *Datagr
 		refuse(FailInvalidKE, err.Error())
 		return
 	}
-	x.r = s.intAuth(x.r, s.keys.pr, c.header, c.whole)
+	x.r = s.intAuth(x.r, s.keys.Pr, c.header, c.whole)
 	if err := e.stir(s, shared); err != nil {
 		refuse(FailNoProposal, err.Error())
 		return
@@ -168,12 +169,12 @@ func (additionalKE) answer(e *Engine, s *ikeSA, _ *request, c content, _ *Datagr
 func (e *Engine) stir(s *ikeSA, shared []byte) error {
 	defer clear(shared)
 	h := s.shake
-	seed := s.keys.prf.NextSKEYSEED(s.keys.d, shared, h.ni, h.nr)
-	k, err := e.newKeys(s.suite, s.initiator, seed, h.ni, h.nr, s.spiI, s.spiR)
+	seed := s.keys.Next(shared, h.ni, h.nr)
+	k, err := keymat.New(s.suite, s.initiator, seed, h.ni, h.nr, s.spiI, s.spiR, e.rnd.r)
 	if err != nil {
 		return err
 	}
-	s.keys.wipe()
+	s.keys.Wipe()
 	s.keys, s.requestParts, s.responseParts = k, nil, nil
 	h.inter.ke, h.inter.methods = nil, h.inter.methods[1:]
 	h.inter.rounds++
@@ -202,8 +203,8 @@ func (e *Engine) onIntermediateRequest(s *ikeSA, m *wire.Message, d *Datagram, c
 		return
 	}
 	inner := []wire.Payload{&wire.KE{Method: x.methods[0], Data: public}}
-	x.i = s.intAuth(x.i, s.keys.pi, c.header, c.whole)
-	x.r = s.intAuth(x.r, s.keys.pr, s.header(m.Exchange, m.MessageID, true), contentOf(inner))
+	x.i = s.intAuth(x.i, s.keys.Pi, c.header, c.whole)
+	x.r = s.intAuth(x.r, s.keys.Pr, s.header(m.Exchange, m.MessageID, true), contentOf(inner))
 	e.respond(s, m, d, inner) // by the keys of the request
 	if err := e.stir(s, shared); err != nil {
 		e.drop(s, nil, false)

@@ -149,7 +149,7 @@ func (e *Engine) takeChild(s *ikeSA, o *childOffer, x string, c *wire.Contents, 
 		a.series = more
 		return a, nil
 	}
-	if a.in, a.out, err = s.keys.childKeys(a.suite, true, shared, ni, nr, a.spiIn, a.spiOut); err != nil {
+	if a.in, a.out, err = s.keys.ChildKeys(a.suite, true, shared, ni, nr, a.spiIn, a.spiOut); err != nil {
 		return bad(FailNoProposal, err.Error(), "choose other esp proposals")
 	}
 	return a, nil
@@ -290,7 +290,7 @@ func (e *Engine) keyPair(s *ikeSA, exchange wire.ExchangeType, c *wire.Contents,
 		link, more.pair = []wire.Payload{n}, *a
 		a.series = more
 	default:
-		a.in, a.out, err = s.keys.childKeys(a.suite, false, shared, ni, nr, a.spiIn, a.spiOut)
+		a.in, a.out, err = s.keys.ChildKeys(a.suite, false, shared, ni, nr, a.spiIn, a.spiOut)
 	}
 	if err != nil {
 		f := s.failure(FailNoProposal, exchange.String(), false)

@@ -10,6 +10,7 @@ import (
 
 	"greseal/crypto/esp"
 	"greseal/crypto/suite"
+	"greseal/ikev2/keymat"
 	"greseal/ikev2/wire"
 )
 
@@ -467,7 +468,7 @@ func (n *network) tampered(x *node, data []byte) []byte {
 	if s == nil || s.keys == nil {
 		return data
 	}
-	inner, err := m.Open(s.keys.out.(sealer))
+	inner, err := m.Open(s.keys.Out.(keymat.Sealer))
 	if err != nil && m.Exchange == wire.IKEIntermediate && m.Response() {
 		return data // its keys are gone
 	}
@@ -475,7 +476,7 @@ func (n *network) tampered(x *node, data []byte) []byte {
 		n.fault("%s cannot read its own message: %v", x.name, err)
 		return data
 	}
-	data, err = wire.AppendSealed(nil, m.Header, n.tamper(x, m.Header, inner), s.keys.out)
+	data, err = wire.AppendSealed(nil, m.Header, n.tamper(x, m.Header, inner), s.keys.Out)
 	if err != nil {
 		panic(err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"greseal/crypto/sign/id"
 	"greseal/crypto/suite"
+	"greseal/ikev2/rate"
 )
 
 // Defaults of the two thresholds of contract 13.
@@ -27,11 +28,11 @@ type peer struct {
 	gone  bool     // removed while SAs were still being closed
 	probe *probe   // to be sent
 
-	innerMTU  uint16   // of our interface, as the peer is to be told; 0: not known
-	newcomer  *ikeSA   // waits for whether another peer, who has the tunnel, lives
-	turnover  Time     // when one identity was last heard from another place, 0: never
-	lingering []*child // pairs whose inbound SA stays for a while, oldest first
-	renewals  bucket   // CREATE_CHILD_SA requests of the peer's
+	innerMTU  uint16      // of our interface, as the peer is to be told; 0: not known
+	newcomer  *ikeSA      // waits for whether another peer, who has the tunnel, lives
+	turnover  Time        // when one identity was last heard from another place, 0: never
+	lingering []*child    // pairs whose inbound SA stays for a while, oldest first
+	renewals  rate.Bucket // CREATE_CHILD_SA requests of the peer's
 
 	installFailures int    // in a row
 	strange         string // last note about unauthenticated input

@@ -18,50 +18,25 @@ const ppkFixed = 2
 type ppkState struct {
 	agreed bool // both sides have sent USE_PPK
 	mixed  bool // the keys of the SA contain it
-
-	d, pi, pr []byte // SK_d', SK_pi' and SK_pr': the keys without it
-}
-
-func (x *ppkState) wipe() {
-	for _, b := range [][]byte{x.d, x.pi, x.pr} {
-		clear(b)
-	}
-	x.d, x.pi, x.pr = nil, nil, nil
 }
 
 // usesPPK tells whether a postquantum preshared key is configured.
 func (p *Peer) usesPPK() bool { return len(p.PPK) > 0 && p.PPKID != "" }
 
 // mixPPK changes the keys of an SA, and keeps the old ones until it is
-// authenticated:
-//
-//	SK_d = prf+ (PPK, SK_d'), SK_pi = prf+ (PPK, SK_pi'), SK_pr = prf+ (PPK, SK_pr')
+// authenticated.
 func (s *ikeSA) mixPPK(ppk []byte) error {
-	x, k := &s.shake.ppk, s.keys
-	var out [3][]byte
-	for i, old := range [][]byte{k.d, k.pi, k.pr} {
-		var err error
-		if out[i], err = k.prf.Plus(ppk, len(old), old); err != nil {
-			return err
-		}
-	}
-	x.d, x.pi, x.pr = k.d, k.pi, k.pr
-	k.d, k.pi, k.pr = out[0], out[1], out[2]
-	x.mixed = true
-	return nil
+	err := s.keys.Mix(ppk)
+	s.shake.ppk.mixed = err == nil
+	return err
 }
 
 // unmixPPK goes back to the keys without it.
 func (s *ikeSA) unmixPPK() {
-	x, k := &s.shake.ppk, s.keys
-	if !x.mixed {
-		return
+	if s.shake.ppk.mixed {
+		s.keys.Unmix()
+		s.shake.ppk.mixed = false
 	}
-	for _, b := range [][]byte{k.d, k.pi, k.pr} {
-		clear(b)
-	}
-	k.d, k.pi, k.pr = x.d, x.pi, x.pr
-	x.d, x.pi, x.pr, x.mixed = nil, nil, nil, false
 }
 
 // offerPPK mixes the key in before the initiator authenticates itself. plain is

@@ -168,10 +168,10 @@ func (e *Engine) pumpProbe(s *ikeSA) bool {
 	}
 	head := around + wire.HeaderLen + 4 // of the SK payload
 	n := max(want.size-head, probeHead)
-	for n > probeHead && head+n+s.keys.out.Overhead(n) > want.size {
+	for n > probeHead && head+n+s.keys.Out.Overhead(n) > want.size {
 		n--
 	}
-	p := &probe{size: head + n + s.keys.out.Overhead(n), token: want.token, again: want.again, octets: n}
+	p := &probe{size: head + n + s.keys.Out.Overhead(n), token: want.token, again: want.again, octets: n}
 	return e.sendProbe(s, p, recoverUnknown)
 }
 
@@ -189,7 +189,7 @@ func (e *Engine) sendProbe(s *ikeSA, p *probe, first recovery) bool {
 	h := s.header(wire.Informational, s.nextOut, false)
 	plain, err := wire.AppendPayloads(nil, inner)
 	if err == nil {
-		p.whole, err = wire.AppendSealedBytes(nil, h, inner[0].Type(), plain, s.keys.out)
+		p.whole, err = wire.AppendSealedBytes(nil, h, inner[0].Type(), plain, s.keys.Out)
 	}
 	if err != nil {
 		e.exhausted(s, wire.Informational, err)
@@ -198,7 +198,7 @@ func (e *Engine) sendProbe(s *ikeSA, p *probe, first recovery) bool {
 	e.tell(p.whole, h, sealedOnly, inner)
 	m := sealed{data: [][]byte{p.whole}}
 	if s.fragmentation {
-		m.plain, m.header, m.first, m.sealer = plain, h, inner[0].Type(), s.keys.out
+		m.plain, m.header, m.first, m.sealer = plain, h, inner[0].Type(), s.keys.Out
 	}
 	p.form, p.formAt = first, e.now
 	r.message = m

@@ -27,7 +27,7 @@ func (e *Engine) receive(d *Datagram) {
 	}
 	if h.SPIi == 0 {
 		e.stats.Malformed++
-		if e.errors.take(e.now) {
+		if e.errors.Take(e.now) {
 			e.doubtedSPI(h, d) // the one message that may have none (RFC 7296 section 1.5)
 		}
 		return
@@ -113,7 +113,7 @@ func (e *Engine) receiveUnknown(own uint64, h wire.Header, d *Datagram) {
 		return
 	}
 	e.stats.UnknownSPI++
-	if h.Response() || e.ikeReserved[own] || !e.errors.take(e.now) || e.doubtedSPI(h, d) {
+	if h.Response() || e.ikeReserved[own] || !e.errors.Take(e.now) || e.doubtedSPI(h, d) {
 		return
 	}
 	e.answerClear(h, d, notify(wire.InvalidIKESPI))
@@ -123,7 +123,7 @@ func (e *Engine) receiveUnknown(own uint64, h wire.Header, d *Datagram) {
 // person know that the other side speaks IKEv1.
 func (e *Engine) otherVersion(h wire.Header, d *Datagram) {
 	e.stats.Malformed++
-	if h.Response() && h.Major() > 2 || !e.errors.take(e.now) {
+	if h.Response() && h.Major() > 2 || !e.errors.Take(e.now) {
 		return
 	}
 	if h.Major() > 2 {
@@ -293,7 +293,7 @@ func (e *Engine) open(s *ikeSA, m *wire.Message, d *Datagram) (c content, ok boo
 	octets, parts := len(m.Raw), 1
 	outside, _ := wire.UnsupportedCritical(m.Payloads)
 	if m.SKF() == nil {
-		c.whole, err = m.Decrypt(s.keys.in)
+		c.whole, err = m.Decrypt(s.keys.In)
 	} else {
 		var whole *wire.Content
 		if whole, err = e.reassemble(s, m); err == nil && whole == nil {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sort"
 
+	"greseal/ikev2/rate"
 	"greseal/ikev2/wire"
 )
 
@@ -52,15 +53,15 @@ func (r *record) size() int { return recordCost + len(r.body) }
 type recorder struct {
 	seq            uint64
 	known, foreign recordRing
-	strangers      bucket // conversations begun by strangers that are kept
-	remarks        bucket // notes on what strangers sent
+	strangers      rate.Bucket // conversations begun by strangers that are kept
+	remarks        rate.Bucket // notes on what strangers sent
 	scratch        []byte
 }
 
 func newRecorder() recorder {
 	return recorder{
 		known: recordRing{limit: recordedOctets - recordedForeign}, foreign: recordRing{limit: recordedForeign},
-		strangers: bucket{rate: 1, burst: 20}, remarks: bucket{rate: 1, burst: 20},
+		strangers: rate.Bucket{Rate: 1, Burst: 20}, remarks: rate.Bucket{Rate: 1, Burst: 20},
 	}
 }
 
@@ -131,7 +132,7 @@ func (e *Engine) recordOf(kind recordKind, h wire.Header, ps []wire.Payload, oct
 // recordRefused records an IKE_SA_INIT request that makes no IKE SA, and the
 // answer to it.
 func (e *Engine) recordRefused(m *wire.Message, d *Datagram, answer wire.Payload, octets int) {
-	if !e.rec.strangers.take(e.now) {
+	if !e.rec.strangers.Take(e.now) {
 		return
 	}
 	var peer PeerID
@@ -206,7 +207,7 @@ func (e *Engine) recordAction(a Action) {
 	case Noted:
 		failure(a.Peer, a.Reason)
 		if a.Reason.stranger {
-			if !e.rec.remarks.take(e.now) {
+			if !e.rec.remarks.Take(e.now) {
 				return
 			}
 			ring = &e.rec.foreign

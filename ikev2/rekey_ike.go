@@ -10,6 +10,7 @@ import (
 	"greseal/crypto/kex"
 	"greseal/crypto/prf"
 	"greseal/crypto/suite"
+	"greseal/ikev2/keymat"
 	"greseal/ikev2/wire"
 )
 
@@ -91,7 +92,7 @@ func (e *Engine) successor(s *ikeSA, initiator bool, chosen suite.Suite, spiI, s
 		return nil, err
 	}
 	// SKEYSEED by the PRF of the old IKE SA (RFC 7296 section 2.18).
-	k, err := e.newKeys(chosen, initiator, s.keys.prf.NextSKEYSEED(s.keys.d, shared, ni, nr, additional...), ni, nr, spiI, spiR)
+	k, err := keymat.New(chosen, initiator, s.keys.Next(shared, ni, nr, additional...), ni, nr, spiI, spiR, e.rnd.r)
 	if err != nil {
 		return nil, err
 	}

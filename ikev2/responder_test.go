@@ -232,37 +232,6 @@ func TestFloodIsAnsweredWithCookies(t *testing.T) {
 	}
 }
 
-func TestCookiesExpire(t *testing.T) {
-	var j cookieJar
-	r := random{seeded(1)}
-	from, ni := addr("192.0.2.1"), []byte("nonce")
-	c := j.make(0, r, 1, ni, from)
-	for at, want := range map[Time]bool{0: true, cookieLife: true, 2*cookieLife - 1: true, 2 * cookieLife: false} {
-		if got := j.valid(at, c, 1, ni, from); got != want {
-			t.Errorf("at %v: %v", at, got)
-		}
-	}
-	next := j.make(cookieLife, r, 1, ni, from)
-	if string(next) == string(c) {
-		t.Error("the secret does not change")
-	}
-	if !j.valid(cookieLife+1, c, 1, ni, from) || !j.valid(cookieLife+1, next, 1, ni, from) {
-		t.Error("the secret before is no longer good")
-	}
-	j.make(2*cookieLife, r, 1, ni, from)
-	if j.valid(2*cookieLife, c, 1, ni, from) {
-		t.Error("a cookie lives for ever")
-	}
-	for name, ok := range map[string]bool{
-		"SPI": j.valid(2*cookieLife, next, 2, ni, from), "nonce": j.valid(2*cookieLife, next, 1, []byte("n"), from),
-		"address": j.valid(2*cookieLife, next, 1, ni, addr("192.0.2.9")), "length": j.valid(2*cookieLife, next[:5], 1, ni, from),
-	} {
-		if ok {
-			t.Errorf("a cookie is good for another %s", name)
-		}
-	}
-}
-
 func TestRepeatedInitGetsTheSameAnswer(t *testing.T) {
 	e := New(Config{Rand: seeded(1)})
 	e.SetPeer(0, testPeer("any"))
@@ -372,7 +341,7 @@ func TestNoSecretIsPrinted(t *testing.T) {
 		fmt.Sprintf("%v %+v %#v", w.peer, w.peer, &w.peer),
 		fmt.Sprintf("%v %+v %#v", InstallIn{Params: c.params}, InstallIn{Params: c.params}, c.params),
 	} {
-		for _, secret := range [][]byte{s.keys.d, c.params.Key, []byte("hush")} {
+		for _, secret := range [][]byte{s.keys.D, c.params.Key, []byte("hush")} {
 			for _, form := range []string{string(secret), fmt.Sprintf("%x", secret), fmt.Sprint(secret)} {
 				if strings.Contains(text, form) {
 					t.Errorf("a secret is printed: %.200s", text)

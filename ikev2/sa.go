@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"greseal/crypto/suite"
+	"greseal/ikev2/keymat"
 )
 
 // ikeSA is one IKE SA from its first message to its last. It exists once for
@@ -33,7 +34,7 @@ type ikeSA struct {
 	pause      time.Duration // between NAT keepalives
 
 	suite suite.Suite
-	keys  *keys
+	keys  *keymat.Keys
 	shake *handshake // until established
 
 	// Requests of ours: one at a time (window size 1).
@@ -172,7 +173,7 @@ func (e *Engine) establish(s *ikeSA) {
 		s.shake.wipe()
 		s.shake = nil
 	}
-	s.keys.authenticated()
+	s.keys.Authenticated()
 }
 
 // rekeyLead is what a rekeying is given at least before a lifetime ends, for lost
@@ -221,7 +222,7 @@ func (e *Engine) drop(s *ikeSA, why *Failure, linger bool) {
 		s.shake = nil
 	}
 	if s.keys != nil {
-		s.keys.wipe()
+		s.keys.Wipe()
 		s.keys = nil
 	}
 	delete(e.sas, s.own())

@@ -387,7 +387,7 @@ func (s *scene) cmdSends(x *node, exchange string, w []string) {
 	sas := x.e.peers[x.peer.ID].established()
 	sa := sas[len(sas)-1]
 	h := sa.header(exchanges[exchange], sa.nextOut, false)
-	data, err := wire.AppendSealed(nil, h, ps, sa.keys.out)
+	data, err := wire.AppendSealed(nil, h, ps, sa.keys.Out)
 	if err != nil {
 		panic(err)
 	}

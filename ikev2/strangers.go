@@ -1,9 +1,12 @@
 package ikev2
 
 import (
+	"crypto/sha256"
 	"net/netip"
 	"slices"
 	"time"
+
+	"greseal/ikev2/rate"
 )
 
 // What nobody has authenticated lives on one budget: octets of memory, for
@@ -37,6 +40,16 @@ const (
 	mostHeard = 4096 // addresses of authenticated peers
 )
 
+// halfKey knows a repeated IKE_SA_INIT request again: by all of it (RFC 7296
+// section 2.1), since two peers behind one NAT may choose the same SPI.
+type halfKey [16]byte
+
+func halfKeyOf(datagram []byte) (k halfKey) {
+	sum := sha256.Sum256(datagram)
+	copy(k[:], sum[:])
+	return k
+}
+
 // strangers is the budget and what is on it. Half-open SAs are found by their
 // request. When its initiator was authenticated the request is known for a while,
 // so that a late repetition starts nothing new.
@@ -46,7 +59,7 @@ type strangers struct {
 	foreign int      // octets held by others than those that a part is kept for
 	waiting []*ikeSA // half-open, oldest first
 	sas     map[halfKey]*ikeSA
-	futile  meter // handshakes that were refused or made room, from anywhere
+	futile  rate.Meter // handshakes that were refused or made room, from anywhere
 
 	origins map[netip.Prefix]*origin
 	swept   Time
@@ -71,20 +84,20 @@ func newStrangers(cfg *Config) strangers {
 		limit = strangersOctets
 	}
 	return strangers{
-		limit: limit, futile: meter{most: mostWasted, each: forgiveOne / 20}, sas: map[halfKey]*ikeSA{}, origins: map[netip.Prefix]*origin{},
+		limit: limit, futile: rate.Meter{Most: mostWasted, Each: forgiveOne / 20}, sas: map[halfKey]*ikeSA{}, origins: map[netip.Prefix]*origin{},
 		done: map[halfKey]bool{}, heard: map[netip.Addr]bool{}, computing: newComputing(cfg.Computing),
 	}
 }
 
 // origin is what one network has here.
 type origin struct {
-	open   int   // half-open SAs
-	held   int   // octets of them
-	wasted meter // handshakes that came to nothing
+	open   int        // half-open SAs
+	held   int        // octets of them
+	wasted rate.Meter // handshakes that came to nothing
 }
 
 func (o *origin) weight(now Time) int {
-	return o.held + int(o.wasted.level(now)*halfOpenOctets)
+	return o.held + int(o.wasted.Level(now)*halfOpenOctets)
 }
 
 // standing is what a half-open SA holds on the budget, and where it came from.
@@ -120,7 +133,7 @@ func (h *strangers) originsOf(now Time, a netip.Addr) []*origin {
 	for i, n := range ns {
 		o := h.origins[n]
 		if o == nil {
-			o = &origin{wasted: meter{most: mostWasted, each: forgiveOne << (2 * (len(ns) - 1 - i))}}
+			o = &origin{wasted: rate.Meter{Most: mostWasted, Each: forgiveOne << (2 * (len(ns) - 1 - i))}}
 			h.origins[n] = o
 		}
 		out = append(out, o)
@@ -131,7 +144,7 @@ func (h *strangers) originsOf(now Time, a netip.Addr) []*origin {
 // sweep forgets networks that have nothing here, and with all what they wasted.
 func (h *strangers) sweep(now Time, all bool) {
 	for n, o := range h.origins {
-		if o.open == 0 && (all || o.wasted.level(now) == 0) {
+		if o.open == 0 && (all || o.wasted.Level(now) == 0) {
 			delete(h.origins, n)
 		}
 	}
@@ -147,8 +160,8 @@ func (h *strangers) waits(a netip.Addr) bool {
 // wantsCookie tells whether a request without a valid cookie is answered by one.
 func (h *strangers) wantsCookie(now Time, from []*origin, cost float64) bool {
 	here := from[len(from)-1]
-	busy := len(h.waiting) + int(h.futile.level(now))
-	return busy >= cookieFrom || float64(here.open)+here.wasted.level(now)/3 >= cookieFromHere ||
+	busy := len(h.waiting) + int(h.futile.Level(now))
+	return busy >= cookieFrom || float64(here.open)+here.wasted.Level(now)/3 >= cookieFromHere ||
 		h.short(now) || slow(cost) && busy > 0
 }
 
@@ -226,7 +239,7 @@ func (h *strangers) hear(a netip.Addr) {
 // initiator. Networks that many share bear more of them.
 func (b *standing) waste(now Time, n float64) {
 	for i := len(b.origins) - 1; i >= 0; i-- {
-		b.origins[i].wasted.add(now, n)
+		b.origins[i].wasted.Add(now, n)
 		n /= 4
 	}
 }
@@ -286,7 +299,7 @@ func (e *Engine) makeRoom(b *standing, s *ikeSA, octets int) bool {
 			return false
 		}
 		e.stats.Displaced++
-		h.futile.add(e.now, 1)
+		h.futile.Add(e.now, 1)
 		e.turnOut(v, 1)
 	}
 }
@@ -348,7 +361,7 @@ func (h *strangers) yields(now Time, v *ikeSA, by *standing) bool {
 
 // least is how long a half-open SA is left in peace.
 func (h *strangers) least(now Time) time.Duration {
-	if h.futile.level(now) >= cookieFrom {
+	if h.futile.Level(now) >= cookieFrom {
 		return leastUnderFire
 	}
 	return leastLife
@@ -371,7 +384,7 @@ func (h *strangers) oldest(now Time, of func(*standing) bool, by *standing) *ike
 
 // wasteful tells whether a handshake from the same address came to nothing lately.
 func (b *standing) wasteful(now Time) bool {
-	return b.origins[len(b.origins)-1].wasted.level(now) >= 0.5
+	return b.origins[len(b.origins)-1].wasted.Level(now) >= 0.5
 }
 
 // grow counts what a half-open SA holds after it has received something. Beyond

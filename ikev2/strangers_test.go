@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"greseal/crypto/suite"
+	"greseal/ikev2/keymat"
 	"greseal/ikev2/wire"
 )
 
@@ -137,7 +138,7 @@ func (c *crowd) fragments(v *visitor, total, octets int, numbers ...int) {
 		c.t.Fatal("no keys")
 	}
 	h := wire.Header{SPIi: s.spiI, SPIr: s.spiR, Exchange: wire.IKEAuth, Flags: wire.FlagInitiator, MessageID: 1}
-	all, err := wire.SealFragments(h, wire.TypeVendor, make([]byte, total*octets), sealer{s.keys.in.(sealer).c}, octets+61, total)
+	all, err := wire.SealFragments(h, wire.TypeVendor, make([]byte, total*octets), s.keys.In.(keymat.Sealer), octets+61, total)
 	if err != nil || len(all) != total {
 		c.t.Fatalf("%d fragments, %v", len(all), err)
 	}
@@ -158,7 +159,7 @@ func (c *crowd) refused(v *visitor) {
 	}
 	h := wire.Header{SPIi: s.spiI, SPIr: s.spiR, Exchange: wire.IKEAuth, Flags: wire.FlagInitiator, MessageID: 1}
 	ps := []wire.Payload{&wire.ID{Of: wire.TypeIDi, Kind: 2, Data: []byte("mallory.example")}, &wire.Auth{Method: wire.AuthSharedKey, Data: make([]byte, 32)}}
-	data, err := wire.AppendSealed(nil, h, ps, s.keys.in.(sealer))
+	data, err := wire.AppendSealed(nil, h, ps, s.keys.In.(keymat.Sealer))
 	if err != nil {
 		c.t.Fatal(err)
 	}

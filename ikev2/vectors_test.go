@@ -12,6 +12,7 @@ import (
 
 	"greseal/crypto/seal"
 	"greseal/crypto/suite"
+	"greseal/ikev2/keymat"
 	"greseal/ikev2/wire"
 )
 
@@ -74,13 +75,13 @@ func TestCapturedMessagesOpen(t *testing.T) {
 		default:
 			continue // not implemented here
 		}
-		cipher := map[bool]sealer{}
+		cipher := map[bool]keymat.Sealer{}
 		for initiator, keys := range map[bool][2]string{true: {c.Ei, c.Ai}, false: {c.Er, c.Ar}} {
 			s, err := seal.New(encr, integ, unhex(t, keys[0]), unhex(t, keys[1]), seeded(1))
 			if err != nil {
 				t.Fatal(err)
 			}
-			cipher[initiator] = sealer{s}
+			cipher[initiator] = keymat.NewSealer(s)
 		}
 		for _, msg := range c.Msgs {
 			m, err := wire.Parse(unhex(t, msg.Message))

@@ -38,7 +38,7 @@ func (l *liar) ask(src netip.AddrPort, x wire.ExchangeType, inner ...wire.Payloa
 	l.t.Helper()
 	h := l.s.header(x, l.s.nextOut, false)
 	l.s.nextOut++
-	data, err := wire.AppendSealed(nil, h, inner, l.s.keys.out)
+	data, err := wire.AppendSealed(nil, h, inner, l.s.keys.Out)
 	if err != nil {
 		l.t.Fatal(err)
 	}
