@@ -2,8 +2,11 @@ package ikev2
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
+
+	"greseal/ikev2/wire"
 )
 
 // twoNodes is the usual setup: west and east, each the other's peer.
@@ -62,4 +65,10 @@ func dump(nodes ...*node) string {
 		fmt.Fprintf(&b, "%s: carrier %08x\n", x.name, x.carrier)
 	}
 	return strings.TrimRight(b.String(), "\n")
+}
+
+func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+func rng(first, last string, proto uint8) wire.Selector {
+	return wire.Selector{First: addr(first), Last: addr(last), Protocol: proto, PortLast: 65535}
 }

@@ -12,6 +12,7 @@ import (
 	"greseal/crypto/kex"
 	"greseal/crypto/suite"
 	"greseal/ikev2/rate"
+	"greseal/ikev2/selector"
 	"greseal/ikev2/wire"
 )
 
@@ -104,7 +105,7 @@ func TestAuthenticatedPeerIsBounded(t *testing.T) {
 		{"rekeys both", 500, keepDeletes, func(l *liar, _ int) { l.w.rekeyChildren(); l.n.run(l.n.now + 8*time.Millisecond); rekeyIKE(l) }},
 		{"asks for Child SAs", 1000, nil, func(l *liar, _ int) { l.pair(l.s.local, l.w.local.Addr(), l.e.local.Addr(), nil) }},
 		{"begins Child SAs in several key exchanges", 300, nil, func(l *liar, _ int) {
-			tsi, tsr := tsPayloads(l.w.local.Addr(), l.e.local.Addr())
+			tsi, tsr := selector.Payloads(l.w.local.Addr(), l.e.local.Addr())
 			k := mustKE(t, 31)
 			l.ask(l.s.local, wire.CreateChildSA, saPayload([]suite.Proposal{espProposal("aes128gcm16-x25519-mlkem768")}, []byte{9, 9, 8, 8}),
 				&wire.Nonce{Data: make([]byte, 32)}, k, tsi, tsr)

@@ -7,6 +7,7 @@ import (
 
 	"greseal/crypto/esp"
 	"greseal/crypto/suite"
+	"greseal/ikev2/selector"
 )
 
 // lingerTime is how long the inbound SA of a deleted pair still takes packets
@@ -55,7 +56,9 @@ type child struct {
 }
 
 // ends are the pair's GRE endpoints.
-func (c *child) ends() ends { return ends{c.pub.GRELocal, c.pub.GRERemote} }
+func (c *child) ends() selector.Ends {
+	return selector.Ends{Local: c.pub.GRELocal, Remote: c.pub.GRERemote}
+}
 
 // closing tells whether the pair is on its way out.
 func (c *child) closing() bool { return c.state != childLive }
@@ -80,7 +83,7 @@ func (c *child) nextRekey() Time {
 // agreed is what two sides have settled on for a pair.
 type agreed struct {
 	suite         suite.Suite
-	ends          ends
+	ends          selector.Ends
 	transport     bool
 	spiIn, spiOut uint32
 	in, out       *esp.Params
@@ -96,7 +99,7 @@ func (e *Engine) addChild(s *ikeSA, a agreed) *child {
 	pub := &Child{
 		ID: e.nextChild, Peer: s.peer.cfg.ID, IKE: s.id, Initiator: a.initiator,
 		Local: s.esp.local, Remote: s.esp.remote, Encap: s.esp.encap, Transport: a.transport,
-		GRELocal: a.ends.local, GRERemote: a.ends.remote,
+		GRELocal: a.ends.Local, GRERemote: a.ends.Remote,
 		Suite: a.suite, SPIIn: a.spiIn, SPIOut: a.spiOut, Created: e.now,
 	}
 	c := &child{pub: pub, sa: s, spare: a.out, unproved: !a.initiator, deleteAt: never}

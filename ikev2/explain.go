@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"greseal/crypto/suite"
+	"greseal/ikev2/selector"
 	"greseal/ikev2/wire"
 )
 
@@ -134,7 +135,7 @@ func (s *ikeSA) refusedBy(n *wire.Notify, exchange string, offer []suite.Proposa
 	case FailNoProposal, FailInvalidKE:
 		f.explainOffer(n, offer)
 	case FailSelectors:
-		f.Ours = "we ask for " + s.wantedEnds(old).text()
+		f.Ours = "we ask for " + s.wantedEnds(old).String()
 		f.Remedy = "the peer must allow exactly these addresses with protocol 47 (on strongSwan local_ts = dynamic[gre], remote_ts = dynamic[gre])"
 		if s.natLocal || s.natRemote {
 			f.Remedy = "there is a NAT in between, so that the peer sees other addresses: set gre_local and gre_remote on both sides, or use mode = \"transport\"; " + f.Remedy
@@ -207,19 +208,19 @@ func (s *ikeSA) explainAuth(f *Failure) {
 // would help.
 func (s *ikeSA) explainTS(c *wire.Contents, old *child) (detail, remedy string) {
 	w := s.wantedEnds(old)
-	ours, theirs := covers(c.TSr, w.local), covers(c.TSi, w.remote)
+	ours, theirs := selector.Covers(c.TSr, w.Local), selector.Covers(c.TSi, w.Remote)
 	switch {
 	case !ours && !anyGRE(c.TSr) || !theirs && !anyGRE(c.TSi):
 		detail = "the peer does not offer protocol 47 with all ports"
 		remedy = "set the peer's traffic selectors to protocol 47 (gre), all ports, on both sides"
 	case !ours:
-		detail = fmt.Sprintf("the peer does not offer our GRE endpoint %s", w.local)
-		remedy = fmt.Sprintf("set the peer's remote selector to %s/32 protocol 47, or gre_local here to what the peer names", w.local)
+		detail = fmt.Sprintf("the peer does not offer our GRE endpoint %s", w.Local)
+		remedy = fmt.Sprintf("set the peer's remote selector to %s/32 protocol 47, or gre_local here to what the peer names", w.Local)
 	default:
-		detail = fmt.Sprintf("the peer's GRE endpoint is not %s", w.remote)
-		remedy = fmt.Sprintf("set gre_remote here to what the peer names, or the peer's local selector to %s protocol 47", w.remote)
+		detail = fmt.Sprintf("the peer's GRE endpoint is not %s", w.Remote)
+		remedy = fmt.Sprintf("set gre_remote here to what the peer names, or the peer's local selector to %s protocol 47", w.Remote)
 	}
-	if w.local.Is6() {
+	if w.Local.Is6() {
 		remedy = strings.Replace(remedy, "/32", "/128", 1)
 	}
 	if s.natRemote || s.natLocal {
@@ -230,7 +231,7 @@ func (s *ikeSA) explainTS(c *wire.Contents, old *child) (detail, remedy string) 
 
 func anyGRE(ts *wire.TS) bool {
 	for _, t := range ts.Selectors {
-		if t.AllPorts() && (t.Protocol == 0 || t.Protocol == protoGRE) {
+		if t.AllPorts() && (t.Protocol == 0 || t.Protocol == selector.GRE) {
 			return true
 		}
 	}

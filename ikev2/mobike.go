@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"greseal/ikev2/selector"
 	"greseal/ikev2/wire"
 )
 
@@ -84,7 +85,7 @@ func (s *ikeSA) takeMobility(c *wire.Contents) {
 func additional(c *wire.Contents) []netip.Addr {
 	var out []netip.Addr
 	for _, n := range c.Notifies {
-		if a, ok := n.Address(); ok && usableEnd(a) && len(out) < maxOthers {
+		if a, ok := n.Address(); ok && selector.Usable(a) && len(out) < maxOthers {
 			out = append(out, a)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"greseal/ikev2/selector"
 	"greseal/ikev2/wire"
 )
 
@@ -216,7 +217,7 @@ func (e *Engine) onMobility(s *ikeSA, d *Datagram, c *wire.Contents) (answer []w
 // own address is what we are reached at.
 func (s *ikeSA) acceptable(d *Datagram) bool {
 	from, to := d.Remote.Addr(), d.Local.Addr()
-	return usableEnd(from) && from != to && d.Remote.Port() != 0 &&
+	return selector.Usable(from) && from != to && d.Remote.Port() != 0 &&
 		from.BitLen() == s.remote.Addr().BitLen() && s.peer.comesFrom(to)
 }
 

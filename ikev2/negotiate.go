@@ -7,6 +7,7 @@ import (
 
 	"greseal/crypto/kex"
 	"greseal/crypto/suite"
+	"greseal/ikev2/selector"
 	"greseal/ikev2/wire"
 )
 
@@ -77,9 +78,9 @@ type childOffer struct {
 	offer  []suite.Proposal
 	spi    uint32 // our inbound SPI
 	ke     kex.Exchange
-	want   ends   // the selectors asked for
-	old    *child // rekeyed pair
-	renews *child // pair that this one takes the place of, with a new endpoint
+	want   selector.Ends // the selectors asked for
+	old    *child        // rekeyed pair
+	renews *child        // pair that this one takes the place of, with a new endpoint
 }
 
 // offerChild are the payloads by which a request asks for a pair: the mode, the
@@ -90,10 +91,10 @@ func (e *Engine) offerChild(s *ikeSA, o *childOffer) (mode []wire.Payload, sa *w
 	}
 	w := s.wantedEnds(o.old)
 	if o.renews != nil && s.peer.cfg.GRERemoteAny {
-		w.remote = o.renews.pub.GRERemote
+		w.Remote = o.renews.pub.GRERemote
 	}
 	o.want = w
-	tsi, tsr = tsPayloads(w.local, w.remote)
+	tsi, tsr = selector.Payloads(w.Local, w.Remote)
 	return mode, saPayload(o.offer, binary.BigEndian.AppendUint32(nil, o.spi)), tsi, tsr
 }
 
@@ -137,8 +138,8 @@ func (e *Engine) takeChild(s *ikeSA, o *childOffer, x string, c *wire.Contents, 
 			kind = FailMode
 		}
 		a, f := bad(kind, err.Error(), "set the peer's traffic selectors to exactly our GRE endpoints, protocol 47")
-		f.Ours = o.want.text()
-		f.Theirs = tsText(c.TSi, c.TSr)
+		f.Ours = o.want.String()
+		f.Theirs = selector.Text(c.TSi, c.TSr)
 		return a, f
 	}
 	if more := newSeries(&a.suite, shared, ni, nr); more != nil {
@@ -163,26 +164,26 @@ var (
 // responseEnds checks the traffic selectors of a response: nothing but what was
 // offered is taken. Transport mode is only in use when the peer confirmed it
 // (RFC 7296 section 1.3.1); otherwise the pair is a tunnel mode one.
-func (s *ikeSA) responseEnds(o *childOffer, c *wire.Contents) (ends, bool, error) {
+func (s *ikeSA) responseEnds(o *childOffer, c *wire.Contents) (selector.Ends, bool, error) {
 	w := o.want
 	transport := c.Notify(wire.UseTransportMode) != nil
 	if transport && !s.asksTransport(o.old) {
-		return ends{}, false, errMode
+		return selector.Ends{}, false, errMode
 	}
 	tsi, tsr := c.TSi, c.TSr
 	if tsi == nil || tsr == nil {
-		return ends{}, false, errWider
+		return selector.Ends{}, false, errWider
 	}
 	if transport {
-		if t, ok := substitute(tsi, w.local); ok && s.natLocal {
+		if t, ok := selector.Substitute(tsi, w.Local); ok && s.natLocal {
 			tsi = t
 		}
-		if t, ok := substitute(tsr, w.remote); ok && s.natRemote {
+		if t, ok := selector.Substitute(tsr, w.Remote); ok && s.natRemote {
 			tsr = t
 		}
 	}
-	if !exactly(tsi, w.local) || !exactly(tsr, w.remote) {
-		return ends{}, false, errWider
+	if !selector.Exact(tsi, w.Local) || !selector.Exact(tsr, w.Remote) {
+		return selector.Ends{}, false, errWider
 	}
 	return w, transport, nil
 }
@@ -251,11 +252,11 @@ func (e *Engine) acceptChild(s *ikeSA, exchange wire.ExchangeType, c *wire.Conte
 // noSelectors explains that we accept none of the peer's traffic selectors.
 func (s *ikeSA) noSelectors(exchange wire.ExchangeType, c *wire.Contents, old *child) *Failure {
 	f := s.failure(FailSelectors, exchange.String(), false)
-	f.Ours = s.wantedEnds(old).text()
+	f.Ours = s.wantedEnds(old).String()
 	if s.peer.cfg.GRERemoteAny && old == nil {
-		f.Ours = wire.HostSelector(s.wantedEnds(nil).local, protoGRE).String() + " to any single address"
+		f.Ours = wire.HostSelector(s.wantedEnds(nil).Local, selector.GRE).String() + " to any single address"
 	}
-	f.Theirs = tsText(c.TSr, c.TSi)
+	f.Theirs = selector.Text(c.TSr, c.TSi)
 	f.Detail, f.Remedy = s.explainTS(c, old)
 	return f
 }
@@ -300,6 +301,27 @@ func (e *Engine) keyPair(s *ikeSA, exchange wire.ExchangeType, c *wire.Contents,
 	return ke, link, nil
 }
 
+// wantedEnds are the endpoints that we ask for, or accept. Rekeying keeps those
+// that were negotiated, whatever was configured (RFC 7296 section 2.8).
+func (s *ikeSA) wantedEnds(old *child) selector.Ends {
+	if old != nil {
+		return selector.Ends{Local: old.pub.GRELocal, Remote: old.pub.GRERemote}
+	}
+	w := s.outerEnds()
+	if a := s.peer.cfg.GRELocal; a.IsValid() {
+		w.Local = a.Unmap()
+	}
+	if a := s.peer.cfg.GRERemote; a.IsValid() {
+		w.Remote = a.Unmap()
+	}
+	return w
+}
+
+// outerEnds are the addresses of the Child SAs' packets.
+func (s *ikeSA) outerEnds() selector.Ends {
+	return selector.Ends{Local: s.esp.local.Addr(), Remote: s.esp.remote.Addr()}
+}
+
 // acceptEnds finds the endpoints and the mode of a request, with the address
 // substitution of transport mode (RFC 7296 section 2.23.1), and the selectors to
 // answer with.
@@ -308,7 +330,7 @@ func (e *Engine) acceptEnds(s *ikeSA, c *wire.Contents, a *agreed) (tsi, tsr *wi
 	outer := s.outerEnds()
 	any := s.peer.cfg.GRERemoteAny && a.old == nil
 	if any {
-		w.remote = outer.remote
+		w.Remote = outer.Remote
 	}
 	wanted := s.peer.cfg.Transport
 	if a.old != nil {
@@ -317,24 +339,24 @@ func (e *Engine) acceptEnds(s *ikeSA, c *wire.Contents, a *agreed) (tsi, tsr *wi
 	if wanted && c.Notify(wire.UseTransportMode) != nil && w == outer && !e.transportTaken(s, outer) {
 		theirs, ours, fits := c.TSi, c.TSr, true
 		if s.natRemote {
-			theirs, fits = substitute(theirs, outer.remote)
+			theirs, fits = selector.Substitute(theirs, outer.Remote)
 		}
 		if s.natLocal && fits {
-			ours, fits = substitute(ours, outer.local)
+			ours, fits = selector.Substitute(ours, outer.Local)
 		}
 		if fits {
-			if got, ok := narrow(theirs, ours, w, false, outer.remote); ok {
+			if got, ok := selector.Narrow(theirs, ours, w, false, outer.Remote); ok {
 				a.ends, a.transport = got, true
-				tsi, tsr = tsPayloads(got.remote, got.local)
+				tsi, tsr = selector.Payloads(got.Remote, got.Local)
 				return tsi, tsr, true
 			}
 		}
 	}
-	got, ok := narrow(c.TSi, c.TSr, w, any, outer.remote)
+	got, ok := selector.Narrow(c.TSi, c.TSr, w, any, outer.Remote)
 	if !ok && s.renewable(a.old) {
 		// The peer rekeys with our new address in the selectors.
-		w.local = outer.local
-		if got, ok = narrow(c.TSi, c.TSr, w, false, outer.remote); ok {
+		w.Local = outer.Local
+		if got, ok = selector.Narrow(c.TSi, c.TSr, w, false, outer.Remote); ok {
 			s.mob.renew, s.mob.follows = false, never
 		}
 	}
@@ -342,21 +364,21 @@ func (e *Engine) acceptEnds(s *ikeSA, c *wire.Contents, a *agreed) (tsi, tsr *wi
 		return nil, nil, false
 	}
 	a.ends = got
-	tsi, tsr = tsPayloads(got.remote, got.local)
+	tsi, tsr = selector.Payloads(got.Remote, got.Local)
 	return tsi, tsr, true
 }
 
 // transportTaken tells whether another peer, behind the same NAT, already has a
 // transport mode pair between these addresses: its packets could not be told
 // from this one's.
-func (e *Engine) transportTaken(s *ikeSA, outer ends) bool {
+func (e *Engine) transportTaken(s *ikeSA, outer selector.Ends) bool {
 	for _, p := range e.order {
 		if p == s.peer {
 			continue
 		}
 		for _, o := range p.sas {
 			if slices.ContainsFunc(o.children, func(c *child) bool {
-				return !c.closing() && c.pub.Transport && c.pub.GRELocal == outer.local && c.pub.GRERemote == outer.remote
+				return !c.closing() && c.pub.Transport && c.pub.GRELocal == outer.Local && c.pub.GRERemote == outer.Remote
 			}) {
 				return true
 			}

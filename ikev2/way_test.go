@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"greseal/crypto/suite"
+	"greseal/ikev2/selector"
 	"greseal/ikev2/wire"
 )
 
@@ -49,7 +50,7 @@ func (l *liar) ask(src netip.AddrPort, x wire.ExchangeType, inner ...wire.Payloa
 // pair asks for a pair between two addresses, in the place of old if that is set.
 func (l *liar) pair(src netip.AddrPort, ours, theirs netip.Addr, old *Child) {
 	l.t.Helper()
-	tsi, tsr := tsPayloads(ours, theirs)
+	tsi, tsr := selector.Payloads(ours, theirs)
 	ps := []wire.Payload{saPayload(suite.WithoutKE(l.w.peer.ESP), []byte{9, 9, 9, byte(l.s.nextOut)}), &wire.Nonce{Data: make([]byte, 32)}, tsi, tsr}
 	if old != nil {
 		ps = append([]wire.Payload{wire.NewSANotify(wire.RekeySA, suite.ESP, old.SPIIn)}, ps...)

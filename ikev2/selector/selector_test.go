@@ -1,4 +1,4 @@
-package ikev2
+package selector
 
 import (
 	"net/netip"
@@ -16,28 +16,28 @@ func rng(first, last string, proto uint8) wire.Selector {
 }
 
 func TestResponderNarrowsToItsOwnSelectors(t *testing.T) {
-	want := ends{addr("10.9.0.2"), addr("10.9.0.1")}
+	want := Ends{addr("10.9.0.2"), addr("10.9.0.1")}
 	host := wire.HostSelector
 	gre6 := rng("10.9.0.1", "10.9.0.1", 6)
-	ports := host(want.remote, 47)
+	ports := host(want.Remote, 47)
 	ports.PortLast = 80
 	for _, c := range []struct {
 		name         string
 		theirs, ours *wire.TS
 		ok           bool
 	}{
-		{"exactly ours", ts(host(want.remote, 47)), ts(host(want.local, 47)), true},
+		{"exactly ours", ts(host(want.Remote, 47)), ts(host(want.Local, 47)), true},
 		{"everything", ts(rng("0.0.0.0", "255.255.255.255", 0)), ts(rng("0.0.0.0", "255.255.255.255", 0)), true},
 		{"a subnet, protocol 47", ts(rng("10.9.0.0", "10.9.0.3", 47)), ts(rng("10.9.0.0", "10.9.0.255", 47)), true},
-		{"several, one of which fits", ts(host(addr("10.1.1.1"), 0), host(want.remote, 47)), ts(gre6, host(want.local, 0)), true},
-		{"another protocol", ts(gre6), ts(host(want.local, 47)), false},
-		{"another address", ts(host(addr("10.9.0.7"), 47)), ts(host(want.local, 47)), false},
-		{"another address of ours", ts(host(want.remote, 47)), ts(host(addr("10.9.0.7"), 47)), false},
-		{"some ports only", ts(ports), ts(host(want.local, 47)), false},
-		{"nothing", ts(), ts(host(want.local, 47)), false},
-		{"the other family", ts(rng("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 0)), ts(host(want.local, 47)), false},
+		{"several, one of which fits", ts(host(addr("10.1.1.1"), 0), host(want.Remote, 47)), ts(gre6, host(want.Local, 0)), true},
+		{"another protocol", ts(gre6), ts(host(want.Local, 47)), false},
+		{"another address", ts(host(addr("10.9.0.7"), 47)), ts(host(want.Local, 47)), false},
+		{"another address of ours", ts(host(want.Remote, 47)), ts(host(addr("10.9.0.7"), 47)), false},
+		{"some ports only", ts(ports), ts(host(want.Local, 47)), false},
+		{"nothing", ts(), ts(host(want.Local, 47)), false},
+		{"the other family", ts(rng("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 0)), ts(host(want.Local, 47)), false},
 	} {
-		got, ok := narrow(c.theirs, c.ours, want, false, addr("192.0.2.1"))
+		got, ok := Narrow(c.theirs, c.ours, want, false, addr("192.0.2.1"))
 		if ok != c.ok || ok && got != want {
 			t.Errorf("%s: %v, %v", c.name, got, ok)
 		}
@@ -45,7 +45,7 @@ func TestResponderNarrowsToItsOwnSelectors(t *testing.T) {
 }
 
 func TestAnyPeerNamesOneUsableHost(t *testing.T) {
-	want := ends{addr("192.0.2.2"), addr("192.0.2.1")}
+	want := Ends{addr("192.0.2.2"), addr("192.0.2.1")}
 	all := rng("0.0.0.0", "255.255.255.255", 0)
 	host := func(s string) wire.Selector { return wire.HostSelector(addr(s), 47) }
 	for _, c := range []struct {
@@ -63,8 +63,8 @@ func TestAnyPeerNamesOneUsableHost(t *testing.T) {
 		{"no address", ts(host("0.0.0.0")), ""},
 		{"the other family", ts(host("2001:db8::1")), ""},
 	} {
-		got, ok := narrow(c.theirs, ts(all), want, true, addr("198.51.100.7"))
-		if ok != (c.want != "") || ok && got.remote != addr(c.want) {
+		got, ok := Narrow(c.theirs, ts(all), want, true, addr("198.51.100.7"))
+		if ok != (c.want != "") || ok && got.Remote != addr(c.want) {
 			t.Errorf("%s: %v, %v", c.name, got, ok)
 		}
 	}
@@ -72,7 +72,7 @@ func TestAnyPeerNamesOneUsableHost(t *testing.T) {
 
 func TestInitiatorTakesNothingButWhatItOffered(t *testing.T) {
 	a := addr("10.9.0.1")
-	if !exactly(ts(wire.HostSelector(a, 47)), a) {
+	if !Exact(ts(wire.HostSelector(a, 47)), a) {
 		t.Error("what was offered is refused")
 	}
 	for name, x := range map[string]*wire.TS{
@@ -84,7 +84,7 @@ func TestInitiatorTakesNothingButWhatItOffered(t *testing.T) {
 		"missing":        nil,
 		"and an unknown": {Selectors: []wire.Selector{wire.HostSelector(a, 47)}, Skipped: 1},
 	} {
-		if exactly(x, a) {
+		if Exact(x, a) {
 			t.Errorf("%s is taken", name)
 		}
 	}
@@ -92,7 +92,7 @@ func TestInitiatorTakesNothingButWhatItOffered(t *testing.T) {
 
 func TestSubstitutionNeedsOneHost(t *testing.T) {
 	to := addr("198.51.100.7")
-	got, ok := substitute(ts(wire.HostSelector(addr("10.1.0.1"), 47), wire.HostSelector(addr("10.1.0.1"), 0)), to)
+	got, ok := Substitute(ts(wire.HostSelector(addr("10.1.0.1"), 47), wire.HostSelector(addr("10.1.0.1"), 0)), to)
 	if !ok || len(got.Selectors) != 2 || got.Selectors[0].First != to || got.Selectors[1].Last != to || got.Selectors[0].Protocol != 47 {
 		t.Errorf("%v, %v", got, ok)
 	}
@@ -101,7 +101,7 @@ func TestSubstitutionNeedsOneHost(t *testing.T) {
 		"two hosts": ts(wire.HostSelector(addr("10.1.0.1"), 47), wire.HostSelector(addr("10.1.0.2"), 47)),
 		"nothing":   ts(),
 	} {
-		if _, ok := substitute(x, to); ok {
+		if _, ok := Substitute(x, to); ok {
 			t.Errorf("%s is substituted", name)
 		}
 	}
