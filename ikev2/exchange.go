@@ -68,6 +68,26 @@ type request struct {
 	gone []uint32 // SPIs the peer deleted meanwhile that are not known yet
 }
 
+// requestWindow are the messages of both sides that count: one request each (window size
+// 1).
+type requestWindow struct {
+	// Ours: the next message ID, what is unanswered, and how often requests were
+	// repeated.
+	nextOut uint32
+	req     *request
+	repeats uint64
+	// The peer's: the next expected, the answer to the last, and a CREATE_CHILD_SA
+	// that goes on in IKE_FOLLOWUP_KE.
+	nextIn   uint32
+	answered cached
+	held     *series
+	// Of the peer's request and of its response that are coming in: each has a
+	// message ID of its own, and neither disturbs the other.
+	requestParts, responseParts *fragments
+
+	rtt time.Duration // from the last request of ours to its answer
+}
+
 // Retransmission: exponential, with jitter, by the side that asks only (RFC
 // 7296 section 2.4). The pause is bounded so that an outage ends soon after the
 // path is back (contract 13).

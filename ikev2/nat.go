@@ -3,6 +3,7 @@ package ikev2
 import (
 	"bytes"
 	"net/netip"
+	"time"
 
 	"greseal/ikev2/wire"
 )
@@ -12,6 +13,17 @@ const natPort = 4500
 
 // natHashLen is the length of a SHA-1 hash, octets.
 const natHashLen = 20
+
+// natState is what NAT detection found, and what we make of it.
+type natState struct {
+	natd       bool          // it took place
+	natLocal   bool          // we are behind a NAT
+	natRemote  bool          // the peer is behind a NAT
+	natFeigned bool          // it only feigns that
+	natForced  bool          // we feigned a NAT
+	natNever   bool          // it is neither sent nor looked at
+	pause      time.Duration // between NAT keepalives
+}
 
 // natPayloads are the NAT detection notifies of a message of ours.
 func (s *ikeSA) natPayloads() []wire.Payload { return s.natPayloadsOf(s.local, s.remote) }

@@ -67,6 +67,17 @@ const (
 	recoverNever // a rehearsal's last form: small and whole
 )
 
+// pathSize is what is known of how large a message may be.
+type pathSize struct {
+	fragmentation bool // both sides can put fragments together
+	threshold     int  // the largest IP packet for IKE that there was reason for, 0: none
+	// How what is too large gets through, since when that is so, and what it was
+	// not concluded from yet.
+	recovers   recovery
+	recoversAt Time
+	rehearsals rehearsalCount
+}
+
 const (
 	probeTries    = 2           // of each form but the last
 	longestRTT    = time.Second // that the pause between them allows for

@@ -99,10 +99,7 @@ func (e *Engine) successor(s *ikeSA, initiator bool, chosen suite.Suite, spiI, s
 	n := e.newSA(s.peer, initiator, spiI, spiR, s.local, s.remote)
 	n.suite, n.keys, n.replaces = chosen, k, s.id
 	n.fragmentation = s.fragmentation
-	n.natd, n.natLocal, n.natRemote, n.natFeigned = s.natd, s.natLocal, s.natRemote, s.natFeigned
-	n.natForced, n.natNever = s.natForced, s.natNever
-	n.localID, n.remoteID, n.auth, n.ppk = s.localID, s.remoteID, s.auth, s.ppk
-	n.run = s.run
+	n.natState, n.authResult = s.natState, s.authResult
 	n.lowNonce = lowest(ni, nr)
 	n.reauthAt, n.reauthEnd = s.reauthAt, s.reauthEnd
 	s.bequeathWay(n)

@@ -18,74 +18,30 @@ type ikeSA struct {
 	initiator bool // original initiator of this IKE SA
 	announced bool // IKEUp was reported
 
-	spiI, spiR    uint64
-	local, remote netip.AddrPort // IKE's way
-	proved        netip.AddrPort // where the peer has shown to receive
-	esp           espWay         // the Child SAs' way
-	told          way            // IKE's, as last reported
-	mapped        netip.AddrPort // the peer's ESP came from there: it is to be asked there
+	spiI, spiR uint64
+	suite      suite.Suite
+	keys       *keymat.Keys
+	shake      *handshake // until established
 
-	natd       bool          // NAT detection took place
-	natLocal   bool          // we are behind a NAT
-	natRemote  bool          // the peer is behind a NAT
-	natFeigned bool          // it only feigns that
-	natForced  bool          // we feigned a NAT
-	natNever   bool          // NAT detection is neither sent nor looked at
-	pause      time.Duration // between NAT keepalives
-
-	suite suite.Suite
-	keys  *keymat.Keys
-	shake *handshake // until established
-
-	// Requests of ours: one at a time (window size 1).
-	nextOut uint32
-	req     *request
-	// Requests of the peer: the next expected, and the answer to the last.
-	nextIn   uint32
-	answered cached
-	// threshold is the largest IP packet for IKE that this SA has seen reason
-	// for, 0: none.
-	threshold int
-	recovers  recovery
-	// Since when recovers is so, and what it was not concluded from yet.
-	recoversAt Time
-	rehearsals rehearsalCount
-	rtt        time.Duration // from the last request of ours to its answer
-
-	ppk  bool    // a postquantum preshared key is in the keys
-	held *series // of a CREATE_CHILD_SA of the peer's that goes on in IKE_FOLLOWUP_KE
-
-	mob      *mobility // both sides support MOBIKE, else nil
-	stranded bool      // our address changed and the Child SAs could not go along
-
-	fragmentation bool // both sides can put fragments together
-	// Of the peer's request and of its response that are coming in: each has a
-	// message ID of its own, and neither disturbs the other.
-	requestParts, responseParts *fragments
-
-	localID, remoteID Identity // as authenticated
-	auth              AuthInfo
-	toldMTU           uint16 // of our interface, as the peer was told on this IKE SA
-	run               runID  // the peer's
+	authResult
+	requestWindow
+	ways
+	natState
+	pathSize
+	schedule
+	mob     *mobility // both sides support MOBIKE, else nil
+	toldMTU uint16    // of our interface, as the peer was told on this IKE SA
 
 	began, established Time // first message; IKE_AUTH done
 	heard              Time // last authenticated message
 	sent               Time // last message of ours the Child SAs' way
 	asked              Time // last repeated request of the peer
-	rekeyAt, expireAt  Time
-	reauthAt           Time   // a new IKE SA from scratch is to be begun then
-	reauthEnd          Time   // closed then when none stands
-	retryAt            Time   // no CREATE_CHILD_SA for the IKE SA itself before
-	stalled            Time   // first TEMPORARY_FAILURE of an unbroken row, 0: none
-	createAt           Time   // a Child SA from scratch is wanted, never: not
-	dropAt             Time   // half-open, replaced or redundant: forget it then
-	lowNonce           []byte // lowest nonce of the exchange that made it
-	birth              birth  // of the first of the IKE SAs it was rekeyed from
+	superseded         Time // since when it is redundant
 
-	check      bool // a liveness check is wanted
-	suspect    bool
-	superseded Time   // since when it is redundant
-	repeats    uint64 // requests repeated
+	check      bool   // a liveness check is wanted
+	suspect    bool   // the peer owes an answer for so long that it may be dead
+	lowNonce   []byte // lowest nonce of the exchange that made it
+	birth      birth  // of the first of the IKE SAs it was rekeyed from
 	replaces   SAID
 	replacedBy *ikeSA // after rekeying: where the Child SAs went
 
@@ -94,6 +50,25 @@ type ikeSA struct {
 	slot    int  // in Engine.timers
 	wake    Time // while in there
 	touched bool
+}
+
+// authResult is who both sides are, as authenticated, and how.
+type authResult struct {
+	localID, remoteID Identity
+	auth              AuthInfo
+	ppk               bool  // a postquantum preshared key is in the keys
+	run               runID // the peer's
+}
+
+// schedule is when an IKE SA has something to do by itself.
+type schedule struct {
+	rekeyAt, expireAt Time
+	reauthAt          Time // a new IKE SA from scratch is to be begun then
+	reauthEnd         Time // closed then when none stands
+	retryAt           Time // no CREATE_CHILD_SA for the IKE SA itself before
+	stalled           Time // first TEMPORARY_FAILURE of an unbroken row, 0: none
+	createAt          Time // a Child SA from scratch is wanted, never: not
+	dropAt            Time // half-open, replaced or redundant: forget it then
 }
 
 // own and other are the SPIs by which we and the peer find the SA.
@@ -116,9 +91,9 @@ func (e *Engine) newSA(p *peer, initiator bool, spiI, spiR uint64, local, remote
 	e.nextSA++
 	s := &ikeSA{
 		id: e.nextSA, peer: p, initiator: initiator, spiI: spiI, spiR: spiR,
-		local: local, remote: remote, began: e.now, sent: e.now,
-		rekeyAt: never, expireAt: never, reauthAt: never, reauthEnd: never, createAt: never, dropAt: never,
-		pause: e.cfg.NATKeepalive, slot: -1,
+		ways: ways{local: local, remote: remote}, natState: natState{pause: e.cfg.NATKeepalive},
+		began: e.now, sent: e.now, slot: -1,
+		schedule: schedule{rekeyAt: never, expireAt: never, reauthAt: never, reauthEnd: never, createAt: never, dropAt: never},
 	}
 	e.sas[s.own()] = s
 	e.ids[s.id] = s

@@ -170,7 +170,7 @@ func TestAFeignedNATIsToldFromARealOne(t *testing.T) {
 		{"feigned behind a NAT", EncapForce, translated, true, false},
 		{"feigned behind one that translates ports alone", EncapForce, netip.AddrPortFrom(a.Addr(), 31000), true, true},
 	} {
-		from := &ikeSA{spiI: 1, local: a, remote: b}
+		from := &ikeSA{spiI: 1, ways: ways{local: a, remote: b}}
 		from.setEncap(c.mode)
 		k, err := wire.Collect(from.natPayloads())
 		if err != nil {

@@ -27,6 +27,16 @@ type espWay struct {
 	encap bool // in UDP
 }
 
+// ways are those of an IKE SA and of its Child SAs.
+type ways struct {
+	local, remote netip.AddrPort // IKE's
+	proved        netip.AddrPort // where the peer has shown to receive
+	esp           espWay         // the Child SAs'
+	told          way            // IKE's, as last reported
+	mapped        netip.AddrPort // the peer's ESP came from there: it is to be asked there
+	stranded      bool           // our address changed and the Child SAs could not go along
+}
+
 // begin gives an IKE SA that is being made the way of its first Child SA. An
 // initiator sends to the address that it is configured for; a responder has heard
 // by IKE_AUTH that its answer to IKE_SA_INIT was received at s.remote.
