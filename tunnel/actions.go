@@ -466,7 +466,7 @@ func mode(transport bool) string {
 // carriesNot is called when the last outbound SA is gone.
 func (l *loop) carriesNot(t *peer) {
 	t.standby.Stop()
-	l.stopSearch(t)
+	t.search.Stop()
 	l.setRunning(t.tunnel, false)
 	if t.esp.Down() {
 		l.register(t)

@@ -36,7 +36,7 @@ func (l *loop) due(t *peer, now ikev2.Time) ikev2.Time {
 	earlier(t.standby.Wake())
 	earlier(t.standby.ProbeAt())
 	earlier(t.keepaliveDue(now))
-	earlier(t.searchDue())
+	earlier(t.search.Wake())
 	earlier(t.agreed.at)
 	earlier(t.addresses.again)
 	earlier(t.routes.again)

@@ -52,7 +52,7 @@ func carriesIPv6(c *config.Tunnel) bool {
 func (l *loop) wantMTU(t *peer, child *ikev2.Child) int {
 	c := t.cfg
 	way := t.pathOf(child)
-	outer, searched := t.search.size(way)
+	outer, searched := t.search.Size(way)
 	p := mtu.Params{
 		Outer:  outer,
 		GREKey: c.GRE.HasKey, GRESeq: c.GRE.Sequence, GRECsum: c.GRE.Checksum,
@@ -94,7 +94,7 @@ func (l *loop) wantMTU(t *peer, child *ikev2.Child) int {
 }
 
 // fit takes the least of what fits into outer bytes.
-func (l *loop) fit(t *peer, all []mtu.Params, outer int, way path, searched bool) int {
+func (l *loop) fit(t *peer, all []mtu.Params, outer int, way mtu.Path, searched bool) int {
 	var least mtu.Result
 	for _, p := range all {
 		r, err := mtu.Fit(p)
@@ -104,16 +104,16 @@ func (l *loop) fit(t *peer, all []mtu.Params, outer int, way path, searched bool
 			t.sizing.overhead = wire - r.MTU
 		}
 	}
-	t.sizing.outer, t.sizing.outerLink = outer, way.ifname
+	t.sizing.outer, t.sizing.outerLink = outer, way.Interface
 	t.sizing.how, t.sizing.sum = "computed", least.Lines
 	if searched {
 		t.sizing.how = "searched"
 	}
 	if least.MTU == 0 {
-		t.sizing.why = way.says(outer, searched) + " leaves no room; the least of IPv6 is taken"
+		t.sizing.why = says(way, outer, searched) + " leaves no room; the least of IPv6 is taken"
 		least.MTU = ipv6Least
 	} else {
-		t.sizing.why = fmt.Sprintf("%s less %d for %s", way.says(outer, searched), outer-least.MTU, taken(least))
+		t.sizing.why = fmt.Sprintf("%s less %d for %s", says(way, outer, searched), outer-least.MTU, taken(least))
 	}
 	t.sizing.fits = least.MTU
 	if m := t.cfg.MTU; m != 0 {
@@ -125,18 +125,18 @@ func (l *loop) fit(t *peer, all []mtu.Params, outer int, way path, searched bool
 }
 
 // says tells where a size outside comes from.
-func (p path) says(outer int, searched bool) string {
-	ifname := p.ifname
+func says(p mtu.Path, outer int, searched bool) string {
+	ifname := p.Interface
 	if ifname == "" {
 		ifname = "the usual path"
 	}
 	switch {
-	case searched && outer == p.max:
+	case searched && outer == p.Max:
 		return fmt.Sprintf("%d outer", outer)
 	case searched:
-		return fmt.Sprintf("%d outer (%s takes %d)", outer, ifname, p.max)
-	case outer != p.max:
-		return fmt.Sprintf("%d outer until more is found (%s takes %d)", outer, ifname, p.max)
+		return fmt.Sprintf("%d outer (%s takes %d)", outer, ifname, p.Max)
+	case outer != p.Max:
+		return fmt.Sprintf("%d outer until more is found (%s takes %d)", outer, ifname, p.Max)
 	}
 	return fmt.Sprintf("%d of %s", outer, ifname)
 }

@@ -118,7 +118,7 @@ type peer struct {
 	outside   bool         // underlay is known
 	locals    []netip.Addr // that local allows, as the engine was told
 	localOnly bool
-	search    search
+	search    mtu.PathSearch
 	ikeSize   int // as the engine was told
 
 	// What stands with the peer.
