@@ -13,11 +13,7 @@ import (
 
 // query answers a client's request.
 func (l *loop) query(q *status.Query) {
-	switch q.Op {
-	case status.OpStatus:
-		q.Answer(status.Reply{OK: true, Snapshot: l.snapshot()})
-		return
-	case status.OpReload:
+	if q.Op == status.OpReload {
 		q.Answer(l.reload())
 		return
 	}
@@ -32,7 +28,11 @@ func (l *loop) query(q *status.Query) {
 		}
 		names = []string{q.Tunnel}
 	}
-	if q.Op == status.OpHandshakes {
+	switch q.Op {
+	case status.OpStatus:
+		q.Answer(status.Reply{OK: true, Snapshot: l.snapshot(names)})
+		return
+	case status.OpHandshakes:
 		q.Answer(status.Reply{OK: true, Handshakes: l.handshakes(ikev2.PeerID(q.Tunnel))})
 		return
 	}

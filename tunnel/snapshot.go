@@ -16,15 +16,16 @@ import (
 	"greseal/tunnel/status"
 )
 
-// snapshot is everything known at this moment, without any secret.
-func (l *loop) snapshot() *status.Snapshot {
+// snapshot is everything known at this moment of the daemon and of the tunnels
+// named, without any secret.
+func (l *loop) snapshot(names []string) *status.Snapshot {
 	s := &status.Snapshot{
 		Version: status.Version,
 		Time:    time.Now().Unix(),
 		Daemon:  l.describeDaemon(),
 	}
-	for _, id := range l.order {
-		s.Tunnels = append(s.Tunnels, l.describe(l.tunnels[id]))
+	for _, name := range names {
+		s.Tunnels = append(s.Tunnels, l.describe(l.tunnels[name]))
 	}
 	return s
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -59,6 +60,20 @@ func snapshot() status.Reply {
 			{Name: "lab", State: status.StateDown, Reason: "the peer does not answer", Remedy: "open UDP 500 there"},
 		},
 	}}
+}
+
+// show answers with what is asked of the snapshot.
+func show(q *status.Query) {
+	r := snapshot()
+	if q.Tunnel != "" {
+		i := slices.IndexFunc(r.Snapshot.Tunnels, func(t status.Tunnel) bool { return t.Name == q.Tunnel })
+		if i < 0 {
+			q.Answer(status.NoTunnel(q.Tunnel, []string{"hq", "lab"}))
+			return
+		}
+		r.Snapshot.Tunnels = r.Snapshot.Tunnels[i : i+1]
+	}
+	q.Answer(r)
 }
 
 func TestUsageNamesEveryCommandAndNoOther(t *testing.T) {
@@ -125,7 +140,7 @@ func TestWithoutADaemonTheErrorSaysHowToStartIt(t *testing.T) {
 }
 
 func TestSocketComesFromTheConfigEvenAWrongOne(t *testing.T) {
-	socket, _ := daemonStub(t, func(q *status.Query) { q.Answer(snapshot()) })
+	socket, _ := daemonStub(t, show)
 	file := filepath.Join(t.TempDir(), "g.toml")
 	os.WriteFile(file, []byte("[daemon]\nstatus_socket = \""+socket+"\"\nnonsense = 1\n"), 0o600)
 	if code, out, errs := call(t, "status", "-c", file); code != ExitOK || !strings.Contains(out, "hq") {
@@ -134,7 +149,7 @@ func TestSocketComesFromTheConfigEvenAWrongOne(t *testing.T) {
 }
 
 func TestStatusShowsTheReasonAndJSONTheFacts(t *testing.T) {
-	socket, _ := daemonStub(t, func(q *status.Query) { q.Answer(snapshot()) })
+	socket, _ := daemonStub(t, show)
 	code, out, _ := call(t, "status", "--socket", socket)
 	if code != ExitOK || !strings.Contains(out, "the peer does not answer; open UDP 500 there") {
 		t.Errorf("exit %d:\n%s", code, out)
@@ -209,6 +224,7 @@ func TestWatchWithoutATerminalWritesALineForEachChange(t *testing.T) {
 	state, n := status.StateConnecting, 0
 	socket, _ := daemonStub(t, func(q *status.Query) {
 		r := snapshot()
+		r.Snapshot.Tunnels = r.Snapshot.Tunnels[:1] // what is asked for
 		r.Snapshot.Tunnels[0].State = state
 		n++
 		switch n {
@@ -291,7 +307,7 @@ func TestMTUSumAddsUp(t *testing.T) {
 	if code, _, _ := call(t, "mtu", "--path", "60"); code != ExitFailed {
 		t.Errorf("tiny path: exit %d", code)
 	}
-	socket, _ := daemonStub(t, func(q *status.Query) { q.Answer(snapshot()) })
+	socket, _ := daemonStub(t, show)
 	_, out, _ = call(t, "mtu", "hq", "--socket", socket)
 	if !strings.Contains(out, "  1500  path MTU\n  -100  all headers\n") || !strings.Contains(out, "  1400  MTU of the interface") {
 		t.Errorf("running tunnel:\n%s", out)

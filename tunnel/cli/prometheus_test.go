@@ -5,12 +5,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"greseal/tunnel/status"
 )
 
 func TestMetricsGoToATextfileAtOnce(t *testing.T) {
-	socket, _ := daemonStub(t, func(q *status.Query) { q.Answer(snapshot()) })
+	socket, _ := daemonStub(t, show)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "greseal.prom")
 	code, out, errs := call(t, "status", "--socket", socket, "--prometheus", "--textfile", file)

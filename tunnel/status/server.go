@@ -225,9 +225,6 @@ func (s *Server) Answer(ctx context.Context, uid int, req Request) Reply {
 	}
 	select {
 	case r := <-q.answer:
-		if r.Snapshot != nil && req.Tunnel != "" {
-			return only(r, req.Tunnel)
-		}
 		return r
 	case <-ctx.Done():
 		return late(req)
@@ -236,21 +233,6 @@ func (s *Server) Answer(ctx context.Context, uid int, req Request) Reply {
 
 func late(req Request) Reply {
 	return Fail("look at its log; it may be waiting for the kernel", "the daemon did not answer %q in time", req.Op)
-}
-
-// only reduces a snapshot to one tunnel.
-func only(r Reply, tunnel string) Reply {
-	snap := *r.Snapshot
-	var names []string
-	for i, t := range r.Snapshot.Tunnels {
-		if t.Name == tunnel {
-			snap.Tunnels = r.Snapshot.Tunnels[i : i+1]
-			r.Snapshot = &snap
-			return r
-		}
-		names = append(names, t.Name)
-	}
-	return NoTunnel(tunnel, names)
 }
 
 // NoTunnel is the reply to a request for a tunnel that is not configured.

@@ -59,10 +59,21 @@ func dial(t *testing.T, path string) *Client {
 }
 
 func twoTunnels(q *Query) {
-	q.Answer(Reply{OK: true, Snapshot: &Snapshot{Version: Version, Tunnels: []Tunnel{
+	ts := []Tunnel{
 		{Name: "hq", State: StateUp, IKE: &IKESA{Suite: "aes256gcm16-prfsha384-x25519"}},
 		{Name: "lab", State: StateDown, Reason: "the peer does not answer"},
-	}}})
+	}
+	switch q.Tunnel {
+	case "hq":
+		ts = ts[:1]
+	case "lab":
+		ts = ts[1:]
+	case "":
+	default:
+		q.Answer(NoTunnel(q.Tunnel, []string{"hq", "lab"}))
+		return
+	}
+	q.Answer(Reply{OK: true, Snapshot: &Snapshot{Version: Version, Tunnels: ts}})
 }
 
 func TestStatusReachesTheLoopAndComesBackWhole(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -49,7 +50,14 @@ func tunnels(n int, change func(*status.Tunnel)) *status.Snapshot {
 }
 
 func serve(t *testing.T, s *status.Snapshot) *Plugin {
-	return daemon(t, func(status.Request) status.Reply { return status.Reply{OK: true, Snapshot: s} })
+	return daemon(t, func(r status.Request) status.Reply {
+		asked := *s
+		if r.Tunnel != "" {
+			i := slices.IndexFunc(s.Tunnels, func(t status.Tunnel) bool { return t.Name == r.Tunnel })
+			asked.Tunnels = s.Tunnels[i : i+1]
+		}
+		return status.Reply{OK: true, Snapshot: &asked}
+	})
 }
 
 // partOf says where a differs from b, but for what it leaves out because it is
