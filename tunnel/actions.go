@@ -52,7 +52,7 @@ func (l *loop) do(actions []ikev2.Action) {
 				failed = append(failed, failedInstall{a.Child, err})
 				continue
 			}
-			carrying = append(carrying, l.of(a.Child.Peer))
+			carrying = append(carrying, l.peers[a.Child.Peer])
 		case ikev2.RemoveIn:
 			l.remove(a.Child, false)
 		case ikev2.RemoveOut:
@@ -85,7 +85,8 @@ func (l *loop) do(actions []ikev2.Action) {
 		}
 	}
 	for _, f := range failed {
-		if t := l.of(f.child.Peer); t != nil {
+		if t := l.peers[f.child.Peer]; t != nil {
+			l.reschedule(t)
 			r := reason{text: fmt.Sprintf("Child SA not installed: %v", f.err)}
 			if known, ok := errors.AsType[ikev2.Remedied](f.err); ok {
 				r.remedy = known.Remedy()
@@ -138,7 +139,8 @@ func (l *loop) send(a ikev2.Send) error {
 		return errProbeSize
 	}
 	l.ike.SendErrors++
-	if t := l.of(a.Peer); t != nil && !t.established() {
+	if t := l.peers[a.Peer]; t != nil && !t.established() {
+		l.reschedule(t)
 		t.note = reason{
 			text:   fmt.Sprintf("the kernel refused to send to %s: %v", a.Remote, err),
 			remedy: "look at the route and the firewall's output rules for that address",
@@ -151,11 +153,12 @@ func (l *loop) send(a ikev2.Send) error {
 // installIn brings the machine to where the new pair fits (guards, interface)
 // and installs its inbound SA.
 func (l *loop) installIn(a ikev2.InstallIn) error {
-	t := l.of(a.Child.Peer)
+	t := l.peers[a.Child.Peer]
 	if t == nil {
 		return fmt.Errorf("tunnel %q is no longer configured", a.Child.Peer)
 	}
-	if err := l.fits(t, a.Child); err != nil {
+	l.reschedule(t)
+	if err := l.admit(t, a.Child); err != nil {
 		return err
 	}
 	if err := l.guard(t.tunnel, a.Child.GRERemote); err != nil {
@@ -188,10 +191,11 @@ func (l *loop) installIn(a ikev2.InstallIn) error {
 
 // installOut installs the outbound SA, which moves the traffic to it.
 func (l *loop) installOut(a ikev2.InstallOut) error {
-	t := l.of(a.Child.Peer)
+	t := l.peers[a.Child.Peer]
 	if t == nil {
 		return fmt.Errorf("tunnel %q is no longer configured", a.Child.Peer)
 	}
+	l.reschedule(t)
 	sa := l.sa(t, a.Child, true)
 	sa.Params = a.Params
 	if err := l.dp.InstallOut(sa); err != nil {
@@ -232,10 +236,11 @@ func (l *loop) sa(t *peer, c *ikev2.Child, out bool) platform.SA {
 // remove takes one direction of a pair out of the datapath and keeps its
 // counters in the tunnel's totals.
 func (l *loop) remove(c *ikev2.Child, out bool) {
-	t := l.of(c.Peer)
+	t := l.peers[c.Peer]
 	if t == nil {
 		return
 	}
+	l.reschedule(t)
 	p := t.pairs[c.ID]
 	if p == nil {
 		return
@@ -285,10 +290,11 @@ func later(final, read platform.Counters) platform.Counters {
 }
 
 func (l *loop) ikeUp(i ikev2.IKEInfo) {
-	t := l.of(i.Peer)
+	t := l.peers[i.Peer]
 	if t == nil {
 		return
 	}
+	l.reschedule(t)
 	t.ike[i.ID] = i
 	t.initiated = i.Replaces == 0 && i.Initiator || i.Replaces != 0 && t.initiated
 	if i.Replaces != 0 {
@@ -314,10 +320,11 @@ func role(initiator bool) string {
 }
 
 func (l *loop) ikeDown(a ikev2.IKEDown) {
-	t := l.of(a.Peer)
+	t := l.peers[a.Peer]
 	if t == nil {
 		return
 	}
+	l.reschedule(t)
 	delete(t.ike, a.ID)
 	l.probesCost(t, a)
 	if a.Reason != nil {
@@ -328,18 +335,22 @@ func (l *loop) ikeDown(a ikev2.IKEDown) {
 			l.lost(t, r)
 		}
 	}
-	l.stir(t)
+	l.markDirty(t)
 }
 
 // noted keeps a remark about the attempt under way. An answer, even one that
 // nobody authenticated, says more than the silence after it.
 func (l *loop) noted(a ikev2.Noted) {
-	t := l.of(a.Peer)
-	if t != nil && a.Reason.Kind == ikev2.FailModeChanged {
+	t := l.peers[a.Peer]
+	if t == nil {
+		return
+	}
+	l.reschedule(t)
+	if a.Reason.Kind == ikev2.FailModeChanged {
 		l.event(t.tunnel, slog.LevelWarn, "mode", why(a.Reason).String())
 		return
 	}
-	if t == nil || t.established() || a.Reason.Kind == ikev2.FailTimeout && t.note.text != "" {
+	if t.established() || a.Reason.Kind == ikev2.FailTimeout && t.note.text != "" {
 		return
 	}
 	l.keep(t, a.Reason)
@@ -354,10 +365,11 @@ func why(f *ikev2.Failure) reason { return reason{f.What(), f.Remedy} }
 // failed notes the end of an attempt; a tunnel that carries packets all the
 // same (a second SA was refused, say) is not disturbed.
 func (l *loop) failed(a ikev2.Failed) {
-	t := l.of(a.Peer)
+	t := l.peers[a.Peer]
 	if t == nil {
 		return
 	}
+	l.reschedule(t)
 	r := why(a.Reason)
 	l.strangerEvent(t, slog.LevelWarn, "failed", r.String())
 	if t.established() {
@@ -392,14 +404,15 @@ func (l *loop) lost(t *peer, r reason) {
 		_, err := l.routeFor(t, a)
 		return err == nil
 	})
-	l.stir(t)
+	l.markDirty(t)
 }
 
 func (l *loop) liveness(a ikev2.Liveness) {
-	t := l.of(a.Peer)
+	t := l.peers[a.Peer]
 	if t == nil || !t.established() || t.current().IKE != a.IKE {
 		return
 	}
+	l.reschedule(t)
 	switch a.State {
 	case ikev2.Suspect:
 		t.set(phaseSuspect, l.silence(t))
@@ -481,5 +494,5 @@ func (l *loop) carriesNot(t *peer) {
 	}
 	t.set(phaseDown, reason{text: "the Child SA is gone; making a new one"})
 	l.event(t.tunnel, slog.LevelWarn, "down", "no Child SA carries packets any more")
-	l.stir(t)
+	l.markDirty(t)
 }

@@ -62,7 +62,8 @@ func (a *agreement) due(now ikev2.Time) {
 
 // peerMTU takes what the peer tells.
 func (l *loop) peerMTU(e ikev2.PeerMTU) {
-	if t := l.of(e.Peer); t != nil && t.agreed.peer != e.MTU {
+	if t := l.peers[e.Peer]; t != nil && t.agreed.peer != e.MTU {
+		l.reschedule(t)
 		t.agreed.peer = e.MTU
 		t.agreed.due(l.now())
 	}

@@ -36,7 +36,7 @@ type onTrial struct {
 	client  netip.Addr      // whose session must not be lost; may be unset
 	way     string          // interface that led to client
 
-	// wanted has the wishes of operators that the change overrides.
+	// wanted is what operators had asked for, where the change overrides it.
 	wanted map[string]bool
 }
 

@@ -26,10 +26,11 @@ const (
 
 // contended notes that the engine turned a peer away.
 func (l *loop) contended(a ikev2.Contended) {
-	t := l.of(a.Peer)
+	t := l.peers[a.Peer]
 	if t == nil {
 		return
 	}
+	l.reschedule(t)
 	c, now := &t.contention, l.now()
 	same := c.at != 0 && c.last.Holder.Equal(a.Holder) && c.last.Newcomer.Equal(a.Newcomer) && now-c.told < contentionEvery
 	c.last, c.at = a, now

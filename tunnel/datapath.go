@@ -35,7 +35,7 @@ func probeResult(log *slog.Logger) *kernel.Result {
 		err = fmt.Errorf("it is of kernel %q, this is %s", r.Kernel, release)
 	}
 	if err != nil {
-		log.Warn("what greseal probe found is not to be had; probing again", "file", path, "error", err)
+		log.Warn("the result of greseal probe cannot be used; probing again", "file", path, "error", err)
 		return kernel.Probe(nil)
 	}
 	return &r
@@ -59,11 +59,11 @@ func openDatapath(want string, log *slog.Logger) (platform.Datapath, string, err
 		return dp, why, err
 	}
 	if want == config.DatapathKernel {
-		return nil, "", fmt.Errorf(`datapath = "kernel" cannot be had: %w; install what is named, or set datapath = "auto"`, missing)
+		return nil, "", fmt.Errorf(`datapath = "kernel" cannot work here: %w; install what is named, or set datapath = "auto"`, missing)
 	}
 	dp, err := openUserspace(log)
 	if err != nil {
-		return nil, "", fmt.Errorf("neither datapath can be had: the kernel's because %v; userspace: %w", missing, err)
+		return nil, "", fmt.Errorf("neither datapath can work here: the kernel's because %v; userspace: %w", missing, err)
 	}
 	return dp, "the kernel cannot carry GRE in ESP: " + missing.Error(), nil
 }

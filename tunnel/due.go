@@ -8,20 +8,17 @@ import (
 
 // What is due by the clock. A hub of a thousand tunnels does not look at all of
 // them with every message: loop.dueAt is a time before which nothing is due.
-// Messages move it forward by the tunnels they touch (of); it becomes later again
-// when it is reached and all tunnels are looked at.
+// Messages move it forward by the peers that they reschedule; it becomes later again
+// when it is reached and all are looked at.
 
-// of returns a peer by its name, nil when it is gone. Its times are looked at
-// again before the loop waits.
-func (l *loop) of(id ikev2.PeerID) *peer {
-	t := l.peers[id]
-	if t != nil && l.dueAt != 0 {
-		l.touched = append(l.touched, t)
+// reschedule has the times of a peer looked at again before the loop waits.
+func (l *loop) reschedule(t *peer) {
+	if l.dueAt != 0 {
+		l.rescheduled = append(l.rescheduled, t)
 	}
-	return t
 }
 
-// due is when something of a tunnel's is due, an hour from now at the latest.
+// due is when something of a peer's, or of its tunnel's, is due, an hour from now at the latest.
 func (l *loop) due(t *peer, now ikev2.Time) ikev2.Time {
 	due := now + time.Hour
 	earlier := func(at ikev2.Time) {
@@ -57,12 +54,12 @@ func (l *loop) untilDue() time.Duration {
 			l.dueAt = min(l.dueAt, l.due(t, now))
 		}
 	}
-	for _, t := range l.touched {
+	for _, t := range l.rescheduled {
 		l.dueAt = min(l.dueAt, l.due(t, now))
 	}
-	clear(l.touched)
-	l.touched = l.touched[:0]
-	if len(l.stirred) > 0 {
+	clear(l.rescheduled)
+	l.rescheduled = l.rescheduled[:0]
+	if len(l.dirty) > 0 {
 		return 0
 	}
 	due := l.dueAt
@@ -95,10 +92,10 @@ func (l *loop) tickAll(now ikev2.Time) {
 	for _, t := range l.peers {
 		if t.wait.until != 0 && t.wait.until <= now {
 			t.wait.until = 0
-			l.stir(t)
+			l.markDirty(t)
 		}
 		if t.attempt.Tick(now) {
-			l.stir(t)
+			l.markDirty(t)
 		}
 		if at := t.standby.Wake(); at != 0 && at <= now {
 			l.makeStandby(t)

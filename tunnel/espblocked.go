@@ -89,9 +89,9 @@ func (l *loop) askESP(p *peer) {
 // the peer answered on the IKE SA before and after each of them: a path that is
 // down for a moment loses both.
 func (l *loop) echo(id ikev2.PeerID, target netip.Addr) (e esppath.Echo, err error) {
-	ike := &watched{l, id}
+	ike := &watchedTunnel{l, id}
 	for range 4 {
-		if heard, err := ike.Hear(l.jobs.ctx); !heard {
+		if heard, err := ike.CheckLiveness(l.jobs.ctx); !heard {
 			return e, err
 		}
 		e.Answered, err = l.inside.Echo(string(id), target)
@@ -99,7 +99,7 @@ func (l *loop) echo(id ikev2.PeerID, target netip.Addr) (e esppath.Echo, err err
 			return e, err
 		}
 	}
-	e.Lost, err = ike.Hear(l.jobs.ctx)
+	e.Lost, err = ike.CheckLiveness(l.jobs.ctx)
 	return e, err
 }
 

@@ -214,7 +214,7 @@ func (l *loop) subject(t *peer) doctor.Subject {
 	o, why := l.proposalsOf(t)
 	s := doctor.Subject{
 		Tunnel: withoutSecrets(t.cfg), IKE: o.ike, ESP: o.esp, ESPWhy: why,
-		Daemon: &watched{l, t.id},
+		Daemon: &watchedTunnel{l, t.id},
 	}
 	for _, name := range l.order {
 		if name != t.name {
@@ -230,15 +230,15 @@ func withoutSecrets(c *config.Tunnel) config.Tunnel {
 	return bare
 }
 
-// watched is one tunnel as doctor sees the daemon: each call is one turn of the
-// loop, Hear several.
-type watched struct {
+// watchedTunnel is one tunnel as doctor sees the daemon: each call is one turn of the
+// loop, CheckLiveness several.
+type watchedTunnel struct {
 	l  *loop
 	id ikev2.PeerID
 }
 
 // on calls f with the tunnel on the loop.
-func (w *watched) on(ctx context.Context, f func(*peer)) error {
+func (w *watchedTunnel) on(ctx context.Context, f func(*peer)) error {
 	there, err := onLoop(w.l, ctx, func() bool {
 		t := w.l.peers[w.id]
 		if t != nil {
@@ -252,8 +252,8 @@ func (w *watched) on(ctx context.Context, f func(*peer)) error {
 	return err
 }
 
-// Look is doctor.Daemon's.
-func (w *watched) Look(ctx context.Context) (doctor.Moment, error) {
+// Observe is doctor.Daemon's.
+func (w *watchedTunnel) Observe(ctx context.Context) (doctor.Moment, error) {
 	found := make(chan doctor.Moment, 1)
 	if err := w.on(ctx, func(t *peer) { found <- w.l.moment(t) }); err != nil {
 		return doctor.Moment{}, err
@@ -261,8 +261,8 @@ func (w *watched) Look(ctx context.Context) (doctor.Moment, error) {
 	return <-found, nil
 }
 
-// Hurry is doctor.Daemon's.
-func (w *watched) Hurry(ctx context.Context) error {
+// Retry is doctor.Daemon's.
+func (w *watchedTunnel) Retry(ctx context.Context) error {
 	return w.on(ctx, func(t *peer) {
 		if t.wanted {
 			w.l.up(t.tunnel)
@@ -271,8 +271,8 @@ func (w *watched) Hurry(ctx context.Context) error {
 	})
 }
 
-// Hear is doctor.Daemon's.
-func (w *watched) Hear(ctx context.Context) (bool, error) {
+// CheckLiveness is doctor.Daemon's.
+func (w *watchedTunnel) CheckLiveness(ctx context.Context) (bool, error) {
 	begun := make(chan ikev2.Time, 1)
 	err := w.on(ctx, func(t *peer) {
 		now := w.l.now()

@@ -81,21 +81,21 @@ type loop struct {
 	names  nameTable
 	jobs   jobs
 
-	tunnels map[string]*tunnel
-	order   []string // names of tunnels, as in the file
-	peers   map[ikev2.PeerID]*peer
-	wake    ikev2.Time // of the engine, 0: none
-	dueAt   ikev2.Time // nothing of a tunnel is due before; 0: to be found out
-	upAt    ikev2.Time // when the last tunnel came up
-	touched []*peer    // their times may have become earlier since
-	listsAt ikev2.Time // when to look at revocation lists
-	outs    uint64     // outbound SAs installed so far
-	givers  []giver    // tunnels that lose their endpoint to another
-	looked  machine    // as it was at the last look
+	tunnels     map[string]*tunnel
+	order       []string // names of tunnels, as in the file
+	peers       map[ikev2.PeerID]*peer
+	wake        ikev2.Time // of the engine, 0: none
+	dueAt       ikev2.Time // nothing of a tunnel is due before; 0: to be found out
+	upAt        ikev2.Time // when the last tunnel came up
+	rescheduled []*peer    // their times may have become earlier since
+	listsAt     ikev2.Time // when to look at revocation lists
+	outs        uint64     // outbound SAs installed so far
+	givers      []giver    // tunnels that lose their endpoint to another
+	looked      machine    // as it was at the last look
 
 	clock      clock
 	clockUnset bool
-	stirred    map[ikev2.PeerID]bool
+	dirty      map[ikev2.PeerID]bool // to be advanced
 
 	started  time.Time
 	loadedAt time.Time
@@ -166,7 +166,7 @@ func Run(ctx context.Context, opt Options) error {
 		jobs:    newJobs(),
 		tunnels: map[string]*tunnel{},
 		peers:   map[ikev2.PeerID]*peer{},
-		stirred: map[ikev2.PeerID]bool{},
+		dirty:   map[ikev2.PeerID]bool{},
 		started: time.Now(),
 	}
 	l.clock = newClock(opt.Built, opt.ConfigPath)
@@ -295,7 +295,7 @@ func (l *loop) adopt() {
 			l.event(t, slog.LevelError, "start", "closed, because of a mistake in the configuration: "+mistakenReason(t.cfg).String())
 		}
 		for _, p := range t.peers {
-			l.stir(p)
+			l.markDirty(p)
 		}
 	}
 }
@@ -307,7 +307,7 @@ func (l *loop) run(ctx context.Context) {
 	for {
 		l.settle(turn)
 		timer.Reset(l.untilDue())
-		known := false // whose times may have changed: those that of has returned
+		known := false // whose times may have changed: those that are rescheduled
 		select {
 		case <-ctx.Done():
 			return
@@ -341,8 +341,8 @@ func (l *loop) run(ctx context.Context) {
 	}
 }
 
-// stir marks a tunnel to be advanced once the present message is done with.
-func (l *loop) stir(t *peer) { l.stirred[t.id] = true }
+// markDirty has a peer advanced once the present message is done with.
+func (l *loop) markDirty(t *peer) { l.dirty[t.id] = true }
 
 // turn is how long tunnels are advanced before the loop looks whether somebody has
 // sent it something: a client of the status socket does not wait until hundreds of
@@ -352,25 +352,26 @@ const (
 	entirely = time.Hour
 )
 
-// settle advances the tunnels that were stirred, in the order of the file, for as
-// long as given; the others stay stirred.
+// settle advances the dirty peers, in the order of the file, for as long as given;
+// the others stay dirty.
 func (l *loop) settle(most time.Duration) {
 	end := l.now() + most
-	for len(l.stirred) > 0 {
+	for len(l.dirty) > 0 {
 		for _, name := range l.order {
 			for _, p := range l.tunnels[name].peers {
-				if l.stirred[p.id] {
+				if l.dirty[p.id] {
 					if l.now() > end {
 						return
 					}
-					delete(l.stirred, p.id)
-					l.advance(l.of(p.id))
+					delete(l.dirty, p.id)
+					l.reschedule(p)
+					l.advance(p)
 				}
 			}
 		}
-		for id := range l.stirred {
+		for id := range l.dirty {
 			if l.peers[id] == nil {
-				delete(l.stirred, id)
+				delete(l.dirty, id)
 			}
 		}
 	}

@@ -68,7 +68,7 @@ func (l *loop) addressesChanged(t *peer, locals map[netip.Addr]bool) {
 		l.followSilence(t)
 	case trying && !locals[t.local], !trying && (t.phase == phaseWaiting || t.cfg.RemoteAny || l.rerouted(t)):
 		t.attempt.Stop()
-		l.stir(t)
+		l.markDirty(t)
 	}
 }
 
@@ -187,10 +187,11 @@ func (l *loop) relocate(t *peer, info platform.RouteInfo) {
 
 // moved follows a change of outer addresses or ports in the datapath.
 func (l *loop) moved(a ikev2.Moved) {
-	t := l.of(a.Peer)
+	t := l.peers[a.Peer]
 	if t == nil {
 		return
 	}
+	l.reschedule(t)
 	if a.OldRemote != a.Remote {
 		l.event(t.tunnel, slog.LevelInfo, "moved", fmt.Sprintf("the peer moved from %s to %s", a.OldRemote, a.Remote))
 	}

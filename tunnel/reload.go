@@ -83,7 +83,7 @@ func (l *loop) take(next *config.Config) []string {
 			l.event(t, slog.LevelInfo, "reload", "added to the configuration")
 			l.close(t)
 			for _, p := range t.peers {
-				l.stir(p)
+				l.markDirty(p)
 			}
 		case config.Changed:
 			l.changed(t, ch)

@@ -207,7 +207,7 @@ func (l *loop) resolved(r resolution) {
 	}
 	for _, t := range l.names.users[r.host] {
 		if t.wanted {
-			l.of(t.id)
+			l.reschedule(t)
 			l.renamed(t, r.host)
 		}
 	}
@@ -245,7 +245,7 @@ func (l *loop) renamed(t *peer, name string) {
 	changed := l.findCandidates(t)
 	if !changed {
 		if !t.established() && t.attempt.State() != attempt.UnderWay {
-			l.stir(t) // what it waits for may have changed
+			l.markDirty(t) // what it waits for may have changed
 		}
 		return
 	}
@@ -259,7 +259,7 @@ func (l *loop) renamed(t *peer, name string) {
 		t.standby.Resolved(l.now())
 	}
 	l.register(t)
-	l.stir(t)
+	l.markDirty(t)
 }
 
 // findCandidates makes the list of addresses to try of what is known of the names,

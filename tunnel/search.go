@@ -72,10 +72,11 @@ func (l *loop) nextProbe(t *peer) {
 
 // probed takes the result of a probe.
 func (l *loop) probed(a ikev2.Probed) {
-	t := l.of(a.Peer)
+	t := l.peers[a.Peer]
 	if t == nil || !t.search.Awaits(a.Token) {
 		return
 	}
+	l.reschedule(t)
 	if a.Hopeless {
 		if t.search.Hopeless(l.now()) {
 			l.event(t.tunnel, slog.LevelInfo, "mtu", fmt.Sprintf("the path MTU is not searched: fragments of IKE messages got no answer twice, and what is small did, so they get lost on the way to the peer, or are not taken there; a lost probe would cost the IKE SA. Looked at again every %s", mtu.RaiseTime))

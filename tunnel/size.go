@@ -27,11 +27,11 @@ func (l *loop) size(t *peer, child *ikev2.Child, want *platform.Link) {
 		// fit in outer fragments by itself (RFC 8200 section 5).
 		want.MTU = ipv6Least
 		want.IgnoreDF = want.IgnoreDF || l.dp.Kind() == platform.KindKernel
-		t.sizing.why += fmt.Sprintf("; but IPv6 needs %d, so larger packets than %d leave in fragments", ipv6Least, t.sizing.fits)
+		t.sizing.why += fmt.Sprintf("; but IPv6 needs %d, so larger packets than %d leave in fragments", ipv6Least, t.sizing.largest)
 	}
 	l.agreeMTU(t, want)
 	// A configured MTU may be more than what fits outside in one piece.
-	want.Fits = min(t.sizing.fits, want.MTU)
+	want.Fits = min(t.sizing.largest, want.MTU)
 	if t.cfg.MSSClamp {
 		want.MSS4, want.MSS6 = uint16(want.Fits-40), uint16(want.Fits-60) // IP and TCP headers
 	}
@@ -48,7 +48,7 @@ func carriesIPv6(c *config.Tunnel) bool {
 	return slices.ContainsFunc(c.Address, six) || slices.ContainsFunc(c.Routes, six)
 }
 
-// wantMTU computes the MTU of the interface and says in t how it was come by.
+// wantMTU computes the MTU of the interface and notes how it was found.
 func (l *loop) wantMTU(t *peer, child *ikev2.Child) int {
 	c := t.cfg
 	way := t.pathOf(child)
@@ -62,7 +62,7 @@ func (l *loop) wantMTU(t *peer, child *ikev2.Child) int {
 		p.Encr, p.Integ = child.Suite.Encr, child.Suite.Integ
 		p.Transport, p.Encap = child.Transport, child.Encap
 		p.OuterV6, p.InnerV6 = child.Remote.Addr().Is6(), child.GRERemote.Is6()
-		return l.fit(t, []mtu.Params{p}, outer, way, searched)
+		return l.leastFit(t, []mtu.Params{p}, outer, way, searched)
 	}
 	if t.index != 0 && c.MTU == 0 && outer == t.sizing.outer {
 		return t.agreed.own // what was agreed last most likely will be again
@@ -90,11 +90,11 @@ func (l *loop) wantMTU(t *peer, child *ikev2.Child) int {
 			}
 		}
 	}
-	return l.fit(t, all, outer, way, searched)
+	return l.leastFit(t, all, outer, way, searched)
 }
 
-// fit takes the least of what fits into outer bytes.
-func (l *loop) fit(t *peer, all []mtu.Params, outer int, way mtu.Path, searched bool) int {
+// leastFit takes the least of what fits into outer bytes.
+func (l *loop) leastFit(t *peer, all []mtu.Params, outer int, way mtu.Path, searched bool) int {
 	var least mtu.Result
 	for _, p := range all {
 		r, err := mtu.Fit(p)
@@ -115,7 +115,7 @@ func (l *loop) fit(t *peer, all []mtu.Params, outer int, way mtu.Path, searched 
 	} else {
 		t.sizing.why = fmt.Sprintf("%s less %d for %s", says(way, outer, searched), outer-least.MTU, taken(least))
 	}
-	t.sizing.fits = least.MTU
+	t.sizing.largest = least.MTU
 	if m := t.cfg.MTU; m != 0 {
 		t.sizing.how = "configured"
 		t.sizing.why = fmt.Sprintf("mtu = %d in the configuration; %d would fit", m, least.MTU)

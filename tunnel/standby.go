@@ -108,10 +108,11 @@ func (l *loop) probePreferred(t *peer) {
 
 // answered takes the answer to a probe.
 func (l *loop) answered(e ikev2.Answered) {
-	t := l.of(e.Peer)
+	t := l.peers[e.Peer]
 	if t == nil || !t.established() {
 		return
 	}
+	l.reschedule(t)
 	now, remote := l.now(), e.Remote.Addr()
 	restarted, since := t.standby.Answered(now, remote, t.current().Remote.Addr())
 	switch {

@@ -84,7 +84,7 @@ type tunnel struct {
 type sizing struct {
 	how, why  string
 	sum       []mtu.Line // what fits, line by line
-	fits      int        // the largest packet inside
+	largest   int        // packet inside
 	overhead  int
 	outer     int // MTU outside
 	outerLink string

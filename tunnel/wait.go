@@ -56,5 +56,5 @@ func (t *peer) stays(w wait, now ikev2.Time) {
 func (l *loop) hurry(t *peer) {
 	t.attempt.Hurry()
 	l.ask(t.tunnel, time.Second)
-	l.stir(t)
+	l.markDirty(t)
 }

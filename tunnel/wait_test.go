@@ -425,7 +425,7 @@ func (w *world) mustWait(told []string) {
 	w.t.Helper()
 	w.do(func() {
 		h := w.l.peers["hq"]
-		if !h.wanted || h.established() || w.l.stirred["hq"] {
+		if !h.wanted || h.established() || w.l.dirty["hq"] {
 			return
 		}
 		asking := false

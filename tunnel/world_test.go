@@ -118,7 +118,7 @@ func (w *world) newLoop(opt Options, cfg *config.Config, random, engine io.Reade
 		jobs:    newJobs(),
 		tunnels: map[string]*tunnel{},
 		peers:   map[ikev2.PeerID]*peer{},
-		stirred: map[ikev2.PeerID]bool{},
+		dirty:   map[ikev2.PeerID]bool{},
 		started: time.Now(),
 	}
 }

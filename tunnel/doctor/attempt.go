@@ -26,7 +26,7 @@ func (x *exam) attempt() outcome {
 			since := time.Now()
 			if x.Tunnel.RemoteAny {
 				x.wait(time.Second, func() bool { return x.now.up() })
-			} else if x.Daemon.Hurry(x.ctx) == nil {
+			} else if x.Daemon.Retry(x.ctx) == nil {
 				x.wait(6*time.Second, func() bool {
 					f := x.now.Failure
 					return x.now.up() || f != nil && x.now.Age < time.Since(since)

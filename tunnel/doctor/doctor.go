@@ -87,13 +87,13 @@ func (m *Moment) up() bool {
 
 // Daemon is what the daemon's loop does for an examination.
 type Daemon interface {
-	// Look returns what is known now.
-	Look(context.Context) (Moment, error)
-	// Hurry begins the next attempt at once instead of after its pause.
-	Hurry(context.Context) error
-	// Hear asks the peer for a sign of life on its IKE SA and reports whether
+	// Observe returns what is known now.
+	Observe(context.Context) (Moment, error)
+	// Retry begins the next attempt at once instead of after its pause.
+	Retry(context.Context) error
+	// CheckLiveness asks the peer for a sign of life on its IKE SA and reports whether
 	// one came within 4 s.
-	Hear(context.Context) (bool, error)
+	CheckLiveness(context.Context) (bool, error)
 }
 
 // check is one step: a file of its own.

@@ -191,7 +191,7 @@ func (x *exam) ping() *echoes {
 	}
 	e.refused = refusals.Came()
 	if e.sent > 0 && e.answered == 0 {
-		heard, err := x.Daemon.Hear(x.ctx)
+		heard, err := x.Daemon.CheckLiveness(x.ctx)
 		e.silent = err != nil || !heard
 	}
 	e.rose = readCounters().since(was)

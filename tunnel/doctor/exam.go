@@ -58,7 +58,7 @@ func (x *exam) close() { x.net.Close() }
 
 // look asks the daemon anew.
 func (x *exam) look() error {
-	m, err := x.Daemon.Look(x.ctx)
+	m, err := x.Daemon.Observe(x.ctx)
 	if err != nil {
 		return err
 	}

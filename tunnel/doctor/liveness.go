@@ -9,7 +9,7 @@ import (
 // answer.
 func checkLiveness(x *exam) Step {
 	began := time.Now()
-	heard, err := x.Daemon.Hear(x.ctx)
+	heard, err := x.Daemon.CheckLiveness(x.ctx)
 	if err != nil {
 		return skip(err.Error())
 	}

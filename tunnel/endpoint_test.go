@@ -126,7 +126,7 @@ func TestAPeerGetsNoEndpointOfAnothers(t *testing.T) {
 			}
 			a, b := tunnel("a", c.mine, c.a), tunnel("b", c.hers, c.b)
 			l := &loop{net: worldNet{&world{wan4: netip.MustParseAddr(hub)}}, peers: map[ikev2.PeerID]*peer{"a": a, "b": b}}
-			err := l.fits(a, c.ask)
+			err := l.admit(a, c.ask)
 			if c.want == ok {
 				if err != nil {
 					t.Error(err)
@@ -154,23 +154,23 @@ func TestAnEndpointWaitsForWhoHasTheBetterRight(t *testing.T) {
 	}
 	a, b := newTunnel(&config.Tunnel{Name: "a", RemoteAny: true}).shown(), newTunnel(&config.Tunnel{Name: "b", RemoteAny: true}).shown()
 	l := &loop{origin: time.Now(), net: worldNet{&world{wan4: hub.Addr()}}, peers: map[ikev2.PeerID]*peer{"a": a, "b": b}}
-	if err := l.fits(a, child(outerA)); err != nil {
+	if err := l.admit(a, child(outerA)); err != nil {
 		t.Fatal(err)
 	}
 	a.link = platform.Link{Local: hub.Addr(), Remote: outerB.Addr()}
 	a.behind = true
-	if err := l.fits(b, child(outerB)); err == nil || len(l.givers) != 1 {
+	if err := l.admit(b, child(outerB)); err == nil || len(l.givers) != 1 {
 		t.Fatalf("%v, who gives way: %+v", err, l.givers)
 	}
 	a.link, a.behind = platform.Link{}, false
-	if err := l.fits(a, child(outerA)); err == nil {
+	if err := l.admit(a, child(outerA)); err == nil {
 		t.Error("a has the endpoint again")
 	}
-	if err := l.fits(b, child(outerB)); err != nil {
+	if err := l.admit(b, child(outerB)); err != nil {
 		t.Error(err)
 	}
 	l.origin = l.origin.Add(-promiseTime)
-	if err := l.fits(a, child(outerA)); err != nil {
+	if err := l.admit(a, child(outerA)); err != nil {
 		t.Errorf("b never came, and a is refused: %v", err)
 	}
 }

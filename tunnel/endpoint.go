@@ -46,8 +46,8 @@ type notItsOwn struct{ what, remedy string }
 func (n notItsOwn) Error() string  { return n.what }
 func (n notItsOwn) Remedy() string { return n.remedy }
 
-// fits refuses a pair whose GRE endpoint at the other side is not its peer's.
-func (l *loop) fits(t *peer, c *ikev2.Child) error {
+// admit refuses a pair whose GRE endpoint at the other side is not its peer's.
+func (l *loop) admit(t *peer, c *ikev2.Child) error {
 	for _, p := range t.pairs {
 		if p.ID != c.ID && p.GRELocal == c.GRELocal && p.GRERemote == c.GRERemote {
 			return nil // they fit when that one came
@@ -304,10 +304,11 @@ type giver struct {
 
 // giveWay frees the endpoint.
 func (l *loop) giveWay(g giver) {
-	t := l.of(g.id)
+	t := l.peers[g.id]
 	if t == nil {
 		return
 	}
+	l.reschedule(t)
 	why := fmt.Sprintf("tunnel %q has the better right to the GRE endpoint %s", g.to, g.endpoint)
 	l.event(t.tunnel, slog.LevelWarn, "endpoint", why+"; give the peer of this one another gre_local")
 	l.restart(t, why)
