@@ -11,11 +11,11 @@ import (
 // Apply makes the daemon take over the config file.
 var Apply = Command{
 	Name: "apply", Group: groupChange,
-	Short: "take over the config file; only tunnels that changed are touched",
+	Short: "load the config file; touches only the tunnels that changed",
 	Setup: func(fs *flag.FlagSet) func(*Env, []string) error {
 		var p place
 		p.flags(fs)
-		dry := fs.Bool("dry-run", false, "say what it would do to each tunnel, and do nothing")
+		dry := fs.Bool("dry-run", false, "only say what it would do to each tunnel")
 		return func(env *Env, args []string) error {
 			if len(args) > 0 {
 				return usagef("takes no arguments; the file is the one the daemon was started with")

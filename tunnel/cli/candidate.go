@@ -94,8 +94,8 @@ func (p *place) startTrial(env *Env, seconds int) error {
 	if err != nil {
 		return refusal(env, err)
 	}
-	fmt.Fprintf(env.Stdout, "on trial for %d s; without a word from you the config before comes back then,\n"+
-		"or earlier if a tunnel that was up, or this SSH session's way, is gone for %d s\n"+
+	fmt.Fprintf(env.Stdout, "on trial for %d s; unless you confirm, the previous config comes back then,\n"+
+		"or sooner if a tunnel that was up, or this SSH session's route, is gone for %d s\n"+
 		"  keep it:       greseal confirm\n"+
 		"  take it back:  greseal rollback\n", seconds, min(30, seconds/2))
 	return nil

@@ -12,13 +12,13 @@ import (
 
 // Up, Down and Restart ask the daemon to change a tunnel.
 var (
-	Up = change(status.OpUp, "bring a tunnel up, also one that is not enabled", nil)
+	Up = change(status.OpUp, "bring a tunnel up, even one that is not enabled", nil)
 
 	Down = change(status.OpDown, "take a tunnel down; its traffic stays blocked", func(fs *flag.FlagSet, r *status.Request) {
-		fs.BoolVar(&r.Open, "open", false, "also let its GRE and its routes' traffic go in the clear")
+		fs.BoolVar(&r.Open, "open", false, "also let its GRE and the traffic for its routes pass in clear")
 	})
 
-	Restart = change(status.OpRestart, "delete a tunnel's SAs and make them anew", nil)
+	Restart = change(status.OpRestart, "delete a tunnel's SAs and negotiate new ones", nil)
 )
 
 func change(op, short string, more func(*flag.FlagSet, *status.Request)) Command {
@@ -47,7 +47,7 @@ func change(op, short string, more func(*flag.FlagSet, *status.Request)) Command
 					if err := tunnel.RemoveLeftovers(slog.New(slog.NewTextHandler(env.Stderr, nil))); err != nil {
 						return err
 					}
-					fmt.Fprintln(env.Stdout, "no daemon runs; what one has left is removed")
+					fmt.Fprintln(env.Stdout, "no daemon is running; removing what one left behind")
 					return nil
 				}
 				if err != nil {

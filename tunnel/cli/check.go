@@ -15,11 +15,11 @@ import (
 // Check reads the config and reports every mistake.
 var Check = Command{
 	Name: "check", Group: groupChange,
-	Short: "report every mistake of the config file; changes nothing",
+	Short: "report every mistake in the config file; changes nothing",
 	Setup: func(fs *flag.FlagSet) func(*Env, []string) error {
 		file := fs.String("c", config.DefaultFile, "the config `FILE`")
 		asJSON := fs.Bool("json", false, "as JSON")
-		keep := fs.Bool("keep", false, "also keep a config without mistakes in its history")
+		keep := fs.Bool("keep", false, "also save a config without mistakes in the history")
 		return func(env *Env, args []string) error {
 			if len(args) > 0 {
 				return usagef("takes no arguments; name the file with -c")
@@ -71,7 +71,7 @@ func unasked(cfg *config.Config) (ps config.Problems) {
 			continue
 		}
 		ps = append(ps, config.Problem{Position: t.Source, Tunnel: t.Name, Key: "remote", Warning: true,
-			What: "nobody may be there to ask for " + strings.Join(t.Remotes, ", "), Remedy: remedy})
+			What: "there may be no name server to ask for " + strings.Join(t.Remotes, ", "), Remedy: remedy})
 	}
 	return ps
 }

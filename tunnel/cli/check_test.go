@@ -28,7 +28,7 @@ func TestCheckWarnsOfANameThatNobodyCanBeAskedFor(t *testing.T) {
 			t.Fatal(err)
 		}
 		code, out, _ := call(t, "check", "-c", file)
-		warned := strings.Contains(out, "greseal.toml:1:1: warning: tunnel \"hq\": remote: nobody may be there to ask for hub.example.net; write an address in remote, or name a server of another machine")
+		warned := strings.Contains(out, "greseal.toml:1:1: warning: tunnel \"hq\": remote: there may be no name server to ask for hub.example.net; write an address in remote, or name a server on another machine")
 		if code != ExitOK || warned != c.warned {
 			t.Errorf("%s with %v: exit code %d: %s", c.remote, c.servers, code, out)
 		}

@@ -47,7 +47,7 @@ type Command struct {
 // Headings of the list of commands.
 const (
 	groupDaemon = "the daemon"
-	groupLook   = "look"
+	groupLook   = "inspect"
 	groupChange = "change"
 	groupTools  = "tools"
 )
@@ -243,7 +243,7 @@ func (c *Command) help(w io.Writer, fs *flag.FlagSet) {
 }
 
 func usage(w io.Writer, commands []Command) {
-	fmt.Fprint(w, "greseal: GRE over IPsec as one thing. Each [[tunnel]] of the config is a network\n"+
+	fmt.Fprint(w, "greseal: GRE over IPsec as one thing. Each [[tunnel]] in the config is a network\n"+
 		"interface that is keyed, encrypted and kept up.\n\n"+
 		"usage: greseal COMMAND [flags] [arguments]\n"+
 		"config: "+config.DefaultFile+"\n")

@@ -13,11 +13,11 @@ import (
 // Confirm keeps the config on trial.
 var Confirm = Command{
 	Name: "confirm", Group: groupChange,
-	Short: "keep the config that runs on trial: it replaces the file",
+	Short: "keep the config on trial: it replaces the config file",
 	Setup: func(fs *flag.FlagSet) func(*Env, []string) error {
 		var p place
 		p.flags(fs)
-		force := fs.Bool("force", false, "also while a tunnel that was up before is down")
+		force := fs.Bool("force", false, "even while a tunnel that was up before is down")
 		return func(env *Env, args []string) error {
 			if len(args) > 0 {
 				return usagef("takes no arguments")

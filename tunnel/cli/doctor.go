@@ -12,7 +12,7 @@ import (
 // Doctor has the daemon examine a tunnel and prints what it finds.
 var Doctor = Command{
 	Name: "doctor", Args: "[NAME]", Group: groupLook,
-	Short: "find out step by step why a tunnel does not work, and the remedy",
+	Short: "find out step by step why a tunnel does not work, and how to fix it",
 	Setup: func(fs *flag.FlagSet) func(*Env, []string) error {
 		var p place
 		p.flags(fs)
@@ -106,7 +106,7 @@ func (d *diagnosis) sum(j *status.Job, c *status.Diagnosis) {
 		}
 		for _, f := range c.Findings {
 			if f.Verdict == status.VerdictWarning {
-				text += "; look at what is marked so"
+				text += "; see the lines marked warn"
 				break
 			}
 		}
@@ -131,7 +131,7 @@ func (d *diagnosis) finding(f *status.Finding) []byte {
 	case status.VerdictFault:
 		word, paint = "FAULT", style.Bad
 	case status.VerdictWarning:
-		word, paint = "look", style.Bold
+		word, paint = "warn", style.Bold
 	case status.VerdictSkipped:
 		word = "-"
 	}

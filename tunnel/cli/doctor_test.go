@@ -48,13 +48,13 @@ func TestDoctorPrintsEachFindingOnceAndTheFirstFaultLast(t *testing.T) {
 		{ID: "name", Title: "the peer's name resolves", Verdict: status.VerdictOK, Evidence: []string{"vpn.example.net is 192.0.2.1"}},
 		{ID: "firewall", Title: "firewall of this machine", Verdict: status.VerdictFault, Evidence: []string{"answers to UDP 500: dropped"},
 			Remedy: "let them pass", Commands: []string{command}},
-		{ID: "udp-500", Title: "the peer answers on UDP 500", Verdict: status.VerdictSkipped, Evidence: []string{"not judged before firewall is mended"}},
+		{ID: "udp-500", Title: "the peer answers on UDP 500", Verdict: status.VerdictSkipped, Evidence: []string{"not checked until firewall is fixed"}},
 	})
 	code, out, errs := doctorCall("hq", "--socket", socket)
 	if code != ExitFailed || errs != "" {
 		t.Errorf("exit %d, %q", code, errs)
 	}
-	for _, want := range []string{"vpn.example.net is 192.0.2.1", "FAULT firewall of this machine", "remedy: let them pass", command, "not judged before"} {
+	for _, want := range []string{"vpn.example.net is 192.0.2.1", "FAULT firewall of this machine", "remedy: let them pass", command, "not checked until"} {
 		if strings.Count(out, want) != 1 {
 			t.Errorf("%q is there %d times:\n%s", want, strings.Count(out, want), out)
 		}
@@ -77,7 +77,7 @@ func TestDoctorWithoutAFaultEndsWell(t *testing.T) {
 	}
 	odd := append(fine, status.Finding{ID: "fragments", Title: "IP fragments", Verdict: status.VerdictWarning, Evidence: []string{"a peer's \x1b[2J text"}})
 	code, out, _ = doctorCall("hq", "--socket", doctorStub(t, odd))
-	if code != ExitOK || !strings.Contains(out, "look at what is marked") || strings.Contains(out, "\x1b") {
+	if code != ExitOK || !strings.Contains(out, "lines marked warn") || strings.Contains(out, "\x1b") {
 		t.Errorf("exit %d:\n%q", code, out)
 	}
 	code, out, _ = doctorCall("hq", "--json", "--socket", doctorStub(t, fine))

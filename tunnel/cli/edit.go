@@ -21,12 +21,12 @@ import (
 // Edit changes the config without the fear of being locked out.
 var Edit = Command{
 	Name: "edit", Group: groupChange,
-	Short: "edit the config and run it on trial until: greseal confirm",
+	Short: "edit the config and run it on trial until you confirm it",
 	Setup: func(fs *flag.FlagSet) func(*Env, []string) error {
 		var p place
 		p.flags(fs)
 		seconds := trialFlag(fs)
-		yes := fs.Bool("yes", false, "do not ask before the trial begins")
+		yes := fs.Bool("yes", false, "start the trial without asking")
 		return func(env *Env, args []string) error {
 			if len(args) > 0 {
 				return usagef("takes no arguments; name the file with -c")
@@ -41,7 +41,7 @@ var Edit = Command{
 }
 
 func trialFlag(fs *flag.FlagSet) *int {
-	return fs.Int("seconds", 60, "`TIME` to confirm in before the config comes back")
+	return fs.Int("seconds", 60, "`TIME` to confirm before the previous config comes back")
 }
 
 func checkTrialFlag(seconds int) error {
@@ -181,7 +181,7 @@ func (e *editing) loop() (keep bool, err error) {
 		}
 		var gone dropped
 		if errors.As(err, &gone) {
-			fmt.Fprintln(e.env.Stdout, "dropped; nothing was changed")
+			fmt.Fprintln(e.env.Stdout, "discarded; nothing was changed")
 			return false, nil
 		}
 		return err != nil, err
@@ -198,7 +198,7 @@ func (e *editing) judge(text []byte) (again bool, err error) {
 	c, err := loadWhole(e.file, text)
 	if err != nil {
 		fmt.Fprintln(e.env.Stderr, err)
-		switch e.answer("mistakes: e edits again, q drops the text", "e", "q") {
+		switch e.answer("mistakes: e edits again, q discards the text", "e", "q") {
 		case "e":
 			return true, nil
 		case "q":
@@ -208,7 +208,7 @@ func (e *editing) judge(text []byte) (again bool, err error) {
 	}
 	c.Wipe()
 	if !e.daemon {
-		return false, e.save(text, "saved; no daemon runs, so nothing was tried")
+		return false, e.save(text, "saved; no daemon is running, so nothing was tried")
 	}
 	if err := e.cand.write(text); err != nil {
 		return false, err
@@ -224,7 +224,7 @@ func (e *editing) judge(text []byte) (again bool, err error) {
 		return false, e.save(text, "saved; no tunnel is touched")
 	}
 	if !e.yes {
-		switch e.answer("y runs this on trial, e edits again, q drops the text", "y", "e", "q") {
+		switch e.answer("y runs this on trial, e edits again, q discards it", "y", "e", "q") {
 		case "e":
 			return true, nil
 		case "q":

@@ -34,7 +34,7 @@ func TestEditWithoutADaemonChecksAndSaves(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, out, errs := editAs(t, "s,10.1,10.2,", "", "-c", file, "--socket", socket)
-	if code != ExitOK || !strings.Contains(out, "no daemon runs") {
+	if code != ExitOK || !strings.Contains(out, "no daemon is running") {
 		t.Fatalf("exit %d, %q, %q", code, out, errs)
 	}
 	if now, _ := os.ReadFile(file); string(now) != strings.Replace(editable, "10.1", "10.2", 1) {
@@ -60,7 +60,7 @@ func TestEditAsksWhatToDoWithMistakes(t *testing.T) {
 	}
 	// The second round of the editor breaks nothing more, so q ends it.
 	code, out, errs := editAs(t, "s/^remote/remoat/", "what\ne\nq\n", "-c", file, "--socket", filepath.Join(dir, "s.sock"))
-	if code != ExitOK || strings.Count(errs, file+":3:1") != 2 || !strings.Contains(out, "dropped") {
+	if code != ExitOK || strings.Count(errs, file+":3:1") != 2 || !strings.Contains(out, "discarded") {
 		t.Errorf("exit %d, %q, %q", code, out, errs)
 	}
 	if now, _ := os.ReadFile(file); string(now) != editable {
@@ -113,7 +113,7 @@ func TestEditPassesTheSessionAndTheTimeToTheDaemon(t *testing.T) {
 		t.Error("the file was changed before the confirmation")
 	}
 	asked = nil
-	if code, out, _ := editAs(t, "s,10.1,10.3,", "q\n", "--socket", socket); code != ExitOK || !strings.Contains(out, "dropped") ||
+	if code, out, _ := editAs(t, "s,10.1,10.3,", "q\n", "--socket", socket); code != ExitOK || !strings.Contains(out, "discarded") ||
 		slices.ContainsFunc(asked, func(r status.Request) bool { return r.Op == status.OpCandidate }) {
 		t.Errorf("q: exit %d, %q, asked %+v", code, out, asked)
 	}

@@ -9,13 +9,13 @@ import (
 // Events prints what happened.
 var Events = Command{
 	Name: "events", Args: "[NAME]", Group: groupLook,
-	Short: "what happened lately, and with -f what happens now",
+	Short: "show recent events, and with -f new ones as they happen",
 	Setup: func(fs *flag.FlagSet) func(*Env, []string) error {
 		var p place
 		p.flags(fs)
 		last := fs.Int("n", 20, "`COUNT` of past events")
-		follow := fs.Bool("f", false, "go on with those to come")
-		asJSON := fs.Bool("json", false, "one JSON event a line")
+		follow := fs.Bool("f", false, "keep printing new events as they happen")
+		asJSON := fs.Bool("json", false, "one JSON event per line")
 		return func(env *Env, args []string) error {
 			name, err := atMostOne(args)
 			if err != nil {

@@ -28,7 +28,7 @@ var GenKey = Command{
 			}
 			k, ok := keyKinds[strings.ToLower(*kind)]
 			if !ok {
-				return usagef("there is no kind %q; take ed25519, p256, p384 or p521", *kind)
+				return usagef("there is no key type %q; choose ed25519, p256, p384 or p521", *kind)
 			}
 			key, err := sign.Generate(k, rand.Reader)
 			if err != nil {

@@ -12,7 +12,7 @@ var GenPSK = Command{
 	Name: "genpsk", Group: groupTools,
 	Short: "make a pre-shared key of 256 random bits",
 	Setup: func(f *flag.FlagSet) func(*Env, []string) error {
-		out := f.String("o", "", "`FILE` to write it to, readable by its owner only; one that holds something stays as it is")
+		out := f.String("o", "", "`FILE` to write it to, readable by its owner only; never overwrites a key")
 		return func(env *Env, args []string) error {
 			if len(args) > 0 {
 				return usagef("takes no arguments; name the file with -o")

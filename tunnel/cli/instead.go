@@ -44,8 +44,8 @@ func emptied(path string, text []byte) config.Problems {
 	if kept, _ := historyOf(file).list(); len(kept) == 0 {
 		return nil
 	}
-	return config.Problems{{Position: config.Position{File: path}, What: "is empty, and was not before",
-		Remedy: "run: greseal rollback; to run without a tunnel of this file, write a comment into it"}}
+	return config.Problems{{Position: config.Position{File: path}, What: "is empty but was not before",
+		Remedy: "run: greseal rollback; to run without any tunnel from this file, put a comment into it"}}
 }
 
 // realFile is the file itself, symbolic links followed: its history is beside it.
@@ -102,7 +102,7 @@ func instead(c *config.Config, ps config.Problems, why string) (*config.Config, 
 			closed++
 		}
 	}
-	c.Instead = fmt.Sprintf("%s; of the file's tunnels %d run, and the networks of %d with mistakes are closed", why, len(c.Tunnels)-closed, closed)
+	c.Instead = fmt.Sprintf("%s; %d of the file's tunnels run, and the networks of the %d with mistakes are closed", why, len(c.Tunnels)-closed, closed)
 	return c, nil
 }
 
@@ -114,7 +114,7 @@ func closeOthers(c, refused *config.Config) {
 		}
 		if len(t.Mistakes) == 0 {
 			t.Mistakes = config.Problems{{Position: t.Source, Tunnel: t.Name,
-				What: "is not in the last good config", Remedy: "mend the rest of the file"}}
+				What: "is not in the last good config", Remedy: "fix the rest of the file"}}
 		}
 		c.Tunnels = append(c.Tunnels, t)
 	}

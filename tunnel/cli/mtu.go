@@ -13,7 +13,7 @@ import (
 // MTU explains how large a packet may be, line by line.
 var MTU = Command{
 	Name: "mtu", Args: "[NAME]", Group: groupTools,
-	Short: "the sum behind an MTU: of the tunnel NAME, or for numbers given",
+	Short: "show how an MTU is computed: for tunnel NAME, or for values given",
 	Setup: func(fs *flag.FlagSet) func(*Env, []string) error {
 		var p place
 		p.flags(fs)
@@ -43,7 +43,7 @@ var MTU = Command{
 					}
 				})
 				if given != "" {
-					return usagef("%s is for a sum without a tunnel's name", given)
+					return usagef("%s cannot be combined with a tunnel's name", given)
 				}
 				sum, err = p.sizesOf(name)
 			} else {

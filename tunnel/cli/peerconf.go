@@ -15,7 +15,7 @@ import (
 // PeerConfig writes the configuration of a tunnel's other side.
 var PeerConfig = Command{
 	Name: "peer-config", Args: "NAME", Group: groupTools,
-	Short: "write the other side's configuration, for the product it is",
+	Short: "write the other side's configuration, for the product given",
 	Setup: func(fs *flag.FlagSet) func(*Env, []string) error {
 		var p place
 		p.flags(fs)

@@ -17,7 +17,7 @@ var Rollback = Command{
 	Setup: func(fs *flag.FlagSet) func(*Env, []string) error {
 		var p place
 		p.flags(fs)
-		list := fs.Bool("list", false, "show the configs that are kept")
+		list := fs.Bool("list", false, "list the configs that are kept")
 		to := fs.Int("to", 0, "run the kept config `NUMBER` on trial")
 		seconds := trialFlag(fs)
 		return func(env *Env, args []string) error {
@@ -25,7 +25,7 @@ var Rollback = Command{
 			case len(args) > 0:
 				return usagef("takes no arguments; an earlier config is named with --to")
 			case *list && *to != 0:
-				return usagef("either --list or --to")
+				return usagef("use either --list or --to")
 			case *to < 0:
 				return usagef("--to takes a number that --list shows")
 			}
@@ -89,7 +89,7 @@ func (p *place) goBack(env *Env, file string, number, seconds int) error {
 	fmt.Fprintf(env.Stdout, "config %d of %s\n", k.number, k.when.Format(time.DateTime))
 	if c, err := Load(file, text); err != nil {
 		fmt.Fprintln(env.Stderr, err)
-		return refusedConfig{"this version does not take that config any more; nothing was changed"}
+		return refusedConfig{"this version no longer accepts that config; nothing was changed"}
 	} else {
 		c.Wipe()
 	}
@@ -144,7 +144,7 @@ func listKept(env *Env, file string) error {
 	for _, k := range all {
 		mark := ""
 		if data, err := os.ReadFile(k.path); err == nil && digestOf(data) == digestOf(current) {
-			mark = "  the present one"
+			mark = "  the current one"
 		}
 		fmt.Fprintf(env.Stdout, "%6d  %s  %6d bytes%s\n", k.number, k.when.Format(time.DateTime), k.size, mark)
 	}

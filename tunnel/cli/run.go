@@ -41,7 +41,7 @@ var Run = Command{
 			var ps config.Problems
 			if errors.As(err, &ps) {
 				// Nobody knows which networks the tunnels have.
-				fmt.Fprintln(env.Stderr, "greseal run: nothing of the config can be used and no earlier one is kept, so that the networks behind its tunnels could not be closed: what goes there follows the other routes")
+				fmt.Fprintln(env.Stderr, "greseal run: nothing in the config can be used and no earlier one is kept, so the networks behind its tunnels could not be closed: traffic to them follows the other routes")
 			}
 			return err
 		}

@@ -9,15 +9,15 @@ import (
 // Status prints one snapshot.
 var Status = Command{
 	Name: "status", Args: "[NAME]", Group: groupLook,
-	Short: "what the tunnels do, and why one is down; all about it with NAME",
+	Short: "show how the tunnels are and why one is down; with NAME, in detail",
 	Setup: func(fs *flag.FlagSet) func(*Env, []string) error {
 		var p place
 		p.flags(fs)
 		all := fs.Bool("all", false, "every detail of every tunnel")
 		asJSON := fs.Bool("json", false, "as JSON")
-		handshakes := fs.Bool("handshakes", false, "the latest handshakes instead, message by message")
-		prometheus := fs.Bool("prometheus", false, "as metrics in Prometheus' text format")
-		textfile := fs.String("textfile", "", "with --prometheus: replace this `FILE` of node_exporter's")
+		handshakes := fs.Bool("handshakes", false, "show the latest handshakes instead, message by message")
+		prometheus := fs.Bool("prometheus", false, "as metrics in Prometheus text format")
+		textfile := fs.String("textfile", "", "with --prometheus: replace this `FILE`, for node_exporter")
 		return func(env *Env, args []string) error {
 			name, err := atMostOne(args)
 			if err != nil {

@@ -9,7 +9,7 @@ import (
 // PrintVersion says which greseal this is.
 var PrintVersion = Command{
 	Name: "version", Group: groupTools,
-	Short: "which greseal this is",
+	Short: "print the version",
 	Setup: func(fs *flag.FlagSet) func(*Env, []string) error {
 		asJSON := fs.Bool("json", false, "as JSON")
 		return func(env *Env, args []string) error {

@@ -16,12 +16,12 @@ import (
 // writes a line for each tunnel whose state changed.
 var Watch = Command{
 	Name: "watch", Args: "[NAME]", Group: groupLook,
-	Short: "the same, redrawn as it changes; ends with Ctrl-C",
+	Short: "show the status, redrawn as it changes, until Ctrl-C",
 	Setup: func(fs *flag.FlagSet) func(*Env, []string) error {
 		var p place
 		p.flags(fs)
-		every := fs.Int("n", 1, "`SECONDS` between two looks")
-		asJSON := fs.Bool("json", false, "one JSON snapshot a line")
+		every := fs.Int("n", 1, "`SECONDS` between updates")
+		asJSON := fs.Bool("json", false, "one JSON snapshot per line")
 		return func(env *Env, args []string) error {
 			name, err := atMostOne(args)
 			if err != nil {

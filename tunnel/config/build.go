@@ -65,7 +65,7 @@ func (b *builder) build() (*Config, []*reading) {
 	}
 	b.problems.sort()
 	if b.more > 0 {
-		b.problems = append(b.problems, Problem{Position: Position{File: f.Name}, What: fmt.Sprintf("there are %d more problems like these", b.more), Remedy: "mend these first"})
+		b.problems = append(b.problems, Problem{Position: Position{File: f.Name}, What: fmt.Sprintf("there are %d more problems like these", b.more), Remedy: "fix these first"})
 	}
 	return c, readings
 }
@@ -130,7 +130,7 @@ func (b *builder) daemon(d *Daemon) {
 		})
 		if k.Name == "status_socket" && b.file.Shown != nil && followed(filepath.Dir(d.StatusSocket)) != followed(runFolder) {
 			b.add(Problem{Position: e.ValueAt, Table: "[daemon]", Key: k.Name,
-				What: "nobody would see this socket but the daemon, which runs in a jail", Remedy: "leave it out, or name one in " + runFolder})
+				What: "only the daemon would see this socket, because it runs in a jail", Remedy: "leave it out, or name one in " + runFolder})
 		}
 	}
 }

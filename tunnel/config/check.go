@@ -61,7 +61,7 @@ func (r *reading) authentication() {
 	case len(ways) == 0 && written("ca", "crl") == "":
 		r.mistake("", -1, fault{"there is no way to authenticate", "write psk_file or psk; greseal genpsk makes a key"})
 	case len(ways) > 1:
-		r.mistake(ways[1], -1, fault{"is a second way to authenticate beside " + ways[0], "leave out one of the two"})
+		r.mistake(ways[1], -1, fault{"is a second way to authenticate besides " + ways[0], "leave out one of the two"})
 	}
 	if written("cert", "key") != "" {
 		r.certificate()
@@ -98,7 +98,7 @@ func (r *reading) judge(key string, psk []byte) {
 	unseen := invisible(string(psk))
 	switch {
 	case unseen != "":
-		r.warn(key, -1, fault{"holds " + unseen + ", which nobody sees and which is part of the key", "type the key anew and save it as plain UTF-8, without a byte order mark"})
+		r.warn(key, -1, fault{"holds " + unseen + ", which nobody sees and which is part of the key", "type the key again and save it as plain UTF-8, without a byte order mark"})
 	case psk[len(psk)-1] == '\r':
 		r.warn(key, -1, fault{"ends with a carriage return, which is part of the key", "save the file with Unix line ends"})
 	case len(bytes.TrimSpace(psk)) != len(psk):
@@ -221,7 +221,7 @@ func (r *reading) ownRoutes() {
 			r.mistake("routes", i, fault{p.String() + " is " + what + ": the tunnel would carry its own packets", "remove it"})
 		}
 		if slices.ContainsFunc(r.Address, func(a netip.Prefix) bool { return a.Masked() == p }) {
-			r.warn("routes", i, fault{p.String() + " is there by the interface's address already", "remove it"})
+			r.warn("routes", i, fault{p.String() + " already follows from the interface's address", "remove it"})
 		}
 	}
 }

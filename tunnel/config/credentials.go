@@ -109,7 +109,7 @@ func (r *reading) certificateNames() {
 	if _, ok := r.written["remote_id"]; !ok {
 		switch {
 		case r.RemoteAny:
-			r.mistake("cert", -1, fault{`needs remote_id with remote = "any": else everybody with a certificate of ca is let in`, `write the peer's name, or a pattern such as remote_id = "*.example.net", which lets in one peer at a time`})
+			r.mistake("cert", -1, fault{`needs remote_id with remote = "any": otherwise anybody with a certificate from ca is let in`, `write the peer's name, or a pattern such as remote_id = "*.example.net", which lets in one peer at a time`})
 		case len(r.Remotes) == 1:
 			r.RemoteID = r.Remotes[0]
 		case len(r.Remotes) > 1:
@@ -242,7 +242,7 @@ func readCredential(path string, most int, private bool) ([]byte, fault) {
 	}
 	if perm := st.Mode().Perm(); perm&0o077 != 0 {
 		clear(data)
-		return nil, fault{fmt.Sprintf("%s is open to others (mode %04o)", path, perm), "run chmod 600 " + shell(path)}
+		return nil, fault{fmt.Sprintf("%s is accessible to others (mode %04o)", path, perm), "run chmod 600 " + shell(path)}
 	}
 	if own, ok := st.Sys().(*syscall.Stat_t); ok && own.Uid != 0 && int(own.Uid) != os.Geteuid() {
 		clear(data)

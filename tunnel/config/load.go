@@ -244,7 +244,7 @@ func syntaxError(pe toml.ParseError) (what, remedy string) {
 	case strings.Contains(what, "strings cannot contain newlines"):
 		return what, "close the quotes on the same line"
 	}
-	return what, "mend this first, the rest is checked then"
+	return what, "fix this first; the rest is checked after that"
 }
 
 func invalidUTF8(text string) int {

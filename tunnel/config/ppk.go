@@ -14,7 +14,7 @@ func (r *reading) postquantum() {
 	}
 	switch {
 	case written("ppk") && written("ppk_file"):
-		r.mistake("ppk_file", -1, fault{"is a second postquantum pre-shared key beside ppk", "leave out one of the two"})
+		r.mistake("ppk_file", -1, fault{"is a second postquantum pre-shared key besides ppk", "leave out one of the two"})
 	case written(key) && !written("ppk_id"):
 		r.mistake(key, -1, fault{"has no name", `write the one the peer has, too: ppk_id = "hq"`})
 	case written("ppk_id") && !written(key):

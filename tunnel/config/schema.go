@@ -100,7 +100,7 @@ const (
 var daemonKeys = []Key{
 	{
 		Name: "datapath", Kind: Text, Default: `"auto"`, Choices: []string{DatapathAuto, DatapathKernel, DatapathUserspace},
-		Doc: "What carries the packets. \"auto\" asks the kernel what it can really do, by a packet with a known answer through each algorithm, and takes the kernel when it can, else the datapath built into greseal. One daemon runs one datapath for all its tunnels.",
+		Doc: "What carries the packets. \"auto\" tests what the kernel can really do, by sending a packet with a known answer through each algorithm, and uses the kernel if it works, otherwise the datapath built into greseal. One daemon runs one datapath for all its tunnels.",
 		dmn: func(d *Daemon) any { return &d.Datapath },
 	},
 	{
@@ -110,12 +110,12 @@ var daemonKeys = []Key{
 	},
 	{
 		Name: "status_socket", Kind: Text, Default: `"/var/run/greseal/status.sock"`, check: checkSocket,
-		Doc: "Unix socket on which the daemon answers greseal status and the other commands. Each daemon of a machine needs its own.",
+		Doc: "Unix socket on which the daemon answers greseal status and the other commands. Each daemon on a machine needs its own.",
 		dmn: func(d *Daemon) any { return &d.StatusSocket },
 	},
 	{
 		Name: "status_group", Kind: Text, check: checkGroup, Example: `"adm"`,
-		Doc: "Group whose members may read the status. Without it only root may. Whatever changes something is for root alone.",
+		Doc: "Group whose members may read the status. Without it only root may. Only root may change anything.",
 		dmn: func(d *Daemon) any { return &d.StatusGroup },
 	},
 }
@@ -189,7 +189,7 @@ var authKeys = []Key{
 	{
 		Name: "ca", Kind: Paths, Class: Reestablish, Example: `"/etc/greseal/ca.crt"`,
 		Tab: TabSecurity, Title: "CA certificates",
-		Doc:   "Certificates of the authorities that the peer's certificate must come from.",
+		Doc:   "Certificates of the authorities that may have issued the peer's certificate.",
 		field: func(t *Tunnel) any { return &t.CA },
 		same:  sameFiles("ca", func(t *Tunnel) []string { return t.CA }),
 	},
@@ -205,7 +205,7 @@ var authKeys = []Key{
 		Name: "raw_key", Kind: Path, Class: Reestablish, Example: `"/etc/greseal/router.key"`,
 		Tab: TabSecurity, Title: "Own raw key",
 		Doc:   "Own private key for authentication by raw public keys, readable by its owner only. greseal genkey makes one.",
-		More:  "Goes together with peer_raw_key.",
+		More:  "Used together with peer_raw_key.",
 		field: func(t *Tunnel) any { return &t.RawKey },
 		same:  sameFiles("raw_key", func(t *Tunnel) []string { return []string{t.RawKey} }),
 	},
@@ -232,7 +232,7 @@ var authKeys = []Key{
 	{
 		Name: "ppk_id", Kind: Text, Class: Reestablish, check: checkPPKID, Example: `"ppk1"`,
 		Tab: TabSecurity, Title: "Post-quantum key name",
-		Doc:   "Name of the post-quantum pre-shared key (RFC 8784) that both sides have.",
+		Doc:   "Name of the post-quantum pre-shared key (RFC 8784) that both sides share.",
 		field: func(t *Tunnel) any { return &t.PPKID },
 	},
 	{
@@ -326,7 +326,7 @@ var ikeKeys = []Key{
 	{
 		Name: "replay_window", Kind: Number, Default: "2048", Min: 32, Max: 4096, Class: Rekey,
 		Tab: TabAdvanced, Title: "Replay window",
-		Doc:   "Packets by which one may arrive late and still be accepted, rounded up to a multiple of 64.",
+		Doc:   "How many packets late a packet may arrive and still be accepted, rounded up to a multiple of 64.",
 		field: func(t *Tunnel) any { return &t.ReplayWindow },
 	},
 }
@@ -393,13 +393,13 @@ var routingKeys = []Key{
 	},
 	{
 		Name: "link_down", Kind: Text, Default: `"withdraw"`, Choices: []string{LinkDownWithdraw, LinkDownMetric}, Class: Hitless,
-		Doc:   "What happens to the routes while the peer does not answer: \"withdraw\" removes them, \"metric\" gives them a bad metric.",
+		Doc:   "What happens to the routes while the peer does not answer: \"withdraw\" removes them, \"metric\" gives them the worst metric.",
 		field: func(t *Tunnel) any { return &t.LinkDown },
 	},
 	{
 		Name: "fallback", Kind: Switch, Default: "false", Class: Hitless,
 		Tab: TabAdvanced, Title: "Fall back to other routes",
-		Doc:   "Let traffic for the routes take other ways, unencrypted ones too, while the tunnel is down.",
+		Doc:   "Let traffic for the routes take other routes, even unencrypted ones, while the tunnel is down.",
 		field: func(t *Tunnel) any { return &t.Fallback },
 	},
 	{
@@ -411,7 +411,7 @@ var routingKeys = []Key{
 	{
 		Name: "mss_clamp", Kind: Switch, Default: "true", Class: Hitless,
 		Tab: TabAdvanced, Title: "MSS clamping",
-		Doc:   "Lower the segment size of TCP connections through the tunnel to what fits.",
+		Doc:   "Clamp the segment size of TCP connections through the tunnel to what fits.",
 		field: func(t *Tunnel) any { return &t.MSSClamp },
 	},
 }
@@ -432,7 +432,7 @@ var greKeys = []Key{
 	{
 		Name: "gre.key", Kind: Number, Min: 0, Max: 1<<32 - 1, Class: Reestablish, Example: "42",
 		Tab: TabGRE, Title: "GRE key",
-		Doc:  "A number, the same on both sides. It tells several tunnels to one peer apart.",
+		Doc:  "A number, the same on both sides. It distinguishes several tunnels to one peer.",
 		read: readGREKey,
 		same: func(a, b *Tunnel) bool { return a.GRE.HasKey == b.GRE.HasKey && a.GRE.Key == b.GRE.Key },
 	},
@@ -457,7 +457,7 @@ var greKeys = []Key{
 	{
 		Name: "gre.tos", Kind: NumberOr, Default: "0", Choices: []string{"inherit"}, Min: 0, Max: 255, Class: Reestablish, Example: `"inherit"`,
 		Tab: TabGRE, Title: "TOS byte",
-		Doc:  "TOS byte of the GRE packet, or \"inherit\" to copy that of the packet inside, where an observer can read it.",
+		Doc:  "TOS byte of the GRE packet, or \"inherit\" to copy that of the packet inside, where an observer can then read it.",
 		read: readTOS,
 		same: func(a, b *Tunnel) bool { return a.GRE.TOS == b.GRE.TOS && a.GRE.TOSInherit == b.GRE.TOSInherit },
 	},
@@ -482,7 +482,7 @@ var greKeys = []Key{
 	{
 		Name: "gre.ignore_df", Kind: Switch, Default: "false", Class: Reestablish,
 		Tab: TabGRE, Title: "Ignore DF",
-		Doc:   "Let packets that are too large be fragmented outside, even when they forbid it.",
+		Doc:   "Fragment packets that are too large after encryption, even if their DF bit is set.",
 		field: func(t *Tunnel) any { return &t.GRE.IgnoreDF },
 	},
 }

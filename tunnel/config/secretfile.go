@@ -21,7 +21,7 @@ func readSecret(path string) (Secret, fault) {
 	}
 	if perm := st.Mode().Perm(); perm&0o077 != 0 {
 		clear(data)
-		return Secret{}, fault{fmt.Sprintf("%s is open to others (mode %04o)", path, perm), "run chmod 600 " + shell(path)}
+		return Secret{}, fault{fmt.Sprintf("%s is accessible to others (mode %04o)", path, perm), "run chmod 600 " + shell(path)}
 	}
 	if own, ok := st.Sys().(*syscall.Stat_t); ok && own.Uid != 0 && int(own.Uid) != os.Geteuid() {
 		clear(data)

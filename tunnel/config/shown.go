@@ -18,7 +18,7 @@ const runFolder = "/var/run/greseal"
 // may well be there for everybody else.
 func missing(path, remedy string) fault {
 	if os.Getenv("container") == "ujail" {
-		return fault{path + " does not exist, or is not shown to the daemon in its jail", "move the file to " + filepath.Dir(DefaultFile)}
+		return fault{path + " does not exist, or is not visible to the daemon in its jail", "move the file to " + filepath.Dir(DefaultFile)}
 	}
 	if os.Getenv("INVOCATION_ID") != "" && slices.ContainsFunc(privateFolders, func(f string) bool { return strings.HasPrefix(path, f+"/") }) {
 		return fault{path + " does not exist, or is hidden from the daemon by its systemd unit", "move the file to " + filepath.Dir(DefaultFile)}
@@ -75,9 +75,9 @@ func unseen(path, real string, folders []string) fault {
 	if named && inside(real, followed) {
 		return fault{}
 	}
-	what := path + " is not shown to the daemon, which runs in a jail"
+	what := path + " is not visible to the daemon, which runs in a jail"
 	if named {
-		what = fmt.Sprintf("%s leads to %s, which is not shown to the daemon: it runs in a jail", path, real)
+		what = fmt.Sprintf("%s leads to %s, which is not visible to the daemon: it runs in a jail", path, real)
 	}
 	return fault{what, "move the file to " + folders[0]}
 }

@@ -33,13 +33,13 @@ func TestFilesThatTheDaemonWontSeeAreRefused(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
 		"here":                       {tunnel + `psk_file = "hq.psk"`, ""},
 		"here by a link":             {tunnel + `psk_file = "near.psk"`, ""},
-		"by a folder that is a link": {tunnel + `psk_file = "` + dir + `/var/hq.psk"`, "/var/hq.psk is not shown"},
-		"elsewhere":                  {tunnel + `psk_file = "../away/hq.psk"`, "/away/hq.psk is not shown to the daemon, which runs in a jail; move the file to " + own},
-		"elsewhere by a link":        {tunnel + `psk_file = "link.psk"`, "leads to " + away + "/hq.psk, which is not shown"},
-		"one of several":             {tunnel + `cert = "gw.crt"` + "\nkey = \"gw.key\"\nca = [\"gw-ca.crt\", \"" + away + "/gw-ca.crt\"]", away + "/gw-ca.crt is not shown"},
+		"by a folder that is a link": {tunnel + `psk_file = "` + dir + `/var/hq.psk"`, "/var/hq.psk is not visible"},
+		"elsewhere":                  {tunnel + `psk_file = "../away/hq.psk"`, "/away/hq.psk is not visible to the daemon, which runs in a jail; move the file to " + own},
+		"elsewhere by a link":        {tunnel + `psk_file = "link.psk"`, "leads to " + away + "/hq.psk, which is not visible"},
+		"one of several":             {tunnel + `cert = "gw.crt"` + "\nkey = \"gw.key\"\nca = [\"gw-ca.crt\", \"" + away + "/gw-ca.crt\"]", away + "/gw-ca.crt is not visible"},
 		"a certificate's key":        {tunnel + `cert = "gw.crt"` + "\nkey = \"" + away + "/gw.key\"\nca = \"gw-ca.crt\"", "key: "},
 		"nowhere":                    {tunnel + `psk_file = "` + dir + `/none.psk"`, "does not exist; name the file with the key, or make one: greseal genpsk -o " + dir + "/none.psk"},
-		"a socket nobody would see":  {"[daemon]\nstatus_socket = \"/tmp/g.sock\"\n" + tunnel + `psk_file = "hq.psk"`, "nobody would see this socket"},
+		"a socket nobody would see":  {"[daemon]\nstatus_socket = \"/tmp/g.sock\"\n" + tunnel + `psk_file = "hq.psk"`, "only the daemon would see this socket"},
 		"a socket of another name":   {"[daemon]\nstatus_socket = \"/var/run/greseal/g.sock\"\n" + tunnel + `psk_file = "hq.psk"`, ""},
 	} {
 		f, ps := Read(filepath.Join(own, "greseal.toml"), []byte(c.text+"\n"))

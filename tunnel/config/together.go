@@ -173,7 +173,7 @@ func (r *reading) samePeer(first *reading) bool {
 	if !r.has(key) {
 		key = "remote"
 	}
-	r.mistake(key, -1, fault{"a peer of this tunnel can't be told from one of tunnel " + quote(first.Name) + ": remote, local_id and remote_id are the same", "give each its own remote_id"})
+	r.mistake(key, -1, fault{"a peer of this tunnel can't be told apart from one of tunnel " + quote(first.Name) + ": remote, local_id and remote_id are the same", "give each its own remote_id"})
 	return true
 }
 

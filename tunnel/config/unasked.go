@@ -15,7 +15,7 @@ func (t *Tunnel) NameServerRemedy(servers []netip.Addr) string {
 	if !closed || len(servers) > 0 || len(t.Remotes) == 0 || slices.ContainsFunc(t.Remotes, literal) {
 		return ""
 	}
-	return "write an address in remote, or name a server of another machine in /etc/resolv.conf: the tunnel's routes cover everything, so that a name server of this machine can ask nobody while the tunnel is down"
+	return "write an address in remote, or name a server on another machine in /etc/resolv.conf: the tunnel's routes cover everything, so a name server on this machine can reach nobody while the tunnel is down"
 }
 
 // coverEverything tells whether routes leave no address of an IP version out, also

@@ -49,7 +49,7 @@ func TestAMistakeCostsItsTunnelAlone(t *testing.T) {
 	const key = `psk_file = "some.psk"` + "\n"
 	for _, c := range []struct{ what, head, lines string }{
 		{"a key file that is missing", "", `psk_file = "none.psk"`},
-		{"a key file open to others", "", `psk_file = "open.psk"`},
+		{"a key file accessible to others", "", `psk_file = "open.psk"`},
 		{"a key file with nothing in it", "", `psk_file = "empty.psk"`},
 		{"a folder as key file", "", `psk_file = "."`},
 		{"no way to authenticate", "", ``},
@@ -58,7 +58,7 @@ func TestAMistakeCostsItsTunnelAlone(t *testing.T) {
 		{"a certificate that is none", "", "cert = \"some.psk\"\nkey = \"some.psk\"\nca = \"some.psk\"\nremote_id = \"x.example\""},
 		{"a list of revoked certificates without a certificate", "", key + `crl = "none.crl"`},
 		{"a raw key that is missing", "", "raw_key = \"own.key\"\npeer_raw_key = \"peer.pub\""},
-		{"a postquantum key that is missing", "", key + "ppk_id = \"x\"\nppk_file = \"none.ppk\""},
+		{"a post-quantum key that is missing", "", key + "ppk_id = \"x\"\nppk_file = \"none.ppk\""},
 		{"a key that does not exist", "", key + `colour = "red"`},
 		{"a misspelt key", "", key + `metrik = 5`},
 		{"a value of another type", "", key + `mtu = true`},

@@ -176,7 +176,7 @@ func unicast(a netip.Addr) fault {
 	case a.Zone() != "":
 		return fault{a.String() + " has a zone", "use an address that is valid beyond one link"}
 	case a.Is4In6():
-		return fault{a.String() + " is an IPv4 address in IPv6 clothes", "write " + quote(a.Unmap().String())}
+		return fault{a.String() + " is an IPv4-mapped IPv6 address", "write " + quote(a.Unmap().String())}
 	case a.IsUnspecified():
 		return fault{a.String() + " is the unspecified address", "write the address of one host"}
 	case a.IsMulticast():
@@ -219,7 +219,7 @@ func parsePrefix(s string, route bool) (netip.Prefix, fault) {
 	}
 	a := p.Addr()
 	if a.Is4In6() {
-		return p, fault{quote(s) + " is an IPv4 address in IPv6 clothes", "write it as IPv4"}
+		return p, fault{quote(s) + " is an IPv4-mapped IPv6 address", "write it as IPv4"}
 	}
 	if route {
 		switch {

@@ -126,7 +126,7 @@ var setups = []broken{
 	}, {
 		what:  "the reverse path filter takes the answers",
 		fault: twoUplinks,
-		step:  "rp-filter", says: "thrown away by the reverse path filter",
+		step:  "rp-filter", says: "dropped by the reverse path filter",
 	}, {
 		what:  "UDP 500 is dropped on the way",
 		fault: func(w *world) { w.drop("udp dport 500", "drop"); w.start() },
@@ -292,7 +292,7 @@ var setups = []broken{
 			w.net.A.MustRun("ip", "rule", "add", "from", innerA, "to", innerB, "lookup", "77")
 			w.net.A.Sysctl("net.ipv4.conf.t0.rp_filter", "1")
 		},
-		step: "rp-filter-inside", says: "thrown away by the reverse path filter",
+		step: "rp-filter-inside", says: "dropped by the reverse path filter",
 		mend: func(w *world, f finding) { w.run(f); w.net.A.MustRun("ip", "rule", "del", "lookup", "77") },
 	}, {
 		what: "ESP is dropped while IKE passes", either: true,

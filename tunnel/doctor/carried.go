@@ -22,14 +22,14 @@ func checkXfrmErrors(x *exam) Step {
 	case len(says) == 0:
 		more := readCounters().since(x.trouble)
 		if other, _ := more.explain(); len(other) > 0 {
-			return fine(append([]string{"none rose while the tunnel was pinged; since the examination began:"}, other...)...)
+			return fine(append([]string{"none increased while the tunnel was pinged; since the examination began:"}, other...)...)
 		}
-		return fine("none rose")
+		return fine("none increased")
 	case e.target.IsValid() && !e.passes() && !x.userspace():
 		return fault(remedy, says...)
 	}
 	if e.passes() {
-		says = append(says, "the tunnel carries packets all the same")
+		says = append(says, "the tunnel carries packets anyway")
 	}
 	return warn(remedy, says...)
 }
@@ -76,7 +76,7 @@ func checkESP(x *exam) Step {
 	case e.passes():
 		return fine(fmt.Sprintf("%s answers echo requests", e.target)).and(x.form())
 	case e.sent == 0:
-		return fault("look at the firewall's output rules and the routes", fmt.Sprintf("the kernel did not send to %s: %v", e.target, e.err))
+		return fault("check the firewall's output rules and the routes", fmt.Sprintf("the kernel did not send to %s: %v", e.target, e.err))
 	}
 	how := "ESP (IP protocol 50)"
 	if x.udp() {
@@ -99,7 +99,7 @@ func checkESP(x *exam) Step {
 	switch {
 	case e.outSAs == 0:
 		s.Evidence = []string{asked, "no packet has left on the SA: " + x.dropsOut()}
-		s.Remedy = "look at the interface's own drops in: greseal status " + x.name()
+		s.Remedy = "see the interface's own drops in: greseal status " + x.name()
 	case x.udp():
 		nat := x.now.Tunnel.IKE != nil && (x.now.Tunnel.IKE.NATLocal || x.now.Tunnel.IKE.NATRemote)
 		s.Remedy = InsteadOfUDP(&x.Tunnel, nat)
@@ -163,7 +163,7 @@ func checkMTU(x *exam) Step {
 	}
 	defer p.close()
 	if x.comesBack(p, []int{size, size, size}) == size {
-		come := fmt.Sprintf("%d octets come back unfragmented (%s: %s)", size, m.How, m.Why)
+		come := fmt.Sprintf("%d bytes come back unfragmented (%s: %s)", size, m.How, m.Why)
 		switch {
 		case m.Differs != "":
 			return warn(m.Differs, come, fmt.Sprintf("the peer's interface takes %d: a routing protocol that compares them, as OSPF does, does not come up", m.Peer))
@@ -173,12 +173,12 @@ func checkMTU(x *exam) Step {
 		return fine(come, fmt.Sprintf("both sides have the same MTU: %d here alone, %d at the peer", m.Own, m.Peer))
 	}
 	fits := x.largest(p, p.header(), size)
-	says := fmt.Sprintf("echo requests of %d octets, the interface's MTU, do not come back", size)
+	says := fmt.Sprintf("echo requests of %d bytes, the interface's MTU, do not come back", size)
 	if x.comesBack(p, []int{size, size, size}) == size {
-		return fine(fmt.Sprintf("%d octets come back unfragmented, at the second try (%s: %s)", size, m.How, m.Why))
+		return fine(fmt.Sprintf("%d bytes come back unfragmented, at the second try (%s: %s)", size, m.How, m.Why))
 	}
 	if fits <= p.header() {
-		return fault("look at the loss on the path", says, "smaller ones come back too seldom to find the size that does")
+		return fault("check the path for packet loss", says, "smaller ones come back too rarely to find a size that works")
 	}
 	remedy := fmt.Sprintf("set mtu = %d here and on the peer", fits)
 	if m.Differs != "" && m.Peer <= fits {

@@ -87,7 +87,7 @@ func (rose counters) explain() (sentences []string, remedy string) {
 		if n == 0 {
 			continue
 		}
-		sentences = append(sentences, fmt.Sprintf("%s rose by %d: %s", m.counter, n, m.sentence))
+		sentences = append(sentences, fmt.Sprintf("%s increased by %d: %s", m.counter, n, m.sentence))
 		if remedy == "" {
 			remedy = m.remedy
 		}

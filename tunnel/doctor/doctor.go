@@ -108,7 +108,7 @@ type check struct {
 // failure it explains, so that the cause is named and not its effect.
 var chain = []check{
 	{"wanted", "the tunnel is wanted up", nil, checkWanted},
-	{"config", "the running configuration is the file's", nil, checkConfig},
+	{"config", "the running configuration is the one in the file", nil, checkConfig},
 	{"clock", "clock", nil, checkClock},
 	{"datapath", "datapath, kernel modules and algorithms", nil, checkDatapath},
 	{"name", "the peer's name resolves", nil, checkName},
@@ -123,12 +123,12 @@ var chain = []check{
 	{"fragments", "IP fragments reach the peer", []string{"udp-500", "ikev1"}, checkFragments},
 	{"proposals", "proposals of the IKE SA", []string{"wanted", "udp-500", "ikev1"}, checkProposals},
 	{"certificates", "certificates", []string{"proposals", "udp-4500"}, checkCertificates},
-	{"identity", "identity and its proof", []string{"certificates"}, checkIdentity},
+	{"identity", "identity and authentication", []string{"certificates"}, checkIdentity},
 	{"esp-proposals", "proposals of the Child SA", []string{"identity"}, checkESPProposals},
 	{"selectors", "traffic selectors and mode", []string{"esp-proposals"}, checkSelectors},
 	{"install", "SAs in the datapath", []string{"selectors"}, checkInstall},
 	{"handshake", "the tunnel is up", []string{"datapath", "install"}, checkHandshake},
-	{"one-peer", "one peer wants the tunnel", nil, checkOnePeer},
+	{"one-peer", "only one peer wants the tunnel", nil, checkOnePeer},
 	{"liveness", "the peer answers on the IKE SA", []string{"handshake"}, checkLiveness},
 	{"interface", "the interface and its addresses", []string{"handshake"}, checkInterface},
 	{"routes", "routes into the tunnel", []string{"handshake", "interface"}, checkOverlap},
@@ -150,7 +150,7 @@ func Run(ctx context.Context, s Subject, emit func(Step)) error {
 	failed := make(map[string]string) // step → the fault it hangs on
 	for _, c := range chain {
 		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("examination given up: %w", err)
+			return fmt.Errorf("examination aborted: %w", err)
 		}
 		if err := x.look(); err != nil {
 			return err
@@ -158,7 +158,7 @@ func Run(ctx context.Context, s Subject, emit func(Step)) error {
 		var step Step
 		if on := because(failed, c.needs); on != "" {
 			failed[c.id] = on
-			step = skip("not judged before " + on + " is mended")
+			step = skip("not checked until " + on + " is fixed")
 		} else {
 			step = c.run(x)
 			if step.Verdict == Fault {

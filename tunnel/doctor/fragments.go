@@ -13,19 +13,19 @@ func checkFragments(x *exam) Step {
 	case x.now.up():
 		return skip("not needed: the tunnel is up")
 	case !x.remote.IsValid():
-		return skip("the peer comes to us")
+		return skip("the peer connects to us")
 	case x.probeIKE().kind != ikev2Reply:
 		return skip("nothing to compare with")
 	}
 	a := x.ask(x.port(), 2200, []time.Duration{600 * time.Millisecond, 900 * time.Millisecond, 1200 * time.Millisecond})
 	if a.kind == ikev2Reply {
-		return fine(fmt.Sprintf("a request of %d octets was answered", a.size))
+		return fine(fmt.Sprintf("a request of %d bytes was answered", a.size))
 	}
 	if x.ask(x.port(), 0, nil).kind != ikev2Reply {
 		return skip("small requests get no answer now either, so this says nothing about large ones")
 	}
 	says := []string{
-		fmt.Sprintf("requests of %d octets, in IP fragments, got no answer in %d tries; small ones are answered", a.size, a.tries),
+		fmt.Sprintf("requests of %d bytes, in IP fragments, got no answer in %d tries; small ones are answered", a.size, a.tries),
 	}
 	remedy := "let IP fragments pass on the way and in the peer's firewall"
 	if x.Tunnel.Cert != "" {

@@ -16,16 +16,16 @@ func checkIdentity(x *exam) Step {
 	case x.now.up():
 		return fine(fmt.Sprintf("we are %s, the peer proved to be %s", p.LocalID, p.RemoteID))
 	case f == nil:
-		return fine(fmt.Sprintf("nothing speaks against it: we are %s and expect %s", p.LocalID, p.RemoteID))
+		return fine(fmt.Sprintf("no sign of a mismatch: we are %s and expect %s", p.LocalID, p.RemoteID))
 	case f.Kind == ikev2.FailIdentity, f.Kind == ikev2.FailAuthentication:
 		return fault(f.Remedy, f.What()).and(x.secretNote())
 	case f.Kind == ikev2.FailInUse:
 		return fault(f.Remedy, f.What())
 	case f.Kind == ikev2.FailTimeout && isAuth(f):
-		return fault("the peer drops IKE_AUTH in silence: its log says why; most often the pre-shared key or the identities differ",
+		return fault("the peer silently drops IKE_AUTH: its log says why; most often the pre-shared key or the identities differ",
 			f.What(), "IKE_SA_INIT is answered, IKE_AUTH is not, and UDP 4500 is open")
 	}
-	return fine(fmt.Sprintf("nothing speaks against it: we are %s and expect %s", p.LocalID, p.RemoteID))
+	return fine(fmt.Sprintf("no sign of a mismatch: we are %s and expect %s", p.LocalID, p.RemoteID))
 }
 
 // secretNote says where the secret comes from, and nothing about it.
@@ -34,7 +34,7 @@ func (x *exam) secretNote() string {
 	case x.Tunnel.PSKFile != "":
 		return "the pre-shared key is read from " + x.Tunnel.PSKFile
 	case x.Tunnel.Cert == "" && x.Tunnel.RawKey == "":
-		return "the pre-shared key stands in the configuration"
+		return "the pre-shared key is in the configuration"
 	}
 	return ""
 }

@@ -11,7 +11,7 @@ func checkInstall(x *exam) Step {
 			return fault("somebody else deleted them: find out who (ip xfrm monitor), then restart the tunnel", "the datapath has not got the SAs: "+err.Error()).
 				with("greseal restart " + x.name())
 		}
-		return fine("both SAs stand in the " + x.now.Daemon.Datapath + " datapath")
+		return fine("both SAs are in the " + x.now.Daemon.Datapath + " datapath")
 	}
 	f := x.failure()
 	if f == nil || f.Kind != ikev2.FailInstall {

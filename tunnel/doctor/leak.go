@@ -99,10 +99,10 @@ func (x *exam) sendClear(local, remote netip.Addr, policy *xfrmPolicy) Step {
 		"the policy that decides: " + policy.String(),
 	}
 	if n := rose["XfrmOutPolBlock"]; n > 0 {
-		says = append(says, fmt.Sprintf("XfrmOutPolBlock rose by %d: the kernel blocked it", n))
+		says = append(says, fmt.Sprintf("XfrmOutPolBlock increased by %d: the kernel blocked it", n))
 	}
 	if n := rose["XfrmOutNoStates"]; n > 0 {
-		says = append(says, fmt.Sprintf("XfrmOutNoStates rose by %d: its policy wants ESP, and there is no SA", n))
+		says = append(says, fmt.Sprintf("XfrmOutNoStates increased by %d: its policy wants ESP, and there is no SA", n))
 	}
 	says = append(says, fmt.Sprintf("%d packets of protocol 47 to the peer were seen on %s", seen, way.IfName))
 	switch {

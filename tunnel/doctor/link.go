@@ -31,7 +31,7 @@ func checkInterface(x *exam) Step {
 		for _, p := range refused {
 			says = append(says, p.Prefix+" is not in place: "+p.Why)
 		}
-		return warn("mend that, or take what cannot be laid out of the configuration; the rest of the tunnel works without it", says...)
+		return warn("fix that, or remove from the configuration what the kernel refuses; the rest of the tunnel works without it", says...)
 	}
 	var missing []string
 	for _, a := range x.Tunnel.Address {
@@ -48,7 +48,7 @@ func checkInterface(x *exam) Step {
 		return fault("", "the interface is up, but its link state is down").with("greseal restart " + name)
 	}
 	if l.MTU != x.now.Tunnel.MTU.Bytes && x.now.Tunnel.MTU.Bytes != 0 {
-		return warn("restart the tunnel, or leave it so", fmt.Sprintf("somebody set the MTU to %d, it was %d", l.MTU, x.now.Tunnel.MTU.Bytes))
+		return warn("restart the tunnel, or leave it as it is", fmt.Sprintf("somebody set the MTU to %d, it was %d", l.MTU, x.now.Tunnel.MTU.Bytes))
 	}
 	return s
 }

@@ -14,7 +14,7 @@ func checkLiveness(x *exam) Step {
 		return skip(err.Error())
 	}
 	if heard {
-		return fine(fmt.Sprintf("an authentic answer after %.1f ms", time.Since(began).Seconds()*1000))
+		return fine(fmt.Sprintf("an authenticated answer after %.1f ms", time.Since(began).Seconds()*1000))
 	}
 	if err := x.look(); err != nil {
 		return skip(err.Error())
@@ -26,7 +26,7 @@ func checkLiveness(x *exam) Step {
 		fmt.Sprintf("no answer to a liveness check; the peer was last heard %.0f s ago", x.now.Silence.Seconds()))
 	// Is the machine there at all, or only its IKE daemon gone?
 	if a := x.ask(x.port(), 0, nil); a.kind == ikev2Reply {
-		s.Remedy = "the peer's IKE daemon was started anew and forgot this tunnel; restart it here, or wait until it is found dead"
+		s.Remedy = "the peer's IKE daemon was restarted and lost this tunnel; restart it here, or wait until it is found dead"
 		s = s.and("but it answers a new IKE_SA_INIT request").with("greseal restart " + x.name())
 	} else if a.kind != silent {
 		u := x.unreached(a)

@@ -24,13 +24,13 @@ func checkLocal(x *exam) Step {
 				fmt.Sprintf("local = %q: there is no such interface (see: ip link)", ifname))
 		}
 		if err != nil {
-			return fault("look at the interface", err.Error())
+			return fault("check the interface", err.Error())
 		}
 		if !l.Up() {
 			return fault("set the interface up", ifname+" is down").with("ip link set " + ifname + " up")
 		}
 		if _, err := rtnl.InterfaceAddr(nl, ifname, x.remote.Is6()); err != nil {
-			return fault("give the interface an address, by DHCP for example; the daemon goes on by itself", err.Error())
+			return fault("give the interface an address, by DHCP for example; the daemon continues by itself", err.Error())
 		}
 	}
 	local := x.local()

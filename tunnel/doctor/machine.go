@@ -18,10 +18,10 @@ func checkDatapath(x *exam) Step {
 			why = x.ESPWhy.Error()
 		}
 		return fault(`install what is named, choose other algorithms in esp, or set datapath = "userspace"`,
-			says, "none of the ESP proposals can be carried out: "+why)
+			says, "none of the ESP proposals can be used: "+why)
 	}
 	if x.userspace() && strings.HasPrefix(d.DatapathWhy, "the kernel cannot") {
-		return warn("install what is named for the kernel's speed; the userspace datapath needs nothing", says)
+		return warn("install what is named to get the kernel's speed; the userspace datapath needs nothing", says)
 	}
 	return fine(append([]string{says}, d.Notes...)...)
 }

@@ -26,7 +26,7 @@ func checkName(x *exam) Step {
 		if x.remote.IsValid() {
 			return fine("the peer came from " + x.remote.String())
 		}
-		return skip(`remote = "any": the peer comes to us`)
+		return skip(`remote = "any": the peer connects to us`)
 	}
 	var found []netip.Addr
 	var says, bad []string
@@ -64,7 +64,7 @@ func checkName(x *exam) Step {
 	case asked == 0:
 		return fine("remote is an address, no name is needed")
 	case x.now.up() && !slices.Contains(found, x.remote):
-		return warn("the tunnel goes on with the old address; restart it if the peer has moved", append(says, "the tunnel stands with "+x.remote.String())...)
+		return warn("the tunnel continues with the old address; restart it if the peer has moved", append(says, "the tunnel stands with "+x.remote.String())...)
 	}
 	return fine(says...)
 }

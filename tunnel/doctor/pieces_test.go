@@ -259,7 +259,7 @@ func TestCountersAreReadAndTheirRiseExplained(t *testing.T) {
 	}
 	rose := counters{"XfrmInStateProtoError": 9, "XfrmInNoStates": 5, "Other": 1}.since(counters{"XfrmInStateProtoError": 2, "XfrmInNoStates": 5})
 	says, remedy := rose.explain()
-	if len(says) != 1 || !strings.Contains(says[0], "rose by 7") || remedy == "" {
+	if len(says) != 1 || !strings.Contains(says[0], "increased by 7") || remedy == "" {
 		t.Errorf("said %q, %q", says, remedy)
 	}
 	seen := make(map[string]bool)

@@ -75,7 +75,7 @@ func (x *exam) judgeUDP500() Step {
 			"no IKE message has reached this daemon since it was started")
 		return s
 	case !x.remote.IsValid():
-		return skip("the peer comes to us; nobody has got as far as to be known")
+		return skip("the peer connects to us; nobody has got as far as to be known")
 	case !x.wanted() && x.passive():
 		return skip("the tunnel only answers")
 	}
@@ -157,10 +157,10 @@ func (x *exam) unreached(a *answer) Step {
 		return fault("check the peer's address, and the route of that router",
 			fmt.Sprintf("unreachable: %s has no way to %s (ICMP unreachable)", a.router, a.to.Addr()))
 	case unsendable:
-		return fault("look at the firewall's output rules, the route and the local address", fmt.Sprintf("the kernel did not send to %s: %v", to, a.err))
+		return fault("check the firewall's output rules, the route and the local address", fmt.Sprintf("the kernel did not send to %s: %v", to, a.err))
 	case stranger:
 		return fault(fmt.Sprintf("check that %s is the peer's address and that IKE runs on that port there", a.to.Addr()),
-			fmt.Sprintf("answered by something else: %s sent %d octets that are no IKE message for us, beginning % x", a.from, len(a.raw), a.raw))
+			fmt.Sprintf("answered by something else: %s sent %d bytes that are no IKE message for us, beginning % x", a.from, len(a.raw), a.raw))
 	}
 	return fault(fmt.Sprintf("check that %s is the peer's address and that IKE runs there, and let UDP 500 and 4500 pass: in the peer's firewall first, then on the way", a.to.Addr()),
 		fmt.Sprintf("no answer: %d IKE_SA_INIT requests to %s got none within %.1f s", a.tries, to, a.took.Seconds()))
@@ -175,7 +175,7 @@ func checkUDP4500(x *exam) Step {
 	case x.now.up():
 		return skip("not in use: the tunnel uses bare ESP")
 	case !x.remote.IsValid():
-		return skip("the peer comes to us")
+		return skip("the peer connects to us")
 	case x.port() != 500:
 		return skip(fmt.Sprintf("remote_port is %d", x.port()))
 	case x.Tunnel.Encap == config.EncapNever:

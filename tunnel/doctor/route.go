@@ -20,9 +20,9 @@ func checkRoute(x *exam) Step {
 		text := err.Error()
 		what, _, _ := strings.Cut(text, ": wait for")
 		if errors.Is(err, platform.ErrNoRoute) {
-			return fault("bring the WAN up, or add a route to "+x.remote.String()+" outside the tunnel; the daemon goes on by itself", what)
+			return fault("bring the WAN up, or add a route to "+x.remote.String()+" outside the tunnel; the daemon continues by itself", what)
 		}
-		return fault("set remote to the peer's address, or mend the route to it", text)
+		return fault("set remote to the peer's address, or fix the route to it", text)
 	}
 	says := fmt.Sprintf("%s through %s", x.remote, r.IfName)
 	if r.Gateway.IsValid() {
@@ -31,10 +31,10 @@ func checkRoute(x *exam) Step {
 	says += fmt.Sprintf(", MTU %d", r.MTU)
 	link, err := rtnl.LinkByIndex(x.net.Netlink(), r.IfIndex)
 	if err != nil {
-		return fault("look at the interface", fmt.Sprintf("%s: %v", r.IfName, err))
+		return fault("check the interface", fmt.Sprintf("%s: %v", r.IfName, err))
 	}
 	if link.Up() && !link.Carrier() {
-		return fault("plug the cable in, or mend what "+r.IfName+" is connected to", says, r.IfName+" has no carrier")
+		return fault("plug the cable in, or fix what "+r.IfName+" is connected to", says, r.IfName+" has no carrier")
 	}
 	if r.PathMTU < r.MTU {
 		says += fmt.Sprintf(", path MTU %d by ICMP", r.PathMTU)

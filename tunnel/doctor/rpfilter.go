@@ -35,14 +35,14 @@ func checkRPFilterOutside(x *exam) Step {
 		return fine("no interface that faces the peer filters strictly")
 	}
 	if x.now.up() {
-		return fine("strict on " + strings.Join(strict, ", ") + "; the peer's packets come in all the same")
+		return fine("strict on " + strings.Join(strict, ", ") + "; the peer's packets come in anyway")
 	}
 	if a := x.probeIKE(); a.kind >= v1Reply || x.ikeFiltered == 0 {
-		return fine("strict on " + strings.Join(strict, ", ") + "; it took none of the peer's answers")
+		return fine("strict on " + strings.Join(strict, ", ") + "; it dropped none of the peer's answers")
 	}
 	r, _ := x.way()
 	s := fault("make the filter loose there, in /etc/sysctl.d or /etc/sysctl.conf for good; or let packets to the peer leave by the interface its answers come in by",
-		fmt.Sprintf("%d packets were thrown away by the reverse path filter while UDP %d was probed (TcpExt %s)", x.ikeFiltered, x.port(), pathFiltered),
+		fmt.Sprintf("%d packets were dropped by the reverse path filter while UDP %d was probed (TcpExt %s)", x.ikeFiltered, x.port(), pathFiltered),
 		fmt.Sprintf("the route to the peer goes through %s, but answers to %s come in by another interface; strict: %s", r.IfName, r.Local, strings.Join(strict, ", ")))
 	for _, ifname := range strict {
 		if ifname != r.IfName {
@@ -79,10 +79,10 @@ func checkRPFilterInside(x *exam) Step {
 	case !e.target.IsValid():
 		return skip("no address to ping inside is known; give one: greseal doctor --ping ADDRESS " + name)
 	case e.passes() || e.rose[pathFiltered] == 0 || e.inSAs == 0:
-		return fine("strict on " + name + "; it took nothing")
+		return fine("strict on " + name + "; it dropped nothing")
 	}
 	s := fault("make the filter loose there, in /etc/sysctl.d or /etc/sysctl.conf for good, or route the peer's networks into the tunnel",
-		fmt.Sprintf("%d packets came out of the tunnel and %d were thrown away by the reverse path filter (TcpExt %s)", e.inSAs, e.rose[pathFiltered], pathFiltered))
+		fmt.Sprintf("%d packets came out of the tunnel and %d were dropped by the reverse path filter (TcpExt %s)", e.inSAs, e.rose[pathFiltered], pathFiltered))
 	if to, err := x.routeOf(e.target); err == nil && to.ifname != name {
 		s = s.and(fmt.Sprintf("the way back to %s is %s, not %s", e.target, to, name))
 	}

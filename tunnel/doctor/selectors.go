@@ -31,7 +31,7 @@ func checkSelectors(x *exam) Step {
 		c, o := x.now.Tunnel.Child, &x.now.Tunnel.Outside
 		s := fine(fmt.Sprintf("agreed: %s ↔ %s, %s mode", c.SelectorIn, c.SelectorOut, o.Mode))
 		if o.Mode != o.ModeAsked {
-			return warn(fmt.Sprintf("set mode = %q on both sides, or leave it so", o.ModeAsked), append(s.Evidence, fmt.Sprintf("%s mode was asked for", o.ModeAsked))...)
+			return warn(fmt.Sprintf("set mode = %q on both sides, or leave it as it is", o.ModeAsked), append(s.Evidence, fmt.Sprintf("%s mode was asked for", o.ModeAsked))...)
 		}
 		return s
 	}

@@ -17,7 +17,7 @@ func checkIKEv1(x *exam) Step {
 		if x.now.up() {
 			return fine("it does")
 		}
-		return skip("the peer comes to us; it has not sent IKEv1 so far")
+		return skip("the peer connects to us; it has not sent IKEv1 so far")
 	}
 	a := x.probeIKE()
 	if a.kind == v1Reply {

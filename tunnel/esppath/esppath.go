@@ -236,7 +236,7 @@ func (p *Path) Passes(form Form) (v Verdict) {
 		p.helps++
 		v.Text = fmt.Sprintf("packets come back in %s: it is kept", form)
 		if !p.retried {
-			v.Text += fmt.Sprintf(" until the tunnel is made anew; then %s is tried once more, for what took its packets may be over", form.other().short())
+			v.Text += fmt.Sprintf(" until the tunnel is made anew; then %s is tried again, in case it passes by then", form.other().short())
 		}
 	case p.retried:
 		v.Text = fmt.Sprintf("packets come back in %s, too: it was not dropped on the way, or is no longer", form)

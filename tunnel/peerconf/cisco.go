@@ -129,10 +129,10 @@ func ciscoWarnings(s *side) {
 		s.warn("IOS-XE sends no GRE keepalives under tunnel protection: leave gre.keepalive out here; liveness is dpd's")
 	}
 	if s.greApart && !s.Transport() {
-		s.warn("under tunnel protection the GRE endpoints and the IKE addresses are the same on IOS-XE: leave gre_local and gre_remote out, or make them addresses that reach each other outside of the tunnel")
+		s.warn("under tunnel protection the GRE endpoints and the IKE addresses are the same on IOS-XE: leave gre_local and gre_remote out, or use addresses that reach each other outside the tunnel")
 	}
 	if s.Encap == config.EncapNever {
-		s.warn("IOS-XE goes to UDP when it finds a NAT; to forbid that for all of its tunnels: no crypto ipsec nat-transparency udp-encapsulation")
+		s.warn("IOS-XE switches to UDP when it finds a NAT; to forbid that for all of its tunnels: no crypto ipsec nat-transparency udp-encapsulation")
 	}
 	if !s.thereIP.IsValid() && s.there != ownPlaceholder {
 		s.warn("IOS-XE's keyring takes addresses: change it when the address of %s changes", s.there)

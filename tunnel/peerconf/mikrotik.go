@@ -97,7 +97,7 @@ func renderMikroTik(p *page, s *side) {
 	}
 	if s.greHere != s.here {
 		add(menu(s.greHere, "address"), "address", host(s.greHere), "interface", "lo")
-		s.warn("the GRE endpoint %s is put on the interface lo, which RouterOS has since 7.14: use a bridge before", s.greHere)
+		s.warn("the GRE endpoint %s is put on the interface lo, which RouterOS has had since 7.14: use a bridge on older versions", s.greHere)
 	}
 	for _, a := range s.inner {
 		add(menu(a.here.String(), "address"), "address", a.here.String(), "interface", s.device("gre-"))

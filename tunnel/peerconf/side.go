@@ -68,7 +68,7 @@ func newSide(v *vendor, o Options) (*side, error) {
 	s.secret = secretPlaceholder
 	switch {
 	case !t.PSK.IsSet():
-		s.warn("this tunnel authenticates by certificate or raw key; what follows has a pre-shared key in that place: enrol the other side and name its certificate or key instead")
+		s.warn("this tunnel authenticates by certificate or raw key; what follows has a pre-shared key in its place: enrol the other side and name its certificate or key instead")
 	case o.ShowSecrets:
 		s.secret = string(t.PSK.Bytes())
 	}

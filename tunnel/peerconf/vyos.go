@@ -25,7 +25,7 @@ func renderVyOS(p *page, s *side) {
 		s.warn("VyOS cannot be given this key as it is: choose one without quotes, backslashes and a leading 0x or 0s")
 	}
 	if s.Encap == config.EncapNever {
-		s.warn("VyOS goes to UDP when it finds a NAT; there must be none")
+		s.warn("VyOS switches to UDP when it finds a NAT; there must be none")
 	}
 	s.replace("eth0 by the outer interface, and tun0 and the rule numbers by free ones")
 
@@ -109,7 +109,7 @@ func renderVyOS(p *page, s *side) {
 	}
 
 	p.line("")
-	p.rem("VyOS does not keep this GRE out of the clear by itself (these matches are there since 1.5).")
+	p.rem("VyOS does not keep this GRE from leaving in clear by itself (these matches are there since 1.5).")
 	family, any := "ipv4", s.greThere
 	if strings.Contains(s.greThere, ":") {
 		family = "ipv6"

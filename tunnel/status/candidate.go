@@ -52,7 +52,7 @@ func trusted(path string, st *unix.Stat_t) error {
 	case st.Uid != 0 && int(st.Uid) != os.Geteuid():
 		return fmt.Errorf("%s belongs to user %d, who could read and change what is tried; remove it, and choose a folder for --socket that only root can write to", path, st.Uid)
 	case st.Mode&0o077 != 0:
-		return fmt.Errorf("%s is open to others (mode %04o); remove it", path, st.Mode&0o777)
+		return fmt.Errorf("%s is accessible to others (mode %04o); remove it", path, st.Mode&0o777)
 	case st.Nlink > 1:
 		return fmt.Errorf("%s has another name as well; remove it", path)
 	}

@@ -21,7 +21,7 @@ func TestACandidateOfOthersIsNotTouched(t *testing.T) {
 	}{
 		{"a symbolic link", "symbolic link", func(p string) error { return os.Symlink(secret, p) }},
 		{"a second name of a file", "another name", func(p string) error { return os.Link(secret, p) }},
-		{"a file that others read", "open to others", func(p string) error { return os.WriteFile(p, nil, 0o644) }},
+		{"a file that others read", "accessible to others", func(p string) error { return os.WriteFile(p, nil, 0o644) }},
 		{"a FIFO", "not a regular file", func(p string) error { return unix.Mkfifo(p, 0o600) }},
 	} {
 		socket := filepath.Join(t.TempDir(), "s")

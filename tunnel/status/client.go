@@ -115,7 +115,7 @@ func (c *Client) NextRaw() ([]byte, *Reply, error) {
 	}
 	var r Reply
 	if _, err := r.UnmarshalMsg(raw); err != nil {
-		return nil, nil, fmt.Errorf("the daemon's reply makes no sense: %w; use the greseal of the same version", err)
+		return nil, nil, fmt.Errorf("the daemon's reply cannot be understood: %w; use greseal of the same version", err)
 	}
 	if !r.OK {
 		return raw, &r, &RequestError{Text: r.Error, Remedy: r.Remedy, Lines: r.Lines}
@@ -133,7 +133,7 @@ func (c *Client) message() ([]byte, error) {
 			return raw, nil
 		}
 		if !errors.Is(err, msgp.ErrShortBytes) {
-			return nil, fmt.Errorf("the daemon's reply makes no sense: %w", err)
+			return nil, fmt.Errorf("the daemon's reply cannot be understood: %w", err)
 		}
 		if len(c.buf) >= maxReply {
 			return nil, fmt.Errorf("the daemon's reply is larger than %d bytes", maxReply)
@@ -146,7 +146,7 @@ func (c *Client) message() ([]byte, error) {
 			}
 			var ne net.Error
 			if errors.As(err, &ne) && ne.Timeout() {
-				return nil, errors.New("the daemon did not answer in time; look at its log")
+				return nil, errors.New("the daemon did not answer in time; see its log")
 			}
 			return nil, fmt.Errorf("the daemon closed the connection: %w", err)
 		}

@@ -77,7 +77,7 @@ func (p *page) daemon(s *Snapshot) {
 func (p *page) trial(d *Daemon) {
 	switch t := d.Pending; {
 	case t != nil:
-		p.fill("  config    ", colWarn, "a change is on trial: greseal confirm keeps it, greseal rollback takes it back, and so does silence in "+Span(t.LeftS))
+		p.fill("  config    ", colWarn, "a change is on trial: greseal confirm keeps it, greseal rollback takes it back; left alone, it is taken back in "+Span(t.LeftS))
 		for _, w := range t.Waiting {
 			p.fill("            ", colWarn, fmt.Sprintf("%s; taken back in %s if that lasts", w, Span(min(t.PatientS, t.LeftS))))
 		}
@@ -188,9 +188,9 @@ func (p *page) peer(t *Tunnel) {
 	if pe.RemoteID != "" {
 		how := "required"
 		if pe.Proved {
-			how = "proved by " + pe.Auth
+			how = "authenticated by " + pe.Auth
 		} else if pe.Auth != "" {
-			how = "not proved yet (" + pe.Auth + ")"
+			how = "not authenticated yet (" + pe.Auth + ")"
 		}
 		p.field("identities", "peer %s, %s; own %s", pe.RemoteID, how, orDash(pe.LocalID))
 		if pe.AuthDetail != "" {
@@ -257,14 +257,14 @@ func (p *page) outside(t *Tunnel) {
 		nat := "none found"
 		switch {
 		case k.NATLocal && k.NATRemote:
-			nat = "before both sides"
+			nat = "in front of both sides"
 		case k.NATLocal:
-			nat = "before this side"
+			nat = "in front of this side"
 		case k.NATRemote:
-			nat = "before the peer"
+			nat = "in front of the peer"
 		}
 		if k.EncapForced {
-			nat += "; one feigned by this side to get UDP"
+			nat += "; UDP encapsulation forced by this side"
 		}
 		p.field("NAT", "%s", nat)
 	}
@@ -415,13 +415,13 @@ func waitingFor(t *Tunnel) string {
 	remote := strings.Join(t.Peer.Configured, ", ")
 	switch t.WaitingFor {
 	case WaitAddress:
-		return "no local address to come from yet"
+		return "there is no local address yet"
 	case WaitRoute:
 		return "no route to " + remote + " yet"
 	case WaitName:
 		return "the name " + remote + " does not resolve yet"
 	case WaitInterface:
-		return "the interface to come from is not there yet"
+		return "the local interface does not exist yet"
 	}
 	return "waiting for: " + t.WaitingFor
 }

@@ -50,7 +50,7 @@ func compactJSON(b *bytes.Buffer, raw []byte, key string) error {
 		}
 	}
 	if _, err := msgp.UnmarshalAsJSON(b, raw); err != nil {
-		return fmt.Errorf("the daemon's reply makes no sense: %w", err)
+		return fmt.Errorf("the daemon's reply cannot be understood: %w", err)
 	}
 	return nil
 }

@@ -63,11 +63,11 @@ func (p *places) enter(who party) (refused Reply, ok bool) {
 	most := mostOf[who.kind]
 	switch {
 	case p.clients[who] >= most && who.kind == partyGuest:
-		return Fail("close one of them", "%d clients of user %d are connected, that is the most", most, who.uid), false
+		return Fail("close one of them", "%d clients of user %d are connected, which is the maximum", most, who.uid), false
 	case p.clients[who] >= most:
-		return Fail("close one of them", "%d clients are connected, that is the most", most), false
+		return Fail("close one of them", "%d clients are connected, which is the maximum", most), false
 	case who.kind == partyGuest && p.guests >= maxGuests:
-		return Fail("close one of them", "%d clients that may only look are connected, that is the most", maxGuests), false
+		return Fail("close one of them", "%d read-only clients are connected, which is the maximum", maxGuests), false
 	}
 	if p.clients == nil {
 		p.clients, p.streams = map[party]int{}, map[party]int{}
@@ -96,7 +96,7 @@ func (p *places) follow(who party) (refused Reply, ok bool) {
 	defer p.mu.Unlock()
 	most := mostOf[who.kind] - keptFree
 	if p.streams[who] >= most {
-		return Fail("close one of them", "%d clients follow or watch, that is the most of one user", most), false
+		return Fail("close one of them", "%d clients follow or watch, which is the maximum for one user", most), false
 	}
 	p.streams[who]++
 	return Reply{}, true

@@ -73,20 +73,20 @@ func (m *metrics) daemon(s *Snapshot) {
 		m.family("greseal_"+name, kind, help)
 		m.sample(value)
 	}
-	m.family("greseal_build_info", gauge, "Version of the daemon, and what carries its packets.")
+	m.family("greseal_build_info", gauge, "Version of the daemon and its datapath.")
 	m.sample(1, "version", d.Version, "platform", d.Platform, "datapath", d.Datapath)
 	one("start_time_seconds", gauge, "When the daemon started, Unix time.", positive(d.Started))
 	one("config_load_timestamp_seconds", gauge, "When the running config was loaded, Unix time.", positive(d.ConfigLoaded))
-	one("config_problems", gauge, "Mistakes for which the last reload was refused.", uint64(len(d.ConfigProblems)))
+	one("config_problems", gauge, "Mistakes that made the last reload fail.", uint64(len(d.ConfigProblems)))
 	one("config_on_trial", gauge, "Whether a config waits to be confirmed.", flag(d.Pending != nil))
 	i := &d.IKE
 	one("ike_received_datagrams_total", counter, "IKE datagrams received.", i.Received)
 	one("ike_sent_datagrams_total", counter, "IKE datagrams sent, retransmissions included.", i.Sent)
-	one("ike_malformed_datagrams_total", counter, "Datagrams dropped as no valid IKE message.", i.Malformed)
+	one("ike_malformed_datagrams_total", counter, "Datagrams dropped because they were not valid IKE messages.", i.Malformed)
 	one("ike_dropped_datagrams_total", counter, "IKE datagrams dropped because a queue was full or no peer matched.", i.Dropped)
 	one("ike_send_errors_total", counter, "IKE datagrams that the kernel refused to send.", i.SendErrors)
-	one("ike_retransmits_total", counter, "IKE requests repeated.", i.Retransmits)
-	one("ike_half_open", gauge, "IKE SAs being made as responder.", uint64(max(i.HalfOpen, 0)))
+	one("ike_retransmits_total", counter, "IKE requests retransmitted.", i.Retransmits)
+	one("ike_half_open", gauge, "Half-open IKE SAs, as responder.", uint64(max(i.HalfOpen, 0)))
 	one("log_suppressed_lines_total", counter, "Log lines left out because strangers caused too many.", i.Unlogged)
 	if len(d.XFRM) > 0 {
 		m.family("greseal_xfrm_errors_total", counter, "Packets the kernel's XFRM dropped in this network namespace, by its own names.")
@@ -102,19 +102,19 @@ var perTunnel = []struct {
 	name, kind, help string
 	value            func(*Tunnel) (v uint64, there bool)
 }{
-	{"up", gauge, "Whether a Child SA stands and the peer answers.", func(t *Tunnel) (uint64, bool) { return flag(t.State == StateUp), true }},
-	{"wanted", gauge, "Whether the tunnel is wanted up.", func(t *Tunnel) (uint64, bool) { return flag(t.Desired == DesiredUp), true }},
+	{"up", gauge, "Whether there is a Child SA and the peer answers.", func(t *Tunnel) (uint64, bool) { return flag(t.State == StateUp), true }},
+	{"wanted", gauge, "Whether the tunnel is meant to be up.", func(t *Tunnel) (uint64, bool) { return flag(t.Desired == DesiredUp), true }},
 	{"ups_total", counter, "Times the tunnel came up.", func(t *Tunnel) (uint64, bool) { return t.UpCount, true }},
 	{"state_change_timestamp_seconds", gauge, "When the tunnel entered its state, Unix time.", func(t *Tunnel) (uint64, bool) { return positive(t.Since), true }},
 	{"contended", gauge, "Whether a second peer was turned away lately because the first one answers.", func(t *Tunnel) (uint64, bool) { return flag(t.Contention != nil), true }},
-	{"handshake_attempts", gauge, "Handshakes begun since the tunnel was last up.", func(t *Tunnel) (uint64, bool) { return t.Attempts, true }},
-	{"last_handshake_timestamp_seconds", gauge, "When the IKE SA in use was made, Unix time.", func(t *Tunnel) (uint64, bool) {
+	{"handshake_attempts", gauge, "Handshakes started since the tunnel was last up.", func(t *Tunnel) (uint64, bool) { return t.Attempts, true }},
+	{"last_handshake_timestamp_seconds", gauge, "When the IKE SA in use was created, Unix time.", func(t *Tunnel) (uint64, bool) {
 		if t.IKE == nil {
 			return 0, false
 		}
 		return positive(t.IKE.Established), true
 	}},
-	{"last_heard_timestamp_seconds", gauge, "When something authentic of the peer last came, Unix time.", func(t *Tunnel) (uint64, bool) {
+	{"last_heard_timestamp_seconds", gauge, "When the last authenticated message from the peer arrived, Unix time.", func(t *Tunnel) (uint64, bool) {
 		return positive(t.Peer.LastHeard), t.Peer.LastHeard > 0
 	}},
 	{"ike_rekeys_total", counter, "Times the IKE SA was rekeyed since the tunnel came up.", func(t *Tunnel) (uint64, bool) {
@@ -129,7 +129,7 @@ var perTunnel = []struct {
 		}
 		return positive(t.IKE.Rekey), t.IKE.Rekey > 0
 	}},
-	{"ike_retransmits", gauge, "Requests repeated on the IKE SA in use.", func(t *Tunnel) (uint64, bool) {
+	{"ike_retransmits", gauge, "Requests retransmitted on the IKE SA in use.", func(t *Tunnel) (uint64, bool) {
 		if t.IKE == nil {
 			return 0, false
 		}
@@ -141,7 +141,7 @@ var perTunnel = []struct {
 		}
 		return t.Child.Rekeys, true
 	}},
-	{"child_established_timestamp_seconds", gauge, "When the Child SA in use was made, Unix time.", func(t *Tunnel) (uint64, bool) {
+	{"child_established_timestamp_seconds", gauge, "When the Child SA in use was created, Unix time.", func(t *Tunnel) (uint64, bool) {
 		if t.Child == nil {
 			return 0, false
 		}
@@ -189,7 +189,7 @@ func (m *metrics) tunnels(ts []Tunnel) {
 	if len(ts) == 0 {
 		return
 	}
-	m.family("greseal_tunnel_state", gauge, "1 for the state the tunnel is in, 0 for each other.")
+	m.family("greseal_tunnel_state", gauge, "1 for the state the tunnel is in, 0 for the others.")
 	for i := range ts {
 		for _, state := range states {
 			m.sample(flag(ts[i].State == state), "tunnel", ts[i].Name, "state", state)
@@ -201,7 +201,7 @@ func (m *metrics) drops(ts []Tunnel) {
 	if len(ts) == 0 {
 		return
 	}
-	m.family("greseal_tunnel_dropped_packets_total", counter, "Packets thrown away, by direction and reason.")
+	m.family("greseal_tunnel_dropped_packets_total", counter, "Packets dropped, by direction and reason.")
 	for i := range ts {
 		d := &ts[i].Drops
 		for _, r := range []struct {

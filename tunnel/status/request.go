@@ -52,7 +52,7 @@ type Request struct {
 	Tunnel   string // empty for all, where that makes sense
 	Open     bool   // down: also take away the guards
 	Last     int    // events: how many of the past
-	Follow   bool   // events: go on with those to come
+	Follow   bool   // events: keep printing new events as they happen
 	Interval int    // watch: seconds between snapshots, 1 by default
 	Job      int    // doctor-poll: the job's ID
 	Target   string // doctor-start: address inside the tunnel to ping

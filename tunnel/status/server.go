@@ -232,7 +232,7 @@ func (s *Server) Answer(ctx context.Context, uid int, req Request) Reply {
 }
 
 func late(req Request) Reply {
-	return Fail("look at its log; it may be waiting for the kernel", "the daemon did not answer %q in time", req.Op)
+	return Fail("see its log; it may be waiting for the kernel", "the daemon did not answer %q in time", req.Op)
 }
 
 // NoTunnel is the reply to a request for a tunnel that is not configured.

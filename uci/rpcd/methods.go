@@ -235,7 +235,7 @@ func (p *Plugin) peerPreview(c *call) error {
 	f.Alone = true
 	cfg, faults := f.Check(p.Config)
 	if cfg == nil {
-		r := &status.RequestError{Text: "the settings have mistakes", Remedy: "mend them first"}
+		r := &status.RequestError{Text: "the settings have mistakes", Remedy: "fix them first"}
 		for _, f := range faults {
 			if !f.Warning {
 				r.Lines = append(r.Lines, strings.Join(slices.DeleteFunc([]string{f.Option, f.What, f.Remedy}, func(s string) bool { return s == "" }), ": "))

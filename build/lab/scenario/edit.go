@@ -92,7 +92,7 @@ func editConfirmed(l *labnet.Lab) {
 
 	// And back again, from the kept ones.
 	kept := a.Must("rollback", "--list")
-	l.Check(strings.Count(kept, "\n") == 2 && contains(kept, "the present one"), "kept: %s", kept)
+	l.Check(strings.Count(kept, "\n") == 2 && contains(kept, "the current one"), "kept: %s", kept)
 	a.Must("rollback")
 	a.Must("confirm")
 	l.Check(content(l, a.Config) == file, "the first file is not back")
@@ -186,7 +186,7 @@ func editMounted(l *labnet.Lab) {
 	}
 	change("10.8.0.0/24", "10.7.0.0/24", mounted)
 	kept := a.Must("rollback", "--list")
-	l.Check(strings.Count(kept, "the present one") == 1, "kept: %s", kept)
+	l.Check(strings.Count(kept, "the current one") == 1, "kept: %s", kept)
 	a.Must("rollback")
 	mounted()
 	l.Check(contains(content(l, a.Config), "10.8.0.0/24"), "the file of before is not back")

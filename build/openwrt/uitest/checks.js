@@ -415,7 +415,7 @@ async function thousand(t) {
 	await t.shot('found');
 	await fits(t);
 	await page.fill('[data-find]', 'no such tunnel');
-	await page.waitForSelector('text=No tunnel is like that.');
+	await page.waitForSelector('text=No tunnel matches.');
 	assert.deepEqual(await shown(), []);
 	await page.fill('[data-find]', '');
 	assert.equal((await shown()).length, 1000);

@@ -117,7 +117,7 @@ const cells = {
 		if (postquantum(t))
 			out.push(E('br'), E('span', {
 				'class': 'ifacebadge', 'data-postquantum': '', 'style': 'white-space:nowrap',
-				'title': _('The key exchange withstands a quantum computer: what is recorded today cannot be read then.')
+				'title': _('The key exchange withstands quantum computers: traffic recorded today stays unreadable.')
 			}, [ dot(green), ' ', _('post-quantum') ]));
 
 		if (t.child && t.child.rekey)

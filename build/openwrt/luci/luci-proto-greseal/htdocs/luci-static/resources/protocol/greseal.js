@@ -54,13 +54,13 @@ const options = [
 	[ 'security', 'text', 'psk_file', _('Key file'), _('File that holds the pre-shared key, readable by its owner only.'), '/etc/greseal/hq.psk' ],
 	[ 'security', 'text', 'cert', _('Certificate'), _('Own certificate and its intermediates in PEM form.'), '/etc/greseal/router.crt' ],
 	[ 'security', 'text', 'key', _('Private key'), _('Private key of the certificate in PEM form, readable by its owner only.'), '/etc/greseal/router.key' ],
-	[ 'security', 'list', 'ca', _('CA certificates'), _('Certificates of the authorities that the peer\'s certificate must come from.'), '/etc/greseal/ca.crt' ],
+	[ 'security', 'list', 'ca', _('CA certificates'), _('Certificates of the authorities that may have issued the peer\'s certificate.'), '/etc/greseal/ca.crt' ],
 	[ 'security', 'list', 'crl', _('Revocation lists'), _('Revocation lists of these authorities. With lists, each certificate of the peer needs a current one from its issuer.'), '/etc/greseal/ca.crl' ],
 	[ 'security', 'text', 'raw_key', _('Own raw key'), _('Own private key for authentication by raw public keys, readable by its owner only. greseal genkey makes one.'), '/etc/greseal/router.key' ],
 	[ 'security', 'text', 'peer_raw_key', _('Peer\'s public key'), _('File that holds the peer\'s public key.'), '/etc/greseal/hq.pub' ],
 	[ 'security', 'text', 'local_id', _('Local identity'), _('Own identity: a domain name, mail address, IP address or distinguished name, or keyid: before any other text. Without it, the own address or the subject of the certificate.'), 'branch1.example.net' ],
 	[ 'security', 'text', 'remote_id', _('Peer identity'), _('Identity the peer must prove. Without it, any is accepted from whoever knows the pre-shared key; with a certificate it is the host or address of the remote.'), 'hq.example.net' ],
-	[ 'security', 'text', 'ppk_id', _('Post-quantum key name'), _('Name of the post-quantum pre-shared key (RFC 8784) that both sides have.'), 'ppk1' ],
+	[ 'security', 'text', 'ppk_id', _('Post-quantum key name'), _('Name of the post-quantum pre-shared key (RFC 8784) that both sides share.'), 'ppk1' ],
 	[ 'security', 'secret', 'ppk', _('Post-quantum key'), _('The post-quantum pre-shared key itself, mixed into the keys in addition to the authentication.') ],
 	[ 'security', 'text', 'ppk_file', _('Post-quantum key file'), _('File that holds the post-quantum pre-shared key, readable by its owner only.'), '/etc/greseal/hq.ppk' ],
 	[ 'security', 'flag', 'ppk_required', _('Require the post-quantum key'), _('Refuse a peer that does not use the post-quantum pre-shared key.'), 'false' ],
@@ -70,15 +70,15 @@ const options = [
 
 	[ 'gre', 'choice', 'gre_type', _('Payload'), _('"ip" carries IPv4 and IPv6 packets, "ethernet" whole frames (gretap), so that the interface can join a bridge.'), [ 'ip', 'ethernet' ] ],
 	[ 'gre', 'text', 'gre_bridge', _('Bridge'), _('Bridge that the interface joins, when it carries Ethernet frames.'), 'br-lan' ],
-	[ 'gre', 'text', 'gre_key', _('GRE key'), _('A number, the same on both sides. It tells several tunnels to one peer apart.'), '42' ],
+	[ 'gre', 'text', 'gre_key', _('GRE key'), _('A number, the same on both sides. It distinguishes several tunnels to one peer.'), '42' ],
 	[ 'gre', 'text', 'gre_local', _('Local GRE endpoint'), _('Own GRE endpoint inside ESP, in tunnel mode. Without it, the outer address.'), '192.168.9.2' ],
 	[ 'gre', 'text', 'gre_remote', _('Remote GRE endpoint'), _('The peer\'s GRE endpoint inside ESP, in tunnel mode. Without it, the outer address; with "any" as remote, what the authenticated peer proposes.'), '192.168.9.1' ],
 	[ 'gre', 'text', 'gre_ttl', _('TTL'), _('Time to live of the GRE packet. 0 copies that of the packet inside, which breaks routing protocols that send with 1.'), '64' ],
-	[ 'gre', 'text', 'gre_tos', _('TOS byte'), _('TOS byte of the GRE packet, or "inherit" to copy that of the packet inside, where an observer can read it.'), '0' ],
+	[ 'gre', 'text', 'gre_tos', _('TOS byte'), _('TOS byte of the GRE packet, or "inherit" to copy that of the packet inside, where an observer can then read it.'), '0' ],
 	[ 'gre', 'text', 'gre_keepalive', _('Keepalive interval'), _('Interval of GRE keepalives in Cisco\'s form, for peers that want them. Liveness does not need them.'), _('off') ],
 	[ 'gre', 'flag', 'gre_sequence', _('Sequence numbers'), _('Number the GRE packets and drop those that come out of order. ESP protects against replay without it.'), 'false' ],
 	[ 'gre', 'flag', 'gre_checksum', _('Checksum'), _('Carry a GRE checksum. ESP protects integrity without it.'), 'false' ],
-	[ 'gre', 'flag', 'gre_ignore_df', _('Ignore DF'), _('Let packets that are too large be fragmented outside, even when they forbid it.'), 'false' ],
+	[ 'gre', 'flag', 'gre_ignore_df', _('Ignore DF'), _('Fragment packets that are too large after encryption, even if their DF bit is set.'), 'false' ],
 
 	[ 'advanced', 'choice', 'mode', _('Mode'), _('"tunnel" hides the whole GRE packet, its IP header included. "transport" saves 20 bytes per packet (40 with IPv6) and is in use only when the peer confirms it.'), [ 'tunnel', 'transport' ] ],
 	[ 'advanced', 'choice', 'encap', _('UDP encapsulation'), _('When ESP travels in UDP port 4500: "auto" when a NAT is found or bare ESP does not get through, "always", or "never".'), [ 'auto', 'always', 'never' ] ],
@@ -87,7 +87,7 @@ const options = [
 	[ 'advanced', 'text', 'child_bytes', _('Child SA bytes'), _('Bytes by which the Child SA has been rekeyed: a number, or one with kB, MB, GB, TB (powers of 1000) or KiB, MiB, GiB, TiB (powers of 1024).'), _('no limit') ],
 	[ 'advanced', 'text', 'child_packets', _('Child SA packets'), _('Packets by which the Child SA has been rekeyed.'), _('no limit') ],
 	[ 'advanced', 'text', 'reauth', _('Reauthenticate after'), _('Age by which the peers have authenticated each other anew.'), _('never') ],
-	[ 'advanced', 'text', 'replay_window', _('Replay window'), _('Packets by which one may arrive late and still be accepted, rounded up to a multiple of 64.'), '2048' ],
+	[ 'advanced', 'text', 'replay_window', _('Replay window'), _('How many packets late a packet may arrive and still be accepted, rounded up to a multiple of 64.'), '2048' ],
 	[ 'advanced', 'text', 'dpd', _('Liveness check'), _('Silence after which the peer is asked whether it is alive. 10 s cost about 45 MB a month on an idle line.'), '10s' ],
 	[ 'advanced', 'text', 'dpd_suspect', _('Link down after'), _('Silence after which the link is shown as down and other routes take over.'), '15s' ],
 	[ 'advanced', 'text', 'dpd_dead', _('Peer dead after'), _('Silence after which the SAs are given up and made anew.'), '120s' ],
@@ -95,9 +95,9 @@ const options = [
 	[ 'advanced', 'text', 'metric', _('Metric'), _('Metric of the routes; the lowest wins.'), '0' ],
 	[ 'advanced', 'text', 'table', _('Routing table'), _('Routing table of the routes: "main" or a number.'), 'main' ],
 	[ 'advanced', 'text', 'fwmark', _('Firewall mark'), _('Firewall mark of the outer packets, for policy routing.'), '0' ],
-	[ 'advanced', 'flag', 'fallback', _('Fall back to other routes'), _('Let traffic for the routes take other ways, unencrypted ones too, while the tunnel is down.'), 'false' ],
+	[ 'advanced', 'flag', 'fallback', _('Fall back to other routes'), _('Let traffic for the routes take other routes, even unencrypted ones, while the tunnel is down.'), 'false' ],
 	[ 'advanced', 'text', 'mtu', _('MTU'), _('Largest packet inside, in bytes. "auto" computes it from the negotiated algorithms and the path MTU, which is searched.'), 'auto' ],
-	[ 'advanced', 'flag', 'mss_clamp', _('MSS clamping'), _('Lower the segment size of TCP connections through the tunnel to what fits.'), 'true' ],
+	[ 'advanced', 'flag', 'mss_clamp', _('MSS clamping'), _('Clamp the segment size of TCP connections through the tunnel to what fits.'), 'true' ],
 ];
 /* END GENERATED */
 
@@ -370,7 +370,7 @@ function addGenerator(s) {
 }
 
 function addOtherSide(s, judge) {
-	let o = s.taboption('peer', form.ListValue, '_vendor', _('Product'), _('What the other side is. Its configuration is written for the settings as they stand in this form; the key is left out.'));
+	let o = s.taboption('peer', form.ListValue, '_vendor', _('Product'), _('The product on the other side. Its configuration is written for the settings in this form; the key is left out.'));
 	vendors.forEach(([ name, title ]) => o.value(name, title));
 	o.default = vendors[0][0];
 	loose(o);

@@ -49,7 +49,7 @@ return view.extend({
 			'type': 'text', 'class': 'cbi-input-text', 'data-find': '', 'placeholder': _('Find by name, address or state'), 'aria-label': _('Find by name, address or state'),
 			'input': () => this.filter()
 		});
-		this.none = E('em', {}, [ _('No tunnel is like that.') ]);
+		this.none = E('em', {}, [ _('No tunnel matches.') ]);
 		this.bar = E('div', { 'class': 'cbi-section' }, [ this.counts, this.find, ' ', this.none ]);
 		this.box = E('div', { 'class': 'cbi-section' });
 		this.eye = new IntersectionObserver(all => all.forEach(e => this.sight(e)), { rootMargin: '300px' });
@@ -216,8 +216,8 @@ return view.extend({
 
 	askDown(name) {
 		ui.showModal(_('Take %s down?').format(name), [
-			E('p', {}, [ _('It stays down until it is taken up again, here or by greseal up. Traffic for its routes is refused meanwhile and takes no other way.') ]),
-			E('p', {}, [ _('If this page is reached through the tunnel, it is out of reach then.') ]),
+			E('p', {}, [ _('It stays down until it is brought up again, here or with greseal up. Meanwhile traffic for its routes is refused and takes no other way.') ]),
+			E('p', {}, [ _('If you reach this page through the tunnel, you will lose it.') ]),
 			E('div', { 'class': 'right' }, [
 				E('button', { 'class': 'btn cbi-button', 'click': ui.hideModal }, [ _('Cancel') ]), ' ',
 				E('button', {
