@@ -26,8 +26,9 @@
 #   make generate   everything that is generated and committed
 
 # Everything that goes into a binary comes from the commit, so that the same
-# commit gives the same bytes: the version is git's.
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# commit gives the same bytes: the version is git's, or without a tag the one
+# that the CHANGELOG begins with.
+VERSION ?= $(shell git describe --tags --dirty 2>/dev/null || echo 0.1.0)
 
 
 # The commit's time: a router whose clock was never set takes it as the least.
