@@ -123,46 +123,14 @@ func (e *exit) look(s *netlink.Conn, name string, routes []rtnl.Route) (by []rtn
 	return by, nil
 }
 
-// dropRules removes the rules that are ours and unwanted.
-func (n *Network) dropRules(want map[rtnl.Rule]bool) error {
+// dropRules removes the rules that are ours and unwanted, and returns those that stand.
+func (n *Network) dropRules(want map[rtnl.Rule]bool) (present map[rtnl.Rule]bool, err error) {
 	if n.settled && len(n.ruled) == 0 {
-		return nil
+		return make(map[rtnl.Rule]bool), nil
 	}
 	have, err := rtnl.Rules(n.nl)
 	if err != nil {
-		return err
+		return make(map[rtnl.Rule]bool), err
 	}
-	var errs []error
-	laid := n.ruled
-	n.ruled = make(map[rtnl.Rule]bool)
-	for _, r := range have {
-		if want[r] {
-			n.ruled[r] = true
-			continue
-		}
-		if !n.swept && !laid[r] {
-			continue
-		}
-		if err := rtnl.ChangeRule(n.nl, unix.RTM_DELRULE, r); err != nil {
-			errs = append(errs, err)
-			n.ruled[r] = true
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// addRules adds the rules that are missing.
-func (n *Network) addRules(want map[rtnl.Rule]bool) error {
-	var errs []error
-	for r := range want {
-		if n.ruled[r] {
-			continue
-		}
-		if err := rtnl.ChangeRule(n.nl, unix.RTM_NEWRULE, r); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		n.ruled[r] = true
-	}
-	return errors.Join(errs...)
+	return n.ruled.drop(have, want, n.swept, n.removeRule)
 }

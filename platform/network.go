@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -24,15 +23,15 @@ type Network struct {
 	nl    *netlink.Conn
 	log   *slog.Logger
 	links map[string]*inside
-	laid  map[rtnl.Route]bool // by this process; others only Sweep may remove
-	ipv6  map[int]bool        // interfaces that were given their link-local address
-	exits map[string]exit     // by the interface
-	ruled map[rtnl.Rule]bool  // rules laid by this process
+	laid  laid[rtnl.Route]
+	ipv6  map[int]bool    // interfaces that were given their link-local address
+	exits map[string]exit // by the interface
+	ruled laid[rtnl.Rule]
 	swept bool
 
 	held    bool     // until Release
 	waiting []string // links named meanwhile
-	look    bool     // at everything, when Release comes
+	wide    bool     // look at everything when Release comes
 
 	settled bool                  // since the last time nothing of an earlier daemon is left
 	cover   map[netip.Prefix]bool // what our routes covered then, in the main table
@@ -99,7 +98,7 @@ func OpenNetwork(log *slog.Logger) (*Network, error) {
 		return nil, err
 	}
 	s.SelectInDumps() // of routes by their protocol
-	return &Network{nl: s, log: log, links: make(map[string]*inside), laid: make(map[rtnl.Route]bool), ipv6: make(map[int]bool), ruled: make(map[rtnl.Rule]bool)}, nil
+	return &Network{nl: s, log: log, links: make(map[string]*inside), laid: make(laid[rtnl.Route]), ipv6: make(map[int]bool), ruled: make(laid[rtnl.Rule])}, nil
 }
 
 // Close closes the socket and leaves the kernel as it is.
@@ -242,9 +241,9 @@ func (n *Network) Hold() { n.held = true }
 
 // Release ends Hold.
 func (n *Network) Release() error {
-	links, look := n.waiting, n.look
-	n.held, n.waiting, n.look = false, nil, false
-	if look {
+	links, wide := n.waiting, n.wide
+	n.held, n.waiting, n.wide = false, nil, false
+	if wide {
 		return n.reconcile(links...)
 	}
 	var errs []error
@@ -252,293 +251,4 @@ func (n *Network) Release() error {
 		errs = append(errs, n.update(link))
 	}
 	return errors.Join(errs...)
-}
-
-// reconcile computes what all links want, removes what is ours and unwanted,
-// then adds what is missing: shared routes, and those into the links named.
-func (n *Network) reconcile(links ...string) error {
-	if n.held {
-		n.waiting, n.look = append(n.waiting, links...), true
-		return nil
-	}
-	if n.settled && len(n.laid) == 0 && !n.wantsAny() {
-		return nil // a hub of many tunnels without routes lists nothing
-	}
-	all, err := rtnl.Links(n.nl)
-	if err != nil {
-		return err
-	}
-	byName := make(map[string]*rtnl.Link)
-	ours := make(map[int]bool)
-	for _, l := range all {
-		if l.Ours() {
-			byName[l.Name] = l
-			ours[l.Index] = true
-		}
-	}
-	have, err := rtnl.Routes(n.nl, unix.AF_UNSPEC, rtnl.Protocol)
-	if err != nil {
-		return err
-	}
-	into, shared := n.wanted(byName)
-	foreign := sync.OnceValues(func() ([]rtnl.Route, error) { return foreignRoutes(n.nl, unix.AF_UNSPEC, ours) })
-	pins, err := n.pins(foreign, into, shared)
-	if err != nil {
-		return err
-	}
-	ways, rules, err := n.ways(foreign)
-	if err != nil {
-		return err
-	}
-	pins = append(pins, ways...)
-	asking, err := n.questions(foreign, rules)
-	if err != nil {
-		return err
-	}
-	pins = append(pins, asking...)
-
-	var errs []error
-	if err := n.dropRules(rules); err != nil {
-		errs = append(errs, err)
-	}
-	keep := make(map[rtnl.Route]bool)
-	for r := range into {
-		keep[r.Key()] = true
-	}
-	for r := range shared {
-		keep[r.Key()] = true
-	}
-	for _, r := range pins {
-		keep[r.Key()] = true
-	}
-	present := make(map[rtnl.Route]bool)
-	for _, r := range have {
-		k := r.Key()
-		if k.Type == unix.RTN_UNREACHABLE {
-			k.Oif = 0 // IPv6 reports the loopback interface
-		}
-		if keep[k] {
-			present[k] = true
-			continue
-		}
-		if !n.swept && !n.laid[k] {
-			continue
-		}
-		if err := n.changeRoute(unix.RTM_DELROUTE, k); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		delete(n.laid, k)
-	}
-	add := func(r rtnl.Route) {
-		k := r.Key()
-		if present[k] {
-			n.laid[k] = true
-			return
-		}
-		if err := n.changeRoute(unix.RTM_NEWROUTE, r); err != nil {
-			errs = append(errs, err)
-			return
-		}
-		n.laid[k] = true
-		present[k] = true
-	}
-	// The peers' host routes first: nothing may cover them even for a moment.
-	for _, r := range pins {
-		add(r)
-	}
-	if err := n.addRules(rules); err != nil {
-		errs = append(errs, err)
-	}
-	for r := range shared {
-		add(r)
-	}
-	named := make(map[string]bool)
-	for _, link := range links {
-		named[link] = true
-	}
-	for r, link := range into {
-		if named[link] {
-			add(r)
-			if k := r.Key(); n.laid[k] {
-				n.links[link].laid[k] = true
-			}
-		}
-	}
-	for k := range n.laid {
-		if !keep[k] {
-			delete(n.laid, k)
-		}
-	}
-	n.settled = n.swept && len(errs) == 0
-	for _, in := range n.links {
-		in.saw()
-	}
-	return errors.Join(errs...)
-}
-
-// wantsAny tells whether any link wants a route, one underneath included.
-func (n *Network) wantsAny() bool {
-	for _, in := range n.links {
-		if len(in.routes.Prefixes) > 0 || len(in.addresses) > 0 || in.routes.Through != "" || len(in.routes.Inside) > 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// wanted computes the routes into interfaces that are there and up, and the
-// unreachable ones underneath, which links share.
-func (n *Network) wanted(byName map[string]*rtnl.Link) (into map[rtnl.Route]string, shared map[rtnl.Route]bool) {
-	into = make(map[rtnl.Route]string)
-	shared = make(map[rtnl.Route]bool)
-	for _, name := range slices.Sorted(maps.Keys(n.links)) {
-		in := n.links[name]
-		under := func(p netip.Prefix, table uint32) {
-			if !in.routes.Fallback {
-				shared[rtnl.Unreachable(table, p)] = true
-			}
-		}
-		for _, whole := range in.routes.Prefixes {
-			for _, p := range rtnl.Halves(whole) {
-				under(p, in.routes.Table)
-			}
-		}
-		for _, r := range n.into(in, byName[name]) {
-			if _, taken := into[r]; !taken {
-				into[r] = name
-			}
-		}
-		for _, p := range in.addresses {
-			if p.Bits() < p.Addr().BitLen() {
-				under(p.Masked(), unix.RT_TABLE_MAIN)
-			}
-		}
-	}
-	return into, shared
-}
-
-// into are the routes into a link that is there and up; l is nil for one that is
-// not there.
-func (n *Network) into(in *inside, l *rtnl.Link) []rtnl.Route {
-	metric := in.routes.Metric
-	if !in.running {
-		metric = in.routes.DownMetric
-	}
-	if l == nil || !l.Up() || in.foreign || !in.running && metric == 0 {
-		return nil
-	}
-	var routes []rtnl.Route
-	has6 := false
-	for _, whole := range in.routes.Prefixes {
-		for _, p := range rtnl.Halves(whole) {
-			r := rtnl.Route{Table: in.routes.Table, Dst: p, Metric: metric, Type: unix.RTN_UNICAST, Oif: l.Index}
-			if p.Addr().Is6() {
-				has6 = true
-				if r.Metric == 0 {
-					r.Metric = rtnl.DefaultMetric6
-				}
-			}
-			routes = append(routes, r)
-		}
-	}
-	if has6 {
-		n.wantIPv6(l)
-	}
-	return routes
-}
-
-// pins computes the host routes of the peers that our routes would cover, and those
-// of addresses inside to which there is no other way.
-func (n *Network) pins(foreign func() ([]rtnl.Route, error), into map[rtnl.Route]string, shared map[rtnl.Route]bool) ([]rtnl.Route, error) {
-	n.cover = make(map[netip.Prefix]bool)
-	for r := range into {
-		if r.Table == unix.RT_TABLE_MAIN {
-			n.cover[r.Dst] = true
-		}
-	}
-	for r := range shared {
-		if r.Table == unix.RT_TABLE_MAIN {
-			n.cover[r.Dst] = true
-		}
-	}
-	covered := make(map[netip.Addr]int) // to the longest prefix that covers it
-	for _, in := range n.links {
-		if in.foreign && in.routes.Table == unix.RT_TABLE_MAIN {
-			for _, whole := range in.routes.Prefixes {
-				for _, p := range rtnl.Halves(whole) {
-					n.cover[p] = true
-				}
-			}
-		}
-	}
-	for _, in := range n.links {
-		for _, peer := range in.routes.Peers {
-			if bits, ok := n.covers(peer); ok {
-				covered[peer.Unmap().WithZone("")] = bits
-			}
-		}
-	}
-	inside := n.insides()
-	if len(covered) == 0 && len(inside) == 0 {
-		return nil, nil
-	}
-	routes, err := foreign()
-	if err != nil {
-		return nil, err
-	}
-	var pins []rtnl.Route
-	for peer, bits := range covered {
-		r, ok := underlay(routes, peer)
-		if !ok {
-			n.log.Debug("no way to the peer outside the tunnels", "peer", peer)
-			continue
-		}
-		if r.Dst.Bits() > bits {
-			continue // it wins by itself
-		}
-		pins = append(pins, r.HostRoute(unix.RT_TABLE_MAIN, peer))
-	}
-	for addr, peer := range inside {
-		r, ok := underlay(routes, addr)
-		bits, ours := n.covers(addr)
-		if ok && (!ours || r.Dst.Bits() > bits) {
-			continue
-		}
-		if !ok {
-			if r, ok = underlay(routes, peer); !ok {
-				continue // the peer has no way either
-			}
-			r = r.Into(addr.Is4())
-		}
-		pins = append(pins, r.HostRoute(unix.RT_TABLE_MAIN, addr))
-	}
-	return pins, nil
-}
-
-// insides are the addresses inside of all links, with the peer of each.
-func (n *Network) insides() map[netip.Addr]netip.Addr {
-	all := make(map[netip.Addr]netip.Addr)
-	for _, name := range slices.Sorted(maps.Keys(n.links)) {
-		for _, i := range n.links[name].routes.Inside {
-			addr, peer := i.Addr.Unmap().WithZone(""), i.Peer.Unmap().WithZone("")
-			if _, there := all[addr]; !there && addr != peer {
-				all[addr] = peer
-			}
-		}
-	}
-	return all
-}
-
-// changeRoute adds (RTM_NEWROUTE) or removes (RTM_DELROUTE) a route; the error is an
-// *Unlaid.
-func (n *Network) changeRoute(typ uint16, r rtnl.Route) error {
-	err := rtnl.ChangeRoute(n.nl, typ, r)
-	switch {
-	case err == nil:
-		return nil
-	case typ == unix.RTM_NEWROUTE:
-		return &Unlaid{r.Dst, "add route " + r.String(), err}
-	}
-	return &Unlaid{r.Dst, "remove route " + r.String(), err}
 }

@@ -1,0 +1,216 @@
+package platform
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"greseal/platform/rtnl"
+)
+
+// laid is what this process has laid of one kind. What has our mark and is not in it
+// was left by an earlier daemon.
+type laid[T comparable] map[T]bool
+
+// drop removes what stands with our mark and is not wanted; of what an earlier daemon
+// left only if swept. It returns what is wanted and stands. What cannot be removed
+// stays in l and is tried again.
+func (l laid[T]) drop(have []T, want map[T]bool, swept bool, remove func(T) error) (present map[T]bool, err error) {
+	present = make(map[T]bool)
+	stuck := make(map[T]bool)
+	var errs []error
+	for _, k := range have {
+		switch {
+		case want[k]:
+			present[k] = true
+		case swept || l[k]:
+			if err := remove(k); err != nil {
+				errs = append(errs, err)
+				stuck[k] = true
+			}
+		}
+	}
+	for k := range l {
+		if !want[k] && !stuck[k] {
+			delete(l, k)
+		}
+	}
+	for k := range stuck {
+		l[k] = true
+	}
+	return present, errors.Join(errs...)
+}
+
+// lay adds what is not present, in the order of want.
+func (l laid[T]) lay(want []T, present map[T]bool, add func(T) error) error {
+	var errs []error
+	for _, k := range want {
+		if !present[k] {
+			if err := add(k); err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			present[k] = true
+		}
+		l[k] = true
+	}
+	return errors.Join(errs...)
+}
+
+// view is one look at the machine.
+type view struct {
+	links   map[string]*rtnl.Link // ours, by name
+	routes  []rtnl.Route          // ours, as they are laid
+	foreign func() ([]rtnl.Route, error)
+}
+
+func (n *Network) look() (view, error) {
+	v := view{links: make(map[string]*rtnl.Link)}
+	all, err := rtnl.Links(n.nl)
+	if err != nil {
+		return v, err
+	}
+	ours := make(map[int]bool)
+	for _, l := range all {
+		if l.Ours() {
+			v.links[l.Name] = l
+			ours[l.Index] = true
+		}
+	}
+	have, err := rtnl.Routes(n.nl, unix.AF_UNSPEC, rtnl.Protocol)
+	for _, r := range have {
+		k := r.Key()
+		if k.Type == unix.RTN_UNREACHABLE {
+			k.Oif = 0 // IPv6 reports the loopback interface
+		}
+		v.routes = append(v.routes, k)
+	}
+	v.foreign = sync.OnceValues(func() ([]rtnl.Route, error) { return foreignRoutes(n.nl, unix.AF_UNSPEC, ours) })
+	return v, err
+}
+
+// wants is what all links want together.
+type wants struct {
+	under  []rtnl.Route          // host routes that go outside the tunnels
+	rules  map[rtnl.Rule]bool    // for some of them
+	shared []rtnl.Route          // unreachable ones beneath the others
+	into   map[rtnl.Route]string // by link
+	all    map[rtnl.Route]bool   // the keys of all routes
+}
+
+func (n *Network) wants(v view) (w wants, err error) {
+	into, shared := n.wanted(v.links)
+	if w.under, err = n.pins(v.foreign, into, shared); err != nil {
+		return w, err
+	}
+	ways, rules, err := n.ways(v.foreign)
+	if err != nil {
+		return w, err
+	}
+	asking, err := n.questions(v.foreign, rules)
+	if err != nil {
+		return w, err
+	}
+	w.under = append(append(w.under, ways...), asking...)
+	w.rules, w.into, w.all = rules, into, make(map[rtnl.Route]bool)
+	for _, r := range w.under {
+		w.all[r.Key()] = true
+	}
+	for r := range shared {
+		w.shared = append(w.shared, r.Key())
+		w.all[r.Key()] = true
+	}
+	for r := range into {
+		w.all[r.Key()] = true
+	}
+	return w, nil
+}
+
+// reconcile computes what all links want, removes what is ours and unwanted, then adds
+// what is missing: shared routes, and those into the links named.
+func (n *Network) reconcile(links ...string) error {
+	if n.held {
+		n.waiting, n.wide = append(n.waiting, links...), true
+		return nil
+	}
+	if n.settled && len(n.laid) == 0 && !n.wantsAny() {
+		return nil // a hub of many tunnels without routes lists nothing
+	}
+	v, err := n.look()
+	if err != nil {
+		return err
+	}
+	w, err := n.wants(v)
+	if err != nil {
+		return err
+	}
+	rules, err1 := n.dropRules(w.rules)
+	routes, err2 := n.laid.drop(v.routes, w.all, n.swept, n.removeRoute)
+	// The peers' host routes first: nothing may cover them even for a moment.
+	err3 := n.layUnder(w.under, routes)
+	err4 := n.ruled.lay(slices.Collect(maps.Keys(w.rules)), rules, n.addRule)
+	err5 := n.laid.lay(w.shared, routes, n.addRoute)
+	err6 := n.layInto(w.into, links, routes)
+	err = errors.Join(err1, err2, err3, err4, err5, err6)
+	n.settled = n.swept && err == nil
+	for _, in := range n.links {
+		in.saw()
+	}
+	return err
+}
+
+// layUnder lays host routes, each with what it has of the route it follows.
+func (n *Network) layUnder(under []rtnl.Route, present map[rtnl.Route]bool) error {
+	whole := make(map[rtnl.Route]rtnl.Route)
+	var keys []rtnl.Route
+	for _, r := range under {
+		k := r.Key()
+		if _, twice := whole[k]; !twice {
+			whole[k] = r
+			keys = append(keys, k)
+		}
+	}
+	return n.laid.lay(keys, present, func(k rtnl.Route) error { return n.addRoute(whole[k]) })
+}
+
+// layInto lays the routes into the links named.
+func (n *Network) layInto(into map[rtnl.Route]string, links []string, present map[rtnl.Route]bool) error {
+	named := make(map[string]bool)
+	for _, link := range links {
+		named[link] = true
+	}
+	owner := make(map[rtnl.Route]string)
+	for r, link := range into {
+		if named[link] {
+			owner[r.Key()] = link
+		}
+	}
+	err := n.laid.lay(slices.Collect(maps.Keys(owner)), present, n.addRoute)
+	for k, link := range owner {
+		if n.laid[k] {
+			n.links[link].laid[k] = true
+		}
+	}
+	return err
+}
+
+func (n *Network) addRoute(r rtnl.Route) error    { return n.changeRoute(unix.RTM_NEWROUTE, r) }
+func (n *Network) removeRoute(r rtnl.Route) error { return n.changeRoute(unix.RTM_DELROUTE, r) }
+func (n *Network) addRule(r rtnl.Rule) error      { return rtnl.ChangeRule(n.nl, unix.RTM_NEWRULE, r) }
+func (n *Network) removeRule(r rtnl.Rule) error   { return rtnl.ChangeRule(n.nl, unix.RTM_DELRULE, r) }
+
+// changeRoute adds (RTM_NEWROUTE) or removes (RTM_DELROUTE) a route; the error is an
+// *Unlaid.
+func (n *Network) changeRoute(typ uint16, r rtnl.Route) error {
+	err := rtnl.ChangeRoute(n.nl, typ, r)
+	switch {
+	case err == nil:
+		return nil
+	case typ == unix.RTM_NEWROUTE:
+		return &Unlaid{r.Dst, "add route " + r.String(), err}
+	}
+	return &Unlaid{r.Dst, "remove route " + r.String(), err}
+}
