@@ -48,7 +48,7 @@ import (
 //	something changes                in the network, without saying what
 //	somebody deletes|changes|sets down NAME   an interface of ours
 //
-//	peer NAME ADDRESS … [KEY=VALUE]  a node at the other end
+//	peer NAME ADDRESS … [KEY=VALUE]  a node at the other end; "greseal": of this program
 //	peer NAME is silent|answers|restarts|moves to ADDRESS|has another key|has the key|has no room|has room
 //	peer NAME initiates|rekeys|deletes|tells N
 //	peer NAME is silent at ADDRESS, answers at ADDRESS
@@ -98,8 +98,8 @@ var commands = map[string]func(*conversation, []string){
 	"peer":     (*conversation).cmdPeer,
 	"datapath": (*conversation).cmdDatapath,
 	"SA":       (*conversation).cmdSA,
-	"ESP":      func(c *conversation, w []string) { c.act(func() { c.espLost["ESP"] = w[1] == "lost" }) },
-	"UDP":      func(c *conversation, w []string) { c.act(func() { c.espLost["UDP"] = w[1] == "lost" }) },
+	"ESP":      func(c *conversation, w []string) { c.act(func() { c.espLost["ESP"] = w[len(w)-1] == "lost" }) },
+	"UDP":      func(c *conversation, w []string) { c.act(func() { c.espLost["UDP"] = w[len(w)-1] == "lost" }) },
 	"messages": func(c *conversation, _ []string) { c.act(func() { c.showIKE = true }) },
 	"no":       func(c *conversation, _ []string) { c.act(func() { c.showIKE = false }) },
 }
@@ -600,7 +600,11 @@ func (c *conversation) cmdPeer(w []string) {
 		c.act(func() {
 			n := c.add(w[0], addrs...)
 			n.ident = func(p *ikev2.Peer) { peerSettings(p, settings) }
-			n.settings()
+			if slices.Contains(settings, "greseal") {
+				settings = slices.DeleteFunc(settings, func(s string) bool { return s == "greseal" })
+				n.run = 2
+			}
+			n.setPeer()
 		})
 		return
 	}

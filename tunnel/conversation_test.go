@@ -61,17 +61,19 @@ func converse(t *testing.T, file, dir string) {
 		t.Fatal(err)
 	}
 	c := &conversation{world: newWorld(t), dir: dir, said: make(chan string, 1<<14)}
-	c.kind = "kernel"
+	c.kind, c.latency = "kernel", 10*time.Millisecond
 	c.wan6, c.route6 = netip.Addr{}, false
 	c.hear = func(s string) {
 		select {
-		case c.said <- strings.ReplaceAll(s, dir+"/", ""):
+		case c.said <- strings.ReplaceAll(strings.ReplaceAll(s, dir+"/", ""), "\n", "; "):
 		default:
 			panic("a conversation without end")
 		}
 	}
-	result, wrong := c.play(file, string(raw))
-	c.end()
+	result, wrong := func() (string, []string) {
+		defer c.end()
+		return c.play(file, string(raw))
+	}()
 	if *update {
 		if err := os.WriteFile(file, []byte(result), 0o644); err != nil {
 			t.Fatal(err)

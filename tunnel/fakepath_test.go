@@ -21,11 +21,12 @@ type worldPath struct {
 	numbers  map[platform.SAKey]int // SAs are told apart by these, since SPIs are drawn
 	last     [2]int                 // of in and out
 	links    map[string]platform.Link
+	index    map[string]int            // of links
 	form     map[platform.SAKey]string // ESP or UDP
 }
 
 func newWorldPath(w *world) *worldPath {
-	return &worldPath{w: w, counters: map[platform.SAKey]*platform.Counters{}, numbers: map[platform.SAKey]int{}, links: map[string]platform.Link{}, form: map[platform.SAKey]string{}}
+	return &worldPath{w: w, counters: map[platform.SAKey]*platform.Counters{}, numbers: map[platform.SAKey]int{}, links: map[string]platform.Link{}, index: map[string]int{}, form: map[platform.SAKey]string{}}
 }
 
 func (p *worldPath) Kind() string { return p.w.kind }
@@ -69,13 +70,16 @@ func (p *worldPath) SetLink(l platform.Link) (int, error) {
 	if !w.devices[l.Name] {
 		verb = "new link"
 		w.index++
-	} else if p.links[l.Name].Remote.IsValid() && p.links[l.Name].Remote.BitLen() != l.Remote.BitLen() {
+		p.index[l.Name] = w.index
+		w.laid[l.Name+" link state"] = "down"
+	} else if p.links[l.Name].Remote.IsValid() && l.Remote.IsValid() && p.links[l.Name].Remote.BitLen() != l.Remote.BitLen() {
 		verb = "link made anew"
 		w.index++
+		p.index[l.Name] = w.index
 	}
 	w.devices[l.Name], p.links[l.Name] = true, l
 	w.say("%s: %s %s", l.Name, verb, linkLine(l))
-	return w.index, nil
+	return p.index[l.Name], nil
 }
 
 func linkLine(l platform.Link) string {

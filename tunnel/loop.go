@@ -443,6 +443,7 @@ func (l *loop) shutdown() {
 	deadline := time.NewTimer(time.Second)
 	defer deadline.Stop()
 	for l.engine.Pending() > 0 {
+		l.settle(entirely) // none is wanted: only what is marked is forgotten
 		wake := time.NewTimer(l.untilDue())
 		select {
 		case <-deadline.C:

@@ -22,7 +22,8 @@ type node struct {
 	peer  *ikev2.Engine
 	ident func(*ikev2.Peer) // what is said of its peer, beyond the usual
 
-	silent    bool // it does not answer
+	run       uint64 // how it names its run to others of its kind, 0: it is of another
+	silent    bool   // it does not answer
 	deaf      map[netip.Addr]bool
 	wrongKey  bool // or refuses
 	throwsOut bool // or can't install what was agreed
@@ -46,7 +47,7 @@ func (n *node) setPeer() {
 	if n.wake != nil {
 		n.wake.Stop()
 	}
-	n.peer = ikev2.New(ikev2.Config{Rand: seeded(n.name)})
+	n.peer = ikev2.New(ikev2.Config{Rand: seeded(n.name), Run: n.run})
 	n.settings()
 }
 
@@ -134,10 +135,20 @@ func (w *world) arrive(n *node, m ikev2.Send) {
 	if h, err := wire.ParseHeader(m.Data); err == nil && h.Exchange == wire.IKESAInit && !h.Response() {
 		to = w.opening
 	}
-	select {
-	case to <- platform.Datagram{Local: m.Remote, Remote: m.Local, Data: m.Data}:
-	default: // lost
+	d := platform.Datagram{Local: m.Remote, Remote: m.Local, Data: m.Data}
+	bring := func() {
+		select {
+		case to <- d:
+		default: // lost
+		}
 	}
+	if w.latency == 0 {
+		bring()
+		return
+	}
+	now := w.l.now()
+	w.arrival = max(w.arrival+time.Microsecond, now+w.latency) // in their order
+	time.AfterFunc(w.arrival-now, bring)
 }
 
 // at is the node with an address, nil where nothing answers.

@@ -71,6 +71,9 @@ type world struct {
 	asked      []ikev2.Time            // when
 	known      map[string][]netip.Addr // by name, instead of answer
 
+	latency time.Duration // of what peers send
+	arrival ikev2.Time    // of the last message
+
 	*node // the peer of tests that have one
 	nodes []*node
 
@@ -108,7 +111,7 @@ func (w *world) newLoop(opt Options, cfg *config.Config, random, engine io.Reade
 		origin:  time.Now().Add(-time.Second),
 		rand:    random,
 		cfg:     cfg,
-		engine:  ikev2.New(ikev2.Config{Rand: engine}),
+		engine:  ikev2.New(ikev2.Config{Rand: engine, Run: 1}),
 		dp:      newWorldPath(w),
 		net:     worldNet{w},
 		inside:  worldInside{w},
