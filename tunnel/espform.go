@@ -60,6 +60,8 @@ func encapWhy(t *peer, i ikev2.IKEInfo, udp bool, kind string) string {
 		return `encap = "always"`
 	case udp && t.esp.Asked() == esppath.UDP:
 		return "bare ESP" + silence + often
+	case udp && i.EncapForced && kind == platform.KindKernel:
+		return "it was tried because bare ESP" + silence + ", and does not pass either"
 	case udp && i.EncapForced:
 		return "the userspace datapath is three times faster in UDP than in raw ESP"
 	case udp && i.NATFeigned:
