@@ -74,7 +74,7 @@ func (l *loop) choose(t *peer) (passed []string, w wait, ok bool) {
 			t.attempt.Next()
 			continue
 		}
-		t.local, t.underlay, t.outside = info.Local, info, true
+		t.underlay.Choose(info)
 		if err := l.prepare(t); err != nil {
 			passed = append(passed, err.Error())
 			w.phase, w.word, w.until, w.why.remedy = phaseDown, "", l.now()+linkRetry, ""
@@ -84,7 +84,7 @@ func (l *loop) choose(t *peer) (passed []string, w wait, ok bool) {
 		return passed, w, true
 	}
 	t.attempt.First()
-	t.outside = false
+	t.underlay.None()
 	w.why.text = sentence(passed)
 	if w.phase == phaseDown {
 		l.stuck(t, w.why.text)
@@ -116,7 +116,7 @@ func (l *loop) initiate(t *peer, passed []string) wait {
 	}
 	// What the engine says at once, such as that it failed, counts for more.
 	t.stays(w, now)
-	l.beginHandshake(t, t.local, t.remote())
+	l.beginHandshake(t, t.underlay.Local(), t.remote())
 	if t.attempt.State() != attempt.UnderWay {
 		return t.still(max(t.attempt.Wake(), now+1), eventNone)
 	}

@@ -162,7 +162,7 @@ func (l *loop) wantLink(t *peer, child *ikev2.Child) platform.Link {
 		want.Local, want.Remote = child.GRELocal, child.GRERemote
 	} else {
 		if !want.Local.IsValid() {
-			want.Local = t.local
+			want.Local = t.underlay.Local()
 		}
 		if !want.Remote.IsValid() {
 			want.Remote = t.remote()

@@ -10,6 +10,7 @@ import (
 	"greseal/platform"
 	"greseal/tunnel/attempt"
 	"greseal/tunnel/standby"
+	"greseal/tunnel/underlay"
 )
 
 // surroundingsChanged is called when addresses, links or routes changed.
@@ -66,7 +67,7 @@ func (l *loop) addressesChanged(t *peer, locals map[netip.Addr]bool) {
 	case t.established():
 		l.followAddress(t, locals)
 		l.followSilence(t)
-	case trying && !locals[t.local], !trying && (t.phase == phaseWaiting || t.cfg.RemoteAny || l.rerouted(t)):
+	case trying && !locals[t.underlay.Local()], !trying && (t.phase == phaseWaiting || t.cfg.RemoteAny || l.rerouted(t)):
 		t.attempt.Stop()
 		l.markDirty(t)
 	}
@@ -88,29 +89,23 @@ func (l *loop) rerouted(t *peer) bool {
 		return false
 	}
 	info, err := l.routeFor(t, t.remote())
-	old := t.underlay
-	return err == nil && (info.Local != old.Local || info.IfIndex != old.IfIndex || info.Gateway != old.Gateway)
+	return err == nil && t.underlay.Rerouted(info)
 }
 
-// followAddress looks whether a tunnel that stands still comes from where it
-// should: from the address of the route to its peer when we began it, and from
-// where the peer found us otherwise, as long as that address is there.
+// followAddress has a tunnel that stands come from where it should.
 func (l *loop) followAddress(t *peer, locals map[netip.Addr]bool) {
 	c := t.current()
-	gone := !locals[c.Local.Addr()]
-	if !gone && !t.initiated {
+	local := c.Local.Addr()
+	verdict, way, err := underlay.Judge(local, !locals[local], t.initiated, func() (platform.RouteInfo, error) {
+		return l.routeFor(t, c.Remote.Addr())
+	})
+	switch verdict {
+	case underlay.Follow:
 		l.followUnderlay(t)
-		return
-	}
-	info, err := l.routeFor(t, c.Remote.Addr())
-	switch {
-	case err != nil && gone:
-		l.event(t.tunnel, slog.LevelWarn, "moved", fmt.Sprintf("the own address %s is gone; waiting for another: %v", c.Local.Addr(), err))
-	case err != nil:
-	case info.Local == c.Local.Addr():
-		l.followUnderlay(t)
-	default:
-		l.relocate(t, info)
+	case underlay.Move:
+		l.relocate(t, way)
+	case underlay.Wait:
+		l.event(t.tunnel, slog.LevelWarn, "moved", fmt.Sprintf("the own address %s is gone; waiting for another: %v", local, err))
 	}
 }
 
@@ -174,7 +169,7 @@ func (l *loop) relocate(t *peer, info platform.RouteInfo) {
 		by = "MOBIKE"
 	}
 	l.event(t.tunnel, slog.LevelInfo, "moving", fmt.Sprintf("the own address changes from %s to %s: moving by %s", c.Local.Addr(), info.Local, by))
-	t.local = info.Local
+	t.underlay.Arrive(info.Local)
 	l.do(l.engine.Move(l.now(), t.id, info.Local))
 	switch {
 	case mobile:
@@ -239,6 +234,6 @@ func (l *loop) settleIn(t *peer) {
 // arrive notes where the pair that carries the traffic goes.
 func (t *peer) arrive() {
 	c := t.current()
-	t.local = c.Local.Addr()
+	t.underlay.Arrive(c.Local.Addr())
 	t.attempt.Goto(c.Remote.Addr())
 }

@@ -17,12 +17,12 @@ import (
 
 // pathOf is the path to the peer of a pair, or of the candidate that is tried.
 func (t *peer) pathOf(child *ikev2.Child) mtu.Path {
-	p := mtu.Path{Local: t.local, Remote: t.remote(), Max: usualMTU}
+	p := mtu.Path{Local: t.underlay.Local(), Remote: t.remote(), Max: usualMTU}
 	if child != nil {
 		p.Local, p.Remote = child.Local.Addr(), child.Remote.Addr()
 	}
-	if t.outside && t.underlay.MTU > 0 {
-		p.Interface, p.Max = t.underlay.IfName, t.underlay.MTU
+	if ifname, size, ok := t.underlay.MTU(); ok {
+		p.Interface, p.Max = ifname, size
 	}
 	return p
 }
@@ -42,7 +42,7 @@ const (
 // carrying pair now takes. Whoever changes that path calls it.
 func (l *loop) searchPath(t *peer) {
 	p := t.current()
-	if p == nil || !t.outside {
+	if p == nil || !t.underlay.Known() {
 		return
 	}
 	crowded := l.upAt != 0 && l.now()-l.upAt < searchCrowd
@@ -58,8 +58,8 @@ func (l *loop) searchPath(t *peer) {
 
 // hintKernel takes what the kernel has heard by ICMP for a hint.
 func (l *loop) hintKernel(t *peer) {
-	if n := t.underlay.PathMTU; n != 0 && n < t.underlay.MTU {
-		t.search.Hint(n)
+	if _, size, _ := t.underlay.MTU(); t.underlay.Learned() != 0 && t.underlay.Learned() < size {
+		t.search.Hint(t.underlay.Learned())
 	}
 }
 
@@ -106,7 +106,7 @@ func (l *loop) resize(t *peer) {
 		return
 	}
 	// What the kernel learned by ICMP would hold for ten minutes more.
-	if t.link.Fits > was || t.underlay.PathMTU != 0 && t.underlay.PathMTU < t.search.Found() {
+	if t.link.Fits > was || t.underlay.Learned() != 0 && t.underlay.Learned() < t.search.Found() {
 		if err := platform.FlushRouteCache(); err != nil {
 			l.log.Debug("forgetting learned path MTUs", "error", err)
 		}
@@ -121,8 +121,8 @@ func (l *loop) resize(t *peer) {
 // has begun to lose would be repeated as large as it is.
 func (t *peer) ikeMTU() int {
 	n := 1280
-	if t.outside && t.underlay.PathMTU != 0 {
-		n = min(n, t.underlay.PathMTU)
+	if t.underlay.Known() && t.underlay.Learned() != 0 {
+		n = min(n, t.underlay.Learned())
 	}
 	if t.search.Found() != 0 {
 		n = min(n, t.search.Found())

@@ -155,10 +155,9 @@ func taken(r mtu.Result) string {
 func (l *loop) followUnderlay(t *peer) {
 	c := t.current()
 	info, err := l.net.RouteTo(c.Remote.Addr(), c.Local.Addr(), "", t.cfg.FWMark)
-	if err != nil || info == t.underlay {
+	if err != nil || !t.underlay.Follow(info) {
 		return
 	}
-	t.underlay, t.outside = info, true
 	if err := l.refresh(t); err != nil {
 		l.event(t.tunnel, slog.LevelError, "machine", err.Error())
 	}

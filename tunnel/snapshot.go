@@ -205,10 +205,10 @@ func (l *loop) describePeer(t *peer) status.Peer {
 	if r := t.remote(); r.IsValid() {
 		p.Address = netip.AddrPortFrom(r, c.RemotePort).String()
 	}
-	if t.local.IsValid() {
-		p.LocalAddr = t.local.String()
+	if t.underlay.Local().IsValid() {
+		p.LocalAddr = t.underlay.Local().String()
 		if p.LocalID == "" {
-			p.LocalID = t.local.String()
+			p.LocalID = t.underlay.Local().String()
 		}
 	}
 	i, ok := l.freshIKE(t)

@@ -12,6 +12,7 @@ import (
 	"greseal/tunnel/mtu"
 	"greseal/tunnel/standby"
 	"greseal/tunnel/status"
+	"greseal/tunnel/underlay"
 )
 
 // phase is what a tunnel is doing about its wanted state.
@@ -113,9 +114,7 @@ type peer struct {
 
 	// What is known of the outside.
 	attempt   attempt.Attempt
-	local     netip.Addr // chosen for the candidate
-	underlay  platform.RouteInfo
-	outside   bool         // underlay is known
+	underlay  underlay.Underlay
 	locals    []netip.Addr // that local allows, as the engine was told
 	localOnly bool
 	search    mtu.PathSearch
