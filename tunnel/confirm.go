@@ -329,7 +329,10 @@ func (l *loop) describeTrial() *status.Pending {
 	}
 	now := l.now()
 	l.observe(now)
-	p := &status.Pending{Since: tr.since.Unix(), LeftS: seconds(tr.Left(now)), PatientS: seconds(tr.Patience(now))}
+	p := &status.Pending{Since: unix(tr.since), Until: endOf(tr.Left(now))}
+	if left := tr.Patience(now); left > 0 {
+		p.Patient = endOf(left)
+	}
 	for _, name := range l.order {
 		if tr.watched[name] || tr.way == name {
 			p.Watched = append(p.Watched, name)

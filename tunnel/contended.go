@@ -59,6 +59,6 @@ func (c *contention) describe(l *loop, t *peer) *status.Contention {
 	return &status.Contention{
 		Holder: a.Holder.String(), HolderAddress: a.HolderAt.String(),
 		Newcomer: a.Newcomer.String(), NewcomerAddress: a.NewcomerAt.String(),
-		Times: c.times, Last: l.wall(c.at).Unix(), LastS: seconds(l.now() - c.at), Remedy: a.Reason.Remedy,
+		Times: c.times, Last: l.wall(c.at).Unix(), Remedy: a.Reason.Remedy,
 	}
 }

@@ -301,7 +301,7 @@ func (w *watchedTunnel) CheckLiveness(ctx context.Context) (bool, error) {
 }
 
 func (l *loop) moment(t *peer) doctor.Moment {
-	m := doctor.Moment{Daemon: l.describeDaemon(), Tunnel: l.describe(t.tunnel), Local: t.underlay.Local(), Silence: -1}
+	m := doctor.Moment{Time: time.Now().Unix(), Daemon: l.describeDaemon(), Tunnel: l.describe(t.tunnel), Local: t.underlay.Local(), Silence: -1}
 	if r := t.remote(); r.IsValid() {
 		m.Remote = netip.AddrPortFrom(r, t.cfg.RemotePort)
 	}

@@ -27,6 +27,7 @@ func (l *loop) snapshot(names []string) *status.Snapshot {
 	for _, name := range names {
 		s.Tunnels = append(s.Tunnels, l.describe(l.tunnels[name]))
 	}
+	s.Ages()
 	return s
 }
 
@@ -35,15 +36,14 @@ func (l *loop) describeDaemon() status.Daemon {
 		Version:         l.opt.Version,
 		Platform:        runtime.GOOS + "/" + runtime.GOARCH,
 		PID:             os.Getpid(),
-		Started:         l.started.Unix(),
-		UptimeS:         int64(time.Since(l.started) / time.Second),
+		Started:         unix(l.started),
 		Datapath:        l.dp.Kind(),
 		DatapathWhy:     l.dpWhy,
 		Notes:           l.notes(),
 		Listen:          l.dp.Listening(),
 		Socket:          l.opt.Socket,
 		ConfigFile:      l.opt.ConfigPath,
-		ConfigLoaded:    l.loadedAt.Unix(),
+		ConfigLoaded:    unix(l.loadedAt),
 		ConfigProblems:  l.refused.problems,
 		ConfigRefusedAt: unix(l.refused.at),
 		ConfigInstead:   l.cfg.Instead,
@@ -79,8 +79,7 @@ func (l *loop) describe(of *tunnel) status.Tunnel {
 		Desired:    status.DesiredDown,
 		State:      t.word(),
 		WaitingFor: t.wait.word,
-		Since:      t.since.Unix(),
-		InStateS:   int64(time.Since(t.since) / time.Second),
+		Since:      unix(t.since),
 		Reason:     t.reason.text,
 		Remedy:     t.reason.remedy,
 		Attempts:   uint64(t.attempt.Failures()),
@@ -106,8 +105,7 @@ func (l *loop) describe(of *tunnel) status.Tunnel {
 		s.Reason += "; " + sentence(t.passed)
 	}
 	if at := t.wait.until; at != 0 && t.wanted && !t.established() && t.attempt.State() != attempt.UnderWay {
-		s.NextAttempt = l.wall(at).Unix()
-		s.NextAttemptInS = seconds(max(at-l.now(), 0))
+		s.NextAttempt = endOf(at - l.now())
 	}
 	s.Peer = l.describePeer(t)
 	s.Contention = t.contention.describe(l, t)
@@ -219,7 +217,6 @@ func (l *loop) describePeer(t *peer) status.Peer {
 	p.LocalID, p.RemoteID, p.Proved = i.LocalID.String(), i.RemoteID.String(), true
 	p.AuthDetail = authDetail(i.Auth)
 	p.LastHeard = l.wall(i.LastHeard).Unix()
-	p.SilentS = seconds(l.now() - i.LastHeard)
 	p.Liveness = "alive"
 	if t.phase == phaseSuspect {
 		p.Liveness = "suspect"
@@ -242,9 +239,7 @@ func (l *loop) describeIKE(t *peer, i ikev2.IKEInfo) *status.IKESA {
 		SuiteIANA:   iana(i.Suite),
 		PPK:         i.PPK,
 		Established: l.wall(i.Established).Unix(),
-		AgeS:        seconds(l.now() - i.Established),
 		Rekey:       unix(l.wall(i.RekeyAt)),
-		RekeyInS:    l.in(i.RekeyAt),
 		Rekeys:      t.ikeRekeys,
 		NATLocal:    i.NATLocal,
 		NATRemote:   natRemote(i),
@@ -264,9 +259,7 @@ func (l *loop) describeChild(t *peer, p *pair) *status.ChildSA {
 		SuiteIANA:   iana(p.Suite),
 		ESN:         p.Suite.ESN,
 		Established: l.wall(p.Created).Unix(),
-		AgeS:        seconds(l.now() - p.Created),
 		Rekey:       unix(l.wall(p.RekeyAt)),
-		RekeyInS:    l.in(p.RekeyAt),
 		Rekeys:      t.childRekeys,
 		ReplayWin:   t.cfg.ReplayWindow,
 		BytesIn:     p.countIn.Bytes,
@@ -364,18 +357,17 @@ func iana(s suite.Suite) string {
 	return out
 }
 
-func (l *loop) in(t ikev2.Time) int64 {
-	if t == 0 {
-		return 0
-	}
-	return seconds(max(t-l.now(), 0))
-}
-
 func seconds(d time.Duration) int64 { return int64(d / time.Second) }
 
+// endOf is the moment at the end of a time that is left. It counts in whole seconds
+// from now, as whoever subtracts now from it will.
+func endOf(left time.Duration) int64 { return time.Now().Unix() + seconds(max(left, 0)) }
+
+// unix is a moment by the clock as it stands now, which may have been set since.
 func unix(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
 	}
-	return t.Unix()
+	now := time.Now()
+	return now.Add(t.Sub(now)).Unix()
 }

@@ -126,8 +126,8 @@ func (e *editing) find() error {
 	switch {
 	case err == nil:
 		e.daemon = true
-		if snap.Daemon.Pending != nil {
-			return fmt.Errorf("another change is on trial for %d s more; greseal confirm keeps it, greseal rollback takes it back", snap.Daemon.Pending.LeftS)
+		if p := snap.Daemon.Pending; p != nil {
+			return fmt.Errorf("another change is on trial for %d s more; greseal confirm keeps it, greseal rollback takes it back", status.Seconds(snap.Time, p.Until))
 		}
 		file, err := daemonFile(snap)
 		if err != nil {

@@ -64,6 +64,7 @@ type Subject struct {
 
 // Moment is what the daemon knows of the tunnel at one moment.
 type Moment struct {
+	Time    int64 // Unix seconds
 	Daemon  status.Daemon
 	Tunnel  status.Tunnel
 	Local   netip.Addr     // own outer address, unset while unknown
@@ -79,6 +80,9 @@ type Moment struct {
 	DropsErr  error // no interface, most likely
 	Installed error // nil while both SAs of the carrying pair stand in the datapath
 }
+
+// since are the seconds from a moment of the status until now.
+func (m *Moment) since(at int64) int64 { return status.Seconds(at, m.Time) }
 
 // up reports whether a pair of Child SAs carries packets.
 func (m *Moment) up() bool {

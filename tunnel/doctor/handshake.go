@@ -7,9 +7,9 @@ import "fmt"
 func checkHandshake(x *exam) Step {
 	if x.attempt() == established {
 		if s := x.now.Tunnel.UpCount; s > 1 {
-			return fine(fmt.Sprintf("for %d s; it came up %d times since the daemon was started", x.now.Tunnel.InStateS, s))
+			return fine(fmt.Sprintf("for %d s; it came up %d times since the daemon was started", x.now.since(x.now.Tunnel.Since), s))
 		}
-		return fine(fmt.Sprintf("for %d s", x.now.Tunnel.InStateS))
+		return fine(fmt.Sprintf("for %d s", x.now.since(x.now.Tunnel.Since)))
 	}
 	t := &x.now.Tunnel
 	if !x.wanted() {

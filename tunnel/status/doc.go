@@ -9,9 +9,10 @@
 // follow get replies until either side closes. The schema only ever grows: a field
 // keeps its name, type and unit for good.
 //
-// Units: a field named after a moment is Unix seconds of the daemon's wall clock, 0
-// for never or unknown; a field ending in _s is whole seconds, measured with the
-// monotonic clock; byte counters are octets. No field ever holds a secret.
+// Units: a field named after a moment is Unix seconds of the daemon's wall clock as
+// it stands at the snapshot's Time, 0 for never or unknown; a reader who wants an age
+// subtracts. A field ending in _s is whole seconds. Byte counters are bytes. No field
+// ever holds a secret.
 package status
 
 //go:generate go tool msgp -file schema.go -o schema_gen.go -io=false -tests=false

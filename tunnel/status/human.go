@@ -12,7 +12,7 @@ import (
 // reason under those that are not up, and with details, or when there is only one
 // tunnel, everything about each.
 func Human(w io.Writer, s *Snapshot, details bool, style Style) error {
-	p := &page{Style: style}
+	p := &page{Style: style, now: s.Time}
 	p.daemon(s)
 	if len(s.Tunnels) == 0 {
 		p.fill("", "", "no tunnel is configured; add a [[tunnel]] to "+s.Daemon.ConfigFile+", then run: greseal apply")
@@ -27,6 +27,12 @@ func Human(w io.Writer, s *Snapshot, details bool, style Style) error {
 	}
 	return p.flush(w)
 }
+
+// since is how long ago a moment was when the snapshot was made.
+func (p *page) since(at int64) string { return Span(Seconds(at, p.now)) }
+
+// until is how long it was from then to a moment.
+func (p *page) until(at int64) string { return Span(Seconds(p.now, at)) }
 
 // HumanEvent writes one event as one line, or more where it does not fit.
 func HumanEvent(w io.Writer, e Event, style Style) error {
@@ -49,7 +55,7 @@ func Line(t *Tunnel) string {
 
 func (p *page) daemon(s *Snapshot) {
 	d := &s.Daemon
-	p.fill("", "", fmt.Sprintf("greseal %s, pid %d, running %s, %s datapath", d.Version, d.PID, Span(d.UptimeS), d.Datapath))
+	p.fill("", "", fmt.Sprintf("greseal %s, pid %d, running %s, %s datapath", d.Version, d.PID, p.since(d.Started), d.Datapath))
 	if d.DatapathWhy != "" {
 		p.fill("  datapath  ", colDim, d.DatapathWhy)
 	}
@@ -77,11 +83,11 @@ func (p *page) daemon(s *Snapshot) {
 func (p *page) trial(d *Daemon) {
 	switch t := d.Pending; {
 	case t != nil:
-		p.fill("  config    ", colWarn, "a change is on trial: greseal confirm keeps it, greseal rollback takes it back; left alone, it is taken back in "+Span(t.LeftS))
+		p.fill("  config    ", colWarn, "a change is on trial: greseal confirm keeps it, greseal rollback takes it back; left alone, it is taken back in "+p.until(t.Until))
 		for _, w := range t.Waiting {
-			p.fill("            ", colWarn, fmt.Sprintf("%s; taken back in %s if that lasts", w, Span(min(t.PatientS, t.LeftS))))
+			p.fill("            ", colWarn, fmt.Sprintf("%s; taken back in %s if that lasts", w, p.until(min(t.Patient, t.Until))))
 		}
-	case d.RolledBack != "" && d.Started+d.UptimeS-d.RolledAt < 3600:
+	case d.RolledBack != "" && p.now-d.RolledAt < 3600:
 		p.fill("  config    ", colWarn, "the last change ("+moment(d.RolledAt)+") was taken back, because "+d.RolledBack)
 	}
 }
@@ -104,13 +110,13 @@ func (p *page) table(ts []Tunnel) {
 			who = strings.Join(t.Peer.Configured, " ")
 		}
 		p.WriteString(pad(t.Name, name) + " " + p.paint(stateColor(t.State), pad(t.State, state)) + " " +
-			pad(Span(t.InStateS), since) + " " + pad(who, peer) + " " +
+			pad(p.since(t.Since), since) + " " + pad(who, peer) + " " +
 			fmt.Sprintf("%*s %*s\n", size, Size(t.In.Bytes), size, Size(t.Out.Bytes)))
 		if why := sentence(&t); why != "" {
 			p.fill(strings.Repeat(" ", name+1), stateColor(t.State), why)
 		}
 		if c := t.Contention; c != nil {
-			p.fill(strings.Repeat(" ", name+1), colWarn, c.String())
+			p.fill(strings.Repeat(" ", name+1), colWarn, p.turnedAway(c))
 		}
 	}
 }
@@ -141,7 +147,7 @@ func (p *page) field(label, format string, args ...any) {
 func (p *page) tunnel(t *Tunnel) {
 	head := fmt.Sprintf("%s is %s", t.Name, t.State)
 	if t.Since > 0 {
-		head += fmt.Sprintf(" for %s, since %s", Span(t.InStateS), moment(t.Since))
+		head += fmt.Sprintf(" for %s, since %s", p.since(t.Since), moment(t.Since))
 	}
 	if t.Desired == DesiredDown {
 		head += ", wanted down"
@@ -153,7 +159,7 @@ func (p *page) tunnel(t *Tunnel) {
 	if t.State != StateUp && t.Attempts > 0 {
 		next := ""
 		if t.NextAttempt > 0 {
-			next = ", next in " + Span(t.NextAttemptInS)
+			next = ", next in " + p.until(t.NextAttempt)
 		}
 		p.field("attempts", "%d since it was last up%s", t.Attempts, next)
 	}
@@ -178,9 +184,9 @@ func (p *page) peer(t *Tunnel) {
 	case pe.Address == "":
 		p.field("peer", "%s, address not known yet", conf)
 	case slices.Contains(pe.Configured, strings.Split(pe.Address, ":")[0]):
-		p.field("peer", "%s%s", pe.Address, heard(pe))
+		p.field("peer", "%s%s", pe.Address, p.heard(pe))
 	default:
-		p.field("peer", "%s (configured: %s)%s", pe.Address, conf, heard(pe))
+		p.field("peer", "%s (configured: %s)%s", pe.Address, conf, p.heard(pe))
 	}
 	if pe.LocalAddr != "" {
 		p.field("from", "%s", pe.LocalAddr)
@@ -202,21 +208,21 @@ func (p *page) peer(t *Tunnel) {
 // contention tells of a second peer for the tunnel.
 func (p *page) contention(t *Tunnel) {
 	if c := t.Contention; c != nil {
-		p.fill("  "+pad("two peers", labelWidth), colWarn, c.String())
+		p.fill("  "+pad("two peers", labelWidth), colWarn, p.turnedAway(c))
 	}
 }
 
-// String is one sentence and the remedy.
-func (c *Contention) String() string {
+// turnedAway is one sentence and the remedy.
+func (p *page) turnedAway(c *Contention) string {
 	return fmt.Sprintf("%s at %s was turned away %s, last %s ago: the tunnel has %s at %s, which answers; %s",
-		c.Newcomer, c.NewcomerAddress, times(c.Times), Span(c.LastS), c.Holder, c.HolderAddress, c.Remedy)
+		c.Newcomer, c.NewcomerAddress, times(c.Times), p.since(c.Last), c.Holder, c.HolderAddress, c.Remedy)
 }
 
-func heard(pe *Peer) string {
+func (p *page) heard(pe *Peer) string {
 	if pe.LastHeard == 0 {
 		return ""
 	}
-	s := ", heard " + Span(pe.SilentS) + " ago"
+	s := ", heard " + p.since(pe.LastHeard) + " ago"
 	if pe.Liveness != "" {
 		s += ", " + pe.Liveness
 	}
@@ -230,7 +236,7 @@ func (p *page) sas(t *Tunnel) {
 			ppk = ", with a postquantum pre-shared key"
 		}
 		p.field("IKE SA", "%s%s, %s", k.Suite, ppk, k.Role)
-		p.field("", "SPIs %s %s, made %s ago, %s, rekeyed %s, %d retransmits", k.SPIi, k.SPIr, Span(k.AgeS), rekey(k.Rekey, k.RekeyInS), times(k.Rekeys), k.Retransmits)
+		p.field("", "SPIs %s %s, made %s ago, %s, rekeyed %s, %d retransmits", k.SPIi, k.SPIr, p.since(k.Established), p.rekey(k.Rekey), times(k.Rekeys), k.Retransmits)
 	}
 	if c := t.Child; c != nil {
 		esn := ""
@@ -238,7 +244,7 @@ func (p *page) sas(t *Tunnel) {
 			esn = ", ESN"
 		}
 		p.field("Child SA", "%s%s, %s mode, replay window %d", c.Suite, esn, orDash(t.Outside.Mode), c.ReplayWin)
-		p.field("", "SPIs in %s out %s, made %s ago, %s, rekeyed %s", c.SPIIn, c.SPIOut, Span(c.AgeS), rekey(c.Rekey, c.RekeyInS), times(c.Rekeys))
+		p.field("", "SPIs in %s out %s, made %s ago, %s, rekeyed %s", c.SPIIn, c.SPIOut, p.since(c.Established), p.rekey(c.Rekey), times(c.Rekeys))
 		if c.SelectorIn != "" {
 			p.field("", "selectors %s to %s", c.SelectorIn, c.SelectorOut)
 		}
@@ -368,11 +374,11 @@ func moment(unix int64) string {
 	return time.Unix(unix, 0).Format("2006-01-02 15:04:05")
 }
 
-func rekey(at, in int64) string {
+func (p *page) rekey(at int64) string {
 	if at == 0 {
 		return "no rekey by time"
 	}
-	return "rekey in " + Span(in)
+	return "rekey in " + p.until(at)
 }
 
 func times(n uint64) string {

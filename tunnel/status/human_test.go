@@ -35,12 +35,12 @@ func several() *Snapshot {
 	s.Daemon.ConfigProblems = []string{`greseal.toml:12:9: tunnel "hq": mtu: 90 is too small; write a number from 576 to 65535 or "auto"`}
 	s.Daemon.ConfigRefusedAt = s.Time - 60
 	s.Tunnels = append(s.Tunnels,
-		Tunnel{Name: "branch-with-long-name", Enabled: true, Desired: DesiredUp, State: StateDown, InStateS: 7, Since: s.Time - 7, Attempts: 3, NextAttempt: s.Time + 12, NextAttemptInS: 12,
+		Tunnel{Name: "branch-with-long-name", Enabled: true, Desired: DesiredUp, State: StateDown, Since: s.Time - 7, Attempts: 3, NextAttempt: s.Time + 12,
 			Reason: "the peer refused every proposal: it has no Diffie-Hellman group in common with x25519, ecp256",
 			Remedy: "add modp2048 to this tunnel's ike list or x25519 to the peer's",
 			Peer:   Peer{Configured: []string{"198.51.100.1", "198.51.100.2"}, Address: "198.51.100.1:500", RemoteID: "any", Auth: "psk"}},
-		Tunnel{Name: "lte", Enabled: true, Desired: DesiredUp, State: StateWaiting, WaitingFor: WaitName, InStateS: 100000, Peer: Peer{Configured: []string{"dyn.example.org"}}},
-		Tunnel{Name: "old", State: StateDisabled, Desired: DesiredDown, InStateS: 5, Peer: Peer{Configured: []string{"any"}}})
+		Tunnel{Name: "lte", Enabled: true, Desired: DesiredUp, State: StateWaiting, WaitingFor: WaitName, Since: s.Time - 100000, Peer: Peer{Configured: []string{"dyn.example.org"}}},
+		Tunnel{Name: "old", State: StateDisabled, Desired: DesiredDown, Since: s.Time - 5, Peer: Peer{Configured: []string{"any"}}})
 	return s
 }
 
@@ -54,7 +54,7 @@ func TestStatusReadsAtAGlanceOn80Columns(t *testing.T) {
 		"one.txt":     {full(), false},
 		"several.txt": {several(), false},
 		"details.txt": {several(), true},
-		"none.txt":    {&Snapshot{Daemon: full().Daemon}, false},
+		"none.txt":    {&Snapshot{Time: full().Time, Daemon: full().Daemon}, false},
 	} {
 		var b strings.Builder
 		if err := Human(&b, c.s, c.details, Style{}); err != nil {

@@ -2704,10 +2704,13 @@ func (z *Peer) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *Pending) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 5
+	// map header, size 7
 	// string "since"
-	o = append(o, 0x85, 0xa5, 0x73, 0x69, 0x6e, 0x63, 0x65)
+	o = append(o, 0x87, 0xa5, 0x73, 0x69, 0x6e, 0x63, 0x65)
 	o = msgp.AppendInt64(o, z.Since)
+	// string "until"
+	o = append(o, 0xa5, 0x75, 0x6e, 0x74, 0x69, 0x6c)
+	o = msgp.AppendInt64(o, z.Until)
 	// string "left_s"
 	o = append(o, 0xa6, 0x6c, 0x65, 0x66, 0x74, 0x5f, 0x73)
 	o = msgp.AppendInt64(o, z.LeftS)
@@ -2723,6 +2726,9 @@ func (z *Pending) MarshalMsg(b []byte) (o []byte, err error) {
 	for za0002 := range z.Waiting {
 		o = msgp.AppendString(o, z.Waiting[za0002])
 	}
+	// string "patient"
+	o = append(o, 0xa7, 0x70, 0x61, 0x74, 0x69, 0x65, 0x6e, 0x74)
+	o = msgp.AppendInt64(o, z.Patient)
 	// string "patient_s"
 	o = append(o, 0xa9, 0x70, 0x61, 0x74, 0x69, 0x65, 0x6e, 0x74, 0x5f, 0x73)
 	o = msgp.AppendInt64(o, z.PatientS)
@@ -2755,6 +2761,12 @@ func (z *Pending) UnmarshalMsg(bts []byte) (o []byte, err error) {
 			z.Since, bts, err = msgp.ReadInt64Bytes(bts)
 			if err != nil {
 				err = msgp.WrapError(err, "Since")
+				return
+			}
+		case "until":
+			z.Until, bts, err = msgp.ReadInt64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Until")
 				return
 			}
 		case "left_s":
@@ -2809,6 +2821,12 @@ func (z *Pending) UnmarshalMsg(bts []byte) (o []byte, err error) {
 					return
 				}
 			}
+		case "patient":
+			z.Patient, bts, err = msgp.ReadInt64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Patient")
+				return
+			}
 		case "patient_s":
 			z.PatientS, bts, err = msgp.ReadInt64Bytes(bts)
 			if err != nil {
@@ -2829,7 +2847,7 @@ func (z *Pending) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *Pending) Msgsize() (s int) {
-	s = 1 + 6 + msgp.Int64Size + 7 + msgp.Int64Size + 8 + msgp.ArrayHeaderSize
+	s = 1 + 6 + msgp.Int64Size + 6 + msgp.Int64Size + 7 + msgp.Int64Size + 8 + msgp.ArrayHeaderSize
 	for za0001 := range z.Watched {
 		s += msgp.StringPrefixSize + len(z.Watched[za0001])
 	}
@@ -2837,7 +2855,7 @@ func (z *Pending) Msgsize() (s int) {
 	for za0002 := range z.Waiting {
 		s += msgp.StringPrefixSize + len(z.Waiting[za0002])
 	}
-	s += 10 + msgp.Int64Size
+	s += 8 + msgp.Int64Size + 10 + msgp.Int64Size
 	return
 }
 

@@ -62,6 +62,7 @@ func stateColor(state string) string {
 type page struct {
 	Style
 	bytes.Buffer
+	now int64 // when the snapshot was made, Unix seconds
 }
 
 // Clean makes text from outside, such as a peer's identity, safe to print.
