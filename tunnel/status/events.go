@@ -75,18 +75,24 @@ func (s *Server) hub(done <-chan struct{}) {
 	defer close(s.hubDone)
 	subs := map[*subscription]bool{}
 	log := NewEventLog(logLength)
+	take := func(e Event) {
+		log.Add(e)
+		for sub := range subs {
+			if sub.tunnel == "" || sub.tunnel == e.Tunnel {
+				sub.offer(e)
+			}
+		}
+	}
 	for {
 		select {
 		case <-done:
 			return
 		case e := <-s.published:
-			log.Add(e)
-			for sub := range subs {
-				if sub.tunnel == "" || sub.tunnel == e.Tunnel {
-					sub.offer(e)
-				}
-			}
+			take(e)
 		case sub := <-s.subscribe:
+			for n := len(s.published); n > 0; n-- { // what happened before the question
+				take(<-s.published)
+			}
 			sub.past <- log.Last(sub.last, sub.tunnel)
 			if sub.events != nil {
 				subs[sub] = true
