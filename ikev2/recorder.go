@@ -243,8 +243,9 @@ type Step struct {
 func (e *Engine) Handshakes(id PeerID) []Step {
 	all := slices.Concat(e.rec.known.records, e.rec.foreign.records)
 	sort.SliceStable(all, func(i, j int) bool { return all[i].seq < all[j].seq })
-	owner := map[SAID]PeerID{}
+	owner, initiator := map[SAID]PeerID{}, map[SAID]bool{} // which not every record tells
 	for _, r := range all {
+		initiator[r.ike] = initiator[r.ike] || r.initiator
 		if r.peer != "" && r.ike != 0 {
 			owner[r.ike] = r.peer
 		}
@@ -259,7 +260,7 @@ func (e *Engine) Handshakes(id PeerID) []Step {
 			continue
 		}
 		s := Step{
-			At: r.at, Peer: r.peer, IKE: r.ike, Initiator: r.initiator, Local: r.local, Remote: r.remote,
+			At: r.at, Peer: r.peer, IKE: r.ike, Initiator: initiator[r.ike], Local: r.local, Remote: r.remote,
 			Sent: r.kind == recordSent, Received: r.kind == recordReceived,
 		}
 		if r.kind == recordNote {
