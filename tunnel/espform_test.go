@@ -92,7 +92,7 @@ func TestESPGoesFromFormToForm(t *testing.T) {
 	for name, steps := range map[string][]step{
 		"ESP helps": {
 			{"UDP carries nothing", blocked, "esp", "ESP in UDP does not pass", "trying it without UDP"},
-			{"ESP does", passes, "esp", "tried once more when the tunnel is made anew", "then UDP is tried once more"},
+			{"ESP does", passes, "esp", "tried once more when the tunnel is made anew", "then UDP is tried again"},
 			{"made anew", anew, "udp", "three times faster", "then UDP"},
 			{"still nothing", blocked, "esp", "twice", "trying it without UDP"},
 			{"ESP again", passes, "esp", "twice", "packets come back in ESP (IP protocol 50): it is kept"},
@@ -102,7 +102,7 @@ func TestESPGoesFromFormToForm(t *testing.T) {
 		},
 		"it was the time that helped": {
 			{"UDP carries nothing", blocked, "esp", "ESP in UDP does not pass", "trying it without UDP"},
-			{"ESP does", passes, "esp", "tried once more", "then UDP is tried once more"},
+			{"ESP does", passes, "esp", "tried once more", "then UDP is tried again"},
 			{"made anew", anew, "udp", "three times faster", "then UDP"},
 			{"UDP passes", passes, "udp", "three times faster", "packets come back in UDP, too"},
 			{"made anew again", anew, "udp", "three times faster", "too"},
