@@ -5,10 +5,12 @@ import (
 	"crypto/rsa"
 	"fmt"
 	"io"
+	"math/big"
 	"slices"
 	"strconv"
 
-	"greseal/crypto/sign/internal/der"
+	"golang.org/x/crypto/cryptobyte"
+	der "golang.org/x/crypto/cryptobyte/asn1"
 )
 
 // Method is an authentication method (RFC 7296 section 3.8) that signs.
@@ -263,20 +265,24 @@ func explain(err error) error {
 
 // derSignature makes the Ecdsa-Sig-Value of r and s in a row.
 func derSignature(raw []byte) []byte {
-	half := len(raw) / 2
-	return der.Element(der.Sequence, der.AppendUnsigned(nil, raw[:half]), der.AppendUnsigned(nil, raw[half:]))
+	var b cryptobyte.Builder
+	b.AddASN1(der.SEQUENCE, func(b *cryptobyte.Builder) {
+		b.AddASN1BigInt(new(big.Int).SetBytes(raw[:len(raw)/2]))
+		b.AddASN1BigInt(new(big.Int).SetBytes(raw[len(raw)/2:]))
+	})
+	return b.BytesOrPanic()
 }
 
-// rawSignature is the reverse, each number size octets long (RFC 4754 section 7).
+// rawSignature is the reverse, each number size bytes long (RFC 4754 section 7).
 func rawSignature(sig []byte, size int) ([]byte, error) {
-	in, ok := der.Only(sig, der.Sequence)
-	r, ok2 := in.Unsigned()
-	s, ok3 := in.Unsigned()
-	if !ok || !ok2 || !ok3 || len(r) > size || len(s) > size {
+	var r, s big.Int
+	in := cryptobyte.String(sig)
+	if !in.ReadASN1(&in, der.SEQUENCE) || !in.ReadASN1Integer(&r) || !in.ReadASN1Integer(&s) || !in.Empty() ||
+		r.Sign() < 0 || s.Sign() < 0 || r.BitLen() > 8*size || s.BitLen() > 8*size {
 		return nil, fmt.Errorf("an ECDSA signature of another form than expected")
 	}
 	out := make([]byte, 2*size)
-	copy(out[size-len(r):], r)
-	copy(out[2*size-len(s):], s)
+	r.FillBytes(out[:size])
+	s.FillBytes(out[size:])
 	return out, nil
 }

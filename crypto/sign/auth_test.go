@@ -2,6 +2,7 @@ package sign
 
 import (
 	"bytes"
+	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
@@ -16,7 +17,6 @@ import (
 	"testing"
 
 	"greseal/crypto/internal/vectors"
-	"greseal/crypto/sign/internal/der"
 )
 
 var octets = []byte("the octets that both sides sign")
@@ -51,7 +51,7 @@ func pssOnly(hash Hash, salt int) *PrivateKey {
 	k := *rsa2048()
 	p := *k.public
 	p.pss, p.pssHash, p.pssSalt = true, hash, salt
-	p.spki = p.marshal()
+	p.spki = p.marshalPSS()
 	k.public = &p
 	return &k
 }
@@ -306,9 +306,11 @@ func TestECDSAPayloadAsInRFC4754(t *testing.T) {
 			"FB017B914E29149432D8BAC29A514640B46F53DDAB2C69948084E2930F1C8F7E08E07C9C63F2D21A07DCB56A6AF56EB3" + "B263A1305E057F984D38726A1B46874109F417BCA112674C528262A40A629AF1CBB9F516CE0FA7D2FF630863A00E8B9F"},
 	} {
 		kind, _ := v.method.legacy()
-		spki := der.Element(der.Sequence, der.Element(der.Sequence, oid(oidEC), oid(kind.curveOID())),
-			der.Element(der.BitString, []byte{0, 4}, vectors.Bytes(t, v.public)))
-		k, err := ParsePublicKey(spki)
+		point, err := ecdsa.ParseUncompressedPublicKey(kind.curve(), append([]byte{4}, vectors.Bytes(t, v.public)...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		k, err := ParsePublicKey(must[[]byte](t)(x509.MarshalPKIXPublicKey(point)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -323,7 +325,7 @@ func TestRawKeyAsInRFC7670(t *testing.T) {
 	spki := vectors.Bytes(t, "3059301306072a8648ce3d020106082a8648ce3d0301070342000"+
 		"4cb28e0999b9c7715fd0a80d8e47a77079716cbbf917dd72e97566ea1c066957c2b57c0235fb7489768d058ff4911c20fdbe71e3699d91339afbb903ee17255dc")
 	k, err := ParsePublicKey(spki)
-	if err != nil || k.Kind() != P256 || !bytes.Equal(k.marshal(), spki) {
+	if err != nil || k.Kind() != P256 || !bytes.Equal(must[[]byte](t)(k.marshal()), spki) {
 		t.Errorf("%v, %v", k, err)
 	}
 }

@@ -53,6 +53,27 @@ func FuzzAuth(f *testing.F) {
 	})
 }
 
+// FuzzAlgorithm: an AlgorithmIdentifier that is read means the same in our own
+// encoding.
+func FuzzAlgorithm(f *testing.F) {
+	for _, s := range signatures {
+		f.Add(s.AlgorithmIdentifier())
+	}
+	f.Add(Algorithm{PSS, SHA2_384, 48}.AlgorithmIdentifier())
+	f.Fuzz(func(t *testing.T, identifier []byte) {
+		a, err := ParseAlgorithm(identifier)
+		if err != nil {
+			if a != (Algorithm{}) || err.(*Error).Detail == "" {
+				t.Fatalf("%s, %v", a, err)
+			}
+			return
+		}
+		if again, err := ParseAlgorithm(a.AlgorithmIdentifier()); err != nil || again != a {
+			t.Fatalf("%x is %s, and then %s: %v", identifier, a, again, err)
+		}
+	})
+}
+
 // FuzzPrivateKey: no file panics, and what is read can be used. (RSA keys are
 // held to their arithmetic by the library, slowly: seeds have none.)
 func FuzzPrivateKey(f *testing.F) {
@@ -101,8 +122,12 @@ func FuzzPublicKey(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if again, err := ParsePublicKey(k.marshal()); err != nil || !again.Equal(k) || again.pssHash != k.pssHash {
-			t.Fatalf("%x written as %x: %v", spki, k.marshal(), err)
+		written, err := k.marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := ParsePublicKey(written); err != nil || !again.Equal(k) || again.pssHash != k.pssHash {
+			t.Fatalf("%x written as %x: %v", spki, written, err)
 		}
 		_, _ = k.Fingerprint(), k.KeyHash()
 		if k.pss {

@@ -2,18 +2,18 @@ package sign
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/rsa"
+	"crypto/x509"
+	"encoding/asn1"
 	"encoding/pem"
+	"errors"
 	"fmt"
-	"math/big"
 	"strings"
 
-	"greseal/crypto/sign/internal/der"
+	"golang.org/x/crypto/cryptobyte"
+	der "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// maxKeyFile bounds a key file in octets.
+// maxKeyFile bounds a key file in bytes.
 const maxKeyFile = 64 << 10
 
 // ParsePrivateKey reads a private key file: PEM, or DER, of PKCS #8 ("PRIVATE
@@ -25,7 +25,7 @@ func ParsePrivateKey(file []byte) (*PrivateKey, error) {
 	if len(file) > maxKeyFile {
 		return nil, refuse(TooLarge, "the file is too large for a private key", "name the file that holds the key")
 	}
-	if len(file) > 0 && file[0] == der.Sequence {
+	if len(file) > 0 && file[0] == byte(der.SEQUENCE) {
 		return parsePrivateDER(file)
 	}
 	var found *PrivateKey
@@ -45,9 +45,9 @@ func ParsePrivateKey(file []byte) (*PrivateKey, error) {
 		case block.Type == "RSA PRIVATE KEY":
 			parse = parsePKCS1
 		case block.Type == "EC PRIVATE KEY":
-			parse = func(b []byte) (*PrivateKey, error) { return parseSEC1(b, 0) }
+			parse = parseSEC1
 		case block.Type == "DSA PRIVATE KEY":
-			return nil, foreignKey([]byte(oidDSA))
+			return nil, refuse(Unsupported, "the key is of type DSA, which is not supported", useKeys)
 		case block.Type == "OPENSSH PRIVATE KEY":
 			return nil, refuse(Unsupported, "the private key is in OpenSSH's own format", "convert it with ssh-keygen -p -m PKCS8 -f FILE, or make one with greseal genkey")
 		default:
@@ -81,157 +81,134 @@ func malformedKey(what string) error {
 // parsePrivateDER tells the three forms apart by what follows their version: an
 // AlgorithmIdentifier, a modulus, or a scalar.
 func parsePrivateDER(b []byte) (*PrivateKey, error) {
-	in, ok := der.Only(b, der.Sequence)
-	_, ok2 := in.Small()
+	in := cryptobyte.String(b)
 	switch {
-	case !ok || !ok2:
-	case in.Is(der.Sequence):
+	case !in.ReadASN1(&in, der.SEQUENCE) || !in.SkipASN1(der.INTEGER):
+	case in.PeekASN1Tag(der.SEQUENCE):
 		return parsePKCS8(b)
-	case in.Is(der.Integer):
+	case in.PeekASN1Tag(der.INTEGER):
 		return parsePKCS1(b)
-	case in.Is(der.OctetString):
-		return parseSEC1(b, 0)
+	case in.PeekASN1Tag(der.OCTET_STRING):
+		return parseSEC1(b)
 	}
 	return nil, refuse(Malformed, "the file is no private key in DER", "name the file that holds the private key")
 }
 
 // parsePKCS8 reads a PrivateKeyInfo (RFC 5208), or OneAsymmetricKey (RFC 5958).
 func parsePKCS8(b []byte) (*PrivateKey, error) {
-	in, ok := der.Only(b, der.Sequence)
-	version, ok2 := in.Small()
-	algorithm, ok3 := in.Read(der.Sequence)
-	id, ok4 := algorithm.Read(der.OID)
-	key, ok5 := in.Read(der.OctetString)
-	if !ok || !ok2 || !ok3 || !ok4 || !ok5 || version > 1 {
+	in := cryptobyte.String(b)
+	var key cryptobyte.String
+	ok := in.ReadASN1(&in, der.SEQUENCE) && in.SkipASN1(der.INTEGER)
+	oid, params, ok2 := readIdentifier(&in)
+	if !ok || !ok2 || !in.ReadASN1(&key, der.OCTET_STRING) {
 		return nil, malformedKey("PKCS #8")
 	}
-	params := []byte(algorithm)
-	switch string(id) {
-	case oidRSA:
-		return parsePKCS1(key)
-	case oidPSS:
-		k, err := parsePKCS1(key)
-		if err != nil {
-			return nil, err
-		}
-		k.public.pss = true
-		if len(params) != 0 {
-			a, err := parsePSS(params)
-			if err != nil {
-				return nil, err
-			}
-			k.public.pssHash, k.public.pssSalt = a.Hash, a.Salt
-		}
-		k.public.spki = k.public.marshal()
-		return k, nil
-	case oidEC:
-		kind, err := curveKind(params)
-		if err != nil {
-			return nil, err
-		}
-		return parseSEC1(key, kind)
-	case oidEd25519:
-		seed, ok := der.Only(key, der.OctetString)
-		if !ok || len(seed) != ed25519.SeedSize || len(params) != 0 {
-			return nil, malformedKey("Ed25519")
-		}
-		return fromEd25519(seed), nil
+	if err := checkKeyType(oid, params); err != nil {
+		return nil, err
 	}
-	return nil, foreignKey(id)
+	if oid.Equal(oidPSS) { // which crypto/x509 does not know
+		k, err := parsePKCS1(key)
+		if err == nil {
+			err = k.public.restrict(params)
+		}
+		if err != nil {
+			return nil, err
+		}
+		k.public.spki = k.public.marshalPSS()
+		return k, nil
+	}
+	std, err := x509.ParsePKCS8PrivateKey(b)
+	if err != nil {
+		return nil, badKey(err)
+	}
+	k, err := newPrivateKey(std)
+	if err == nil && k.ec != nil {
+		err = k.checkSEC1(key, params)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return k, nil
 }
 
 // parsePKCS1 reads an RSAPrivateKey (RFC 8017 appendix A.1.2).
 func parsePKCS1(b []byte) (*PrivateKey, error) {
-	in, ok := der.Only(b, der.Sequence)
-	version, ok2 := in.Small()
-	if !ok || !ok2 {
-		return nil, malformedKey("RSA")
-	}
-	if version != 0 {
+	in := cryptobyte.String(b)
+	var version int
+	if in.ReadASN1(&in, der.SEQUENCE) && in.ReadASN1Integer(&version) && version != 0 {
 		return nil, refuse(Unsupported, "the RSA private key has more than two primes", useKeys)
 	}
-	n, ok := in.Unsigned()
-	e, ok2 := in.Small()
-	if !ok || !ok2 {
-		return nil, malformedKey("RSA")
+	std, err := x509.ParsePKCS1PrivateKey(b)
+	if err != nil {
+		return nil, badKey(err)
 	}
-	if err := checkRSA(n, e); err != nil {
-		return nil, err
-	}
-	var v [6]*big.Int // d, p, q, d mod p-1, d mod q-1, q^-1 mod p
-	for i := range v {
-		m, ok := in.Unsigned()
-		if !ok || len(m) > len(n) {
-			return nil, malformedKey("RSA")
-		}
-		v[i] = new(big.Int).SetBytes(m)
-	}
-	if len(in) != 0 {
-		return nil, malformedKey("RSA")
-	}
-	k := &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: new(big.Int).SetBytes(n), E: e}, D: v[0], Primes: []*big.Int{v[1], v[2]}}
-	k.Precompute() // the file's own last three values are not trusted
-	if k.Validate() != nil {
-		return nil, refuse(Malformed, "the numbers of the RSA private key don't fit together", "copy it again, or make a new one")
-	}
-	p := &PublicKey{kind: RSA, rsa: &k.PublicKey}
-	p.spki = p.marshal()
-	return &PrivateKey{&secret{rsa: k}, p}, nil
+	return newPrivateKey(std)
 }
 
-// parseSEC1 reads an ECPrivateKey (RFC 5915). The curve is that of the PKCS #8
-// around it, if any, else its own.
-func parseSEC1(b []byte, kind Kind) (*PrivateKey, error) {
-	in, ok := der.Only(b, der.Sequence)
-	version, ok2 := in.Small()
-	scalar, ok3 := in.Read(der.OctetString)
-	if !ok || !ok2 || !ok3 || version != 1 {
+// parseSEC1 reads an ECPrivateKey (RFC 5915) that names its curve.
+func parseSEC1(b []byte) (*PrivateKey, error) {
+	curve, _, ok := readSEC1(b)
+	switch {
+	case !ok:
 		return nil, malformedKey("ECDSA")
-	}
-	if in.Is(der.Explicit(0)) {
-		params, ok := in.Read(der.Explicit(0))
-		if !ok {
-			return nil, malformedKey("ECDSA")
-		}
-		own, err := curveKind(params)
-		if err != nil {
-			return nil, err
-		}
-		if kind != 0 && kind != own {
-			return nil, refuse(Malformed, "the ECDSA private key names two curves", "make a new one with greseal genkey")
-		}
-		kind = own
-	}
-	if kind == 0 {
+	case curve == nil:
 		return nil, refuse(Malformed, "the ECDSA private key names no curve", "convert it with openssl pkcs8 -topk8 -nocrypt, or make a new one with greseal genkey")
 	}
-	var public []byte
-	if in.Is(der.Explicit(1)) {
-		e, _ := in.Read(der.Explicit(1))
-		if public, ok = e.Bits(); !ok {
-			return nil, malformedKey("ECDSA")
-		}
+	if err := checkCurve(curve); err != nil {
+		return nil, err
 	}
-	// Some old software left leading zeros out, or wrote too many.
-	size := kind.size()
-	for len(scalar) > size && scalar[0] == 0 {
-		scalar = scalar[1:]
-	}
-	if len(in) != 0 || len(scalar) > size {
-		return nil, malformedKey("ECDSA")
-	}
-	padded := make([]byte, size)
-	defer clear(padded)
-	copy(padded[size-len(scalar):], scalar)
-	k, err := ecdsa.ParseRawPrivateKey(kind.curve(), padded)
+	std, err := x509.ParseECPrivateKey(b)
 	if err != nil {
-		return nil, malformedKey("ECDSA")
+		return nil, badKey(err)
 	}
-	out := fromECDSA(kind, k)
-	if len(public) > 0 && public[0] == 4 && !bytes.Equal(public, out.public.point()) {
-		return nil, refuse(Malformed, "the two halves of the ECDSA private key don't belong together", "copy it again, or make a new one with greseal genkey")
+	k, err := newPrivateKey(std)
+	if err == nil {
+		err = k.checkSEC1(b, curve)
 	}
-	return out, nil
+	if err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// readSEC1 finds what an ECPrivateKey says of its curve and its public half, if
+// anything: crypto/x509 looks at neither when it has a curve from elsewhere.
+func readSEC1(b []byte) (curve cryptobyte.String, public []byte, ok bool) {
+	in := cryptobyte.String(b)
+	var bits cryptobyte.String
+	var has bool
+	ok = in.ReadASN1(&in, der.SEQUENCE) && in.SkipASN1(der.INTEGER) && in.SkipASN1(der.OCTET_STRING) &&
+		in.ReadOptionalASN1(&curve, nil, explicit(0)) && in.ReadOptionalASN1(&bits, &has, explicit(1)) && in.Empty()
+	if ok && has {
+		ok = bits.ReadASN1BitStringAsBytes(&public)
+	}
+	return curve, public, ok
+}
+
+// checkSEC1 holds an ECDSA key to what its ECPrivateKey says besides.
+func (k *PrivateKey) checkSEC1(b []byte, curve cryptobyte.String) error {
+	own, public, ok := readSEC1(b)
+	switch {
+	case !ok:
+		return malformedKey("ECDSA")
+	case own != nil && !bytes.Equal(own, curve):
+		return refuse(Malformed, "the ECDSA private key names two curves", "make a new one with greseal genkey")
+	}
+	if point, err := k.ec.PublicKey.Bytes(); err != nil || len(public) > 0 && public[0] == 4 && !bytes.Equal(public, point) {
+		return refuse(Malformed, "the two halves of the ECDSA private key don't belong together", "copy it again, or make a new one with greseal genkey")
+	}
+	return nil
+}
+
+// badKey explains why crypto/x509 does not take a key. It says nothing of the
+// key's contents.
+func badKey(err error) error {
+	var syntax asn1.SyntaxError
+	var structure asn1.StructuralError
+	if errors.As(err, &syntax) || errors.As(err, &structure) {
+		return malformedKey("file's")
+	}
+	return refuse(Malformed, "the numbers of the private key don't fit together ("+plain(err)+")", "copy it again, or make a new one")
 }
 
 // ParsePublicKeyFile reads the file of a raw public key: one "PUBLIC KEY" in
@@ -240,7 +217,7 @@ func ParsePublicKeyFile(file []byte) (*PublicKey, error) {
 	if len(file) > maxKeyFile {
 		return nil, refuse(TooLarge, "the file is too large for a public key", "name the file that holds the key")
 	}
-	if len(file) > 0 && file[0] == der.Sequence {
+	if len(file) > 0 && file[0] == byte(der.SEQUENCE) {
 		return ParsePublicKey(file)
 	}
 	const make = "get it with greseal genkey, or openssl pkey -in KEY -pubout, at the side that has the private key"

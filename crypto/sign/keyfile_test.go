@@ -66,7 +66,7 @@ func same(t *testing.T, public any, files ...[]byte) {
 	}
 	for _, f := range [][]byte{spki, block("PUBLIC KEY", spki)} {
 		k, err := ParsePublicKeyFile(f)
-		if err != nil || !bytes.Equal(k.SPKI(), spki) || !bytes.Equal(k.marshal(), spki) {
+		if err != nil || !bytes.Equal(k.SPKI(), spki) || !bytes.Equal(must[[]byte](t)(k.marshal()), spki) {
 			t.Errorf("%T: public key file: %v", public, err)
 		}
 	}

@@ -1,16 +1,16 @@
 package sign
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
+	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-
-	"greseal/crypto/sign/internal/der"
 )
 
 // PrivateKey is a private key we can sign with. It never shows itself in
@@ -63,7 +63,7 @@ func Generate(kind Kind, rand io.Reader) (*PrivateKey, error) {
 		if _, err := io.ReadFull(rand, seed); err != nil {
 			return nil, fmt.Errorf("randomness for an Ed25519 key: %w", err)
 		}
-		return fromEd25519(seed), nil
+		return newPrivateKey(ed25519.NewKeyFromSeed(seed))
 	case P256, P384, P521:
 		// The library's GenerateKey takes no reader. A scalar that is 0 or not
 		// below the order is drawn again.
@@ -77,7 +77,7 @@ func Generate(kind Kind, rand io.Reader) (*PrivateKey, error) {
 				scalar[0] &= 1
 			}
 			if k, err := ecdsa.ParseRawPrivateKey(kind.curve(), scalar); err == nil {
-				return fromECDSA(kind, k), nil
+				return newPrivateKey(k)
 			}
 		}
 		return nil, fmt.Errorf("randomness for an %s key: no usable scalar in 64 tries", kind)
@@ -85,40 +85,46 @@ func Generate(kind Kind, rand io.Reader) (*PrivateKey, error) {
 	return nil, refuse(Unsupported, kind.String()+" keys are not made here", "use ed25519 or ecdsa, or make it with openssl genpkey")
 }
 
-func fromEd25519(seed []byte) *PrivateKey {
-	k := ed25519.NewKeyFromSeed(seed)
-	p := &PublicKey{kind: Ed25519, ed: ed25519.PublicKey(k[ed25519.SeedSize:])}
-	p.spki = p.marshal()
-	return &PrivateKey{&secret{ed: k}, p}
-}
-
-func fromECDSA(kind Kind, k *ecdsa.PrivateKey) *PrivateKey {
-	p := &PublicKey{kind: kind, ec: &k.PublicKey}
-	p.spki = p.marshal()
-	return &PrivateKey{&secret{ec: k}, p}
+// newPrivateKey takes a key of the standard library. Its kind must be one of ours.
+func newPrivateKey(std any) (*PrivateKey, error) {
+	signer, ok := std.(crypto.Signer)
+	if !ok {
+		return nil, refuse(Unsupported, "the key can't sign", useKeys)
+	}
+	public, err := newPublicKey(signer.Public(), nil)
+	if err != nil {
+		return nil, err
+	}
+	if public.spki, err = public.marshal(); err != nil {
+		return nil, malformedKey(public.kind.String())
+	}
+	k := &PrivateKey{&secret{}, public}
+	switch std := std.(type) {
+	case *rsa.PrivateKey:
+		k.rsa = std
+	case *ecdsa.PrivateKey:
+		k.ec = std
+	case ed25519.PrivateKey:
+		k.ed = std
+	}
+	return k, nil
 }
 
 // PEM is the key as a PKCS #8 file (RFC 5958), for greseal genkey; nil for RSA,
 // which is not made here.
 func (k *PrivateKey) PEM() []byte {
-	var algorithm, key []byte
+	var std any = k.ec
 	switch {
 	case k.ed != nil:
-		algorithm = der.Element(der.Sequence, oid(oidEd25519))
-		key = der.Element(der.OctetString, k.ed.Seed())
-	case k.ec != nil:
-		scalar, err := k.ec.Bytes()
-		if err != nil {
-			return nil
-		}
-		algorithm = der.Element(der.Sequence, oid(oidEC), oid(k.public.kind.curveOID()))
-		key = der.Element(der.Sequence, []byte{der.Integer, 1, 1}, der.Element(der.OctetString, scalar),
-			der.Element(der.Explicit(1), der.Element(der.BitString, []byte{0}, k.public.point())))
-	default:
+		std = k.ed
+	case k.ec == nil:
 		return nil
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der.Element(der.Sequence,
-		[]byte{der.Integer, 1, 0}, algorithm, der.Element(der.OctetString, key))})
+	der, err := x509.MarshalPKCS8PrivateKey(std)
+	if err != nil {
+		return nil
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }
 
 // PEM is the key as a "PUBLIC KEY" file, to be carried to the other side.

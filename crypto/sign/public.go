@@ -2,18 +2,23 @@ package sign
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/sha1"
 	"crypto/sha256"
+	"crypto/x509"
+	"encoding/asn1"
 	"encoding/hex"
 	"fmt"
-	"math/big"
-	"math/bits"
+	"math"
+	"slices"
+	"strings"
 
-	"greseal/crypto/sign/internal/der"
+	"golang.org/x/crypto/cryptobyte"
+	der "golang.org/x/crypto/cryptobyte/asn1"
 )
 
 // Kind is a kind of key.
@@ -85,22 +90,18 @@ func (k Kind) String() string {
 	return "no key"
 }
 
-// Equal reports whether both are the same key.
-func (k *PublicKey) Equal(o *PublicKey) bool { return o != nil && bytes.Equal(k.point(), o.point()) }
-
-// point is what makes the key, without the ways to write it down.
-func (k *PublicKey) point() []byte {
+// Equal reports whether both are the same key, however it is written down.
+func (k *PublicKey) Equal(o *PublicKey) bool {
+	if o == nil || k.kind != o.kind {
+		return false
+	}
 	switch k.kind {
 	case RSA:
-		return rsaPublicKey(k.rsa)
+		return k.rsa.Equal(o.rsa)
 	case Ed25519:
-		return k.ed
+		return k.ed.Equal(o.ed)
 	}
-	b, err := k.ec.Bytes()
-	if err != nil {
-		return k.spki // made from valid points only
-	}
-	return b
+	return k.ec.Equal(o.ec)
 }
 
 // Fingerprint is "sha256:" and the hash of the SubjectPublicKeyInfo in
@@ -125,127 +126,147 @@ func (k *PublicKey) KeyHash() [sha1.Size]byte { return sha1.Sum(k.spki) }
 // ParsePublicKey reads a SubjectPublicKeyInfo in DER, as it stands in a
 // certificate or in a CERT payload with encoding 15. The error is an *Error.
 func ParsePublicKey(spki []byte) (*PublicKey, error) {
-	in, ok := der.Only(spki, der.Sequence)
-	algorithm, ok2 := in.Read(der.Sequence)
-	id, ok3 := algorithm.Read(der.OID)
-	key, ok4 := in.Bits()
-	if !ok || !ok2 || !ok3 || !ok4 || len(in) != 0 {
+	in := cryptobyte.String(spki)
+	var bits []byte
+	ok := in.ReadASN1(&in, der.SEQUENCE)
+	oid, params, ok2 := readIdentifier(&in)
+	if !ok || !ok2 || !in.ReadASN1BitStringAsBytes(&bits) || !in.Empty() {
 		return nil, refuse(Malformed, "the public key is malformed", "")
 	}
-	k := &PublicKey{spki: bytes.Clone(spki)}
-	params := []byte(algorithm)
-	switch string(id) {
-	case oidRSA:
-		if !bytes.Equal(params, null) { // RFC 3279 section 2.3.1
-			return nil, refuse(Malformed, "the RSA public key is malformed", "")
-		}
-		return k.parseRSA(key)
-	case oidPSS:
-		k.pss = true
-		if len(params) != 0 {
-			a, err := parsePSS(params)
-			if err != nil {
-				return nil, err
-			}
-			k.pssHash, k.pssSalt = a.Hash, a.Salt
-		}
-		return k.parseRSA(key)
-	case oidEC:
-		kind, err := curveKind(params)
-		if err != nil {
-			return nil, err
-		}
-		k.kind = kind
-		if k.ec, err = ecdsa.ParseUncompressedPublicKey(kind.curve(), key); err != nil {
-			return nil, refuse(Malformed, "the "+kind.String()+" public key is no uncompressed point of the curve", "write it anew with openssl pkey -ec_conv_form uncompressed")
-		}
-		return k, nil
-	case oidEd25519:
-		if len(params) != 0 || len(key) != ed25519.PublicKeySize {
-			return nil, refuse(Malformed, "the Ed25519 public key is malformed", "")
-		}
-		k.kind, k.ed = Ed25519, ed25519.PublicKey(bytes.Clone(key))
-		return k, nil
-	}
-	return nil, foreignKey(id)
-}
-
-const useKeys = "use an RSA (2048 bits or more), ECDSA (P-256, P-384 or P-521) or Ed25519 key"
-
-func foreignKey(id []byte) error {
-	what := "of type " + der.Dotted(id)
-	switch string(id) {
-	case oidEd448:
-		what = "an Ed448 key"
-	case oidX25519:
-		what = "an X25519 key, which can't sign"
-	case oidDSA:
-		what = "a DSA key"
-	}
-	return refuse(Unsupported, "the key is "+what+" and is not supported", useKeys)
-}
-
-func (k *PublicKey) parseRSA(key []byte) (*PublicKey, error) {
-	in, ok := der.Only(key, der.Sequence)
-	n, ok2 := in.Unsigned()
-	e, ok3 := in.Small()
-	if !ok || !ok2 || !ok3 || len(in) != 0 {
-		return nil, refuse(Malformed, "the RSA public key is malformed, or its exponent is larger than 2^31", useKeys)
-	}
-	if err := checkRSA(n, e); err != nil {
+	if err := checkKeyType(oid, params); err != nil {
 		return nil, err
 	}
-	k.kind, k.rsa = RSA, &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: e}
+	if !oid.Equal(oidPSS) {
+		std, err := x509.ParsePKIXPublicKey(spki)
+		if err != nil {
+			return nil, refuse(Malformed, "the public key is malformed ("+plain(err)+")", useKeys)
+		}
+		return newPublicKey(std, bytes.Clone(spki))
+	}
+	// crypto/x509 does not know this type.
+	std, err := x509.ParsePKCS1PublicKey(bits)
+	if err != nil {
+		return nil, refuse(Malformed, "the RSA-PSS public key is malformed ("+plain(err)+")", useKeys)
+	}
+	k, err := newPublicKey(std, bytes.Clone(spki))
+	if err == nil {
+		err = k.restrict(params)
+	}
+	if err != nil {
+		return nil, err
+	}
 	return k, nil
 }
 
-// checkRSA looks at a modulus without leading zeros and an exponent.
-func checkRSA(n []byte, e int) error {
-	length := 0
-	if len(n) > 0 {
-		length = 8*len(n) - bits.LeadingZeros8(n[0])
+// newPublicKey takes a key of the standard library. Its kind must be one of ours.
+func newPublicKey(std crypto.PublicKey, spki []byte) (*PublicKey, error) {
+	k := &PublicKey{spki: spki}
+	switch std := std.(type) {
+	case *rsa.PublicKey:
+		if err := checkRSA(std); err != nil {
+			return nil, err
+		}
+		k.kind, k.rsa = RSA, std
+		return k, nil
+	case *ecdsa.PublicKey:
+		k.ec = std
+		for _, kind := range [...]Kind{P256, P384, P521} {
+			if std.Curve == kind.curve() {
+				k.kind = kind
+				return k, nil
+			}
+		}
+	case ed25519.PublicKey:
+		k.kind, k.ed = Ed25519, bytes.Clone(std)
+		return k, nil
 	}
+	return nil, refuse(Unsupported, "the key is of another kind", useKeys)
+}
+
+// restrict makes an RSA key one for RSASSA-PSS alone (RFC 4055 section 3.1).
+func (k *PublicKey) restrict(params cryptobyte.String) error {
+	k.pss = true
+	if len(params) == 0 {
+		return nil
+	}
+	a, err := parsePSS(params)
+	k.pssHash, k.pssSalt = a.Hash, a.Salt
+	return err
+}
+
+// plain is an error of crypto/x509 without the name of that package.
+func plain(err error) string { return strings.TrimPrefix(err.Error(), "x509: ") }
+
+const useKeys = "use an RSA (2048 bits or more), ECDSA (P-256, P-384 or P-521) or Ed25519 key"
+
+var (
+	oidEC       = asn1.ObjectIdentifier{1, 2, 840, 10045, 2, 1} // id-ecPublicKey
+	oidBrain    = asn1.ObjectIdentifier{1, 3, 36, 3, 3, 2, 8, 1, 1}
+	keyTypes    = [...]asn1.ObjectIdentifier{{1, 2, 840, 113549, 1, 1, 1}, oidPSS, oidEC, {1, 3, 101, 112}}
+	curves      = [...]asn1.ObjectIdentifier{{1, 2, 840, 10045, 3, 1, 7}, {1, 3, 132, 0, 34}, {1, 3, 132, 0, 35}}
+	foreignKeys = [...]struct {
+		oid  asn1.ObjectIdentifier
+		name string
+	}{
+		{asn1.ObjectIdentifier{1, 3, 101, 113}, "Ed448"},
+		{asn1.ObjectIdentifier{1, 3, 101, 110}, "X25519"},
+		{asn1.ObjectIdentifier{1, 2, 840, 10040, 4, 1}, "DSA"},
+		{asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 3, 2}, "DSA"}, // with SHA2-256
+	}
+)
+
+// foreignName names what is not supported, or gives its OID.
+func foreignName(oid asn1.ObjectIdentifier) string {
+	for _, f := range foreignKeys {
+		if oid.Equal(f.oid) {
+			return f.name
+		}
+	}
+	return oid.String()
+}
+
+// checkKeyType says what is wrong with a kind of key that is not ours; params are
+// those of its AlgorithmIdentifier.
+func checkKeyType(oid asn1.ObjectIdentifier, params cryptobyte.String) error {
+	if !slices.ContainsFunc(keyTypes[:], oid.Equal) {
+		return refuse(Unsupported, "the key is of type "+foreignName(oid)+", which is not supported", useKeys)
+	}
+	if !oid.Equal(oidEC) {
+		return nil
+	}
+	return checkCurve(params)
+}
+
+// checkCurve reads ECParameters, of which only named curves exist in certificates
+// (RFC 5480 section 2.1.1).
+func checkCurve(params cryptobyte.String) error {
+	var curve asn1.ObjectIdentifier
+	name := ""
 	switch {
+	case params.PeekASN1Tag(der.SEQUENCE):
+		return refuse(Unsupported, "the ECDSA key spells its curve out instead of naming it", "make it with a named curve: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -pkeyopt ec_param_enc:named_curve")
+	case !params.ReadASN1ObjectIdentifier(&curve) || !params.Empty():
+		return refuse(Malformed, "the ECDSA key names no curve", "")
+	case slices.ContainsFunc(curves[:], curve.Equal):
+		return nil
+	case len(curve) > len(oidBrain) && curve[:len(oidBrain)].Equal(oidBrain):
+		name = " (Brainpool)"
+	case curve.Equal(asn1.ObjectIdentifier{1, 3, 132, 0, 10}):
+		name = " (secp256k1)"
+	}
+	return refuse(Unsupported, "the ECDSA key is on curve "+curve.String()+name+", which is not supported", useKeys)
+}
+
+func checkRSA(k *rsa.PublicKey) error {
+	switch length := k.N.BitLen(); {
 	case length < minRSA:
 		return refuse(WeakKey, fmt.Sprintf("the RSA key has %d bits, fewer than %d", length, minRSA), useKeys)
 	case length > maxRSA:
 		return refuse(Unsupported, fmt.Sprintf("the RSA key has %d bits, more than %d", length, maxRSA), useKeys)
-	case e < 3 || e&1 == 0 || n[len(n)-1]&1 == 0:
-		return refuse(Malformed, "the RSA key is no RSA key: modulus and exponent must be odd and the exponent at least 3", useKeys)
+	case k.E < 3 || k.E > math.MaxInt32 || k.E&1 == 0 || k.N.Bit(0) == 0:
+		return refuse(Malformed, "the RSA key is no RSA key: modulus and exponent must be odd, and the exponent 3 to 2^31", useKeys)
 	}
 	return nil
-}
-
-// rsaPublicKey is the RSAPublicKey of RFC 8017 appendix A.1.1.
-func rsaPublicKey(k *rsa.PublicKey) []byte {
-	e := []byte{byte(k.E >> 24), byte(k.E >> 16), byte(k.E >> 8), byte(k.E)}
-	return der.Element(der.Sequence, der.AppendUnsigned(nil, k.N.Bytes()), der.AppendUnsigned(nil, e))
-}
-
-// curveKind reads ECParameters, of which only named curves exist in
-// certificates (RFC 5480 section 2.1.1).
-func curveKind(params []byte) (Kind, error) {
-	in := der.Input(params)
-	id, ok := in.Read(der.OID)
-	switch {
-	case !ok && in.Is(der.Sequence):
-		return 0, refuse(Unsupported, "the ECDSA key spells its curve out instead of naming it", "make it with a named curve: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -pkeyopt ec_param_enc:named_curve")
-	case !ok || len(in) != 0:
-		return 0, refuse(Malformed, "the ECDSA key names no curve", "")
-	}
-	switch s := string(id); {
-	case s == oidP256:
-		return P256, nil
-	case s == oidP384:
-		return P384, nil
-	case s == oidP521:
-		return P521, nil
-	case s == oidK1:
-		return 0, refuse(Unsupported, "the ECDSA key is on curve secp256k1, which is not supported", useKeys)
-	case len(s) > len(oidBrain) && s[:len(oidBrain)] == oidBrain:
-		return 0, refuse(Unsupported, "the ECDSA key is on a Brainpool curve, which is not supported", useKeys)
-	}
-	return 0, refuse(Unsupported, "the ECDSA key is on curve "+der.Dotted(id)+", which is not supported", useKeys)
 }
 
 func (k Kind) curve() elliptic.Curve {
@@ -258,49 +279,33 @@ func (k Kind) curve() elliptic.Curve {
 	return elliptic.P256()
 }
 
-// size is the length of a coordinate in octets.
-func (k Kind) size() int {
-	switch k {
-	case P256:
-		return 32
-	case P384:
-		return 48
-	case P521:
-		return 66
-	}
-	return 0
-}
+// size is the length of a coordinate in bytes.
+func (k Kind) size() int { return (k.curve().Params().BitSize + 7) / 8 }
 
-// marshal makes the SubjectPublicKeyInfo.
-func (k *PublicKey) marshal() []byte {
-	var algorithm []byte
+// marshal makes the SubjectPublicKeyInfo. An error is a key that was not checked.
+func (k *PublicKey) marshal() ([]byte, error) {
 	switch {
-	case k.pss && k.pssHash != 0:
-		for _, h := range hashOctets {
-			if h.hash == k.pssHash { // and the default trailer left out, as in DER
-				algorithm = der.Element(der.Sequence, oid(oidPSS), Algorithm{PSS, h.hash, k.pssSalt}.pssParams(h.sha2, nil))
-			}
-		}
 	case k.pss:
-		algorithm = der.Element(der.Sequence, oid(oidPSS))
+		return k.marshalPSS(), nil
 	case k.kind == RSA:
-		algorithm = der.Element(der.Sequence, oid(oidRSA), null)
+		return x509.MarshalPKIXPublicKey(k.rsa)
 	case k.kind == Ed25519:
-		algorithm = der.Element(der.Sequence, oid(oidEd25519))
-	default:
-		algorithm = der.Element(der.Sequence, oid(oidEC), oid(k.kind.curveOID()))
+		return x509.MarshalPKIXPublicKey(k.ed)
 	}
-	return der.Element(der.Sequence, algorithm, der.Element(der.BitString, []byte{0}, k.point()))
+	return x509.MarshalPKIXPublicKey(k.ec)
 }
 
-func (k Kind) curveOID() string {
-	switch k {
-	case P384:
-		return oidP384
-	case P521:
-		return oidP521
+func (k *PublicKey) marshalPSS() []byte {
+	algorithm := identifier(oidPSS, nil)
+	if k.pssHash != 0 { // the default trailer is left out, as DER has it
+		algorithm = Algorithm{PSS, k.pssHash, k.pssSalt}.pssIdentifier(nil)
 	}
-	return oidP256
+	var b cryptobyte.Builder
+	b.AddASN1(der.SEQUENCE, func(b *cryptobyte.Builder) {
+		b.AddBytes(algorithm)
+		b.AddASN1BitString(x509.MarshalPKCS1PublicKey(k.rsa))
+	})
+	return b.BytesOrPanic()
 }
 
 // VerifySignature checks a signature of message, as in a certificate. The error
