@@ -2,6 +2,10 @@ module greseal
 
 go 1.26.0
 
+// Authorities made certificates with negative serial numbers, which RFC 5280
+// section 4.1.2.2 wants taken.
+godebug x509negativeserial=1
+
 require (
 	github.com/BurntSushi/toml v1.6.0
 	github.com/tinylib/msgp v1.6.5

@@ -90,6 +90,18 @@ func (k Kind) String() string {
 	return "no key"
 }
 
+// Std is the key as crypto/x509 has it: *rsa.PublicKey, *ecdsa.PublicKey or
+// ed25519.PublicKey.
+func (k *PublicKey) Std() crypto.PublicKey {
+	switch k.kind {
+	case RSA:
+		return k.rsa
+	case Ed25519:
+		return k.ed
+	}
+	return k.ec
+}
+
 // Equal reports whether both are the same key, however it is written down.
 func (k *PublicKey) Equal(o *PublicKey) bool {
 	if o == nil || k.kind != o.kind {
@@ -284,15 +296,10 @@ func (k Kind) size() int { return (k.curve().Params().BitSize + 7) / 8 }
 
 // marshal makes the SubjectPublicKeyInfo. An error is a key that was not checked.
 func (k *PublicKey) marshal() ([]byte, error) {
-	switch {
-	case k.pss:
+	if k.pss {
 		return k.marshalPSS(), nil
-	case k.kind == RSA:
-		return x509.MarshalPKIXPublicKey(k.rsa)
-	case k.kind == Ed25519:
-		return x509.MarshalPKIXPublicKey(k.ed)
 	}
-	return x509.MarshalPKIXPublicKey(k.ec)
+	return x509.MarshalPKIXPublicKey(k.Std())
 }
 
 func (k *PublicKey) marshalPSS() []byte {
@@ -308,24 +315,45 @@ func (k *PublicKey) marshalPSS() []byte {
 	return b.BytesOrPanic()
 }
 
+// Makes reports whether the key can make such signatures, and may: an *Error with
+// KeyMismatch.
+func (k *PublicKey) Makes(a Algorithm) error {
+	can := false
+	switch a.Scheme {
+	case EdDSA:
+		can = k.kind == Ed25519
+	case ECDSA:
+		can = k.ec != nil
+	case PKCS1:
+		can = k.kind == RSA && !k.pss
+	case PSS:
+		if k.pssHash != 0 && k.pssHash != a.Hash || a.Salt < k.pssSalt {
+			return refuse(KeyMismatch, fmt.Sprintf("the key makes signatures by RSASSA-PSS with %s and at least %d bytes of salt only, but this is one with %s and %d", k.pssHash, k.pssSalt, a.Hash, a.Salt), "")
+		}
+		can = k.kind == RSA
+	}
+	if !can {
+		return refuse(KeyMismatch, fmt.Sprintf("the signature is %s, which a key of type %s can't make", a, k), "")
+	}
+	return nil
+}
+
 // VerifySignature checks a signature of message, as in a certificate. The error
 // is an *Error.
 func (k *PublicKey) VerifySignature(a Algorithm, message, signature []byte) error {
+	if err := k.Makes(a); err != nil {
+		return err
+	}
 	ok := false
-	switch {
-	case a.Scheme == EdDSA && k.kind == Ed25519:
+	switch a.Scheme {
+	case EdDSA:
 		ok = len(signature) == ed25519.SignatureSize && ed25519.Verify(k.ed, message, signature)
-	case a.Scheme == ECDSA && k.ec != nil:
+	case ECDSA:
 		ok = ecdsa.VerifyASN1(k.ec, a.Hash.sum(message), signature)
-	case a.Scheme == PKCS1 && k.kind == RSA && !k.pss:
+	case PKCS1:
 		ok = rsa.VerifyPKCS1v15(k.rsa, a.Hash.crypto(), a.Hash.sum(message), signature) == nil
-	case a.Scheme == PSS && k.kind == RSA:
-		if k.pssHash != 0 && k.pssHash != a.Hash || a.Salt < k.pssSalt {
-			return refuse(KeyMismatch, fmt.Sprintf("the key makes signatures by RSASSA-PSS with %s and at least %d octets of salt only, but this is one with %s and %d", k.pssHash, k.pssSalt, a.Hash, a.Salt), "")
-		}
+	case PSS:
 		ok = a.Salt > 0 && rsa.VerifyPSS(k.rsa, a.Hash.crypto(), a.Hash.sum(message), signature, &rsa.PSSOptions{SaltLength: a.Salt}) == nil
-	default:
-		return refuse(KeyMismatch, fmt.Sprintf("the signature is %s, which a key of type %s can't make", a, k), "")
 	}
 	if !ok {
 		return refuse(BadSignature, fmt.Sprintf("the signature (%s) is wrong", a), "")

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"strings"
 
+	"golang.org/x/crypto/cryptobyte"
+	der "golang.org/x/crypto/cryptobyte/asn1"
+
 	"greseal/crypto/sign"
-	"greseal/crypto/sign/internal/der"
 )
 
-// MaxFile bounds a file of certificates in octets.
+// MaxFile bounds a file of certificates in bytes.
 const MaxFile = 1 << 20
 
 // ParseFile reads the certificates of a PEM file, in order, or the one of a DER
@@ -31,9 +33,9 @@ func ParseFile(file []byte) ([]*Certificate, error) {
 // of each.
 func parseFile(file []byte) (certs []*Certificate, bad []error, err error) {
 	if len(file) > MaxFile {
-		return nil, nil, &sign.Error{Reason: sign.TooLarge, Detail: fmt.Sprintf("the file has more than %d octets", MaxFile), Remedy: "leave the certificates in it that are needed"}
+		return nil, nil, &sign.Error{Reason: sign.TooLarge, Detail: fmt.Sprintf("the file has more than %d bytes", MaxFile), Remedy: "leave the certificates in it that are needed"}
 	}
-	if len(file) > 0 && file[0] == der.Sequence {
+	if len(file) > 0 && file[0] == byte(der.SEQUENCE) {
 		c, err := Parse(file)
 		if err != nil {
 			return nil, nil, err
@@ -60,9 +62,10 @@ func parseFile(file []byte) (certs []*Certificate, bad []error, err error) {
 		}
 		body := block.Bytes
 		if block.Type == "TRUSTED CERTIFICATE" { // OpenSSL's, its own data behind
-			in := der.Input(body)
-			if whole, ok := in.Whole(der.Sequence); ok {
-				body = whole
+			in := cryptobyte.String(body)
+			var first cryptobyte.String
+			if in.ReadASN1Element(&first, der.SEQUENCE) {
+				body = first
 			}
 		}
 		c, err := Parse(body)
@@ -136,7 +139,7 @@ func (a *Anchors) Certificates() []*Certificate { return a.certs }
 
 func (a *Anchors) contains(c *Certificate) bool {
 	for _, o := range a.certs {
-		if bytes.Equal(o.raw, c.raw) {
+		if bytes.Equal(o.std.Raw, c.std.Raw) {
 			return true
 		}
 	}

@@ -2,32 +2,29 @@ package cert
 
 import (
 	"bytes"
+	"crypto/x509"
 	"fmt"
-	"math/big"
 	"net/netip"
+	"strings"
 	"time"
+
+	"golang.org/x/crypto/cryptobyte"
+	der "golang.org/x/crypto/cryptobyte/asn1"
 
 	"greseal/crypto/sign"
 	"greseal/crypto/sign/dn"
 	"greseal/crypto/sign/id"
-	"greseal/crypto/sign/internal/der"
 )
 
-// MaxSize bounds a certificate in octets.
+// MaxSize bounds a certificate in bytes, before crypto/x509 sees it.
 const MaxSize = 16 << 10
 
 // Certificate is an X.509 certificate; it is never changed.
 type Certificate struct {
-	raw     []byte
-	tbs     []byte
-	version int
-	serial  []byte // contents of the INTEGER
-	issuer  []byte // DER of the Name, as below
-	subject []byte
+	std    *x509.Certificate
+	serial []byte // contents of the INTEGER
 
 	issuerKey, subjectKey string // dn.Key of both
-
-	notBefore, notAfter time.Time
 
 	// What can't be used is only an error once it is needed: a file of
 	// authorities may hold some for other purposes.
@@ -35,14 +32,15 @@ type Certificate struct {
 	keyErr       error
 	algorithm    sign.Algorithm
 	algorithmErr error
-	signature    []byte
 
-	extensions
+	addresses []netip.Addr
+	directory [][]byte // directoryNames of subjectAltName, in DER
+	limits    directoryLimits
 }
 
 // Raw is the certificate in DER: the data of a CERT payload. It must not be
 // changed, nor must what the other methods return.
-func (c *Certificate) Raw() []byte { return c.raw }
+func (c *Certificate) Raw() []byte { return c.std.Raw }
 
 // PublicKey is the key, or an *sign.Error when it is of a kind we don't have.
 func (c *Certificate) PublicKey() (*sign.PublicKey, error) {
@@ -54,37 +52,31 @@ func (c *Certificate) PublicKey() (*sign.PublicKey, error) {
 
 // Subject is the subject as an identity, the one to use when no other is
 // configured.
-func (c *Certificate) Subject() id.ID { return id.ID{Type: id.DN, Data: string(c.subject)} }
+func (c *Certificate) Subject() id.ID { return id.ID{Type: id.DN, Data: string(c.std.RawSubject)} }
 
 // Issuer is the issuer's name.
-func (c *Certificate) Issuer() id.ID { return id.ID{Type: id.DN, Data: string(c.issuer)} }
+func (c *Certificate) Issuer() id.ID { return id.ID{Type: id.DN, Data: string(c.std.RawIssuer)} }
 
 // Validity is the time the certificate is for, both ends included.
-func (c *Certificate) Validity() (notBefore, notAfter time.Time) { return c.notBefore, c.notAfter }
+func (c *Certificate) Validity() (notBefore, notAfter time.Time) {
+	return c.std.NotBefore, c.std.NotAfter
+}
 
 // Serial is the serial number in hexadecimal.
-func (c *Certificate) Serial() string { return hexSerial(c.serial) }
+func (c *Certificate) Serial() string { return c.std.SerialNumber.Text(16) }
 
 // SelfSigned reports whether issuer and subject are the same name.
 func (c *Certificate) SelfSigned() bool { return c.issuerKey == c.subjectKey }
 
 // String is the quoted subject, or what else tells the certificate apart.
 func (c *Certificate) String() string {
-	if !dn.Empty(c.subject) {
-		return fmt.Sprintf("%q", dn.Format(c.subject))
+	if !dn.Empty(c.std.RawSubject) {
+		return fmt.Sprintf("%q", dn.Format(c.std.RawSubject))
 	}
 	if ids := c.Identities(); len(ids) > 0 {
 		return fmt.Sprintf("%q", ids[0].String())
 	}
-	return "number " + c.Serial() + " of " + dn.Format(c.issuer)
-}
-
-func hexSerial(b []byte) string {
-	n := new(big.Int).SetBytes(b)
-	if len(b) > 0 && b[0] >= 0x80 { // two's complement
-		n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(b))))
-	}
-	return n.Text(16)
+	return "number " + c.Serial() + " of " + dn.Format(c.std.RawIssuer)
 }
 
 func malformed(what string) error {
@@ -99,98 +91,124 @@ func about(c *Certificate, err error) error {
 	return err
 }
 
+// unreadable says why crypto/x509 does not take a certificate.
+func unreadable(err error) error {
+	what := strings.TrimPrefix(err.Error(), "x509: ")
+	switch {
+	case strings.Contains(what, "elliptic curve"):
+		return &sign.Error{Reason: sign.Unsupported, Detail: "the certificate's key is on a curve that is not supported", Remedy: "issue it for an RSA (2048 bits or more), ECDSA (P-256, P-384 or P-521) or Ed25519 key"}
+	case strings.Contains(what, "RDNSequence"):
+		return &sign.Error{Reason: sign.Malformed, Detail: "the certificate has a name that can't be read: " + what, Remedy: "issue it with names in UTF8String"}
+	}
+	return malformed(what)
+}
+
 // Parse reads one certificate in DER: the data of a CERT payload with encoding
 // 4. The error is an *sign.Error.
 func Parse(raw []byte) (*Certificate, error) {
 	if len(raw) > MaxSize {
-		return nil, &sign.Error{Reason: sign.TooLarge, Detail: fmt.Sprintf("the certificate has %d octets, more than %d", len(raw), MaxSize), Remedy: "make a smaller one"}
+		return nil, &sign.Error{Reason: sign.TooLarge, Detail: fmt.Sprintf("the certificate has %d bytes, more than %d", len(raw), MaxSize), Remedy: "make a smaller one"}
 	}
-	c := &Certificate{raw: bytes.Clone(raw)}
-	outer, ok := der.Only(c.raw, der.Sequence)
-	tbs, ok2 := outer.Whole(der.Sequence)
-	algorithm, ok3 := outer.Whole(der.Sequence)
-	signature, ok4 := outer.Bits()
-	if !ok || !ok2 || !ok3 || !ok4 || len(outer) != 0 {
-		return nil, malformed("it is no signed structure")
+	std, err := x509.ParseCertificate(bytes.Clone(raw))
+	if err != nil {
+		return nil, unreadable(err)
 	}
-	c.tbs, c.signature = tbs, signature
-	in, _ := der.Only(tbs, der.Sequence)
-	if in.Is(der.Explicit(0)) {
-		v, _ := in.Read(der.Explicit(0))
-		// The default, version 1, is left out in DER.
-		if c.version, ok = v.Small(); !ok || len(v) != 0 || c.version < 1 || c.version > 2 {
-			return nil, malformed("its version is not 1, 2 or 3")
-		}
+	c := &Certificate{std: std}
+	if err := c.readSigned(); err != nil {
+		return nil, err
 	}
-	c.version++
-	// Some authorities made negative numbers, which RFC 5280 section 4.1.2.2 wants
-	// taken: it only tells one authority's certificates apart.
-	if c.serial, ok = in.Signed(); !ok {
-		return nil, malformed("it has no serial number")
+	if !dn.Valid(std.RawIssuer) || dn.Empty(std.RawIssuer) || !dn.Valid(std.RawSubject) {
+		return nil, malformed("its issuer or subject is no name")
 	}
-	if inner, ok := in.Whole(der.Sequence); !ok || !bytes.Equal(inner, algorithm) {
-		return nil, malformed("it names two signature algorithms")
+	c.issuerKey, c.subjectKey = dn.Key(std.RawIssuer), dn.Key(std.RawSubject)
+	c.key, c.keyErr = sign.ParsePublicKey(std.RawSubjectPublicKeyInfo)
+	if c.key != nil && std.PublicKey == nil { // for RSASSA-PSS alone, which crypto/x509 does not know
+		std.PublicKey, std.PublicKeyAlgorithm = c.key.Std(), x509.RSA
 	}
+	if err := c.readNames(); err != nil {
+		return nil, err
+	}
+	if _, present := c.extension(extExtendedUsage); present && len(std.ExtKeyUsage)+len(std.UnknownExtKeyUsage) == 0 {
+		return nil, malformed("its extended key usage names none")
+	}
+	return c, c.readLimits()
+}
+
+// readSigned reads what crypto/x509 keeps in another form: the signature's
+// AlgorithmIdentifier and the serial number as it is written.
+func (c *Certificate) readSigned() error {
+	var algorithm, serial cryptobyte.String
+	outer, tbs := cryptobyte.String(c.std.Raw), cryptobyte.String(c.std.RawTBSCertificate)
+	if !outer.ReadASN1(&outer, der.SEQUENCE) || !outer.SkipASN1(der.SEQUENCE) || !outer.ReadASN1Element(&algorithm, der.SEQUENCE) ||
+		!tbs.ReadASN1(&tbs, der.SEQUENCE) || !tbs.SkipOptionalASN1(context(0).Constructed()) || !tbs.ReadASN1(&serial, der.INTEGER) {
+		return malformed("it is no signed structure")
+	}
+	c.serial = serial
 	c.algorithm, c.algorithmErr = sign.ParseAlgorithm(algorithm)
-	if c.issuer, ok = in.Whole(der.Sequence); !ok || !dn.Valid(c.issuer) || dn.Empty(c.issuer) {
-		return nil, malformed("its issuer is no name")
+	if c.algorithmErr == nil && c.std.SignatureAlgorithm == x509.UnknownSignatureAlgorithm {
+		c.algorithmErr = &sign.Error{Reason: sign.Unsupported, Detail: fmt.Sprintf("it is signed by %s and a salt of %d bytes, and only a salt as long as the hash is supported", c.algorithm, c.algorithm.Salt),
+			Remedy: "issue it with such a salt (openssl: -sigopt rsa_pss_saltlen:digest)"}
 	}
-	validity, ok := in.Read(der.Sequence)
-	c.notBefore, ok2 = validity.Time()
-	c.notAfter, ok3 = validity.Time()
-	if !ok || !ok2 || !ok3 || len(validity) != 0 {
-		return nil, malformed("its validity is not two times in UTC")
-	}
-	if c.subject, ok = in.Whole(der.Sequence); !ok || !dn.Valid(c.subject) {
-		return nil, malformed("its subject is no name")
-	}
-	c.issuerKey, c.subjectKey = dn.Key(c.issuer), dn.Key(c.subject)
-	spki, ok := in.Whole(der.Sequence)
-	if !ok {
-		return nil, malformed("it has no public key")
-	}
-	c.key, c.keyErr = sign.ParsePublicKey(spki)
-	for n := byte(1); n <= 2; n++ { // unique identifiers, which nobody uses
-		if in.Is(der.Context(n)) && c.version >= 2 {
-			if _, ok := in.Read(der.Context(n)); !ok {
-				return nil, malformed("a unique identifier")
-			}
+	return nil
+}
+
+// readNames checks the alternative names, and finds those that are directory
+// names.
+func (c *Certificate) readNames() error {
+	for _, n := range append(c.std.DNSNames[:len(c.std.DNSNames):len(c.std.DNSNames)], c.std.EmailAddresses...) {
+		if !isASCII(n) {
+			return malformed("an alternative name has characters that it can't have")
 		}
 	}
-	c.maxPath = -1
-	if in.Is(der.Explicit(3)) && c.version == 3 {
-		e, ok := in.Read(der.Explicit(3))
-		list, ok2 := der.Only(e, der.Sequence)
-		if !ok || !ok2 || len(list) == 0 {
-			return nil, malformed("its extensions")
+	for _, ip := range c.std.IPAddresses {
+		a, ok := netip.AddrFromSlice(ip)
+		if !ok || a.Is4In6() {
+			return malformed("an alternative name is no address")
 		}
-		if err := c.extensions.parse(list); err != nil {
-			return nil, err
+		c.addresses = append(c.addresses, a)
+	}
+	value, present := c.extension(extSubjectAltName)
+	if !present {
+		return nil
+	}
+	list := cryptobyte.String(value)
+	if !list.ReadASN1(&list, der.SEQUENCE) || list.Empty() {
+		return malformed("its alternative names")
+	}
+	for !list.Empty() {
+		var name cryptobyte.String
+		var tag der.Tag
+		if !list.ReadAnyASN1(&name, &tag) || tag == directoryName && !dn.Valid(name) {
+			return malformed("its alternative names")
+		}
+		if tag == directoryName {
+			c.directory = append(c.directory, name)
 		}
 	}
-	if len(in) != 0 {
-		return nil, malformed("something follows the extensions")
-	}
-	return c, nil
+	return nil
+}
+
+func isASCII(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f })
 }
 
 // Identities are the names the certificate stands for: its subject, then its
 // alternative names.
 func (c *Certificate) Identities() []id.ID {
 	var out []id.ID
-	if !dn.Empty(c.subject) {
+	if !dn.Empty(c.std.RawSubject) {
 		out = append(out, c.Subject())
 	}
-	for _, s := range c.names.dns {
+	for _, s := range c.std.DNSNames {
 		out = append(out, id.ID{Type: id.FQDN, Data: s})
 	}
-	for _, s := range c.names.mail {
+	for _, s := range c.std.EmailAddresses {
 		out = append(out, id.ID{Type: id.RFC822, Data: s})
 	}
-	for _, a := range c.names.addresses {
+	for _, a := range c.addresses {
 		out = append(out, id.Addr(a))
 	}
-	for _, n := range c.names.directory {
+	for _, n := range c.directory {
 		out = append(out, id.ID{Type: id.DN, Data: string(n)})
 	}
 	return out
@@ -261,15 +279,4 @@ func (c *Certificate) listed() string {
 		out += i.String()
 	}
 	return out
-}
-
-// names are the alternative names of a certificate.
-type names struct {
-	present   bool
-	dns       []string
-	mail      []string
-	addresses []netip.Addr
-	directory [][]byte
-	uri       bool // kinds that are not compared, only held to constraints
-	other     bool
 }

@@ -1,186 +1,131 @@
 package cert
 
 import (
+	"encoding/asn1"
 	"fmt"
-	"net/netip"
+	"slices"
 	"strings"
+
+	"golang.org/x/crypto/cryptobyte"
+	der "golang.org/x/crypto/cryptobyte/asn1"
 
 	"greseal/crypto/sign"
 	"greseal/crypto/sign/dn"
-	"greseal/crypto/sign/internal/der"
 )
 
-// constraints are the name constraints of an authority (RFC 5280 section
-// 4.2.1.10): what certificates below it may name.
-type constraints struct{ permitted, excluded subtrees }
+// context is the tag [n].
+func context(n uint8) der.Tag { return der.Tag(n).ContextSpecific() }
 
-type subtrees struct {
-	dns       []string // small letters; ".example.net" is what is below example.net
-	mail      []string // a mailbox, a host, or with a leading dot what is below it
-	addresses []netip.Prefix
-	directory [][]byte
-	uri       bool // not compared: a certificate with such a name is refused
-	other     bool
-}
+// directoryName is the tag of that kind of GeneralName.
+var directoryName = context(4).Constructed()
 
-func parseConstraints(value []byte) (*constraints, bool) {
-	in, ok := der.Only(value, der.Sequence)
-	if !ok || len(in) == 0 {
-		return nil, false
-	}
-	c := &constraints{}
-	for n, into := range [...]*subtrees{&c.permitted, &c.excluded} {
-		if !in.Is(der.Explicit(byte(n))) {
-			continue
-		}
-		list, ok := in.Read(der.Explicit(byte(n)))
-		if !ok || len(list) == 0 || !into.parse(list) {
-			return nil, false
-		}
-	}
-	return c, len(in) == 0
-}
+// directoryLimits are the directory names that an authority's name constraints
+// permit and exclude (RFC 5280 section 4.2.1.10). crypto/x509 sees to all other
+// kinds of names.
+type directoryLimits struct{ permitted, excluded [][]byte }
 
-func (s *subtrees) parse(list der.Input) bool {
-	for count := 0; len(list) > 0; count++ {
-		subtree, ok := list.Read(der.Sequence)
-		tag, base, _, ok2 := subtree.Next()
-		// Minimum is 0 and maximum absent, always.
-		if !ok || !ok2 || len(subtree) != 0 || count == maxNames || !s.add(tag, base) {
-			return false
-		}
-	}
-	return true
-}
-
-func (s *subtrees) add(tag byte, base der.Input) bool {
-	text := lower(string(base))
-	switch tag {
-	case der.Context(1):
-		s.mail = append(s.mail, text)
-		return len(base) == 0 || isASCII(base)
-	case der.Context(2):
-		s.dns = append(s.dns, text)
-		return len(base) == 0 || isASCII(base)
-	case der.Explicit(4):
-		s.directory = append(s.directory, base)
-		return dn.Valid(base)
-	case der.Context(6):
-		s.uri = true
-	case der.Context(7):
-		half := len(base) / 2
-		if len(base) != 8 && len(base) != 32 {
-			return false
-		}
-		length := 0
-		for length < 8*half && base[half+length/8]&(0x80>>(length%8)) != 0 {
-			length++
-		}
-		for i := length; i < 8*half; i++ {
-			if base[half+i/8]&(0x80>>(i%8)) != 0 {
-				return false // a mask with holes
-			}
-		}
-		a, _ := netip.AddrFromSlice(base[:half])
-		s.addresses = append(s.addresses, netip.PrefixFrom(a, length))
-	default:
-		s.other = true
-	}
-	return true
-}
-
-// check holds one certificate to the constraints of an authority above it.
-func (k *constraints) check(c, authority *Certificate) error {
-	bad := ""
-	try := func(name string, limited bool, within func(*subtrees) (kinds bool, ok bool)) {
-		if bad != "" {
-			return
-		}
-		if limited {
-			bad = name
-			return
-		}
-		if any, ok := within(&k.permitted); any && !ok {
-			bad = name
-		}
-		if _, ok := within(&k.excluded); ok {
-			bad = name
-		}
-	}
-	for _, n := range c.names.dns {
-		try(n, false, func(s *subtrees) (bool, bool) { return anyOf(s.dns, n, withinDomain) })
-	}
-	mail := c.names.mail
-	if !c.names.present {
-		mail = dn.Mail(c.subject)
-	}
-	for _, n := range mail {
-		try(n, false, func(s *subtrees) (bool, bool) { return anyOf(s.mail, n, withinMail) })
-	}
-	for _, a := range c.names.addresses {
-		try(a.String(), false, func(s *subtrees) (bool, bool) {
-			return anyOf(s.addresses, a, func(p netip.Prefix, a netip.Addr) bool { return p.Contains(a) })
-		})
-	}
-	directory := c.names.directory
-	if !dn.Empty(c.subject) {
-		directory = append([][]byte{c.subject}, directory...)
-	}
-	for _, n := range directory {
-		try(dn.Format(n), false, func(s *subtrees) (bool, bool) { return anyOf(s.directory, n, dn.Within) })
-	}
-	none := func(*subtrees) (bool, bool) { return false, false }
-	try("a URI", c.names.uri && (k.permitted.uri || k.excluded.uri), none)
-	try("a name of a rare kind", c.names.other && (k.permitted.other || k.excluded.other), none)
-	if bad == "" {
+// readLimits reads them. When nothing else kept crypto/x509 from handling a
+// critical extension, it is handled now.
+func (c *Certificate) readLimits() error {
+	value, present := c.extension(extConstraints)
+	if !present {
 		return nil
 	}
+	rare := false
+	in := cryptobyte.String(value)
+	ok := in.ReadASN1(&in, der.SEQUENCE)
+	for n, into := range [...]*[][]byte{&c.limits.permitted, &c.limits.excluded} {
+		var list cryptobyte.String
+		ok = ok && in.ReadOptionalASN1(&list, nil, context(uint8(n)).Constructed())
+		for ok && !list.Empty() {
+			var subtree, base cryptobyte.String
+			var tag der.Tag
+			ok = list.ReadASN1(&subtree, der.SEQUENCE) && subtree.ReadAnyASN1(&base, &tag)
+			switch tag {
+			case directoryName:
+				ok = ok && subtree.Empty() && dn.Valid(base)
+				*into = append(*into, base)
+			case context(1), context(2), context(6), context(7):
+			default:
+				rare = true
+			}
+		}
+	}
+	if !ok {
+		return malformed("its name constraints")
+	}
+	if !rare {
+		c.std.UnhandledCriticalExtensions = slices.DeleteFunc(c.std.UnhandledCriticalExtensions,
+			asn1.ObjectIdentifier{2, 5, 29, extConstraints}.Equal)
+	}
+	return nil
+}
+
+// checkLimits holds a certificate to what an authority above it may name where
+// crypto/x509 does not look, or not closely enough: directory names; mail
+// addresses in a subject without alternative names; and a mail host, which for
+// crypto/x509 permits all hosts below it, too.
+func (c *Certificate) checkLimits(authority *Certificate) error {
+	names := c.directory
+	if !dn.Empty(c.std.RawSubject) {
+		names = append([][]byte{c.std.RawSubject}, names...)
+	}
+	for _, n := range names {
+		if !allowed(n, authority.limits.permitted, authority.limits.excluded, dn.Within) {
+			return mayNotName(c, dn.Format(n), authority.String())
+		}
+	}
+	mail := c.std.EmailAddresses
+	if _, alternative := c.extension(extSubjectAltName); !alternative {
+		mail = dn.Mail(c.std.RawSubject)
+	}
+	for _, n := range mail {
+		if !allowed(n, authority.std.PermittedEmailAddresses, authority.std.ExcludedEmailAddresses, withinMail) {
+			return mayNotName(c, n, authority.String())
+		}
+	}
+	return nil
+}
+
+func allowed[T any](name T, permitted, excluded []T, within func(base, name T) bool) bool {
+	in := func(base T) bool { return within(base, name) }
+	return !slices.ContainsFunc(excluded, in) && (len(permitted) == 0 || slices.ContainsFunc(permitted, in))
+}
+
+// withinMail: base is a mailbox, a host, or with a leading dot what is below it;
+// an empty one is everything.
+func withinMail(base, name string) bool {
+	at := strings.LastIndexByte(name, '@')
+	box, host := name[:max(at, 0)], name[at+1:]
+	b := strings.LastIndexByte(base, '@')
+	switch {
+	case base == "":
+		return true
+	case b >= 0:
+		return at >= 0 && strings.EqualFold(box, base[:b]) && strings.EqualFold(host, base[b+1:])
+	case base[0] == '.':
+		return len(host) > len(base) && strings.EqualFold(host[len(host)-len(base):], base)
+	}
+	return strings.EqualFold(host, base)
+}
+
+func mayNotName(c *Certificate, name, authority string) error {
 	return &sign.Error{
 		Reason: sign.NameConstraint,
-		Detail: fmt.Sprintf("certificate %s names %s, which its authority %s may not certify (name constraints)", c, bad, authority),
+		Detail: fmt.Sprintf("certificate %s names %s, which its authority %s may not certify (name constraints)", c, name, authority),
 		Remedy: "let an authority issue it that may, or leave that name out",
 	}
 }
 
-func anyOf[B, N any](bases []B, name N, within func(B, N) bool) (some, ok bool) {
-	for _, b := range bases {
-		if within(b, name) {
-			return true, true
+// limited names the authorities of a path that have name constraints.
+func (path Chain) limited() (out string) {
+	for _, c := range path[1:] {
+		if _, present := c.extension(extConstraints); present {
+			if out != "" {
+				out += " or "
+			}
+			out += c.String()
 		}
 	}
-	return len(bases) > 0, false
-}
-
-// withinDomain: the base itself and all below it; with a leading dot only what
-// is below; an empty base is everything.
-func withinDomain(base, name string) bool {
-	name = lower(name)
-	if base == "" || strings.HasPrefix(base, ".") {
-		return strings.HasSuffix(name, base) && len(name) > len(base)
-	}
-	return name == base || strings.HasSuffix(name, "."+base)
-}
-
-func withinMail(base, name string) bool {
-	at := strings.LastIndexByte(name, '@')
-	host := lower(name[at+1:])
-	switch {
-	case base == "":
-		return true
-	case strings.Contains(base, "@"):
-		b := strings.LastIndexByte(base, '@')
-		return at >= 0 && strings.EqualFold(name[:at], base[:b]) && host == base[b+1:]
-	case strings.HasPrefix(base, "."):
-		return strings.HasSuffix(host, base) && len(host) > len(base)
-	}
-	return host == base
-}
-
-func lower(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r >= 'A' && r <= 'Z' {
-			r += 'a' - 'A'
-		}
-		return r
-	}, s)
+	return out
 }

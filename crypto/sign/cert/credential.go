@@ -51,7 +51,7 @@ func NewCredential(certFile, keyFile []byte) (*Credential, error) {
 		top := c.chain[len(c.chain)-1]
 		var next *Certificate
 		for _, o := range issuers(top, certs) {
-			if !o.SelfSigned() && !bytes.Equal(o.raw, top.raw) && top.signedBy(o) == nil {
+			if !o.SelfSigned() && !bytes.Equal(o.std.Raw, top.std.Raw) && top.signedBy(o) == nil {
 				next = o
 				break
 			}
@@ -101,7 +101,7 @@ func (c *Credential) Identity() id.ID {
 func (c *Credential) Payloads() [][]byte {
 	var out [][]byte
 	for _, o := range c.chain {
-		out = append(out, o.raw)
+		out = append(out, o.std.Raw)
 	}
 	return out
 }

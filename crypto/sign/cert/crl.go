@@ -2,28 +2,33 @@ package cert
 
 import (
 	"bytes"
+	"crypto/x509"
 	"encoding/pem"
 	"fmt"
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/crypto/cryptobyte"
+	der "golang.org/x/crypto/cryptobyte/asn1"
+
 	"greseal/crypto/sign"
 	"greseal/crypto/sign/dn"
-	"greseal/crypto/sign/internal/der"
 )
 
-// MaxCRLFile bounds a file of revocation lists in octets; a list is held in
+// MaxCRLFile bounds a file of revocation lists in bytes; a list is held in
 // memory as it is.
 const MaxCRLFile = 4 << 20
 
 // CRL is a certificate revocation list (RFC 5280 section 5): a complete one of
-// one issuer. Delta, indirect and partitioned lists are refused.
+// one issuer. Delta, indirect and partitioned lists are refused. It is read here
+// and not by crypto/x509, which refuses version 1 (openssl ca -gencrl makes it by
+// default) and takes 22 times the list's size in memory.
 type CRL struct {
 	tbs, issuer            []byte
 	algorithm              sign.Algorithm
 	signature              []byte
 	thisUpdate, nextUpdate time.Time
-	entries                der.Input // checked when it was read
+	entries                cryptobyte.String // checked when it was read
 	count                  int
 
 	verified atomic.Pointer[sign.PublicKey] // the key its signature was right for
@@ -55,9 +60,9 @@ func NewCRLs(files ...[]byte) (*CRLs, error) {
 	s := &CRLs{}
 	for _, f := range files {
 		if len(f) > MaxCRLFile {
-			return nil, badCRL(sign.TooLarge, fmt.Sprintf("has more than %d octets", MaxCRLFile), "let the authority leave out expired certificates")
+			return nil, badCRL(sign.TooLarge, fmt.Sprintf("has more than %d bytes", MaxCRLFile), "let the authority leave out expired certificates")
 		}
-		if len(f) > 0 && f[0] == der.Sequence {
+		if len(f) > 0 && f[0] == byte(der.SEQUENCE) {
 			l, err := ParseCRL(f)
 			if err != nil {
 				return nil, err
@@ -91,72 +96,68 @@ func NewCRLs(files ...[]byte) (*CRLs, error) {
 func ParseCRL(raw []byte) (*CRL, error) {
 	l := &CRL{}
 	bad := badCRL(sign.Malformed, "is malformed", "get it from the authority again")
-	outer, ok := der.Only(bytes.Clone(raw), der.Sequence)
-	tbs, ok2 := outer.Whole(der.Sequence)
-	algorithm, ok3 := outer.Whole(der.Sequence)
-	signature, ok4 := outer.Bits()
-	if !ok || !ok2 || !ok3 || !ok4 || len(outer) != 0 {
+	outer := cryptobyte.String(bytes.Clone(raw))
+	var tbs, algorithm, inner, issuer cryptobyte.String
+	if whole := outer; !outer.ReadASN1(&outer, der.SEQUENCE) || !whole.SkipASN1(der.SEQUENCE) || !whole.Empty() ||
+		!outer.ReadASN1Element(&tbs, der.SEQUENCE) || !outer.ReadASN1Element(&algorithm, der.SEQUENCE) ||
+		!outer.ReadASN1BitStringAsBytes(&l.signature) || !outer.Empty() {
 		return nil, bad
 	}
-	l.tbs, l.signature = tbs, signature
-	in, _ := der.Only(tbs, der.Sequence)
-	version := 0
-	if in.Is(der.Integer) {
-		if version, ok = in.Small(); !ok || version != 1 {
-			return nil, bad
-		}
-	}
-	if inner, ok := in.Whole(der.Sequence); !ok || !bytes.Equal(inner, algorithm) {
+	l.tbs = tbs
+	version := 0 // the default, version 1
+	if !tbs.ReadASN1(&tbs, der.SEQUENCE) || tbs.PeekASN1Tag(der.INTEGER) && (!tbs.ReadASN1Integer(&version) || version != 1) ||
+		!tbs.ReadASN1Element(&inner, der.SEQUENCE) || !bytes.Equal(inner, algorithm) {
 		return nil, bad
 	}
 	var err error
 	if l.algorithm, err = sign.ParseAlgorithm(algorithm); err != nil {
 		return nil, prefixed("the revocation list", err)
 	}
-	if l.issuer, ok = in.Whole(der.Sequence); !ok || !dn.Valid(l.issuer) {
+	if !tbs.ReadASN1Element(&issuer, der.SEQUENCE) || !dn.Valid(issuer) || !readTime(&tbs, &l.thisUpdate) {
 		return nil, bad
 	}
-	if l.thisUpdate, ok = in.Time(); !ok {
-		return nil, bad
-	}
-	if !in.Is(der.UTCTime) && !in.Is(der.GeneralizedTime) {
+	l.issuer = issuer
+	if !isTime(tbs) {
 		return nil, badCRL(sign.Malformed, "of "+l.Issuer()+" does not say when the next one is due", "let the authority write nextUpdate into it")
 	}
-	if l.nextUpdate, ok = in.Time(); !ok {
+	if !readTime(&tbs, &l.nextUpdate) || tbs.PeekASN1Tag(der.SEQUENCE) && !tbs.ReadASN1(&l.entries, der.SEQUENCE) {
 		return nil, bad
 	}
-	if in.Is(der.Sequence) {
-		if l.entries, ok = in.Read(der.Sequence); !ok {
+	for rest := l.entries; !rest.Empty(); l.count++ {
+		switch e, ok := nextEntry(&rest); {
+		case !ok:
 			return nil, bad
-		}
-		for rest := l.entries; len(rest) > 0; l.count++ {
-			switch e, ok := nextEntry(&rest); {
-			case !ok:
-				return nil, bad
-			case e.partial != "":
-				return nil, l.part(e.partial)
-			case e.critical != "":
-				return nil, badCRL(sign.CriticalUnknown, "of "+l.Issuer()+" has an entry with the critical extension "+e.critical+", which is not understood here", "let the authority make a list without it")
-			}
+		case e.partial != "":
+			return nil, l.part(e.partial)
+		case e.critical != "":
+			return nil, badCRL(sign.CriticalUnknown, "of "+l.Issuer()+" has an entry with the critical extension "+e.critical+", which is not understood here", "let the authority make a list without it")
 		}
 	}
-	if in.Is(der.Explicit(0)) && version == 1 {
-		e, _ := in.Read(der.Explicit(0))
-		list, ok := der.Only(e, der.Sequence)
-		critical, partial, ok2 := extensionsOf(list, partialLists)
-		switch {
-		case !ok || !ok2:
-			return nil, bad
-		case partial != "":
-			return nil, l.part(partial)
-		case critical != "":
-			return nil, badCRL(sign.CriticalUnknown, "of "+l.Issuer()+" has the critical extension "+critical+", which is not understood here", completeList)
-		}
-	}
-	if len(in) != 0 {
+	var list cryptobyte.String
+	if version == 1 && (!tbs.ReadOptionalASN1(&list, nil, context(0).Constructed()) || list != nil && !list.ReadASN1(&list, der.SEQUENCE)) || !tbs.Empty() {
 		return nil, bad
+	}
+	critical, partial, ok := extensionsOf(list, partialLists)
+	switch {
+	case !ok:
+		return nil, bad
+	case partial != "":
+		return nil, l.part(partial)
+	case critical != "":
+		return nil, badCRL(sign.CriticalUnknown, "of "+l.Issuer()+" has the critical extension "+critical+", which is not understood here", completeList)
 	}
 	return l, nil
+}
+
+func isTime(in cryptobyte.String) bool {
+	return in.PeekASN1Tag(der.UTCTime) || in.PeekASN1Tag(der.GeneralizedTime)
+}
+
+func readTime(in *cryptobyte.String, t *time.Time) bool {
+	if in.PeekASN1Tag(der.UTCTime) {
+		return in.ReadASN1UTCTime(t)
+	}
+	return in.ReadASN1GeneralizedTime(t)
 }
 
 const completeList = "use the authority's complete list: one, of all its certificates and for all reasons"
@@ -181,30 +182,37 @@ var (
 
 // extensionsOf reads extensions and returns the first critical one, of which none
 // is understood here, and what the first of those in partial means.
-func extensionsOf(list der.Input, partial map[string]string) (critical, found string, ok bool) {
-	for len(list) > 0 {
-		id, _, must, ok := nextExtension(&list)
+func extensionsOf(list cryptobyte.String, partial map[string]string) (critical, found string, ok bool) {
+	for !list.Empty() {
+		oid, _, must, ok := nextExtension(&list)
 		if !ok {
 			return "", "", false
 		}
 		if found == "" {
-			found = partial[string(id)]
+			found = partial[string(oid)]
 		}
 		if must && critical == "" {
-			critical = der.Dotted(id)
+			critical = dotted(oid)
 		}
 	}
 	return critical, found, true
 }
 
-func nextExtension(list *der.Input) (id, value der.Input, critical, ok bool) {
-	ext, ok := list.Read(der.Sequence)
-	id, ok2 := ext.Read(der.OID)
-	if ok && ext.Is(der.Boolean) {
-		critical, ok = ext.Bool()
+func nextExtension(list *cryptobyte.String) (oid, value cryptobyte.String, critical, ok bool) {
+	var ext cryptobyte.String
+	ok = list.ReadASN1(&ext, der.SEQUENCE) && ext.ReadASN1(&oid, der.OBJECT_IDENTIFIER) &&
+		(!ext.PeekASN1Tag(der.BOOLEAN) || ext.ReadASN1Boolean(&critical)) &&
+		ext.ReadASN1(&value, der.OCTET_STRING) && ext.Empty()
+	return oid, value, critical, ok
+}
+
+// dotted writes the contents of an OID.
+func dotted(oid []byte) string {
+	var o x509.OID
+	if o.UnmarshalBinary(oid) != nil {
+		return "#" + fmt.Sprintf("%x", oid)
 	}
-	value, ok3 := ext.Read(der.OctetString)
-	return id, value, critical, ok && ok2 && ok3 && len(ext) == 0
+	return o.String()
 }
 
 // oidReason is the contents of the OID of the reasonCode of an entry;
@@ -215,44 +223,48 @@ const (
 )
 
 type entry struct {
-	serial   []byte
-	since    time.Time
+	serial   []byte            // contents of the INTEGER
+	since    cryptobyte.String // the element
 	reason   int
 	critical string // a critical extension, none of which is understood here
 	partial  string // why a list with this entry is no complete one
 }
 
-func nextEntry(in *der.Input) (e entry, ok bool) {
-	body, ok := in.Read(der.Sequence)
-	if !ok {
+// nextEntry reads an entry without allocating: there can be many.
+func nextEntry(in *cryptobyte.String) (e entry, ok bool) {
+	var body, serial, list cryptobyte.String
+	if !in.ReadASN1(&body, der.SEQUENCE) || !body.ReadASN1(&serial, der.INTEGER) || !shortest(serial) ||
+		!isTime(body) || !body.ReadAnyASN1Element(&e.since, nil) {
 		return e, false
 	}
-	if e.serial, ok = body.Signed(); !ok {
-		return e, false
+	e.serial = serial
+	if body.Empty() {
+		return e, true
 	}
-	if e.since, ok = body.Time(); !ok || len(body) == 0 {
-		return e, ok
-	}
-	list, ok := body.Read(der.Sequence)
-	if !ok || len(body) != 0 {
+	if !body.ReadASN1(&list, der.SEQUENCE) || !body.Empty() {
 		return e, false
 	}
 	if e.critical, e.partial, ok = extensionsOf(list, partialEntries); !ok {
 		return e, false
 	}
-	for len(list) > 0 {
-		id, value, _, _ := nextExtension(&list)
-		if string(id) == oidReason {
-			code, ok := der.Only(value, der.Enumerated)
-			if !ok || len(code) != 1 {
-				return e, false
-			}
-			if e.reason = int(code[0]); e.reason == removeFromCRL {
-				e.partial = "it takes certificates off another list, as deltas do (reason removeFromCRL)"
-			}
+	for !list.Empty() {
+		oid, value, _, _ := nextExtension(&list)
+		if string(oid) != oidReason {
+			continue
+		}
+		if !value.ReadASN1Enum(&e.reason) || !value.Empty() {
+			return e, false
+		}
+		if e.reason == removeFromCRL {
+			e.partial = "it takes certificates off another list, as deltas do (reason removeFromCRL)"
 		}
 	}
 	return e, true
+}
+
+// shortest reports whether these are the contents of an INTEGER in its one form.
+func shortest(b []byte) bool {
+	return len(b) == 1 || len(b) > 1 && !(b[0] == 0 && b[1] < 0x80 || b[0] == 0xff && b[1] >= 0x80)
 }
 
 // reasons are the CRLReasons of RFC 5280 section 5.3.1.
@@ -288,7 +300,7 @@ func (s *CRLs) check(c, issuer *Certificate, now time.Time) error {
 		}
 		return why
 	}
-	for rest := best.entries; len(rest) > 0; {
+	for rest := best.entries; !rest.Empty(); {
 		e, ok := nextEntry(&rest)
 		if !ok {
 			break // it was read whole when it was parsed
@@ -297,12 +309,17 @@ func (s *CRLs) check(c, issuer *Certificate, now time.Time) error {
 			continue
 		}
 		reason := "reason " + fmt.Sprint(e.reason)
-		if e.reason < len(reasons) && reasons[e.reason] != "" {
+		if e.reason >= 0 && e.reason < len(reasons) && reasons[e.reason] != "" {
 			reason = reasons[e.reason]
+		}
+		when := "an unknown date"
+		var since time.Time
+		if readTime(&e.since, &since) {
+			when = stamp(since)
 		}
 		return &sign.Error{
 			Reason: sign.Revoked,
-			Detail: fmt.Sprintf("certificate %s (number %s) was revoked on %s: %s", c, c.Serial(), stamp(e.since), reason),
+			Detail: fmt.Sprintf("certificate %s (number %s) was revoked on %s: %s", c, c.Serial(), when, reason),
 			Remedy: "its holder needs a new certificate",
 		}
 	}
@@ -310,7 +327,7 @@ func (s *CRLs) check(c, issuer *Certificate, now time.Time) error {
 }
 
 // sameSerial compares serial numbers as authorities write them: some forget the
-// octet that keeps a large one from being negative, at times in the certificate
+// byte that keeps a large one from being negative, at times in the certificate
 // only.
 func sameSerial(a, b []byte) bool {
 	return bytes.Equal(bytes.TrimPrefix(a, []byte{0}), bytes.TrimPrefix(b, []byte{0}))
@@ -325,7 +342,7 @@ func (l *CRL) current(issuer *Certificate, now time.Time) error {
 	switch {
 	case issuer.key == nil:
 		return about(issuer, issuer.keyErr)
-	case issuer.hasUsage && issuer.usage&cRLSign == 0:
+	case !issuer.mayBeUsed(x509.KeyUsageCRLSign):
 		return no("is not one it may make (key usage)", "issue the authority's certificate with key usage cRLSign")
 	case l.algorithm.Hash == sign.SHA1:
 		return no("is signed with SHA1, which can be forged", "let the authority sign it with SHA2-256")

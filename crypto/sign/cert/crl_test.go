@@ -226,7 +226,7 @@ func TestCredentialIsCertificateAndItsKey(t *testing.T) {
 		"nothing":       {nil, nil, sign.Malformed, "no certificate"},
 		"a broken one inside": {append(leaf.pem(), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte{0x30, 0}})...),
 			leaf.keyPEM(t), sign.Malformed, "certificate 2 in the file"},
-		"too large": {make([]byte, MaxFile+1), leaf.keyPEM(t), sign.TooLarge, "octets"},
+		"too large": {make([]byte, MaxFile+1), leaf.keyPEM(t), sign.TooLarge, "1048576 bytes"},
 	} {
 		_, err := NewCredential(v.cert, v.key)
 		wantReason(t, name, err, v.reason, v.words)

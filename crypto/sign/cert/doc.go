@@ -3,14 +3,15 @@
 // identities a certificate stands for, revocation lists from files, and which
 // certificate answers a CERTREQ.
 //
-// It is a reader of its own and not crypto/x509, which would make the mipsle
-// binary half a megabyte larger where this makes it a fifth of one. It takes
-// less than that package does: RSA from 2048 bits on, ECDSA and Ed25519 keys,
-// SHA-2, DER without exceptions, and no authority that insists on certificate
-// policies. It takes more where RFC 5280 does: names that differ in case, spaces
-// or string type only, directoryName constraints, self-issued authorities that
-// don't count for path lengths, and keys for RSASSA-PSS alone. In all else the
-// tests hold it to the same verdicts, and to NIST's suite.
+// crypto/x509 reads certificates and judges paths. This package finds the paths,
+// explains what is wrong with one, and refuses what crypto/x509 passes: RSA below
+// 2048 bits, key usage without digitalSignature, directory names and mail hosts
+// outside an authority's name constraints, more than 12 certificates of a peer,
+// and anything but complete revocation lists. Revocation lists are read here. It
+// takes, as RFC 5280 wants, what crypto/x509 alone would not: names that differ in
+// case, spaces or string type only, critical directoryName constraints, and keys
+// for RSASSA-PSS alone (with a salt as long as the hash). NIST's suite is the
+// judge, and pkits_test.go lists where the verdict is another one, and why.
 //
 // It is pure: the time is an argument, files are read by the caller, no system
 // store of authorities is looked at, nothing is fetched. To authenticate with

@@ -11,8 +11,10 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/crypto/cryptobyte"
+	der "golang.org/x/crypto/cryptobyte/asn1"
+
 	"greseal/crypto/sign"
-	"greseal/crypto/sign/internal/der"
 )
 
 // negative is a certificate whose serial number lost the octet in front, made
@@ -38,10 +40,18 @@ func negative(t *testing.T, by *authority, name string, change func(*x509.Certif
 	if err != nil {
 		t.Fatal(err)
 	}
-	in, _ := der.Only(a.Raw, der.Sequence)
-	in.Whole(der.Sequence)
-	algorithm, _ := in.Whole(der.Sequence)
-	return der.Element(der.Sequence, tbs, algorithm, der.Element(der.BitString, []byte{0}, sig))
+	var algorithm cryptobyte.String
+	in := cryptobyte.String(a.Raw)
+	if !in.ReadASN1(&in, der.SEQUENCE) || !in.SkipASN1(der.SEQUENCE) || !in.ReadASN1Element(&algorithm, der.SEQUENCE) {
+		t.Fatal("no certificate")
+	}
+	var b cryptobyte.Builder
+	b.AddASN1(der.SEQUENCE, func(b *cryptobyte.Builder) {
+		b.AddBytes(tbs)
+		b.AddBytes(algorithm)
+		b.AddASN1BitString(sig)
+	})
+	return b.BytesOrPanic()
 }
 
 func TestNegativeSerialNumbersAreTaken(t *testing.T) {

@@ -146,6 +146,9 @@ func TestCertificatesOfOpenSSL(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := shop{t, t.TempDir()}
+			if name == "RSA-PSS" { // before 3.1 the salt is as long as can be
+				gen = append(gen, "-sigopt", "rsa_pss_saltlen:digest")
+			}
 			s.run("openssl", append([]string{"req", "-x509", "-nodes", "-keyout", "ca.key", "-out", "ca.crt", "-days", "30",
 				"-subj", "/C=CH/O=example/CN=ca", "-addext", "keyUsage=critical,keyCertSign,cRLSign"}, gen...)...)
 			s.run("openssl", append([]string{"req", "-x509", "-nodes", "-keyout", "moon.key", "-out", "moon.crt", "-days", "30", "-CA", "ca.crt", "-CAkey", "ca.key",
@@ -175,6 +178,22 @@ func TestCertificatesOfOpenSSL(t *testing.T) {
 	}
 }
 
+// Before 3.1 openssl's salt is as long as can be, which crypto/x509 does not verify.
+func TestSaltOfAnotherLengthThanTheHashIsRefused(t *testing.T) {
+	if _, err := exec.LookPath("openssl"); err != nil {
+		t.Skip("openssl is not here")
+	}
+	s := shop{t, t.TempDir()}
+	for _, k := range []string{"ca", "moon"} {
+		args := []string{"req", "-x509", "-nodes", "-newkey", "rsa-pss", "-pkeyopt", "rsa_keygen_bits:2048", "-keyout", k + ".key", "-out", k + ".crt", "-subj", "/CN=" + k, "-sigopt", "rsa_pss_saltlen:48"}
+		if k != "ca" {
+			args = append(args, "-CA", "ca.crt", "-CAkey", "ca.key")
+		}
+		s.run("openssl", args...)
+	}
+	wantReason(t, "48 bytes with SHA2-256", s.judge(s.file("moon.crt"), nil, s.file("ca.crt")), sign.Unsupported, "a salt of 48 bytes", "rsa_pss_saltlen:digest")
+}
+
 func (s shop) config() string {
 	name := filepath.Join(s.dir, "conf")
 	if err := os.WriteFile(name, []byte("[req]\ndistinguished_name=n\n[n]\n[dn]\nC=CH\nCN=elsewhere\n"), 0o600); err != nil {
@@ -200,7 +219,6 @@ func TestAuthoritiesInTheWildAreRead(t *testing.T) {
 		if _, err := x509.ParseCertificate(block.Bytes); err == nil {
 			n++
 		}
-		alike(t, block.Bytes)
 	}
 	if len(a.Certificates()) < n {
 		t.Errorf("%d of %d read", len(a.Certificates()), n)

@@ -2,6 +2,8 @@ package cert
 
 import (
 	"bytes"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -37,21 +39,21 @@ func (c Chain) Leaf() *Certificate { return c[0] }
 
 // Expires is when the first certificate of the path expires.
 func (c Chain) Expires() time.Time {
-	t := c[0].notAfter
+	t := c[0].std.NotAfter
 	for _, cert := range c[1:] {
-		if cert.notAfter.Before(t) {
-			t = cert.notAfter
+		if cert.std.NotAfter.Before(t) {
+			t = cert.std.NotAfter
 		}
 	}
 	return t
 }
 
 // Verify finds a path from leaf over others (what the peer sent besides, in any
-// order) to an anchor, and checks all of it: signatures, times, the right to
-// issue, path lengths, name constraints, usages, revocation (RFC 5280 section
-// 6). Signatures are checked from the anchor down, so no key is used that is not
-// vouched for. It does not say that leaf is who the peer claims to be: that is
-// CheckIdentity. The error is an *sign.Error.
+// order) to an anchor, and has crypto/x509 judge it: signatures, times, the right
+// to issue, path lengths, name constraints, policies (RFC 5280 section 6). Usages
+// and revocation are checked here. Signatures are checked from the anchor down,
+// so no key is used that is not vouched for. It does not say that leaf is who the
+// peer claims to be: that is CheckIdentity. The error is an *sign.Error.
 func (a *Anchors) Verify(leaf *Certificate, others []*Certificate, o Options) (Chain, error) {
 	if o.Time.IsZero() {
 		return nil, &sign.Error{Reason: sign.NoClock, Detail: "the time is not known, so no certificate can be judged", Remedy: "set the clock"}
@@ -84,7 +86,7 @@ func (a *Anchors) unknown(end *Certificate) error {
 	}
 	return &sign.Error{
 		Reason: sign.UnknownIssuer,
-		Detail: fmt.Sprintf("certificate %s is issued by %q, which is not trusted here (ca has %s)", end, dn.Format(end.issuer), a.listed()),
+		Detail: fmt.Sprintf("certificate %s is issued by %q, which is not trusted here (ca has %s)", end, dn.Format(end.std.RawIssuer), a.listed()),
 		Remedy: remedy,
 	}
 }
@@ -146,7 +148,7 @@ func (s *search) extend(path Chain) {
 
 // same: one certificate or two for the same name and key.
 func (c *Certificate) same(o *Certificate) bool {
-	return c.subjectKey == o.subjectKey && (bytes.Equal(c.raw, o.raw) || c.key != nil && o.key != nil && c.key.Equal(o.key))
+	return c.subjectKey == o.subjectKey && (bytes.Equal(c.std.Raw, o.std.Raw) || c.key != nil && o.key != nil && c.key.Equal(o.key))
 }
 
 // issuers are those of the certificates that have the name of c's issuer, the
@@ -156,7 +158,7 @@ func issuers(c *Certificate, among []*Certificate) []*Certificate {
 	for _, o := range among {
 		switch {
 		case o.subjectKey != c.issuerKey:
-		case c.authorityKeyID != nil && bytes.Equal(c.authorityKeyID, o.subjectKeyID):
+		case c.std.AuthorityKeyId != nil && bytes.Equal(c.std.AuthorityKeyId, o.std.SubjectKeyId):
 			out = append(out, o)
 		default:
 			rest = append(rest, o)
@@ -186,46 +188,40 @@ func (s *search) try(path Chain) {
 	}
 }
 
+// check judges one path. The keys of the authorities are vouched for before
+// crypto/x509 uses them; what it refuses is then explained, and nothing that it
+// refuses is let through.
 func (s *search) check(path Chain) (rank int, err error) {
 	for i := len(path) - 2; i >= 0; i-- {
-		if err := path[i].signedBy(path[i+1]); err != nil {
+		if err = path[i].signable(path[i+1]); err == nil && i > 0 {
+			err = path[i].signedBy(path[i+1])
+		}
+		if err != nil {
 			return rankSignature, err
 		}
 	}
 	if _, err := path[0].PublicKey(); err != nil {
 		return rankSignature, err
 	}
-	below := 0 // certificates under an authority that count for its path length
-	for i, c := range path {
-		if i > 0 {
-			if err := c.mayIssue(below, i == len(path)-1); err != nil {
-				return rankAuthority, err
-			}
-			if !c.SelfSigned() {
-				below++
-			}
+	refused := path.judge(s.options.Time)
+	if refused != nil && len(path) > 1 {
+		if err := path[0].signedBy(path[1]); err != nil {
+			return rankSignature, err
 		}
-		if c.critical != "" {
-			return rankAuthority, &sign.Error{Reason: sign.CriticalUnknown, Detail: "certificate " + c.String() + " has extension " + c.critical + ", which must be obeyed and is not understood here", Remedy: "issue it without that extension, or let an authority issue the peer's certificate that has none"}
-		}
-		if c.constraints == nil {
-			continue
-		}
-		for j, lower := range path[:i] {
-			// Self-issued certificates in the middle are not held to
-			// constraints (RFC 5280 section 6.1.4 b).
-			if j > 0 && lower.SelfSigned() {
-				continue
-			}
-			if err := c.constraints.check(lower, c); err != nil {
-				return rankAuthority, err
-			}
-		}
+	}
+	if err := path.checkAuthorities(); err != nil {
+		return rankAuthority, err
+	}
+	if err := path.explain(refused); err != nil {
+		return rankAuthority, err
 	}
 	for _, c := range path {
 		if err := c.CheckTime(s.options.Time); err != nil {
 			return rankTime, err
 		}
+	}
+	if refused != nil {
+		return rankAuthority, &sign.Error{Reason: sign.NotAuthority, Detail: fmt.Sprintf("certificate %s has no path that holds: %v", path[0], refused), Remedy: "let another authority issue it"}
 	}
 	if s.options.CRLs != nil {
 		for i := len(path) - 2; i >= 0; i-- {
@@ -237,8 +233,77 @@ func (s *search) check(path Chain) (rank int, err error) {
 	return 0, nil
 }
 
-// signedBy checks the signature with the issuer's key.
-func (c *Certificate) signedBy(issuer *Certificate) error {
+// judge is crypto/x509's verdict on exactly this path. It compares names byte by
+// byte, so each certificate is shown with its issuer's name as the issuer has it:
+// that they mean the same is known.
+func (path Chain) judge(now time.Time) error {
+	anchor := len(path) - 1
+	o := x509.VerifyOptions{Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}
+	o.Roots.AddCert(path[anchor].std)
+	for i := anchor - 1; i > 0; i-- {
+		o.Intermediates.AddCert(path[i].below(path[i+1]))
+	}
+	leaf := path[0].std
+	if anchor > 0 {
+		leaf = path[0].below(path[1])
+	}
+	chains, err := leaf.Verify(o)
+	if err == nil && !slices.ContainsFunc(chains, func(c []*x509.Certificate) bool { return len(c) == len(path) }) {
+		err = errors.New("some of its authorities did not issue the next one")
+	}
+	return err
+}
+
+func (c *Certificate) below(issuer *Certificate) *x509.Certificate {
+	shown := *c.std
+	shown.RawIssuer = issuer.std.RawSubject
+	return &shown
+}
+
+// explain gives crypto/x509's refusals by names and policies their sentence; nil
+// for all others.
+func (path Chain) explain(refused error) error {
+	var invalid x509.CertificateInvalidError
+	if !errors.As(refused, &invalid) {
+		return nil
+	}
+	switch invalid.Reason {
+	case x509.CANotAuthorizedForThisName:
+		return &sign.Error{Reason: sign.NameConstraint, Detail: fmt.Sprintf("certificate %s, or one above it, has a name that %s may not certify (name constraints): %s", path[0], path.limited(), invalid.Detail),
+			Remedy: "let an authority issue it that may, or leave that name out"}
+	case x509.NoValidChains:
+		return &sign.Error{Reason: sign.NotAuthority, Detail: fmt.Sprintf("certificate %s lacks the certificate policies that its authorities insist on", path[0]), Remedy: "issue it with one of their policies"}
+	}
+	return nil
+}
+
+// checkAuthorities says which authority of a path may not do what it did.
+func (path Chain) checkAuthorities() error {
+	for i, c := range path {
+		if i > 0 {
+			if err := c.mayIssue(i-1, i == len(path)-1); err != nil {
+				return err
+			}
+		}
+		if u := c.std.UnhandledCriticalExtensions; len(u) > 0 {
+			return &sign.Error{Reason: sign.CriticalUnknown, Detail: "certificate " + c.String() + " has extension " + u[0].String() + ", which must be obeyed and is not understood here", Remedy: "issue it without that extension, or let an authority issue the peer's certificate that has none"}
+		}
+		for j, lower := range path[:i] {
+			// Self-issued certificates in the middle are not held to
+			// constraints (RFC 5280 section 6.1.4 b).
+			if j > 0 && lower.SelfSigned() {
+				continue
+			}
+			if err := lower.checkLimits(c); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// signable reports whether the issuer's key can have made the signature, and may.
+func (c *Certificate) signable(issuer *Certificate) error {
 	switch {
 	case issuer.keyErr != nil:
 		return about(issuer, issuer.keyErr)
@@ -246,11 +311,24 @@ func (c *Certificate) signedBy(issuer *Certificate) error {
 		return about(c, c.algorithmErr)
 	case c.algorithm.Hash == sign.SHA1:
 		return about(c, &sign.Error{Reason: sign.WeakHash, Detail: "it is signed with SHA1, which can be forged", Remedy: "issue it anew with SHA2-256"})
+	case issuer.key.Makes(c.algorithm) != nil:
+		return notSigned(c, issuer)
 	}
-	err := issuer.key.VerifySignature(c.algorithm, c.tbs, c.signature)
-	if err == nil {
-		return nil
+	return nil
+}
+
+// signedBy checks the signature with the issuer's key.
+func (c *Certificate) signedBy(issuer *Certificate) error {
+	if err := c.signable(issuer); err != nil {
+		return err
 	}
+	if issuer.key.VerifySignature(c.algorithm, c.std.RawTBSCertificate, c.std.Signature) != nil {
+		return notSigned(c, issuer)
+	}
+	return nil
+}
+
+func notSigned(c, issuer *Certificate) error {
 	return &sign.Error{
 		Reason: sign.BadSignature,
 		Detail: fmt.Sprintf("certificate %s is not signed by the key of %s that we have", c, issuer),
@@ -266,12 +344,12 @@ func (c *Certificate) mayIssue(below int, anchor bool) error {
 	switch {
 	// Before version 3 nothing says who is an authority; an anchor of that
 	// kind is taken at its owner's word.
-	case c.version == 3 && !c.ca || c.version < 3 && !anchor:
+	case c.std.Version == 3 && !c.std.IsCA || c.std.Version < 3 && !anchor:
 		return bad("has issued another but is not that of an authority (basic constraints)", "let an authority issue the certificate")
-	case c.hasUsage && c.usage&keyCertSign == 0:
+	case !c.mayBeUsed(x509.KeyUsageCertSign):
 		return bad("has issued another but is not for issuing (key usage)", "issue the authority's certificate with key usage keyCertSign")
-	case c.maxPath >= 0 && below > c.maxPath:
-		return bad(fmt.Sprintf("allows %d authorities below it, and there are %d (path length)", c.maxPath, below), "let an authority further up issue the certificate")
+	case c.std.BasicConstraintsValid && c.std.MaxPathLen >= 0 && below > c.std.MaxPathLen:
+		return bad(fmt.Sprintf("allows %d authorities below it, and there are %d (path length)", c.std.MaxPathLen, below), "let an authority further up issue the certificate")
 	case !c.forIKE():
 		return bad("is that of an authority for other purposes (extended key usage)", "let an authority for all purposes issue the certificate")
 	}
@@ -282,16 +360,16 @@ func (c *Certificate) mayIssue(below int, anchor bool) error {
 // with NotYetValid or Expired.
 func (c *Certificate) CheckTime(now time.Time) error {
 	switch {
-	case now.Before(c.notBefore):
+	case now.Before(c.std.NotBefore):
 		return &sign.Error{
 			Reason: sign.NotYetValid,
-			Detail: fmt.Sprintf("certificate %s is not valid before %s, and the clock here says %s", c, stamp(c.notBefore), stamp(now)),
+			Detail: fmt.Sprintf("certificate %s is not valid before %s, and the clock here says %s", c, stamp(c.std.NotBefore), stamp(now)),
 			Remedy: "set the clock here, or that of the machine that issued it",
 		}
-	case now.After(c.notAfter):
+	case now.After(c.std.NotAfter):
 		return &sign.Error{
 			Reason: sign.Expired,
-			Detail: fmt.Sprintf("certificate %s has been expired since %s, and the clock here says %s", c, stamp(c.notAfter), stamp(now)),
+			Detail: fmt.Sprintf("certificate %s has been expired since %s, and the clock here says %s", c, stamp(c.std.NotAfter), stamp(now)),
 			Remedy: "renew it, or set the clock here",
 		}
 	}
