@@ -11,11 +11,21 @@ package dn
 
 import (
 	"bytes"
+	"crypto/x509"
 	"slices"
+	"sort"
 	"unicode/utf16"
 	"unicode/utf8"
 
-	"greseal/crypto/sign/internal/der"
+	"golang.org/x/crypto/cryptobyte"
+	der "golang.org/x/crypto/cryptobyte/asn1"
+)
+
+// String types that cryptobyte has no name for.
+const (
+	numericString   = der.Tag(18)
+	universalString = der.Tag(28)
+	bmpString       = der.Tag(30)
 )
 
 // maxAttributes bounds a name.
@@ -25,26 +35,35 @@ const maxAttributes = 64
 type attribute struct {
 	joined bool   // in one RDN with the attribute before it
 	oid    string // contents of the OBJECT IDENTIFIER
-	tag    byte
+	tag    der.Tag
 	value  []byte // contents
+}
+
+// maxOID bounds the contents of an attribute's OID in bytes.
+const maxOID = 64
+
+func isOID(contents []byte) bool {
+	var o x509.OID
+	return len(contents) <= maxOID && o.UnmarshalBinary(contents) == nil
 }
 
 // read takes a Name apart.
 func read(name []byte) (out []attribute, ok bool) {
-	rdns, ok := der.Only(name, der.Sequence)
-	if !ok {
+	in := cryptobyte.String(name)
+	var rdns cryptobyte.String
+	if !in.ReadASN1(&rdns, der.SEQUENCE) || !in.Empty() {
 		return nil, false
 	}
-	for len(rdns) > 0 {
-		set, ok := rdns.Read(der.Set)
-		if !ok || len(set) == 0 {
+	for !rdns.Empty() {
+		var set cryptobyte.String
+		if !rdns.ReadASN1(&set, der.SET) || set.Empty() {
 			return nil, false
 		}
-		for first := true; len(set) > 0; first = false {
-			seq, ok := set.Read(der.Sequence)
-			oid, ok2 := seq.Read(der.OID)
-			tag, value, _, ok3 := seq.Next()
-			if !ok || !ok2 || !ok3 || !der.ValidOID(oid) || len(seq) != 0 || len(out) == maxAttributes {
+		for first := true; !set.Empty(); first = false {
+			var seq, oid, value cryptobyte.String
+			var tag der.Tag
+			if !set.ReadASN1(&seq, der.SEQUENCE) || !seq.ReadASN1(&oid, der.OBJECT_IDENTIFIER) || !isOID(oid) ||
+				!seq.ReadAnyASN1(&value, &tag) || !seq.Empty() || len(out) == maxAttributes {
 				return nil, false
 			}
 			out = append(out, attribute{!first, string(oid), tag, value})
@@ -53,27 +72,30 @@ func read(name []byte) (out []attribute, ok bool) {
 	return out, true
 }
 
+// element is one element of DER.
+func element(tag der.Tag, contents ...[]byte) []byte {
+	var b cryptobyte.Builder
+	b.AddASN1(tag, func(b *cryptobyte.Builder) {
+		for _, c := range contents {
+			b.AddBytes(c)
+		}
+	})
+	return b.BytesOrPanic()
+}
+
 // write puts a Name together. The attributes of one RDN are sorted, as DER wants
 // the elements of a SET.
 func write(attributes []attribute) []byte {
-	var rdns []byte
-	for i := 0; i < len(attributes); {
-		var set [][]byte
-		for {
-			a := attributes[i]
-			set = append(set, der.Element(der.Sequence, der.Element(der.OID, []byte(a.oid)), der.Element(a.tag, a.value)))
-			if i++; i == len(attributes) || !attributes[i].joined {
-				break
-			}
+	var rdns, set [][]byte
+	for i, a := range attributes {
+		set = append(set, element(der.SEQUENCE, element(der.OBJECT_IDENTIFIER, []byte(a.oid)), element(a.tag, a.value)))
+		if i+1 == len(attributes) || !attributes[i+1].joined {
+			sort.Slice(set, func(j, k int) bool { return bytes.Compare(set[j], set[k]) < 0 })
+			rdns = append(rdns, element(der.SET, set...))
+			set = nil
 		}
-		for j := range set { // a handful at most
-			for k := j; k > 0 && bytes.Compare(set[k], set[k-1]) < 0; k-- {
-				set[k], set[k-1] = set[k-1], set[k]
-			}
-		}
-		rdns = der.Append(rdns, der.Set, set...)
 	}
-	return der.Element(der.Sequence, rdns)
+	return element(der.SEQUENCE, rdns...)
 }
 
 // Valid reports whether name is the DER of a distinguished name.
@@ -117,7 +139,7 @@ func Key(name []byte) string {
 		}
 		key = append(key, how)
 		if how == 'B' {
-			key = append(key, a.tag)
+			key = append(key, byte(a.tag))
 		}
 		add(a.oid)
 		add(value)
@@ -180,10 +202,9 @@ func (a attribute) equal(b attribute) bool {
 	return ok && ok2 && fold(s) == fold(t)
 }
 
-func isText(tag byte) bool {
+func isText(tag der.Tag) bool {
 	switch tag {
-	case der.UTF8String, der.PrintableString, der.IA5String, der.NumericString,
-		der.TeletexString, der.BMPString, der.UniversalString:
+	case der.UTF8String, der.PrintableString, der.IA5String, der.T61String, numericString, bmpString, universalString:
 		return true
 	}
 	return false
@@ -194,20 +215,20 @@ func (a attribute) text() (string, bool) {
 	switch a.tag {
 	case der.UTF8String:
 		return string(a.value), utf8.Valid(a.value)
-	case der.PrintableString, der.IA5String, der.NumericString:
+	case der.PrintableString, der.IA5String, numericString:
 		for _, c := range a.value {
 			if c >= utf8.RuneSelf {
 				return "", false
 			}
 		}
 		return string(a.value), true
-	case der.TeletexString: // Latin 1 by custom
+	case der.T61String: // Latin 1 by custom
 		var out []byte
 		for _, c := range a.value {
 			out = utf8.AppendRune(out, rune(c))
 		}
 		return string(out), true
-	case der.BMPString:
+	case bmpString:
 		if len(a.value)%2 != 0 {
 			return "", false
 		}
@@ -216,7 +237,7 @@ func (a attribute) text() (string, bool) {
 			units = append(units, uint16(v[0])<<8|uint16(v[1]))
 		}
 		return string(utf16.Decode(units)), true
-	case der.UniversalString:
+	case universalString:
 		if len(a.value)%4 != 0 {
 			return "", false
 		}

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"greseal/crypto/sign/internal/der"
+	der "golang.org/x/crypto/cryptobyte/asn1"
 )
 
 func parse(t testing.TB, s string) []byte {
@@ -109,7 +109,7 @@ func TestDERAsTheStandardLibraryHasIt(t *testing.T) {
 }
 
 func TestEqualWhateverTheStringType(t *testing.T) {
-	cn := func(tag byte, value string) []byte {
+	cn := func(tag der.Tag, value string) []byte {
 		return write([]attribute{{oid: "\x55\x04\x03", tag: tag, value: []byte(value)}})
 	}
 	moon := cn(der.PrintableString, "Moon  Rise")
@@ -119,13 +119,13 @@ func TestEqualWhateverTheStringType(t *testing.T) {
 	}{
 		"UTF8String":                    {cn(der.UTF8String, "moon rise"), true},
 		"IA5String, more spaces":        {cn(der.IA5String, "  MOON   RISE "), true},
-		"TeletexString":                 {cn(der.TeletexString, "moon rise"), true},
-		"BMPString":                     {cn(der.BMPString, "\x00m\x00o\x00o\x00n\x00 \x00r\x00i\x00s\x00e"), true},
-		"UniversalString":               {cn(der.UniversalString, "\x00\x00\x00m\x00\x00\x00o\x00\x00\x00o\x00\x00\x00n\x00\x00\x00 \x00\x00\x00r\x00\x00\x00i\x00\x00\x00s\x00\x00\x00e"), true},
+		"TeletexString":                 {cn(der.T61String, "moon rise"), true},
+		"BMPString":                     {cn(bmpString, "\x00m\x00o\x00o\x00n\x00 \x00r\x00i\x00s\x00e"), true},
+		"UniversalString":               {cn(universalString, "\x00\x00\x00m\x00\x00\x00o\x00\x00\x00o\x00\x00\x00n\x00\x00\x00 \x00\x00\x00r\x00\x00\x00i\x00\x00\x00s\x00\x00\x00e"), true},
 		"without the space":             {cn(der.PrintableString, "moonrise"), false},
-		"an octet string":               {cn(der.OctetString, "moon rise"), false},
+		"an octet string":               {cn(der.OCTET_STRING, "moon rise"), false},
 		"with a zero octet":             {cn(der.PrintableString, "moon rise\x00"), false},
-		"odd BMPString":                 {cn(der.BMPString, "\x00m\x00"), false},
+		"odd BMPString":                 {cn(bmpString, "\x00m\x00"), false},
 		"no UTF-8":                      {cn(der.UTF8String, "moon rise\xff"), false},
 		"another attribute":             {parse(t, "O=moon rise"), false},
 		"one more":                      {parse(t, "CN=moon rise, CN=moon rise"), false},
@@ -138,7 +138,7 @@ func TestEqualWhateverTheStringType(t *testing.T) {
 			t.Errorf("%s: %v", name, !c.want)
 		}
 	}
-	if !Equal(cn(der.TeletexString, "M\xfcller"), cn(der.UTF8String, "M\u00fcller")) {
+	if !Equal(cn(der.T61String, "M\xfcller"), cn(der.UTF8String, "M\u00fcller")) {
 		t.Error("Latin 1 and UTF-8 differ")
 	}
 	if Equal([]byte("x"), []byte("x")) {

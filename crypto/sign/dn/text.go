@@ -1,12 +1,14 @@
 package dn
 
 import (
+	"crypto/x509"
 	"encoding/hex"
 	"fmt"
 	"strings"
 	"unicode/utf8"
 
-	"greseal/crypto/sign/internal/der"
+	"golang.org/x/crypto/cryptobyte"
+	der "golang.org/x/crypto/cryptobyte/asn1"
 )
 
 // names are the attributes' short names. The first one of an OID is written;
@@ -31,7 +33,7 @@ const (
 )
 
 // Format writes a name in DER as text that Parse reads back to an equal name.
-// Octets that are no name come out as "#" and hexadecimal.
+// Bytes that are no name come out as "#" and hexadecimal.
 func Format(name []byte) string {
 	attributes, ok := read(name)
 	if !ok {
@@ -50,7 +52,7 @@ func Format(name []byte) string {
 		if s, ok := a.text(); ok && s != "" {
 			escape(&b, s)
 		} else {
-			b.WriteString("#" + hex.EncodeToString(der.Element(a.tag, a.value)))
+			b.WriteString("#" + hex.EncodeToString(element(a.tag, a.value)))
 		}
 	}
 	return b.String()
@@ -62,7 +64,9 @@ func attributeName(oid string) string {
 			return n.name
 		}
 	}
-	return der.Dotted([]byte(oid))
+	var o x509.OID
+	_ = o.UnmarshalBinary([]byte(oid)) // read has seen that it is one
+	return o.String()
 }
 
 // escape writes a value by RFC 4514 section 2.4; control characters and what
@@ -100,7 +104,7 @@ func Hidden(r rune) bool {
 //	2.5.4.65=x, CN=#0c016d         an attribute by OID; a value in DER
 func Parse(s string) ([]byte, error) {
 	if !utf8.ValidString(s) || len(s) > 1024 {
-		return nil, fmt.Errorf("distinguished name %.60q is no UTF-8 text of at most 1024 octets", s)
+		return nil, fmt.Errorf("distinguished name %.60q is no UTF-8 text of at most 1024 bytes", s)
 	}
 	separator := byte(',')
 	rest := strings.TrimLeft(s, " ")
@@ -139,11 +143,15 @@ func parseAttribute(s string, separator byte) (a attribute, n int, err error) {
 		}
 	}
 	if a.oid == "" {
-		oid, ok := der.ParseDotted(typ)
-		if !ok {
+		oid, err := x509.ParseOID(typ)
+		if err == nil {
+			var contents []byte
+			contents, err = oid.MarshalBinary()
+			a.oid = string(contents)
+		}
+		if err != nil || len(a.oid) > maxOID {
 			return a, 0, fmt.Errorf("unknown attribute %.40q; write C, ST, L, O, OU, CN, E, DC, UID or an OID such as 2.5.4.65", typ)
 		}
-		a.oid = string(oid)
 	}
 	value, n, err := parseValue(s[eq+1:], separator)
 	n += eq + 1
@@ -155,12 +163,12 @@ func parseAttribute(s string, separator byte) (a attribute, n int, err error) {
 	}
 	if value[0] == '#' && strings.HasPrefix(strings.TrimLeft(s[eq+1:], " "), "#") {
 		raw, err := hex.DecodeString(string(value[1:]))
-		in := der.Input(raw)
-		tag, body, _, ok := in.Next()
-		if err != nil || !ok || len(in) != 0 {
+		in := cryptobyte.String(raw)
+		var body cryptobyte.String
+		if err != nil || !in.ReadAnyASN1(&body, &a.tag) || !in.Empty() {
 			return a, 0, fmt.Errorf("%s: after # the DER of a value must follow in hexadecimal", typ)
 		}
-		a.tag, a.value = tag, body
+		a.value = body
 		return a, n, nil
 	}
 	if !utf8.Valid(value) {
@@ -181,11 +189,11 @@ func parseValue(s string, separator byte) (value []byte, n int, err error) {
 	for ; i < len(s); i++ {
 		switch c := s[i]; {
 		case c == '\\':
-			octet, used := unescape(s[i+1:])
+			char, used := unescape(s[i+1:])
 			if used == 0 {
 				return nil, 0, fmt.Errorf("a backslash must stand before a special character or two hexadecimal digits")
 			}
-			value = append(value, octet)
+			value = append(value, char)
 			keep = len(value)
 			i += used
 		case quoted && c == '"':
@@ -211,7 +219,7 @@ func parseValue(s string, separator byte) (value []byte, n int, err error) {
 	return value[:keep], len(s), nil
 }
 
-func unescape(s string) (octet byte, used int) {
+func unescape(s string) (char byte, used int) {
 	if len(s) >= 2 {
 		if b, err := hex.DecodeString(s[:2]); err == nil {
 			return b[0], 2
@@ -226,7 +234,7 @@ func unescape(s string) (octet byte, used int) {
 // stringTag picks the string type: IA5String for mail addresses and domain
 // components (RFC 5280 appendix A), PrintableString where it can hold the value,
 // else UTF8String.
-func stringTag(oid string, value []byte) byte {
+func stringTag(oid string, value []byte) der.Tag {
 	ascii := true
 	printable := true
 	for _, c := range value {
