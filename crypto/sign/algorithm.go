@@ -181,8 +181,23 @@ func weakHash(name string) error {
 
 // parsePSS reads RSASSA-PSS-params. What is left out of them means SHA-1.
 func parsePSS(params cryptobyte.String) (Algorithm, error) {
-	bad := refuse(Malformed, "the parameters of RSASSA-PSS are malformed", "")
-	a := Algorithm{Scheme: PSS}
+	a, mgf, ok := readPSS(params)
+	switch {
+	case !ok:
+		return Algorithm{}, refuse(Malformed, "the parameters of RSASSA-PSS are malformed", "")
+	case a.Hash == SHA1 || mgf == SHA1:
+		return Algorithm{}, refuse(WeakHash, "the signature is RSASSA-PSS with SHA1, which can be forged", "use RSASSA-PSS with SHA2-256")
+	case a.Hash == 0 || a.Hash != mgf:
+		return Algorithm{}, refuse(Unsupported, "RSASSA-PSS with a hash other than SHA-2, or with another one in MGF1, is not supported", "use RSASSA-PSS with SHA2-256 in both places")
+	case a.Salt == 0:
+		return Algorithm{}, refuse(Unsupported, "RSASSA-PSS without salt is not supported", "use a salt as long as the hash")
+	}
+	return a, nil
+}
+
+// readPSS reads the parameters whatever they are; mgf is MGF1's hash.
+func readPSS(params cryptobyte.String) (a Algorithm, mgf Hash, ok bool) {
+	a.Scheme = PSS
 	var seq, hash, gen cryptobyte.String
 	var hasHash, hasGen bool
 	var trailer int
@@ -192,26 +207,17 @@ func parsePSS(params cryptobyte.String) (Algorithm, error) {
 		!seq.ReadOptionalASN1Integer(&a.Salt, explicit(2), 20) ||
 		!seq.ReadOptionalASN1Integer(&trailer, explicit(3), 1) ||
 		!seq.Empty() || a.Salt < 0 || a.Salt > maxRSA/8 || trailer != 1 {
-		return Algorithm{}, bad
+		return a, 0, false
 	}
-	a.Hash, hasHash = pssHash(hash, hasHash)
-	mgf, ok := SHA1, true
-	if hasGen {
-		oid, params, read := readIdentifier(&gen)
-		mgf, ok = pssHash(params, true)
-		ok = ok && read && gen.Empty() && oid.Equal(oidMGF1)
+	if a.Hash, ok = pssHash(hash, hasHash); !ok || !hasGen {
+		return a, SHA1, ok
 	}
-	switch {
-	case !hasHash || !ok:
-		return Algorithm{}, bad
-	case a.Hash == SHA1 || mgf == SHA1:
-		return Algorithm{}, refuse(WeakHash, "the signature is RSASSA-PSS with SHA1, which can be forged", "use RSASSA-PSS with SHA2-256")
-	case a.Hash == 0 || a.Hash != mgf:
-		return Algorithm{}, refuse(Unsupported, "RSASSA-PSS with a hash other than SHA-2, or with another one in MGF1, is not supported", "use RSASSA-PSS with SHA2-256 in both places")
-	case a.Salt == 0:
-		return Algorithm{}, refuse(Unsupported, "RSASSA-PSS without salt is not supported", "use a salt as long as the hash")
+	oid, params, ok := readIdentifier(&gen)
+	if !ok || !gen.Empty() || !oid.Equal(oidMGF1) {
+		return a, 0, false
 	}
-	return a, nil
+	mgf, ok = pssHash(params, true)
+	return a, mgf, ok
 }
 
 // pssHash reads the AlgorithmIdentifier of a hash, SHA-1 when it is absent; 0 for

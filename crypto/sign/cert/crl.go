@@ -95,58 +95,84 @@ func NewCRLs(files ...[]byte) (*CRLs, error) {
 // ParseCRL reads a revocation list in DER.
 func ParseCRL(raw []byte) (*CRL, error) {
 	l := &CRL{}
-	bad := badCRL(sign.Malformed, "is malformed", "get it from the authority again")
-	outer := cryptobyte.String(bytes.Clone(raw))
-	var tbs, algorithm, inner, issuer cryptobyte.String
-	if whole := outer; !outer.ReadASN1(&outer, der.SEQUENCE) || !whole.SkipASN1(der.SEQUENCE) || !whole.Empty() ||
-		!outer.ReadASN1Element(&tbs, der.SEQUENCE) || !outer.ReadASN1Element(&algorithm, der.SEQUENCE) ||
-		!outer.ReadASN1BitStringAsBytes(&l.signature) || !outer.Empty() {
-		return nil, bad
-	}
-	l.tbs = tbs
-	version := 0 // the default, version 1
-	if !tbs.ReadASN1(&tbs, der.SEQUENCE) || tbs.PeekASN1Tag(der.INTEGER) && (!tbs.ReadASN1Integer(&version) || version != 1) ||
-		!tbs.ReadASN1Element(&inner, der.SEQUENCE) || !bytes.Equal(inner, algorithm) {
-		return nil, bad
+	in := cryptobyte.String(bytes.Clone(raw))
+	var signed, algorithm cryptobyte.String
+	if !in.ReadASN1(&signed, der.SEQUENCE) || !in.Empty() ||
+		!signed.ReadASN1Element((*cryptobyte.String)(&l.tbs), der.SEQUENCE) || !signed.ReadASN1Element(&algorithm, der.SEQUENCE) ||
+		!signed.ReadASN1BitStringAsBytes(&l.signature) || !signed.Empty() {
+		return nil, malformedCRL()
 	}
 	var err error
 	if l.algorithm, err = sign.ParseAlgorithm(algorithm); err != nil {
 		return nil, prefixed("the revocation list", err)
 	}
-	if !tbs.ReadASN1Element(&issuer, der.SEQUENCE) || !dn.Valid(issuer) || !readTime(&tbs, &l.thisUpdate) {
-		return nil, bad
+	extensions, err := l.readTBS(algorithm)
+	if err == nil {
+		err = l.checkEntries()
 	}
-	l.issuer = issuer
-	if !isTime(tbs) {
+	if err == nil {
+		err = l.checkExtensions(extensions)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+func malformedCRL() error {
+	return badCRL(sign.Malformed, "is malformed", "get it from the authority again")
+}
+
+// readTBS reads what is signed and returns the extensions.
+func (l *CRL) readTBS(algorithm []byte) (extensions cryptobyte.String, err error) {
+	in := cryptobyte.String(l.tbs)
+	var inner cryptobyte.String
+	version := 0 // the default, version 1
+	if !in.ReadASN1(&in, der.SEQUENCE) || in.PeekASN1Tag(der.INTEGER) && (!in.ReadASN1Integer(&version) || version != 1) ||
+		!in.ReadASN1Element(&inner, der.SEQUENCE) || !bytes.Equal(inner, algorithm) ||
+		!in.ReadASN1Element((*cryptobyte.String)(&l.issuer), der.SEQUENCE) || !dn.Valid(l.issuer) || !readTime(&in, &l.thisUpdate) {
+		return nil, malformedCRL()
+	}
+	if !isTime(in) {
 		return nil, badCRL(sign.Malformed, "of "+l.Issuer()+" does not say when the next one is due", "let the authority write nextUpdate into it")
 	}
-	if !readTime(&tbs, &l.nextUpdate) || tbs.PeekASN1Tag(der.SEQUENCE) && !tbs.ReadASN1(&l.entries, der.SEQUENCE) {
-		return nil, bad
+	ok := readTime(&in, &l.nextUpdate) && in.ReadOptionalASN1(&l.entries, nil, der.SEQUENCE)
+	if version == 1 {
+		ok = ok && in.ReadOptionalASN1(&extensions, nil, context(0).Constructed()) &&
+			(extensions == nil || extensions.ReadASN1(&extensions, der.SEQUENCE))
 	}
+	if !ok || !in.Empty() {
+		return nil, malformedCRL()
+	}
+	return extensions, nil
+}
+
+// checkEntries reads each entry, and counts them.
+func (l *CRL) checkEntries() error {
 	for rest := l.entries; !rest.Empty(); l.count++ {
 		switch e, ok := nextEntry(&rest); {
 		case !ok:
-			return nil, bad
+			return malformedCRL()
 		case e.partial != "":
-			return nil, l.part(e.partial)
+			return l.part(e.partial)
 		case e.critical != "":
-			return nil, badCRL(sign.CriticalUnknown, "of "+l.Issuer()+" has an entry with the critical extension "+e.critical+", which is not understood here", "let the authority make a list without it")
+			return badCRL(sign.CriticalUnknown, "of "+l.Issuer()+" has an entry with the critical extension "+e.critical+", which is not understood here", "let the authority make a list without it")
 		}
 	}
-	var list cryptobyte.String
-	if version == 1 && (!tbs.ReadOptionalASN1(&list, nil, context(0).Constructed()) || list != nil && !list.ReadASN1(&list, der.SEQUENCE)) || !tbs.Empty() {
-		return nil, bad
-	}
+	return nil
+}
+
+func (l *CRL) checkExtensions(list cryptobyte.String) error {
 	critical, partial, ok := extensionsOf(list, partialLists)
 	switch {
 	case !ok:
-		return nil, bad
+		return malformedCRL()
 	case partial != "":
-		return nil, l.part(partial)
+		return l.part(partial)
 	case critical != "":
-		return nil, badCRL(sign.CriticalUnknown, "of "+l.Issuer()+" has the critical extension "+critical+", which is not understood here", completeList)
+		return badCRL(sign.CriticalUnknown, "of "+l.Issuer()+" has the critical extension "+critical+", which is not understood here", completeList)
 	}
-	return l, nil
+	return nil
 }
 
 func isTime(in cryptobyte.String) bool {
