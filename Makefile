@@ -3,6 +3,8 @@
 #
 #   make            ./greseal for this machine
 #   make demo       build it and watch a tunnel come up (root)
+#   make quick      what every change has to pass, in a minute: gofmt, vet, staticcheck,
+#                   unreachable code, and the tests that need neither root nor long
 #   make test       every test there is, one table at the end (root, Debian or Ubuntu)
 #   make unit       the Go tests alone
 #   make lab        the scenarios in namespaces alone (root); LAB="words" chooses
@@ -83,6 +85,10 @@ UITEST = build/openwrt/uitest
 ui-test: greseal
 	@[ -d $(UITEST)/node_modules ] || npm install --prefix $(UITEST) --no-package-lock --no-audit --no-fund --silent
 	@node $(UITEST)/main.js ./greseal out/ui $(or $(ROOT),$(LUCI))
+
+.PHONY: quick
+quick:
+	@build/quick
 
 test:
 	@build/lab/suite

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// source holds the sources to their form: gofmt, go vet, staticcheck, and
-// generated code that is current.
+// source holds the sources to their form: gofmt, go vet, staticcheck, no
+// unreachable code, and generated code that is current.
 func (s *part) source() {
 	var files []string
 	filepath.WalkDir(s.root, func(path string, d fs.DirEntry, err error) error {
@@ -35,6 +35,7 @@ func (s *part) source() {
 	s.add(row)
 	s.check("go vet", 5*time.Minute, nil, "go", "vet", "./...")
 	s.check("staticcheck", 5*time.Minute, nil, "go", "tool", "staticcheck", "./...")
+	s.check("unreachable code", 5*time.Minute, nil, "build/unreachable")
 	s.generated()
 }
 
