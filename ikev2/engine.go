@@ -81,6 +81,7 @@ type Stats struct {
 	Unauthentic   uint64 // integrity check failed, or clear where SK was due
 	OutOfWindow   uint64 // wrong message ID
 	Retransmitted uint64 // requests answered again from the cache
+	Repeated      uint64 // requests of ours sent again
 	Cookies       uint64 // IKE_SA_INIT requests answered with a COOKIE
 	Refused       uint64 // IKE_SA_INIT requests dropped or refused
 	Displaced     uint64 // half-open IKE SAs that made room for others

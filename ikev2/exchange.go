@@ -189,6 +189,7 @@ func (e *Engine) retransmit(s *ikeSA) {
 	}
 	r.next = e.now + e.jitter(r.wait)
 	s.repeats++
+	e.stats.Repeated++
 	e.touch(s)
 	if s.shake != nil && s.shake.refused == nil && r.tries == 4 && !s.shake.knock {
 		e.note(s.peer, s.timeoutFailure(r))

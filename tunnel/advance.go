@@ -60,7 +60,7 @@ func (l *loop) step(t *peer) wait {
 // spoken to from here, and makes the machine ready for it. passed says why others
 // were passed over; when all are, ok is false and w says why.
 func (l *loop) choose(t *peer) (passed []string, w wait, ok bool) {
-	w = wait{phase: phaseWaiting, until: l.now() + routeRetry, word: waitAddress,
+	w = wait{phase: phaseWaiting, until: l.now() + routeRetry, word: l.lacks(t),
 		why: reason{remedy: "the tunnel goes on by itself when the address or route appears"}}
 	t.passed = nil
 	l.layRoutes(t.tunnel)
@@ -139,7 +139,7 @@ func (l *loop) listen(t *peer) wait {
 		return w
 	}
 	if why := l.nowhere(t); why != "" {
-		return wait{phase: phaseWaiting, word: waitAddress, until: l.now() + linkRetry,
+		return wait{phase: phaseWaiting, word: l.lacks(t), until: l.now() + linkRetry,
 			why: reason{why + ", so no peer is let in", "the tunnel goes on by itself when the address appears"}}
 	}
 	if t.phase == phaseDown && t.reason.text != t.hindrance {
@@ -173,6 +173,18 @@ func (l *loop) nowhere(t *peer) string {
 		return fmt.Sprintf("local address %s is not on this machine", t.cfg.Local)
 	}
 	return ""
+}
+
+// lacks is what a tunnel waits for that has no address to come from: the interface
+// that local names, where it is not there, else the address.
+func (l *loop) lacks(t *peer) string {
+	if _, err := netip.ParseAddr(t.cfg.Local); t.cfg.Local == "" || err == nil {
+		return waitAddress
+	}
+	if _, err := l.net.Link(t.cfg.Local); errors.Is(err, platform.ErrNoLink) {
+		return waitLink
+	}
+	return waitAddress
 }
 
 // ownAddresses are those that local allows the tunnel to come from and to be

@@ -189,7 +189,7 @@ func (n worldNet) InterfaceAddrs(name string) ([]netip.Addr, error) {
 }
 
 func (n worldNet) Link(name string) (*platform.LinkInfo, error) {
-	if !n.w.devices[name] {
+	if !n.w.devices[name] && n.w.card(name) == nil {
 		return nil, platform.ErrNoLink
 	}
 	info := &platform.LinkInfo{Name: name, Index: 7}

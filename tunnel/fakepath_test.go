@@ -206,13 +206,13 @@ func (p *worldPath) newest(link string, out bool) (key platform.SAKey, ok bool) 
 func (p *worldPath) Clamps(string) error                         { return p.w.fails("Clamps") }
 func (p *worldPath) GREKeepalives(string) platform.GREKeepalives { return platform.GREKeepalives{} }
 func (p *worldPath) LinkDrops(string) (platform.Drops, error) {
-	return platform.Drops{}, p.w.fails("LinkDrops")
+	return p.w.drops, p.w.fails("LinkDrops")
 }
+func (p *worldPath) IKEDropped() uint64                      { return p.w.ikeDropped }
 func (p *worldPath) Listening() []string                     { return []string{"0.0.0.0:500", "0.0.0.0:4500"} }
 func (p *worldPath) Notes() []string                         { return nil }
 func (p *worldPath) Events() <-chan platform.Event           { return p.w.events }
 func (p *worldPath) SendKeepalive(_, _ netip.AddrPort) error { return nil }
-func (*worldPath) IKEDropped() uint64                        { return 0 }
 func (p *worldPath) IKEOpening() <-chan platform.Datagram    { return p.w.opening }
 func (p *worldPath) IKE() <-chan platform.Datagram           { return p.w.ike }
 func (p *worldPath) Close() error                            { return nil }

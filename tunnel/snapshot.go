@@ -47,12 +47,21 @@ func (l *loop) describeDaemon() status.Daemon {
 		ConfigProblems:  l.refused.problems,
 		ConfigRefusedAt: unix(l.refused.at),
 		ConfigInstead:   l.cfg.Instead,
-		IKE:             l.ike,
+		IKE:             l.describeTotals(),
 		XFRM:            l.xfrmErrors(),
 		Pending:         l.describeTrial(),
 		RolledBack:      l.rolled.why,
 		RolledAt:        unix(l.rolled.at),
 	}
+}
+
+// describeTotals joins the loop's own counts of IKE with the engine's and those of
+// the sockets.
+func (l *loop) describeTotals() status.IKETotals {
+	t, e := l.ike, l.engine.Stats()
+	t.Malformed, t.HalfOpen, t.Retransmits = e.Malformed, e.HalfOpen, e.Repeated
+	t.Dropped = l.dp.IKEDropped() + e.UnknownSPI + e.Unauthentic + e.Refused
+	return t
 }
 
 // notes are the datapath's, and that of the clock where it matters.
@@ -123,6 +132,7 @@ func (l *loop) describe(of *tunnel) status.Tunnel {
 	if t.index != 0 {
 		if d, err := l.dp.LinkDrops(t.name); err == nil {
 			s.Drops.NoSA, s.Drops.TooBig, s.Drops.Queue = d.NoSA, d.TooBig, d.Queue
+			s.Drops.Key, s.Drops.GRE = d.Key, d.GRE
 		}
 	}
 	s.Outside = l.describeOutside(t)

@@ -33,6 +33,7 @@ const (
 	waitName    = status.WaitName
 	waitRoute   = status.WaitRoute
 	waitAddress = status.WaitAddress
+	waitLink    = status.WaitInterface
 )
 
 // still is a wait that has nothing better to say than what is said already.

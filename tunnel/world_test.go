@@ -59,6 +59,8 @@ type world struct {
 	setDown          bool            // by somebody else
 	linkErr          error           // SetLink's
 	failing          map[string]error
+	drops            platform.Drops // of the interface
+	ikeDropped       uint64
 	lacks            string // an algorithm
 	initiated, links int
 	espLost          map[string]bool // by form

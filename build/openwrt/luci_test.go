@@ -87,7 +87,7 @@ func TestThePagesKnowEveryWordOfTheStatus(t *testing.T) {
 	text := statusPage(t)
 	for _, word := range []string{
 		status.StateDisabled, status.StateWaiting, status.StateConnecting, status.StateUp, status.StateSuspect, status.StateDown,
-		status.StateListening, status.StateClosing, status.WaitAddress, status.WaitRoute, status.WaitName, status.WaitInterface,
+		status.StateListening, status.WaitAddress, status.WaitRoute, status.WaitName, status.WaitInterface,
 		status.VerdictOK, status.VerdictFault, status.VerdictWarning, status.VerdictSkipped,
 	} {
 		if !strings.Contains(text, "\t"+word+": ") {

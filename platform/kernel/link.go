@@ -384,6 +384,7 @@ func (d *Datapath) LinkDrops(link string) (platform.Drops, error) {
 		NoSA:   s.TxCarrierErrors,
 		TooBig: s.TxErrors - min(s.TxErrors, s.TxCarrierErrors),
 		Queue:  s.RxDropped + s.TxDropped,
+		GRE:    s.RxCRCErrors + s.RxFIFOErrors,
 	}, nil
 }
 

@@ -59,6 +59,8 @@ type LinkStats struct {
 	TxPackets, TxBytes, TxDropped uint64
 	TxErrors                      uint64
 	TxCarrierErrors               uint64 // of GRE: no route, or a policy that blocks
+	RxCRCErrors                   uint64 // of GRE: wrong checksum
+	RxFIFOErrors                  uint64 // of GRE: out of sequence
 }
 
 func parseStats(v []byte) LinkStats {
@@ -71,6 +73,7 @@ func parseStats(v []byte) LinkStats {
 	return LinkStats{
 		RxPackets: word(0), TxPackets: word(1), RxBytes: word(2), TxBytes: word(3),
 		TxErrors: word(5), RxDropped: word(6), TxDropped: word(7), TxCarrierErrors: word(17),
+		RxCRCErrors: word(12), RxFIFOErrors: word(14),
 	}
 }
 

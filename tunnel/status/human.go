@@ -408,7 +408,7 @@ func drops(d *Drops) string {
 	for _, x := range []struct {
 		what string
 		n    uint64
-	}{{"selector", d.Selector}, {"malformed", d.Malformed}, {"no SA", d.NoSA}, {"too big", d.TooBig}, {"queue full", d.Queue}} {
+	}{{"selector", d.Selector}, {"malformed", d.Malformed}, {"no SA", d.NoSA}, {"too big", d.TooBig}, {"queue full", d.Queue}, {"GRE key", d.Key}, {"GRE header", d.GRE}} {
 		if x.n > 0 {
 			out += fmt.Sprintf(", %s %d", x.what, x.n)
 		}

@@ -83,7 +83,7 @@ func (m *metrics) daemon(s *Snapshot) {
 	one("ike_received_datagrams_total", counter, "IKE datagrams received.", i.Received)
 	one("ike_sent_datagrams_total", counter, "IKE datagrams sent, retransmissions included.", i.Sent)
 	one("ike_malformed_datagrams_total", counter, "Datagrams dropped because they were not valid IKE messages.", i.Malformed)
-	one("ike_dropped_datagrams_total", counter, "IKE datagrams dropped because a queue was full or no peer matched.", i.Dropped)
+	one("ike_dropped_datagrams_total", counter, "Valid IKE datagrams dropped: a queue was full, no IKE SA or peer matched, or the integrity check failed.", i.Dropped)
 	one("ike_send_errors_total", counter, "IKE datagrams that the kernel refused to send.", i.SendErrors)
 	one("ike_retransmits_total", counter, "IKE requests retransmitted.", i.Retransmits)
 	one("ike_half_open", gauge, "Half-open IKE SAs, as responder.", uint64(max(i.HalfOpen, 0)))
@@ -169,7 +169,7 @@ var perTunnel = []struct {
 }
 
 // states are all states of a tunnel, in the order they are shown.
-var states = []string{StateDisabled, StateWaiting, StateConnecting, StateUp, StateSuspect, StateDown, StateListening, StateClosing}
+var states = []string{StateDisabled, StateWaiting, StateConnecting, StateUp, StateSuspect, StateDown, StateListening}
 
 func (m *metrics) tunnels(ts []Tunnel) {
 	for _, f := range perTunnel {
@@ -209,6 +209,7 @@ func (m *metrics) drops(ts []Tunnel) {
 			n                 uint64
 		}{
 			{"in", "replay", d.Replay}, {"in", "integrity", d.Integrity}, {"in", "selector", d.Selector}, {"in", "malformed", d.Malformed},
+			{"in", "key", d.Key}, {"in", "gre", d.GRE},
 			{"out", "no_sa", d.NoSA}, {"out", "too_big", d.TooBig}, {"any", "queue", d.Queue},
 		} {
 			m.sample(r.n, "tunnel", ts[i].Name, "direction", r.direction, "reason", r.reason)

@@ -15,7 +15,6 @@ const (
 	StateSuspect    = "suspect"    // Child SA stands, the peer has been silent for too long
 	StateDown       = "down"       // no Child SA: Reason and Remedy say why; tried again by itself
 	StateListening  = "listening"  // responder without a peer yet (remote = "any")
-	StateClosing    = "closing"    // SAs are being deleted
 )
 
 // What a tunnel in StateWaiting waits for.
@@ -100,7 +99,7 @@ type IKETotals struct {
 	Received    uint64 `msg:"received"`    // datagrams
 	Sent        uint64 `msg:"sent"`        // datagrams, retransmissions included
 	Malformed   uint64 `msg:"malformed"`   // dropped as no valid IKE message
-	Dropped     uint64 `msg:"dropped"`     // dropped because a queue was full or no peer matched
+	Dropped     uint64 `msg:"dropped"`     // dropped although well-formed: a queue was full, no IKE SA or peer matched, or the integrity check failed
 	HalfOpen    int    `msg:"half_open"`   // IKE SAs being made at this moment, as responder
 	SendErrors  uint64 `msg:"send_errors"` // refused by the kernel
 	Retransmits uint64 `msg:"retransmits"` // requests repeated
@@ -293,6 +292,8 @@ type Drops struct {
 	NoSA      uint64 `msg:"no_sa"`     // out: no SA to carry them
 	TooBig    uint64 `msg:"too_big"`   // out: larger than the MTU and not to be fragmented
 	Queue     uint64 `msg:"queue"`     // either way: a queue was full or the kernel refused
+	Key       uint64 `msg:"key"`       // in: another GRE key than the tunnel's, or one too many or too few
+	GRE       uint64 `msg:"gre"`       // in: wrong GRE checksum, out of sequence, or of an unknown protocol type
 }
 
 // Placed is an address or a route that belongs on the interface.

@@ -900,9 +900,9 @@ func (z *Diagnosis) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *Drops) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 7
+	// map header, size 9
 	// string "replay"
-	o = append(o, 0x87, 0xa6, 0x72, 0x65, 0x70, 0x6c, 0x61, 0x79)
+	o = append(o, 0x89, 0xa6, 0x72, 0x65, 0x70, 0x6c, 0x61, 0x79)
 	o = msgp.AppendUint64(o, z.Replay)
 	// string "integrity"
 	o = append(o, 0xa9, 0x69, 0x6e, 0x74, 0x65, 0x67, 0x72, 0x69, 0x74, 0x79)
@@ -922,6 +922,12 @@ func (z *Drops) MarshalMsg(b []byte) (o []byte, err error) {
 	// string "queue"
 	o = append(o, 0xa5, 0x71, 0x75, 0x65, 0x75, 0x65)
 	o = msgp.AppendUint64(o, z.Queue)
+	// string "key"
+	o = append(o, 0xa3, 0x6b, 0x65, 0x79)
+	o = msgp.AppendUint64(o, z.Key)
+	// string "gre"
+	o = append(o, 0xa3, 0x67, 0x72, 0x65)
+	o = msgp.AppendUint64(o, z.GRE)
 	return
 }
 
@@ -989,6 +995,18 @@ func (z *Drops) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Queue")
 				return
 			}
+		case "key":
+			z.Key, bts, err = msgp.ReadUint64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Key")
+				return
+			}
+		case "gre":
+			z.GRE, bts, err = msgp.ReadUint64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "GRE")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -1003,7 +1021,7 @@ func (z *Drops) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *Drops) Msgsize() (s int) {
-	s = 1 + 7 + msgp.Uint64Size + 10 + msgp.Uint64Size + 9 + msgp.Uint64Size + 10 + msgp.Uint64Size + 6 + msgp.Uint64Size + 8 + msgp.Uint64Size + 6 + msgp.Uint64Size
+	s = 1 + 7 + msgp.Uint64Size + 10 + msgp.Uint64Size + 9 + msgp.Uint64Size + 10 + msgp.Uint64Size + 6 + msgp.Uint64Size + 8 + msgp.Uint64Size + 6 + msgp.Uint64Size + 4 + msgp.Uint64Size + 4 + msgp.Uint64Size
 	return
 }
 

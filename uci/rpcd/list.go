@@ -33,7 +33,7 @@ var listed = want{
 	"in":         {"bytes": nil},
 	"out":        {"bytes": nil},
 	"contention": nil,
-	"drops":      {"replay": nil, "integrity": nil, "selector": nil, "malformed": nil, "no_sa": nil, "too_big": nil, "queue": nil},
+	"drops":      {"replay": nil, "integrity": nil, "selector": nil, "malformed": nil, "no_sa": nil, "too_big": nil, "queue": nil, "key": nil, "gre": nil},
 }
 
 // list answers with the daemon and what a list of its tunnels shows, from the one

@@ -13,7 +13,6 @@ const states = {
 	waiting: [ _('waiting'), amber ],
 	listening: [ _('listening'), blue ],
 	down: [ _('down'), red ],
-	closing: [ _('closing'), grey ],
 	disabled: [ _('off'), grey ]
 };
 
@@ -24,7 +23,9 @@ const drops = [
 	[ 'malformed', _('malformed') ],
 	[ 'no_sa', _('no security association') ],
 	[ 'too_big', _('too large') ],
-	[ 'queue', _('queue full') ]
+	[ 'queue', _('queue full') ],
+	[ 'key', _('wrong GRE key') ],
+	[ 'gre', _('bad GRE header') ]
 ];
 
 const small = (...c) => E('small', {}, c);
