@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -245,7 +246,7 @@ func TestSocketIsBornPrivateAndStaleOnesAreReplaced(t *testing.T) {
 		t.Errorf("dial a dead socket: error %v", err)
 	}
 	syscall.Umask(0o077)
-	s, err = Listen(path, "0")
+	s, err = Listen(path, strconv.Itoa(os.Getegid()))
 	if err != nil {
 		t.Fatalf("over a stale socket: %v", err)
 	}
