@@ -45,7 +45,7 @@ BUILDFLAGS = -trimpath -buildvcs=false
 SMALL = -gcflags='all=-l -d=variablemakethreshold=0' $(foreach p,$(INLINED),-gcflags='$(p)=')
 INLINED = $(addprefix crypto/internal/fips140,/aes /aes/gcm /sha256 /sha512 /hmac /subtle /alias deps/byteorder) crypto/internal/fips140 \
 	crypto/cipher crypto/subtle crypto/hmac crypto/sha1 golang.org/x/crypto/... \
-	greseal/crypto/esp greseal/crypto/seal greseal/platform/userspace greseal/platform/gre \
+	greseal/crypto/esp greseal/crypto/seal greseal/platform/userspace greseal/platform/userspace/vnet greseal/platform/gre \
 	$(addprefix crypto/internal/fips140/,sha3 mlkem edwards25519/field) crypto/ecdh
 
 # OpenWrt's architectures. GOARCH[-variant]: the variant is GOMIPS or GOARM.

@@ -14,6 +14,7 @@ import (
 	"greseal/platform/gre"
 	"greseal/platform/netlink"
 	"greseal/platform/rtnl"
+	"greseal/platform/userspace/vnet"
 )
 
 // device is the TUN or TAP of one link.
@@ -89,7 +90,7 @@ var errBusy = errors.New("another process has opened the interface: is a second 
 var errKind = errors.New("the interface is of another kind")
 
 // openTUN opens, or makes, the TUN or TAP of a name.
-func openTUN(name string, ethernet, vnet bool) (int, error) {
+func openTUN(name string, ethernet, header bool) (int, error) {
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	switch {
 	case err == unix.ENOENT || err == unix.ENODEV || err == unix.ENXIO:
@@ -103,14 +104,14 @@ func openTUN(name string, ethernet, vnet bool) (int, error) {
 		if ethernet {
 			flags = unix.IFF_TAP | unix.IFF_NO_PI
 		}
-		if vnet {
+		if header {
 			flags |= unix.IFF_VNET_HDR
 		}
 		ifr.SetUint16(flags)
 		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, ifr)
 	}
-	if err == nil && vnet {
-		err = unix.IoctlSetPointerInt(fd, unix.TUNSETVNETHDRSZ, vnetLen)
+	if err == nil && header {
+		err = unix.IoctlSetPointerInt(fd, unix.TUNSETVNETHDRSZ, vnet.HeaderLen)
 	}
 	if err == nil {
 		return fd, nil

@@ -7,6 +7,7 @@ import (
 
 	"greseal/platform"
 	"greseal/platform/gre"
+	"greseal/platform/userspace/vnet"
 )
 
 // Egress: from the links' TUN devices to the outer sockets. One egress worker
@@ -18,7 +19,7 @@ import (
 //	packet   find the link's SA; what the path has no room for goes through
 //	         oversize.go
 //	carry    reserve sequence numbers
-//	segments cut it up (segment.go) straight into the outbox, behind room for
+//	segments cut it up (package vnet) straight into the outbox, behind room for
 //	         ESP header, inner IP header (tunnel mode) and GRE header
 //	seal     write these headers and seal in place
 //	outbox   join equal sizes into runs, send all runs by one call (outbox.go)
@@ -35,7 +36,7 @@ type egress struct {
 	serves int       // of the loop: how many devices
 	devs   []*device // by token
 	active []*device // those that may have more to read
-	segs   segments
+	segs   vnet.Segments
 
 	bouncing atomic.Bool // keepalives wait to be answered
 
@@ -45,7 +46,7 @@ type egress struct {
 
 // maxPacket is the longest packet a TUN or TAP gives: 64 KB and an Ethernet
 // header with two VLAN tags.
-const maxPacket = 65535 + etherLen + 2*vlanLen
+const maxPacket = 65535 + vnet.EtherLen + 2*vnet.VlanLen
 
 func newEgress(k kernel, events *eventQueue) (*egress, error) {
 	w, err := newWorker()
@@ -55,7 +56,7 @@ func newEgress(k kernel, events *eventQueue) (*egress, error) {
 	return &egress{
 		worker: w, k: k, events: events,
 		out: newOutbox(k, w.writable),
-		in:  make([]byte, vnetLen+maxPacket),
+		in:  make([]byte, vnet.HeaderLen+maxPacket),
 	}, nil
 }
 
@@ -168,27 +169,27 @@ func (w *egress) drain(d *device) bool {
 
 // packet takes one packet as it was read.
 func (w *egress) packet(d *device, p []byte) {
-	var h vnetHeader
+	var h vnet.Header
 	if d.vnet {
-		if len(p) < vnetLen {
+		if len(p) < vnet.HeaderLen {
 			d.tx.malformed++
 			return
 		}
-		h.read(p)
-		p = p[vnetLen:]
+		h.Read(p)
+		p = p[vnet.HeaderLen:]
 	}
-	if len(p) == 0 || w.segs.start(&h, p, d.ethernet) != nil {
+	if len(p) == 0 || w.segs.Start(&h, p, d.ethernet) != nil {
 		d.tx.malformed++
 		return
 	}
 	sa := d.out.Load()
 	if sa == nil {
-		d.tx.noSA += uint64(w.segs.n)
+		d.tx.noSA += uint64(w.segs.N)
 		return
 	}
 	r := sa.route.Load()
-	at, version := l3(p, d.ethernet)
-	if w.segs.max > r.limit {
+	at, version := vnet.FindIP(p, d.ethernet)
+	if w.segs.Max > r.limit {
 		w.oversize(d, sa, r, p, at, version)
 		return
 	}
@@ -209,21 +210,21 @@ func (w *egress) carry(d *device, sa *outSA, r *route, p []byte, at int, version
 		d.tx.malformed++
 		return
 	}
-	if mss := mssOf(version, r.mss4, r.mss6); mss != 0 && w.segs.n == 1 {
+	if mss := mssOf(version, r.mss4, r.mss6); mss != 0 && w.segs.N == 1 {
 		if r.ethernet {
-			mss -= uint16(at - etherLen) // VLAN tags
+			mss -= uint16(at - vnet.EtherLen) // VLAN tags
 		}
-		clampMSS(p, at, version, mss, w.segs.h.flags&vnetNeedsCsum != 0)
+		clampMSS(p, at, version, mss, w.segs.H.Flags&vnet.NeedsCsum != 0)
 	}
-	first, n := w.reserve(sa, w.segs.n)
+	first, n := w.reserve(sa, w.segs.N)
 	if n == 0 {
-		d.tx.noSA += uint64(w.segs.n)
+		d.tx.noSA += uint64(w.segs.N)
 		return
 	}
 
 	// The class of the outer header: DSCP as the link says (RFC 2983), ECN
 	// always the packet's own (RFC 6040 section 4.1, normal mode).
-	class := trafficClass(p, at, version)
+	class := vnet.TrafficClass(p, at, version)
 	tos := r.tos&^3 | class&3
 	if r.tosInherit && version != 0 {
 		tos = class
@@ -270,7 +271,7 @@ func (w *egress) limits(sa *outSA) {
 // seal makes n segments into ESP packets in the outbox.
 func (w *egress) seal(d *device, sa *outSA, r *route, g *gre.Header, n int, first uint64, tos, ttl uint8) {
 	head := sa.sealer.Headroom()
-	room := sa.sealer.PacketLen(r.prefix + w.segs.max)
+	room := sa.sealer.PacketLen(r.prefix + w.segs.Max)
 	for i := range n {
 		slot := w.out.room(room)
 		if slot == nil {
@@ -278,7 +279,7 @@ func (w *egress) seal(d *device, sa *outSA, r *route, g *gre.Header, n int, firs
 			continue
 		}
 		body := slot[head:]
-		size := r.greLen + w.segs.write(i, body[r.prefix:])
+		size := r.greLen + w.segs.Write(i, body[r.prefix:])
 		r.putInner(body, size, tos, ttl, uint16(first)+uint16(i))
 		if g.HasSequence {
 			g.Sequence = d.greSeq

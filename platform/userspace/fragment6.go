@@ -8,6 +8,7 @@ import (
 
 	"greseal/platform"
 	"greseal/platform/gre"
+	"greseal/platform/userspace/vnet"
 )
 
 // Outer fragments of IPv6 (RFC 8200 section 4.5). No router makes them, and the
@@ -20,7 +21,7 @@ import (
 const (
 	fragmentLen = 8 // of the fragment header
 	// fragmentMost is what a fragment holds at most, octets, a multiple of 8.
-	fragmentMost = ip6MinMTU - ip6Len - fragmentLen
+	fragmentMost = ip6MinMTU - vnet.IP6Len - fragmentLen
 )
 
 // cut6 is what stands in front of ESP in the packet that is cut.
@@ -40,7 +41,7 @@ func newCut6(sa *platform.SA, port uint16) *cut6 {
 	c := &cut6{udp: sa.Encap}
 	binary.BigEndian.PutUint16(c.ports[:], port)
 	binary.BigEndian.PutUint16(c.ports[2:], sa.Remote.Port())
-	c.sum = gre.Sum(local.AsSlice(), gre.Sum(remote.AsSlice(), protoUDP))
+	c.sum = gre.Sum(local.AsSlice(), gre.Sum(remote.AsSlice(), vnet.ProtoUDP))
 	return c
 }
 
@@ -48,9 +49,9 @@ func newCut6(sa *platform.SA, port uint16) *cut6 {
 func (o *outbox) cut(r *route, dev *device, n int, tos uint8) {
 	whole, next := o.wide[:0], uint8(unix.IPPROTO_ESP)
 	if r.cut.udp {
-		next = protoUDP
+		next = vnet.ProtoUDP
 		whole = append(whole, r.cut.ports[:]...)
-		whole = binary.BigEndian.AppendUint16(whole, uint16(udpLen+n))
+		whole = binary.BigEndian.AppendUint16(whole, uint16(vnet.UDPLen+n))
 		whole = append(whole, 0, 0)
 	}
 	whole = append(whole, o.buf[o.used:o.used+n]...)

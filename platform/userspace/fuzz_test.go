@@ -11,6 +11,7 @@ import (
 
 	"greseal/crypto/esp"
 	"greseal/platform/gre"
+	"greseal/platform/userspace/vnet"
 )
 
 func unsafeBytes(v *unix.Iovec) []byte { return unsafe.Slice(v.Base, int(v.Len)) }
@@ -18,24 +19,24 @@ func unsafeBytes(v *unix.Iovec) []byte { return unsafe.Slice(v.Base, int(v.Len))
 // FuzzSegments gives the segmentation any vnet header with any packet: it
 // refuses, or every segment fits where it was promised to.
 func FuzzSegments(f *testing.F) {
-	f.Add([]byte{1, gsoTCP4, 0, 0, 100, 0, 20, 0, 16, 0}, packetSpec{flags: tcpACK, payload: pattern(950, 0)}.build(), false)
-	f.Add([]byte{1, gsoUDP, 0, 0, 10, 0, 40, 0, 6, 0}, packetSpec{udp: true, v6: true, payload: pattern(95, 0)}.build(), false)
+	f.Add([]byte{1, vnet.GSOTCP4, 0, 0, 100, 0, 20, 0, 16, 0}, packetSpec{flags: vnet.TcpACK, payload: pattern(950, 0)}.build(), false)
+	f.Add([]byte{1, vnet.GSOUDP, 0, 0, 10, 0, 40, 0, 6, 0}, packetSpec{udp: true, v6: true, payload: pattern(95, 0)}.build(), false)
 	f.Add([]byte{1, 0, 0, 0, 0, 0, 34, 0, 6, 0}, packetSpec{udp: true, ethernet: true, payload: pattern(9, 0)}.build(), true)
 	f.Fuzz(func(t *testing.T, head, p []byte, ethernet bool) {
-		if len(head) < vnetLen || len(p) == 0 || len(p) > maxPacket {
+		if len(head) < vnet.HeaderLen || len(p) == 0 || len(p) > maxPacket {
 			return
 		}
-		var h vnetHeader
-		h.read(head)
-		var s segments
-		if s.start(&h, bytes.Clone(p), ethernet) != nil {
+		var h vnet.Header
+		h.Read(head)
+		var s vnet.Segments
+		if s.Start(&h, bytes.Clone(p), ethernet) != nil {
 			return
 		}
 		total := 0
-		for i := range s.n {
-			dst := make([]byte, s.max)
-			total += s.write(i, dst)
-			if total > len(p)+s.n*s.hdr+1 {
+		for i := range s.N {
+			dst := make([]byte, s.Max)
+			total += s.Write(i, dst)
+			if total > len(p)+s.N*s.Hdr+1 {
 				t.Fatal("the segments hold more than the packet")
 			}
 		}
@@ -92,7 +93,7 @@ func FuzzInner(f *testing.F) {
 				t.Fatalf("accepted: %d octets, ECN %d", len(p), ecn)
 			}
 			if h, n, err := gre.Parse(p); err == nil && h.Proto == gre.ProtoIPv4 {
-				l3(p[n:], false)
+				vnet.FindIP(p[n:], false)
 			}
 		}
 	})

@@ -11,6 +11,7 @@ import (
 	"greseal/platform"
 	"greseal/platform/gre"
 	"greseal/platform/ikesock"
+	"greseal/platform/userspace/vnet"
 )
 
 // Ingress: from the outer sockets to the links' TUN devices. The ingress workers
@@ -198,7 +199,7 @@ func (w *ingress) message(m *message, b []byte) {
 	}
 	if !m.sock.udp {
 		if !m.sock.v6 { // raw IPv4 sockets give the outer header too
-			if len(b) < ip4Len || len(b) < int(b[0]&15)*4 {
+			if len(b) < vnet.IP4Len || len(b) < int(b[0]&15)*4 {
 				w.noise++
 				return
 			}
@@ -394,9 +395,9 @@ func (w *ingress) deliver(sa *inSA, b []byte, n int, ecn uint8) {
 	if !d.ethernet && w.keepalive(sa, d, h.Proto, user) {
 		return
 	}
-	at, version := l3(user, d.ethernet)
+	at, version := vnet.FindIP(user, d.ethernet)
 	switch {
-	case d.ethernet && h.Proto == gre.ProtoTEB && len(user) >= etherLen:
+	case d.ethernet && h.Proto == gre.ProtoTEB && len(user) >= vnet.EtherLen:
 	case !d.ethernet && h.Proto == gre.ProtoIPv4 && version == 4:
 	case !d.ethernet && h.Proto == gre.ProtoIPv6 && version == 6:
 	default:
@@ -404,7 +405,7 @@ func (w *ingress) deliver(sa *inSA, b []byte, n int, ecn uint8) {
 		return
 	}
 	if ecn != 0 && version != 0 {
-		old := trafficClass(user, at, version) & 3
+		old := vnet.TrafficClass(user, at, version) & 3
 		now, drop := ecnDecap(ecn, old)
 		if drop {
 			d.rx.ecn++
@@ -416,9 +417,9 @@ func (w *ingress) deliver(sa *inSA, b []byte, n int, ecn uint8) {
 	}
 	if mss := mssOf(version, link.MSS4, link.MSS6); mss != 0 {
 		if d.ethernet {
-			mss -= uint16(at - etherLen) // VLAN tags
+			mss -= uint16(at - vnet.EtherLen) // VLAN tags
 		}
 		clampMSS(user, at, version, mss, false)
 	}
-	w.merge.add(d, b[len(b)-len(user)-vnetLen:])
+	w.merge.add(d, b[len(b)-len(user)-vnet.HeaderLen:])
 }

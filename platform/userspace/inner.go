@@ -6,6 +6,7 @@ import (
 
 	"greseal/crypto/esp"
 	"greseal/platform/gre"
+	"greseal/platform/userspace/vnet"
 )
 
 // verdict is what an inbound check made of a packet.
@@ -24,11 +25,11 @@ const (
 func innerGRE(payload []byte, next uint8, local, remote netip.Addr) (packet []byte, ecn uint8, v verdict) {
 	switch next {
 	case esp.NextIPv4:
-		if len(payload) < ip4Len || payload[0]>>4 != 4 {
+		if len(payload) < vnet.IP4Len || payload[0]>>4 != 4 {
 			return nil, 0, malformed
 		}
 		head, total := int(payload[0]&15)*4, int(binary.BigEndian.Uint16(payload[2:]))
-		if head < ip4Len || total < head || total > len(payload) {
+		if head < vnet.IP4Len || total < head || total > len(payload) {
 			return nil, 0, malformed
 		}
 		if payload[9] != gre.IPProtocol ||
@@ -41,10 +42,10 @@ func innerGRE(payload []byte, next uint8, local, remote netip.Addr) (packet []by
 		}
 		return payload[head:total], payload[1] & 3, accept
 	case esp.NextIPv6:
-		if len(payload) < ip6Len || payload[0]>>4 != 6 {
+		if len(payload) < vnet.IP6Len || payload[0]>>4 != 6 {
 			return nil, 0, malformed
 		}
-		total := ip6Len + int(binary.BigEndian.Uint16(payload[4:]))
+		total := vnet.IP6Len + int(binary.BigEndian.Uint16(payload[4:]))
 		if total > len(payload) {
 			return nil, 0, malformed
 		}
@@ -78,7 +79,7 @@ const (
 // packet. The tunnel encapsulation limit of Linux's ip6gre comes as a
 // destination option (RFC 2473 section 4.1.1).
 func fragmentHeader(p []byte) (at, total, proto int) {
-	at, total, proto = ip6Len, ip6Len+int(binary.BigEndian.Uint16(p[4:])), int(p[6])
+	at, total, proto = vnet.IP6Len, vnet.IP6Len+int(binary.BigEndian.Uint16(p[4:])), int(p[6])
 	for proto == 0 || proto == 60 {
 		if total < at+8 {
 			return at, total, malformedChain

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"greseal/platform"
+	"greseal/platform/userspace/vnet"
 )
 
 // What arrives is what was sent, at full speed, on wires that leave large
@@ -195,9 +196,9 @@ func writeRandom(c net.Conn, size int64) (hash.Hash, error) {
 // it was, or with all not set most do.
 func (h *host) everySize(peer *host, to string, all bool) {
 	h.t.Helper()
-	most := innerMTU - ip4Len - udpLen
+	most := innerMTU - vnet.IP4Len - vnet.UDPLen
 	if bytes.ContainsRune([]byte(to), ':') {
-		most = innerMTU - ip6Len - udpLen
+		most = innerMTU - vnet.IP6Len - vnet.UDPLen
 	}
 	var server *net.UDPConn
 	var client net.Conn

@@ -10,6 +10,7 @@ import (
 
 	"greseal/platform"
 	"greseal/platform/rtnl"
+	"greseal/platform/userspace/vnet"
 )
 
 // minMTU is IPv4's; a TUN takes no smaller one.
@@ -22,8 +23,8 @@ func (d *Datapath) SetLink(l platform.Link) (int, error) {
 	if err := rtnl.CheckName(l.Name); err != nil {
 		return 0, err
 	}
-	if l.MTU < minMTU || l.MTU > maxIPLen-etherLen {
-		return 0, fmt.Errorf("interface %s: an MTU of %d; choose from %d to %d", l.Name, l.MTU, minMTU, maxIPLen-etherLen)
+	if l.MTU < minMTU || l.MTU > maxIPLen-vnet.EtherLen {
+		return 0, fmt.Errorf("interface %s: an MTU of %d; choose from %d to %d", l.Name, l.MTU, minMTU, maxIPLen-vnet.EtherLen)
 	}
 	info, err := rtnl.LinkByName(d.netlink, l.Name)
 	if err != nil && !errors.Is(err, rtnl.ErrNoLink) {

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"greseal/platform/gre"
+	"greseal/platform/userspace/vnet"
 )
 
 // Coalescing: packets of one TCP or UDP flow that follow each other become one
@@ -58,7 +59,7 @@ const (
 // flow is one run of packets that will be written as one.
 type flow struct {
 	dev  *device
-	pkts [maxSegments][]byte // each with vnetLen octets in front that are free
+	pkts [maxSegments][]byte // each with vnet.HeaderLen bytes in front that are free
 	n    int
 
 	packetInfo        // of the first packet
@@ -93,7 +94,7 @@ const (
 // without IPv4 options or IPv6 extension headers, its length as its IP header
 // says.
 func inspect(p []byte, ethernet bool) (i packetInfo, s shape) {
-	i.ip, i.version = l3(p, ethernet)
+	i.ip, i.version = vnet.FindIP(p, ethernet)
 	var proto uint8
 	s = regular
 	switch i.version {
@@ -102,27 +103,27 @@ func inspect(p []byte, ethernet bool) (i packetInfo, s shape) {
 		if h[0] != 0x45 || binary.BigEndian.Uint16(h[6:])&0x3fff != 0 || int(binary.BigEndian.Uint16(h[2:])) != len(h) {
 			s = irregular
 		}
-		proto, i.l4 = h[9], i.ip+ip4Len
+		proto, i.l4 = h[9], i.ip+vnet.IP4Len
 	case 6:
 		h := p[i.ip:]
-		if int(binary.BigEndian.Uint16(h[4:]))+ip6Len != len(h) {
+		if int(binary.BigEndian.Uint16(h[4:]))+vnet.IP6Len != len(h) {
 			s = irregular
 		}
-		proto, i.l4 = h[6], i.ip+ip6Len
+		proto, i.l4 = h[6], i.ip+vnet.IP6Len
 	}
 	switch proto {
-	case protoTCP:
-		if s == irregular || len(p) < i.l4+tcpLen {
+	case vnet.ProtoTCP:
+		if s == irregular || len(p) < i.l4+vnet.TCPLen {
 			return i, irregular
 		}
 		i.hdr = i.l4 + int(p[i.l4+12]>>4)*4
-		if i.hdr < i.l4+tcpLen || i.hdr > len(p) {
+		if i.hdr < i.l4+vnet.TCPLen || i.hdr > len(p) {
 			return i, irregular
 		}
 		return i, regular
-	case protoUDP:
+	case vnet.ProtoUDP:
 		i.udp = true
-		i.hdr = i.l4 + udpLen
+		i.hdr = i.l4 + vnet.UDPLen
 		if s == irregular || i.hdr > len(p) || int(binary.BigEndian.Uint16(p[i.l4+4:])) != len(p)-i.l4 {
 			return i, irregular
 		}
@@ -148,7 +149,7 @@ func (i *packetInfo) mergeable(p []byte) bool {
 		}
 		return binary.BigEndian.Uint16(p[i.l4+6:]) != 0
 	}
-	return p[i.l4+13]&^tcpPSH == tcpACK
+	return p[i.l4+13]&^vnet.TcpPSH == vnet.TcpACK
 }
 
 // sameFlow compares addresses, protocol and ports.
@@ -156,7 +157,7 @@ func (f *flow) sameFlow(dev *device, i *packetInfo, p []byte) bool {
 	if f.dev != dev || f.version != i.version || f.udp != i.udp || f.ip != i.ip {
 		return false
 	}
-	q := f.pkts[0][vnetLen:]
+	q := f.pkts[0][vnet.HeaderLen:]
 	if [4]byte(p[i.l4:]) != [4]byte(q[f.l4:]) {
 		return false
 	}
@@ -173,7 +174,7 @@ func (f *flow) continues(i *packetInfo, p []byte) bool {
 	if f.closed || f.n == maxSegments || i.hdr != f.hdr || payload > f.size || f.total+payload > maxIPLen {
 		return false
 	}
-	q := f.pkts[0][vnetLen:]
+	q := f.pkts[0][vnet.HeaderLen:]
 	if !bytes.Equal(p[:i.ip], q[:f.ip]) {
 		return false // Ethernet and VLAN
 	}
@@ -212,25 +213,25 @@ func (i *packetInfo) l4Valid(p []byte) bool {
 
 // pseudoSum is the sum of the pseudo-header for an L4 length.
 func (i *packetInfo) pseudoSum(p []byte, length int) uint32 {
-	sum := uint32(protoTCP)
+	sum := uint32(vnet.ProtoTCP)
 	if i.udp {
-		sum = protoUDP
+		sum = vnet.ProtoUDP
 	}
 	sum += uint32(length)
 	if i.version == 4 {
 		return gre.Sum(p[i.ip+12:i.ip+20], sum)
 	}
-	return gre.Sum(p[i.ip+8:i.ip+ip6Len], sum)
+	return gre.Sum(p[i.ip+8:i.ip+vnet.IP6Len], sum)
 }
 
-// add takes one packet for dev. b is vnetLen free octets and the packet; it is
+// add takes one packet for dev. b is vnet.HeaderLen free bytes and the packet; it is
 // kept until flushAll. The packets of a flow stay in order.
 func (c *coalescer) add(dev *device, b []byte) {
 	if !dev.vnet {
 		c.single(dev, b)
 		return
 	}
-	p := b[vnetLen:]
+	p := b[vnet.HeaderLen:]
 	i, s := inspect(p, dev.ethernet)
 	switch s {
 	case foreign:
@@ -282,17 +283,17 @@ func (i *packetInfo) kind() mergeKinds {
 // append verifies and appends; on a wrong checksum nothing is appended.
 func (c *coalescer) append(f *flow, i *packetInfo, b []byte) bool {
 	if !f.verified {
-		if !f.l4Valid(f.pkts[0][vnetLen:]) {
+		if !f.l4Valid(f.pkts[0][vnet.HeaderLen:]) {
 			return false
 		}
 		f.verified = true
 	}
-	p := b[vnetLen:]
+	p := b[vnet.HeaderLen:]
 	if !i.l4Valid(p) {
 		return false
 	}
 	if f.n == 1 && f.version == 4 {
-		f.idStep = binary.BigEndian.Uint16(p[i.ip+4:]) - binary.BigEndian.Uint16(f.pkts[0][vnetLen+f.ip+4:])
+		f.idStep = binary.BigEndian.Uint16(p[i.ip+4:]) - binary.BigEndian.Uint16(f.pkts[0][vnet.HeaderLen+f.ip+4:])
 	}
 	f.pkts[f.n] = b
 	f.n++
@@ -311,7 +312,7 @@ func (f *flow) track(i *packetInfo, p []byte) {
 		return
 	}
 	f.nextSeq = binary.BigEndian.Uint32(p[i.l4+4:]) + uint32(len(p)-i.hdr)
-	f.psh = p[i.l4+13]&tcpPSH != 0
+	f.psh = p[i.l4+13]&vnet.TcpPSH != 0
 	if f.psh {
 		f.closed = true
 	}
@@ -340,7 +341,7 @@ func (c *coalescer) write(f *flow) {
 		return
 	}
 	first := f.pkts[0]
-	p := first[vnetLen:]
+	p := first[vnet.HeaderLen:]
 	var saved [128]byte
 	keep := copy(saved[:], p[:f.hdr])
 	f.header(first)
@@ -350,8 +351,8 @@ func (c *coalescer) write(f *flow) {
 	iov[0].SetLen(len(first))
 	for k := 1; k < f.n; k++ {
 		b := f.pkts[k]
-		iov[k].Base = &b[vnetLen+f.hdr]
-		iov[k].SetLen(len(b) - vnetLen - f.hdr)
+		iov[k].Base = &b[vnet.HeaderLen+f.hdr]
+		iov[k].SetLen(len(b) - vnet.HeaderLen - f.hdr)
 	}
 	_, e := c.k.writev(f.dev.fd, iov)
 	if e == 0 {
@@ -376,45 +377,45 @@ func (c *coalescer) write(f *flow) {
 
 // header makes the first packet's headers those of the run.
 func (f *flow) header(b []byte) {
-	p := b[vnetLen:]
+	p := b[vnet.HeaderLen:]
 	if f.version == 4 {
 		h := p[f.ip:f.l4]
 		binary.BigEndian.PutUint16(h[2:], uint16(f.total))
 		binary.BigEndian.PutUint16(h[10:], 0)
 		binary.BigEndian.PutUint16(h[10:], ^gre.Fold(gre.Sum(h, 0)))
 	} else {
-		binary.BigEndian.PutUint16(p[f.ip+4:], uint16(f.total-ip6Len))
+		binary.BigEndian.PutUint16(p[f.ip+4:], uint16(f.total-vnet.IP6Len))
 	}
 	l4Len := f.total - (f.l4 - f.ip)
-	v := vnetHeader{
-		flags:     vnetNeedsCsum,
-		hdrLen:    uint16(f.hdr),
-		gsoSize:   uint16(f.size),
-		csumStart: uint16(f.l4),
+	v := vnet.Header{
+		Flags:     vnet.NeedsCsum,
+		HdrLen:    uint16(f.hdr),
+		GSOSize:   uint16(f.size),
+		CsumStart: uint16(f.l4),
 	}
 	l4 := p[f.l4:]
 	if f.udp {
-		v.gsoType, v.csumOffset = gsoUDP, 6
+		v.GSOType, v.CsumOffset = vnet.GSOUDP, 6
 		binary.BigEndian.PutUint16(l4[4:], uint16(l4Len))
 	} else {
-		v.gsoType, v.csumOffset = gsoTCP4, 16
+		v.GSOType, v.CsumOffset = vnet.GSOTCP4, 16
 		if f.version == 6 {
-			v.gsoType = gsoTCP6
+			v.GSOType = vnet.GSOTCP6
 		}
 		if f.psh {
-			l4[13] |= tcpPSH
+			l4[13] |= vnet.TcpPSH
 		}
 	}
-	binary.BigEndian.PutUint16(l4[v.csumOffset:], gre.Fold(f.pseudoSum(p, l4Len)))
-	v.write(b)
+	binary.BigEndian.PutUint16(l4[v.CsumOffset:], gre.Fold(f.pseudoSum(p, l4Len)))
+	v.Write(b)
 }
 
 // single writes one packet as it is; the kernel verifies its checksum.
 func (c *coalescer) single(dev *device, b []byte) {
 	if dev.vnet {
-		clear(b[:vnetLen])
+		clear(b[:vnet.HeaderLen])
 	} else {
-		b = b[vnetLen:]
+		b = b[vnet.HeaderLen:]
 	}
 	if _, e := c.k.write(dev.fd, b); e != 0 {
 		dev.writeFailed(e, 1)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"greseal/platform/gre"
+	"greseal/platform/userspace/vnet"
 )
 
 // What an IPv6 header chain may hold before TCP.
@@ -32,11 +33,11 @@ func tcpOf(p []byte, at int, version uint8) (tcp, end int, ok bool) {
 	switch version {
 	case 4:
 		tcp, end = at+int(p[at]&15)*4, at+int(binary.BigEndian.Uint16(p[at+2:]))
-		ok = p[at+9] == protoTCP && binary.BigEndian.Uint16(p[at+6:])&0x1fff == 0 && tcp >= at+ip4Len
+		ok = p[at+9] == vnet.ProtoTCP && binary.BigEndian.Uint16(p[at+6:])&0x1fff == 0 && tcp >= at+vnet.IP4Len
 	case 6:
-		tcp, end = at+ip6Len, at+ip6Len+int(binary.BigEndian.Uint16(p[at+4:]))
+		tcp, end = at+vnet.IP6Len, at+vnet.IP6Len+int(binary.BigEndian.Uint16(p[at+4:]))
 		next := p[at+6]
-		for next != protoTCP {
+		for next != vnet.ProtoTCP {
 			if len(p) < tcp+8 {
 				return 0, 0, false
 			}
@@ -56,7 +57,7 @@ func tcpOf(p []byte, at int, version uint8) (tcp, end int, ok bool) {
 		}
 		ok = true
 	}
-	return tcp, end, ok && end <= len(p) && tcp+tcpLen <= end
+	return tcp, end, ok && end <= len(p) && tcp+vnet.TCPLen <= end
 }
 
 // clampMSS lowers the maximum segment size that a SYN at p[at:] announces (RFC
@@ -65,10 +66,10 @@ func tcpOf(p []byte, at int, version uint8) (tcp, end int, ok bool) {
 // or announces less, or nothing, stays as it is.
 func clampMSS(p []byte, at int, version uint8, mss uint16, partial bool) {
 	tcp, end, ok := tcpOf(p, at, version)
-	if !ok || p[tcp+13]&(tcpSYN|tcpRST) != tcpSYN {
+	if !ok || p[tcp+13]&(vnet.TcpSYN|vnet.TcpRST) != vnet.TcpSYN {
 		return
 	}
-	options := tcp + tcpLen
+	options := tcp + vnet.TCPLen
 	end = min(end, tcp+int(p[tcp+12]>>4)*4)
 	for i := options; i < end; {
 		const endOfList, noOperation, maxSegment = 0, 1, 2

@@ -12,6 +12,7 @@ import (
 
 	"greseal/platform"
 	"greseal/platform/gre"
+	"greseal/platform/userspace/vnet"
 )
 
 // mssOption is the option, behind n octets of no operation and filled up.
@@ -30,13 +31,13 @@ func TestClampedSYNIsThatOfASmallerHost(t *testing.T) {
 	for _, s := range []packetSpec{{}, {v6: true}, {ethernet: true}, {ethernet: true, vlan: true, v6: true}} {
 		for before := range 6 {
 			for _, was := range []uint16{537, 1382, 1383, 1460, 8960, 65535} {
-				for _, flags := range []uint8{tcpSYN, tcpSYN | tcpACK, tcpSYN | 0xc0} {
+				for _, flags := range []uint8{vnet.TcpSYN, vnet.TcpSYN | vnet.TcpACK, vnet.TcpSYN | 0xc0} {
 					s.flags, s.seq, s.ttl, s.port = flags, 0x12345678, 64, 4711
 					s.options = mssOption(was, before)
 					p := s.build()
 					s.options = mssOption(min(was, 1382), before)
 					want := s.build()
-					at, version := l3(p, s.ethernet)
+					at, version := vnet.FindIP(p, s.ethernet)
 					clampMSS(p, at, version, 1382, false)
 					if !bytes.Equal(p, want) {
 						t.Fatalf("%+v, MSS %d behind %d octets:\n got %x\nwant %x", s, was, before, p, want)
@@ -51,26 +52,26 @@ func TestClampedSYNIsThatOfASmallerHost(t *testing.T) {
 // pseudo-header alone, and what is filled in later must come out right.
 func TestClampedSYNWithPartialChecksum(t *testing.T) {
 	for _, v6 := range []bool{false, true} {
-		s := packetSpec{v6: v6, flags: tcpSYN, ttl: 64, options: mssOption(1460, 1)}
+		s := packetSpec{v6: v6, flags: vnet.TcpSYN, ttl: 64, options: mssOption(1460, 1)}
 		p := s.build()
 		s.options = mssOption(1000, 1)
 		want := s.build()
-		h := vnetHeader{flags: vnetNeedsCsum, csumStart: ip4Len, csumOffset: 16}
-		sum := gre.Sum(p[12:20], protoTCP)
+		h := vnet.Header{Flags: vnet.NeedsCsum, CsumStart: vnet.IP4Len, CsumOffset: 16}
+		sum := gre.Sum(p[12:20], vnet.ProtoTCP)
 		if v6 {
-			h.csumStart = ip6Len
-			sum = gre.Sum(p[8:40], protoTCP)
+			h.CsumStart = vnet.IP6Len
+			sum = gre.Sum(p[8:40], vnet.ProtoTCP)
 		}
-		tcp := p[h.csumStart:]
+		tcp := p[h.CsumStart:]
 		binary.BigEndian.PutUint16(tcp[16:], gre.Fold(sum+uint32(len(tcp))))
-		at, version := l3(p, false)
+		at, version := vnet.FindIP(p, false)
 		clampMSS(p, at, version, 1000, true)
-		var segs segments
-		if err := segs.start(&h, p, false); err != nil {
+		var segs vnet.Segments
+		if err := segs.Start(&h, p, false); err != nil {
 			t.Fatal(err)
 		}
-		got := make([]byte, segs.max)
-		segs.write(0, got)
+		got := make([]byte, segs.Max)
+		segs.Write(0, got)
 		if !bytes.Equal(got, want) {
 			t.Errorf("IPv6 %v:\n got %x\nwant %x", v6, got, want)
 		}
@@ -82,17 +83,17 @@ func behind(p []byte, first byte, headers ...byte) []byte {
 	p = bytes.Clone(p)
 	p[6] = first
 	binary.BigEndian.PutUint16(p[4:], binary.BigEndian.Uint16(p[4:])+uint16(len(headers)))
-	return append(p[:ip6Len:ip6Len], append(headers, p[ip6Len:]...)...)
+	return append(p[:vnet.IP6Len:vnet.IP6Len], append(headers, p[vnet.IP6Len:]...)...)
 }
 
 func TestClampFindsTCPBehindExtensionHeaders(t *testing.T) {
-	syn := packetSpec{v6: true, flags: tcpSYN, ttl: 64, options: mssOption(1440, 0)}
+	syn := packetSpec{v6: true, flags: vnet.TcpSYN, ttl: 64, options: mssOption(1440, 0)}
 	small := syn
 	small.options = mssOption(1220, 0)
 	for name, h := range map[string][]byte{
-		"hop-by-hop":     {ip6HopByHop, protoTCP, 0, 1, 4, 0, 0, 0, 0},
-		"two of them":    {ip6Destination, ip6Routing, 0, 1, 4, 0, 0, 0, 0, protoTCP, 1, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
-		"first fragment": {ip6Fragment, protoTCP, 0, 0, 1, 0, 0, 0, 9},
+		"hop-by-hop":     {ip6HopByHop, vnet.ProtoTCP, 0, 1, 4, 0, 0, 0, 0},
+		"two of them":    {ip6Destination, ip6Routing, 0, 1, 4, 0, 0, 0, 0, vnet.ProtoTCP, 1, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
+		"first fragment": {ip6Fragment, vnet.ProtoTCP, 0, 0, 1, 0, 0, 0, 9},
 	} {
 		p := behind(syn.build(), h[0], h[1:]...)
 		clampMSS(p, 0, 6, 1220, false)
@@ -104,7 +105,7 @@ func TestClampFindsTCPBehindExtensionHeaders(t *testing.T) {
 
 func TestClampLeavesEverythingElse(t *testing.T) {
 	syn := func(change func(*packetSpec)) []byte {
-		s := packetSpec{flags: tcpSYN, ttl: 64, options: mssOption(1460, 0)}
+		s := packetSpec{flags: vnet.TcpSYN, ttl: 64, options: mssOption(1460, 0)}
 		change(&s)
 		return s.build()
 	}
@@ -119,8 +120,8 @@ func TestClampLeavesEverythingElse(t *testing.T) {
 		"a smaller size":            syn(func(s *packetSpec) { s.options = mssOption(1000, 0) }),
 		"the same size":             syn(func(s *packetSpec) { s.options = mssOption(1300, 0) }),
 		"no option":                 syn(func(s *packetSpec) { s.options = nil }),
-		"no SYN":                    syn(func(s *packetSpec) { s.flags = tcpACK }),
-		"SYN and RST":               syn(func(s *packetSpec) { s.flags = tcpSYN | tcpRST }),
+		"no SYN":                    syn(func(s *packetSpec) { s.flags = vnet.TcpACK }),
+		"SYN and RST":               syn(func(s *packetSpec) { s.flags = vnet.TcpSYN | vnet.TcpRST }),
 		"UDP":                       syn(func(s *packetSpec) { s.udp = true }),
 		"behind the end of list":    syn(func(s *packetSpec) { s.options = append([]byte{0, 0, 0, 0}, mssOption(1460, 0)...) }),
 		"inside another option":     syn(func(s *packetSpec) { s.options = []byte{253, 8, 2, 4, 5, 0xb4, 0, 0} }),
@@ -134,13 +135,13 @@ func TestClampLeavesEverythingElse(t *testing.T) {
 		"total length too large":    patched(2, 0xff, 0xff),
 		"total length too small":    patched(2, 0, 39),
 		"data offset of nothing":    patched(32, 0x10),
-		"a later fragment of IPv6":  behind(six, ip6Fragment, protoTCP, 0, 0, 8, 0, 0, 0, 9),
-		"ESP inside":                behind(six, 50, protoTCP, 0, 0, 8, 0, 0, 0, 9),
+		"a later fragment of IPv6":  behind(six, ip6Fragment, vnet.ProtoTCP, 0, 0, 8, 0, 0, 0, 9),
+		"ESP inside":                behind(six, 50, vnet.ProtoTCP, 0, 0, 8, 0, 0, 0, 9),
 		"a chain beyond the end":    behind(six, ip6HopByHop, ip6HopByHop, 255, 0, 0, 0, 0, 0, 0),
-		"a chain without an end":    behind(six[:ip6Len], ip6HopByHop, ip6HopByHop, 0, 1, 4, 0, 0, 0, 0),
+		"a chain without an end":    behind(six[:vnet.IP6Len], ip6HopByHop, ip6HopByHop, 0, 1, 4, 0, 0, 0, 0),
 	} {
 		was := bytes.Clone(p)
-		at, version := l3(p, false)
+		at, version := vnet.FindIP(p, false)
 		clampMSS(p, at, version, 1300, false)
 		if !bytes.Equal(p, was) {
 			t.Errorf("%s: was changed to\n%x\nfrom\n%x", name, p, was)
@@ -151,11 +152,11 @@ func TestClampLeavesEverythingElse(t *testing.T) {
 // FuzzClampMSS gives the clamp anything: it changes at most the option and the
 // checksum, and never the length.
 func FuzzClampMSS(f *testing.F) {
-	f.Add(packetSpec{flags: tcpSYN, options: mssOption(1460, 1)}.build(), false)
-	f.Add(packetSpec{v6: true, ethernet: true, flags: tcpSYN, options: mssOption(1460, 0)}.build(), true)
-	f.Add(behind(packetSpec{v6: true, flags: tcpSYN, options: mssOption(1440, 0)}.build(), ip6HopByHop, protoTCP, 0, 1, 4, 0, 0, 0, 0), false)
+	f.Add(packetSpec{flags: vnet.TcpSYN, options: mssOption(1460, 1)}.build(), false)
+	f.Add(packetSpec{v6: true, ethernet: true, flags: vnet.TcpSYN, options: mssOption(1460, 0)}.build(), true)
+	f.Add(behind(packetSpec{v6: true, flags: vnet.TcpSYN, options: mssOption(1440, 0)}.build(), ip6HopByHop, vnet.ProtoTCP, 0, 1, 4, 0, 0, 0, 0), false)
 	f.Fuzz(func(t *testing.T, p []byte, ethernet bool) {
-		at, version := l3(p, ethernet)
+		at, version := vnet.FindIP(p, ethernet)
 		if version == 0 {
 			return
 		}

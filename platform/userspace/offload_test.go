@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"greseal/platform"
+	"greseal/platform/userspace/vnet"
 )
 
 // oldKernel is the real kernel without some of what it can do, or with calls
@@ -130,10 +131,10 @@ func TestEveryOffloadHasAFallback(t *testing.T) {
 		{"kernel without any TUN offload", 0, func() *oldKernel { return &oldKernel{} }, "no segmentation for TUN"},
 		{"kernel without vnet header", 0, func() *oldKernel { return &oldKernel{noVnet: true} }, "no vnet header"},
 		{"EINVAL for TCP runs to the interface", 0, func() *oldKernel {
-			return &oldKernel{offloads: allOffloads, noRun: []uint8{gsoTCP4, gsoTCP6}}
+			return &oldKernel{offloads: allOffloads, noRun: []uint8{vnet.GSOTCP4, vnet.GSOTCP6}}
 		}, "joining TCP packets for the interface is off"},
 		{"EINVAL for UDP runs to the interface", 0, func() *oldKernel {
-			return &oldKernel{offloads: allOffloads, noRun: []uint8{gsoUDP}}
+			return &oldKernel{offloads: allOffloads, noRun: []uint8{vnet.GSOUDP}}
 		}, "joining UDP packets for the interface is off"},
 		{"EIO for runs", 0, func() *oldKernel {
 			return &oldKernel{offloads: allOffloads, sendError: func(m *mmsghdr) unix.Errno {
@@ -430,10 +431,10 @@ func TestNothingIsAllocatedForAPacket(t *testing.T) {
 		dev, sa := testSA(t, &f, a, b)
 		dev.vnet = true
 		e := &egress{worker: w, k: net, events: nil, out: newOutbox(net, w.writable)}
-		big := packetSpec{flags: tcpACK, ttl: 64, payload: pattern(50000, 0)}.build()
-		p := make([]byte, vnetLen, vnetLen+len(big))
-		h := vnetHeader{flags: vnetNeedsCsum, gsoType: gsoTCP4, gsoSize: 1300, csumStart: 20, csumOffset: 16}
-		h.write(p)
+		big := packetSpec{flags: vnet.TcpACK, ttl: 64, payload: pattern(50000, 0)}.build()
+		p := make([]byte, vnet.HeaderLen, vnet.HeaderLen+len(big))
+		h := vnet.Header{Flags: vnet.NeedsCsum, GSOType: vnet.GSOTCP4, GSOSize: 1300, CsumStart: 20, CsumOffset: 16}
+		h.Write(p)
 		p = append(p, big...)
 		if n := testing.AllocsPerRun(50, func() { e.packet(dev, p); e.out.flush() }); n != 0 {
 			t.Errorf("%+v: %v allocations for a large packet", f, n)
@@ -461,10 +462,10 @@ func BenchmarkEgress(b *testing.B) {
 			dev, _ := testSA(b, &f, &host{v4: netip.MustParseAddr("192.0.2.1")}, &host{v4: netip.MustParseAddr("192.0.2.2")})
 			dev.vnet = true
 			e := &egress{worker: w, k: net, out: newOutbox(net, w.writable)}
-			p := make([]byte, vnetLen)
-			h := vnetHeader{flags: vnetNeedsCsum, gsoType: gsoTCP4, gsoSize: 1300, csumStart: 20, csumOffset: 16}
-			h.write(p)
-			p = append(p, packetSpec{flags: tcpACK, ttl: 64, payload: pattern(c.total, 0)}.build()...)
+			p := make([]byte, vnet.HeaderLen)
+			h := vnet.Header{Flags: vnet.NeedsCsum, GSOType: vnet.GSOTCP4, GSOSize: 1300, CsumStart: 20, CsumOffset: 16}
+			h.Write(p)
+			p = append(p, packetSpec{flags: vnet.TcpACK, ttl: 64, payload: pattern(c.total, 0)}.build()...)
 			b.SetBytes(int64(len(p)))
 			b.ReportAllocs()
 			for b.Loop() {

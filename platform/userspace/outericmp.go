@@ -10,6 +10,7 @@ import (
 	"greseal/crypto/esp"
 	"greseal/platform"
 	"greseal/platform/gre"
+	"greseal/platform/userspace/vnet"
 )
 
 // ICMP from the path: routers that cannot forward an outer packet because it is
@@ -62,17 +63,17 @@ type quote struct {
 // parseTooBig4 reads an ICMP message of a raw socket, its IP header included. The
 // kernel has not verified its checksum yet.
 func parseTooBig4(b []byte, portNAT uint16) (q quote, ok bool) {
-	if len(b) < ip4Len || len(b) < int(b[0]&15)*4 {
+	if len(b) < vnet.IP4Len || len(b) < int(b[0]&15)*4 {
 		return q, false
 	}
 	b = b[int(b[0]&15)*4:]
-	if len(b) < icmpLen+ip4Len || b[0] != 3 || b[1] != 4 || gre.Fold(gre.Sum(b, 0)) != 0xffff {
+	if len(b) < icmpLen+vnet.IP4Len || b[0] != 3 || b[1] != 4 || gre.Fold(gre.Sum(b, 0)) != 0xffff {
 		return q, false
 	}
 	q.mtu = int(binary.BigEndian.Uint16(b[6:]))
 	ip := b[icmpLen:]
 	head := int(ip[0]&15) * 4
-	if ip[0]>>4 != 4 || head < ip4Len || len(ip) < head || binary.BigEndian.Uint16(ip[6:])&0x1fff != 0 {
+	if ip[0]>>4 != 4 || head < vnet.IP4Len || len(ip) < head || binary.BigEndian.Uint16(ip[6:])&0x1fff != 0 {
 		return q, false
 	}
 	q.len = int(binary.BigEndian.Uint16(ip[2:]))
@@ -81,7 +82,7 @@ func parseTooBig4(b []byte, portNAT uint16) (q quote, ok bool) {
 
 // parseTooBig6 reads an ICMPv6 message, which the kernel has verified.
 func parseTooBig6(b []byte, portNAT uint16) (q quote, ok bool) {
-	if len(b) < icmpLen+ip6Len || b[0] != 2 {
+	if len(b) < icmpLen+vnet.IP6Len || b[0] != 2 {
 		return q, false
 	}
 	mtu := binary.BigEndian.Uint32(b[4:])
@@ -90,8 +91,8 @@ func parseTooBig6(b []byte, portNAT uint16) (q quote, ok bool) {
 	if ip[0]>>4 != 6 {
 		return q, false
 	}
-	q.len = ip6Len + int(binary.BigEndian.Uint16(ip[4:]))
-	return q, q.esp(netip.AddrFrom16([16]byte(ip[24:40])), ip[6], ip[ip6Len:], portNAT)
+	q.len = vnet.IP6Len + int(binary.BigEndian.Uint16(ip[4:]))
+	return q, q.esp(netip.AddrFrom16([16]byte(ip[24:40])), ip[6], ip[vnet.IP6Len:], portNAT)
 }
 
 // esp reads the quoted packet behind its IP header.
@@ -99,9 +100,9 @@ func (q *quote) esp(dst netip.Addr, proto uint8, b []byte, portNAT uint16) (ok b
 	port := uint16(0)
 	switch {
 	case proto == unix.IPPROTO_ESP:
-	case proto == protoUDP && len(b) >= udpLen && binary.BigEndian.Uint16(b) == portNAT:
+	case proto == vnet.ProtoUDP && len(b) >= vnet.UDPLen && binary.BigEndian.Uint16(b) == portNAT:
 		q.udp, port = true, binary.BigEndian.Uint16(b[2:])
-		b = b[udpLen:]
+		b = b[vnet.UDPLen:]
 	default:
 		return false
 	}

@@ -11,11 +11,12 @@ import (
 	"greseal/platform"
 	"greseal/platform/gre"
 	"greseal/platform/rtnl"
+	"greseal/platform/userspace/vnet"
 )
 
 // aboutFrame is the ICMP message a router would send about a captured frame.
 func aboutFrame(frame []byte, v6 bool, mtu int, quote int) []byte {
-	ip := frame[etherLen:]
+	ip := frame[vnet.EtherLen:]
 	quote = min(quote, len(ip))
 	m := make([]byte, icmpLen, icmpLen+quote)
 	m[0], m[1] = 3, 4
@@ -60,12 +61,12 @@ func TestRoutersMessageIsAHintWhenItQuotesOurPacket(t *testing.T) {
 			wire := a.capture(t)
 			a.ping(inner4(2), 5, 1000)
 			wire.stop()
-			at := etherLen + ip4Len // of ESP
+			at := vnet.EtherLen + vnet.IP4Len // of ESP
 			if f.outer6 {
-				at = etherLen + ip6Len
+				at = vnet.EtherLen + vnet.IP6Len
 			}
 			if f.encap {
-				at += udpLen
+				at += vnet.UDPLen
 			}
 			var frame []byte
 			for _, c := range wire.all {
@@ -105,8 +106,8 @@ func TestRoutersMessageIsAHintWhenItQuotesOurPacket(t *testing.T) {
 			v6 := f.outer6
 			quiet("another SPI", aboutFrame(changed(func(p []byte) { p[at]++ }), v6, 1300, 200))
 			quiet("a number never sent", aboutFrame(changed(func(p []byte) { p[at+5]++ }), v6, 1300, 200))
-			quiet("another peer", aboutFrame(changed(func(p []byte) { p[etherLen+19] ^= 3; p[etherLen+39] ^= 3 }), v6, 1300, 200))
-			quiet("no ESP header quoted", aboutFrame(frame, v6, 1300, at-etherLen))
+			quiet("another peer", aboutFrame(changed(func(p []byte) { p[vnet.EtherLen+19] ^= 3; p[vnet.EtherLen+39] ^= 3 }), v6, 1300, 200))
+			quiet("no ESP header quoted", aboutFrame(frame, v6, 1300, at-vnet.EtherLen))
 			quiet("it would have fitted", aboutFrame(frame, v6, 1500, 200))
 			quiet("less than IP's least", aboutFrame(frame, v6, 20, 200))
 			quiet("cut off", aboutFrame(frame, v6, 1300, 12))

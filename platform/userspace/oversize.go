@@ -8,6 +8,7 @@ import (
 
 	"greseal/platform"
 	"greseal/platform/gre"
+	"greseal/platform/userspace/vnet"
 )
 
 // Oversize: packets that the interface takes but the path does not. The kernel
@@ -37,14 +38,14 @@ func (r *route) fits(link *platform.Link) {
 	}
 	r.limit = link.Fits
 	if link.Ethernet {
-		r.limit += etherLen
+		r.limit += vnet.EtherLen
 	}
 }
 
 // oversize handles what was read from d and is in w.segs, of which the largest
 // packet has more than r.limit octets. The IP header stands at p[at:].
 func (w *egress) oversize(d *device, sa *outSA, r *route, p []byte, at int, version uint8) {
-	if version == 6 && r.wide != nil && w.segs.max-at <= ip6MinMTU {
+	if version == 6 && r.wide != nil && w.segs.Max-at <= ip6MinMTU {
 		w.carry(d, sa, r.wide, p, at, version)
 		return
 	}
@@ -55,13 +56,13 @@ func (w *egress) oversize(d *device, sa *outSA, r *route, p []byte, at int, vers
 		w.fragment(d, sa, r)
 		return
 	}
-	d.tx.tooBig += uint64(w.segs.n)
+	d.tx.tooBig += uint64(w.segs.N)
 	if version == 0 || !d.refusals.take(time.Now()) {
 		return
 	}
-	first := w.scratch[:w.segs.write(0, w.scratch[:maxPacket])]
+	first := w.scratch[:w.segs.Write(0, w.scratch[:maxPacket])]
 	answer := w.scratch[maxPacket:]
-	head := vnetLen
+	head := vnet.HeaderLen
 	if !d.vnet {
 		head = 0
 	}
@@ -77,11 +78,11 @@ func (w *egress) oversize(d *device, sa *outSA, r *route, p []byte, at int, vers
 func (w *egress) fragment(d *device, sa *outSA, r *route) {
 	all := w.segs
 	packet, piece := w.scratch[:maxPacket], w.scratch[maxPacket:]
-	for i := range all.n {
-		p := packet[:all.write(i, packet)]
+	for i := range all.N {
+		p := packet[:all.Write(i, packet)]
 		total := int(binary.BigEndian.Uint16(p[2:]))
 		head := int(p[0]&15) * 4
-		if head < ip4Len || total < head || total > len(p) {
+		if head < vnet.IP4Len || total < head || total > len(p) {
 			d.tx.malformed++
 			continue
 		}
@@ -92,7 +93,7 @@ func (w *egress) fragment(d *device, sa *outSA, r *route) {
 				break
 			}
 			off += n - int(piece[0]&15)*4
-			if w.segs.start(&vnetHeader{}, piece[:n], false) == nil {
+			if w.segs.Start(&vnet.Header{}, piece[:n], false) == nil {
 				w.carry(d, sa, r, piece[:n], 0, 4)
 			}
 		}
@@ -109,7 +110,7 @@ func fragment4(dst, p []byte, off, limit int) int {
 	}
 	n := copy(dst, p[:head])
 	if off > head { // the options that belong to every fragment
-		n = ip4Len + copyOptions(dst[ip4Len:], p[ip4Len:head])
+		n = vnet.IP4Len + copyOptions(dst[vnet.IP4Len:], p[vnet.IP4Len:head])
 		dst[0] = 0x40 | byte(n/4)
 	}
 	data := min(limit-n, len(p)-off)
@@ -195,9 +196,9 @@ func tooBig(dst, p []byte, at int, version uint8, mtu int, from netip.Addr) int 
 			return 0
 		}
 		// As much as fits into 576 octets (RFC 1812 section 4.3.2.3).
-		quote := ip[:min(len(ip), 576-ip4Len-icmpLen)]
-		n := ip4Len + icmpLen + len(quote)
-		clear(d[:ip4Len+icmpLen])
+		quote := ip[:min(len(ip), 576-vnet.IP4Len-icmpLen)]
+		n := vnet.IP4Len + icmpLen + len(quote)
+		clear(d[:vnet.IP4Len+icmpLen])
 		d[0], d[1] = 0x45, 0xc0|ip[1]&0x1e // section 4.3.2.5
 		binary.BigEndian.PutUint16(d[2:], uint16(n))
 		d[6], d[8], d[9] = 0x40, defaultTTL, protoICMP
@@ -207,7 +208,7 @@ func tooBig(dst, p []byte, at int, version uint8, mtu int, from netip.Addr) int 
 		}
 		copy(d[16:20], ip[12:16])
 		setIP4Sum(d)
-		m := d[ip4Len:n]
+		m := d[vnet.IP4Len:n]
 		m[0], m[1] = 3, 4
 		binary.BigEndian.PutUint16(m[6:], uint16(mtu))
 		copy(m[icmpLen:], quote)
@@ -217,21 +218,21 @@ func tooBig(dst, p []byte, at int, version uint8, mtu int, from netip.Addr) int 
 	if !mayRefuse6(ip) {
 		return 0
 	}
-	quote := ip[:min(len(ip), ip6MinMTU-ip6Len-icmpLen)]
-	n := ip6Len + icmpLen + len(quote)
-	clear(d[:ip6Len+icmpLen])
+	quote := ip[:min(len(ip), ip6MinMTU-vnet.IP6Len-icmpLen)]
+	n := vnet.IP6Len + icmpLen + len(quote)
+	clear(d[:vnet.IP6Len+icmpLen])
 	d[0], d[6], d[7] = 0x60, protoICMP6, defaultTTL
-	binary.BigEndian.PutUint16(d[4:], uint16(n-ip6Len))
+	binary.BigEndian.PutUint16(d[4:], uint16(n-vnet.IP6Len))
 	copy(d[8:24], ip[24:40])
 	if from.Is6() {
 		copy(d[8:24], from.AsSlice())
 	}
 	copy(d[24:40], ip[8:24])
-	m := d[ip6Len:n]
+	m := d[vnet.IP6Len:n]
 	m[0] = 2
 	binary.BigEndian.PutUint32(m[4:], uint32(max(mtu, ip6MinMTU)))
 	copy(m[icmpLen:], quote)
-	sum := gre.Sum(d[8:ip6Len], protoICMP6+uint32(len(m)))
+	sum := gre.Sum(d[8:vnet.IP6Len], protoICMP6+uint32(len(m)))
 	binary.BigEndian.PutUint16(m[2:], ^gre.Fold(gre.Sum(m, sum)))
 	return at + n
 }
@@ -240,7 +241,7 @@ func tooBig(dst, p []byte, at int, version uint8, mtu int, from netip.Addr) int 
 // fragment but the first, or a packet from or to what is no single host.
 func mayRefuse4(p []byte) bool {
 	head := int(p[0]&15) * 4
-	if head < ip4Len || head > len(p) || binary.BigEndian.Uint16(p[6:])&0x1fff != 0 {
+	if head < vnet.IP4Len || head > len(p) || binary.BigEndian.Uint16(p[6:])&0x1fff != 0 {
 		return false
 	}
 	for _, a := range []byte{p[12], p[16]} {
@@ -267,7 +268,7 @@ func mayRefuse6(p []byte) bool {
 	if p[8] == 0xff || p[24] == 0xff || [16]byte(p[8:24]) == [16]byte{} || [16]byte(p[24:40]) == [16]byte{} {
 		return false
 	}
-	at, next := ip6Len, p[6]
+	at, next := vnet.IP6Len, p[6]
 	for next == 0 || next == 43 || next == 44 || next == 60 {
 		if len(p) < at+8 {
 			return true

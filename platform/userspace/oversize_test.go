@@ -15,6 +15,7 @@ import (
 
 	"greseal/platform"
 	"greseal/platform/gre"
+	"greseal/platform/userspace/vnet"
 )
 
 // Over a path that carries less than the interface takes, the kernel's own TCP
@@ -166,16 +167,16 @@ func TestTooBigMessagesAreRight(t *testing.T) {
 	dst := make([]byte, maxPacket)
 	neighbor4, neighbor6 := netip.MustParseAddr("10.255.0.1"), netip.MustParseAddr("fd00::1")
 	for _, s := range []packetSpec{
-		{ttl: 3, df: true, tos: 0x2e, flags: tcpACK, payload: pattern(1400, 0)},
+		{ttl: 3, df: true, tos: 0x2e, flags: vnet.TcpACK, payload: pattern(1400, 0)},
 		{ttl: 3, v6: true, udp: true, payload: pattern(1400, 0)},
 		{ttl: 3, ethernet: true, vlan: true, df: true, udp: true, payload: pattern(1400, 0)},
 		{ttl: 3, ethernet: true, v6: true, udp: true, payload: pattern(100, 0)},
 	} {
 		p := s.build()
-		at, version := l3(p, s.ethernet)
+		at, version := vnet.FindIP(p, s.ethernet)
 		n := tooBig(dst, p, at, version, 1234, netip.Addr{})
 		m := dst[:n]
-		mat, mversion := l3(m, s.ethernet)
+		mat, mversion := vnet.FindIP(m, s.ethernet)
 		if n == 0 || mat != at || mversion != version {
 			t.Fatalf("%+v: %d octets", s, n)
 		}
@@ -202,12 +203,12 @@ func TestTooBigMessagesAreRight(t *testing.T) {
 		}
 	}
 	for _, s := range []packetSpec{
-		{ttl: 3, df: true, flags: tcpACK, payload: pattern(1400, 0)},
+		{ttl: 3, df: true, flags: vnet.TcpACK, payload: pattern(1400, 0)},
 		{ttl: 3, ethernet: true, vlan: true, df: true, udp: true, payload: pattern(1400, 0)},
 		{ttl: 3, v6: true, udp: true, payload: pattern(1400, 0)},
 	} {
 		p := s.build()
-		at, version := l3(p, s.ethernet)
+		at, version := vnet.FindIP(p, s.ethernet)
 		from := neighbor(&platform.Link{Neighbor4: neighbor4, Neighbor6: neighbor6}, version)
 		ip := dst[at:tooBig(dst, p, at, version, 1234, from)]
 		if version == 4 {
@@ -351,15 +352,15 @@ func FuzzTooBig(f *testing.F) {
 	f.Add([]byte{0x4f, 0, 0, 80, 0, 1, 0, 0, 1, 17, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 0x94, 0, 1}, false, uint16(68))
 	dst := make([]byte, 2*maxPacket)
 	f.Fuzz(func(t *testing.T, p []byte, ethernet bool, limit uint16) {
-		at, version := l3(p, ethernet)
+		at, version := vnet.FindIP(p, ethernet)
 		if version == 0 || len(p) > maxPacket {
 			return
 		}
-		if n := tooBig(dst, p, at, version, int(limit), netip.Addr{}); n > at+ip6MinMTU || n > len(p)+ip6Len+icmpLen {
+		if n := tooBig(dst, p, at, version, int(limit), netip.Addr{}); n > at+ip6MinMTU || n > len(p)+vnet.IP6Len+icmpLen {
 			t.Fatalf("a message of %d octets about %d", n, len(p))
 		}
 		head := int(p[at]&15) * 4
-		if ip := p[at:]; version == 4 && head >= ip4Len && head < len(ip) && limit >= 68 {
+		if ip := p[at:]; version == 4 && head >= vnet.IP4Len && head < len(ip) && limit >= 68 {
 			for off := head; off < len(ip); {
 				n := fragment4(dst, ip, off, int(limit))
 				if n <= 0 || n > int(limit) {

@@ -13,6 +13,7 @@ import (
 	"greseal/crypto/esp"
 	"greseal/platform"
 	"greseal/platform/gre"
+	"greseal/platform/userspace/vnet"
 )
 
 // resend puts captured frames on the wire once more, as the host's own.
@@ -350,11 +351,11 @@ func TestECNByRFC6040(t *testing.T) {
 	}
 	for _, v6 := range []bool{false, true} {
 		for ecn := range uint8(4) {
-			p := packetSpec{v6: v6, tos: 0xb8 | ecn, ttl: 3, flags: tcpACK, payload: pattern(9, 1)}.build()
-			at, version := l3(p, false)
+			p := packetSpec{v6: v6, tos: 0xb8 | ecn, ttl: 3, flags: vnet.TcpACK, payload: pattern(9, 1)}.build()
+			at, version := vnet.FindIP(p, false)
 			for to := range uint8(4) {
 				setECN(p, at, version, to)
-				want := packetSpec{v6: v6, tos: 0xb8 | to, ttl: 3, flags: tcpACK, payload: pattern(9, 1)}.build()
+				want := packetSpec{v6: v6, tos: 0xb8 | to, ttl: 3, flags: vnet.TcpACK, payload: pattern(9, 1)}.build()
 				if string(p) != string(want) {
 					t.Errorf("%x, want %x", p, want)
 				}

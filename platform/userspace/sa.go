@@ -11,6 +11,7 @@ import (
 	"greseal/crypto/esp"
 	"greseal/platform"
 	"greseal/platform/gre"
+	"greseal/platform/userspace/vnet"
 )
 
 // inSA is one inbound SA. What stands behind the first block is behind the lock
@@ -163,7 +164,7 @@ func (r *route) innerHeader(sa *platform.SA, link *platform.Link) {
 	case sa.Transport:
 		r.next = esp.NextGRE
 	case sa.GRELocal.Is4():
-		r.next, r.ipLen = esp.NextIPv4, ip4Len
+		r.next, r.ipLen = esp.NextIPv4, vnet.IP4Len
 		r.ip[0], r.ip[9] = 0x45, gre.IPProtocol
 		if r.df {
 			r.ip[6] = 0x40
@@ -171,9 +172,9 @@ func (r *route) innerHeader(sa *platform.SA, link *platform.Link) {
 		src, dst := sa.GRELocal.As4(), sa.GRERemote.As4()
 		copy(r.ip[12:], src[:])
 		copy(r.ip[16:], dst[:])
-		r.ipSum = gre.Sum(r.ip[:ip4Len], 0)
+		r.ipSum = gre.Sum(r.ip[:vnet.IP4Len], 0)
 	default:
-		r.next, r.ipLen = esp.NextIPv6, ip6Len
+		r.next, r.ipLen = esp.NextIPv6, vnet.IP6Len
 		r.ip[0], r.ip[6] = 0x60, gre.IPProtocol
 		src, dst := sa.GRELocal.As16(), sa.GRERemote.As16()
 		copy(r.ip[8:], src[:])
@@ -201,19 +202,19 @@ func hopLimit(p []byte, at int, version uint8) uint8 {
 // fragmented.
 func (r *route) putInner(b []byte, n int, tos, ttl uint8, id uint16) {
 	switch r.ipLen {
-	case ip4Len:
-		copy(b, r.ip[:ip4Len])
+	case vnet.IP4Len:
+		copy(b, r.ip[:vnet.IP4Len])
 		if r.df {
 			id = 0 // atomic: RFC 6864 section 4.1
 		}
-		length := uint16(ip4Len + n)
+		length := uint16(vnet.IP4Len + n)
 		b[1], b[8] = tos, ttl
 		binary.BigEndian.PutUint16(b[2:], length)
 		binary.BigEndian.PutUint16(b[4:], id)
 		sum := r.ipSum + uint32(tos) + uint32(length) + uint32(id) + uint32(ttl)<<8
 		binary.BigEndian.PutUint16(b[10:], ^gre.Fold(sum))
-	case ip6Len:
-		copy(b, r.ip[:ip6Len])
+	case vnet.IP6Len:
+		copy(b, r.ip[:vnet.IP6Len])
 		b[0] |= tos >> 4
 		b[1] |= tos << 4
 		b[7] = ttl

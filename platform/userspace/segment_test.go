@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"greseal/platform/gre"
+	"greseal/platform/userspace/vnet"
 )
 
 // packetSpec describes a TCP or UDP packet for tests.
@@ -52,7 +53,7 @@ func (s packetSpec) build() []byte {
 	field := 16
 	if s.udp {
 		field = 6
-		l4 = binary.BigEndian.AppendUint16(l4, uint16(udpLen+len(s.payload)))
+		l4 = binary.BigEndian.AppendUint16(l4, uint16(vnet.UDPLen+len(s.payload)))
 		l4 = append(l4, 0, 0)
 	} else {
 		l4 = binary.BigEndian.AppendUint32(l4, s.seq)
@@ -63,9 +64,9 @@ func (s packetSpec) build() []byte {
 		l4 = append(l4, s.options...)
 	}
 	l4 = append(l4, s.payload...)
-	proto := byte(protoTCP)
+	proto := byte(vnet.ProtoTCP)
 	if s.udp {
-		proto = protoUDP
+		proto = vnet.ProtoUDP
 	}
 	ip := len(p)
 	if s.v6 {
@@ -128,22 +129,22 @@ func (f *fakeTUN) writev(fd int, iov []unix.Iovec) (int, unix.Errno) {
 // split is what the kernel makes of a write with a vnet header.
 func split(t *testing.T, b []byte, ethernet bool) [][]byte {
 	t.Helper()
-	var h vnetHeader
-	h.read(b)
-	var s segments
-	if err := s.start(&h, b[vnetLen:], ethernet); err != nil {
+	var h vnet.Header
+	h.Read(b)
+	var s vnet.Segments
+	if err := s.Start(&h, b[vnet.HeaderLen:], ethernet); err != nil {
 		t.Fatalf("vnet header %+v: %v", h, err)
 	}
 	var out [][]byte
-	for i := range s.n {
-		p := make([]byte, s.max)
-		out = append(out, p[:s.write(i, p)])
+	for i := range s.N {
+		p := make([]byte, s.Max)
+		out = append(out, p[:s.Write(i, p)])
 	}
 	return out
 }
 
 // withHead gives packets the free octets in front that a coalescer needs.
-func withHead(p []byte) []byte { return append(bytes.Repeat([]byte{0xee}, vnetLen), p...) }
+func withHead(p []byte) []byte { return append(bytes.Repeat([]byte{0xee}, vnet.HeaderLen), p...) }
 
 // coalesce runs packets through a coalescer in one batch.
 func coalesce(tun *fakeTUN, dev *device, packets [][]byte) *coalescer {
@@ -159,7 +160,7 @@ func stream(n, size int, change func(i int, s *packetSpec)) [][]byte {
 	var out [][]byte
 	seq := uint32(0xffffff00) // wraps on the way
 	for i := range n {
-		s := packetSpec{port: 1000, id: uint16(0xfffe + i), df: true, ttl: 64, seq: seq, ack: 7, flags: tcpACK, window: 500, payload: pattern(size, i)}
+		s := packetSpec{port: 1000, id: uint16(0xfffe + i), df: true, ttl: 64, seq: seq, ack: 7, flags: vnet.TcpACK, window: 500, payload: pattern(size, i)}
 		change(i, &s)
 		seq += uint32(len(s.payload))
 		out = append(out, s.build())
@@ -206,10 +207,10 @@ func TestMergeRules(t *testing.T) {
 		{"identification jumps", at(3, func(s *packetSpec) { s.id += 9 }), []int{3, 1, 2}},
 		{"a shorter packet ends the run", at(3, func(s *packetSpec) { s.payload = pattern(50, 1) }), []int{4, 2}},
 		{"a longer packet begins one", at(3, func(s *packetSpec) { s.payload = pattern(101, 1) }), []int{3, 2, 1}},
-		{"PSH ends the run", at(2, func(s *packetSpec) { s.flags |= tcpPSH }), []int{3, 3}},
-		{"FIN stands alone", at(2, func(s *packetSpec) { s.flags |= tcpFIN }), []int{2, 1, 3}},
-		{"SYN stands alone", at(2, func(s *packetSpec) { s.flags |= tcpSYN }), []int{2, 1, 3}},
-		{"CWR stands alone", at(2, func(s *packetSpec) { s.flags |= tcpCWR }), []int{2, 1, 3}},
+		{"PSH ends the run", at(2, func(s *packetSpec) { s.flags |= vnet.TcpPSH }), []int{3, 3}},
+		{"FIN stands alone", at(2, func(s *packetSpec) { s.flags |= vnet.TcpFIN }), []int{2, 1, 3}},
+		{"SYN stands alone", at(2, func(s *packetSpec) { s.flags |= vnet.TcpSYN }), []int{2, 1, 3}},
+		{"CWR stands alone", at(2, func(s *packetSpec) { s.flags |= vnet.TcpCWR }), []int{2, 1, 3}},
 		{"a pure acknowledgement stands alone", at(2, func(s *packetSpec) { s.payload = nil }), []int{2, 1, 3}},
 		{"acknowledgement moves", at(2, func(s *packetSpec) { s.ack++ }), []int{2, 1, 3}},
 		{"window changes", at(2, func(s *packetSpec) { s.window++ }), []int{2, 1, 3}},
@@ -262,7 +263,7 @@ func TestMergeRules(t *testing.T) {
 // atomic4 makes a packet comparable: the identification of an IPv4 packet with
 // DF says nothing (RFC 6864) and is not kept where it was constant.
 func atomic4(p []byte, s packetSpec) string {
-	at, version := l3(p, s.ethernet)
+	at, version := vnet.FindIP(p, s.ethernet)
 	if version == 4 && p[at+6]&0x40 != 0 {
 		p = bytes.Clone(p)
 		clear(p[at+4 : at+6])
@@ -296,7 +297,7 @@ func TestSegmentOfMergeIsTheSame(t *testing.T) {
 			flows[i] = &flowState{spec: packetSpec{
 				v6: r.IntN(2) == 0, udp: r.IntN(2) == 0, ethernet: ethernet, vlan: r.IntN(4) == 0,
 				port: uint16(i), id: uint16(r.Uint32()), df: r.IntN(2) == 0, ttl: 64, tos: uint8(r.IntN(3)),
-				seq: r.Uint32(), flags: tcpACK, window: 99, options: pattern(4*r.IntN(11), 0),
+				seq: r.Uint32(), flags: vnet.TcpACK, window: 99, options: pattern(4*r.IntN(11), 0),
 			}}
 		}
 		size := 1 + r.IntN(1400)
@@ -310,7 +311,7 @@ func TestSegmentOfMergeIsTheSame(t *testing.T) {
 			case 0:
 				s.payload = s.payload[:r.IntN(size+1)]
 			case 1:
-				s.flags |= tcpPSH
+				s.flags |= vnet.TcpPSH
 			case 2:
 				s.flags |= uint8(r.Uint32())
 			case 3:
@@ -345,10 +346,10 @@ func TestSegmentOfMergeIsTheSame(t *testing.T) {
 		got := make(map[uint16][]string)
 		for _, w := range tun.written {
 			for _, p := range split(t, w, ethernet) {
-				ip, version := l3(p, ethernet)
-				l4 := ip + ip4Len
+				ip, version := vnet.FindIP(p, ethernet)
+				l4 := ip + vnet.IP4Len
 				if version == 6 {
-					l4 = ip + ip6Len
+					l4 = ip + vnet.IP6Len
 				}
 				port := binary.BigEndian.Uint16(p[l4:])
 				got[port] = append(got[port], atomic4(p, packetSpec{ethernet: ethernet}))
@@ -371,9 +372,9 @@ func TestWrongChecksumIsNeverMerged(t *testing.T) {
 			tun := new(fakeTUN)
 			coalesce(tun, &device{vnet: true}, packets)
 			for _, w := range tun.written {
-				var h vnetHeader
-				h.read(w)
-				if bytes.Contains(w, p[40:]) && h != (vnetHeader{}) {
+				var h vnet.Header
+				h.Read(w)
+				if bytes.Contains(w, p[40:]) && h != (vnet.Header{}) {
 					t.Errorf("UDP %v: packet %d, which is damaged, is part of a run", udp, bad)
 				}
 			}
@@ -402,7 +403,7 @@ func TestRunsStayWithinTheKernelsLimits(t *testing.T) {
 			for _, w := range tun.written {
 				parts := split(t, w, false)
 				total += len(parts)
-				if len(parts) > maxSegments || len(w)-vnetLen > maxIPLen {
+				if len(parts) > maxSegments || len(w)-vnet.HeaderLen > maxIPLen {
 					t.Errorf("a run of %d packets, %d octets", len(parts), len(w))
 				}
 			}
@@ -418,7 +419,7 @@ func TestRefusedRunsAreWrittenSinglyAndStopped(t *testing.T) {
 		packets := stream(10, 100, func(_ int, s *packetSpec) { s.udp = udp })
 		refused := 0
 		tun := &fakeTUN{refuse: func(b []byte) unix.Errno {
-			if b[1] != gsoNone {
+			if b[1] != vnet.GSONone {
 				refused++
 				return unix.EINVAL
 			}
@@ -437,7 +438,7 @@ func TestRefusedRunsAreWrittenSinglyAndStopped(t *testing.T) {
 				t.Fatalf("UDP %v: %d writes", udp, len(tun.written))
 			}
 			for i, w := range tun.written {
-				if !bytes.Equal(w[vnetLen:], packets[i]) || !bytes.Equal(w[:vnetLen], make([]byte, vnetLen)) {
+				if !bytes.Equal(w[vnet.HeaderLen:], packets[i]) || !bytes.Equal(w[:vnet.HeaderLen], make([]byte, vnet.HeaderLen)) {
 					t.Errorf("UDP %v: packet %d was changed: %x", udp, i, w)
 				}
 			}
@@ -460,13 +461,13 @@ func TestSegmentationOfLargePackets(t *testing.T) {
 		size  int
 		total int
 	}{
-		{"TCP", packetSpec{flags: tcpACK}, gsoTCP4, 1368, 60192},
-		{"TCP with options over IPv6", packetSpec{v6: true, options: pattern(12, 0), flags: tcpACK}, gsoTCP6, 1348, 60000},
-		{"FIN and PSH only at the end, CWR at the beginning", packetSpec{flags: tcpACK | tcpFIN | tcpPSH | tcpCWR}, gsoTCP4 | gsoECN, 100, 950},
-		{"UDP", packetSpec{udp: true}, gsoUDP, 64, 64*63 + 1},
-		{"UDP over IPv6", packetSpec{udp: true, v6: true}, gsoUDP, 1200, 40000},
-		{"VLAN", packetSpec{ethernet: true, vlan: true, flags: tcpACK}, gsoTCP4, 500, 4000},
-		{"less than one segment", packetSpec{flags: tcpACK}, gsoTCP4, 1368, 20},
+		{"TCP", packetSpec{flags: vnet.TcpACK}, vnet.GSOTCP4, 1368, 60192},
+		{"TCP with options over IPv6", packetSpec{v6: true, options: pattern(12, 0), flags: vnet.TcpACK}, vnet.GSOTCP6, 1348, 60000},
+		{"FIN and PSH only at the end, CWR at the beginning", packetSpec{flags: vnet.TcpACK | vnet.TcpFIN | vnet.TcpPSH | vnet.TcpCWR}, vnet.GSOTCP4 | vnet.GSOECN, 100, 950},
+		{"UDP", packetSpec{udp: true}, vnet.GSOUDP, 64, 64*63 + 1},
+		{"UDP over IPv6", packetSpec{udp: true, v6: true}, vnet.GSOUDP, 1200, 40000},
+		{"VLAN", packetSpec{ethernet: true, vlan: true, flags: vnet.TcpACK}, vnet.GSOTCP4, 500, 4000},
+		{"less than one segment", packetSpec{flags: vnet.TcpACK}, vnet.GSOTCP4, 1368, 20},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := c.spec
@@ -475,29 +476,29 @@ func TestSegmentationOfLargePackets(t *testing.T) {
 			s.payload = data
 			big := s.build()
 			i, _ := inspect(big, s.ethernet)
-			h := vnetHeader{flags: vnetNeedsCsum, gsoType: c.typ, gsoSize: uint16(c.size), csumStart: uint16(i.l4), csumOffset: 16}
+			h := vnet.Header{Flags: vnet.NeedsCsum, GSOType: c.typ, GSOSize: uint16(c.size), CsumStart: uint16(i.l4), CsumOffset: 16}
 			if s.udp {
-				h.csumOffset = 6
+				h.CsumOffset = 6
 			}
-			var seg segments
-			if err := seg.start(&h, big, s.ethernet); err != nil {
+			var seg vnet.Segments
+			if err := seg.Start(&h, big, s.ethernet); err != nil {
 				t.Fatal(err)
 			}
-			if seg.n != (c.total+c.size-1)/c.size {
-				t.Fatalf("%d segments", seg.n)
+			if seg.N != (c.total+c.size-1)/c.size {
+				t.Fatalf("%d segments", seg.N)
 			}
-			for k := range seg.n {
+			for k := range seg.N {
 				one := c.spec
 				one.ttl, one.id, one.seq, one.port = 64, 0xfff0+uint16(k), s.seq+uint32(k*c.size), 9
 				one.payload = data[k*c.size : min((k+1)*c.size, len(data))]
-				if k < seg.n-1 {
-					one.flags &^= tcpFIN | tcpPSH
+				if k < seg.N-1 {
+					one.flags &^= vnet.TcpFIN | vnet.TcpPSH
 				}
 				if k > 0 {
-					one.flags &^= tcpCWR
+					one.flags &^= vnet.TcpCWR
 				}
-				got := make([]byte, seg.max)
-				got = got[:seg.write(k, got)]
+				got := make([]byte, seg.Max)
+				got = got[:seg.Write(k, got)]
 				if want := one.build(); !bytes.Equal(got, want) {
 					t.Fatalf("segment %d:\n%x, want\n%x", k, got, want)
 				}
@@ -508,20 +509,20 @@ func TestSegmentationOfLargePackets(t *testing.T) {
 
 func TestChecksumLeftToUsIsFilledIn(t *testing.T) {
 	for _, udp := range []bool{false, true} {
-		want := packetSpec{udp: udp, ttl: 1, flags: tcpACK, payload: pattern(33, 1)}.build()
+		want := packetSpec{udp: udp, ttl: 1, flags: vnet.TcpACK, payload: pattern(33, 1)}.build()
 		i, _ := inspect(want, false)
-		h := vnetHeader{flags: vnetNeedsCsum, csumStart: uint16(i.l4), csumOffset: 16}
+		h := vnet.Header{Flags: vnet.NeedsCsum, CsumStart: uint16(i.l4), CsumOffset: 16}
 		if udp {
-			h.csumOffset = 6
+			h.CsumOffset = 6
 		}
 		p := bytes.Clone(want)
-		binary.BigEndian.PutUint16(p[i.l4+int(h.csumOffset):], gre.Fold(i.pseudoSum(p, len(p)-i.l4)))
-		var s segments
-		if err := s.start(&h, p, false); err != nil {
+		binary.BigEndian.PutUint16(p[i.l4+int(h.CsumOffset):], gre.Fold(i.pseudoSum(p, len(p)-i.l4)))
+		var s vnet.Segments
+		if err := s.Start(&h, p, false); err != nil {
 			t.Fatal(err)
 		}
-		got := make([]byte, s.max)
-		if got = got[:s.write(0, got)]; !bytes.Equal(got, want) {
+		got := make([]byte, s.Max)
+		if got = got[:s.Write(0, got)]; !bytes.Equal(got, want) {
 			t.Errorf("UDP %v: %x, want %x", udp, got, want)
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"greseal/platform/userspace/vnet"
 )
 
 // Several ingress workers share the NAT port, and IP protocol 50, by the peer's
@@ -19,9 +21,9 @@ const fromIP = -0x100000 // SKF_NET_OFF of linux/filter.h
 // peerHash loads what the workers are chosen by, modulo n, into the filter's
 // accumulator: the last 32 bits of the source address, and for UDP the port.
 func peerHash(v6, udp bool, n int) []unix.SockFilter {
-	addr, port := fromIP+12, fromIP+ip4Len
+	addr, port := fromIP+12, fromIP+vnet.IP4Len
 	if v6 {
-		addr, port = fromIP+20, fromIP+ip6Len
+		addr, port = fromIP+20, fromIP+vnet.IP6Len
 	}
 	f := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: uint32(addr)}}
 	if udp {

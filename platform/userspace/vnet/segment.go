@@ -1,4 +1,4 @@
-package userspace
+package vnet
 
 import (
 	"encoding/binary"
@@ -6,27 +6,27 @@ import (
 	"greseal/platform/gre"
 )
 
-// segments cuts one packet that came from a TUN or TAP with its vnet header
+// Segments cuts one packet that came from a TUN or TAP with its vnet header
 // into the packets that belong on the wire: segmentation of TCP and UDP, and
 // the checksums the kernel left to us. The packet itself is not changed; each
 // segment is written where the caller wants it:
 //
-//	segs.start(&h, packet, ethernet)
-//	for i := range segs.n {
-//		n := segs.write(i, dst)
+//	segs.Start(&h, packet, ethernet)
+//	for i := range segs.N {
+//		n := segs.Write(i, dst)
 //	}
 //
-// dst has room for segs.max octets.
-type segments struct {
-	n   int // how many packets
-	max int // octets of the largest, which is every one but perhaps the last
+// dst has room for segs.Max bytes.
+type Segments struct {
+	N   int // how many packets
+	Max int // bytes of the largest, which is every one but perhaps the last
 
-	h        vnetHeader
+	H        Header
 	p        []byte
 	ip       int // offset of the IP header
 	version  uint8
 	l4       int // offset of the TCP or UDP header
-	hdr      int // length of all headers
+	Hdr      int // length of all headers
 	udp      bool
 	firstID  uint16 // IPv4 identification
 	firstSeq uint32 // TCP sequence number
@@ -36,64 +36,64 @@ type segments struct {
 	pseudoSum uint32 // of the pseudo-header without length, and the L4 header without what changes
 }
 
-// start prepares a packet. It fails for headers that contradict the packet:
+// Start prepares a packet. It fails for headers that contradict the packet:
 // nothing the kernel would hand out, but nothing may come of it either.
-func (s *segments) start(h *vnetHeader, p []byte, ethernet bool) error {
-	s.h, s.p = *h, p
-	if h.gsoType&^gsoECN == gsoNone {
-		s.n, s.max = 1, len(p)
-		if h.flags&vnetNeedsCsum != 0 && int(h.csumStart)+int(h.csumOffset)+2 > len(p) {
+func (s *Segments) Start(h *Header, p []byte, ethernet bool) error {
+	s.H, s.p = *h, p
+	if h.GSOType&^GSOECN == GSONone {
+		s.N, s.Max = 1, len(p)
+		if h.Flags&NeedsCsum != 0 && int(h.CsumStart)+int(h.CsumOffset)+2 > len(p) {
 			return errPacket
 		}
 		return nil
 	}
-	s.ip, s.version = l3(p, ethernet)
-	s.l4 = int(h.csumStart)
-	if s.version == 0 || h.flags&vnetNeedsCsum == 0 || h.gsoSize == 0 {
+	s.ip, s.version = FindIP(p, ethernet)
+	s.l4 = int(h.CsumStart)
+	if s.version == 0 || h.Flags&NeedsCsum == 0 || h.GSOSize == 0 {
 		return errPacket
 	}
 	switch s.version {
 	case 4:
-		if s.l4 != s.ip+int(p[s.ip]&15)*4 || s.l4 < s.ip+ip4Len {
+		if s.l4 != s.ip+int(p[s.ip]&15)*4 || s.l4 < s.ip+IP4Len {
 			return errPacket
 		}
 	case 6: // extension headers may stand between
-		if s.l4 < s.ip+ip6Len {
+		if s.l4 < s.ip+IP6Len {
 			return errPacket
 		}
 	}
-	switch typ := h.gsoType &^ gsoECN; {
-	case typ == gsoTCP4 && s.version == 4, typ == gsoTCP6 && s.version == 6:
-		if len(p) < s.l4+tcpLen || h.csumOffset != 16 {
+	switch typ := h.GSOType &^ GSOECN; {
+	case typ == GSOTCP4 && s.version == 4, typ == GSOTCP6 && s.version == 6:
+		if len(p) < s.l4+TCPLen || h.CsumOffset != 16 {
 			return errPacket
 		}
 		s.udp = false
-		s.hdr = s.l4 + int(p[s.l4+12]>>4)*4
-		if s.hdr < s.l4+tcpLen {
+		s.Hdr = s.l4 + int(p[s.l4+12]>>4)*4
+		if s.Hdr < s.l4+TCPLen {
 			return errPacket
 		}
-	case typ == gsoUDP:
-		if len(p) < s.l4+udpLen || h.csumOffset != 6 {
+	case typ == GSOUDP:
+		if len(p) < s.l4+UDPLen || h.CsumOffset != 6 {
 			return errPacket
 		}
 		s.udp = true
-		s.hdr = s.l4 + udpLen
+		s.Hdr = s.l4 + UDPLen
 	default:
 		return errPacket
 	}
-	payload := len(p) - s.hdr
+	payload := len(p) - s.Hdr
 	if payload <= 0 {
 		return errPacket
 	}
-	size := int(h.gsoSize)
-	s.n = (payload + size - 1) / size
-	s.max = s.hdr + min(size, payload)
+	size := int(h.GSOSize)
+	s.N = (payload + size - 1) / size
+	s.Max = s.Hdr + min(size, payload)
 	s.prepare()
 	return nil
 }
 
 // prepare sums up what all segments have in common.
-func (s *segments) prepare() {
+func (s *Segments) prepare() {
 	p := s.p
 	if s.version == 4 {
 		head := p[s.ip:s.l4]
@@ -103,15 +103,15 @@ func (s *segments) prepare() {
 		s.ipSum = gre.Sum(head[12:], s.ipSum)
 		s.pseudoSum = gre.Sum(head[12:20], 0)
 	} else {
-		s.pseudoSum = gre.Sum(p[s.ip+8:s.ip+ip6Len], 0)
+		s.pseudoSum = gre.Sum(p[s.ip+8:s.ip+IP6Len], 0)
 	}
-	l4 := p[s.l4:s.hdr]
+	l4 := p[s.l4:s.Hdr]
 	if s.udp {
-		s.pseudoSum += protoUDP
+		s.pseudoSum += ProtoUDP
 		s.pseudoSum = gre.Sum(l4[:4], s.pseudoSum) // ports; the length changes
 		return
 	}
-	s.pseudoSum += protoTCP
+	s.pseudoSum += ProtoTCP
 	s.firstSeq = binary.BigEndian.Uint32(l4[4:])
 	s.flags = l4[13]
 	s.pseudoSum = gre.Sum(l4[:4], s.pseudoSum) // ports; the sequence number changes
@@ -123,33 +123,33 @@ func (s *segments) prepare() {
 
 // TCP flags.
 const (
-	tcpFIN = 0x01
-	tcpSYN = 0x02
-	tcpRST = 0x04
-	tcpPSH = 0x08
-	tcpACK = 0x10
-	tcpCWR = 0x80
+	TcpFIN = 0x01
+	TcpSYN = 0x02
+	TcpRST = 0x04
+	TcpPSH = 0x08
+	TcpACK = 0x10
+	TcpCWR = 0x80
 )
 
-// write writes packet i of n to dst and returns its length.
-func (s *segments) write(i int, dst []byte) int {
-	if s.h.gsoType&^gsoECN == gsoNone {
+// Write writes packet i of n to dst and returns its length.
+func (s *Segments) Write(i int, dst []byte) int {
+	if s.H.GSOType&^GSOECN == GSONone {
 		n := copy(dst, s.p)
-		if s.h.flags&vnetNeedsCsum != 0 {
+		if s.H.Flags&NeedsCsum != 0 {
 			s.fillChecksum(dst[:n])
 		}
 		return n
 	}
-	size := int(s.h.gsoSize)
-	payload := s.p[s.hdr+i*size:]
-	last := i == s.n-1
+	size := int(s.H.GSOSize)
+	payload := s.p[s.Hdr+i*size:]
+	last := i == s.N-1
 	if !last {
 		payload = payload[:size]
 	}
-	total := s.hdr + len(payload)
+	total := s.Hdr + len(payload)
 	d := dst[:total]
-	copy(d, s.p[:s.hdr])
-	copy(d[s.hdr:], payload)
+	copy(d, s.p[:s.Hdr])
+	copy(d[s.Hdr:], payload)
 
 	if s.version == 4 {
 		head := d[s.ip:]
@@ -158,7 +158,7 @@ func (s *segments) write(i int, dst []byte) int {
 		binary.BigEndian.PutUint16(head[4:], id)
 		binary.BigEndian.PutUint16(head[10:], ^gre.Fold(s.ipSum+uint32(length)+uint32(id)))
 	} else {
-		binary.BigEndian.PutUint16(d[s.ip+4:], uint16(total-s.ip-ip6Len))
+		binary.BigEndian.PutUint16(d[s.ip+4:], uint16(total-s.ip-IP6Len))
 	}
 
 	l4 := d[s.l4:]
@@ -176,10 +176,10 @@ func (s *segments) write(i int, dst []byte) int {
 	seq := s.firstSeq + uint32(i)*uint32(size)
 	flags := s.flags
 	if !last {
-		flags &^= tcpFIN | tcpPSH
+		flags &^= TcpFIN | TcpPSH
 	}
 	if i > 0 {
-		flags &^= tcpCWR
+		flags &^= TcpCWR
 	}
 	binary.BigEndian.PutUint32(l4[4:], seq)
 	l4[13] = flags
@@ -190,11 +190,11 @@ func (s *segments) write(i int, dst []byte) int {
 
 // fillChecksum computes the checksum of a single packet whose checksum field
 // holds the sum of the pseudo-header.
-func (s *segments) fillChecksum(p []byte) {
-	start := int(s.h.csumStart)
-	field := p[start+int(s.h.csumOffset):]
+func (s *Segments) fillChecksum(p []byte) {
+	start := int(s.H.CsumStart)
+	field := p[start+int(s.H.CsumOffset):]
 	check := ^gre.Fold(gre.Sum(p[start:], 0))
-	if check == 0 && s.h.csumOffset == 6 {
+	if check == 0 && s.H.CsumOffset == 6 {
 		check = 0xffff // UDP
 	}
 	binary.BigEndian.PutUint16(field, check)
