@@ -2,8 +2,6 @@ package platform
 
 import (
 	"errors"
-	"maps"
-	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -151,7 +149,11 @@ func (n *Network) reconcile(links ...string) error {
 	routes, err2 := n.laid.drop(v.routes, w.all, n.swept, n.removeRoute)
 	// The peers' host routes first: nothing may cover them even for a moment.
 	err3 := n.layUnder(w.under, routes)
-	err4 := n.ruled.lay(slices.Collect(maps.Keys(w.rules)), rules, n.addRule)
+	var asked []rtnl.Rule
+	for r := range w.rules {
+		asked = append(asked, r)
+	}
+	err4 := n.ruled.lay(asked, rules, n.addRule)
 	err5 := n.laid.lay(w.shared, routes, n.addRoute)
 	err6 := n.layInto(w.into, links, routes)
 	err = errors.Join(err1, err2, err3, err4, err5, err6)
@@ -182,16 +184,17 @@ func (n *Network) layInto(into map[rtnl.Route]string, links []string, present ma
 	for _, link := range links {
 		named[link] = true
 	}
-	owner := make(map[rtnl.Route]string)
+	var keys []rtnl.Route
+	var owners []*inside
 	for r, link := range into {
 		if named[link] {
-			owner[r.Key()] = link
+			keys, owners = append(keys, r.Key()), append(owners, n.links[link])
 		}
 	}
-	err := n.laid.lay(slices.Collect(maps.Keys(owner)), present, n.addRoute)
-	for k, link := range owner {
+	err := n.laid.lay(keys, present, n.addRoute)
+	for i, k := range keys {
 		if n.laid[k] {
-			n.links[link].laid[k] = true
+			owners[i].laid[k] = true
 		}
 	}
 	return err
