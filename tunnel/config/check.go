@@ -21,7 +21,7 @@ func (r *reading) checkTunnel() {
 	}
 	r.shown()
 	r.authentication()
-	r.postquantum()
+	r.ppk()
 	r.proposals()
 	r.liveness()
 	r.families()

@@ -2,11 +2,11 @@ package config
 
 import "strings"
 
-// maxPPKID bounds the name of a postquantum pre-shared key.
+// maxPPKID bounds the name of a post-quantum pre-shared key.
 const maxPPKID = 128
 
-// postquantum checks that the postquantum pre-shared key is whole, and reads it.
-func (r *reading) postquantum() {
+// ppk checks that the post-quantum pre-shared key is whole, and reads it.
+func (r *reading) ppk() {
 	written := func(key string) bool { _, ok := r.written[key]; return ok }
 	key := "ppk"
 	if written("ppk_file") {
@@ -14,13 +14,13 @@ func (r *reading) postquantum() {
 	}
 	switch {
 	case written("ppk") && written("ppk_file"):
-		r.mistake("ppk_file", -1, fault{"is a second postquantum pre-shared key besides ppk", "leave out one of the two"})
+		r.mistake("ppk_file", -1, fault{"is a second post-quantum pre-shared key besides ppk", "leave out one of the two"})
 	case written(key) && !written("ppk_id"):
 		r.mistake(key, -1, fault{"has no name", `write the one the peer has, too: ppk_id = "hq"`})
 	case written("ppk_id") && !written(key):
-		r.mistake("ppk_id", -1, fault{"names a postquantum pre-shared key that is not here", "write ppk_file or ppk; greseal genpsk makes a key"})
+		r.mistake("ppk_id", -1, fault{"names a post-quantum pre-shared key that is not here", "write ppk_file or ppk; greseal genpsk makes a key"})
 	case r.has("ppk_required") && r.PPKRequired && !written(key):
-		r.mistake("ppk_required", -1, fault{"is true and there is no postquantum pre-shared key", "write ppk_id and ppk_file; greseal genpsk makes a key"})
+		r.mistake("ppk_required", -1, fault{"is true and there is no post-quantum pre-shared key", "write ppk_id and ppk_file; greseal genpsk makes a key"})
 	}
 	if r.has("ppk_file") {
 		s, f := readSecret(r.PPKFile)

@@ -20,7 +20,7 @@ type lost struct {
 	why  Problem
 }
 
-// mostRead bounds the octets that are read again to get past syntax errors.
+// mostRead bounds the bytes that are read again to get past syntax errors.
 func mostRead(text string) int { return min(64<<10+16*len(text), 8<<20) }
 
 // readable makes text of what is none: of UTF-16, NUL bytes, other encodings.
@@ -57,12 +57,12 @@ func readable(text string) (string, []lost) {
 // would take too long.
 func rest(text string) (string, []lost, bool) {
 	rows := strings.SplitAfter(text, "\n")
-	touched := map[int]int{}
+	tried := map[int]int{}
 	var out []lost
-	octets, most := 0, mostRead(text)
+	parsed, most := 0, mostRead(text)
 	right := func(n int) (at int, ok bool) {
 		part := strings.Join(rows[:n], "")
-		octets += len(part)
+		parsed += len(part)
 		_, _, err := decode(part)
 		var pe toml.ParseError
 		errors.As(err, &pe)
@@ -70,27 +70,27 @@ func rest(text string) (string, []lost, bool) {
 		before := part[:min(max(pe.Position.Start, 0), len(part))]
 		return min(strings.Count(before, "\n"), n-1), err == nil
 	}
-	for octets < most {
+	for parsed < most {
 		at, ok := right(len(rows))
 		if ok {
 			return strings.Join(rows, ""), out, true
 		}
 		// What is wrong may begin before: a bracket or quotes that stay open.
 		first := at
-		for first > 0 && octets < most {
+		for first > 0 && parsed < most {
 			if _, ok := right(first); ok {
 				break
 			}
 			first--
 		}
 		in := table(rows[:first])
-		if touched[first]++; touched[first] > 2 {
+		if tried[first]++; tried[first] > 2 {
 			break // nothing is left of it
 		}
 		if in != "daemon" {
 			out = append(out, lost{line: first + 1, all: in == ""})
 		}
-		leaveOut(rows, first, at, touched[first] > 1)
+		leaveOut(rows, first, at, tried[first] > 1)
 	}
 	return "", nil, false
 }

@@ -8,28 +8,28 @@ import (
 
 // Secret is a pre-shared key that does not show itself: every way of printing,
 // logging or marshalling it gives a fixed word. The zero value is "not set".
-type Secret struct{ octets []byte }
+type Secret struct{ bytes []byte }
 
-// NewSecret takes over octets, which the caller must not keep.
-func NewSecret(octets []byte) Secret { return Secret{octets} }
+// NewSecret takes over b, which the caller must not keep.
+func NewSecret(b []byte) Secret { return Secret{b} }
 
 const redacted = "[secret]"
 
 // Bytes gives the secret itself, raw, without any decoding. It is valid until
 // Wipe and must not be changed.
-func (s Secret) Bytes() []byte { return s.octets }
+func (s Secret) Bytes() []byte { return s.bytes }
 
 // IsSet says whether there is a secret.
-func (s Secret) IsSet() bool { return len(s.octets) > 0 }
+func (s Secret) IsSet() bool { return len(s.bytes) > 0 }
 
 // Equal compares two secrets in constant time for a given length.
-func (s Secret) Equal(o Secret) bool { return subtle.ConstantTimeCompare(s.octets, o.octets) == 1 }
+func (s Secret) Equal(o Secret) bool { return subtle.ConstantTimeCompare(s.bytes, o.bytes) == 1 }
 
-// Wipe overwrites the secret and unsets it. Copies of s share the octets and
+// Wipe overwrites the secret and unsets it. Copies of s share the bytes and
 // are overwritten too.
 func (s *Secret) Wipe() {
-	clear(s.octets)
-	s.octets = nil
+	clear(s.bytes)
+	s.bytes = nil
 }
 
 func (s Secret) String() string {

@@ -73,7 +73,7 @@ func newSide(v *vendor, o Options) (*side, error) {
 		s.secret = string(t.PSK.Bytes())
 	}
 	if t.PPKID != "" {
-		s.warn("the postquantum pre-shared key (ppk_id %q) is not in what follows: set it up there by hand, or leave ppk_required off", t.PPKID)
+		s.warn("the post-quantum pre-shared key (ppk_id %q) is not in what follows: set it up there by hand, or leave ppk_required off", t.PPKID)
 	}
 	return s, nil
 }

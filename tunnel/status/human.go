@@ -233,7 +233,7 @@ func (p *page) sas(t *Tunnel) {
 	if k := t.IKE; k != nil {
 		ppk := ""
 		if k.PPK {
-			ppk = ", with a postquantum pre-shared key"
+			ppk = ", with a post-quantum pre-shared key"
 		}
 		p.field("IKE SA", "%s%s, %s", k.Suite, ppk, k.Role)
 		p.field("", "SPIs %s %s, made %s ago, %s, rekeyed %s, %d retransmits", k.SPIi, k.SPIr, p.since(k.Established), p.rekey(k.Rekey), times(k.Rekeys), k.Retransmits)

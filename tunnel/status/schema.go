@@ -188,7 +188,7 @@ type IKESA struct {
 	SPIr        string `msg:"spi_r"`        // 16 hex digits
 	Suite       string `msg:"suite"`        // in the config's words, such as aes256gcm16-prfsha384-x25519
 	SuiteIANA   string `msg:"suite_iana"`   // transforms with IANA's names
-	PPK         bool   `msg:"ppk"`          // a postquantum pre-shared key is in the keys
+	PPK         bool   `msg:"ppk"`          // a post-quantum pre-shared key is in the keys
 	Established int64  `msg:"established"`  // Unix seconds
 	AgeS        int64  `msg:"age_s"`        // see Ages
 	Rekey       int64  `msg:"rekey"`        // Unix seconds, 0 for never
