@@ -79,19 +79,19 @@ func (l *loop) do(actions []ikev2.Action) {
 			probed = append(probed, a)
 		}
 	}
-	for _, t := range carrying {
-		if t.established() {
-			l.carries(t)
+	for _, p := range carrying {
+		if p.established() {
+			l.carries(p)
 		}
 	}
 	for _, f := range failed {
-		if t := l.peers[f.child.Peer]; t != nil {
-			l.reschedule(t)
+		if p := l.peers[f.child.Peer]; p != nil {
+			l.reschedule(p)
 			r := reason{text: fmt.Sprintf("Child SA not installed: %v", f.err)}
 			if known, ok := errors.AsType[ikev2.Remedied](f.err); ok {
 				r.remedy = known.Remedy()
 			}
-			l.event(t.tunnel, slog.LevelError, "install", r.String())
+			l.event(p.tunnel, slog.LevelError, "install", r.String())
 		}
 		l.do(l.engine.InstallFailed(l.now(), f.child.ID, f.err))
 	}
@@ -139,9 +139,9 @@ func (l *loop) send(a ikev2.Send) error {
 		return errProbeSize
 	}
 	l.ike.SendErrors++
-	if t := l.peers[a.Peer]; t != nil && !t.established() {
-		l.reschedule(t)
-		t.note = reason{
+	if p := l.peers[a.Peer]; p != nil && !p.established() {
+		l.reschedule(p)
+		p.note = reason{
 			text:   fmt.Sprintf("the kernel refused to send to %s: %v", a.Remote, err),
 			remedy: "look at the route and the firewall's output rules for that address",
 		}
@@ -153,72 +153,72 @@ func (l *loop) send(a ikev2.Send) error {
 // installIn brings the machine to where the new pair fits (guards, interface)
 // and installs its inbound SA.
 func (l *loop) installIn(a ikev2.InstallIn) error {
-	t := l.peers[a.Child.Peer]
-	if t == nil {
+	p := l.peers[a.Child.Peer]
+	if p == nil {
 		return fmt.Errorf("tunnel %q is no longer configured", a.Child.Peer)
 	}
-	l.reschedule(t)
-	if err := l.admit(t, a.Child); err != nil {
+	l.reschedule(p)
+	if err := l.admit(p, a.Child); err != nil {
 		return err
 	}
-	if err := l.guard(t.tunnel, a.Child.GRERemote); err != nil {
+	if err := l.guard(p.tunnel, a.Child.GRERemote); err != nil {
 		return err
 	}
-	if err := l.guardOuter(t, a.Child.Remote.Addr()); err != nil {
+	if err := l.guardOuter(p, a.Child.Remote.Addr()); err != nil {
 		return err
 	}
 	// With other GRE endpoints than those of the pair that carries the traffic,
 	// the interface follows when the new pair does (contract 12).
-	if now := t.current(); now == nil || now.GRELocal == a.Child.GRELocal && now.GRERemote == a.Child.GRERemote {
-		if err := l.setLink(t, a.Child); err != nil {
+	if now := p.current(); now == nil || now.GRELocal == a.Child.GRELocal && now.GRERemote == a.Child.GRERemote {
+		if err := l.setLink(p, a.Child); err != nil {
 			return err
 		}
 	}
-	sa := l.sa(t, a.Child, false)
+	sa := l.sa(p, a.Child, false)
 	sa.Params = a.Params
 	sa.WatchFirstUse = a.WatchFirstUse
 	if err := l.dp.InstallIn(sa); err != nil {
 		return err
 	}
-	p := t.pairs[a.Child.ID]
-	if p == nil {
-		p = &pair{Child: a.Child}
-		t.pairs[a.Child.ID] = p
+	sas := p.pairs[a.Child.ID]
+	if sas == nil {
+		sas = &pair{Child: a.Child}
+		p.pairs[a.Child.ID] = sas
 	}
-	p.in = true
+	sas.in = true
 	return nil
 }
 
 // installOut installs the outbound SA, which moves the traffic to it.
 func (l *loop) installOut(a ikev2.InstallOut) error {
-	t := l.peers[a.Child.Peer]
-	if t == nil {
+	p := l.peers[a.Child.Peer]
+	if p == nil {
 		return fmt.Errorf("tunnel %q is no longer configured", a.Child.Peer)
 	}
-	l.reschedule(t)
-	sa := l.sa(t, a.Child, true)
+	l.reschedule(p)
+	sa := l.sa(p, a.Child, true)
 	sa.Params = a.Params
 	if err := l.dp.InstallOut(sa); err != nil {
 		return err
 	}
-	p := t.pairs[a.Child.ID]
-	if p == nil {
-		p = &pair{Child: a.Child}
-		t.pairs[a.Child.ID] = p
+	sas := p.pairs[a.Child.ID]
+	if sas == nil {
+		sas = &pair{Child: a.Child}
+		p.pairs[a.Child.ID] = sas
 	}
 	l.outs++
-	p.out, p.outs = true, l.outs
-	t.carrying = a.Child.ID
-	return l.setLink(t, a.Child)
+	sas.out, sas.outs = true, l.outs
+	p.carrying = a.Child.ID
+	return l.setLink(p, a.Child)
 }
 
 // sa is the datapath's view of one direction of a pair, without its keys.
-func (l *loop) sa(t *peer, c *ikev2.Child, out bool) platform.SA {
+func (l *loop) sa(p *peer, c *ikev2.Child, out bool) platform.SA {
 	sa := platform.SA{
-		Link: t.name, Out: out,
+		Link: p.name, Out: out,
 		Local: c.Local, Remote: c.Remote, Encap: c.Encap, Transport: c.Transport,
 		GRELocal: c.GRELocal, GRERemote: c.GRERemote,
-		ReplayWindow: t.cfg.ReplayWindow,
+		ReplayWindow: p.cfg.ReplayWindow,
 	}
 	// Soft limits are spread so that both ends and many tunnels do not rekey
 	// at once; hard ones stand well beyond (contract 7).
@@ -228,55 +228,55 @@ func (l *loop) sa(t *peer, c *ikev2.Child, out bool) platform.SA {
 		}
 		return uint64(float64(n) * (0.85 + 0.1*l.random())), n + n/2
 	}
-	sa.SoftBytes, sa.HardBytes = limit(t.cfg.ChildBytes)
-	sa.SoftPackets, sa.HardPackets = limit(t.cfg.ChildPackets)
+	sa.SoftBytes, sa.HardBytes = limit(p.cfg.ChildBytes)
+	sa.SoftPackets, sa.HardPackets = limit(p.cfg.ChildPackets)
 	return sa
 }
 
 // remove takes one direction of a pair out of the datapath and keeps its
 // counters in the tunnel's totals.
 func (l *loop) remove(c *ikev2.Child, out bool) {
-	t := l.peers[c.Peer]
-	if t == nil {
-		return
-	}
-	l.reschedule(t)
-	p := t.pairs[c.ID]
+	p := l.peers[c.Peer]
 	if p == nil {
 		return
 	}
-	key := platform.SAKey{Link: t.name, Out: out, SPI: c.SPIIn}
+	l.reschedule(p)
+	sas := p.pairs[c.ID]
+	if sas == nil {
+		return
+	}
+	key := platform.SAKey{Link: p.name, Out: out, SPI: c.SPIIn}
 	if out {
 		key.SPI = c.SPIOut
 	}
-	if out && !p.out || !out && !p.in {
+	if out && !sas.out || !out && !sas.in {
 		return
 	}
 	n, err := l.dp.RemoveSA(key)
 	if err != nil {
-		l.log.Warn("removing an SA", "tunnel", t.id, "error", err)
+		l.log.Warn("removing an SA", "tunnel", p.id, "error", err)
 	}
 	if out {
-		p.out = false
-		t.total.out.Add(later(n, p.countOut))
+		sas.out = false
+		p.total.out.Add(later(n, sas.countOut))
 	} else {
-		p.in = false
-		t.total.in.Add(later(n, p.countIn))
+		sas.in = false
+		p.total.in.Add(later(n, sas.countIn))
 	}
-	if !p.in && !p.out {
-		delete(t.pairs, c.ID)
-		defer l.releaseGuards(t.tunnel)
+	if !sas.in && !sas.out {
+		delete(p.pairs, c.ID)
+		defer l.releaseGuards(p.tunnel)
 	}
-	if out && t.carrying == c.ID {
-		t.carrying = 0
+	if out && p.carrying == c.ID {
+		p.carrying = 0
 		latest := uint64(0)
-		for _, other := range t.pairs { // the datapath goes back to the one before
+		for _, other := range p.pairs { // the datapath goes back to the one before
 			if other.out && other.outs > latest {
-				t.carrying, latest = other.ID, other.outs
+				p.carrying, latest = other.ID, other.outs
 			}
 		}
-		if t.carrying == 0 {
-			l.carriesNot(t)
+		if p.carrying == 0 {
+			l.carriesNot(p)
 		}
 	}
 }
@@ -290,26 +290,26 @@ func later(final, read platform.Counters) platform.Counters {
 }
 
 func (l *loop) ikeUp(i ikev2.IKEInfo) {
-	t := l.peers[i.Peer]
-	if t == nil {
+	p := l.peers[i.Peer]
+	if p == nil {
 		return
 	}
-	l.reschedule(t)
-	t.ike[i.ID] = i
-	t.initiated = i.Replaces == 0 && i.Initiator || i.Replaces != 0 && t.initiated
+	l.reschedule(p)
+	p.ike[i.ID] = i
+	p.initiated = i.Replaces == 0 && i.Initiator || i.Replaces != 0 && p.initiated
 	if i.Replaces != 0 {
-		for _, p := range t.pairs { // it has inherited them
-			if p.IKE == i.Replaces {
-				c := *p.Child
+		for _, sas := range p.pairs { // it has inherited them
+			if sas.IKE == i.Replaces {
+				c := *sas.Child
 				c.IKE = i.ID
-				p.Child = &c
+				sas.Child = &c
 			}
 		}
-		t.ikeRekeys++
-		l.event(t.tunnel, slog.LevelInfo, "rekey", "IKE SA rekeyed with "+i.Suite.String())
+		p.ikeRekeys++
+		l.event(p.tunnel, slog.LevelInfo, "rekey", "IKE SA rekeyed with "+i.Suite.String())
 		return
 	}
-	l.event(t.tunnel, slog.LevelInfo, "ike", fmt.Sprintf("IKE SA with %s established with %s as %s", i.Remote, i.Suite, role(i.Initiator)))
+	l.event(p.tunnel, slog.LevelInfo, "ike", fmt.Sprintf("IKE SA with %s established with %s as %s", i.Remote, i.Suite, role(i.Initiator)))
 }
 
 func role(initiator bool) string {
@@ -320,43 +320,43 @@ func role(initiator bool) string {
 }
 
 func (l *loop) ikeDown(a ikev2.IKEDown) {
-	t := l.peers[a.Peer]
-	if t == nil {
+	p := l.peers[a.Peer]
+	if p == nil {
 		return
 	}
-	l.reschedule(t)
-	delete(t.ike, a.ID)
-	l.probesCost(t, a)
+	l.reschedule(p)
+	delete(p.ike, a.ID)
+	l.probesCost(p, a)
 	if a.Reason != nil {
 		r := why(a.Reason)
-		l.keep(t, a.Reason)
-		l.event(t.tunnel, slog.LevelWarn, "ike", r.String())
-		if !t.established() {
-			l.lost(t, r)
+		l.keep(p, a.Reason)
+		l.event(p.tunnel, slog.LevelWarn, "ike", r.String())
+		if !p.established() {
+			l.lost(p, r)
 		}
 	}
-	l.markDirty(t)
+	l.markDirty(p)
 }
 
 // noted keeps a remark about the attempt under way. An answer, even one that
 // nobody authenticated, says more than the silence after it.
 func (l *loop) noted(a ikev2.Noted) {
-	t := l.peers[a.Peer]
-	if t == nil {
+	p := l.peers[a.Peer]
+	if p == nil {
 		return
 	}
-	l.reschedule(t)
+	l.reschedule(p)
 	if a.Reason.Kind == ikev2.FailModeChanged {
-		l.event(t.tunnel, slog.LevelWarn, "mode", why(a.Reason).String())
+		l.event(p.tunnel, slog.LevelWarn, "mode", why(a.Reason).String())
 		return
 	}
-	if t.established() || a.Reason.Kind == ikev2.FailTimeout && t.note.text != "" {
+	if p.established() || a.Reason.Kind == ikev2.FailTimeout && p.note.text != "" {
 		return
 	}
-	l.keep(t, a.Reason)
-	if r := why(a.Reason); t.note != r {
-		t.note = r
-		l.strangerEvent(t, slog.LevelInfo, "note", r.String())
+	l.keep(p, a.Reason)
+	if r := why(a.Reason); p.note != r {
+		p.note = r
+		l.strangerEvent(p, slog.LevelInfo, "note", r.String())
 	}
 }
 
@@ -365,107 +365,107 @@ func why(f *ikev2.Failure) reason { return reason{f.What(), f.Remedy} }
 // failed notes the end of an attempt; a tunnel that carries packets all the
 // same (a second SA was refused, say) is not disturbed.
 func (l *loop) failed(a ikev2.Failed) {
-	t := l.peers[a.Peer]
-	if t == nil {
+	p := l.peers[a.Peer]
+	if p == nil {
 		return
 	}
-	l.reschedule(t)
+	l.reschedule(p)
 	r := why(a.Reason)
-	l.strangerEvent(t, slog.LevelWarn, "failed", r.String())
-	if t.established() {
-		t.standby.Failed()
+	l.strangerEvent(p, slog.LevelWarn, "failed", r.String())
+	if p.established() {
+		p.standby.Failed()
 		return
 	}
-	l.keep(t, a.Reason)
-	l.lost(t, r)
+	l.keep(p, a.Reason)
+	l.lost(p, r)
 }
 
 // keep remembers the typed reason of a failure for doctor.
-func (l *loop) keep(t *peer, f *ikev2.Failure) { t.failure, t.failedAt = f, l.now() }
+func (l *loop) keep(p *peer, f *ikev2.Failure) { p.failure, p.failedAt = f, l.now() }
 
 // lost puts a tunnel without SAs into the state down and plans the next
 // attempt.
-func (l *loop) lost(t *peer, r reason) {
-	t.standby.Stop()
-	if !t.wanted || t.cfg.RemoteAny {
-		t.attempt.Stop()
+func (l *loop) lost(p *peer, r reason) {
+	p.standby.Stop()
+	if !p.wanted || p.cfg.RemoteAny {
+		p.attempt.Stop()
 	}
-	if !t.wanted {
+	if !p.wanted {
 		return
 	}
-	t.set(phaseDown, r)
-	if t.cfg.RemoteAny {
+	p.set(phaseDown, r)
+	if p.cfg.RemoteAny {
 		return
 	}
-	if len(t.cfg.CRL) > 0 {
+	if len(p.cfg.CRL) > 0 {
 		l.listsAt = min(l.listsAt, l.now()+listPauseDown)
 	}
-	t.attempt.Failed(l.now(), l.random(), func(a netip.Addr) bool {
-		_, err := l.routeFor(t, a)
+	p.attempt.Failed(l.now(), l.random(), func(a netip.Addr) bool {
+		_, err := l.routeFor(p, a)
 		return err == nil
 	})
-	l.markDirty(t)
+	l.markDirty(p)
 }
 
 func (l *loop) liveness(a ikev2.Liveness) {
-	t := l.peers[a.Peer]
-	if t == nil || !t.established() || t.current().IKE != a.IKE {
+	p := l.peers[a.Peer]
+	if p == nil || !p.established() || p.current().IKE != a.IKE {
 		return
 	}
-	l.reschedule(t)
+	l.reschedule(p)
 	switch a.State {
 	case ikev2.Suspect:
-		t.set(phaseSuspect, l.silence(t))
-		l.event(t.tunnel, slog.LevelWarn, "suspect", t.reason.text)
-		l.setRunning(t.tunnel, false)
-		l.ask(t.tunnel, resolveDown) // its name may have another address now
-		l.replace(t, standby.Suspect, netip.Addr{})
+		p.set(phaseSuspect, l.silence(p))
+		l.event(p.tunnel, slog.LevelWarn, "suspect", p.reason.text)
+		l.setRunning(p.tunnel, false)
+		l.ask(p.tunnel, resolveDown) // its name may have another address now
+		l.replace(p, standby.Suspect, netip.Addr{})
 	case ikev2.Alive:
-		if t.phase == phaseSuspect {
-			t.set(phaseUp, reason{})
-			t.standby.Alive()
-			l.event(t.tunnel, slog.LevelInfo, "alive", "the peer answers again")
-			l.setRunning(t.tunnel, true)
+		if p.phase == phaseSuspect {
+			p.set(phaseUp, reason{})
+			p.standby.Alive()
+			l.event(p.tunnel, slog.LevelInfo, "alive", "the peer answers again")
+			l.setRunning(p.tunnel, true)
 		}
 	}
 }
 
 // carries is called when a pair has become the one that carries the traffic.
-func (l *loop) carries(t *peer) {
-	c := t.current()
-	t.attempt.Up(l.now())
-	t.note, t.failure, t.passed = reason{}, nil, nil
+func (l *loop) carries(p *peer) {
+	c := p.current()
+	p.attempt.Up(l.now())
+	p.note, p.failure, p.passed = reason{}, nil, nil
 	pause := time.Duration(0)
-	if len(t.preferred()) > 0 {
-		pause = t.probePause()
+	if len(p.preferred()) > 0 {
+		pause = p.probePause()
 	}
-	t.standby.Carries(l.now(), uint64(c.IKE), pause)
-	if i, ok := t.ike[c.IKE]; ok {
-		t.agreed.newPeer(i)
+	p.standby.Carries(l.now(), uint64(c.IKE), pause)
+	if i, ok := p.ike[c.IKE]; ok {
+		p.agreed.newPeer(i)
 	}
-	if t.phase == phaseUp {
+	if p.phase == phaseUp {
 		if c.Replaces == 0 {
-			l.event(t.tunnel, slog.LevelInfo, "up", fmt.Sprintf("another Child SA carries the traffic: %s, %s", c.Remote, c.Suite))
-			l.settleIn(t)
+			l.event(p.tunnel, slog.LevelInfo, "up", fmt.Sprintf("another Child SA carries the traffic: %s, %s", c.Remote, c.Suite))
+			l.settleIn(p)
 			return
 		}
-		t.childRekeys++
-		l.event(t.tunnel, slog.LevelInfo, "rekey", fmt.Sprintf("Child SA rekeyed with %s", c.Suite))
+		p.childRekeys++
+		l.event(p.tunnel, slog.LevelInfo, "rekey", fmt.Sprintf("Child SA rekeyed with %s", c.Suite))
 		return
 	}
-	t.ups++
-	t.ikeRekeys, t.childRekeys = 0, 0
-	t.set(phaseUp, reason{})
+	p.ups++
+	p.ikeRekeys, p.childRekeys = 0, 0
+	p.set(phaseUp, reason{})
 	how := "ESP"
 	if c.Encap {
 		how = "ESP in UDP"
 	}
-	l.event(t.tunnel, slog.LevelInfo, "up", fmt.Sprintf("up: %s with %s, %s, %s mode, MTU %d", how, c.Remote.Addr(), c.Suite, mode(c.Transport), t.link.MTU))
-	t.arrive()
-	l.setRunning(t.tunnel, true)
-	i, known := t.currentIKE()
-	t.esp.Up(l.now(), esppath.FormOf(c.Encap), !known || i.Initiator)
-	l.searchPath(t)
+	l.event(p.tunnel, slog.LevelInfo, "up", fmt.Sprintf("up: %s with %s, %s, %s mode, MTU %d", how, c.Remote.Addr(), c.Suite, mode(c.Transport), p.link.MTU))
+	p.arrive()
+	l.setRunning(p.tunnel, true)
+	i, known := p.currentIKE()
+	p.esp.Up(l.now(), esppath.FormOf(c.Encap), !known || i.Initiator)
+	l.searchPath(p)
 	l.upAt = l.now()
 }
 
@@ -477,22 +477,22 @@ func mode(transport bool) string {
 }
 
 // carriesNot is called when the last outbound SA is gone.
-func (l *loop) carriesNot(t *peer) {
-	t.standby.Stop()
-	t.search.Stop()
-	l.setRunning(t.tunnel, false)
-	if t.esp.Down() {
-		l.register(t)
+func (l *loop) carriesNot(p *peer) {
+	p.standby.Stop()
+	p.search.Stop()
+	l.setRunning(p.tunnel, false)
+	if p.esp.Down() {
+		l.register(p)
 	}
-	if t.wanted && !t.cfg.RemoteAny {
-		t.attempt.Down(l.now(), l.random())
+	if p.wanted && !p.cfg.RemoteAny {
+		p.attempt.Down(l.now(), l.random())
 	} else {
-		t.attempt.Stop()
+		p.attempt.Stop()
 	}
-	if !t.wanted {
+	if !p.wanted {
 		return
 	}
-	t.set(phaseDown, reason{text: "the Child SA is gone; making a new one"})
-	l.event(t.tunnel, slog.LevelWarn, "down", "no Child SA carries packets any more")
-	l.markDirty(t)
+	p.set(phaseDown, reason{text: "the Child SA is gone; making a new one"})
+	l.event(p.tunnel, slog.LevelWarn, "down", "no Child SA carries packets any more")
+	l.markDirty(p)
 }

@@ -23,71 +23,71 @@ const (
 // advance decides what a tunnel does next. It may be called at any time and
 // does nothing when there is nothing to do: names, then addresses and route,
 // then the machine's side, then the handshake.
-func (l *loop) advance(t *peer) {
-	if t == nil || !t.wanted || t.established() {
+func (l *loop) advance(p *peer) {
+	if p == nil || !p.wanted || p.established() {
 		return
 	}
-	t.stays(l.step(t), l.now())
+	p.stays(l.step(p), l.now())
 }
 
 // step is one step of advance, as far as it can go now, and what the next waits for.
-func (l *loop) step(t *peer) wait {
+func (l *loop) step(p *peer) wait {
 	now := l.now()
-	t.attempt.Tick(now)
+	p.attempt.Tick(now)
 	switch {
-	case t.attempt.State() == attempt.UnderWay:
-		return t.still(t.attempt.Wake(), eventHandshake)
-	case t.attempt.State() == attempt.Pausing:
-		return t.still(t.attempt.Wake(), eventNone) // waiting on purpose
-	case t.cfg.RemoteAny:
-		return l.listen(t)
+	case p.attempt.State() == attempt.UnderWay:
+		return p.still(p.attempt.Wake(), eventHandshake)
+	case p.attempt.State() == attempt.Pausing:
+		return p.still(p.attempt.Wake(), eventNone) // waiting on purpose
+	case p.cfg.RemoteAny:
+		return l.listen(p)
 	}
-	l.ask(t.tunnel, resolveDown)
-	if l.findCandidates(t) {
-		l.register(t)
+	l.ask(p.tunnel, resolveDown)
+	if l.findCandidates(p) {
+		l.register(p)
 	}
-	if w, must := l.unresolved(t); must {
+	if w, must := l.unresolved(p); must {
 		return w
 	}
-	passed, w, ok := l.choose(t)
+	passed, w, ok := l.choose(p)
 	if !ok {
 		return w
 	}
-	return l.initiate(t, passed)
+	return l.initiate(p, passed)
 }
 
 // choose finds the first candidate, from the one whose turn it is, that can be
 // spoken to from here, and makes the machine ready for it. passed says why others
 // were passed over; when all are, ok is false and w says why.
-func (l *loop) choose(t *peer) (passed []string, w wait, ok bool) {
-	w = wait{phase: phaseWaiting, until: l.now() + routeRetry, word: l.lacks(t),
+func (l *loop) choose(p *peer) (passed []string, w wait, ok bool) {
+	w = wait{phase: phaseWaiting, until: l.now() + routeRetry, word: l.lacks(p),
 		why: reason{remedy: "the tunnel goes on by itself when the address or route appears"}}
-	t.passed = nil
-	l.layRoutes(t.tunnel)
-	for range t.attempt.Candidates() {
-		info, err := l.outside(t, t.remote())
+	p.passed = nil
+	l.layRoutes(p.tunnel)
+	for range p.attempt.Candidates() {
+		info, err := l.outside(p, p.remote())
 		if err != nil {
 			passed = append(passed, err.Error())
 			if !errors.Is(err, platform.ErrNoSource) {
 				w.word = waitRoute
 			}
-			t.attempt.Next()
+			p.attempt.Next()
 			continue
 		}
-		t.underlay.Choose(info)
-		if err := l.prepare(t); err != nil {
+		p.underlay.Choose(info)
+		if err := l.prepare(p); err != nil {
 			passed = append(passed, err.Error())
 			w.phase, w.word, w.until, w.why.remedy = phaseDown, "", l.now()+linkRetry, ""
-			t.attempt.Next()
+			p.attempt.Next()
 			continue
 		}
 		return passed, w, true
 	}
-	t.attempt.First()
-	t.underlay.None()
+	p.attempt.First()
+	p.underlay.None()
 	w.why.text = sentence(passed)
 	if w.phase == phaseDown {
-		l.stuck(t, w.why.text)
+		l.stuck(p, w.why.text)
 	}
 	return passed, w, false
 }
@@ -102,25 +102,25 @@ func sentence(whys []string) string {
 }
 
 // initiate begins the handshake with the chosen candidate.
-func (l *loop) initiate(t *peer, passed []string) wait {
+func (l *loop) initiate(p *peer, passed []string) wait {
 	now := l.now()
-	if o, w := l.offered(t); len(o.esp) == 0 {
+	if o, w := l.offered(p); len(o.esp) == 0 {
 		return w
 	}
-	t.attempt.Begin(now)
-	t.note = reason{}
-	w := wait{phase: phaseConnecting, until: t.attempt.Wake(), event: eventHandshake}
-	w.why.text, t.passed = fmt.Sprintf("waiting for %s to answer", t.remote()), passed
-	if t.attempt.Failures() > 0 {
-		w.why = t.reason // why the last attempt failed says more
+	p.attempt.Begin(now)
+	p.note = reason{}
+	w := wait{phase: phaseConnecting, until: p.attempt.Wake(), event: eventHandshake}
+	w.why.text, p.passed = fmt.Sprintf("waiting for %s to answer", p.remote()), passed
+	if p.attempt.Failures() > 0 {
+		w.why = p.reason // why the last attempt failed says more
 	}
 	// What the engine says at once, such as that it failed, counts for more.
-	t.stays(w, now)
-	l.beginHandshake(t, t.underlay.Local(), t.remote())
-	if t.attempt.State() != attempt.UnderWay {
-		return t.still(max(t.attempt.Wake(), now+1), eventNone)
+	p.stays(w, now)
+	l.beginHandshake(p, p.underlay.Local(), p.remote())
+	if p.attempt.State() != attempt.UnderWay {
+		return p.still(max(p.attempt.Wake(), now+1), eventNone)
 	}
-	return t.wait
+	return p.wait
 }
 
 const (
@@ -129,21 +129,21 @@ const (
 )
 
 // listen prepares a tunnel whose peer speaks first.
-func (l *loop) listen(t *peer) wait {
-	if err := l.prepare(t); err != nil {
-		l.stuck(t, err.Error())
+func (l *loop) listen(p *peer) wait {
+	if err := l.prepare(p); err != nil {
+		l.stuck(p, err.Error())
 		return wait{phase: phaseDown, why: reason{text: err.Error()}, until: l.now() + linkRetry}
 	}
-	l.register(t)
-	if o, w := l.offered(t); len(o.esp) == 0 {
+	l.register(p)
+	if o, w := l.offered(p); len(o.esp) == 0 {
 		return w
 	}
-	if why := l.nowhere(t); why != "" {
-		return wait{phase: phaseWaiting, word: l.lacks(t), until: l.now() + linkRetry,
+	if why := l.nowhere(p); why != "" {
+		return wait{phase: phaseWaiting, word: l.lacks(p), until: l.now() + linkRetry,
 			why: reason{why + ", so no peer is let in", "the tunnel goes on by itself when the address appears"}}
 	}
-	if t.phase == phaseDown && t.reason.text != t.hindrance {
-		return t.still(0, eventPeer) // why the last peer was refused says more
+	if p.phase == phaseDown && p.reason.text != p.hindrance {
+		return p.still(0, eventPeer) // why the last peer was refused says more
 	}
 	return wait{phase: phaseWaiting, event: eventPeer, why: reason{
 		text:   "no peer has come yet",
@@ -152,36 +152,36 @@ func (l *loop) listen(t *peer) wait {
 }
 
 // stuck tells, once, what of this machine stands in a tunnel's way.
-func (l *loop) stuck(t *peer, what string) {
-	if t.hindrance != what {
-		l.event(t.tunnel, slog.LevelError, "machine", what)
+func (l *loop) stuck(p *peer, what string) {
+	if p.hindrance != what {
+		l.event(p.tunnel, slog.LevelError, "machine", what)
 	}
-	t.hindrance = what
+	p.hindrance = what
 }
 
 // nowhere says that local names no address of this machine, "" when it does.
-func (l *loop) nowhere(t *peer) string {
-	if !t.localOnly {
+func (l *loop) nowhere(p *peer) string {
+	if !p.localOnly {
 		return ""
 	}
 	switch all, err := l.net.LocalAddrs(); {
 	case err != nil:
 		return ""
-	case len(t.locals) == 0:
-		return fmt.Sprintf("local = %q: the interface is not there or has no address", t.cfg.Local)
-	case !slices.ContainsFunc(t.locals, func(a netip.Addr) bool { return slices.Contains(all, a) }):
-		return fmt.Sprintf("local address %s is not on this machine", t.cfg.Local)
+	case len(p.locals) == 0:
+		return fmt.Sprintf("local = %q: the interface is not there or has no address", p.cfg.Local)
+	case !slices.ContainsFunc(p.locals, func(a netip.Addr) bool { return slices.Contains(all, a) }):
+		return fmt.Sprintf("local address %s is not on this machine", p.cfg.Local)
 	}
 	return ""
 }
 
 // lacks is what a tunnel waits for that has no address to come from: the interface
 // that local names, where it is not there, else the address.
-func (l *loop) lacks(t *peer) string {
-	if _, err := netip.ParseAddr(t.cfg.Local); t.cfg.Local == "" || err == nil {
+func (l *loop) lacks(p *peer) string {
+	if _, err := netip.ParseAddr(p.cfg.Local); p.cfg.Local == "" || err == nil {
 		return waitAddress
 	}
-	if _, err := l.net.Link(t.cfg.Local); errors.Is(err, platform.ErrNoLink) {
+	if _, err := l.net.Link(p.cfg.Local); errors.Is(err, platform.ErrNoLink) {
 		return waitLink
 	}
 	return waitAddress
@@ -189,16 +189,16 @@ func (l *loop) lacks(t *peer) string {
 
 // ownAddresses are those that local allows the tunnel to come from and to be
 // found at; only is false when it allows any.
-func (l *loop) ownAddresses(t *peer) (own []netip.Addr, only bool) {
-	if t.cfg.Local == "" {
+func (l *loop) ownAddresses(p *peer) (own []netip.Addr, only bool) {
+	if p.cfg.Local == "" {
 		return nil, false
 	}
-	if a, err := netip.ParseAddr(t.cfg.Local); err == nil {
+	if a, err := netip.ParseAddr(p.cfg.Local); err == nil {
 		return []netip.Addr{a.Unmap()}, true
 	}
-	own, err := l.net.InterfaceAddrs(t.cfg.Local)
+	own, err := l.net.InterfaceAddrs(p.cfg.Local)
 	if err != nil {
-		l.log.Warn("reading the own addresses", "tunnel", t.id, "error", err)
+		l.log.Warn("reading the own addresses", "tunnel", p.id, "error", err)
 	}
 	return own, true
 }
@@ -206,23 +206,23 @@ func (l *loop) ownAddresses(t *peer) (own []netip.Addr, only bool) {
 // register tells the engine what to offer to, and expect of, the tunnel's peer.
 // A tunnel that is not wanted, or whose names are not known yet, has no Peer:
 // nobody can talk it up.
-func (l *loop) register(t *peer) {
-	if !t.wanted || !t.cfg.RemoteAny && len(t.attempt.Candidates()) == 0 {
+func (l *loop) register(p *peer) {
+	if !p.wanted || !p.cfg.RemoteAny && len(p.attempt.Candidates()) == 0 {
 		return
 	}
-	p, _ := l.proposalsOf(t)
-	c := t.cfg
-	t.locals, t.localOnly = l.ownAddresses(t)
+	o, _ := l.proposalsOf(p)
+	c := p.cfg
+	p.locals, p.localOnly = l.ownAddresses(p)
 	peer := ikev2.Peer{
-		ID:            t.id,
-		Remotes:       t.attempt.Candidates(),
-		Local:         t.locals,
-		LocalOnly:     t.localOnly,
+		ID:            p.id,
+		Remotes:       p.attempt.Candidates(),
+		Local:         p.locals,
+		LocalOnly:     p.localOnly,
 		PPKID:         c.PPKID,
 		PPK:           c.PPK.Bytes(),
 		PPKRequired:   c.PPKRequired,
-		IKE:           p.ike,
-		ESP:           p.esp,
+		IKE:           o.ike,
+		ESP:           o.esp,
 		PFS:           c.PFS,
 		Transport:     c.Transport(),
 		GRELocal:      c.GRELocal,
@@ -234,20 +234,20 @@ func (l *loop) register(t *peer) {
 		DPD:           c.DPD,
 		Suspect:       c.DPDSuspect,
 		Dead:          c.DPDDead,
-		Encap:         t.encapMode(l.dp.Kind()),
+		Encap:         p.encapMode(l.dp.Kind()),
 	}
 	authenticate(&peer, c)
-	peer.PathMTU = t.ikeMTU()
-	t.ikeSize = peer.PathMTU
+	peer.PathMTU = p.ikeMTU()
+	p.ikeSize = peer.PathMTU
 	var err error
 	if c.LocalID != "" {
 		if peer.LocalID, err = ikev2.ParseIdentity(c.LocalID); err != nil {
-			l.log.Error("local_id", "tunnel", t.id, "error", err) // config has checked it
+			l.log.Error("local_id", "tunnel", p.id, "error", err) // config has checked it
 		}
 	}
 	if c.RemoteID != "" {
 		if peer.RemoteID, err = ikev2.ParsePattern(c.RemoteID); err != nil {
-			l.log.Error("remote_id", "tunnel", t.id, "error", err)
+			l.log.Error("remote_id", "tunnel", p.id, "error", err)
 			return // never accept more than what was configured
 		}
 	}
@@ -259,25 +259,25 @@ type offers struct{ ike, esp []suite.Proposal }
 
 // offered is what the tunnel can offer; with nothing left it is down, and w says
 // which and why.
-func (l *loop) offered(t *peer) (o offers, w wait) {
-	o, refused := l.proposalsOf(t)
+func (l *loop) offered(p *peer) (o offers, w wait) {
+	o, refused := l.proposalsOf(p)
 	why := "the list is empty"
 	if refused != nil {
 		why = refused.Error()
 	}
 	if len(o.esp) == 0 {
-		t.hindrance = "none of the ESP proposals can be carried out here: " + why
+		p.hindrance = "none of the ESP proposals can be carried out here: " + why
 	}
 	return o, wait{phase: phaseDown, until: l.now() + time.Minute, why: reason{
-		text:   t.hindrance,
+		text:   p.hindrance,
 		remedy: `install what is named, choose other algorithms in esp, or set datapath = "userspace"`,
 	}}
 }
 
 // proposalsOf are the configured or built-in lists less the ESP algorithms that
 // the datapath cannot compute; the error is its last refusal.
-func (l *loop) proposalsOf(t *peer) (o offers, refused error) {
-	o = offers{t.cfg.IKEProposals, t.cfg.ESPProposals}
+func (l *loop) proposalsOf(p *peer) (o offers, refused error) {
+	o = offers{p.cfg.IKEProposals, p.cfg.ESPProposals}
 	if o.ike == nil {
 		o.ike = suite.DefaultIKE()
 	}
@@ -328,12 +328,12 @@ func possible(ps []suite.Proposal, supports func(encr, integ suite.Transform) er
 }
 
 // restart closes a tunnel's SAs and starts anew at once.
-func (l *loop) restart(t *peer, why string) {
-	l.do(l.engine.Close(l.now(), t.id))
-	t.attempt.Reset()
-	t.standby.Stop()
-	if t.wanted {
-		t.set(phaseWaiting, reason{text: why})
+func (l *loop) restart(p *peer, why string) {
+	l.do(l.engine.Close(l.now(), p.id))
+	p.attempt.Reset()
+	p.standby.Stop()
+	if p.wanted {
+		p.set(phaseWaiting, reason{text: why})
 	}
-	l.hurry(t)
+	l.hurry(p)
 }

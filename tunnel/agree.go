@@ -37,20 +37,20 @@ func (a *agreement) lower(least int) int {
 }
 
 // agreeMTU lowers the MTU of a link to the peer's, if that is less.
-func (l *loop) agreeMTU(t *peer, want *platform.Link) {
-	a := &t.agreed
+func (l *loop) agreeMTU(p *peer, want *platform.Link) {
+	a := &p.agreed
 	if a.own = want.MTU; a.own != a.told {
 		a.due(l.now())
 	}
-	if t.cfg.MTU != 0 {
+	if p.cfg.MTU != 0 {
 		return
 	}
 	least := ipv4Least
-	if carriesIPv6(t.cfg) {
+	if carriesIPv6(p.cfg) {
 		least = ipv6Least
 	}
 	if want.MTU = a.lower(least); want.MTU < a.own {
-		t.sizing.why = fmt.Sprintf("the peer's interface takes %d; here %d would fit, %s", a.peer, a.own, t.sizing.why)
+		p.sizing.why = fmt.Sprintf("the peer's interface takes %d; here %d would fit, %s", a.peer, a.own, p.sizing.why)
 	}
 }
 
@@ -62,32 +62,32 @@ func (a *agreement) due(now ikev2.Time) {
 
 // peerMTU takes what the peer tells.
 func (l *loop) peerMTU(e ikev2.PeerMTU) {
-	if t := l.peers[e.Peer]; t != nil && t.agreed.peer != e.MTU {
-		l.reschedule(t)
-		t.agreed.peer = e.MTU
-		t.agreed.due(l.now())
+	if p := l.peers[e.Peer]; p != nil && p.agreed.peer != e.MTU {
+		l.reschedule(p)
+		p.agreed.peer = e.MTU
+		p.agreed.due(l.now())
 	}
 }
 
 // agree tells the peer our MTU, and takes its.
-func (l *loop) agree(t *peer, now ikev2.Time) {
-	a := &t.agreed
+func (l *loop) agree(p *peer, now ikev2.Time) {
+	a := &p.agreed
 	if a.at == 0 || a.at > now {
 		return
 	}
 	a.at, a.takenAt = 0, now
-	if t.current() == nil {
+	if p.current() == nil {
 		a.told = 0 // when it is up
 		return
 	}
-	if err := l.refresh(t); err != nil {
-		l.event(t.tunnel, slog.LevelError, "machine", err.Error())
+	if err := l.refresh(p); err != nil {
+		l.event(p.tunnel, slog.LevelError, "machine", err.Error())
 	}
 	a.at, a.told = 0, a.own
-	l.do(l.engine.TellMTU(now, t.id, a.own))
-	if a.differs(t.link.MTU) && a.warned != a.peer {
+	l.do(l.engine.TellMTU(now, p.id, a.own))
+	if a.differs(p.link.MTU) && a.warned != a.peer {
 		a.warned = a.peer
-		l.event(t.tunnel, slog.LevelWarn, "mtu", fmt.Sprintf("the MTU here is %d and the peer's %d: OSPF needs the same; %s", t.link.MTU, a.peer, t.sameMTU()))
+		l.event(p.tunnel, slog.LevelWarn, "mtu", fmt.Sprintf("the MTU here is %d and the peer's %d: OSPF needs the same; %s", p.link.MTU, a.peer, p.sameMTU()))
 	}
 }
 
@@ -95,11 +95,11 @@ func (l *loop) agree(t *peer, now ikev2.Time) {
 func (a *agreement) differs(mtu int) bool { return a.peer != 0 && a.peer < mtu }
 
 // sameMTU is how the two ends come to have the same.
-func (t *peer) sameMTU() string {
-	if t.cfg.MTU != 0 {
-		return fmt.Sprintf("set mtu = %d, or leave it out on both sides", t.agreed.peer)
+func (p *peer) sameMTU() string {
+	if p.cfg.MTU != 0 {
+		return fmt.Sprintf("set mtu = %d, or leave it out on both sides", p.agreed.peer)
 	}
-	return fmt.Sprintf("IPv6 in this tunnel needs %d, so set mtu = %d at the peer", ipv6Least, t.link.MTU)
+	return fmt.Sprintf("IPv6 in this tunnel needs %d, so set mtu = %d at the peer", ipv6Least, p.link.MTU)
 }
 
 // newPeer forgets the MTU of a peer that does not tell it.

@@ -26,33 +26,33 @@ const (
 
 // contended notes that the engine turned a peer away.
 func (l *loop) contended(a ikev2.Contended) {
-	t := l.peers[a.Peer]
-	if t == nil {
+	p := l.peers[a.Peer]
+	if p == nil {
 		return
 	}
-	l.reschedule(t)
-	c, now := &t.contention, l.now()
+	l.reschedule(p)
+	c, now := &p.contention, l.now()
 	same := c.at != 0 && c.last.Holder.Equal(a.Holder) && c.last.Newcomer.Equal(a.Newcomer) && now-c.told < contentionEvery
 	c.last, c.at = a, now
 	c.times++
 	if !same {
 		c.told = now
-		l.event(t.tunnel, slog.LevelWarn, "peer", why(a.Reason).String())
+		l.event(p.tunnel, slog.LevelWarn, "peer", why(a.Reason).String())
 	}
 }
 
 // stands tells whether the peer that has the tunnel is the one for whom another was
 // turned away; where both have one identity their addresses tell.
-func (c *contention) stands(t *peer) bool {
-	i, ok := t.currentIKE()
+func (c *contention) stands(p *peer) bool {
+	i, ok := p.currentIKE()
 	a := &c.last
 	return ok && i.RemoteID.Equal(a.Holder) &&
 		(!a.Holder.Equal(a.Newcomer) || i.Remote.Addr() != a.NewcomerAt.Addr() || a.HolderAt.Addr() == a.NewcomerAt.Addr())
 }
 
 // describe is nil when nobody was turned away lately.
-func (c *contention) describe(l *loop, t *peer) *status.Contention {
-	if c.at == 0 || l.now()-c.at > contentionLasts || !c.stands(t) {
+func (c *contention) describe(l *loop, p *peer) *status.Contention {
+	if c.at == 0 || l.now()-c.at > contentionLasts || !c.stands(p) {
 		return nil
 	}
 	a := &c.last

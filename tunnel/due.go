@@ -12,36 +12,36 @@ import (
 // when it is reached and all are looked at.
 
 // reschedule has the times of a peer looked at again before the loop waits.
-func (l *loop) reschedule(t *peer) {
+func (l *loop) reschedule(p *peer) {
 	if l.dueAt != 0 {
-		l.rescheduled = append(l.rescheduled, t)
+		l.rescheduled = append(l.rescheduled, p)
 	}
 }
 
 // due is when something of a peer's, or of its tunnel's, is due, an hour from now at the latest.
-func (l *loop) due(t *peer, now ikev2.Time) ikev2.Time {
+func (l *loop) due(p *peer, now ikev2.Time) ikev2.Time {
 	due := now + time.Hour
 	earlier := func(at ikev2.Time) {
 		if at != 0 && at < due {
 			due = at
 		}
 	}
-	if t.wanted && !t.established() {
-		earlier(t.wait.until)
+	if p.wanted && !p.established() {
+		earlier(p.wait.until)
 	}
-	earlier(t.attempt.Wake())
-	earlier(t.standby.Wake())
-	earlier(t.standby.ProbeAt())
-	earlier(t.keepaliveDue(now))
-	earlier(t.search.Wake())
-	earlier(t.agreed.at)
-	earlier(t.addresses.again)
-	earlier(t.routes.again)
-	if len(t.cfg.CRL) > 0 {
+	earlier(p.attempt.Wake())
+	earlier(p.standby.Wake())
+	earlier(p.standby.ProbeAt())
+	earlier(p.keepaliveDue(now))
+	earlier(p.search.Wake())
+	earlier(p.agreed.at)
+	earlier(p.addresses.again)
+	earlier(p.routes.again)
+	if len(p.cfg.CRL) > 0 {
 		earlier(max(l.listsAt, 1))
 	}
-	earlier(l.askDue(t.tunnel))
-	earlier(t.esp.Wake())
+	earlier(l.askDue(p.tunnel))
+	earlier(p.esp.Wake())
 	return due
 }
 
@@ -50,12 +50,12 @@ func (l *loop) untilDue() time.Duration {
 	now := l.now()
 	if l.dueAt == 0 {
 		l.dueAt = now + time.Hour
-		for _, t := range l.peers {
-			l.dueAt = min(l.dueAt, l.due(t, now))
+		for _, p := range l.peers {
+			l.dueAt = min(l.dueAt, l.due(p, now))
 		}
 	}
-	for _, t := range l.rescheduled {
-		l.dueAt = min(l.dueAt, l.due(t, now))
+	for _, p := range l.rescheduled {
+		l.dueAt = min(l.dueAt, l.due(p, now))
 	}
 	clear(l.rescheduled)
 	l.rescheduled = l.rescheduled[:0]
@@ -89,26 +89,26 @@ func (l *loop) tick() {
 
 // tickAll looks at all tunnels.
 func (l *loop) tickAll(now ikev2.Time) {
-	for _, t := range l.peers {
-		if t.wait.until != 0 && t.wait.until <= now {
-			t.wait.until = 0
-			l.markDirty(t)
+	for _, p := range l.peers {
+		if p.wait.until != 0 && p.wait.until <= now {
+			p.wait.until = 0
+			l.markDirty(p)
 		}
-		if t.attempt.Tick(now) {
-			l.markDirty(t)
+		if p.attempt.Tick(now) {
+			l.markDirty(p)
 		}
-		if at := t.standby.Wake(); at != 0 && at <= now {
-			l.makeStandby(t)
+		if at := p.standby.Wake(); at != 0 && at <= now {
+			l.makeStandby(p)
 		}
-		if at := t.standby.ProbeAt(); at != 0 && at <= now {
-			l.probePreferred(t)
+		if at := p.standby.ProbeAt(); at != 0 && at <= now {
+			l.probePreferred(p)
 		}
-		if at := l.askDue(t.tunnel); at != 0 && at <= now {
-			l.ask(t.tunnel, t.askPause())
+		if at := l.askDue(p.tunnel); at != 0 && at <= now {
+			l.ask(p.tunnel, p.askPause())
 		}
-		l.layAgain(t.tunnel, now)
-		l.searchTick(t, now)
-		l.agree(t, now)
+		l.layAgain(p.tunnel, now)
+		l.searchTick(p, now)
+		l.agree(p, now)
 	}
 	l.keepalives(now)
 	l.lookAtESP(now)

@@ -47,13 +47,13 @@ func (n notItsOwn) Error() string  { return n.what }
 func (n notItsOwn) Remedy() string { return n.remedy }
 
 // admit refuses a pair whose GRE endpoint at the other side is not its peer's.
-func (l *loop) admit(t *peer, c *ikev2.Child) error {
-	for _, p := range t.pairs {
-		if p.ID != c.ID && p.GRELocal == c.GRELocal && p.GRERemote == c.GRERemote {
+func (l *loop) admit(p *peer, c *ikev2.Child) error {
+	for _, sas := range p.pairs {
+		if sas.ID != c.ID && sas.GRELocal == c.GRELocal && sas.GRERemote == c.GRERemote {
 			return nil // they fit when that one came
 		}
 	}
-	mine := t.rightTo(c)
+	mine := p.rightTo(c)
 	no := func(what, remedy string) error {
 		return notItsOwn{fmt.Sprintf("the peer asks for the GRE endpoint %s, which %s", c.GRERemote, what), remedy}
 	}
@@ -74,17 +74,17 @@ func (l *loop) admit(t *peer, c *ikev2.Child) error {
 	var late error
 	var givers []giver
 	for id, other := range l.peers {
-		if id == t.id {
+		if id == p.id {
 			continue
 		}
-		if mine == chosen && other.promise.holds(c.GRERemote, l.now()) && !l.toldApart(t, c, other) {
+		if mine == chosen && other.promise.holds(c.GRERemote, l.now()) && !l.toldApart(p, c, other) {
 			return no(fmt.Sprintf("is that of tunnel %q", other.id), another)
 		}
 		for _, o := range other.claims(c.GRERemote) {
 			if o.local.IsValid() && o.local != c.GRELocal {
 				continue
 			}
-			apart := l.toldApart(t, c, other)
+			apart := l.toldApart(p, c, other)
 			shared := mine >= reached || o.by == chosen // by whoever has a key of his own
 			switch {
 			case apart && shared:
@@ -92,7 +92,7 @@ func (l *loop) admit(t *peer, c *ikev2.Child) error {
 			case mine == named && o.by == named && (!o.stands || len(other.pairs) == 0):
 				continue // whose peer it is shows when the other's comes
 			case !apart && o.stands && (mine > o.by || mine == reached && o.by == reached && len(other.pairs) == 0):
-				givers = append(givers, giver{other.id, c.GRERemote, t.id})
+				givers = append(givers, giver{other.id, c.GRERemote, p.id})
 				late = no(fmt.Sprintf("tunnel %q has had until now without as good a right to it", other.id), "wait for the next attempt: that tunnel gives way")
 				continue
 			case shared:
@@ -103,7 +103,7 @@ func (l *loop) admit(t *peer, c *ikev2.Child) error {
 	}
 	l.givers = append(l.givers, givers...)
 	if late != nil {
-		t.promise = promise{c.GRERemote, l.now()}
+		p.promise = promise{c.GRERemote, l.now()}
 	}
 	return late
 }
@@ -123,26 +123,26 @@ func (p promise) holds(a netip.Addr, now ikev2.Time) bool {
 }
 
 // names reports whether the configuration makes a the GRE endpoint of the peer.
-func (t *peer) names(a netip.Addr) bool {
-	if t.cfg.GRERemote.IsValid() {
-		return t.cfg.GRERemote == a
+func (p *peer) names(a netip.Addr) bool {
+	if p.cfg.GRERemote.IsValid() {
+		return p.cfg.GRERemote == a
 	}
-	return t.hasRemote(a)
+	return p.hasRemote(a)
 }
 
 // hasRemote reports whether a is one of the addresses in remote, as far as they
 // are known.
-func (t *peer) hasRemote(a netip.Addr) bool {
-	return slices.Contains(t.attempt.Candidates(), a) || slices.ContainsFunc(t.cfg.Remotes, func(r string) bool {
+func (p *peer) hasRemote(a netip.Addr) bool {
+	return slices.Contains(p.attempt.Candidates(), a) || slices.ContainsFunc(p.cfg.Remotes, func(r string) bool {
 		b, err := netip.ParseAddr(r)
 		return err == nil && b.Unmap() == a
 	})
 }
 
 // rightTo is by what right the peer has the endpoint of a pair.
-func (t *peer) rightTo(c *ikev2.Child) right {
+func (p *peer) rightTo(c *ikev2.Child) right {
 	switch {
-	case t.names(c.GRERemote):
+	case p.names(c.GRERemote):
 		return named
 	case c.Remote.Addr() == c.GRERemote:
 		return reached
@@ -150,65 +150,65 @@ func (t *peer) rightTo(c *ikev2.Child) right {
 	return chosen
 }
 
-// claims are what t has of a remote endpoint, those that stand first. Of most
+// claims are what p has of a remote endpoint, those that stand first. Of most
 // tunnels there are none, and none costs little: there may be thousands.
-func (t *peer) claims(remote netip.Addr) (all []claim) {
-	for _, p := range t.pairs {
-		if p.GRERemote != remote {
+func (p *peer) claims(remote netip.Addr) (all []claim) {
+	for _, sas := range p.pairs {
+		if sas.GRERemote != remote {
 			continue
 		}
-		by := t.rightTo(p.Child)
-		if !p.Remote.IsValid() {
+		by := p.rightTo(sas.Child)
+		if !sas.Remote.IsValid() {
 			by = reached
 		}
-		all = append(all, claim{p.GRELocal, by, true})
+		all = append(all, claim{sas.GRELocal, by, true})
 	}
-	if t.link.Remote == remote {
+	if p.link.Remote == remote {
 		by := reached
 		switch {
-		case t.names(remote):
+		case p.names(remote):
 			by = named
-		case t.behind:
+		case p.behind:
 			by = chosen
 		}
-		all = append(all, claim{t.link.Local, by, true})
+		all = append(all, claim{p.link.Local, by, true})
 	}
-	if t.cfg.GRERemote == remote || t.hasRemote(remote) {
-		for _, local := range t.configuredLocals() {
+	if p.cfg.GRERemote == remote || p.hasRemote(remote) {
+		for _, local := range p.configuredLocals() {
 			all = append(all, claim{local, named, false})
 		}
 	}
 	return all
 }
 
-// configuredLocals are the own GRE endpoints that the configuration leaves t, an
+// configuredLocals are the own GRE endpoints that the configuration leaves p, an
 // unset one where it leaves any.
-func (t *peer) configuredLocals() []netip.Addr {
-	if t.cfg.GRELocal.IsValid() {
-		return []netip.Addr{t.cfg.GRELocal}
+func (p *peer) configuredLocals() []netip.Addr {
+	if p.cfg.GRELocal.IsValid() {
+		return []netip.Addr{p.cfg.GRELocal}
 	}
-	if len(t.locals) > 0 {
-		return t.locals
+	if len(p.locals) > 0 {
+		return p.locals
 	}
-	local, _ := netip.ParseAddr(t.cfg.Local)
+	local, _ := netip.ParseAddr(p.cfg.Local)
 	return []netip.Addr{local.Unmap()}
 }
 
 // toldApart reports whether the packets of two tunnels between the same endpoints
 // go each their own way: by keys of their own. Without a key the one is open
 // to mistakes of the other, which is for the same peer to make.
-func (l *loop) toldApart(t *peer, c *ikev2.Child, other *peer) bool {
-	a, b := t.cfg.GRE, other.cfg.GRE
+func (l *loop) toldApart(p *peer, c *ikev2.Child, other *peer) bool {
+	a, b := p.cfg.GRE, other.cfg.GRE
 	if a.Key == b.Key || !a.HasKey && b.Key == 0 || !b.HasKey && a.Key == 0 {
 		return false // XFRM takes no key for key 0
 	}
-	return a.HasKey && b.HasKey || t.samePeer(c, other)
+	return a.HasKey && b.HasKey || p.samePeer(c, other)
 }
 
 // samePeer reports whether both tunnels were proved to lead to the same peer: by
 // the same secret or key, with one identity or at one address.
-func (t *peer) samePeer(c *ikev2.Child, other *peer) bool {
-	i, ok := t.ike[c.IKE]
+func (p *peer) samePeer(c *ikev2.Child, other *peer) bool {
+	i, ok := p.ike[c.IKE]
 	j, there := other.currentIKE()
 	if !ok || !there || i.RemoteID != j.RemoteID && i.Remote.Addr() != j.Remote.Addr() {
 		return false
@@ -220,9 +220,9 @@ func (t *peer) samePeer(c *ikev2.Child, other *peer) bool {
 	case x.Key != "" || y.Key != "":
 		return x.Key == y.Key
 	case x.Subject != "" || y.Subject != "":
-		return x.Subject == y.Subject && x.Issuer == y.Issuer && config.SameAnchors(t.cfg, other.cfg)
+		return x.Subject == y.Subject && x.Issuer == y.Issuer && config.SameAnchors(p.cfg, other.cfg)
 	}
-	return t.cfg.PSK.IsSet() && t.cfg.PSK.Equal(other.cfg.PSK)
+	return p.cfg.PSK.IsSet() && p.cfg.PSK.Equal(other.cfg.PSK)
 }
 
 // machine is what this machine has beside tunnels.
@@ -258,11 +258,11 @@ func (l *loop) lookAtMachine() (machine, error) {
 // guardOuter closes protocol 47 towards an address at which a peer is reached by
 // IKE. Where that is the far end of somebody else's GRE it stays open: the peer
 // lives behind that machine, and its own GRE goes elsewhere.
-func (l *loop) guardOuter(t *peer, a netip.Addr) error {
-	if t.guarded[a] {
+func (l *loop) guardOuter(p *peer, a netip.Addr) error {
+	if p.guarded[a] {
 		return nil
 	}
-	if !t.names(a) && a != t.link.Remote {
+	if !p.names(a) && a != p.link.Remote {
 		m, err := l.lookAtMachine()
 		if err != nil {
 			return err
@@ -271,26 +271,26 @@ func (l *loop) guardOuter(t *peer, a netip.Addr) error {
 			return nil
 		}
 	}
-	return l.guard(t.tunnel, a)
+	return l.guard(p.tunnel, a)
 }
 
 // makeRoom has tunnels give way whose peers have merely chosen the endpoint that the
 // configuration gives this one. The kernel takes no two interfaces with the same
 // endpoints and key, and this one is made before its peer comes.
-func (l *loop) makeRoom(t *peer) {
+func (l *loop) makeRoom(p *peer) {
 	if l.dp.Kind() != platform.KindKernel {
 		return
 	}
-	want := l.wantLink(t, nil)
+	want := l.wantLink(p, nil)
 	for _, other := range l.peers {
 		has := other.link
-		if other.tunnel == t.tunnel || other.index == 0 || !has.Remote.IsValid() || has.Remote != want.Remote || has.Local != want.Local ||
+		if other.tunnel == p.tunnel || other.index == 0 || !has.Remote.IsValid() || has.Remote != want.Remote || has.Local != want.Local ||
 			has.Ethernet != want.Ethernet || has.HasKey != want.HasKey || has.Key != want.Key {
 			continue
 		}
-		if t.names(want.Remote) && !other.names(want.Remote) {
-			t.promise = promise{want.Remote, l.now()}
-			l.giveWay(giver{other.id, want.Remote, t.id})
+		if p.names(want.Remote) && !other.names(want.Remote) {
+			p.promise = promise{want.Remote, l.now()}
+			l.giveWay(giver{other.id, want.Remote, p.id})
 		}
 	}
 }
@@ -304,19 +304,19 @@ type giver struct {
 
 // giveWay frees the endpoint.
 func (l *loop) giveWay(g giver) {
-	t := l.peers[g.id]
-	if t == nil {
+	p := l.peers[g.id]
+	if p == nil {
 		return
 	}
-	l.reschedule(t)
+	l.reschedule(p)
 	why := fmt.Sprintf("tunnel %q has the better right to the GRE endpoint %s", g.to, g.endpoint)
-	l.event(t.tunnel, slog.LevelWarn, "endpoint", why+"; give the peer of this one another gre_local")
-	l.restart(t, why)
-	if t.index == 0 || t.established() {
+	l.event(p.tunnel, slog.LevelWarn, "endpoint", why+"; give the peer of this one another gre_local")
+	l.restart(p, why)
+	if p.index == 0 || p.established() {
 		return
 	}
-	t.link.Local, t.link.Remote, t.behind = netip.Addr{}, netip.Addr{}, false
-	if err := l.putLink(t.tunnel, l.wantLink(t, nil)); err != nil { // also where t.link says so already
-		l.event(t.tunnel, slog.LevelError, "machine", err.Error())
+	p.link.Local, p.link.Remote, p.behind = netip.Addr{}, netip.Addr{}, false
+	if err := l.putLink(p.tunnel, l.wantLink(p, nil)); err != nil { // also where p.link says so already
+		l.event(p.tunnel, slog.LevelError, "machine", err.Error())
 	}
 }

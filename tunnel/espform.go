@@ -9,13 +9,13 @@ import (
 )
 
 // encapMode is what the engine is to ask the tunnel's peer for.
-func (t *peer) encapMode(kind string) ikev2.EncapMode {
+func (p *peer) encapMode(kind string) ikev2.EncapMode {
 	switch {
-	case t.cfg.Encap == config.EncapAlways:
+	case p.cfg.Encap == config.EncapAlways:
 		return ikev2.EncapForce
-	case t.cfg.Encap == config.EncapNever, t.esp.Asked() == esppath.Bare:
+	case p.cfg.Encap == config.EncapNever, p.esp.Asked() == esppath.Bare:
 		return ikev2.EncapNever
-	case t.esp.Asked() == esppath.UDP:
+	case p.esp.Asked() == esppath.UDP:
 		return ikev2.EncapForce
 	case kind == platform.KindUserspace:
 		// UDP is three times as fast as raw ESP there (contract 14).
@@ -29,26 +29,26 @@ func natRemote(i ikev2.IKEInfo) bool { return i.NATRemote && !i.NATFeigned }
 
 // remedy is what the owner can do where it is not for us to try the other form, ""
 // where it is.
-func (t *peer) remedy(f esppath.Form, i ikev2.IKEInfo) string {
+func (p *peer) remedy(f esppath.Form, i ikev2.IKEInfo) string {
 	switch {
 	case f == esppath.UDP:
-		return doctor.InsteadOfUDP(t.cfg, i.NATLocal || natRemote(i))
-	case t.cfg.Encap == config.EncapAlways:
+		return doctor.InsteadOfUDP(p.cfg, i.NATLocal || natRemote(i))
+	case p.cfg.Encap == config.EncapAlways:
 		return "turn NAT traversal on at the peer, which takes no part in NAT detection"
-	case t.cfg.RemoteAny:
+	case p.cfg.RemoteAny:
 		return `set encap = "always" on the side that initiates`
-	case t.cfg.Encap == config.EncapNever:
+	case p.cfg.Encap == config.EncapNever:
 		return `set encap = "always"`
 	}
 	return ""
 }
 
 // encapWhy is the reason for the form that is used, one sentence.
-func encapWhy(t *peer, i ikev2.IKEInfo, udp bool, kind string) string {
+func encapWhy(p *peer, i ikev2.IKEInfo, udp bool, kind string) string {
 	const silence = " does not pass: echo requests got no answer while IKE did"
-	c := t.cfg
+	c := p.cfg
 	often := "; tried once more when the tunnel is made anew"
-	if t.esp.Retried() {
+	if p.esp.Retried() {
 		often = ", twice"
 	}
 	switch {
@@ -58,7 +58,7 @@ func encapWhy(t *peer, i ikev2.IKEInfo, udp bool, kind string) string {
 		return "the peer is behind a NAT, or says so on purpose"
 	case udp && c.Encap == config.EncapAlways:
 		return `encap = "always"`
-	case udp && t.esp.Asked() == esppath.UDP:
+	case udp && p.esp.Asked() == esppath.UDP:
 		return "bare ESP" + silence + often
 	case udp && i.EncapForced && kind == platform.KindKernel:
 		return "it was tried because bare ESP" + silence + ", and does not pass either"
@@ -70,7 +70,7 @@ func encapWhy(t *peer, i ikev2.IKEInfo, udp bool, kind string) string {
 		return "NAT detection found an address translated on the way"
 	case c.Encap == config.EncapNever:
 		return `encap = "never"`
-	case t.esp.Asked() == esppath.Bare:
+	case p.esp.Asked() == esppath.Bare:
 		return "ESP in UDP" + silence + often
 	case kind == platform.KindKernel:
 		return "no NAT was found on the way"

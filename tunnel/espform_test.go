@@ -88,7 +88,7 @@ func TestESPGoesFromFormToForm(t *testing.T) {
 		l.conclude(p, p.esp.Blocked(l.now(), form, p.remedy(form, p.ike[c.IKE])))
 	}
 	passes := func(l *loop, p *peer) { l.conclude(p, p.esp.Passes(esppath.FormOf(p.current().Encap))) }
-	anew := func(l *loop, t *peer) { l.restart(t, "for another reason") }
+	anew := func(l *loop, p *peer) { l.restart(p, "for another reason") }
 	for name, steps := range map[string][]step{
 		"ESP helps": {
 			{"UDP carries nothing", blocked, "esp", "ESP in UDP does not pass", "trying it without UDP"},

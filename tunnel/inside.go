@@ -14,10 +14,10 @@ import (
 
 // insideESP is the peer's GRE endpoint where it is none of its outer addresses, for
 // the way that its packets take from the kernel's GRE interface into ESP.
-func (t *peer) insideESP() []platform.Inside {
-	gre, peer := t.cfg.GRERemote, t.remote()
-	if p := t.current(); p != nil {
-		gre, peer = p.GRERemote, p.Remote.Addr()
+func (p *peer) insideESP() []platform.Inside {
+	gre, peer := p.cfg.GRERemote, p.remote()
+	if sas := p.current(); sas != nil {
+		gre, peer = sas.GRERemote, sas.Remote.Addr()
 	}
 	if !gre.IsValid() || !peer.IsValid() || gre == peer {
 		return nil

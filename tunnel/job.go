@@ -210,14 +210,14 @@ func onLoop[T any](l *loop, ctx context.Context, f func() T) (T, error) {
 }
 
 // subject is what doctor is told at the beginning. It holds no secret.
-func (l *loop) subject(t *peer) doctor.Subject {
-	o, why := l.proposalsOf(t)
+func (l *loop) subject(p *peer) doctor.Subject {
+	o, why := l.proposalsOf(p)
 	s := doctor.Subject{
-		Tunnel: withoutSecrets(t.cfg), IKE: o.ike, ESP: o.esp, ESPWhy: why,
-		Daemon: &watchedTunnel{l, t.id},
+		Tunnel: withoutSecrets(p.cfg), IKE: o.ike, ESP: o.esp, ESPWhy: why,
+		Daemon: &watchedTunnel{l, p.id},
 	}
 	for _, name := range l.order {
-		if name != t.name {
+		if name != p.name {
 			s.Others = append(s.Others, withoutSecrets(l.tunnels[name].cfg))
 		}
 	}
@@ -240,11 +240,11 @@ type watchedTunnel struct {
 // on calls f with the tunnel on the loop.
 func (w *watchedTunnel) on(ctx context.Context, f func(*peer)) error {
 	there, err := onLoop(w.l, ctx, func() bool {
-		t := w.l.peers[w.id]
-		if t != nil {
-			f(t)
+		p := w.l.peers[w.id]
+		if p != nil {
+			f(p)
 		}
-		return t != nil
+		return p != nil
 	})
 	if err == nil && !there {
 		err = fmt.Errorf("tunnel %q has left the configuration", w.id)
@@ -255,7 +255,7 @@ func (w *watchedTunnel) on(ctx context.Context, f func(*peer)) error {
 // Observe is doctor.Daemon's.
 func (w *watchedTunnel) Observe(ctx context.Context) (doctor.Moment, error) {
 	found := make(chan doctor.Moment, 1)
-	if err := w.on(ctx, func(t *peer) { found <- w.l.moment(t) }); err != nil {
+	if err := w.on(ctx, func(p *peer) { found <- w.l.moment(p) }); err != nil {
 		return doctor.Moment{}, err
 	}
 	return <-found, nil
@@ -263,9 +263,9 @@ func (w *watchedTunnel) Observe(ctx context.Context) (doctor.Moment, error) {
 
 // Retry is doctor.Daemon's.
 func (w *watchedTunnel) Retry(ctx context.Context) error {
-	return w.on(ctx, func(t *peer) {
-		if t.wanted {
-			w.l.up(t.tunnel)
+	return w.on(ctx, func(p *peer) {
+		if p.wanted {
+			w.l.up(p.tunnel)
 			w.l.settle(entirely)
 		}
 	})
@@ -274,9 +274,9 @@ func (w *watchedTunnel) Retry(ctx context.Context) error {
 // CheckLiveness is doctor.Daemon's.
 func (w *watchedTunnel) CheckLiveness(ctx context.Context) (bool, error) {
 	begun := make(chan ikev2.Time, 1)
-	err := w.on(ctx, func(t *peer) {
+	err := w.on(ctx, func(p *peer) {
 		now := w.l.now()
-		w.l.do(w.l.engine.Check(now, t.id))
+		w.l.do(w.l.engine.Check(now, p.id))
 		begun <- now
 	})
 	if err != nil {
@@ -285,8 +285,8 @@ func (w *watchedTunnel) CheckLiveness(ctx context.Context) (bool, error) {
 	asked := <-begun
 	for end := time.Now().Add(4 * time.Second); time.Now().Before(end); {
 		heard := make(chan bool, 1)
-		err := w.on(ctx, func(t *peer) {
-			i, ok := w.l.freshIKE(t)
+		err := w.on(ctx, func(p *peer) {
+			i, ok := w.l.freshIKE(p)
 			heard <- ok && i.LastHeard > asked
 		})
 		if err != nil {
@@ -300,22 +300,22 @@ func (w *watchedTunnel) CheckLiveness(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-func (l *loop) moment(t *peer) doctor.Moment {
-	m := doctor.Moment{Time: time.Now().Unix(), Daemon: l.describeDaemon(), Tunnel: l.describe(t.tunnel), Local: t.underlay.Local(), Silence: -1}
-	if r := t.remote(); r.IsValid() {
-		m.Remote = netip.AddrPortFrom(r, t.cfg.RemotePort)
+func (l *loop) moment(p *peer) doctor.Moment {
+	m := doctor.Moment{Time: time.Now().Unix(), Daemon: l.describeDaemon(), Tunnel: l.describe(p.tunnel), Local: p.underlay.Local(), Silence: -1}
+	if r := p.remote(); r.IsValid() {
+		m.Remote = netip.AddrPortFrom(r, p.cfg.RemotePort)
 	}
-	if i, ok := l.freshIKE(t); ok {
+	if i, ok := l.freshIKE(p); ok {
 		m.Local, m.Remote = i.Local.Addr(), i.Remote
 		m.Silence = l.now() - i.LastHeard
 	}
-	if t.failure != nil {
-		f := *t.failure
-		m.Failure, m.Age = &f, l.now()-t.failedAt
+	if p.failure != nil {
+		f := *p.failure
+		m.Failure, m.Age = &f, l.now()-p.failedAt
 	}
-	m.Drops, m.DropsErr = l.dp.LinkDrops(t.name)
-	if p := t.current(); p != nil {
-		for _, key := range []platform.SAKey{{Link: t.name, SPI: p.SPIIn}, {Link: t.name, Out: true, SPI: p.SPIOut}} {
+	m.Drops, m.DropsErr = l.dp.LinkDrops(p.name)
+	if sas := p.current(); sas != nil {
+		for _, key := range []platform.SAKey{{Link: p.name, SPI: sas.SPIIn}, {Link: p.name, Out: true, SPI: sas.SPIOut}} {
 			if _, err := l.dp.SACounters(key); err != nil && m.Installed == nil {
 				m.Installed = err
 			}

@@ -99,34 +99,34 @@ func (l *loop) open(t *tunnel) {
 
 // prepare makes the interface as far as it can be made before the peer is known:
 // its MTU is the smallest the proposals allow, so that nothing has to shrink.
-func (l *loop) prepare(t *peer) error {
-	if err := l.guard(t.tunnel, t.remote(), t.cfg.GRERemote); err != nil {
+func (l *loop) prepare(p *peer) error {
+	if err := l.guard(p.tunnel, p.remote(), p.cfg.GRERemote); err != nil {
 		return err
 	}
-	l.layRoutes(t.tunnel)
-	l.makeRoom(t)
-	return l.refresh(t)
+	l.layRoutes(p.tunnel)
+	l.makeRoom(p)
+	return l.refresh(p)
 }
 
 // refresh makes or changes the interface for what is known now: of the carrying
 // pair, or before one stands of the configuration.
-func (l *loop) refresh(t *peer) error {
-	if p := t.current(); p != nil {
-		return l.setLink(t, p.Child)
+func (l *loop) refresh(p *peer) error {
+	if sas := p.current(); sas != nil {
+		return l.setLink(p, sas.Child)
 	}
-	return l.setLink(t, nil)
+	return l.setLink(p, nil)
 }
 
 // setLink makes the interface what it should be for a pair, nil before one stands.
-func (l *loop) setLink(t *peer, c *ikev2.Child) error {
-	want := l.wantLink(t, c)
+func (l *loop) setLink(p *peer, c *ikev2.Child) error {
+	want := l.wantLink(p, c)
 	if c != nil {
-		t.behind = c.Remote.Addr() != c.GRERemote
+		p.behind = c.Remote.Addr() != c.GRERemote
 	}
-	if t.index != 0 && want == t.link {
+	if p.index != 0 && want == p.link {
 		return nil
 	}
-	return l.putLink(t.tunnel, want)
+	return l.putLink(p.tunnel, want)
 }
 
 // putLink makes the interface or changes it in place, with its addresses.
@@ -148,8 +148,8 @@ func (l *loop) putLink(t *tunnel, want platform.Link) error {
 }
 
 // wantLink is the interface as it should be.
-func (l *loop) wantLink(t *peer, child *ikev2.Child) platform.Link {
-	c := t.cfg
+func (l *loop) wantLink(p *peer, child *ikev2.Child) platform.Link {
+	c := p.cfg
 	want := platform.Link{
 		Name: c.Name, Ethernet: c.GRE.Ethernet,
 		Local: c.GRELocal, Remote: c.GRERemote,
@@ -162,16 +162,16 @@ func (l *loop) wantLink(t *peer, child *ikev2.Child) platform.Link {
 		want.Local, want.Remote = child.GRELocal, child.GRERemote
 	} else {
 		if !want.Local.IsValid() {
-			want.Local = t.underlay.Local()
+			want.Local = p.underlay.Local()
 		}
 		if !want.Remote.IsValid() {
-			want.Remote = t.remote()
+			want.Remote = p.remote()
 		}
-		if t.index != 0 && !want.Remote.IsValid() {
-			want.Local, want.Remote = t.link.Local, t.link.Remote // stay as the last peer left it
+		if p.index != 0 && !want.Remote.IsValid() {
+			want.Local, want.Remote = p.link.Local, p.link.Remote // stay as the last peer left it
 		}
 	}
-	l.size(t, child, &want)
+	l.size(p, child, &want)
 	return want
 }
 

@@ -342,7 +342,7 @@ func (l *loop) run(ctx context.Context) {
 }
 
 // markDirty has a peer advanced once the present message is done with.
-func (l *loop) markDirty(t *peer) { l.dirty[t.id] = true }
+func (l *loop) markDirty(p *peer) { l.dirty[p.id] = true }
 
 // turn is how long tunnels are advanced before the loop looks whether somebody has
 // sent it something: a client of the status socket does not wait until hundreds of
@@ -396,19 +396,19 @@ func (l *loop) datapathEvent(ev platform.Event) {
 		l.tooBig(ev)
 		return
 	}
-	t, p := l.find(ev)
-	if p == nil {
+	p, sas := l.find(ev)
+	if sas == nil {
 		return // removed meanwhile
 	}
 	switch ev.Kind {
 	case platform.FirstUse:
 		l.do(l.engine.ChildUsed(now, ev.SPI))
 	case platform.SoftExpire, platform.SequenceLow:
-		l.event(t.tunnel, slog.LevelInfo, "limit", "soft limit of a Child SA reached: rekeying")
-		l.do(l.engine.RekeyChild(now, p.ID))
+		l.event(p.tunnel, slog.LevelInfo, "limit", "soft limit of a Child SA reached: rekeying")
+		l.do(l.engine.RekeyChild(now, sas.ID))
 	case platform.HardExpire:
-		l.event(t.tunnel, slog.LevelWarn, "limit", "hard limit of a Child SA reached: it is gone")
-		l.do(l.engine.ChildLost(now, p.ID))
+		l.event(p.tunnel, slog.LevelWarn, "limit", "hard limit of a Child SA reached: it is gone")
+		l.do(l.engine.ChildLost(now, sas.ID))
 	case platform.Mapping:
 		// An ESP packet alone moves nothing: the IKE SA is asked, and its
 		// authenticated answer shows the new address (RFC 7296 section 2.23).
@@ -417,12 +417,12 @@ func (l *loop) datapathEvent(ev platform.Event) {
 }
 
 func (l *loop) find(ev platform.Event) (*peer, *pair) {
-	for _, t := range l.peers {
-		if ev.Link != "" && ev.Link != t.name {
+	for _, p := range l.peers {
+		if ev.Link != "" && ev.Link != p.name {
 			continue
 		}
-		if p := t.spi(ev.SPI, ev.Out); p != nil {
-			return t, p
+		if sas := p.spi(ev.SPI, ev.Out); sas != nil {
+			return p, sas
 		}
 	}
 	return nil, nil

@@ -144,29 +144,29 @@ func (l *loop) changed(t *tunnel, ch config.Change) {
 }
 
 // changedFor carries out what a change of settings means for one peer.
-func (l *loop) changedFor(t *peer, class config.Class) {
+func (l *loop) changedFor(p *peer, class config.Class) {
 	switch class {
 	case config.Reestablish:
-		t.attempt.SetCandidates(l.now(), nil, nil)
-		t.esp.Forget()
-		l.restart(t, "settings changed")
+		p.attempt.SetCandidates(l.now(), nil, nil)
+		p.esp.Forget()
+		l.restart(p, "settings changed")
 	case config.Rekey:
-		l.register(t)
-		if p := t.current(); p != nil {
-			l.do(l.engine.RekeyIKE(l.now(), p.IKE))
-			l.do(l.engine.RekeyChild(l.now(), p.ID))
+		l.register(p)
+		if sas := p.current(); sas != nil {
+			l.do(l.engine.RekeyIKE(l.now(), sas.IKE))
+			l.do(l.engine.RekeyChild(l.now(), sas.ID))
 		}
 		fallthrough
 	default:
-		l.register(t)
-		if t.index != 0 {
-			if err := l.refresh(t); err != nil {
-				l.event(t.tunnel, slog.LevelError, "machine", err.Error())
+		l.register(p)
+		if p.index != 0 {
+			if err := l.refresh(p); err != nil {
+				l.event(p.tunnel, slog.LevelError, "machine", err.Error())
 			}
 		}
-		if !t.established() && t.attempt.State() != attempt.UnderWay {
-			t.attempt.Reset()
-			l.hurry(t) // what was changed may be what was wrong
+		if !p.established() && p.attempt.State() != attempt.UnderWay {
+			p.attempt.Reset()
+			l.hurry(p) // what was changed may be what was wrong
 		}
 	}
 }

@@ -205,10 +205,10 @@ func (l *loop) resolved(r resolution) {
 			}
 		}
 	}
-	for _, t := range l.names.users[r.host] {
-		if t.wanted {
-			l.reschedule(t)
-			l.renamed(t, r.host)
+	for _, p := range l.names.users[r.host] {
+		if p.wanted {
+			l.reschedule(p)
+			l.renamed(p, r.host)
 		}
 	}
 }
@@ -241,30 +241,30 @@ func (l *loop) forgetNames() {
 }
 
 // renamed follows an answer about a name of the tunnel's.
-func (l *loop) renamed(t *peer, name string) {
-	changed := l.findCandidates(t)
+func (l *loop) renamed(p *peer, name string) {
+	changed := l.findCandidates(p)
 	if !changed {
-		if !t.established() && t.attempt.State() != attempt.UnderWay {
-			l.markDirty(t) // what it waits for may have changed
+		if !p.established() && p.attempt.State() != attempt.UnderWay {
+			l.markDirty(p) // what it waits for may have changed
 		}
 		return
 	}
-	if t.established() {
-		l.event(t.tunnel, slog.LevelInfo, "resolved", fmt.Sprintf("%s is %s now", name, list(t.attempt.Candidates())))
-		if err := l.guard(t.tunnel, t.attempt.Candidates()...); err != nil {
-			l.event(t.tunnel, slog.LevelError, "close", err.Error())
+	if p.established() {
+		l.event(p.tunnel, slog.LevelInfo, "resolved", fmt.Sprintf("%s is %s now", name, list(p.attempt.Candidates())))
+		if err := l.guard(p.tunnel, p.attempt.Candidates()...); err != nil {
+			l.event(p.tunnel, slog.LevelError, "close", err.Error())
 			return
 		}
-		l.settleIn(t)
-		t.standby.Resolved(l.now())
+		l.settleIn(p)
+		p.standby.Resolved(l.now())
 	}
-	l.register(t)
-	l.markDirty(t)
+	l.register(p)
+	l.markDirty(p)
 }
 
 // findCandidates makes the list of addresses to try of what is known of the names,
 // and tells whether it has changed.
-func (l *loop) findCandidates(t *peer) (changed bool) {
+func (l *loop) findCandidates(p *peer) (changed bool) {
 	var addrs []netip.Addr
 	var ranks []int
 	add := func(rank int, list ...netip.Addr) {
@@ -274,25 +274,25 @@ func (l *loop) findCandidates(t *peer) (changed bool) {
 			}
 		}
 	}
-	for i, name := range t.cfg.Remotes {
+	for i, name := range p.cfg.Remotes {
 		if a, err := netip.ParseAddr(name); err == nil {
 			add(i, a.Unmap())
 		} else if h := l.names.hosts[name]; h != nil {
 			add(i, h.addrs...)
 		}
 	}
-	return t.attempt.SetCandidates(l.now(), addrs, ranks)
+	return p.attempt.SetCandidates(l.now(), addrs, ranks)
 }
 
 // unresolved is the wait for a name: for the first address of all, or for a while
 // for one that goes before those that are known.
-func (l *loop) unresolved(t *peer) (w wait, must bool) {
+func (l *loop) unresolved(p *peer) (w wait, must bool) {
 	now := l.now()
 	var grace, due ikev2.Time
 	var failed []string
 	asking := false
-	best, known := t.attempt.Best()
-	for i, name := range t.cfg.Remotes {
+	best, known := p.attempt.Best()
+	for i, name := range p.cfg.Remotes {
 		h := l.names.hosts[name]
 		if h == nil {
 			continue // an address
@@ -308,19 +308,19 @@ func (l *loop) unresolved(t *peer) (w wait, must bool) {
 			due = h.askedAt + resolveDown
 		}
 	}
-	w = wait{phase: phaseWaiting, word: waitName, until: due, why: reason{text: "resolving " + strings.Join(t.cfg.Remotes, ", ")}}
+	w = wait{phase: phaseWaiting, word: waitName, until: due, why: reason{text: "resolving " + strings.Join(p.cfg.Remotes, ", ")}}
 	if asking {
 		w.event = eventName
 	}
 	if len(failed) > 0 {
 		w.why = reason{strings.Join(failed, "; "), "check the name in remote, and that this router can reach a name server"}
 		if l.names.servers != nil {
-			w.why.remedy = cmp.Or(t.cfg.NameServerRemedy(l.nameServers()), w.why.remedy)
+			w.why.remedy = cmp.Or(p.cfg.NameServerRemedy(l.nameServers()), w.why.remedy)
 		}
 	}
 	if known {
 		w.until = grace
-		return w, grace > now && t.attempt.Failures() == 0
+		return w, grace > now && p.attempt.Failures() == 0
 	}
 	return w, true
 }

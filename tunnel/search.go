@@ -16,15 +16,15 @@ import (
 // own or peer's address, the interface below or its MTU.
 
 // pathOf is the path to the peer of a pair, or of the candidate that is tried.
-func (t *peer) pathOf(child *ikev2.Child) mtu.Path {
-	p := mtu.Path{Local: t.underlay.Local(), Remote: t.remote(), Max: usualMTU}
+func (p *peer) pathOf(child *ikev2.Child) mtu.Path {
+	way := mtu.Path{Local: p.underlay.Local(), Remote: p.remote(), Max: usualMTU}
 	if child != nil {
-		p.Local, p.Remote = child.Local.Addr(), child.Remote.Addr()
+		way.Local, way.Remote = child.Local.Addr(), child.Remote.Addr()
 	}
-	if ifname, size, ok := t.underlay.MTU(); ok {
-		p.Interface, p.Max = ifname, size
+	if ifname, size, ok := p.underlay.MTU(); ok {
+		way.Interface, way.Max = ifname, size
 	}
-	return p
+	return way
 }
 
 // usualMTU is taken where nothing is known of the way out.
@@ -40,113 +40,113 @@ const (
 
 // searchPath begins the search if none is under way or done on the path that the
 // carrying pair now takes. Whoever changes that path calls it.
-func (l *loop) searchPath(t *peer) {
-	p := t.current()
-	if p == nil || !t.underlay.Known() {
+func (l *loop) searchPath(p *peer) {
+	sas := p.current()
+	if sas == nil || !p.underlay.Known() {
 		return
 	}
 	crowded := l.upAt != 0 && l.now()-l.upAt < searchCrowd
-	if crowded && t.phase == phaseUp && time.Since(t.since) < searchPatience {
-		t.search.Later(l.now().Truncate(searchPause) + searchPause) // many at once
+	if crowded && p.phase == phaseUp && time.Since(p.since) < searchPatience {
+		p.search.Later(l.now().Truncate(searchPause) + searchPause) // many at once
 		return
 	}
-	if t.search.Follow(l.now(), t.pathOf(p.Child)) {
-		l.hintKernel(t)
-		l.nextProbe(t)
+	if p.search.Follow(l.now(), p.pathOf(sas.Child)) {
+		l.hintKernel(p)
+		l.nextProbe(p)
 	}
 }
 
 // hintKernel takes what the kernel has heard by ICMP for a hint.
-func (l *loop) hintKernel(t *peer) {
-	if _, size, _ := t.underlay.MTU(); t.underlay.Learned() != 0 && t.underlay.Learned() < size {
-		t.search.Hint(t.underlay.Learned())
+func (l *loop) hintKernel(p *peer) {
+	if _, size, _ := p.underlay.MTU(); p.underlay.Learned() != 0 && p.underlay.Learned() < size {
+		p.search.Hint(p.underlay.Learned())
 	}
 }
 
 // nextProbe sends the next probe, if there is one to send.
-func (l *loop) nextProbe(t *peer) {
-	if size, token := t.search.Next(l.now()); size != 0 {
-		l.do(l.engine.Probe(l.now(), t.id, size, token))
+func (l *loop) nextProbe(p *peer) {
+	if size, token := p.search.Next(l.now()); size != 0 {
+		l.do(l.engine.Probe(l.now(), p.id, size, token))
 	}
 }
 
 // probed takes the result of a probe.
 func (l *loop) probed(a ikev2.Probed) {
-	t := l.peers[a.Peer]
-	if t == nil || !t.search.Awaits(a.Token) {
+	p := l.peers[a.Peer]
+	if p == nil || !p.search.Awaits(a.Token) {
 		return
 	}
-	l.reschedule(t)
+	l.reschedule(p)
 	if a.Hopeless {
-		if t.search.Hopeless(l.now()) {
-			l.event(t.tunnel, slog.LevelInfo, "mtu", fmt.Sprintf("the path MTU is not searched: fragments of IKE messages got no answer twice, and what is small did, so they get lost on the way to the peer, or are not taken there; a lost probe would cost the IKE SA. Looked at again every %s", mtu.RaiseTime))
+		if p.search.Hopeless(l.now()) {
+			l.event(p.tunnel, slog.LevelInfo, "mtu", fmt.Sprintf("the path MTU is not searched: fragments of IKE messages got no answer twice, and what is small did, so they get lost on the way to the peer, or are not taken there; a lost probe would cost the IKE SA. Looked at again every %s", mtu.RaiseTime))
 		}
 		return
 	}
-	before := t.search.Result(l.now(), a.Size, a.Arrived)
-	found, path := t.search.Found(), t.search.Path()
-	switch now := t.search.State(); {
+	before := p.search.Result(l.now(), a.Size, a.Arrived)
+	found, path := p.search.Found(), p.search.Path()
+	switch now := p.search.State(); {
 	case now == before:
 	case now == mtu.Complete:
-		l.event(t.tunnel, slog.LevelInfo, "mtu", fmt.Sprintf("packets of up to %d bytes reach the peer, of %d from %s", found, path.Max, path.Interface))
+		l.event(p.tunnel, slog.LevelInfo, "mtu", fmt.Sprintf("packets of up to %d bytes reach the peer, of %d from %s", found, path.Max, path.Interface))
 	case now == mtu.Base:
-		l.event(t.tunnel, slog.LevelWarn, "mtu", "packets of the size in use no longer reach the peer; looking for one that does")
+		l.event(p.tunnel, slog.LevelWarn, "mtu", "packets of the size in use no longer reach the peer; looking for one that does")
 	case now == mtu.Error && found == 0:
-		l.event(t.tunnel, slog.LevelWarn, "mtu", fmt.Sprintf("packets of %d bytes do not reach the peer", a.Size))
+		l.event(p.tunnel, slog.LevelWarn, "mtu", fmt.Sprintf("packets of %d bytes do not reach the peer", a.Size))
 	}
-	l.resize(t)
-	l.nextProbe(t)
+	l.resize(p)
+	l.nextProbe(p)
 }
 
 // resize has everything follow the size in use.
-func (l *loop) resize(t *peer) {
-	was := t.link.Fits
-	if err := l.refresh(t); err != nil {
-		l.event(t.tunnel, slog.LevelError, "machine", err.Error())
+func (l *loop) resize(p *peer) {
+	was := p.link.Fits
+	if err := l.refresh(p); err != nil {
+		l.event(p.tunnel, slog.LevelError, "machine", err.Error())
 		return
 	}
 	// What the kernel learned by ICMP would hold for ten minutes more.
-	if t.link.Fits > was || t.underlay.Learned() != 0 && t.underlay.Learned() < t.search.Found() {
+	if p.link.Fits > was || p.underlay.Learned() != 0 && p.underlay.Learned() < p.search.Found() {
 		if err := platform.FlushRouteCache(); err != nil {
 			l.log.Debug("forgetting learned path MTUs", "error", err)
 		}
 	}
-	if n := t.ikeMTU(); n != t.ikeSize {
-		l.register(t)
+	if n := p.ikeMTU(); n != p.ikeSize {
+		l.register(p)
 	}
 }
 
 // ikeMTU is the largest IP packet for IKE messages. They are fragmented above 1280
 // also where more was found: nothing is gained by larger ones, and one that a path
 // has begun to lose would be repeated as large as it is.
-func (t *peer) ikeMTU() int {
+func (p *peer) ikeMTU() int {
 	n := 1280
-	if t.underlay.Known() && t.underlay.Learned() != 0 {
-		n = min(n, t.underlay.Learned())
+	if p.underlay.Known() && p.underlay.Learned() != 0 {
+		n = min(n, p.underlay.Learned())
 	}
-	if t.search.Found() != 0 {
-		n = min(n, t.search.Found())
+	if p.search.Found() != 0 {
+		n = min(n, p.search.Found())
 	}
 	return n
 }
 
 // searchTick does what is due: the size in use is proved again if packets were
 // sent since, and after a longer time a larger one is tried.
-func (l *loop) searchTick(t *peer, now ikev2.Time) {
-	due := t.search.Wake()
-	if due == 0 || due > now || t.current() == nil {
+func (l *loop) searchTick(p *peer, now ikev2.Time) {
+	due := p.search.Wake()
+	if due == 0 || due > now || p.current() == nil {
 		return
 	}
-	if t.search.Begins() {
-		l.searchPath(t)
+	if p.search.Begins() {
+		l.searchPath(p)
 		return
 	}
-	if t.search.ProofDue(now) {
-		if _, out := l.totals(t); t.search.Prove(now, out.Packets, t.phase == phaseUp) {
-			l.followUnderlay(t)
+	if p.search.ProofDue(now) {
+		if _, out := l.totals(p); p.search.Prove(now, out.Packets, p.phase == phaseUp) {
+			l.followUnderlay(p)
 		}
 	}
-	l.nextProbe(t)
+	l.nextProbe(p)
 }
 
 // tooBig takes what the datapath heard of a packet that did not fit: from this
@@ -169,11 +169,11 @@ func (l *loop) tooBig(ev platform.Event) {
 }
 
 // probesCost notes that an IKE SA has ended.
-func (l *loop) probesCost(t *peer, a ikev2.IKEDown) {
+func (l *loop) probesCost(p *peer, a ikev2.IKEDown) {
 	if a.Reason == nil || a.Reason.Kind != ikev2.FailDead {
 		return
 	}
-	if size, rest := t.search.Died(l.now()); size != 0 {
-		l.event(t.tunnel, slog.LevelWarn, "mtu", fmt.Sprintf("the search of the path MTU has cost %d IKE SAs and is given up for %s; %d is used on this path", mtu.MaxDeaths, rest, size))
+	if size, rest := p.search.Died(l.now()); size != 0 {
+		l.event(p.tunnel, slog.LevelWarn, "mtu", fmt.Sprintf("the search of the path MTU has cost %d IKE SAs and is given up for %s; %d is used on this path", mtu.MaxDeaths, rest, size))
 	}
 }

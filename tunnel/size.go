@@ -20,19 +20,19 @@ import (
 // at every change (another suite, a NAT, another address or MTU of the way out).
 
 // size gives the interface its MTU, and the TCP segment size that fits into it.
-func (l *loop) size(t *peer, child *ikev2.Child, want *platform.Link) {
-	want.MTU = l.wantMTU(t, child)
-	if want.MTU < ipv6Least && t.cfg.MTU == 0 && carriesIPv6(t.cfg) {
+func (l *loop) size(p *peer, child *ikev2.Child, want *platform.Link) {
+	want.MTU = l.wantMTU(p, child)
+	if want.MTU < ipv6Least && p.cfg.MTU == 0 && carriesIPv6(p.cfg) {
 		// On a smaller interface there is no IPv6. Userspace sends what does not
 		// fit in outer fragments by itself (RFC 8200 section 5).
 		want.MTU = ipv6Least
 		want.IgnoreDF = want.IgnoreDF || l.dp.Kind() == platform.KindKernel
-		t.sizing.why += fmt.Sprintf("; but IPv6 needs %d, so larger packets than %d leave in fragments", ipv6Least, t.sizing.largest)
+		p.sizing.why += fmt.Sprintf("; but IPv6 needs %d, so larger packets than %d leave in fragments", ipv6Least, p.sizing.largest)
 	}
-	l.agreeMTU(t, want)
+	l.agreeMTU(p, want)
 	// A configured MTU may be more than what fits outside in one piece.
-	want.Fits = min(t.sizing.largest, want.MTU)
-	if t.cfg.MSSClamp {
+	want.Fits = min(p.sizing.largest, want.MTU)
+	if p.cfg.MSSClamp {
 		want.MSS4, want.MSS6 = uint16(want.Fits-40), uint16(want.Fits-60) // IP and TCP headers
 	}
 }
@@ -49,76 +49,76 @@ func carriesIPv6(c *config.Tunnel) bool {
 }
 
 // wantMTU computes the MTU of the interface and notes how it was found.
-func (l *loop) wantMTU(t *peer, child *ikev2.Child) int {
-	c := t.cfg
-	way := t.pathOf(child)
-	outer, searched := t.search.Size(way)
-	p := mtu.Params{
+func (l *loop) wantMTU(p *peer, child *ikev2.Child) int {
+	c := p.cfg
+	way := p.pathOf(child)
+	outer, searched := p.search.Size(way)
+	params := mtu.Params{
 		Outer:  outer,
 		GREKey: c.GRE.HasKey, GRESeq: c.GRE.Sequence, GRECsum: c.GRE.Checksum,
 		Ethernet: c.GRE.Ethernet,
 	}
 	if child != nil {
-		p.Encr, p.Integ = child.Suite.Encr, child.Suite.Integ
-		p.Transport, p.Encap = child.Transport, child.Encap
-		p.OuterV6, p.InnerV6 = child.Remote.Addr().Is6(), child.GRERemote.Is6()
-		return l.leastFit(t, []mtu.Params{p}, outer, way, searched)
+		params.Encr, params.Integ = child.Suite.Encr, child.Suite.Integ
+		params.Transport, params.Encap = child.Transport, child.Encap
+		params.OuterV6, params.InnerV6 = child.Remote.Addr().Is6(), child.GRERemote.Is6()
+		return l.leastFit(p, []mtu.Params{params}, outer, way, searched)
 	}
-	if t.index != 0 && c.MTU == 0 && outer == t.sizing.outer {
-		return t.agreed.own // what was agreed last most likely will be again
+	if p.index != 0 && c.MTU == 0 && outer == p.sizing.outer {
+		return p.agreed.own // what was agreed last most likely will be again
 	}
 	// Nothing is agreed yet: take the worst that could be.
-	p.Encap = true
-	p.OuterV6 = t.remote().Is6()
-	p.InnerV6 = p.OuterV6
+	params.Encap = true
+	params.OuterV6 = p.remote().Is6()
+	params.InnerV6 = params.OuterV6
 	if c.GRERemote.IsValid() {
-		p.InnerV6 = c.GRERemote.Is6()
+		params.InnerV6 = c.GRERemote.Is6()
 	}
 	if c.RemoteAny {
-		p.OuterV6, p.InnerV6 = true, true
+		params.OuterV6, params.InnerV6 = true, true
 	}
 	var all []mtu.Params
-	o, _ := l.proposalsOf(t)
+	o, _ := l.proposalsOf(p)
 	for _, prop := range o.esp {
 		integs := prop.Of(suite.TypeInteg)
 		if len(integs) == 0 {
 			integs = []suite.Transform{{}}
 		}
-		for _, p.Encr = range prop.Of(suite.TypeEncr) {
-			for _, p.Integ = range integs {
-				all = append(all, p)
+		for _, params.Encr = range prop.Of(suite.TypeEncr) {
+			for _, params.Integ = range integs {
+				all = append(all, params)
 			}
 		}
 	}
-	return l.leastFit(t, all, outer, way, searched)
+	return l.leastFit(p, all, outer, way, searched)
 }
 
 // leastFit takes the least of what fits into outer bytes.
-func (l *loop) leastFit(t *peer, all []mtu.Params, outer int, way mtu.Path, searched bool) int {
+func (l *loop) leastFit(p *peer, all []mtu.Params, outer int, way mtu.Path, searched bool) int {
 	var least mtu.Result
-	for _, p := range all {
-		r, err := mtu.Fit(p)
+	for _, params := range all {
+		r, err := mtu.Fit(params)
 		if err == nil && (least.MTU == 0 || r.MTU < least.MTU) {
 			least = r
-			wire, _ := mtu.Wire(p, r.MTU)
-			t.sizing.overhead = wire - r.MTU
+			wire, _ := mtu.Wire(params, r.MTU)
+			p.sizing.overhead = wire - r.MTU
 		}
 	}
-	t.sizing.outer, t.sizing.outerLink = outer, way.Interface
-	t.sizing.how, t.sizing.sum = "computed", least.Lines
+	p.sizing.outer, p.sizing.outerLink = outer, way.Interface
+	p.sizing.how, p.sizing.sum = "computed", least.Lines
 	if searched {
-		t.sizing.how = "searched"
+		p.sizing.how = "searched"
 	}
 	if least.MTU == 0 {
-		t.sizing.why = says(way, outer, searched) + " leaves no room; the least of IPv6 is taken"
+		p.sizing.why = says(way, outer, searched) + " leaves no room; the least of IPv6 is taken"
 		least.MTU = ipv6Least
 	} else {
-		t.sizing.why = fmt.Sprintf("%s less %d for %s", says(way, outer, searched), outer-least.MTU, taken(least))
+		p.sizing.why = fmt.Sprintf("%s less %d for %s", says(way, outer, searched), outer-least.MTU, taken(least))
 	}
-	t.sizing.largest = least.MTU
-	if m := t.cfg.MTU; m != 0 {
-		t.sizing.how = "configured"
-		t.sizing.why = fmt.Sprintf("mtu = %d in the configuration; %d would fit", m, least.MTU)
+	p.sizing.largest = least.MTU
+	if m := p.cfg.MTU; m != 0 {
+		p.sizing.how = "configured"
+		p.sizing.why = fmt.Sprintf("mtu = %d in the configuration; %d would fit", m, least.MTU)
 		return m
 	}
 	return least.MTU
@@ -152,47 +152,47 @@ func taken(r mtu.Result) string {
 
 // followUnderlay looks again at the path below a tunnel that stands: another
 // MTU, another way to the same peer.
-func (l *loop) followUnderlay(t *peer) {
-	c := t.current()
-	info, err := l.net.RouteTo(c.Remote.Addr(), c.Local.Addr(), "", t.cfg.FWMark)
-	if err != nil || !t.underlay.Follow(info) {
+func (l *loop) followUnderlay(p *peer) {
+	c := p.current()
+	info, err := l.net.RouteTo(c.Remote.Addr(), c.Local.Addr(), "", p.cfg.FWMark)
+	if err != nil || !p.underlay.Follow(info) {
 		return
 	}
-	if err := l.refresh(t); err != nil {
-		l.event(t.tunnel, slog.LevelError, "machine", err.Error())
+	if err := l.refresh(p); err != nil {
+		l.event(p.tunnel, slog.LevelError, "machine", err.Error())
 	}
-	l.hintKernel(t)
-	l.searchPath(t)
+	l.hintKernel(p)
+	l.searchPath(p)
 }
 
-func (l *loop) describeMTU(t *peer) status.MTU {
-	a := &t.agreed
-	m := status.MTU{Own: a.own, Peer: a.peer, Bytes: t.link.MTU, How: t.sizing.how, Why: t.sizing.why, OuterMTU: t.sizing.outer, OuterLink: t.sizing.outerLink, Search: t.search.State().String()}
-	for _, line := range t.sizing.sum {
+func (l *loop) describeMTU(p *peer) status.MTU {
+	a := &p.agreed
+	m := status.MTU{Own: a.own, Peer: a.peer, Bytes: p.link.MTU, How: p.sizing.how, Why: p.sizing.why, OuterMTU: p.sizing.outer, OuterLink: p.sizing.outerLink, Search: p.search.State().String()}
+	for _, line := range p.sizing.sum {
 		m.Sum = append(m.Sum, status.Step{Name: line.Name, Bytes: line.Bytes})
 	}
-	if t.index == 0 {
+	if p.index == 0 {
 		return status.MTU{}
 	}
 	switch {
-	case t.cfg.MTU != 0:
+	case p.cfg.MTU != 0:
 		m.Decides = status.MTUConfigured
-	case t.link.MTU < a.own:
+	case p.link.MTU < a.own:
 		m.Decides = status.MTUOfPeer
-		m.Sum = append(m.Sum, status.Step{Name: "lowered to the peer's", Bytes: t.link.MTU - a.own})
+		m.Sum = append(m.Sum, status.Step{Name: "lowered to the peer's", Bytes: p.link.MTU - a.own})
 	default:
 		m.Decides = status.MTUOfOwn
 	}
-	if a.differs(t.link.MTU) && a.at == 0 { // else it is about to be taken
-		m.Differs = t.sameMTU()
+	if a.differs(p.link.MTU) && a.at == 0 { // else it is about to be taken
+		m.Differs = p.sameMTU()
 	}
-	switch err := l.dp.Clamps(t.link.Name); {
-	case !t.cfg.MSSClamp:
+	switch err := l.dp.Clamps(p.link.Name); {
+	case !p.cfg.MSSClamp:
 		m.Unclamped = "mss_clamp = false in the configuration"
 	case err != nil:
 		m.Unclamped = err.Error()
 	default:
-		m.MSS4, m.MSS6 = int(t.link.MSS4), int(t.link.MSS6)
+		m.MSS4, m.MSS6 = int(p.link.MSS4), int(p.link.MSS6)
 	}
 	return m
 }

@@ -79,69 +79,69 @@ func (l *loop) notes() []string {
 }
 
 func (l *loop) describe(of *tunnel) status.Tunnel {
-	t, c := of.shown(), of.cfg
+	p, c := of.shown(), of.cfg
 	s := status.Tunnel{
-		Name:       t.name,
+		Name:       p.name,
 		Source:     c.Source.String(),
 		Netifd:     c.Netifd,
 		Enabled:    c.Enabled,
 		Desired:    status.DesiredDown,
-		State:      t.word(),
-		WaitingFor: t.wait.word,
-		Since:      unix(t.since),
-		Reason:     t.reason.text,
-		Remedy:     t.reason.remedy,
-		Attempts:   uint64(t.attempt.Failures()),
-		UpCount:    t.ups,
-		Events:     t.events.Last(tunnelEvents, ""),
+		State:      p.word(),
+		WaitingFor: p.wait.word,
+		Since:      unix(p.since),
+		Reason:     p.reason.text,
+		Remedy:     p.reason.remedy,
+		Attempts:   uint64(p.attempt.Failures()),
+		UpCount:    p.ups,
+		Events:     p.events.Last(tunnelEvents, ""),
 	}
-	if t.wanted || t.wrong() && c.Enabled {
+	if p.wanted || p.wrong() && c.Enabled {
 		s.Desired = status.DesiredUp
 	}
-	if t.phase != phaseWaiting {
+	if p.phase != phaseWaiting {
 		s.WaitingFor = ""
 	}
-	if t.failure != nil && t.wanted {
-		s.Code = failureCode(t.failure.Kind)
+	if p.failure != nil && p.wanted {
+		s.Code = failureCode(p.failure.Kind)
 	}
-	if t.wrong() {
+	if p.wrong() {
 		s.Code = status.CodeConfig
 	}
-	if (t.phase == phaseConnecting || t.phase == phaseWaiting) && t.note.text != "" {
-		s.Reason, s.Remedy = t.note.text, t.note.remedy
+	if (p.phase == phaseConnecting || p.phase == phaseWaiting) && p.note.text != "" {
+		s.Reason, s.Remedy = p.note.text, p.note.remedy
 	}
-	if (t.phase == phaseConnecting || t.phase == phaseDown) && len(t.passed) > 0 {
-		s.Reason += "; " + sentence(t.passed)
+	if (p.phase == phaseConnecting || p.phase == phaseDown) && len(p.passed) > 0 {
+		s.Reason += "; " + sentence(p.passed)
 	}
-	if at := t.wait.until; at != 0 && t.wanted && !t.established() && t.attempt.State() != attempt.UnderWay {
+	if at := p.wait.until; at != 0 && p.wanted && !p.established() && p.attempt.State() != attempt.UnderWay {
 		s.NextAttempt = endOf(at - l.now())
 	}
-	s.Peer = l.describePeer(t)
-	s.Contention = t.contention.describe(l, t)
-	if i, ok := l.freshIKE(t); ok {
-		s.IKE = l.describeIKE(t, i)
+	s.Peer = l.describePeer(p)
+	s.Contention = p.contention.describe(l, p)
+	if i, ok := l.freshIKE(p); ok {
+		s.IKE = l.describeIKE(p, i)
 	}
 	var in, out platform.Counters
-	if p := t.current(); p != nil {
-		s.Child = l.describeChild(t, p)
+	if sas := p.current(); sas != nil {
+		s.Child = l.describeChild(p, sas)
 	}
-	in, out = l.totals(t)
+	in, out = l.totals(p)
 	s.In = status.Traffic{Packets: in.Packets, Bytes: in.Bytes}
 	s.Out = status.Traffic{Packets: out.Packets, Bytes: out.Bytes}
 	s.Drops = status.Drops{Replay: in.Replay, Integrity: in.Integrity, Selector: in.Selector, Malformed: in.Malformed}
-	if t.index != 0 {
-		if d, err := l.dp.LinkDrops(t.name); err == nil {
+	if p.index != 0 {
+		if d, err := l.dp.LinkDrops(p.name); err == nil {
 			s.Drops.NoSA, s.Drops.TooBig, s.Drops.Queue = d.NoSA, d.TooBig, d.Queue
 			s.Drops.Key, s.Drops.GRE = d.Key, d.GRE
 		}
 	}
-	s.Outside = l.describeOutside(t)
+	s.Outside = l.describeOutside(p)
 	s.Interface = status.Interface{
-		Name: c.Name, Index: t.index, Kind: l.linkKind(t.tunnel), Running: t.running, Bridge: c.GRE.Bridge,
+		Name: c.Name, Index: p.index, Kind: l.linkKind(p.tunnel), Running: p.running, Bridge: c.GRE.Bridge,
 	}
-	s.MTU = l.describeMTU(t)
-	s.Keepalives = l.describeKeepalives(t.tunnel)
-	s.Addresses, s.Routes, s.Guards = l.describePlaced(t.tunnel)
+	s.MTU = l.describeMTU(p)
+	s.Keepalives = l.describeKeepalives(p.tunnel)
+	s.Addresses, s.Routes, s.Guards = l.describePlaced(p.tunnel)
 	return s
 }
 
@@ -163,12 +163,12 @@ func failureCode(k ikev2.FailureKind) string {
 }
 
 // word is the phase in the schema's words.
-func (t *peer) word() string {
-	switch t.phase {
+func (p *peer) word() string {
+	switch p.phase {
 	case phaseDisabled, phaseClosed:
 		return status.StateDisabled
 	case phaseWaiting:
-		if t.cfg.RemoteAny {
+		if p.cfg.RemoteAny {
 			return status.StateListening
 		}
 		return status.StateWaiting
@@ -183,12 +183,12 @@ func (t *peer) word() string {
 }
 
 // freshIKE is the current IKE SA as the engine knows it now.
-func (l *loop) freshIKE(t *peer) (ikev2.IKEInfo, bool) {
-	i, ok := t.currentIKE()
+func (l *loop) freshIKE(p *peer) (ikev2.IKEInfo, bool) {
+	i, ok := p.currentIKE()
 	if !ok {
 		return i, false
 	}
-	for _, f := range l.engine.SAs(t.id) {
+	for _, f := range l.engine.SAs(p.id) {
 		if f.ID == i.ID {
 			return f, true
 		}
@@ -196,48 +196,48 @@ func (l *loop) freshIKE(t *peer) (ikev2.IKEInfo, bool) {
 	return i, true
 }
 
-func (l *loop) describePeer(t *peer) status.Peer {
-	c := t.cfg
-	p := status.Peer{
+func (l *loop) describePeer(p *peer) status.Peer {
+	c := p.cfg
+	s := status.Peer{
 		Configured: c.Remotes,
 		LocalID:    c.LocalID,
 		RemoteID:   c.RemoteID,
 		Auth:       authWord(c),
 	}
 	if c.RemoteAny {
-		p.Configured = []string{"any"}
+		s.Configured = []string{"any"}
 	}
-	if p.RemoteID == "" {
-		p.RemoteID = "any"
+	if s.RemoteID == "" {
+		s.RemoteID = "any"
 	}
-	if r := t.remote(); r.IsValid() {
-		p.Address = netip.AddrPortFrom(r, c.RemotePort).String()
+	if r := p.remote(); r.IsValid() {
+		s.Address = netip.AddrPortFrom(r, c.RemotePort).String()
 	}
-	if t.underlay.Local().IsValid() {
-		p.LocalAddr = t.underlay.Local().String()
-		if p.LocalID == "" {
-			p.LocalID = t.underlay.Local().String()
+	if p.underlay.Local().IsValid() {
+		s.LocalAddr = p.underlay.Local().String()
+		if s.LocalID == "" {
+			s.LocalID = p.underlay.Local().String()
 		}
 	}
-	i, ok := l.freshIKE(t)
+	i, ok := l.freshIKE(p)
 	if !ok {
-		return p
+		return s
 	}
-	p.Address, p.LocalAddr = i.Remote.String(), i.Local.String()
-	p.LocalID, p.RemoteID, p.Proved = i.LocalID.String(), i.RemoteID.String(), true
-	p.AuthDetail = authDetail(i.Auth)
-	p.LastHeard = l.wall(i.LastHeard).Unix()
-	p.Liveness = "alive"
-	if t.phase == phaseSuspect {
-		p.Liveness = "suspect"
+	s.Address, s.LocalAddr = i.Remote.String(), i.Local.String()
+	s.LocalID, s.RemoteID, s.Proved = i.LocalID.String(), i.RemoteID.String(), true
+	s.AuthDetail = authDetail(i.Auth)
+	s.LastHeard = l.wall(i.LastHeard).Unix()
+	s.Liveness = "alive"
+	if p.phase == phaseSuspect {
+		s.Liveness = "suspect"
 	}
-	return p
+	return s
 }
 
-func (l *loop) describeIKE(t *peer, i ikev2.IKEInfo) *status.IKESA {
+func (l *loop) describeIKE(p *peer, i ikev2.IKEInfo) *status.IKESA {
 	children := 0
-	for _, p := range t.pairs {
-		if p.IKE == i.ID {
+	for _, sas := range p.pairs {
+		if sas.IKE == i.ID {
 			children++
 		}
 	}
@@ -250,7 +250,7 @@ func (l *loop) describeIKE(t *peer, i ikev2.IKEInfo) *status.IKESA {
 		PPK:         i.PPK,
 		Established: l.wall(i.Established).Unix(),
 		Rekey:       unix(l.wall(i.RekeyAt)),
-		Rekeys:      t.ikeRekeys,
+		Rekeys:      p.ikeRekeys,
 		NATLocal:    i.NATLocal,
 		NATRemote:   natRemote(i),
 		EncapForced: i.EncapForced,
@@ -260,24 +260,24 @@ func (l *loop) describeIKE(t *peer, i ikev2.IKEInfo) *status.IKESA {
 	}
 }
 
-func (l *loop) describeChild(t *peer, p *pair) *status.ChildSA {
-	l.count(t, p)
+func (l *loop) describeChild(p *peer, sas *pair) *status.ChildSA {
+	l.count(p, sas)
 	return &status.ChildSA{
-		SPIIn:       fmt.Sprintf("%08x", p.SPIIn),
-		SPIOut:      fmt.Sprintf("%08x", p.SPIOut),
-		Suite:       p.Suite.String(),
-		SuiteIANA:   iana(p.Suite),
-		ESN:         p.Suite.ESN,
-		Established: l.wall(p.Created).Unix(),
-		Rekey:       unix(l.wall(p.RekeyAt)),
-		Rekeys:      t.childRekeys,
-		ReplayWin:   t.cfg.ReplayWindow,
-		BytesIn:     p.countIn.Bytes,
-		BytesOut:    p.countOut.Bytes,
-		PacketsIn:   p.countIn.Packets,
-		PacketsOut:  p.countOut.Packets,
-		SelectorIn:  selector(p.GRELocal),
-		SelectorOut: selector(p.GRERemote),
+		SPIIn:       fmt.Sprintf("%08x", sas.SPIIn),
+		SPIOut:      fmt.Sprintf("%08x", sas.SPIOut),
+		Suite:       sas.Suite.String(),
+		SuiteIANA:   iana(sas.Suite),
+		ESN:         sas.Suite.ESN,
+		Established: l.wall(sas.Created).Unix(),
+		Rekey:       unix(l.wall(sas.RekeyAt)),
+		Rekeys:      p.childRekeys,
+		ReplayWin:   p.cfg.ReplayWindow,
+		BytesIn:     sas.countIn.Bytes,
+		BytesOut:    sas.countOut.Bytes,
+		PacketsIn:   sas.countIn.Packets,
+		PacketsOut:  sas.countOut.Packets,
+		SelectorIn:  selector(sas.GRELocal),
+		SelectorOut: selector(sas.GRERemote),
 	}
 }
 
@@ -286,62 +286,62 @@ func selector(a netip.Addr) string {
 }
 
 // count reads a pair's counters from the datapath.
-func (l *loop) count(t *peer, p *pair) {
-	if p.in {
-		if n, err := l.dp.SACounters(platform.SAKey{Link: t.name, SPI: p.SPIIn}); err == nil {
-			p.countIn = n
+func (l *loop) count(p *peer, sas *pair) {
+	if sas.in {
+		if n, err := l.dp.SACounters(platform.SAKey{Link: p.name, SPI: sas.SPIIn}); err == nil {
+			sas.countIn = n
 		}
 	}
-	if p.out {
-		if n, err := l.dp.SACounters(platform.SAKey{Link: t.name, Out: true, SPI: p.SPIOut}); err == nil {
-			p.countOut = n
+	if sas.out {
+		if n, err := l.dp.SACounters(platform.SAKey{Link: p.name, Out: true, SPI: sas.SPIOut}); err == nil {
+			sas.countOut = n
 		}
 	}
 }
 
 // totals are the counters of all pairs, gone and standing.
-func (l *loop) totals(t *peer) (in, out platform.Counters) {
-	in, out = t.total.in, t.total.out
-	for _, p := range t.pairs {
-		l.count(t, p)
-		if p.in {
-			in.Add(p.countIn)
+func (l *loop) totals(p *peer) (in, out platform.Counters) {
+	in, out = p.total.in, p.total.out
+	for _, sas := range p.pairs {
+		l.count(p, sas)
+		if sas.in {
+			in.Add(sas.countIn)
 		}
-		if p.out {
-			out.Add(p.countOut)
+		if sas.out {
+			out.Add(sas.countOut)
 		}
 	}
 	return in, out
 }
 
-func (l *loop) describeOutside(t *peer) status.Outside {
-	c := t.cfg
+func (l *loop) describeOutside(p *peer) status.Outside {
+	c := p.cfg
 	o := status.Outside{EncapAsked: c.Encap, ModeAsked: c.Mode}
-	if t.link.Local.IsValid() {
-		o.GRELocal = t.link.Local.String()
+	if p.link.Local.IsValid() {
+		o.GRELocal = p.link.Local.String()
 	}
-	if t.link.Remote.IsValid() {
-		o.GRERemote = t.link.Remote.String()
+	if p.link.Remote.IsValid() {
+		o.GRERemote = p.link.Remote.String()
 	}
 	if c.GRE.HasKey {
 		o.GREKey = strconv.FormatUint(uint64(c.GRE.Key), 10)
 	}
-	p := t.current()
-	if p == nil {
-		if r := t.remote(); r.IsValid() {
+	sas := p.current()
+	if sas == nil {
+		if r := p.remote(); r.IsValid() {
 			o.Family = family(r)
 		}
 		return o
 	}
-	o.Family = family(p.Remote.Addr())
-	o.Mode = mode(p.Transport)
+	o.Family = family(sas.Remote.Addr())
+	o.Mode = mode(sas.Transport)
 	o.Encap = "esp"
-	if p.Encap {
+	if sas.Encap {
 		o.Encap = "udp"
 	}
-	i, _ := t.currentIKE()
-	o.EncapWhy = encapWhy(t, i, p.Encap, l.dp.Kind())
-	o.OverheadBytes = t.sizing.overhead
+	i, _ := p.currentIKE()
+	o.EncapWhy = encapWhy(p, i, sas.Encap, l.dp.Kind())
+	o.OverheadBytes = p.sizing.overhead
 	return o
 }
 

@@ -16,76 +16,76 @@ import (
 
 // replace wants another IKE SA instead of the one in use; to is the remote of
 // standby.Preferred.
-func (l *loop) replace(t *peer, why standby.Why, to netip.Addr) {
-	c := t.current()
-	if c == nil || t.cfg.RemoteAny {
+func (l *loop) replace(p *peer, why standby.Why, to netip.Addr) {
+	c := p.current()
+	if c == nil || p.cfg.RemoteAny {
 		return
 	}
-	t.standby.Replace(why, uint64(c.IKE), to)
-	l.makeStandby(t)
+	p.standby.Replace(why, uint64(c.IKE), to)
+	l.makeStandby(p)
 }
 
 // makeStandby is one step towards it.
-func (l *loop) makeStandby(t *peer) {
-	if !t.wanted || !t.established() {
-		t.standby.Stop()
+func (l *loop) makeStandby(p *peer) {
+	if !p.wanted || !p.established() {
+		p.standby.Stop()
 		return
 	}
-	here := t.current().Remote.Addr()
-	to, probe := t.standby.Step(l.now(), here, t.attempt.Candidates())
+	here := p.current().Remote.Addr()
+	to, probe := p.standby.Step(l.now(), here, p.attempt.Candidates())
 	if probe {
-		l.probeRemote(t, here)
+		l.probeRemote(p, here)
 	}
 	if !to.IsValid() {
 		return
 	}
-	info, err := l.routeFor(t, to)
+	info, err := l.routeFor(p, to)
 	if err != nil {
 		return
 	}
-	if err := l.guard(t.tunnel, to); err != nil {
-		l.event(t.tunnel, slog.LevelError, "close", err.Error())
+	if err := l.guard(p.tunnel, to); err != nil {
+		l.event(p.tunnel, slog.LevelError, "close", err.Error())
 		return
 	}
-	l.register(t)
-	l.layRoutes(t.tunnel)
-	l.beginHandshake(t, info.Local, to)
+	l.register(p)
+	l.layRoutes(p.tunnel)
+	l.beginHandshake(p, info.Local, to)
 }
 
 // beginHandshake has the engine make an IKE SA.
-func (l *loop) beginHandshake(t *peer, local, remote netip.Addr) {
+func (l *loop) beginHandshake(p *peer, local, remote netip.Addr) {
 	l.tellTime()
-	from, to := t.ports(local, remote)
-	l.do(l.engine.Initiate(l.now(), t.id, from, to))
+	from, to := p.ports(local, remote)
+	l.do(l.engine.Initiate(l.now(), p.id, from, to))
 }
 
 // probeRemote asks an address for an answer to IKE_SA_INIT, which makes no IKE SA.
-func (l *loop) probeRemote(t *peer, remote netip.Addr) {
-	info, err := l.routeFor(t, remote)
+func (l *loop) probeRemote(p *peer, remote netip.Addr) {
+	info, err := l.routeFor(p, remote)
 	if err != nil {
 		return
 	}
-	from, to := t.ports(info.Local, remote)
-	l.do(l.engine.Knock(l.now(), t.id, from, to))
+	from, to := p.ports(info.Local, remote)
+	l.do(l.engine.Knock(l.now(), p.id, from, to))
 }
 
 // preferred are the addresses that remote names before the one in use. The
 // addresses of one name are equals. It is for the side that began to choose.
-func (t *peer) preferred() []netip.Addr {
-	c := t.current()
-	if c == nil || !t.initiated {
+func (p *peer) preferred() []netip.Addr {
+	c := p.current()
+	if c == nil || !p.initiated {
 		return nil
 	}
-	rank := len(t.cfg.Remotes)
-	if rank == 1 && !t.named() {
+	rank := len(p.cfg.Remotes)
+	if rank == 1 && !p.named() {
 		return nil // the peer moved from its only address, and may move back
 	}
-	if r, ok := t.attempt.Rank(c.Remote.Addr()); ok {
+	if r, ok := p.attempt.Rank(c.Remote.Addr()); ok {
 		rank = r
 	}
 	var out []netip.Addr
-	for _, a := range t.attempt.Candidates() {
-		if r, _ := t.attempt.Rank(a); r < rank && a.BitLen() == c.Remote.Addr().BitLen() {
+	for _, a := range p.attempt.Candidates() {
+		if r, _ := p.attempt.Rank(a); r < rank && a.BitLen() == c.Remote.Addr().BitLen() {
 			out = append(out, a)
 		}
 	}
@@ -93,47 +93,47 @@ func (t *peer) preferred() []netip.Addr {
 }
 
 // probePause is the time between two looks at a preferred remote.
-func (t *peer) probePause() time.Duration {
-	return min(max(t.cfg.Failback/4, time.Second), 15*time.Second)
+func (p *peer) probePause() time.Duration {
+	return min(max(p.cfg.Failback/4, time.Second), 15*time.Second)
 }
 
 // probePreferred asks the remotes of higher preference whether they are there.
-func (l *loop) probePreferred(t *peer) {
-	list := t.preferred()
-	t.standby.Probe(l.now(), list, t.probePause())
+func (l *loop) probePreferred(p *peer) {
+	list := p.preferred()
+	p.standby.Probe(l.now(), list, p.probePause())
 	for _, remote := range list {
-		l.probeRemote(t, remote)
+		l.probeRemote(p, remote)
 	}
 }
 
 // answered takes the answer to a probe.
 func (l *loop) answered(e ikev2.Answered) {
-	t := l.peers[e.Peer]
-	if t == nil || !t.established() {
+	p := l.peers[e.Peer]
+	if p == nil || !p.established() {
 		return
 	}
-	l.reschedule(t)
+	l.reschedule(p)
 	now, remote := l.now(), e.Remote.Addr()
-	restarted, since := t.standby.Answered(now, remote, t.current().Remote.Addr())
+	restarted, since := p.standby.Answered(now, remote, p.current().Remote.Addr())
 	switch {
 	case restarted:
-		info, err := l.routeFor(t, remote)
+		info, err := l.routeFor(p, remote)
 		if err != nil {
 			return
 		}
-		l.event(t.tunnel, slog.LevelWarn, "forgotten", fmt.Sprintf("%s answers new handshakes, and nothing on the IKE SA: it was restarted, it seems; making a new IKE SA", remote))
-		l.beginHandshake(t, info.Local, remote)
-	case since != 0 && now-since >= t.cfg.Failback && t.standby.Why() == standby.None && t.phase == phaseUp && slices.Contains(t.preferred(), remote):
-		l.event(t.tunnel, slog.LevelInfo, "failback", fmt.Sprintf("%s has answered for %s: going back to it", remote, (now-since).Round(time.Second)))
-		l.replace(t, standby.Preferred, remote)
+		l.event(p.tunnel, slog.LevelWarn, "forgotten", fmt.Sprintf("%s answers new handshakes, and nothing on the IKE SA: it was restarted, it seems; making a new IKE SA", remote))
+		l.beginHandshake(p, info.Local, remote)
+	case since != 0 && now-since >= p.cfg.Failback && p.standby.Why() == standby.None && p.phase == phaseUp && slices.Contains(p.preferred(), remote):
+		l.event(p.tunnel, slog.LevelInfo, "failback", fmt.Sprintf("%s has answered for %s: going back to it", remote, (now-since).Round(time.Second)))
+		l.replace(p, standby.Preferred, remote)
 	}
 }
 
 // ports completes the addresses of an attempt.
-func (t *peer) ports(local, remote netip.Addr) (netip.AddrPort, netip.AddrPort) {
+func (p *peer) ports(local, remote netip.Addr) (netip.AddrPort, netip.AddrPort) {
 	from := uint16(portIKE)
-	if t.cfg.RemotePort != portIKE {
+	if p.cfg.RemotePort != portIKE {
 		from = portNAT // anything but 500 is spoken to with the non-ESP marker
 	}
-	return netip.AddrPortFrom(local, from), netip.AddrPortFrom(remote, t.cfg.RemotePort)
+	return netip.AddrPortFrom(local, from), netip.AddrPortFrom(remote, p.cfg.RemotePort)
 }

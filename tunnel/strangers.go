@@ -81,8 +81,8 @@ func (b *bucket) take(now ikev2.Time) (ok bool, muted uint64) {
 }
 
 // strangerEvent is event for what unauthenticated input can cause.
-func (l *loop) strangerEvent(t *peer, level slog.Level, kind, text string) {
-	ok, muted := t.strangers.take(l.now())
+func (l *loop) strangerEvent(p *peer, level slog.Level, kind, text string) {
+	ok, muted := p.strangers.take(l.now())
 	if !ok {
 		l.ike.Unlogged++
 		return
@@ -90,5 +90,5 @@ func (l *loop) strangerEvent(t *peer, level slog.Level, kind, text string) {
 	if muted > 0 {
 		text = fmt.Sprintf("%s (%d more were not logged before this one)", text, muted)
 	}
-	l.event(t.tunnel, level, kind, text)
+	l.event(p.tunnel, level, kind, text)
 }

@@ -172,30 +172,30 @@ func (t *tunnel) shown() *peer { return t.peers[0] }
 
 var disabledReason = reason{text: "enabled = false in the configuration", remedy: "set enabled = true and run: greseal apply"}
 
-// set moves t to another phase; since only changes with the phase.
-func (t *peer) set(p phase, r reason) {
-	if t.phase != p {
-		t.phase, t.since = p, time.Now()
+// set moves p to another phase; since only changes with the phase.
+func (p *peer) set(next phase, r reason) {
+	if p.phase != next {
+		p.phase, p.since = next, time.Now()
 	}
-	t.reason = r
+	p.reason = r
 }
 
 // established reports whether a pair of Child SAs carries packets.
-func (t *peer) established() bool { return t.carrying != 0 }
+func (p *peer) established() bool { return p.carrying != 0 }
 
 // current returns the carrying pair or nil.
-func (t *peer) current() *pair { return t.pairs[t.carrying] }
+func (p *peer) current() *pair { return p.pairs[p.carrying] }
 
 // currentIKE returns the IKE SA of the carrying pair, or the newest one.
-func (t *peer) currentIKE() (ikev2.IKEInfo, bool) {
-	if p := t.current(); p != nil {
-		if i, ok := t.ike[p.IKE]; ok {
+func (p *peer) currentIKE() (ikev2.IKEInfo, bool) {
+	if sas := p.current(); sas != nil {
+		if i, ok := p.ike[sas.IKE]; ok {
 			return i, true
 		}
 	}
 	var newest ikev2.IKEInfo
 	found := false
-	for _, i := range t.ike {
+	for _, i := range p.ike {
 		if !found || i.ID > newest.ID {
 			newest, found = i, true
 		}
@@ -204,14 +204,14 @@ func (t *peer) currentIKE() (ikev2.IKEInfo, bool) {
 }
 
 // spi finds the pair with an SPI in one direction.
-func (t *peer) spi(spi uint32, out bool) *pair {
-	for _, p := range t.pairs {
-		if out && p.SPIOut == spi || !out && p.SPIIn == spi {
-			return p
+func (p *peer) spi(spi uint32, out bool) *pair {
+	for _, sas := range p.pairs {
+		if out && sas.SPIOut == spi || !out && sas.SPIIn == spi {
+			return sas
 		}
 	}
 	return nil
 }
 
 // remote is the address to try, or an unset one.
-func (t *peer) remote() netip.Addr { return t.attempt.Remote() }
+func (p *peer) remote() netip.Addr { return p.attempt.Remote() }

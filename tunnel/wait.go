@@ -37,25 +37,25 @@ const (
 )
 
 // still is a wait that has nothing better to say than what is said already.
-func (t *peer) still(until ikev2.Time, e event) wait {
-	return wait{phase: t.phase, why: t.reason, word: t.wait.word, until: until, event: e}
+func (p *peer) still(until ikev2.Time, e event) wait {
+	return wait{phase: p.phase, why: p.reason, word: p.wait.word, until: until, event: e}
 }
 
-// stays makes w what t waits for.
-func (t *peer) stays(w wait, now ikev2.Time) {
+// stays makes w what p waits for.
+func (p *peer) stays(w wait, now ikev2.Time) {
 	if w.until == 0 && w.event == eventNone {
 		w.until = now + routeRetry
 	}
-	if w.phase == phaseWaiting && w.why != t.reason {
-		t.note = reason{} // of an attempt that is over
+	if w.phase == phaseWaiting && w.why != p.reason {
+		p.note = reason{} // of an attempt that is over
 	}
-	t.wait = w
-	t.set(w.phase, w.why)
+	p.wait = w
+	p.set(w.phase, w.why)
 }
 
 // hurry ends a pause: something has changed that the next attempt may profit by.
-func (l *loop) hurry(t *peer) {
-	t.attempt.Hurry()
-	l.ask(t.tunnel, time.Second)
-	l.markDirty(t)
+func (l *loop) hurry(p *peer) {
+	p.attempt.Hurry()
+	l.ask(p.tunnel, time.Second)
+	l.markDirty(p)
 }
