@@ -31,7 +31,7 @@ func readers(l *labnet.Lab) {
 	}
 	l.Wait(10*time.Second, "that some readers are turned away", func() bool {
 		for _, p := range procs {
-			if !p.Running() && strings.Contains(p.Output(), "that is the most") {
+			if !p.Running() && strings.Contains(p.Output(), "which is the maximum") {
 				return true
 			}
 		}
