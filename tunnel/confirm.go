@@ -1,8 +1,6 @@
 package tunnel
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -63,12 +61,7 @@ func (l *loop) loadCandidate() (*config.Config, string, error) {
 	}
 	defer clear(data)
 	c, err := l.opt.Load(l.opt.ConfigPath, data)
-	return c, digestOf(data), err
-}
-
-func digestOf(data []byte) string {
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:])
+	return c, status.Digest(data), err
 }
 
 // fileDigest is the digest of the config file, "" when it cannot be read.
@@ -83,7 +76,7 @@ func (l *loop) fileDigest() string {
 		return ""
 	}
 	defer clear(data)
-	return digestOf(data)
+	return status.Digest(data)
 }
 
 // refuse is the answer to a config with mistakes.

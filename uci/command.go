@@ -169,25 +169,7 @@ func (c *conversion) give(env *cli.Env, f config.File, b []byte) error {
 		_, err := env.Stdout.Write(b)
 		return err
 	}
-	tmp := c.out + ".new"
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	w, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(b)
-	if err == nil {
-		err = w.Sync()
-	}
-	if err = errors.Join(err, w.Close()); err == nil {
-		err = os.Rename(tmp, c.out)
-	}
-	if err != nil {
-		os.Remove(tmp)
-	}
-	return err
+	return cli.Replace(c.out, b)
 }
 
 // configured is for the init script: whether there is a tunnel to run a daemon

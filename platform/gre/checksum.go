@@ -51,6 +51,9 @@ func Sum(b []byte, initial uint32) uint32 {
 	return initial + uint32(n)
 }
 
+// Checksum is the Internet checksum of b (RFC 1071), as it stands in a header.
+func Checksum(b []byte) uint16 { return ^Fold(Sum(b, 0)) }
+
 // Fold ends a sum: its one's complement is the checksum. A sum has room for
 // 65,000 parts.
 func Fold(sum uint32) uint16 {

@@ -2,8 +2,6 @@ package cli
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -55,15 +53,10 @@ func (c candidate) read(digest string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the candidate: %w", err)
 	}
-	if digestOf(data) != digest {
+	if status.Digest(data) != digest {
 		return nil, fmt.Errorf("%s was changed meanwhile and is not what runs; take the change back with: greseal rollback", c.file.Name())
 	}
 	return data, nil
-}
-
-func digestOf(data []byte) string {
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:])
 }
 
 // daemonFile is the config file of the daemon that answers, symbolic links

@@ -24,7 +24,7 @@ func onTrial(t *testing.T, file, text string, confirm status.Reply) (socket stri
 			r.Snapshot.Daemon.ConfigFile = file
 			q.Answer(r)
 		case status.OpHold:
-			q.Answer(status.Reply{OK: true, Digest: digestOf([]byte(text))})
+			q.Answer(status.Reply{OK: true, Digest: status.Digest([]byte(text))})
 		case status.OpConfirm:
 			q.Answer(confirm)
 		}

@@ -136,11 +136,37 @@ func remember(env *Env, file string, configs ...[]byte) {
 	}
 }
 
-// replace puts data in the place of a file so that after a crash or a power cut
-// there is the old or the new one whole. The new one gets owner and mode of
-// like, or is for root alone.
-func replace(path string, data []byte, like fs.FileInfo) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".") // mode 0600
+// Replace puts data in the place of a file so that after a crash or a power cut
+// there is the old or the new one whole, for its owner alone.
+func Replace(path string, data []byte) error { return replace(path, data, nil) }
+
+// replace is Replace with owner and mode of like, unless that is nil.
+func replace(path string, data []byte, like fs.FileInfo) error {
+	err := swap(path, data, func(f *os.File) error {
+		if like == nil {
+			return f.Sync()
+		}
+		if st, ok := like.Sys().(*syscall.Stat_t); ok && (int(st.Uid) != os.Geteuid() || int(st.Gid) != os.Getegid()) {
+			if err := f.Chown(int(st.Uid), int(st.Gid)); err != nil {
+				return err
+			}
+		}
+		return errors.Join(f.Chmod(like.Mode().Perm()), f.Sync())
+	})
+	if err != nil {
+		return err
+	}
+	if dir, err := os.Open(filepath.Dir(path)); err == nil {
+		dir.Sync() // some file systems cannot; the file itself is safe
+		dir.Close()
+	}
+	return nil
+}
+
+// swap writes data beside a file and lets it take its place at once, after finish.
+// Until then its name begins with a dot, and its mode is 0600.
+func swap(path string, data []byte, finish func(*os.File) error) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".")
 	if err != nil {
 		return err
 	}
@@ -153,30 +179,13 @@ func replace(path string, data []byte, like fs.FileInfo) (err error) {
 	if _, err = f.Write(data); err != nil {
 		return err
 	}
-	if like != nil {
-		if st, ok := like.Sys().(*syscall.Stat_t); ok && (int(st.Uid) != os.Geteuid() || int(st.Gid) != os.Getegid()) {
-			if err = f.Chown(int(st.Uid), int(st.Gid)); err != nil {
-				return err
-			}
-		}
-		if err = f.Chmod(like.Mode().Perm()); err != nil {
-			return err
-		}
-	}
-	if err = f.Sync(); err != nil {
+	if err = finish(f); err != nil {
 		return err
 	}
 	if err = f.Close(); err != nil {
 		return err
 	}
-	if err = os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	if dir, err := os.Open(filepath.Dir(path)); err == nil {
-		dir.Sync() // some file systems cannot; the file itself is safe
-		dir.Close()
-	}
-	return nil
+	return os.Rename(f.Name(), path)
 }
 
 // replaceConfig is replace for a config file: a mode that would let others read

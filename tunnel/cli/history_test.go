@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"greseal/tunnel/status"
 )
 
 func TestFiveGoodConfigsAreKeptForRootAlone(t *testing.T) {
@@ -125,10 +127,10 @@ func TestTwoEditorsDoNotMix(t *testing.T) {
 	if err := first.write([]byte("text")); err != nil {
 		t.Fatal(err)
 	}
-	if data, err := first.read(digestOf([]byte("text"))); err != nil || string(data) != "text" {
+	if data, err := first.read(status.Digest([]byte("text"))); err != nil || string(data) != "text" {
 		t.Errorf("read %q, %v", data, err)
 	}
-	if _, err := first.read(digestOf([]byte("another"))); err == nil {
+	if _, err := first.read(status.Digest([]byte("another"))); err == nil {
 		t.Error("a changed candidate is taken for the one that runs")
 	}
 	first.file.Close()

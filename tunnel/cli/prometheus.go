@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"os"
-	"path/filepath"
 
 	"greseal/tunnel/status"
 )
@@ -29,25 +28,6 @@ func (p *place) metrics(env *Env, file string) error {
 
 // publish replaces a file at once, readable by all; while it is being written its
 // name does not end in .prom, by which node_exporter chooses.
-func publish(path string, data []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-		}
-	}()
-	if _, err = f.Write(data); err != nil {
-		return err
-	}
-	if err = f.Chmod(0o644); err != nil {
-		return err
-	}
-	if err = f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+func publish(path string, data []byte) error {
+	return swap(path, data, func(f *os.File) error { return f.Chmod(0o644) })
 }

@@ -143,7 +143,7 @@ func listKept(env *Env, file string) error {
 	current, _ := os.ReadFile(file)
 	for _, k := range all {
 		mark := ""
-		if data, err := os.ReadFile(k.path); err == nil && digestOf(data) == digestOf(current) {
+		if data, err := os.ReadFile(k.path); err == nil && status.Digest(data) == status.Digest(current) {
 			mark = "  the current one"
 		}
 		fmt.Fprintf(env.Stdout, "%6d  %s  %6d bytes%s\n", k.number, k.when.Format(time.DateTime), k.size, mark)

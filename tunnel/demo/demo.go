@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"greseal/crypto/suite"
+	"greseal/platform/gre"
 	"greseal/tunnel/status"
 
 	"golang.org/x/sys/unix"
@@ -157,7 +158,7 @@ func (s *show) control(ctx context.Context) error {
 	binary.BigEndian.PutUint16(inner[2:], uint16(cap(inner)))
 	copy(inner[12:], leftLAN.Addr().AsSlice())
 	copy(inner[16:], rightLAN.Addr().AsSlice())
-	binary.BigEndian.PutUint16(inner[10:], checksum(inner))
+	binary.BigEndian.PutUint16(inner[10:], gre.Checksum(inner))
 	inner = append(append(inner, 8, 0, 0, 0, 0, 0, 0, 0), s.text...)
 	clear := append(greHeader()[:4], inner...)
 	err := s.world.left.do(func() error {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"greseal/platform/gre"
 )
 
 // pinger sends ICMP echo requests (RFC 792) from one namespace and counts the
@@ -66,7 +68,7 @@ func (p *pinger) send() uint16 {
 	binary.BigEndian.PutUint16(b[4:], p.id)
 	binary.BigEndian.PutUint16(b[6:], p.seq)
 	b = append(b, p.payload...)
-	binary.BigEndian.PutUint16(b[2:], checksum(b))
+	binary.BigEndian.PutUint16(b[2:], gre.Checksum(b))
 	p.sent[p.seq] = time.Now()
 	if err := unix.Sendto(p.raw, b, 0, &unix.SockaddrInet4{Addr: p.dst.As4()}); err != nil {
 		p.refused[p.seq] = err
@@ -141,21 +143,6 @@ func (p *pinger) last() uint16 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.seq
-}
-
-// checksum is the Internet checksum (RFC 1071).
-func checksum(b []byte) uint16 {
-	var sum uint32
-	for ; len(b) > 1; b = b[2:] {
-		sum += uint32(binary.BigEndian.Uint16(b))
-	}
-	if len(b) == 1 {
-		sum += uint32(b[0]) << 8
-	}
-	for sum > 0xffff {
-		sum = sum>>16 + sum&0xffff
-	}
-	return ^uint16(sum)
 }
 
 // sleep waits and tells whether ctx is still alive.

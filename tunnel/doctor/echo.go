@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"greseal/platform/gre"
 	"greseal/platform/rtnl"
 )
 
@@ -68,7 +69,7 @@ func (p *pinger) ask(size int) error {
 		b[i] = byte(i)
 	}
 	if !p.v6 { // the kernel writes that of ICMPv6
-		binary.BigEndian.PutUint16(b[2:], internetChecksum(b))
+		binary.BigEndian.PutUint16(b[2:], gre.Checksum(b))
 	}
 	if err := unix.Sendto(p.fd, b, 0, sockaddr(netip.AddrPortFrom(p.to, 0))); err != nil {
 		return err
@@ -123,21 +124,6 @@ func (p *pinger) reply(b []byte) (uint16, bool) {
 		return 0, false
 	}
 	return binary.BigEndian.Uint16(b[6:]), true
-}
-
-// internetChecksum is RFC 1071.
-func internetChecksum(b []byte) uint16 {
-	var sum uint32
-	for i := 0; i+1 < len(b); i += 2 {
-		sum += uint32(binary.BigEndian.Uint16(b[i:]))
-	}
-	if len(b)%2 == 1 {
-		sum += uint32(b[len(b)-1]) << 8
-	}
-	for sum > 0xffff {
-		sum = sum>>16 + sum&0xffff
-	}
-	return ^uint16(sum)
 }
 
 // echoes is what small echo requests through the tunnel came to, with the

@@ -1,6 +1,8 @@
 package status
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -70,4 +72,11 @@ func OthersMayReplace(socket string) bool {
 		return true
 	}
 	return st.Mode&0o022 != 0 && st.Mode&unix.S_ISVTX == 0
+}
+
+// Digest is the SHA-256 of a config file in hex, by which daemon and client know
+// it again.
+func Digest(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
 }
