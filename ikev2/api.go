@@ -104,7 +104,7 @@ type EncapMode uint8
 // Encapsulation modes.
 const (
 	EncapAuto  EncapMode = iota // when NAT detection finds a NAT
-	EncapForce                  // a NAT is feigned so that both sides use UDP
+	EncapForce                  // UDP encapsulation is forced: both sides are made to see a NAT
 	EncapNever                  // no NAT detection is sent, what comes is ignored
 )
 
@@ -129,7 +129,7 @@ type Peer struct {
 	Certificates *Certificates
 	RawKeys      *RawKeys
 
-	// PPK is a postquantum preshared key (RFC 8784) and PPKID its name; both
+	// PPK is a post-quantum preshared key (RFC 8784) and PPKID its name; both
 	// empty: none. PPKRequired refuses a peer that does not use it.
 	PPKID       string
 	PPK         []byte
@@ -238,29 +238,29 @@ type WakeAt struct{ At Time }
 
 // IKEInfo describes an IKE SA; it holds no secret.
 type IKEInfo struct {
-	ID            SAID
-	Peer          PeerID
-	Initiator     bool
-	SPIi, SPIr    uint64
-	Local, Remote netip.AddrPort
-	LocalID       Identity
-	RemoteID      Identity // as authenticated
-	Auth          AuthInfo
-	Suite         suite.Suite
-	NATLocal      bool // we are behind a NAT
-	NATRemote     bool // the peer is behind a NAT
-	NATFeigned    bool // or says so in the form of this program, to get UDP
-	EncapForced   bool // a NAT was feigned by us
-	Established   Time
-	RekeyAt       Time // 0: not by time
-	LastHeard     Time // last authenticated message from the peer
-	Replaces      SAID // rekeyed from, 0 for a first one
-	ChildCount    int
-	Retransmits   uint64 // requests repeated so far
-	Fragmentation bool   // both sides can put fragmented messages together
-	MOBIKE        bool   // both sides can move it to other addresses
-	PPK           bool   // a postquantum preshared key is in the keys
-	TellsMTU      bool   // the peer tells the MTU of its interface, as PeerMTU
+	ID                SAID
+	Peer              PeerID
+	Initiator         bool
+	SPIi, SPIr        uint64
+	Local, Remote     netip.AddrPort
+	LocalID           Identity
+	RemoteID          Identity // as authenticated
+	Auth              AuthInfo
+	Suite             suite.Suite
+	NATLocal          bool // we are behind a NAT
+	NATRemote         bool // the peer is behind a NAT
+	EncapForcedByPeer bool // or forces UDP encapsulation, in the form of this program
+	EncapForced       bool // UDP encapsulation forced by us
+	Established       Time
+	RekeyAt           Time // 0: not by time
+	LastHeard         Time // last authenticated message from the peer
+	Replaces          SAID // rekeyed from, 0 for a first one
+	ChildCount        int
+	Retransmits       uint64 // requests repeated so far
+	Fragmentation     bool   // both sides can put fragmented messages together
+	MOBIKE            bool   // both sides can move it to other addresses
+	PPK               bool   // a post-quantum preshared key is in the keys
+	TellsMTU          bool   // the peer tells the MTU of its interface, as PeerMTU
 }
 
 // IKEUp reports an authenticated IKE SA (also one made by rekeying).
@@ -306,9 +306,9 @@ type Liveness struct {
 	State LivenessState
 }
 
-// Answered reports that somebody at a Knock's address answered IKE_SA_INIT. Nobody
-// was authenticated.
-type Answered struct {
+// Reachable reports that somebody at the address of a ProbeReachability answered
+// IKE_SA_INIT. Nobody was authenticated.
+type Reachable struct {
 	Peer   PeerID
 	Remote netip.AddrPort
 }
@@ -352,7 +352,7 @@ func (Noted) isAction()         {}
 func (Liveness) isAction()      {}
 func (Moved) isAction()         {}
 func (Probed) isAction()        {}
-func (Answered) isAction()      {}
+func (Reachable) isAction()     {}
 
 // The engine is driven through these methods, each with the current time, each
 // returning the actions to carry out:
@@ -362,7 +362,7 @@ func (Answered) isAction()      {}
 //	RemovePeer(now, PeerID) []Action         closes its SAs and forgets it
 //	SetWall(now, time.Time)                  the wall time, for certificates
 //	Initiate(now, PeerID, local, remote netip.AddrPort) []Action
-//	Knock(now, PeerID, local, remote netip.AddrPort) []Action   whether IKE is answered there
+//	ProbeReachability(now, PeerID, local, remote netip.AddrPort) []Action   whether IKE is answered there
 //	Close(now, PeerID) []Action              delete all its SAs, tell the peer, keep the Peer
 //	Receive(now, Datagram) []Action
 //	Tick(now) []Action

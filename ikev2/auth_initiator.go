@@ -42,7 +42,7 @@ func (x *saAuth) payloads(e *Engine, s *ikeSA) (wire.ExchangeType, []wire.Payloa
 		ps = append(ps, idPayload(wire.TypeIDr, want))
 	}
 	var ppk []wire.Payload
-	if s.shake.ppk.agreed && p.cfg.usesPPK() {
+	if s.handshake.ppk.agreed && p.cfg.usesPPK() {
 		if ppk, err = s.offerPPK(mine.auth.Data); err != nil {
 			e.fail(s, s.noPPK(err.Error(), "choose other ike proposals"))
 			return 0, nil, false
@@ -91,7 +91,7 @@ func (x *saAuth) answer(e *Engine, s *ikeSA, r *request, c content, _ *Datagram)
 		e.fail(s, f)
 		return
 	}
-	if s.shake.abandoned {
+	if s.handshake.abandoned {
 		// It was closed meanwhile; the peer has it, so it is told.
 		e.establish(s)
 		e.closeSA(s, nil, false)
@@ -106,7 +106,7 @@ func (x *saAuth) answer(e *Engine, s *ikeSA, r *request, c content, _ *Datagram)
 		e.giveUp(s, f, notify(wire.AuthenticationFailed))
 		return
 	}
-	ni, nr := s.shake.ni, s.shake.nr
+	ni, nr := s.handshake.ni, s.handshake.nr
 	s.lowNonce = lowest(ni, nr)
 	var a agreed
 	if n := c.Error(); n != nil {
@@ -165,8 +165,8 @@ func (e *Engine) checkPeer(s *ikeSA, c *wire.Contents) *Failure {
 		return f
 	}
 	f := e.verify(s, s.peer, c, c.Auth, c.IDr)
-	if f != nil && f.Kind == FailAuthentication && s.shake.ppk.mixed {
-		f.Detail += ", or its postquantum pre-shared key does"
+	if f != nil && f.Kind == FailAuthentication && s.handshake.ppk.mixed {
+		f.Detail += ", or its post-quantum pre-shared key does"
 		f.Remedy += "; and the same ppk"
 	}
 	return f
@@ -189,9 +189,9 @@ func (s *ikeSA) wrongAuth(p *peer, a *wire.Auth) *Failure {
 // giveUp ends an IKE SA whose responder could not be authenticated, and tells it
 // (RFC 7296 section 2.21.2).
 func (e *Engine) giveUp(s *ikeSA, f *Failure, why *wire.Notify) {
-	p, silent := s.peer, s.shake.abandoned
-	s.shake.wipe()
-	s.shake = nil
+	p, silent := s.peer, s.handshake.abandoned
+	s.handshake.wipe()
+	s.handshake = nil
 	s.state = stateDeleting
 	s.dropAt = e.now + giveUpPatience
 	if !silent {

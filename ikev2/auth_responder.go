@@ -11,13 +11,13 @@ import (
 func (e *Engine) onAuthRequest(s *ikeSA, m *wire.Message, d *Datagram, c content) {
 	e.half.leave(s)
 	s.state, s.dropAt = stateAuthenticating, never
-	s.shake.deadline = e.now + attemptTime
+	s.handshake.deadline = e.now + attemptTime
 	e.arriveAuth(s, d)
 	switch {
 	case c.broken != nil:
 		e.refuseSyntax(s, m, d, c.broken.Error())
 		return
-	case m.Exchange != wire.IKEAuth, len(s.shake.inter.methods) > 0:
+	case m.Exchange != wire.IKEAuth, len(s.handshake.inter.methods) > 0:
 		e.refuseSyntax(s, m, d, m.Exchange.String()+" is not the exchange that is due")
 		return
 	case c.critical != 0:
@@ -34,7 +34,7 @@ func (e *Engine) onAuthRequest(s *ikeSA, m *wire.Message, d *Datagram, c content
 	}
 	auth := c.Auth
 	if f == nil {
-		s.shake.signatures.learn(c.Contents, false)
+		s.handshake.signatures.learn(c.Contents, false)
 		auth, f = s.acceptPPK(p, c.Contents)
 	}
 	if f == nil {
@@ -120,7 +120,7 @@ func (e *Engine) authenticated(s *ikeSA, p *peer, m *wire.Message, d *Datagram, 
 	e.half.authenticated(e.now, s)
 	e.boundSAs(p)
 	e.recordAuthenticated(s)
-	if s.shake.ppk.mixed {
+	if s.handshake.ppk.mixed {
 		ps = append(ps, notify(wire.PPKIdentity))
 	}
 	if s.takeMobility(c); s.mob != nil {
@@ -138,7 +138,7 @@ func (e *Engine) authenticated(s *ikeSA, p *peer, m *wire.Message, d *Datagram, 
 	if s.run.told() {
 		ps = append(ps, e.runNotify(p)...)
 	}
-	ni, nr := s.shake.ni, s.shake.nr
+	ni, nr := s.handshake.ni, s.handshake.nr
 	s.lowNonce = lowest(ni, nr)
 	a, answer, no := e.acceptChild(s, wire.IKEAuth, c, nil, ni, nr, true)
 	if no != nil && no.notify.Kind == wire.InvalidSyntax {

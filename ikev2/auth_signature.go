@@ -148,7 +148,7 @@ func (e *Engine) prove(s *ikeSA, p *peer, id *wire.ID) (proof, *Failure) {
 		s.auth.Ours = sharedKeyText
 		return proof{auth: &wire.Auth{Method: wire.AuthSharedKey, Data: s.authOf(s.initiator, p.cfg.PSK, id)}}, nil
 	}
-	g := &s.shake.signatures
+	g := &s.handshake.signatures
 	var certs []wire.Payload
 	var key *sign.PrivateKey
 	if c := p.cfg.Certificates; c != nil {
@@ -208,7 +208,7 @@ func (e *Engine) verify(s *ikeSA, p *peer, c *wire.Contents, a *wire.Auth, id *w
 		return f
 	}
 	e.chargeSignatures(s, 1)
-	g := &s.shake.signatures
+	g := &s.handshake.signatures
 	how, err := sign.Verify(key, sign.Method(a.Method), a.Data, s.signedOctets(!s.initiator, id), g.announced)
 	if err != nil {
 		f := s.certificateFailure(err)
@@ -247,7 +247,7 @@ func (s *ikeSA) explainSigned(f *Failure) {
 		f.Ours += " with a certificate of " + p.Certificates.Own.Certificate().Issuer().String()
 		f.Remedy = "the peer must trust this authority and expect our identity; its log says what it did not accept"
 		var own *sign.Error
-		if s.shake != nil && errors.As(s.shake.signatures.ownFault, &own) {
+		if s.handshake != nil && errors.As(s.handshake.signatures.ownFault, &own) {
 			f.Detail, f.Remedy = own.Detail, own.Remedy
 		}
 	}

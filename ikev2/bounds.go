@@ -9,7 +9,7 @@ import (
 // What one peer can make us hold is bounded, whatever it asks for, how often, and
 // however little of it it deletes. Besides what stands here and what a message's
 // own bounds allow: one request of ours and one series of key exchanges for each
-// IKE SA, maxOthers addresses, and maxGhosts answers for all peers.
+// IKE SA, maxOthers addresses, and maxResponses answers for all peers.
 const (
 	// maxSAs is for the IKE SAs of a peer: one is in use, rekeying and collisions
 	// make three, a new one beside it as many.
@@ -40,7 +40,7 @@ func (e *Engine) boundSAs(p *peer) {
 
 func (s *ikeSA) superfluous() bool {
 	switch s.state {
-	case stateReplaced, stateDeleting, stateChildless, stateRedundantOurs, stateRedundantTheirs, stateForgotten:
+	case stateReplaced, stateDeleting, stateChildless, stateRedundantOurs, stateRedundantTheirs, stateRedundantGone:
 		return true
 	}
 	return false

@@ -29,7 +29,7 @@ func holds(e *node) map[string]int {
 	h := map[string]int{
 		"IKE SAs": len(e.e.sas), "IKE SAs by number": len(e.e.ids), "timers": len(e.e.timers),
 		"inbound SPIs": len(e.e.bySPI), "pairs": len(e.e.pairs), "SAs in the datapath": len(e.in) + len(e.out),
-		"reserved SPIs": len(e.e.ikeReserved) + len(e.e.espReserved), "answers kept": len(e.e.ghosts),
+		"reserved SPIs": len(e.e.ikeReserved) + len(e.e.espReserved), "answers kept": len(e.e.responses),
 	}
 	for _, p := range e.e.order {
 		h["IKE SAs of a peer"] = max(h["IKE SAs of a peer"], len(p.sas))
@@ -50,7 +50,7 @@ var bounds = map[string]int{
 	"IKE SAs": maxSAs + 2, "IKE SAs by number": maxSAs + 2, "timers": maxSAs + maxLingering + 4,
 	"inbound SPIs": maxChildren + maxSAs + maxLingering, "pairs": maxChildren + maxSAs + maxLingering,
 	"SAs in the datapath": 2*(maxChildren+maxSAs) + maxLingering,
-	"reserved SPIs":       2 * maxSAs, "answers kept": maxGhosts,
+	"reserved SPIs":       2 * maxSAs, "answers kept": maxResponses,
 	"IKE SAs of a peer": maxSAs, "lingering": maxLingering, "outbound": maxChildren + maxSAs,
 	"addresses": maxOthers, "octets of an address": natHashLen,
 }

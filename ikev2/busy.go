@@ -32,7 +32,7 @@ func (e *Engine) busy(s *ikeSA, f *Failure, expire Time) (again Time, ok bool) {
 		return never, false
 	}
 	s.doubtMapping()
-	e.touch(s)
+	e.markDirty(s)
 	return e.afterBusy(s, expire), true
 }
 

@@ -26,9 +26,9 @@ const maxChildren = 8
 type childState uint8
 
 const (
-	childLive    childState = iota
-	childDoomed             // our Delete is due or unanswered
-	childLingers            // deleted; the inbound SA takes what is under way
+	childLive     childState = iota
+	childDeleting            // our Delete is due or unanswered
+	childLingers             // deleted; the inbound SA takes what is under way
 	childGone
 )
 
@@ -41,12 +41,12 @@ type child struct {
 	in, out bool        // installed
 	spare   *esp.Params // outbound keys, while the SA is not to be used yet
 
-	replaced   bool // rekeyed, by either side
-	loser      bool // lost in simultaneous rekeying: the peer is to delete it
-	lost       bool // the datapath lost one of its SAs
-	deleteSent bool
-	unproved   bool // made at the peer's wish; it may not have our answer yet
-	waits      bool // carries the traffic once the peer shows that its IKE SA stands there
+	replaced    bool // rekeyed, by either side
+	loser       bool // lost in simultaneous rekeying: the peer is to delete it
+	lost        bool // the datapath lost one of its SAs
+	deleteSent  bool
+	unconfirmed bool // made at the peer's wish; it may not have our answer yet
+	waits       bool // carries the traffic once the peer shows that its IKE SA stands there
 
 	rekeyAt, expireAt Time
 	deleteAt          Time // the peer was to delete it by then
@@ -74,7 +74,7 @@ func (c *child) nextWake() Time {
 }
 
 func (c *child) nextRekey() Time {
-	if c.state != childLive || c.replaced || c.unproved || c.rekeyAt == never {
+	if c.state != childLive || c.replaced || c.unconfirmed || c.rekeyAt == never {
 		return never
 	}
 	return max(c.rekeyAt, c.retryAt)
@@ -102,7 +102,7 @@ func (e *Engine) addChild(s *ikeSA, a agreed) *child {
 		GRELocal: a.ends.Local, GRERemote: a.ends.Remote,
 		Suite: a.suite, SPIIn: a.spiIn, SPIOut: a.spiOut, Created: e.now,
 	}
-	c := &child{pub: pub, sa: s, spare: a.out, unproved: !a.initiator, deleteAt: never}
+	c := &child{pub: pub, sa: s, spare: a.out, unconfirmed: !a.initiator, deleteAt: never}
 	if a.old != nil {
 		pub.Replaces = a.old.pub.ID
 		c.noPFS = a.old.noPFS
@@ -122,7 +122,7 @@ func (e *Engine) addChild(s *ikeSA, a agreed) *child {
 	s.createAt = never
 	e.bySPI[pub.SPIIn] = c
 	e.pairs[pub.ID] = c
-	e.touch(s)
+	e.markDirty(s)
 
 	c.in = true
 	e.emit(InstallIn{Child: pub, Params: *a.in, WatchFirstUse: !a.initiator && (beside || s.peer.current() != nil)})
@@ -138,7 +138,7 @@ func (e *Engine) carry(c *child) {
 	e.emit(InstallOut{Child: c.pub, Params: *c.spare})
 	c.spare = nil // the datapath owns the keys now
 	c.waits = false
-	c.unproved = false
+	c.unconfirmed = false
 	p := c.sa.peer
 	p.outs = append(p.outs, c)
 }
@@ -152,10 +152,10 @@ func (p *peer) current() *child {
 	return nil
 }
 
-// carryWhenProved is carry for the first pair of an IKE SA. The initiator has not
+// carryWhenConfirmed is carry for the first pair of an IKE SA. The initiator has not
 // installed it before our answer arrives: as long as another pair carries the
 // traffic it goes on to (contract 11).
-func (e *Engine) carryWhenProved(c *child) {
+func (e *Engine) carryWhenConfirmed(c *child) {
 	if cur := c.sa.peer.current(); c.pub.Initiator || cur == nil || cur.closing() {
 		e.carry(c)
 		return
@@ -200,7 +200,7 @@ func (p *peer) substitute() *child {
 			}
 		}
 	}
-	if n := len(p.outs); best != nil && n > 1 && (best.unproved || best.waits || best.loser) {
+	if n := len(p.outs); best != nil && n > 1 && (best.unconfirmed || best.waits || best.loser) {
 		if before := p.outs[n-2]; !before.lost && !before.stale(best) {
 			return nil
 		}
@@ -227,15 +227,15 @@ func (c *child) preferred(o *child) bool {
 	return c.pub.ID > o.pub.ID
 }
 
-// doom begins the deletion of a pair: nothing is sent on it any more, and the
+// deletePair begins the deletion of a pair: nothing is sent on it any more, and the
 // peer is told.
-func (e *Engine) doom(c *child) {
+func (e *Engine) deletePair(c *child) {
 	if c.state != childLive {
 		return
 	}
-	c.state = childDoomed
+	c.state = childDeleting
 	e.removeOut(c)
-	e.touch(c.sa)
+	e.markDirty(c.sa)
 }
 
 // retire ends a pair without telling the peer, who knows.
@@ -245,7 +245,7 @@ func (e *Engine) retire(c *child, linger bool) {
 	}
 	c.state = childLingers
 	e.removeOut(c)
-	e.touch(c.sa)
+	e.markDirty(c.sa)
 	if linger && c.in && !c.lost {
 		c.lingerAt = e.now + lingerTime
 		e.lingers(c)
@@ -262,7 +262,7 @@ func (e *Engine) fade(c *child) {
 	}
 	c.state, c.lingerAt = childLingers, never
 	e.removeOut(c)
-	e.touch(c.sa)
+	e.markDirty(c.sa)
 }
 
 func (e *Engine) forgetChild(c *child) {
@@ -275,7 +275,7 @@ func (e *Engine) forgetChild(c *child) {
 	delete(e.pairs, c.pub.ID)
 	p := c.sa.peer
 	p.lingering = slices.DeleteFunc(p.lingering, func(o *child) bool { return o == c })
-	e.touch(c.sa)
+	e.markDirty(c.sa)
 	c.sa.children = slices.DeleteFunc(c.sa.children, func(o *child) bool { return o == c })
 }
 
@@ -287,7 +287,7 @@ func (e *Engine) childDue(c *child) {
 	case c.state == childLive && c.deleteAt <= e.now && c.expireAt > e.now && c.succeeded():
 		// The peer may not have our answer, and so nothing else to send on.
 		c.deleteAt = e.now + replacedPatience
-		e.touch(c.sa)
+		e.markDirty(c.sa)
 	case c.state == childLive && min(c.expireAt, c.deleteAt) <= e.now:
 		// Its lifetime is over (RFC 7296 section 2.8): it must not be used any
 		// more. Where it was not replaced a new one is made from scratch.
@@ -295,7 +295,7 @@ func (e *Engine) childDue(c *child) {
 		if !c.replaced {
 			e.note(c.sa.peer, c.sa.expired("Child SA"))
 		}
-		e.doom(c)
+		e.deletePair(c)
 		e.wantChild(c.sa, 0)
 	}
 }
@@ -304,7 +304,7 @@ func (e *Engine) childDue(c *child) {
 // has not shown yet that it has it.
 func (c *child) succeeded() bool {
 	return slices.ContainsFunc(c.sa.children, func(o *child) bool {
-		return o.pub.Replaces == c.pub.ID && o.unproved && !o.closing()
+		return o.pub.Replaces == c.pub.ID && o.unconfirmed && !o.closing()
 	})
 }
 
@@ -318,7 +318,7 @@ func (s *ikeSA) childless() bool {
 func (e *Engine) wantChild(s *ikeSA, after time.Duration) {
 	if s.inUse() && s.childless() {
 		s.createAt = min(s.createAt, e.now+after)
-		e.touch(s)
+		e.markDirty(s)
 	}
 }
 
@@ -352,7 +352,7 @@ func (e *Engine) installFailed(c *child, err error) {
 			o.retryAt = e.now + e.jitter(10*time.Second)
 		}
 	}
-	e.doom(c)
+	e.deletePair(c)
 	if !s.stands() {
 		return
 	}

@@ -195,7 +195,7 @@ func (x *createChild) made(e *Engine, s *ikeSA, a agreed, low []byte) {
 		// Ours goes. It is installed inbound, as the peer may have begun to use it.
 		c.loser = true
 		x.self.givesWay(e)
-		e.doom(c)
+		e.deletePair(c)
 		return
 	}
 	if x.colliding != nil {
@@ -218,7 +218,7 @@ func (e *Engine) superseded(c *child) {
 	}
 	c.replaced = true
 	c.deleteAt = e.now + replacedPatience
-	e.touch(c.sa)
+	e.markDirty(c.sa)
 }
 
 // refusedBy handles an error answer.
@@ -296,7 +296,7 @@ func (e *Engine) onCreateChild(s *ikeSA, m *wire.Message, d *Datagram, c *wire.C
 	case c.Nonce == nil:
 		e.brokenRequest(s, m, d, &wire.Error{Notify: wire.InvalidSyntax, Reason: "CREATE_CHILD_SA without nonce"})
 		return
-	case s.unproved() && s.encap() != s.esp.encap:
+	case s.unverified() && s.encap() != s.esp.encap:
 		no = notify(wire.TemporaryFailure)
 	}
 	if no != nil {
@@ -351,8 +351,8 @@ func (s *ikeSA) rekeyed(c *wire.Contents) (old *child, no *wire.Notify) {
 
 // refuseChild answers a request for a pair that we do not agree to.
 func (e *Engine) refuseChild(s *ikeSA, m *wire.Message, d *Datagram, no *refusal) {
-	if s.unproved() && no.notify.Kind == wire.TSUnacceptable {
-		// Perhaps right for where the peer has moved to, and soon to be proved.
+	if s.unverified() && no.notify.Kind == wire.TSUnacceptable {
+		// Perhaps right for where the peer has moved to, and soon verified.
 		no = &refusal{notify(wire.TemporaryFailure), nil}
 	}
 	e.refuse(s, m, d, no.notify)
@@ -367,7 +367,7 @@ func (e *Engine) refuseChild(s *ikeSA, m *wire.Message, d *Datagram, no *refusal
 // grantChild makes the pair that the peer asked for in an exchange, or series of
 // them, with this lowest nonce.
 func (e *Engine) grantChild(s *ikeSA, a agreed, low []byte) {
-	alone := s.childless()
+	wasChildless := s.childless()
 	s.stalled = 0
 	n := e.addChild(s, a)
 	x := s.creating()
@@ -384,7 +384,7 @@ func (e *Engine) grantChild(s *ikeSA, a agreed, low []byte) {
 		s.state, s.dropAt = stateEstablished, never
 	}
 	e.announce(s)
-	if crossed || alone {
+	if crossed || wasChildless {
 		e.carry(n)
 	}
 }

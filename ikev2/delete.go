@@ -18,7 +18,7 @@ type deleteChildren struct{ pairs []*child }
 func (e *Engine) pumpDeletes(s *ikeSA) bool {
 	x := &deleteChildren{}
 	for _, c := range s.children {
-		if c.state == childDoomed && !c.deleteSent {
+		if c.state == childDeleting && !c.deleteSent {
 			c.deleteSent = true
 			x.pairs = append(x.pairs, c)
 		}
@@ -80,15 +80,15 @@ func (e *Engine) onDeleteIKE(s *ikeSA) {
 	case s.state == stateReplaced:
 		e.drop(s, nil, true)
 		if s.replacedBy != nil {
-			e.proved(s.replacedBy)
-			e.touch(s.replacedBy)
+			e.confirm(s.replacedBy)
+			e.markDirty(s.replacedBy)
 		}
 	case theirs != nil:
 		// The peer finished its rekeying without having noticed ours, which we
 		// forget (RFC 7296 section 2.8.2).
 		e.inherit(s, theirs)
 		e.drop(s, nil, true)
-		e.proved(theirs)
+		e.confirm(theirs)
 	case s.redundant(), s.state == stateDeleting:
 		e.drop(s, nil, true)
 	default:
@@ -110,7 +110,7 @@ func (e *Engine) onDeleteChild(s *ikeSA, spi uint32) uint32 {
 		}
 		return 0
 	}
-	if c.state == childDoomed && c.deleteSent {
+	if c.state == childDeleting && c.deleteSent {
 		return 0 // its inbound SA goes with the answer to our own request
 	}
 	in := c.pub.SPIIn
@@ -134,7 +134,7 @@ func (e *Engine) onDeleteChild(s *ikeSA, spi uint32) uint32 {
 func (s *ikeSA) childTo(spi uint32) *child {
 	for ; s != nil; s = s.replacedBy {
 		for _, c := range s.children {
-			if c.pub.SPIOut == spi && (c.state == childLive || c.state == childDoomed) {
+			if c.pub.SPIOut == spi && (c.state == childLive || c.state == childDeleting) {
 				return c
 			}
 		}

@@ -36,11 +36,11 @@ func lowest(a, b []byte) []byte {
 // overlapped tells whether the later of two SAs was begun before the earlier one
 // stood.
 func overlapped(a, b *ikeSA) bool {
-	return a.birth.began <= b.birth.stood && b.birth.began <= a.birth.stood
+	return a.origin.began <= b.origin.stood && b.origin.began <= a.origin.stood
 }
 
-// birth is how a line of IKE SAs, each rekeyed from the one before, began.
-type birth struct {
+// saOrigin is how a line of IKE SAs, each rekeyed from the one before, began.
+type saOrigin struct {
 	began, stood Time // its IKE_SA_INIT request; its IKE_AUTH
 	lowNonce     []byte
 	ours         bool // we began it
@@ -61,7 +61,7 @@ func (e *Engine) initialContact(s *ikeSA, c *wire.Contents, first *child) {
 			continue
 		}
 		e.turnsOver(o, s)
-		e.carryWhenProved(first)
+		e.carryWhenConfirmed(first)
 		f := o.failure(FailDeleted, "IKE_AUTH", true)
 		f.Detail = "the peer was restarted (INITIAL_CONTACT)"
 		f.Remedy = "a new IKE SA is up"
@@ -91,20 +91,20 @@ func (e *Engine) settleDuplicates(s *ikeSA, c *child) {
 		if !overlapped(o, s) || !namesakes(o, s) && !samePeer(o, s) {
 			// The newer stays. Ours to delete when we began the newer one.
 			e.turnsOver(o, s)
-			e.carryWhenProved(c)
-			e.supersede(o, s, s.birth.ours)
+			e.carryWhenConfirmed(c)
+			e.supersede(o, s, s.origin.ours)
 			continue
 		}
-		if bytes.Compare(o.birth.lowNonce, s.birth.lowNonce) < 0 {
-			e.carryWhenProved(c)
-			e.supersede(o, s, o.birth.ours)
+		if bytes.Compare(o.origin.lowNonce, s.origin.lowNonce) < 0 {
+			e.carryWhenConfirmed(c)
+			e.supersede(o, s, o.origin.ours)
 		} else {
 			c.loser = true
-			e.supersede(s, o, s.birth.ours)
+			e.supersede(s, o, s.origin.ours)
 		}
 	}
 	if !c.loser {
-		e.carryWhenProved(c)
+		e.carryWhenConfirmed(c)
 	}
 }
 
@@ -121,13 +121,13 @@ func (e *Engine) supersede(s, by *ikeSA, ours bool) {
 	for _, c := range s.children {
 		c.loser = true
 	}
-	e.touch(by)
-	e.touch(s)
+	e.markDirty(by)
+	e.markDirty(s)
 }
 
-// proveStays is called when an SA in use has heard its peer: what it superseded
+// deleteSuperseded is called when an SA in use has heard its peer: what it superseded
 // may go.
-func (e *Engine) proveStays(s *ikeSA) {
+func (e *Engine) deleteSuperseded(s *ikeSA) {
 	if !s.inUse() {
 		return
 	}
@@ -147,20 +147,20 @@ func (e *Engine) supersededDue(s *ikeSA) {
 	for _, o := range s.peer.established() {
 		switch {
 		case o.heard > s.superseded:
-			if s.superseded+duplicatePatience <= e.now && s.state != stateForgotten {
+			if s.superseded+duplicatePatience <= e.now && s.state != stateRedundantGone {
 				e.closeSA(s, nil, true)
 			}
 			return
 		case overlapped(o, s) && s.heard > s.superseded && o.deaf(s.superseded, e.now):
 			e.restore(s)
 			e.supersede(o, s, false)
-			o.state = stateForgotten
+			o.state = stateRedundantGone
 			return
 		case overlapped(o, s):
 			s.check = true
 		}
 	}
-	e.touch(s)
+	e.markDirty(s)
 }
 
 // remembered is called when something was heard on an SA that seemed to be
@@ -171,7 +171,7 @@ func (e *Engine) remembered(s *ikeSA) {
 	e.restore(s)
 	for _, o := range others {
 		if overlapped(o, s) {
-			e.supersede(o, s, o.birth.ours)
+			e.supersede(o, s, o.origin.ours)
 		}
 	}
 }
@@ -180,16 +180,16 @@ func (e *Engine) remembered(s *ikeSA) {
 // to have forgotten it. One that the peer began may not be up there yet: as long
 // as the peer repeats its IKE_AUTH request it has not forgotten it.
 func (s *ikeSA) deaf(since, now Time) bool {
-	wait := forgottenOurs
-	if !s.birth.ours {
-		wait = forgottenTheirs
+	wait := deletedOurs
+	if !s.origin.ours {
+		wait = deletedTheirs
 	}
 	return s.req != nil && s.asked <= since && since+wait <= now
 }
 
 const (
-	forgottenOurs   = 6 * time.Second
-	forgottenTheirs = 30 * time.Second
+	deletedOurs   = 6 * time.Second
+	deletedTheirs = 30 * time.Second
 )
 
 // revive puts a superseded SA into use again when none other is left.
@@ -221,12 +221,12 @@ func (e *Engine) restore(s *ikeSA) {
 		case c.spare == nil && cur != c:
 			c.rekeyAt = min(c.rekeyAt, e.now) // so that a pair carries the traffic again
 		case c.spare == nil:
-		case c.unproved && cur != nil:
+		case c.unconfirmed && cur != nil:
 			// The peer may have the pair that it replaces only, or none yet.
 			c.waits = c.pub.Replaces == 0
 		default:
 			e.carry(c)
 		}
 	}
-	e.touch(s)
+	e.markDirty(s)
 }

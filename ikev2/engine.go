@@ -45,12 +45,12 @@ type Engine struct {
 	ikeReserved map[uint64]bool // SPIs in requests of ours that are not answered yet
 	espReserved map[uint32]bool
 
-	half    strangers
-	cookies cookie.Jar
-	ghosts  map[uint64]*ghost
-	buried  []*ghost    // in the order they expire
-	turned  []*ghost    // likewise, of strangers
-	errors  rate.Bucket // unprotected error answers
+	half      strangers
+	cookies   cookie.Jar
+	responses map[uint64]*lastResponse
+	byExpiry  []*lastResponse // in the order they expire
+	refusals  []*lastResponse // likewise, of strangers
+	errors    rate.Bucket     // unprotected error answers
 
 	timers    timers
 	dirty     []*ikeSA
@@ -109,7 +109,7 @@ func New(cfg Config) *Engine {
 		pairs:       map[ChildID]*child{},
 		ikeReserved: map[uint64]bool{},
 		espReserved: map[uint32]bool{},
-		ghosts:      map[uint64]*ghost{},
+		responses:   map[uint64]*lastResponse{},
 		errors:      rate.Bucket{Rate: 20, Burst: 40},
 		half:        newStrangers(&cfg),
 		rec:         newRecorder(),
@@ -211,7 +211,7 @@ func (e *Engine) Tick(now Time) []Action {
 			break
 		}
 		e.timers.remove(s)
-		e.touch(s)
+		e.markDirty(s)
 		e.due(s)
 		e.settle()
 	}
@@ -247,7 +247,7 @@ func (e *Engine) RekeyChild(now Time, id ChildID) []Action {
 	e.enter(now)
 	if c := e.pairs[id]; c != nil {
 		c.rekeyAt = min(c.rekeyAt, e.now)
-		e.touch(c.sa)
+		e.markDirty(c.sa)
 	}
 	return e.flush()
 }
@@ -257,7 +257,7 @@ func (e *Engine) RekeyIKE(now Time, id SAID) []Action {
 	e.enter(now)
 	if s := e.ids[id]; s != nil && s.stands() {
 		s.rekeyAt = min(s.rekeyAt, e.now)
-		e.touch(s)
+		e.markDirty(s)
 	}
 	return e.flush()
 }
@@ -269,7 +269,7 @@ func (e *Engine) ChildLost(now Time, id ChildID) []Action {
 	if c := e.pairs[id]; c != nil && !c.closing() {
 		c.lost = true
 		c.rekeyAt = min(c.rekeyAt, e.now)
-		e.touch(c.sa)
+		e.markDirty(c.sa)
 	}
 	return e.flush()
 }
@@ -286,7 +286,7 @@ func (e *Engine) Check(now Time, id PeerID) []Action {
 					s.req.next = min(s.req.next, e.now)
 					e.retransmit(s)
 				}
-				e.touch(s)
+				e.markDirty(s)
 			}
 		}
 	}
@@ -335,9 +335,9 @@ func (e *Engine) enter(now Time) { e.now = max(e.now, now) }
 
 // touch notes that something about an SA changed: before the call ends its next
 // exchange is started, if one is due, and its timer set.
-func (e *Engine) touch(s *ikeSA) {
-	if s != nil && !s.touched {
-		s.touched = true
+func (e *Engine) markDirty(s *ikeSA) {
+	if s != nil && !s.marked {
+		s.marked = true
 		e.dirty = append(e.dirty, s)
 	}
 }
@@ -355,7 +355,7 @@ func (e *Engine) settle() {
 	for len(e.dirty) > 0 {
 		s := e.dirty[0]
 		e.dirty = e.dirty[1:]
-		s.touched = false
+		s.marked = false
 		if s.state == stateGone && len(s.children) == 0 {
 			e.timers.remove(s)
 			continue
@@ -374,7 +374,7 @@ func (e *Engine) settle() {
 // flush ends a call: it hands over the actions and the next time to wake.
 func (e *Engine) flush() []Action {
 	e.settle()
-	e.bury()
+	e.expireResponses()
 	e.half.forget(e.now)
 	wake := Time(0)
 	if s := e.timers.first(); s != nil {

@@ -80,7 +80,7 @@ type requestWindow struct {
 	// that goes on in IKE_FOLLOWUP_KE.
 	nextIn   uint32
 	answered cached
-	held     *series
+	pending  *series
 	// Of the peer's request and of its response that are coming in: each has a
 	// message ID of its own, and neither disturbs the other.
 	requestParts, responseParts *fragments
@@ -138,7 +138,7 @@ func (e *Engine) startRequest(s *ikeSA, x wire.ExchangeType, r *request, m seale
 	r.next = e.now + e.jitter(r.wait)
 	s.nextOut++
 	s.req = r
-	e.touch(s)
+	e.markDirty(s)
 	e.sendOut(s, r)
 }
 
@@ -164,7 +164,7 @@ func (e *Engine) endRequest(s *ikeSA) *request {
 	r := s.req
 	if r != nil {
 		s.req = nil
-		e.touch(s)
+		e.markDirty(s)
 	}
 	return r
 }
@@ -190,8 +190,8 @@ func (e *Engine) retransmit(s *ikeSA) {
 	r.next = e.now + e.jitter(r.wait)
 	s.repeats++
 	e.stats.Repeated++
-	e.touch(s)
-	if s.shake != nil && s.shake.refused == nil && r.tries == 4 && !s.shake.knock {
+	e.markDirty(s)
+	if s.handshake != nil && s.handshake.refused == nil && r.tries == 4 && !s.handshake.reachability {
 		e.note(s.peer, s.timeoutFailure(r))
 	}
 	if r.to.IsValid() && r.tries > pathTries {
@@ -199,7 +199,7 @@ func (e *Engine) retransmit(s *ikeSA) {
 	}
 	e.sendOut(s, r)
 	e.elsewhere(s, r)
-	e.whereProved(s, r)
+	e.toVerified(s, r)
 }
 
 func (s *ikeSA) header(x wire.ExchangeType, id uint32, response bool) wire.Header {

@@ -198,7 +198,7 @@ func (s *ikeSA) explainAuth(f *Failure) {
 		f.Ours += " and ask for " + s.peer.cfg.RemoteID.String()
 	}
 	f.Remedy = "compare psk on both sides, and local_id here with what the peer expects; its log says which of them it was"
-	if s.shake != nil && s.shake.ppk.mixed {
+	if s.handshake != nil && s.handshake.ppk.mixed {
 		f.Remedy = "compare psk, ppk_id and ppk on both sides, and local_id here with what the peer expects; its log says which of them it was"
 	}
 	s.explainSigned(f)

@@ -66,19 +66,19 @@ func (x *series) relink(e *Engine) *wire.Notify {
 // another has forgotten the last one.
 func (e *Engine) hold(s *ikeSA, x *series) {
 	e.release(s)
-	s.held = x
+	s.pending = x
 	x.expires = e.now + seriesLife
 	if x.ike {
 		e.ikeReserved[x.spiR] = true
 	} else {
 		e.espReserved[x.pair.spiIn] = true
 	}
-	e.touch(s)
+	e.markDirty(s)
 }
 
 // release ends the holding of a series; what it was to make is not made.
 func (e *Engine) release(s *ikeSA) {
-	x := s.held
+	x := s.pending
 	if x == nil {
 		return
 	}
@@ -88,13 +88,13 @@ func (e *Engine) release(s *ikeSA) {
 		delete(e.espReserved, x.pair.spiIn)
 	}
 	x.wipe()
-	s.held = nil
-	e.touch(s)
+	s.pending = nil
+	e.markDirty(s)
 }
 
 // onFollowup answers IKE_FOLLOWUP_KE.
 func (e *Engine) onFollowup(s *ikeSA, m *wire.Message, d *Datagram, c *wire.Contents) {
-	x, n := s.held, c.Notify(wire.AdditionalKeyExchange)
+	x, n := s.pending, c.Notify(wire.AdditionalKeyExchange)
 	if x == nil || n == nil || !bytes.Equal(n.Data, x.link) || x.expires <= e.now {
 		e.refuse(s, m, d, notify(wire.StateNotFound))
 		return
@@ -282,7 +282,7 @@ func (x *rekeyIKE) followUp(e *Engine, s *ikeSA, more *series, theirs *ikeSA) {
 	x.series, x.ke = more, nil
 	if !e.ask(s, x) {
 		s.retryAt = e.now + e.jitter(retryPause)
-		e.touch(s)
+		e.markDirty(s)
 	}
 }
 

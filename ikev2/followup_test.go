@@ -31,8 +31,8 @@ func TestFragmentsAreForgottenOnceTheMessageIsHandled(t *testing.T) {
 	agree(t, w, e)
 	for _, x := range n.nodes {
 		for _, s := range x.e.ids {
-			if s.requestParts != nil || s.responseParts != nil || s.held != nil || s.req != nil {
-				t.Errorf("%s: parts %v and %v, series %v, request %v are left", x.name, s.requestParts != nil, s.responseParts != nil, s.held != nil, s.req != nil)
+			if s.requestParts != nil || s.responseParts != nil || s.pending != nil || s.req != nil {
+				t.Errorf("%s: parts %v and %v, series %v, request %v are left", x.name, s.requestParts != nil, s.responseParts != nil, s.pending != nil, s.req != nil)
 			}
 		}
 	}
@@ -52,7 +52,7 @@ func TestSeriesThatIsNotFinishedIsForgotten(t *testing.T) {
 		n.run(n.now + time.Millisecond)
 		held := func() (count int) {
 			for _, s := range e.e.ids {
-				if s.held != nil {
+				if s.pending != nil {
 					count++
 				}
 			}
@@ -85,7 +85,7 @@ func TestFollowupWithAnotherLinkFindsNothing(t *testing.T) {
 		c := &wire.Contents{Notifies: []*wire.Notify{wire.NewNotify(wire.AdditionalKeyExchange, []byte("somebody"))}}
 		d := &Datagram{Local: s.local, Remote: s.remote}
 		e.e.onFollowup(s, &wire.Message{Header: wire.Header{Exchange: wire.IKEFollowupKE, Flags: wire.FlagInitiator, MessageID: 99}}, d, c)
-		if s.held == nil {
+		if s.pending == nil {
 			t.Error("the series is gone")
 		}
 		e.e.flush()

@@ -196,7 +196,7 @@ func (e *Engine) reassemble(s *ikeSA, m *wire.Message) (*wire.Content, error) {
 	if f == nil || f.id != m.MessageID {
 		f = &fragments{id: m.MessageID}
 		f.set.MaxFragments, f.set.MaxOctets = maxFragments, maxReassembled
-		if s.shake != nil {
+		if s.handshake != nil {
 			f.set.MaxOctets = maxFromStranger
 		}
 	}
@@ -209,7 +209,7 @@ func (e *Engine) reassemble(s *ikeSA, m *wire.Message) (*wire.Content, error) {
 	}
 	f.octets += len(m.Raw)
 	f.expires = e.now + partsLife
-	e.touch(s)
+	e.markDirty(s)
 	*parts = f // only now: a forged fragment replaces nothing
 	if m.SKF().Number == 1 {
 		f.tail, f.size = tailOf(m.Raw), len(m.Raw)

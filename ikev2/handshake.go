@@ -18,13 +18,13 @@ type handshake struct {
 	deadline Time
 
 	// Initiator.
-	cookie    []byte
-	cookies   int      // COOKIE answers followed since the last timeout
-	regroups  int      // INVALID_KE_PAYLOAD answers followed
-	tried     []uint16 // key exchange methods tried
-	refused   *Failure // unauthenticated error notify, the latest
-	knock     bool     // ends with the answer to IKE_SA_INIT: only whether there is one counts
-	abandoned bool     // closed meanwhile: delete it when it stands
+	cookie       []byte
+	cookies      int      // COOKIE answers followed since the last timeout
+	regroups     int      // INVALID_KE_PAYLOAD answers followed
+	tried        []uint16 // key exchange methods tried
+	refused      *Failure // unauthenticated error notify, the latest
+	reachability bool     // a reachability probe: ends with the answer to IKE_SA_INIT; only whether there is one counts
+	abandoned    bool     // closed meanwhile: delete it when it stands
 
 	inter intermediate // additional key exchanges
 	ppk   ppkState
@@ -57,7 +57,7 @@ const (
 
 // handshakeTimeout ends an attempt that came to nothing.
 func (e *Engine) handshakeTimeout(s *ikeSA) {
-	f := s.shake.refused
+	f := s.handshake.refused
 	if f == nil {
 		if s.req != nil {
 			f = s.timeoutFailure(s.req)
@@ -65,7 +65,7 @@ func (e *Engine) handshakeTimeout(s *ikeSA) {
 			f = s.failure(FailTimeout, "IKE_SA_INIT", false)
 		}
 	}
-	p, silent := s.peer, s.shake.abandoned
+	p, silent := s.peer, s.handshake.abandoned
 	e.drop(s, nil, false)
 	if p != nil && !silent {
 		e.emit(Failed{p.cfg.ID, f})
@@ -75,7 +75,7 @@ func (e *Engine) handshakeTimeout(s *ikeSA) {
 // fail ends an attempt for good.
 func (e *Engine) fail(s *ikeSA, f *Failure) {
 	p := s.peer
-	silent := s.shake != nil && s.shake.abandoned
+	silent := s.handshake != nil && s.handshake.abandoned
 	e.drop(s, f, false)
 	if p != nil && !silent {
 		e.emit(Failed{p.cfg.ID, f})
@@ -96,7 +96,7 @@ func (s *ikeSA) authOf(initiator bool, psk []byte, id *wire.ID) []byte {
 //
 //	SignedOctets = RealMessage | NonceData of the other side | prf(SK_p, RestOfIDPayload) [| IntAuth]
 func (s *ikeSA) signedOctets(initiator bool, id *wire.ID) []byte {
-	h := s.shake
+	h := s.handshake
 	message, nonce, skp := h.message1, h.nr, s.keys.Pi
 	if !initiator {
 		message, nonce, skp = h.message2, h.ni, s.keys.Pr

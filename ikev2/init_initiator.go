@@ -17,22 +17,22 @@ import (
 func (e *Engine) initiate(p *peer, local, remote netip.AddrPort) {
 	local, remote = e.ports(local, remote)
 	for _, s := range slices.Clone(p.sas) {
-		if s.shake != nil && s.shake.knock {
+		if s.handshake != nil && s.handshake.reachability {
 			continue
 		}
 		same := s.remote.Addr() == remote.Addr() && s.local.Addr() == local.Addr()
 		switch {
 		case s.state == stateInitiating && same,
-			s.state == stateAuthenticating && same && !s.shake.abandoned:
+			s.state == stateAuthenticating && same && !s.handshake.abandoned:
 			return
 		case s.state == stateInitiating:
 			e.drop(s, nil, false)
 		case s.state == stateAuthenticating:
-			s.shake.abandoned = true
-		case s.inUse() && !s.stranded && !s.suspect && same:
+			s.handshake.abandoned = true
+		case s.inUse() && !s.espLeftBehind && !s.suspect && same:
 			if s.childless() && s.req == nil {
 				s.createAt = e.now
-				e.touch(s)
+				e.markDirty(s)
 			}
 			return
 		}
@@ -40,33 +40,34 @@ func (e *Engine) initiate(p *peer, local, remote netip.AddrPort) {
 	e.attempt(p, local, remote)
 }
 
-// Knock asks whether IKE is answered at an address, by an IKE_SA_INIT request that
-// nothing follows. The answer is reported as Answered, silence not at all.
-func (e *Engine) Knock(now Time, id PeerID, local, remote netip.AddrPort) []Action {
+// ProbeReachability asks whether IKE is answered at an address, by an IKE_SA_INIT
+// request that nothing follows. The answer is reported as Reachable, silence not at
+// all.
+func (e *Engine) ProbeReachability(now Time, id PeerID, local, remote netip.AddrPort) []Action {
 	e.enter(now)
 	if p := e.peers[id]; p != nil {
 		local, remote = e.ports(local, remote)
 		for _, s := range slices.Clone(p.sas) {
-			if s.shake != nil && s.shake.knock && s.remote == remote {
+			if s.handshake != nil && s.handshake.reachability && s.remote == remote {
 				e.drop(s, nil, false)
 			}
 		}
 		if s := e.attempt(p, local, remote); s != nil {
-			s.shake.knock, s.shake.abandoned = true, true
-			s.shake.deadline = e.now + knockTime
+			s.handshake.reachability, s.handshake.abandoned = true, true
+			s.handshake.deadline = e.now + reachTime
 		}
 	}
 	return e.flush()
 }
 
-// knockTime is how long a knock's answer is waited for.
-const knockTime = 4 * time.Second
+// reachTime is how long the answer to a reachability probe is waited for.
+const reachTime = 4 * time.Second
 
-// knocked ends a Knock that was answered.
-func (e *Engine) knocked(s *ikeSA) {
+// reached ends a reachability probe that was answered.
+func (e *Engine) reached(s *ikeSA) {
 	p, remote := s.peer, s.remote
 	e.drop(s, nil, false)
-	e.emit(Answered{p.cfg.ID, remote})
+	e.emit(Reachable{p.cfg.ID, remote})
 }
 
 // ports completes the addresses of an attempt: a remote port other than 500 is
@@ -105,7 +106,7 @@ func (e *Engine) attempt(p *peer, local, remote netip.AddrPort) *ikeSA {
 	}
 	s := e.newSA(p, true, spi, 0, local, remote)
 	s.setEncap(p.cfg.Encap)
-	s.shake = &handshake{ni: ni, deadline: e.now + attemptTime, recorded: 1}
+	s.handshake = &handshake{ni: ni, deadline: e.now + attemptTime, recorded: 1}
 	group := groups[0].ID
 	if slices.Contains(groups, suite.Transform{Type: suite.TypeKE, ID: p.group}) {
 		group = p.group // what the peer asked for the last time
@@ -121,7 +122,7 @@ func (e *Engine) attempt(p *peer, local, remote netip.AddrPort) *ikeSA {
 // another key exchange method; a change of neither repeats all other payloads
 // (RFC 7296 section 2.6).
 func (e *Engine) sendInit(s *ikeSA, group uint16) {
-	h := s.shake
+	h := s.handshake
 	if h.ke == nil || h.ke.Group() != group {
 		ke, err := e.kex.start(group, e.rnd.r)
 		if err != nil {
@@ -155,7 +156,7 @@ func (e *Engine) sendInit(s *ikeSA, group uint16) {
 type saInit struct{ lone }
 
 func (saInit) payloads(_ *Engine, s *ikeSA) (wire.ExchangeType, []wire.Payload, bool) {
-	h := s.shake
+	h := s.handshake
 	var ps []wire.Payload
 	if h.cookie != nil {
 		ps = append(ps, wire.NewNotify(wire.Cookie, h.cookie))
@@ -190,9 +191,9 @@ func (e *Engine) onInitResponse(s *ikeSA, m *wire.Message, d *Datagram) {
 	}
 	e.record(s, recordReceived, m.Header, m.Payloads, len(m.Raw), 1, d.Local, d.Remote)
 	switch {
-	case s.shake.knock && (c.SA != nil || c.Notify(wire.Cookie) != nil || c.Notify(wire.InvalidKEPayload) != nil):
-		e.knocked(s)
-	case s.shake.knock:
+	case s.handshake.reachability && (c.SA != nil || c.Notify(wire.Cookie) != nil || c.Notify(wire.InvalidKEPayload) != nil):
+		e.reached(s)
+	case s.handshake.reachability:
 	case c.SA == nil || c.Error() != nil:
 		e.onInitNotify(s, d, c)
 	default:
@@ -203,7 +204,7 @@ func (e *Engine) onInitResponse(s *ikeSA, m *wire.Message, d *Datagram) {
 // answer takes a response that agrees to a proposal: the keys are made, and
 // IKE_INTERMEDIATE or IKE_AUTH follows.
 func (saInit) answer(e *Engine, s *ikeSA, _ *request, c content, d *Datagram) {
-	h := s.shake
+	h := s.handshake
 	chosen, err := accepted(s.peer.cfg.IKE, c.SA)
 	switch {
 	case c.header.SPIr == 0 || c.KE == nil || c.Nonce == nil:
@@ -260,7 +261,7 @@ func (saInit) answer(e *Engine, s *ikeSA, _ *request, c content, d *Datagram) {
 // lacking takes from a response what the suite and the configuration need beside
 // it, and explains what is not there.
 func (s *ikeSA) lacking(chosen *suite.Suite, c *wire.Contents) *Failure {
-	h := s.shake
+	h := s.handshake
 	h.inter.methods = addKEs(chosen)
 	if len(h.inter.methods) > 0 && c.Notify(wire.IntermediateExchangeSupported) == nil {
 		f := s.failure(FailNoProposal, "IKE_SA_INIT", false)
@@ -270,7 +271,7 @@ func (s *ikeSA) lacking(chosen *suite.Suite, c *wire.Contents) *Failure {
 	}
 	h.ppk.agreed = s.peer.cfg.usesPPK() && c.Notify(wire.UsePPK) != nil
 	if s.peer.cfg.PPKRequired && !h.ppk.agreed {
-		f := s.noPPK("the peer uses no postquantum pre-shared key, which is required here", "configure ppk_id and ppk at the peer, or set ppk_required = false here")
+		f := s.noPPK("the peer uses no post-quantum pre-shared key, which is required here", "configure ppk_id and ppk at the peer, or set ppk_required = false here")
 		f.Exchange = "IKE_SA_INIT"
 		return f
 	}
@@ -280,7 +281,7 @@ func (s *ikeSA) lacking(chosen *suite.Suite, c *wire.Contents) *Failure {
 // onInitNotify handles an answer without SA: a cookie, another key exchange
 // method, or an error.
 func (e *Engine) onInitNotify(s *ikeSA, d *Datagram, c *wire.Contents) {
-	h := s.shake
+	h := s.handshake
 	if n := c.Notify(wire.Cookie); n != nil {
 		// A second cookie is followed as well, but forged ones must not make
 		// us send without end (RFC 7296 section 2.6).
@@ -321,7 +322,7 @@ var errMessageID = errors.New("its message ID is not 0")
 // else, again and again.
 func (e *Engine) oddAnswer(s *ikeSA, d *Datagram, what error) {
 	e.stats.Malformed++
-	if s.shake == nil || s.shake.knock || d.Remote.Addr() != s.remote.Addr() {
+	if s.handshake == nil || s.handshake.reachability || d.Remote.Addr() != s.remote.Addr() {
 		return
 	}
 	f := s.failure(FailSyntax, "IKE_SA_INIT", false)
@@ -352,12 +353,12 @@ func (e *Engine) resendInit(s *ikeSA, group uint16) {
 // initRefused notes an error that anybody may have sent and goes on trying for a
 // while (RFC 7296 section 2.21.1).
 func (e *Engine) initRefused(s *ikeSA, f *Failure) {
-	h := s.shake
+	h := s.handshake
 	first := h.refused == nil || h.refused.Kind != f.Kind
 	h.refused = f
 	h.deadline = min(h.deadline, e.now+refusedTime)
 	if first {
 		e.note(s.peer, f)
 	}
-	e.touch(s)
+	e.markDirty(s)
 }

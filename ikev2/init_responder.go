@@ -18,7 +18,7 @@ func (e *Engine) onInitRequest(m *wire.Message, d *Datagram) {
 	key := halfKeyOf(m.Raw)
 	if s := e.half.sas[key]; s != nil {
 		e.stats.Retransmitted++
-		e.sendFrom(s, d.Local, d.Remote, [][]byte{s.shake.message2})
+		e.sendFrom(s, d.Local, d.Remote, [][]byte{s.handshake.message2})
 		return
 	}
 	if e.half.done[key] {
@@ -196,15 +196,15 @@ func (e *Engine) openHalf(m *wire.Message, d *Datagram, c *wire.Contents, key ha
 		e.drop(s, nil, false)
 		return
 	}
-	s.shake = &handshake{
+	s.handshake = &handshake{
 		ke: ke, ni: bytes.Clone(c.Nonce.Data), nr: nr, key: key, peerKE: bytes.Clone(c.KE.Data),
 		message1: bytes.Clone(m.Raw), message2: data, deadline: never,
 		inter: intermediate{methods: methods}, ppk: ppkState{agreed: ppk}, standing: from,
 	}
-	s.shake.signatures.learn(c, to.hashes != nil)
+	s.handshake.signatures.learn(c, to.hashes != nil)
 	e.tell(data, h, ps, nil)
 	if e.rec.strangers.Take(e.now) {
-		s.shake.recorded = 1
+		s.handshake.recorded = 1
 		e.record(s, recordReceived, m.Header, m.Payloads, len(m.Raw), 1, d.Local, d.Remote)
 		e.record(s, recordSent, h, ps, len(data), 1, d.Local, d.Remote)
 	}
@@ -214,7 +214,7 @@ func (e *Engine) openHalf(m *wire.Message, d *Datagram, c *wire.Contents, key ha
 
 // deriveHalf computes the keys of a half-open SA, once.
 func (e *Engine) deriveHalf(s *ikeSA) bool {
-	h := s.shake
+	h := s.handshake
 	if s.state != stateHalfOpen || h.ke == nil {
 		return false
 	}

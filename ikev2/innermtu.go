@@ -29,18 +29,18 @@ func (e *Engine) TellMTU(now Time, id PeerID, mtu int) []Action {
 	if p := e.peers[id]; p != nil && mtu > 0 && mtu <= 0xffff && p.innerMTU != uint16(mtu) {
 		p.innerMTU = uint16(mtu)
 		for _, s := range p.sas {
-			e.touch(s)
+			e.markDirty(s)
 		}
 	}
 	return e.flush()
 }
 
-// kin tells whether both sides have shown that they are this program.
-func (e *Engine) kin(s *ikeSA) bool { return s.run.told() && e.cfg.Run != 0 }
+// sameProgram tells whether both sides have shown that they are this program.
+func (e *Engine) sameProgram(s *ikeSA) bool { return s.run.told() && e.cfg.Run != 0 }
 
 // tells tells whether the peer is to be told our MTU.
 func (e *Engine) tells(s *ikeSA) bool {
-	return s.announced && e.kin(s) && s.peer.innerMTU != s.toldMTU
+	return s.announced && e.sameProgram(s) && s.peer.innerMTU != s.toldMTU
 }
 
 // mtuPayload is what a liveness check tells.
@@ -54,7 +54,7 @@ func (e *Engine) mtuPayload(s *ikeSA) []wire.Payload {
 
 // onPeerMTU takes what the peer tells.
 func (e *Engine) onPeerMTU(s *ikeSA, n *wire.Notify) {
-	if mtu, ok := n.Number(); ok && mtu != 0 && e.kin(s) && s.announced {
+	if mtu, ok := n.Number(); ok && mtu != 0 && e.sameProgram(s) && s.announced {
 		e.emit(PeerMTU{s.peer.cfg.ID, s.id, int(mtu)})
 	}
 }

@@ -65,7 +65,7 @@ func unread(offers []suite.Proposal) []suite.Proposal {
 // proceed goes on after IKE_SA_INIT: with the next additional key exchange, or
 // with IKE_AUTH.
 func (e *Engine) proceed(s *ikeSA) {
-	x := &s.shake.inter
+	x := &s.handshake.inter
 	if len(x.methods) == 0 {
 		e.sendAuth(s)
 		return
@@ -77,7 +77,7 @@ func (e *Engine) proceed(s *ikeSA) {
 type additionalKE struct{ lone }
 
 func (additionalKE) payloads(e *Engine, s *ikeSA) (wire.ExchangeType, []wire.Payload, bool) {
-	x := &s.shake.inter
+	x := &s.handshake.inter
 	ke, err := e.kex.start(x.methods[0], e.rnd.r)
 	if err != nil {
 		f := s.failure(FailInvalidKE, "IKE_INTERMEDIATE", false)
@@ -123,8 +123,8 @@ func (x *intermediate) octets() []byte {
 }
 
 func (additionalKE) answer(e *Engine, s *ikeSA, _ *request, c content, _ *Datagram) {
-	x := &s.shake.inter
-	if s.shake.abandoned {
+	x := &s.handshake.inter
+	if s.handshake.abandoned {
 		e.drop(s, nil, false) // closed meanwhile: the peer forgets it by itself
 		return
 	}
@@ -155,20 +155,20 @@ func (additionalKE) answer(e *Engine, s *ikeSA, _ *request, c content, _ *Datagr
 		return
 	}
 	x.r = s.intAuth(x.r, s.keys.Pr, c.header, c.whole)
-	if err := e.stir(s, shared); err != nil {
+	if err := e.updateKeys(s, shared); err != nil {
 		refuse(FailNoProposal, err.Error())
 		return
 	}
 	e.proceed(s)
 }
 
-// stir changes the keys of an SA that is being made by the shared secret of an
+// updateKeys changes the keys of an SA that is being made by the shared secret of an
 // additional key exchange, which is then done:
 //
 //	SKEYSEED(n) = prf(SK_d(n-1), SK(n) | Ni | Nr)
-func (e *Engine) stir(s *ikeSA, shared []byte) error {
+func (e *Engine) updateKeys(s *ikeSA, shared []byte) error {
 	defer clear(shared)
-	h := s.shake
+	h := s.handshake
 	seed := s.keys.Next(shared, h.ni, h.nr)
 	k, err := keymat.New(s.suite, s.initiator, seed, h.ni, h.nr, s.spiI, s.spiR, e.rnd.r)
 	if err != nil {
@@ -185,7 +185,7 @@ func (e *Engine) stir(s *ikeSA, shared []byte) error {
 // authenticated yet: what was agreed on is done once each, within the time that
 // a whole attempt may take, and anything else ends the SA.
 func (e *Engine) onIntermediateRequest(s *ikeSA, m *wire.Message, d *Datagram, c content) {
-	x := &s.shake.inter
+	x := &s.handshake.inter
 	switch {
 	case c.broken != nil:
 		e.refuseSyntax(s, m, d, c.broken.Error())
@@ -206,14 +206,14 @@ func (e *Engine) onIntermediateRequest(s *ikeSA, m *wire.Message, d *Datagram, c
 	x.i = s.intAuth(x.i, s.keys.Pi, c.header, c.whole)
 	x.r = s.intAuth(x.r, s.keys.Pr, s.header(m.Exchange, m.MessageID, true), contentOf(inner))
 	e.respond(s, m, d, inner) // by the keys of the request
-	if err := e.stir(s, shared); err != nil {
+	if err := e.updateKeys(s, shared); err != nil {
 		e.drop(s, nil, false)
 		return
 	}
 	s.dropAt = min(e.now+halfOpenLife, s.began+attemptTime)
 	s.requestParts = nil
 	e.grow(s)
-	e.touch(s)
+	e.markDirty(s)
 }
 
 // sameAddKE tells whether a suite's additional key exchanges are what one of our

@@ -20,7 +20,7 @@ func halfOpenAt(t *testing.T, n *network, w, e *node) *ikeSA {
 	w.initiate()
 	for range 1000 {
 		for _, s := range e.e.sas {
-			if s.state == stateHalfOpen && s.shake.inter.rounds == 1 {
+			if s.state == stateHalfOpen && s.handshake.inter.rounds == 1 {
 				return s
 			}
 		}
@@ -38,7 +38,7 @@ func TestAuthCoversBothSidesOfIKEIntermediate(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			n, w, e := twoNodes(t, 5, postquantum)
-			spoil(&halfOpenAt(t, n, w, e).shake.inter)
+			spoil(&halfOpenAt(t, n, w, e).handshake.inter)
 			n.run(n.now + time.Second)
 			if len(w.failed) != 1 || w.failed[0].Reason.Kind != FailAuthentication || len(e.e.Children("west")) != 0 {
 				t.Errorf("it was not noticed: %v", w.failed)
@@ -50,7 +50,7 @@ func TestAuthCoversBothSidesOfIKEIntermediate(t *testing.T) {
 func TestIKEAuthBeforeTheLastAdditionalKeyExchangeIsRefused(t *testing.T) {
 	n, w, e := twoNodes(t, 5, postquantum)
 	s := halfOpenAt(t, n, w, e)
-	s.shake.inter.methods = []uint16{suite.KE_MLKEM_1024}
+	s.handshake.inter.methods = []uint16{suite.KE_MLKEM_1024}
 	n.run(n.now + time.Second)
 	if len(w.failed) != 1 || w.failed[0].Reason.Kind != FailSyntax || len(e.e.sas) != 0 {
 		t.Errorf("it was not refused: %v, %d IKE SAs", w.failed, len(e.e.sas))
@@ -70,8 +70,8 @@ func TestBadIKEIntermediateResponsesEndTheAttempt(t *testing.T) {
 			n, w, e := twoNodes(t, 5, postquantum)
 			halfOpenAt(t, n, w, e)
 			for _, s := range w.e.sas {
-				if s.shake != nil && s.shake.inter.ke != nil {
-					c.spoil(&s.shake.inter)
+				if s.handshake != nil && s.handshake.inter.ke != nil {
+					c.spoil(&s.handshake.inter)
 				}
 			}
 			n.run(n.now + time.Second)

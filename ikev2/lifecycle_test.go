@@ -196,14 +196,14 @@ func TestNothingLeaks(t *testing.T) {
 		w.do(w.e.Close(n.now, "east"))
 		n.run(n.now + 2*time.Second)
 	}
-	n.run(n.now + ghostLife + time.Minute)
+	n.run(n.now + responseLife + time.Minute)
 	for _, x := range []*node{w, e} {
 		x.e.Tick(n.now)
 		if len(x.e.ids) != 0 || len(x.e.sas) != 0 || len(x.e.bySPI) != 0 || len(x.e.pairs) != 0 || len(x.e.timers) != 0 ||
-			len(x.e.ghosts) != 0 || len(x.e.buried) != 0 || len(x.e.ikeReserved) != 0 || len(x.e.espReserved) != 0 ||
+			len(x.e.responses) != 0 || len(x.e.byExpiry) != 0 || len(x.e.ikeReserved) != 0 || len(x.e.espReserved) != 0 ||
 			len(x.e.half.sas) != 0 || len(x.e.half.done)+len(x.e.half.ending) != 0 || len(x.in) != 0 || len(x.out) != 0 {
-			t.Errorf("%s keeps %d SAs, %d pairs, %d ghosts, %d and %d reserved SPIs, %d half-open", x.name,
-				len(x.e.ids), len(x.e.pairs), len(x.e.ghosts), len(x.e.ikeReserved), len(x.e.espReserved), len(x.e.half.sas))
+			t.Errorf("%s keeps %d SAs, %d pairs, %d responses, %d and %d reserved SPIs, %d half-open", x.name,
+				len(x.e.ids), len(x.e.pairs), len(x.e.responses), len(x.e.ikeReserved), len(x.e.espReserved), len(x.e.half.sas))
 		}
 	}
 }

@@ -38,8 +38,8 @@ func (livenessCheck) answer(e *Engine, s *ikeSA, r *request, c content, _ *Datag
 func (e *Engine) heard(s *ikeSA, d *Datagram) {
 	s.heard = e.now
 	e.follow(s, d)
-	e.proved(s)
-	if s.state == stateForgotten {
+	e.confirm(s)
+	if s.state == stateRedundantGone {
 		e.remembered(s)
 	}
 	for _, c := range s.children {
@@ -47,18 +47,18 @@ func (e *Engine) heard(s *ikeSA, d *Datagram) {
 			e.carry(c)
 		}
 	}
-	e.proveStays(s)
+	e.deleteSuperseded(s)
 	e.lookAtNewcomer(s.peer)
 	if s.suspect {
 		s.suspect = false
 		e.emit(Liveness{s.peer.cfg.ID, s.id, Alive})
 	}
-	e.touch(s)
+	e.markDirty(s)
 }
 
-// proved ends the caution with an SA that the peer made by rekeying: it uses it,
+// confirm ends the caution with an SA that the peer made by rekeying: it uses it,
 // so it has had our answer.
-func (e *Engine) proved(s *ikeSA) {
+func (e *Engine) confirm(s *ikeSA) {
 	if s.state == stateUnconfirmed {
 		s.state, s.dropAt = stateEstablished, never
 	}
@@ -122,8 +122,8 @@ func (e *Engine) liveness(s *ikeSA) bool {
 		f.Remedy = "look at the path to the peer and whether it runs; a new IKE SA is made"
 		e.drop(s, f, false)
 		if s.replacedBy != nil && s.replacedBy.stands() {
-			e.proved(s.replacedBy)
-			e.touch(s.replacedBy)
+			e.confirm(s.replacedBy)
+			e.markDirty(s.replacedBy)
 		}
 		return false
 	}
@@ -185,5 +185,5 @@ func (e *Engine) doubt(s *ikeSA) {
 		return
 	}
 	s.check = true
-	e.touch(s)
+	e.markDirty(s)
 }

@@ -13,7 +13,7 @@ import (
 
 // MOBIKE (RFC 4555) moves the outer addresses of an IKE SA and its Child SAs.
 // "Initiator" is there the side that began the first of the IKE SAs that were
-// rekeyed from each other: birth.ours.
+// rekeyed from each other: ikeSA.origin.ours.
 //
 // An address of ours changes (Move):
 //
@@ -35,7 +35,7 @@ type mobility struct {
 	renew   bool         // we moved: GRE endpoints derived from our address are to follow
 	renewAt Time         // not before
 	follows Time         // as responder: by then the peer has updated its side; never: nothing awaited
-	strayed bool         // it has not, and a new IKE SA is being made
+	overdue bool         // it has not, and a new IKE SA is being made
 	strange int          // answers UNEXPECTED_NAT_DETECTED in a row
 	test    Time         // by then the peer asks whether we receive at our new address; 0: it has
 	seen    []byte       // NAT_DETECTION_DESTINATION_IP of the peer's last answer: how it sees us
@@ -48,7 +48,7 @@ const (
 	natTries     = 4                      // UPDATE_SA_ADDRESSES answered with UNEXPECTED_NAT_DETECTED
 	followTime   = 5 * time.Second        // for the peer to follow its responder
 	pathTestTime = 300 * time.Millisecond // for the peer to test the path to our new address
-	strayTime    = 30 * time.Second       // for a new IKE SA when it did not
+	overdueTime  = 30 * time.Second       // for a new IKE SA when it did not
 	pathTries    = 2                      // a path is tried so often before the request goes the usual way
 	othersTries  = 3                      // then the peer's other addresses are tried as well
 )
@@ -76,7 +76,7 @@ func (s *ikeSA) noNATs() *wire.Notify {
 // takeMobility reads the other side's MOBIKE_SUPPORTED of an IKE_AUTH message.
 func (s *ikeSA) takeMobility(c *wire.Contents) {
 	if s.peer.mobile() && c.Notify(wire.MOBIKESupported) != nil {
-		s.mob = &mobility{follows: never, others: additional(c), seen: s.shake.seen}
+		s.mob = &mobility{follows: never, others: additional(c), seen: s.handshake.seen}
 	}
 }
 
@@ -98,18 +98,18 @@ func natsFound(c *wire.Contents, d *Datagram) bool {
 	return n != nil && !bytes.Equal(n.Data, wire.NoNATs(d.Remote, d.Local))
 }
 
-// bequeath hands what is known and under way to the IKE SA that takes over.
-func (s *ikeSA) bequeath(heir *ikeSA) {
-	if s.mob == nil || heir.mob == nil {
+// handOverMobility hands what is known and under way to the IKE SA that takes over.
+func (s *ikeSA) handOverMobility(next *ikeSA) {
+	if s.mob == nil || next.mob == nil {
 		return
 	}
-	seen := heir.mob.seen
-	*heir.mob = *s.mob
-	heir.mob.seen = seen
-	heir.local, heir.remote = s.local, s.remote
-	heir.natLocal, heir.natRemote, heir.natFeigned = s.natLocal, s.natRemote, s.natFeigned
+	seen := next.mob.seen
+	*next.mob = *s.mob
+	next.mob.seen = seen
+	next.local, next.remote = s.local, s.remote
+	next.natLocal, next.natRemote, next.natForcedByPeer = s.natLocal, s.natRemote, s.natForcedByPeer
 	if _, telling := asking[*addressUpdate](s); telling {
-		heir.mob.tell = true
+		next.mob.tell = true
 	}
 }
 
@@ -119,13 +119,13 @@ func (e *Engine) pumpMobility(s *ikeSA) bool {
 	switch {
 	case m != nil && m.tell:
 		return e.ask(s, &addressUpdate{})
-	case s.unproved():
+	case s.unverified():
 		return e.testPath(s, netip.AddrPort{})
 	case s.mapped.IsValid() && s.mapped != s.esp.remote:
 		to := s.mapped
 		s.mapped = netip.AddrPort{}
 		return e.testPath(s, to)
-	case m != nil && !m.testDue(e.now) && m.renew && m.follows == never && m.renewAt <= e.now && s.held == nil:
+	case m != nil && !m.testDue(e.now) && m.renew && m.follows == never && m.renewAt <= e.now && s.pending == nil:
 		return e.renewEnds(s)
 	}
 	return false
@@ -152,9 +152,9 @@ func (e *Engine) newCookie2() []byte {
 	return c
 }
 
-// provesCookie2 compares the COOKIE2 of a response with that of the request.
+// checkCookie2 compares the COOKIE2 of a response with that of the request.
 // When it is another one the IKE SA is closed (section 3.7).
-func (e *Engine) provesCookie2(s *ikeSA, sent []byte, c *wire.Contents) bool {
+func (e *Engine) checkCookie2(s *ikeSA, sent []byte, c *wire.Contents) bool {
 	if n := c.Notify(wire.Cookie2); n != nil && hmac.Equal(n.Data, sent) {
 		return true
 	}
@@ -197,14 +197,14 @@ func (s *ikeSA) renewable(c *child) bool {
 func (e *Engine) renewed(s *ikeSA, fresh *child) {
 	for _, c := range slices.Clone(s.children) {
 		if c != fresh && c.state == childLive && c.ends() != fresh.ends() {
-			e.doom(c)
+			e.deletePair(c)
 		}
 	}
 }
 
-// hurry repeats an unanswered request at once, to or from a new address: the
+// resendNow repeats an unanswered request at once, to or from a new address: the
 // answer no longer says which of them works.
-func (e *Engine) hurry(s *ikeSA) {
+func (e *Engine) resendNow(s *ikeSA) {
 	if r := s.req; r != nil {
 		r.spread, r.to = true, netip.AddrPort{}
 		r.wait, r.next = firstPause, e.now

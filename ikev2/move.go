@@ -42,7 +42,7 @@ func (e *Engine) Mapped(now Time, spiIn uint32, from netip.AddrPort) []Action {
 	e.enter(now)
 	if c := e.bySPI[spiIn]; c != nil && c.sa.stands() {
 		c.sa.mapped = from
-		e.touch(c.sa)
+		e.markDirty(c.sa)
 	}
 	return e.flush()
 }
@@ -51,7 +51,7 @@ func (e *Engine) Mapped(now Time, spiIn uint32, from netip.AddrPort) []Action {
 func (e *Engine) moveTo(s *ikeSA, local, remote netip.AddrPort) {
 	was := s.local
 	s.local, s.remote = local, remote
-	e.touch(s)
+	e.markDirty(s)
 	m := s.mob
 	switch {
 	case s.state == stateAuthenticating && s.req != nil:
@@ -59,7 +59,7 @@ func (e *Engine) moveTo(s *ikeSA, local, remote netip.AddrPort) {
 		s.esp = s.fromHere()
 		return
 	case m == nil || !s.stands():
-		s.stranded = true
+		s.espLeftBehind = true
 		s.esp = s.fromHere() // of pairs to come; those that stand can't go along
 		return
 	}
@@ -67,24 +67,24 @@ func (e *Engine) moveTo(s *ikeSA, local, remote netip.AddrPort) {
 	if local.Addr() != was.Addr() {
 		m.renew, m.renewAt = true, e.now
 	}
-	if !s.birth.ours {
-		m.follows, m.strayed = e.now+followTime, false
+	if !s.origin.ours {
+		m.follows, m.overdue = e.now+followTime, false
 	}
 	e.goTo(s, s.fromHere(), way{local, s.told.remote})
 	e.settleWay(s)
-	e.hurry(s)
+	e.resendNow(s)
 }
 
 // movedMeanwhile is for an IKE SA whose IKE_AUTH request was sent from more than
 // one address: the peer may have taken any of them.
 func (e *Engine) movedMeanwhile(s *ikeSA) {
 	if s.mob == nil {
-		s.stranded = true
+		s.espLeftBehind = true
 		e.reauthenticate(s)
 		return
 	}
 	s.mob.tell, s.mob.renew = true, true
-	e.touch(s)
+	e.markDirty(s)
 }
 
 // addressUpdate is UPDATE_SA_ADDRESSES or, as responder, the list of our addresses.
@@ -95,7 +95,7 @@ type addressUpdate struct {
 
 func (x *addressUpdate) payloads(e *Engine, s *ikeSA) (wire.ExchangeType, []wire.Payload, bool) {
 	ps := []wire.Payload{notify(wire.NoAdditionalAddresses)}
-	if s.birth.ours {
+	if s.origin.ours {
 		ps = []wire.Payload{notify(wire.UpdateSAAddresses)}
 	}
 	if s.natd {
@@ -112,7 +112,7 @@ func (x *addressUpdate) payloads(e *Engine, s *ikeSA) (wire.ExchangeType, []wire
 
 func (x *addressUpdate) answer(e *Engine, s *ikeSA, r *request, c content, d *Datagram) {
 	m := s.mob
-	if !e.sound(s, r, c) || m == nil || !e.provesCookie2(s, x.cookie2, c.Contents) || m.tell {
+	if !e.sound(s, r, c) || m == nil || !e.checkCookie2(s, x.cookie2, c.Contents) || m.tell {
 		return // with tell: moved again meanwhile; another update follows
 	}
 	switch n := c.Error(); {
@@ -126,8 +126,8 @@ func (x *addressUpdate) answer(e *Engine, s *ikeSA, r *request, c content, d *Da
 		return
 	}
 	m.strange = 0
-	if !s.birth.ours {
-		if m.follows != never && !m.strayed {
+	if !s.origin.ours {
+		if m.follows != never && !m.overdue {
 			m.follows = e.now + followTime
 		}
 		return
@@ -150,7 +150,7 @@ func (x *addressUpdate) answer(e *Engine, s *ikeSA, r *request, c content, d *Da
 // address or port (section 3.8).
 func (s *ikeSA) lookAtMapping(c *wire.Contents) {
 	m := s.mob
-	if m == nil || !s.birth.ours {
+	if m == nil || !s.origin.ours {
 		return
 	}
 	if seen := seenAs(c); seen != nil && !bytes.Equal(seen, m.seen) {
@@ -160,7 +160,7 @@ func (s *ikeSA) lookAtMapping(c *wire.Contents) {
 
 // alivePayloads are those of a liveness check.
 func (s *ikeSA) alivePayloads() []wire.Payload {
-	if s.mob != nil && s.birth.ours && s.natLocal {
+	if s.mob != nil && s.origin.ours && s.natLocal {
 		return s.natPayloads()
 	}
 	return nil
@@ -173,7 +173,7 @@ func (e *Engine) onMobility(s *ikeSA, d *Datagram, c *wire.Contents) (answer []w
 	if m == nil {
 		return nil
 	}
-	update := c.Notify(wire.UpdateSAAddresses) != nil && !s.birth.ours
+	update := c.Notify(wire.UpdateSAAddresses) != nil && !s.origin.ours
 	others := additional(c)
 	list := len(others) > 0 || c.Notify(wire.NoAdditionalAddresses) != nil
 	refusal := wire.NotifyType(0)
@@ -197,7 +197,7 @@ func (e *Engine) onMobility(s *ikeSA, d *Datagram, c *wire.Contents) (answer []w
 		}
 		if update {
 			e.follows(s, d, c)
-		} else if list && s.birth.ours && d.Remote != s.remote && !slices.Contains(others, s.remote.Addr()) {
+		} else if list && s.origin.ours && d.Remote != s.remote && !slices.Contains(others, s.remote.Addr()) {
 			// The responder is no longer where we speak to.
 			e.moveTo(s, s.local, d.Remote)
 		}
@@ -212,7 +212,7 @@ func (e *Engine) onMobility(s *ikeSA, d *Datagram, c *wire.Contents) (answer []w
 	return answer
 }
 
-// acceptable judges the addresses of an update. Who the peer is was proved by
+// acceptable judges the addresses of an update. Who the peer is was verified by
 // its keys, so it may be anywhere; but a pair's IP version stays, and a fixed
 // own address is what we are reached at.
 func (s *ikeSA) acceptable(d *Datagram) bool {
@@ -224,7 +224,7 @@ func (s *ikeSA) acceptable(d *Datagram) bool {
 // follows carries out the peer's update.
 func (e *Engine) follows(s *ikeSA, d *Datagram, c *wire.Contents) {
 	m := s.mob
-	m.follows, m.strayed = never, false
+	m.follows, m.overdue = never, false
 	if c.Notify(wire.NATDetectionSourceIP) != nil {
 		s.natDetect(c, d, s.spiR)
 	}
@@ -232,19 +232,19 @@ func (e *Engine) follows(s *ikeSA, d *Datagram, c *wire.Contents) {
 	s.local, s.remote = d.Local, d.Remote
 	e.settleWay(s)
 	if was != (way{s.local, s.remote}) {
-		e.hurry(s)
+		e.resendNow(s)
 	}
 }
 
-// strayed is for an IKE SA whose initiator has not followed us to our new address:
+// overdue is for an IKE SA whose initiator has not followed us to our new address:
 // another one takes its place, or it is given up.
-func (e *Engine) strayed(s *ikeSA) bool {
+func (e *Engine) overdue(s *ikeSA) bool {
 	m := s.mob
 	if m == nil || m.follows > e.now {
 		return false
 	}
-	if !m.strayed {
-		m.strayed, m.follows = true, e.now+strayTime
+	if !m.overdue {
+		m.overdue, m.follows = true, e.now+overdueTime
 		e.reauthenticate(s)
 		return false
 	}
@@ -259,7 +259,7 @@ func (e *Engine) strayed(s *ikeSA) bool {
 // seems dead, and moves there when one of them answers (section 3.4).
 func (e *Engine) elsewhere(s *ikeSA, r *request) {
 	m := s.mob
-	if m == nil || !s.birth.ours || r.tries <= othersTries || !s.stands() {
+	if m == nil || !s.origin.ours || r.tries <= othersTries || !s.stands() {
 		return
 	}
 	for _, a := range m.others {
@@ -272,7 +272,7 @@ func (e *Engine) elsewhere(s *ikeSA, r *request) {
 
 // answeredElsewhere moves to the other address of the peer that answered.
 func (e *Engine) answeredElsewhere(s *ikeSA, r *request, d *Datagram) {
-	if m := s.mob; m != nil && s.birth.ours && r.spread && s.stands() && slices.Contains(m.others, d.Remote.Addr()) && d.Remote.Addr() != s.remote.Addr() {
+	if m := s.mob; m != nil && s.origin.ours && r.spread && s.stands() && slices.Contains(m.others, d.Remote.Addr()) && d.Remote.Addr() != s.remote.Addr() {
 		m.others = append(slices.DeleteFunc(m.others, func(a netip.Addr) bool { return a == d.Remote.Addr() }), s.remote.Addr())
 		e.moveTo(s, s.local, d.Remote)
 	}

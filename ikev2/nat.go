@@ -16,13 +16,13 @@ const natHashLen = 20
 
 // natState is what NAT detection found, and what we make of it.
 type natState struct {
-	natd       bool          // it took place
-	natLocal   bool          // we are behind a NAT
-	natRemote  bool          // the peer is behind a NAT
-	natFeigned bool          // it only feigns that
-	natForced  bool          // we feigned a NAT
-	natNever   bool          // it is neither sent nor looked at
-	pause      time.Duration // between NAT keepalives
+	natd            bool          // it took place
+	natLocal        bool          // we are behind a NAT
+	natRemote       bool          // the peer is behind a NAT
+	natForcedByPeer bool          // it forces UDP encapsulation; there is none
+	natForced       bool          // we force UDP encapsulation
+	natNever        bool          // it is neither sent nor looked at
+	pause           time.Duration // between NAT keepalives
 }
 
 // natPayloads are the NAT detection notifies of a message of ours.
@@ -35,7 +35,7 @@ func (s *ikeSA) natPayloadsOf(local, remote netip.AddrPort) []wire.Payload {
 	}
 	source := local
 	if s.natForced {
-		source = feigned(source)
+		source = forcedSource(source)
 	}
 	src := wire.NATDetectionHash(s.spiI, s.spiR, source)
 	dst := wire.NATDetectionHash(s.spiI, s.spiR, remote)
@@ -45,9 +45,9 @@ func (s *ikeSA) natPayloadsOf(local, remote netip.AddrPort) []wire.Payload {
 	}
 }
 
-// feigned is the source that is told to feign a NAT: its port is one nobody uses,
+// forcedSource is the source that is told to force UDP encapsulation: its port is one nobody uses,
 // by which another greseal knows that no NAT is there.
-func feigned(source netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(source.Addr(), 0) }
+func forcedSource(source netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(source.Addr(), 0) }
 
 // natDetect compares the notifies of a message with where it came from and
 // arrived (RFC 7296 section 2.23). spiR is that of the message's header.
@@ -56,16 +56,16 @@ func (s *ikeSA) natDetect(c *wire.Contents, d *Datagram, spiR uint64) {
 		return
 	}
 	src := wire.NATDetectionHash(s.spiI, spiR, d.Remote)
-	asked := wire.NATDetectionHash(s.spiI, spiR, feigned(d.Remote))
+	asked := wire.NATDetectionHash(s.spiI, spiR, forcedSource(d.Remote))
 	dst := wire.NATDetectionHash(s.spiI, spiR, d.Local)
 	var sources, destinations int
-	var sourceFits, sourceFeigned, destinationFits bool
+	var sourceFits, sourceForced, destinationFits bool
 	for _, n := range c.Notifies {
 		switch n.Kind {
 		case wire.NATDetectionSourceIP:
 			sources++
 			sourceFits = sourceFits || bytes.Equal(n.Data, src[:])
-			sourceFeigned = sourceFeigned || bytes.Equal(n.Data, asked[:])
+			sourceForced = sourceForced || bytes.Equal(n.Data, asked[:])
 		case wire.NATDetectionDestinationIP:
 			destinations++
 			destinationFits = destinationFits || bytes.Equal(n.Data, dst[:])
@@ -73,7 +73,7 @@ func (s *ikeSA) natDetect(c *wire.Contents, d *Datagram, spiR uint64) {
 	}
 	s.natd = sources > 0 && destinations > 0
 	s.natRemote = s.natd && !sourceFits
-	s.natFeigned = s.natRemote && sourceFeigned
+	s.natForcedByPeer = s.natRemote && sourceForced
 	s.natLocal = s.natd && !destinationFits
 }
 

@@ -392,10 +392,10 @@ func (e *Engine) disown(s *ikeSA, spiIn uint32) {
 	e.nextChild++
 	c := &child{
 		pub: &Child{ID: e.nextChild, Peer: s.peer.cfg.ID, IKE: s.id, SPIIn: spiIn, Created: e.now},
-		sa:  s, state: childDoomed, rekeyAt: never, expireAt: never,
+		sa:  s, state: childDeleting, rekeyAt: never, expireAt: never,
 	}
 	s.children = append(s.children, c)
 	e.bySPI[spiIn] = c
 	e.pairs[c.pub.ID] = c
-	e.touch(s)
+	e.markDirty(s)
 }

@@ -368,7 +368,7 @@ func nat(i IKEInfo) string {
 		s += ", it is behind a NAT"
 	}
 	if i.EncapForced {
-		s += ", NAT feigned by us"
+		s += ", UDP encapsulation forced by us"
 	}
 	if i.PPK {
 		s += ", with a PPK"
@@ -458,10 +458,10 @@ func (n *network) tampered(x *node, data []byte) []byte {
 		if data, err = m.Append(nil); err != nil {
 			panic(err)
 		}
-		if n.meant && s != nil && s.shake != nil && m.Response() {
-			s.shake.message2 = data
-		} else if n.meant && s != nil && s.shake != nil {
-			s.shake.message1 = data
+		if n.meant && s != nil && s.handshake != nil && m.Response() {
+			s.handshake.message2 = data
+		} else if n.meant && s != nil && s.handshake != nil {
+			s.handshake.message1 = data
 		}
 		return data
 	}

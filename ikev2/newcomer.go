@@ -69,7 +69,7 @@ func samePeer(a, b *ikeSA) bool {
 		return a.run == b.run
 	}
 	nat := a.natRemote || b.natRemote
-	return a.proved.Addr() == b.proved.Addr() && (!nat || a.proved.Port() == b.proved.Port())
+	return a.verified.Addr() == b.verified.Addr() && (!nat || a.verified.Port() == b.verified.Port())
 }
 
 // runNotify tells the peer which run of the program this is, and by a digest of its
@@ -95,8 +95,8 @@ func (s *ikeSA) learnRun(c *wire.Contents) {
 // namesakes tells whether the peers of two IKE SAs have the same identity.
 func namesakes(a, b *ikeSA) bool { return a.remoteID.Equal(b.remoteID) }
 
-// rivals are the IKE SAs whose peer must be silent before s may take their place.
-func (e *Engine) rivals(s *ikeSA, p *peer, c *wire.Contents) []*ikeSA {
+// holders are the IKE SAs whose peer must be silent before s may take their place.
+func (e *Engine) holders(s *ikeSA, p *peer, c *wire.Contents) []*ikeSA {
 	lately := p.turnover != 0 && e.now-p.turnover < turnoverTime
 	first := c.Notify(wire.InitialContact) != nil
 	return slices.DeleteFunc(p.established(), func(o *ikeSA) bool {
@@ -112,54 +112,54 @@ func (e *Engine) rivals(s *ikeSA, p *peer, c *wire.Contents) []*ikeSA {
 
 // turnsOver notes that s takes the place of o, whose peer may be another one.
 func (e *Engine) turnsOver(o, s *ikeSA) {
-	if !s.birth.ours && !samePeer(o, s) {
+	if !s.origin.ours && !samePeer(o, s) {
 		s.peer.turnover = e.now
 	}
 }
 
-// wait has the answer to an authentic IKE_AUTH request wait for the rivals. False:
+// wait has the answer to an authentic IKE_AUTH request wait for the holders. False:
 // there are none.
 func (e *Engine) wait(s *ikeSA, p *peer, m *wire.Message, d *Datagram, c *wire.Contents, answer []wire.Payload) bool {
-	rivals := e.rivals(s, p, c)
-	if len(rivals) == 0 {
+	holders := e.holders(s, p, c)
+	if len(holders) == 0 {
 		return false
 	}
 	n := &newcomer{peer: p, since: e.now, until: e.now + newcomerWait, m: m, d: *d, c: c, answer: answer, parts: s.requestParts}
 	if o := p.newcomer; o != nil && namesakes(o, s) {
 		e.drop(o, nil, false) // it begins anew
 	}
-	s.shake.newcomer = n
+	s.handshake.newcomer = n
 	if p.newcomer != nil { // one at a time
-		e.turnAway(s, rivals[0])
+		e.turnAway(s, holders[0])
 		return true
 	}
 	p.newcomer = s
-	for _, o := range rivals {
+	for _, o := range holders {
 		o.check = true
-		e.touch(o)
+		e.markDirty(o)
 	}
-	e.touch(s)
+	e.markDirty(s)
 	return true
 }
 
 // decideNewcomer ends the wait of a newcomer when what it waits for is known.
 func (e *Engine) decideNewcomer(s *ikeSA) {
-	n := s.shake.newcomer
+	n := s.handshake.newcomer
 	if n.peer.gone {
 		e.drop(s, nil, false) // there is no such tunnel any more
 		return
 	}
-	rivals := e.rivals(s, n.peer, n.c)
-	for _, o := range rivals {
+	holders := e.holders(s, n.peer, n.c)
+	for _, o := range holders {
 		if o.heard > n.since {
 			e.turnAway(s, o)
 			return
 		}
 	}
-	if len(rivals) > 0 && n.until > e.now {
+	if len(holders) > 0 && n.until > e.now {
 		return
 	}
-	n.peer.newcomer, s.shake.newcomer = nil, nil
+	n.peer.newcomer, s.handshake.newcomer = nil, nil
 	s.requestParts = n.parts
 	e.authenticated(s, n.peer, n.m, &n.d, n.c, n.answer)
 	s.requestParts = nil
@@ -168,26 +168,26 @@ func (e *Engine) decideNewcomer(s *ikeSA) {
 // lookAtNewcomer is called when something was heard on an IKE SA or it is gone.
 func (e *Engine) lookAtNewcomer(p *peer) {
 	if p != nil {
-		e.touch(p.newcomer)
+		e.markDirty(p.newcomer)
 	}
 }
 
 // forgetNewcomer is called when an IKE SA is gone.
 func (s *ikeSA) forgetNewcomer() {
-	if s.shake == nil || s.shake.newcomer == nil {
+	if s.handshake == nil || s.handshake.newcomer == nil {
 		return
 	}
-	if p := s.shake.newcomer.peer; p.newcomer == s {
+	if p := s.handshake.newcomer.peer; p.newcomer == s {
 		p.newcomer = nil
 	}
-	s.shake.newcomer = nil
+	s.handshake.newcomer = nil
 }
 
 // turnAway refuses a newcomer, for holder lives. AUTHENTICATION_FAILED ends the
 // attempt with every implementation; the notify beside it says the truth to those
 // that know it.
 func (e *Engine) turnAway(s, holder *ikeSA) {
-	n := s.shake.newcomer
+	n := s.handshake.newcomer
 	p := n.peer
 	s.requestParts = n.parts
 	e.respond(s, n.m, &n.d, []wire.Payload{notify(wire.AuthenticationFailed), notify(wire.TunnelInUse)})

@@ -30,10 +30,10 @@ func (x *pathTest) payloads(e *Engine, s *ikeSA) (wire.ExchangeType, []wire.Payl
 func (x *pathTest) answer(e *Engine, s *ikeSA, r *request, c content, d *Datagram) {
 	switch {
 	case !e.sound(s, r, c):
-	case x.cookie2 != nil && !e.provesCookie2(s, x.cookie2, c.Contents):
+	case x.cookie2 != nil && !e.checkCookie2(s, x.cookie2, c.Contents):
 	case r.spread || x.cookie2 == nil && d.Remote != r.at.remote:
 		// It went to several addresses, or came from elsewhere: what is still to
-		// be proved is asked again.
+		// be verified is asked again.
 	case r.at.remote == s.remote:
 		e.arrived(s)
 	case r.to.IsValid():

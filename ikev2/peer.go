@@ -143,7 +143,7 @@ func (e *Engine) choosePeer(s *ikeSA, idi Identity, idr Identity) (*peer, *Failu
 		return p, nil
 	}
 	cands := e.candidates(s.local.Addr(), s.remote.Addr())
-	e.half.charge(e.now, &s.shake.standing, float64(len(cands))*lookCost)
+	e.half.charge(e.now, &s.handshake.standing, float64(len(cands))*lookCost)
 	best, byIDr := e.bestOf(cands, s, idi, idr)
 	if best != nil {
 		return best, nil

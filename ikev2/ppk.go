@@ -20,22 +20,22 @@ type ppkState struct {
 	mixed  bool // the keys of the SA contain it
 }
 
-// usesPPK tells whether a postquantum preshared key is configured.
+// usesPPK tells whether a post-quantum preshared key is configured.
 func (p *Peer) usesPPK() bool { return len(p.PPK) > 0 && p.PPKID != "" }
 
 // mixPPK changes the keys of an SA, and keeps the old ones until it is
 // authenticated.
 func (s *ikeSA) mixPPK(ppk []byte) error {
 	err := s.keys.Mix(ppk)
-	s.shake.ppk.mixed = err == nil
+	s.handshake.ppk.mixed = err == nil
 	return err
 }
 
 // unmixPPK goes back to the keys without it.
 func (s *ikeSA) unmixPPK() {
-	if s.shake.ppk.mixed {
+	if s.handshake.ppk.mixed {
 		s.keys.Unmix()
-		s.shake.ppk.mixed = false
+		s.handshake.ppk.mixed = false
 	}
 }
 
@@ -57,11 +57,11 @@ func (s *ikeSA) offerPPK(plain []byte) ([]wire.Payload, error) {
 // settlePPK reads, as initiator, whether the responder uses the key. It comes
 // before the responder's AUTH is checked, which is made with it or without.
 func (s *ikeSA) settlePPK(c *wire.Contents) *Failure {
-	if s.shake.ppk.mixed && c.Notify(wire.PPKIdentity) != nil {
+	if s.handshake.ppk.mixed && c.Notify(wire.PPKIdentity) != nil {
 		return nil
 	}
 	if s.peer.cfg.PPKRequired {
-		return s.noPPK(fmt.Sprintf("the peer does not use the postquantum pre-shared key %q, which is required here", s.peer.cfg.PPKID),
+		return s.noPPK(fmt.Sprintf("the peer does not use the post-quantum pre-shared key %q, which is required here", s.peer.cfg.PPKID),
 			"give the peer the same ppk_id and ppk, or set ppk_required = false here")
 	}
 	s.unmixPPK()
@@ -74,20 +74,20 @@ func (s *ikeSA) acceptPPK(p *peer, c *wire.Contents) (*wire.Auth, *Failure) {
 	cfg := &p.cfg
 	id, plain := c.Notify(wire.PPKIdentity), c.Notify(wire.NoPPKAuth)
 	switch {
-	case !s.shake.ppk.agreed && cfg.PPKRequired:
-		return nil, s.noPPK("the peer uses no postquantum pre-shared key, which is required here",
+	case !s.handshake.ppk.agreed && cfg.PPKRequired:
+		return nil, s.noPPK("the peer uses no post-quantum pre-shared key, which is required here",
 			"configure ppk_id and ppk at the peer, or set ppk_required = false here")
-	case !s.shake.ppk.agreed:
+	case !s.handshake.ppk.agreed:
 		return c.Auth, nil
 	case id == nil:
-		return nil, s.noPPK("the peer agreed to use a postquantum pre-shared key and does not name one", "report it to the peer's maker")
+		return nil, s.noPPK("the peer agreed to use a post-quantum pre-shared key and does not name one", "report it to the peer's maker")
 	case cfg.usesPPK() && bytes.Equal(id.Data, append([]byte{ppkFixed}, cfg.PPKID...)):
 		if err := s.mixPPK(cfg.PPK); err != nil {
 			return nil, s.noPPK(err.Error(), "choose other ike proposals")
 		}
 		return c.Auth, nil
 	case cfg.PPKRequired || plain == nil:
-		f := s.noPPK("the two sides do not name the same postquantum pre-shared key", "set the same ppk_id and ppk on both sides")
+		f := s.noPPK("the two sides do not name the same post-quantum pre-shared key", "set the same ppk_id and ppk on both sides")
 		f.Ours, f.Theirs = "ppk_id "+ppkName(cfg.PPKID), "ppk_id "+ppkName(ppkText(id.Data))
 		return nil, f
 	}
@@ -98,14 +98,14 @@ func (s *ikeSA) acceptPPK(p *peer, c *wire.Contents) (*wire.Auth, *Failure) {
 // wrongPPK explains, as responder, why AUTH did not verify with the key: what
 // the peer sent for the case without one tells them apart. verify checks that.
 func (s *ikeSA) wrongPPK(f *Failure, c *wire.Contents, verify func(*wire.Auth) bool) *Failure {
-	if !s.shake.ppk.mixed {
+	if !s.handshake.ppk.mixed {
 		return f
 	}
 	s.unmixPPK()
 	if plain := c.Notify(wire.NoPPKAuth); plain != nil && verify(&wire.Auth{Method: c.Auth.Method, Data: plain.Data}) {
-		return s.noPPK("the peer's postquantum pre-shared key "+ppkName(s.ppkID(c))+" differs from ours; what it authenticates with is right", "write the same ppk on both sides; mind spaces and line ends")
+		return s.noPPK("the peer's post-quantum pre-shared key "+ppkName(s.ppkID(c))+" differs from ours; what it authenticates with is right", "write the same ppk on both sides; mind spaces and line ends")
 	}
-	f.Detail += ", or its postquantum pre-shared key does"
+	f.Detail += ", or its post-quantum pre-shared key does"
 	f.Remedy += "; and the same ppk"
 	return f
 }

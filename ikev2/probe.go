@@ -46,7 +46,7 @@ type probe struct {
 	form     recovery // that it is in
 	formAt   Time     // since then
 	changed  bool     // it went out in another one before
-	hastened bool
+	cutShort bool
 	rehearse bool
 	again    int // times it was sent anew because its result said nothing
 }
@@ -103,7 +103,7 @@ func (e *Engine) Probe(now Time, id PeerID, size int, token uint64) []Action {
 func (e *Engine) wantProbe(p *peer, want *probe) {
 	p.probe = want
 	for _, s := range p.sas {
-		e.touch(s)
+		e.markDirty(s)
 	}
 }
 
@@ -121,11 +121,11 @@ func (e *Engine) ProbeRefused(now Time, id PeerID) []Action {
 	return e.flush()
 }
 
-// hastenProbe has what is under way go on in its last form at once, because
+// cutProbeShort has what is under way go on in its last form at once, because
 // something else is due. Nothing is concluded from it then.
-func (e *Engine) hastenProbe(s *ikeSA) {
+func (e *Engine) cutProbeShort(s *ikeSA) {
 	for s.probing() {
-		s.req.probe().hastened = true
+		s.req.probe().cutShort = true
 		e.nextForm(s, s.req)
 	}
 }
@@ -249,7 +249,7 @@ func (e *Engine) nextForm(s *ikeSA, r *request) {
 	}
 	r.tries, r.wait = 1, max(firstPause, 2*s.rtt)
 	r.next = e.now + e.jitter(r.wait)
-	e.touch(s)
+	e.markDirty(s)
 	e.sendOut(s, r)
 }
 
@@ -272,7 +272,7 @@ func (p *probe) answer(e *Engine, s *ikeSA, r *request, c content, _ *Datagram) 
 	case !e.sound(s, r, c):
 	case r.spread && p.form != s.lastForm(p):
 		p.giveUp(e, s) // it went more than one way
-	case p.hastened:
+	case p.cutShort:
 		if !p.rehearse && s.stands() && s.peer.probe == nil {
 			e.wantProbe(s.peer, &probe{size: p.size, token: p.token, again: p.again})
 		}

@@ -58,7 +58,7 @@ func (e *Engine) newIKESPI() (uint64, error) {
 		if !ok {
 			return 0, errRandom
 		}
-		if n != 0 && e.sas[n] == nil && e.ghosts[n] == nil && !e.reserved(n) {
+		if n != 0 && e.sas[n] == nil && e.responses[n] == nil && !e.reserved(n) {
 			return n, nil
 		}
 	}

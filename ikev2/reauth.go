@@ -32,13 +32,13 @@ func (s *ikeSA) planReauth(e *Engine) {
 		return
 	}
 	lo := whole * 80 / 100
-	if !s.birth.ours {
+	if !s.origin.ours {
 		lo = whole * 90 / 100
 	}
-	s.reauthAt = max(e.now, s.birth.stood+lo+e.rnd.between(0, whole*5/100))
+	s.reauthAt = max(e.now, s.origin.stood+lo+e.rnd.between(0, whole*5/100))
 	// Settings that come late leave time to do it.
-	s.reauthEnd = max(s.birth.stood+whole, e.now+whole/10)
-	e.touch(s)
+	s.reauthEnd = max(s.origin.stood+whole, e.now+whole/10)
+	e.markDirty(s)
 }
 
 // lifetimeNotify tells an initiator by when it has to authenticate anew, in whole
@@ -55,12 +55,12 @@ func (p *peer) lifetimeNotify() []wire.Payload {
 // section 3).
 func (e *Engine) authLifetime(s *ikeSA, c *wire.Contents) {
 	n := c.Notify(wire.AuthLifetime)
-	if n == nil || len(n.Data) != 4 || !s.birth.ours {
+	if n == nil || len(n.Data) != 4 || !s.origin.ours {
 		return
 	}
 	life := max(time.Duration(binary.BigEndian.Uint32(n.Data))*time.Second, leastLifetime)
 	s.reauthAt = min(s.reauthAt, e.now+life*8/10)
-	e.touch(s)
+	e.markDirty(s)
 }
 
 // reauthDue does what the age of the authentication asks for.
@@ -83,9 +83,9 @@ func (e *Engine) reauthDue(s *ikeSA) {
 // this one stands.
 func (e *Engine) reauthenticate(s *ikeSA) {
 	unsettled := func(o *ikeSA) bool {
-		return o != s && o.state != stateReplaced && o.state != stateGone && !(o.shake != nil && o.shake.knock)
+		return o != s && o.state != stateReplaced && o.state != stateGone && !(o.handshake != nil && o.handshake.reachability)
 	}
-	waits := !s.birth.ours && s.heard <= s.established && e.now < s.established+attemptTime
+	waits := !s.origin.ours && s.heard <= s.established && e.now < s.established+attemptTime
 	if waits || slices.ContainsFunc(s.peer.sas, unsettled) {
 		return
 	}

@@ -103,7 +103,7 @@ func (e *Engine) receiveInit(h wire.Header, d *Datagram) {
 // or one from a peer that still has an SA we have forgotten (RFC 7296 section
 // 2.21.4).
 func (e *Engine) receiveUnknown(own uint64, h wire.Header, d *Datagram) {
-	if g := e.ghosts[own]; g != nil {
+	if g := e.responses[own]; g != nil {
 		if !h.Response() && g.answer.is(h.MessageID, d.Data) {
 			e.stats.Retransmitted++
 			for _, data := range g.answer.data {
@@ -198,7 +198,7 @@ func (e *Engine) receiveRequest(s *ikeSA, m *wire.Message, d *Datagram) {
 	e.heard(s, d)
 	e.decided(s, c)
 	for _, c := range s.children {
-		c.unproved = false // a new request shows that the last answer came (window 1)
+		c.unconfirmed = false // a new request shows that the last answer came (window 1)
 	}
 	switch {
 	case c.broken != nil:
@@ -215,7 +215,7 @@ func (e *Engine) receiveRequest(s *ikeSA, m *wire.Message, d *Datagram) {
 	default:
 		e.brokenRequest(s, m, d, &wire.Error{Notify: wire.InvalidSyntax, Reason: m.Exchange.String() + " is not an exchange of an IKE SA that stands"})
 	}
-	e.touch(s)
+	e.markDirty(s)
 }
 
 // criticalNotify and criticalFailure say that a payload is not known that is marked
@@ -266,7 +266,7 @@ func (e *Engine) receiveResponse(s *ikeSA, m *wire.Message, d *Datagram) {
 	e.heard(s, d)
 	e.answeredElsewhere(s, r, d)
 	r.about.answer(e, s, r, c, d)
-	e.touch(s)
+	e.markDirty(s)
 }
 
 // content is what an authentic message holds: sorted payloads, or the reason

@@ -91,12 +91,12 @@ func (e *Engine) record(s *ikeSA, kind recordKind, h wire.Header, ps []wire.Payl
 	if h.Exchange == wire.Informational && liveness(ps) {
 		return
 	}
-	early := s.shake != nil
+	early := s.handshake != nil
 	if early {
-		if s.shake.recorded == 0 || s.shake.recorded > recordedEarly {
+		if s.handshake.recorded == 0 || s.handshake.recorded > recordedEarly {
 			return
 		}
-		s.shake.recorded++
+		s.handshake.recorded++
 	}
 	r := e.recordOf(kind, h, ps, octets, parts, local, remote)
 	r.ike, r.initiator = s.id, s.initiator
@@ -151,7 +151,7 @@ func (e *Engine) recordRefused(m *wire.Message, d *Datagram, answer wire.Payload
 // recordAuthenticated moves what was kept of an IKE SA that a stranger began to
 // where strangers cannot push it out.
 func (e *Engine) recordAuthenticated(s *ikeSA) {
-	if s.shake.recorded == 0 {
+	if s.handshake.recorded == 0 {
 		return
 	}
 	g := &e.rec.foreign

@@ -40,7 +40,7 @@ func (x *rekeyChild) payloads(e *Engine, s *ikeSA) (wire.ExchangeType, []wire.Pa
 	return kind, ps, ok
 }
 
-func (x *rekeyChild) stays(e *Engine, _ *ikeSA, _ *child) { e.doom(x.old) }
+func (x *rekeyChild) stays(e *Engine, _ *ikeSA, _ *child) { e.deletePair(x.old) }
 
 func (x *rekeyChild) givesWay(e *Engine) { e.superseded(x.old) }
 
@@ -74,7 +74,7 @@ func (x *rekeyChild) failed(e *Engine, s *ikeSA, f *Failure) bool {
 	}
 	e.note(s.peer, f)
 	x.old.retryAt = e.now + e.jitter(retryPause)
-	e.touch(s)
+	e.markDirty(s)
 	if f.Kind == FailNoAdditionalSA {
 		e.reauthenticate(s) // the only way to new keys with this peer
 	}

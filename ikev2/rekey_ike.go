@@ -19,9 +19,9 @@ import (
 // request. When both ask at once the SA of the exchange with the lowest nonce
 // is deleted by the side that asked for it, and the other inherits.
 
-// quietTime is how long the responder of a rekeying leaves the new IKE SA alone
+// unconfirmedTime is how long the responder of a rekeying leaves the new IKE SA alone
 // while the peer may not have our answer yet.
-const quietTime = 10 * time.Second
+const unconfirmedTime = 10 * time.Second
 
 // rekeyIKE is CREATE_CHILD_SA with a proposal for an IKE SA.
 type rekeyIKE struct {
@@ -102,22 +102,22 @@ func (e *Engine) successor(s *ikeSA, initiator bool, chosen suite.Suite, spiI, s
 	n.natState, n.authResult = s.natState, s.authResult
 	n.lowNonce = lowest(ni, nr)
 	n.reauthAt, n.reauthEnd = s.reauthAt, s.reauthEnd
-	s.bequeathWay(n)
+	s.handOverWays(n)
 	if s.mob != nil {
 		n.mob = &mobility{follows: never}
 	}
 	e.establish(n)
-	n.birth = s.birth
+	n.origin = s.origin
 	return n, nil
 }
 
 // inherit hands the Child SAs to the new IKE SA, which takes the place of the old
 // one.
-func (e *Engine) inherit(old, heir *ikeSA) {
-	old.replacedBy = heir
-	heir.rtt, heir.recovers, heir.recoversAt = old.rtt, old.recovers, old.recoversAt
-	old.bequeathWay(heir)
-	old.bequeath(heir)
+func (e *Engine) inherit(old, next *ikeSA) {
+	old.replacedBy = next
+	next.rtt, next.recovers, next.recoversAt = old.rtt, old.recovers, old.recoversAt
+	old.handOverWays(next)
+	old.handOverMobility(next)
 	var stay []*child
 	for _, c := range old.children {
 		if c.state == childLingers {
@@ -125,27 +125,27 @@ func (e *Engine) inherit(old, heir *ikeSA) {
 			continue
 		}
 		// A Delete that was never sent is sent on the new SA.
-		c.sa = heir
+		c.sa = next
 		p := *c.pub
-		p.IKE = heir.id
+		p.IKE = next.id
 		c.pub = &p
-		heir.children = append(heir.children, c)
+		next.children = append(next.children, c)
 	}
 	old.children = stay
-	heir.createAt = old.createAt
+	next.createAt = old.createAt
 	switch {
 	case old.redundant():
-		heir.state = stateRedundantTheirs
+		next.state = stateRedundantTheirs
 		if old.state == stateRedundantOurs {
-			heir.state = old.state
+			next.state = old.state
 		}
-		heir.superseded, heir.dropAt = old.superseded, e.now+duplicateLook
-	case heir.state == stateColliding, heir.state == stateUnconfirmed:
-		heir.state, heir.dropAt = stateUnconfirmed, e.now+quietTime // of its caution, if the peer says nothing
+		next.superseded, next.dropAt = old.superseded, e.now+duplicateLook
+	case next.state == stateColliding, next.state == stateUnconfirmed:
+		next.state, next.dropAt = stateUnconfirmed, e.now+unconfirmedTime // of its caution, if the peer says nothing
 	}
 	old.createAt = never
 	if old.announced {
-		e.announce(heir)
+		e.announce(next)
 		old.announced = false
 		e.emit(IKEDown{old.info(), nil})
 	}
@@ -153,9 +153,9 @@ func (e *Engine) inherit(old, heir *ikeSA) {
 		old.state = stateReplaced
 		old.dropAt = e.now + replacedPatience
 	}
-	e.wantChild(heir, heir.recreatePause())
-	e.touch(heir)
-	e.touch(old)
+	e.wantChild(next, next.recreatePause())
+	e.markDirty(next)
+	e.markDirty(old)
 }
 
 func (x *rekeyIKE) answer(e *Engine, s *ikeSA, r *request, c content, _ *Datagram) {
@@ -206,8 +206,8 @@ func (e *Engine) rekeyedIKE(s, ours, theirs *ikeSA) {
 	case theirs != nil:
 		// Theirs goes, by their hand. Should they never learn of it, because
 		// the Delete of the old SA reaches them first, it is forgotten.
-		theirs.state, theirs.dropAt = stateCollisionLost, e.now+quietTime
-		e.touch(theirs)
+		theirs.state, theirs.dropAt = stateCollisionLost, e.now+unconfirmedTime
+		e.markDirty(theirs)
 	}
 	e.inherit(s, ours)
 	e.closeSA(s, nil, true)
@@ -276,7 +276,7 @@ func (x *rekeyIKE) refused(e *Engine, s *ikeSA, n *wire.Notify, theirs *ikeSA) {
 	e.note(s.peer, f)
 	s.retryAt = e.now + e.jitter(2*retryPause)
 	e.reauthenticate(s)
-	e.touch(s)
+	e.markDirty(s)
 }
 
 // onRekeyIKE answers a request to rekey the IKE SA.
@@ -365,13 +365,13 @@ func (e *Engine) acceptRekeyIKE(s *ikeSA, m *wire.Message, d *Datagram, c *wire.
 }
 
 // grantIKE puts the new IKE SA that the peer asked for in the place of the old.
-func (e *Engine) grantIKE(s, heir *ikeSA) {
+func (e *Engine) grantIKE(s, next *ikeSA) {
 	if _, both := asking[*rekeyIKE](s); both { // who wins shows with the answer to ours
-		heir.state, heir.dropAt = stateColliding, never
+		next.state, next.dropAt = stateColliding, never
 		return
 	}
-	heir.state = stateUnconfirmed
-	e.inherit(s, heir)
+	next.state = stateUnconfirmed
+	e.inherit(s, next)
 }
 
 // decided ends an undecided collision when the peer uses its own new IKE SA for
@@ -387,5 +387,5 @@ func (e *Engine) decided(s *ikeSA, c content) {
 		}
 	}
 	e.inherit(old, s)
-	e.proved(s)
+	e.confirm(s)
 }

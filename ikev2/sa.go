@@ -10,7 +10,7 @@ import (
 )
 
 // ikeSA is one IKE SA from its first message to its last. It exists once for
-// every tunnel, so what is only needed while it is made hangs on shake.
+// every tunnel, so what is only needed while it is made hangs on handshake.
 type ikeSA struct {
 	id        SAID
 	peer      *peer // nil on a responder until IKE_AUTH
@@ -21,7 +21,7 @@ type ikeSA struct {
 	spiI, spiR uint64
 	suite      suite.Suite
 	keys       *keymat.Keys
-	shake      *handshake // until established
+	handshake  *handshake // until established
 
 	authResult
 	requestWindow
@@ -38,25 +38,25 @@ type ikeSA struct {
 	asked              Time // last repeated request of the peer
 	superseded         Time // since when it is redundant
 
-	check      bool   // a liveness check is wanted
-	suspect    bool   // the peer owes an answer for so long that it may be dead
-	lowNonce   []byte // lowest nonce of the exchange that made it
-	birth      birth  // of the first of the IKE SAs it was rekeyed from
+	check      bool     // a liveness check is wanted
+	suspect    bool     // the peer owes an answer for so long that it may be dead
+	lowNonce   []byte   // lowest nonce of the exchange that made it
+	origin     saOrigin // of the first of the IKE SAs it was rekeyed from
 	replaces   SAID
 	replacedBy *ikeSA // after rekeying: where the Child SAs went
 
 	children []*child
 
-	slot    int  // in Engine.timers
-	wake    Time // while in there
-	touched bool
+	slot   int  // in Engine.timers
+	wake   Time // while in there
+	marked bool
 }
 
 // authResult is who both sides are, as authenticated, and how.
 type authResult struct {
 	localID, remoteID Identity
 	auth              AuthInfo
-	ppk               bool  // a postquantum preshared key is in the keys
+	ppk               bool  // a post-quantum preshared key is in the keys
 	run               runID // the peer's
 }
 
@@ -101,11 +101,11 @@ func (e *Engine) newSA(p *peer, initiator bool, spiI, spiR uint64, local, remote
 		p.sas = append(p.sas, s)
 		e.boundSAs(p)
 	}
-	e.touch(s)
+	e.markDirty(s)
 	return s
 }
 
-// encap tells whether ESP travels in UDP: when a NAT was found or feigned, which
+// encap tells whether ESP travels in UDP: when a NAT was found or UDP encapsulation is forced, which
 // takes NAT detection in both directions.
 func (s *ikeSA) encap() bool {
 	return s.natd && (s.natLocal || s.natRemote || s.natForced)
@@ -115,7 +115,7 @@ func (s *ikeSA) info() IKEInfo {
 	i := IKEInfo{
 		ID: s.id, Initiator: s.initiator, SPIi: s.spiI, SPIr: s.spiR,
 		Local: s.local, Remote: s.remote, LocalID: s.localID, RemoteID: s.remoteID, Auth: s.auth,
-		Suite: s.suite, NATLocal: s.natLocal, NATRemote: s.natRemote, NATFeigned: s.natFeigned, EncapForced: s.natForced,
+		Suite: s.suite, NATLocal: s.natLocal, NATRemote: s.natRemote, EncapForcedByPeer: s.natForcedByPeer, EncapForced: s.natForced,
 		Established: s.established, LastHeard: s.heard,
 		Fragmentation: s.fragmentation, Replaces: s.replaces, Retransmits: s.repeats, PPK: s.ppk, MOBIKE: s.mob != nil,
 		TellsMTU: s.run.told(),
@@ -136,17 +136,17 @@ func (s *ikeSA) info() IKEInfo {
 
 // establish begins an SA's life proper.
 func (e *Engine) establish(s *ikeSA) {
-	if s.shake != nil {
-		s.ppk = s.shake.ppk.mixed
+	if s.handshake != nil {
+		s.ppk = s.handshake.ppk.mixed
 	}
 	s.state = stateEstablished
 	e.half.hear(s.remote.Addr())
 	s.established, s.heard = e.now, e.now
-	s.birth = birth{s.began, e.now, s.lowNonce, s.initiator}
+	s.origin = saOrigin{s.began, e.now, s.lowNonce, s.initiator}
 	s.rekeyAt, s.expireAt = e.lifetime(s.peer.cfg.IKELifetime, s.initiator)
-	if s.shake != nil {
-		s.shake.wipe()
-		s.shake = nil
+	if s.handshake != nil {
+		s.handshake.wipe()
+		s.handshake = nil
 	}
 	s.keys.Authenticated()
 }
@@ -175,7 +175,7 @@ func (e *Engine) drop(s *ikeSA, why *Failure, linger bool) {
 	if s.state == stateGone {
 		return
 	}
-	if s.state == stateHalfOpen && s.shake != nil {
+	if s.state == stateHalfOpen && s.handshake != nil {
 		e.half.leave(s)
 	}
 	s.forgetNewcomer()
@@ -192,9 +192,9 @@ func (e *Engine) drop(s *ikeSA, why *Failure, linger bool) {
 		s.announced = false
 		e.emit(IKEDown{s.info(), why})
 	}
-	if s.shake != nil {
-		s.shake.wipe()
-		s.shake = nil
+	if s.handshake != nil {
+		s.handshake.wipe()
+		s.handshake = nil
 	}
 	if s.keys != nil {
 		s.keys.Wipe()
@@ -202,7 +202,7 @@ func (e *Engine) drop(s *ikeSA, why *Failure, linger bool) {
 	}
 	delete(e.sas, s.own())
 	delete(e.ids, s.id)
-	e.haunt(s)
+	e.keepResponse(s)
 	if s.peer != nil {
 		s.peer.sas = slices.DeleteFunc(s.peer.sas, func(o *ikeSA) bool { return o == s })
 	}
@@ -213,7 +213,7 @@ func (e *Engine) drop(s *ikeSA, why *Failure, linger bool) {
 		e.lookAtNewcomer(s.peer)
 		e.revive(s.peer)
 	}
-	e.touch(s)
+	e.markDirty(s)
 }
 
 // closeSA ends an SA with a Delete to the peer, after what is under way.
@@ -234,11 +234,11 @@ func (e *Engine) closeSA(s *ikeSA, why *Failure, linger bool) {
 		}
 		e.lookAtNewcomer(s.peer)
 		s.dropAt = e.now + deletePatience
-		e.hastenProbe(s)
-		e.touch(s)
+		e.cutProbeShort(s)
+		e.markDirty(s)
 	case s.state == stateAuthenticating:
 		// The peer may have an SA already: go on, and delete it then.
-		s.shake.abandoned = true
+		s.handshake.abandoned = true
 	case s.state == stateDeleting:
 	default:
 		e.drop(s, why, false)
@@ -270,13 +270,13 @@ func (e *Engine) closePeer(p *peer) {
 // pump starts the next exchange that an SA wants, when none is under way.
 func (e *Engine) pump(s *ikeSA) {
 	if s.stands() && s.probing() && s.nextExchange() <= e.now {
-		e.hastenProbe(s)
+		e.cutProbeShort(s)
 	}
 	if s.req != nil || s.keys == nil {
 		return
 	}
 	switch {
-	case s.shake != nil && s.shake.newcomer != nil:
+	case s.handshake != nil && s.handshake.newcomer != nil:
 		e.decideNewcomer(s)
 	case s.state == stateDeleting:
 		e.ask(s, deleteIKE{})
@@ -293,7 +293,7 @@ func (e *Engine) pump(s *ikeSA) {
 func (e *Engine) pumpInUse(s *ikeSA) {
 	switch {
 	case e.pumpMobility(s):
-	case s.held == nil && !s.mob.testDue(e.now) && (e.pumpDeletes(s) || e.pumpRekeyIKE(s) || e.pumpRekeyChild(s) || e.pumpNewChild(s)):
+	case s.pending == nil && !s.mob.testDue(e.now) && (e.pumpDeletes(s) || e.pumpRekeyIKE(s) || e.pumpRekeyChild(s) || e.pumpNewChild(s)):
 	case e.pumpProbe(s):
 		s.check = false
 	case s.check || e.idle(s) || e.tells(s):
@@ -314,8 +314,8 @@ func (s *ikeSA) nextWake() Time {
 	if s.req != nil {
 		at = min(at, s.req.next)
 	}
-	if s.held != nil {
-		at = min(at, s.held.expires)
+	if s.pending != nil {
+		at = min(at, s.pending.expires)
 	}
 	if f := s.requestParts; f != nil {
 		at = min(at, f.expires)
@@ -325,10 +325,10 @@ func (s *ikeSA) nextWake() Time {
 	}
 	switch {
 	case s.state == stateInitiating, s.state == stateAuthenticating:
-		if n := s.shake.newcomer; n != nil {
+		if n := s.handshake.newcomer; n != nil {
 			at = min(at, n.until)
 		}
-		return min(at, s.shake.deadline)
+		return min(at, s.handshake.deadline)
 	case s.stands(), s.state == stateReplaced:
 	default:
 		return at
@@ -375,14 +375,14 @@ func (e *Engine) due(s *ikeSA) {
 	if s.state == stateGone {
 		return
 	}
-	if s.held != nil && s.held.expires <= e.now {
+	if s.pending != nil && s.pending.expires <= e.now {
 		e.release(s)
 	}
 	s.forgetParts(e.now)
 	if s.dropAt <= e.now && !e.dropDue(s) {
 		return
 	}
-	if s.shake != nil && s.shake.deadline <= e.now {
+	if s.handshake != nil && s.handshake.deadline <= e.now {
 		e.handshakeTimeout(s)
 		return
 	}
@@ -401,7 +401,7 @@ func (e *Engine) due(s *ikeSA) {
 		e.closeSA(s, s.expired("IKE SA"), false)
 		return
 	}
-	if e.strayed(s) {
+	if e.overdue(s) {
 		return
 	}
 	if !s.redundant() {
@@ -425,7 +425,7 @@ func (e *Engine) dropDue(s *ikeSA) bool {
 		}
 	case stateCollisionLost:
 		e.drop(s, nil, true) // nothing hangs on it
-	case stateRedundantOurs, stateRedundantTheirs, stateForgotten:
+	case stateRedundantOurs, stateRedundantTheirs, stateRedundantGone:
 		e.supersededDue(s)
 	case stateChildless, stateEstablished, stateUnconfirmed:
 		if s.state == stateChildless && s.childless() {

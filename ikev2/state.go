@@ -17,7 +17,7 @@ const (
 	// Redundant: another IKE SA with the peer stays, and this one
 	stateRedundantOurs   // is ours to delete, once that has been heard
 	stateRedundantTheirs // is the peer's to delete
-	stateForgotten       // seems to be forgotten by the peer: it ends by itself
+	stateRedundantGone   // seems to be forgotten by the peer: it ends by itself
 	stateCollisionLost   // was made by the peer's rekeying, which lost against ours: it is the peer's to delete
 
 	stateReplaced // rekeyed; the peer is to delete it, or we are about to

@@ -167,12 +167,12 @@ func (h *strangers) wantsCookie(now Time, from []*origin, cost float64) bool {
 
 // enter takes a half-open SA on the budget, for which room was made.
 func (h *strangers) enter(s *ikeSA) {
-	b := &s.shake.standing
+	b := &s.handshake.standing
 	for _, o := range b.origins {
 		o.open++
 	}
 	h.waiting = append(h.waiting, s)
-	h.sas[s.shake.key] = s
+	h.sas[s.handshake.key] = s
 	h.count(b, s.octets())
 }
 
@@ -190,7 +190,7 @@ func (h *strangers) count(b *standing, octets int) {
 
 // octets is what a half-open SA takes, in round figures.
 func (s *ikeSA) octets() int {
-	h := s.shake
+	h := s.handshake
 	n := halfOpenOctets + len(h.message1) + len(h.message2) + keOctets*len(h.peerKE)
 	for _, d := range s.answered.data {
 		n += len(d)
@@ -204,12 +204,12 @@ func (s *ikeSA) octets() int {
 
 // leave takes a half-open SA off the budget.
 func (h *strangers) leave(s *ikeSA) {
-	b := &s.shake.standing
+	b := &s.handshake.standing
 	h.count(b, 0)
 	for _, o := range b.origins {
 		o.open--
 	}
-	delete(h.sas, s.shake.key)
+	delete(h.sas, s.handshake.key)
 	if i := slices.Index(h.waiting, s); i >= 0 {
 		h.waiting = slices.Delete(h.waiting, i, i+1)
 	}
@@ -218,9 +218,9 @@ func (h *strangers) leave(s *ikeSA) {
 // authenticated ends what an SA owed: honest peers pay nothing. Its address has
 // a part of the budget kept for it from now on.
 func (h *strangers) authenticated(now Time, s *ikeSA) {
-	h.refund(&s.shake.standing)
-	h.done[s.shake.key] = true
-	h.ending = append(h.ending, doneHalf{s.shake.key, now + halfOpenLife})
+	h.refund(&s.handshake.standing)
+	h.done[s.handshake.key] = true
+	h.ending = append(h.ending, doneHalf{s.handshake.key, now + halfOpenLife})
 }
 
 // hear remembers the address of a peer that was authenticated.
@@ -306,7 +306,7 @@ func (e *Engine) makeRoom(b *standing, s *ikeSA, octets int) bool {
 
 // turnOut ends a half-open SA that came to nothing.
 func (e *Engine) turnOut(s *ikeSA, weight float64) {
-	s.shake.standing.waste(e.now, weight)
+	s.handshake.standing.waste(e.now, weight)
 	e.drop(s, nil, false)
 }
 
@@ -316,7 +316,7 @@ func (h *strangers) heaviest(now Time, of func(*standing) bool) *ikeSA {
 	var best *ikeSA
 	var most [3]int
 	for _, s := range h.waiting {
-		b := &s.shake.standing
+		b := &s.handshake.standing
 		if !of(b) {
 			continue
 		}
@@ -342,7 +342,7 @@ func (h *strangers) yields(now Time, v *ikeSA, by *standing) bool {
 	if now-v.began >= h.least(now) {
 		return true
 	}
-	b := &v.shake.standing
+	b := &v.handshake.standing
 	for i, o := range b.origins {
 		if i < len(by.origins) && by.origins[i] == o { // both are of it
 			if b.wasteful(now) {
@@ -371,7 +371,7 @@ func (h *strangers) least(now Time) time.Duration {
 // wasted nothing does not make room for a request whose address has.
 func (h *strangers) oldest(now Time, of func(*standing) bool, by *standing) *ikeSA {
 	for _, s := range h.waiting {
-		b := &s.shake.standing
+		b := &s.handshake.standing
 		if now-s.began < h.least(now) {
 			break
 		}
@@ -390,10 +390,10 @@ func (b *standing) wasteful(now Time) bool {
 // grow counts what a half-open SA holds after it has received something. Beyond
 // the budget it goes itself (RFC 7383 section 5).
 func (e *Engine) grow(s *ikeSA) {
-	if s.state != stateHalfOpen || s.shake == nil {
+	if s.state != stateHalfOpen || s.handshake == nil {
 		return
 	}
-	b := &s.shake.standing
+	b := &s.handshake.standing
 	octets := s.octets()
 	if octets > b.held && !e.makeRoom(b, s, octets-b.held) {
 		e.stats.Refused++

@@ -172,7 +172,7 @@ func (c *crowd) finish(v *visitor) bool {
 	if s == nil {
 		return false
 	}
-	c.e.half.refund(&s.shake.standing)
+	c.e.half.refund(&s.handshake.standing)
 	c.e.drop(s, nil, false)
 	return true
 }
@@ -186,11 +186,11 @@ func (c *crowd) accounted() {
 	h := &c.e.half
 	held, foreign := 0, 0
 	for _, s := range h.waiting {
-		if s.octets() != s.shake.standing.held {
-			c.t.Fatalf("an SA of %d octets is counted for %d", s.octets(), s.shake.standing.held)
+		if s.octets() != s.handshake.standing.held {
+			c.t.Fatalf("an SA of %d octets is counted for %d", s.octets(), s.handshake.standing.held)
 		}
 		held += s.octets()
-		if !s.shake.standing.known {
+		if !s.handshake.standing.known {
 			foreign += s.octets()
 		}
 	}
@@ -208,8 +208,8 @@ func (c *crowd) accounted() {
 	if h.held > h.limit || float64(h.foreign) > float64(h.limit)*foreignShare || nets > mostOrigins*9/8+3 {
 		c.t.Fatalf("%d octets, %d of strangers, with a limit of %d; %d networks", h.held, h.foreign, h.limit, nets)
 	}
-	if len(c.e.ghosts) > maxRefused || len(c.e.sas) != len(h.waiting) {
-		c.t.Fatalf("%d refused and %d SAs are kept, %d wait", len(c.e.ghosts), len(c.e.sas), len(h.waiting))
+	if len(c.e.responses) > maxRefused || len(c.e.sas) != len(h.waiting) {
+		c.t.Fatalf("%d refused and %d SAs are kept, %d wait", len(c.e.responses), len(c.e.sas), len(h.waiting))
 	}
 }
 
@@ -359,9 +359,9 @@ func TestRefusedAuthLeavesNothing(t *testing.T) {
 	if s := c.e.Stats(); len(c.e.ids) != 0 || s.Cookies < 3900 || len(c.e.half.done) != 0 {
 		t.Errorf("%d IKE SAs and %d requests are kept; %+v", len(c.e.ids), len(c.e.half.done), s)
 	}
-	c.e.Tick(c.now + ghostLife + time.Second)
-	if len(c.e.ghosts)+len(c.e.turned) != 0 {
-		t.Errorf("%d answers are kept", len(c.e.ghosts))
+	c.e.Tick(c.now + responseLife + time.Second)
+	if len(c.e.responses)+len(c.e.refusals) != 0 {
+		t.Errorf("%d answers are kept", len(c.e.responses))
 	}
 }
 
@@ -370,7 +370,7 @@ func TestRefusedAuthIsAnsweredAgain(t *testing.T) {
 	c := newCrowd(t, nil)
 	v := c.visit("198.51.100.7", nil)
 	c.refused(v)
-	if c.half(v) != nil || len(c.e.ghosts) != 1 {
+	if c.half(v) != nil || len(c.e.responses) != 1 {
 		t.Fatal("the IKE SA stands, or no answer is kept")
 	}
 }

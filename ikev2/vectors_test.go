@@ -155,20 +155,20 @@ func TestCapturedNATDetection(t *testing.T) {
 }
 
 // What is said to get UDP is no NAT, and does not hide one.
-func TestAFeignedNATIsToldFromARealOne(t *testing.T) {
+func TestForcedEncapsulationIsToldFromANAT(t *testing.T) {
 	a, b := netip.MustParseAddrPort("192.0.2.1:500"), netip.MustParseAddrPort("198.51.100.1:500")
 	translated := netip.MustParseAddrPort("203.0.113.9:31000")
 	for _, c := range []struct {
-		what            string
-		mode            EncapMode
-		seen            netip.AddrPort
-		remote, feigned bool
+		what           string
+		mode           EncapMode
+		seen           netip.AddrPort
+		remote, forced bool
 	}{
 		{"no NAT", EncapAuto, a, false, false},
-		{"feigned", EncapForce, a, true, true},
+		{"forced", EncapForce, a, true, true},
 		{"a NAT", EncapAuto, translated, true, false},
-		{"feigned behind a NAT", EncapForce, translated, true, false},
-		{"feigned behind one that translates ports alone", EncapForce, netip.AddrPortFrom(a.Addr(), 31000), true, true},
+		{"forced behind a NAT", EncapForce, translated, true, false},
+		{"forced behind one that translates ports alone", EncapForce, netip.AddrPortFrom(a.Addr(), 31000), true, true},
 	} {
 		from := &ikeSA{spiI: 1, ways: ways{local: a, remote: b}}
 		from.setEncap(c.mode)
@@ -178,8 +178,8 @@ func TestAFeignedNATIsToldFromARealOne(t *testing.T) {
 		}
 		to := &ikeSA{spiI: 1}
 		to.natDetect(k, &Datagram{Local: b, Remote: c.seen}, 0)
-		if to.natRemote != c.remote || to.natFeigned != c.feigned || to.info().NATFeigned != c.feigned {
-			t.Errorf("%s: NAT %v, feigned %v", c.what, to.natRemote, to.natFeigned)
+		if to.natRemote != c.remote || to.natForcedByPeer != c.forced || to.info().EncapForcedByPeer != c.forced {
+			t.Errorf("%s: NAT %v, forced %v", c.what, to.natRemote, to.natForcedByPeer)
 		}
 	}
 }

@@ -14,9 +14,9 @@ import (
 // The Child SAs' way (ikeSA.esp) takes all that a tunnel carries, and the traffic
 // selectors are made from it. It goes to an address only after the peer has shown
 // that it receives there, whatever was written as the source of a datagram (RFC
-// 4555 section 3.7): ikeSA.proved, or the address of a Mapped packet that was
+// 4555 section 3.7): ikeSA.verified, or the address of a Mapped packet that was
 // asked. Nothing else about addresses is looked at where a Child SA is made, so
-// none can be made for an address that is not proved.
+// none can be made for an address that is not verified.
 
 // way is a pair of addresses: ours and the peer's.
 type way struct{ local, remote netip.AddrPort }
@@ -30,18 +30,18 @@ type espWay struct {
 // ways are those of an IKE SA and of its Child SAs.
 type ways struct {
 	local, remote netip.AddrPort // IKE's
-	proved        netip.AddrPort // where the peer has shown to receive
+	verified      netip.AddrPort // where the peer has shown to receive
 	esp           espWay         // the Child SAs'
 	told          way            // IKE's, as last reported
 	mapped        netip.AddrPort // the peer's ESP came from there: it is to be asked there
-	stranded      bool           // our address changed and the Child SAs could not go along
+	espLeftBehind bool           // our address changed and the Child SAs could not go along
 }
 
 // begin gives an IKE SA that is being made the way of its first Child SA. An
 // initiator sends to the address that it is configured for; a responder has heard
 // by IKE_AUTH that its answer to IKE_SA_INIT was received at s.remote.
 func (e *Engine) begin(s *ikeSA) {
-	s.proved = s.remote
+	s.verified = s.remote
 	s.esp = e.derive(s)
 	s.told = way{s.local, s.remote}
 }
@@ -54,21 +54,21 @@ func (e *Engine) arriveAuth(s *ikeSA, d *Datagram) {
 	s.local, s.remote = d.Local, d.Remote
 	e.begin(s)
 	if was.Addr() != d.Remote.Addr() {
-		s.proved, s.esp = was, espWay{}
+		s.verified, s.esp = was, espWay{}
 		s.esp = e.derive(s)
 	}
 }
 
-// derive is the Child SAs' way as the proved address of IKE says it.
+// derive is the Child SAs' way as the verified address of IKE says it.
 func (e *Engine) derive(s *ikeSA) espWay {
-	w := espWay{way{s.local, s.proved}, s.encap()}
-	if !w.encap || s.local.Port() != e.cfg.PortIKE && s.remote == s.proved {
+	w := espWay{way{s.local, s.verified}, s.encap()}
+	if !w.encap || s.local.Port() != e.cfg.PortIKE && s.remote == s.verified {
 		return w
 	}
 	// IKE on port 500, as with a peer that saw no NAT or that goes back to it,
 	// says nothing about the port of ESP in UDP.
 	w.local = netip.AddrPortFrom(s.local.Addr(), e.cfg.PortNAT)
-	w.remote = netip.AddrPortFrom(s.proved.Addr(), natPort)
+	w.remote = netip.AddrPortFrom(s.verified.Addr(), natPort)
 	if s.esp.encap && s.esp.remote.Addr() == w.remote.Addr() {
 		w.remote = s.esp.remote
 	}
@@ -91,14 +91,14 @@ func (s *ikeSA) fromHere() espWay {
 	return to
 }
 
-// unproved tells whether IKE goes to where the peer has not shown to receive.
-func (s *ikeSA) unproved() bool { return s.remote != s.proved }
+// unverified tells whether IKE goes to where the peer has not shown to receive.
+func (s *ikeSA) unverified() bool { return s.remote != s.verified }
 
 // settleWay has the Child SAs follow IKE to its addresses, as far as the peer has
 // shown that it receives there.
 func (e *Engine) settleWay(s *ikeSA) {
-	if s.unproved() {
-		e.touch(s) // it is asked
+	if s.unverified() {
+		e.markDirty(s) // it is asked
 		return
 	}
 	e.goTo(s, e.derive(s), way{s.local, s.remote})
@@ -106,7 +106,7 @@ func (e *Engine) settleWay(s *ikeSA) {
 
 // arrived is called when the peer has shown that it receives where IKE goes.
 func (e *Engine) arrived(s *ikeSA) {
-	s.proved = s.remote
+	s.verified = s.remote
 	e.settleWay(s)
 }
 
@@ -146,11 +146,11 @@ func (s *ikeSA) takeAlong() []*Child {
 	return all
 }
 
-// whereProved repeats a request to where the peer was known to be, when it does not
+// toVerified repeats a request to where the peer was known to be, when it does not
 // answer from where its last message came: anybody can send that on from
 // elsewhere. An answer brings IKE back. With MOBIKE it has said itself that it moved.
-func (e *Engine) whereProved(s *ikeSA, r *request) {
-	if s.mob == nil && s.unproved() && r.tries > pathTries && s.stands() {
+func (e *Engine) toVerified(s *ikeSA, r *request) {
+	if s.mob == nil && s.unverified() && r.tries > pathTries && s.stands() {
 		r.spread = true
 		e.sendFrom(s, s.told.local, s.told.remote, r.message.data)
 	}
@@ -160,21 +160,21 @@ func (e *Engine) whereProved(s *ikeSA, r *request) {
 // keeps its own. Whoever has not moved leaves it to the other side first.
 func (e *Engine) fitEncap(s *ikeSA) {
 	at := e.now
-	if !s.birth.ours {
+	if !s.origin.ours {
 		at += fitPause
 	}
 	for _, c := range s.children {
 		if c.state == childLive && !c.replaced && c.pub.Encap != s.esp.encap {
 			c.rekeyAt = min(c.rekeyAt, at)
-			e.touch(s)
+			e.markDirty(s)
 		}
 	}
 }
 
 const fitPause = time.Second
 
-// bequeathWay hands the ways, and what is known of them, to the IKE SA that takes
+// handOverWays hands the ways, and what is known of them, to the IKE SA that takes
 // over.
-func (s *ikeSA) bequeathWay(heir *ikeSA) {
-	heir.esp, heir.proved, heir.told, heir.mapped = s.esp, s.proved, s.told, s.mapped
+func (s *ikeSA) handOverWays(next *ikeSA) {
+	next.esp, next.verified, next.told, next.mapped = s.esp, s.verified, s.told, s.mapped
 }

@@ -269,7 +269,7 @@ func TestEachFlowHasItsPort(t *testing.T) {
 			s.remote = netip.AddrPortFrom(s.remote.Addr(), port)
 			s.check = true
 			w.e.enter(w.time())
-			w.e.touch(s)
+			w.e.markDirty(s)
 			w.do(w.e.flush())
 		}
 		n.run(n.now + 100*time.Millisecond)

@@ -73,7 +73,7 @@ func (l *loop) do(actions []ikev2.Action) {
 			l.contended(a)
 		case ikev2.Moved:
 			l.moved(a)
-		case ikev2.Answered:
+		case ikev2.Reachable:
 			l.answered(a)
 		case ikev2.Probed:
 			probed = append(probed, a)

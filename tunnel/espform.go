@@ -24,8 +24,8 @@ func (p *peer) encapMode(kind string) ikev2.EncapMode {
 	return ikev2.EncapAuto
 }
 
-// natRemote tells whether the peer is behind a NAT, and does not only feign one.
-func natRemote(i ikev2.IKEInfo) bool { return i.NATRemote && !i.NATFeigned }
+// natRemote tells whether the peer is behind a NAT, and does not only force UDP encapsulation.
+func natRemote(i ikev2.IKEInfo) bool { return i.NATRemote && !i.EncapForcedByPeer }
 
 // remedy is what the owner can do where it is not for us to try the other form, ""
 // where it is.
@@ -64,8 +64,8 @@ func encapWhy(p *peer, i ikev2.IKEInfo, udp bool, kind string) string {
 		return "it was tried because bare ESP" + silence + ", and does not pass either"
 	case udp && i.EncapForced:
 		return "the userspace datapath is three times faster in UDP than in raw ESP"
-	case udp && i.NATFeigned:
-		return "the peer feigns a NAT to get UDP"
+	case udp && i.EncapForcedByPeer:
+		return "the peer forces UDP encapsulation"
 	case udp:
 		return "NAT detection found an address translated on the way"
 	case c.Encap == config.EncapNever:

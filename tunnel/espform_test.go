@@ -17,7 +17,7 @@ import (
 // asked for the first; else the owner is told what to do.
 func TestTheOtherFormIsTriedOnlyWhereItMayPass(t *testing.T) {
 	none := ikev2.IKEInfo{}
-	feigned := ikev2.IKEInfo{NATRemote: true, NATFeigned: true, EncapForced: true}
+	forced := ikev2.IKEInfo{NATRemote: true, EncapForcedByPeer: true, EncapForced: true}
 	for _, c := range []struct {
 		what, encap string
 		any         bool
@@ -30,9 +30,9 @@ func TestTheOtherFormIsTriedOnlyWhereItMayPass(t *testing.T) {
 		{"ESP, always", config.EncapAlways, false, esppath.Bare, none, "NAT traversal on at the peer"},
 		{"ESP, any peer", config.EncapAuto, true, esppath.Bare, none, "on the side that initiates"},
 		{"UDP", config.EncapAuto, false, esppath.UDP, ikev2.IKEInfo{EncapForced: true}, ""},
-		{"UDP, feigned on both sides", config.EncapAuto, false, esppath.UDP, feigned, ""},
-		{"UDP, always", config.EncapAlways, false, esppath.UDP, feigned, `set encap = "auto"`},
-		{"UDP, any peer", config.EncapAuto, true, esppath.UDP, feigned, `"never" on the side that initiates`},
+		{"UDP, forced on both sides", config.EncapAuto, false, esppath.UDP, forced, ""},
+		{"UDP, always", config.EncapAlways, false, esppath.UDP, forced, `set encap = "auto"`},
+		{"UDP, any peer", config.EncapAuto, true, esppath.UDP, forced, `"never" on the side that initiates`},
 		{"UDP, a NAT here", config.EncapAuto, false, esppath.UDP, ikev2.IKEInfo{NATLocal: true, EncapForced: true}, "does not pass the NAT"},
 		{"UDP, a NAT there", config.EncapAuto, false, esppath.UDP, ikev2.IKEInfo{NATRemote: true, EncapForced: true}, "does not pass the NAT"},
 		{"UDP, a NAT and always", config.EncapAlways, false, esppath.UDP, ikev2.IKEInfo{NATLocal: true}, "does not pass the NAT"},

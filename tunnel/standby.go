@@ -66,7 +66,7 @@ func (l *loop) probeRemote(p *peer, remote netip.Addr) {
 		return
 	}
 	from, to := p.ports(info.Local, remote)
-	l.do(l.engine.Knock(l.now(), p.id, from, to))
+	l.do(l.engine.ProbeReachability(l.now(), p.id, from, to))
 }
 
 // preferred are the addresses that remote names before the one in use. The
@@ -107,7 +107,7 @@ func (l *loop) probePreferred(p *peer) {
 }
 
 // answered takes the answer to a probe.
-func (l *loop) answered(e ikev2.Answered) {
+func (l *loop) answered(e ikev2.Reachable) {
 	p := l.peers[e.Peer]
 	if p == nil || !p.established() {
 		return

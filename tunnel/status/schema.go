@@ -196,7 +196,7 @@ type IKESA struct {
 	Rekeys      uint64 `msg:"rekeys"`       // times this SA was replaced since it was authenticated
 	NATLocal    bool   `msg:"nat_local"`    // a NAT stands before us
 	NATRemote   bool   `msg:"nat_remote"`   // a NAT stands before the peer
-	EncapForced bool   `msg:"encap_forced"` // we feigned a NAT to get UDP
+	EncapForced bool   `msg:"encap_forced"` // UDP encapsulation forced by us
 	Retransmits uint64 `msg:"retransmits"`  // requests repeated
 	MOBIKE      bool   `msg:"mobike"`       // both sides can move it to other addresses (RFC 4555)
 	Children    int    `msg:"children"`     // pairs of Child SAs, more than one during rekeying
