@@ -12,6 +12,7 @@ import (
 	"greseal/crypto/kex"
 	"greseal/ikev2/cookie"
 	"greseal/ikev2/rate"
+	"greseal/ikev2/recorder"
 	"greseal/ikev2/wire"
 )
 
@@ -60,7 +61,7 @@ type Engine struct {
 	nextSA    SAID
 	nextChild ChildID
 	stats     Stats
-	rec       recorder
+	rec       recorder.Recorder
 	kex       keyExchanges
 
 	// onMessage, when set, is told what every message that is sent says.
@@ -112,7 +113,7 @@ func New(cfg Config) *Engine {
 		responses:   map[uint64]*lastResponse{},
 		errors:      rate.Bucket{Rate: 20, Burst: 40},
 		half:        newStrangers(&cfg),
-		rec:         newRecorder(),
+		rec:         recorder.New(),
 		kex:         keyExchanges{kex.New, kex.Respond},
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"greseal/ikev2/recorder"
 	"greseal/ikev2/wire"
 )
 
@@ -99,7 +100,7 @@ func (e *Engine) seal(s *ikeSA, h wire.Header, inner []wire.Payload) (sealed, er
 		return sealed{}, err
 	}
 	e.tell(data, h, sealedOnly, inner)
-	e.record(s, recordSent, h, inner, len(data), 1, s.local, s.remote)
+	e.record(s, recorder.Sent, h, inner, len(data), 1, s.local, s.remote)
 	out.data = [][]byte{data}
 	return out, nil
 }
@@ -117,7 +118,7 @@ func (e *Engine) fragment(s *ikeSA, m *sealed, size int, inner []wire.Payload) (
 		octets += len(data)
 	}
 	if err == nil && inner != nil { // else it stands there already
-		e.record(s, recordSent, m.header, inner, octets, len(out), s.local, s.remote)
+		e.record(s, recorder.Sent, m.header, inner, octets, len(out), s.local, s.remote)
 	}
 	return out, err
 }

@@ -177,8 +177,8 @@ func bounded(t *testing.T, x *node) {
 	if len(x.e.ids) > 16 || len(x.e.pairs) > 4*maxChildren || len(x.e.dirty) != 0 {
 		t.Fatalf("%s keeps %d IKE SAs and %d pairs", x.name, len(x.e.ids), len(x.e.pairs))
 	}
-	if x.e.rec.known.size > x.e.rec.known.limit || x.e.rec.foreign.size > x.e.rec.foreign.limit || len(x.e.half.waiting) > 4 || len(x.e.responses) > 64 {
-		t.Fatalf("%s keeps %d octets of records, %d half-open IKE SAs, %d responses", x.name, x.e.rec.known.size+x.e.rec.foreign.size, len(x.e.half.waiting), len(x.e.responses)+len(x.e.refusals))
+	if x.e.rec.Known.Size > x.e.rec.Known.Limit || x.e.rec.Foreign.Size > x.e.rec.Foreign.Limit || len(x.e.half.waiting) > 4 || len(x.e.responses) > 64 {
+		t.Fatalf("%s keeps %d octets of records, %d half-open IKE SAs, %d responses", x.name, x.e.rec.Known.Size+x.e.rec.Foreign.Size, len(x.e.half.waiting), len(x.e.responses)+len(x.e.refusals))
 	}
 	for _, p := range x.e.order {
 		if c := p.current(); c != nil && c.state == childGone {

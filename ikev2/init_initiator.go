@@ -10,6 +10,7 @@ import (
 	"greseal/crypto/prf"
 	"greseal/crypto/suite"
 	"greseal/ikev2/keymat"
+	"greseal/ikev2/recorder"
 	"greseal/ikev2/wire"
 )
 
@@ -145,7 +146,7 @@ func (e *Engine) sendInit(s *ikeSA, group uint16) {
 		return
 	}
 	e.tell(data, m.Header, ps, nil)
-	e.record(s, recordSent, m.Header, ps, len(data), 1, s.local, s.remote)
+	e.record(s, recorder.Sent, m.Header, ps, len(data), 1, s.local, s.remote)
 	h.message1 = data
 	s.state = stateInitiating
 	s.req, s.nextOut = nil, 0
@@ -189,7 +190,7 @@ func (e *Engine) onInitResponse(s *ikeSA, m *wire.Message, d *Datagram) {
 		e.oddAnswer(s, d, errors.New("payload of type "+t.String()+", marked as critical"))
 		return
 	}
-	e.record(s, recordReceived, m.Header, m.Payloads, len(m.Raw), 1, d.Local, d.Remote)
+	e.record(s, recorder.Received, m.Header, m.Payloads, len(m.Raw), 1, d.Local, d.Remote)
 	switch {
 	case s.handshake.reachability && (c.SA != nil || c.Notify(wire.Cookie) != nil || c.Notify(wire.InvalidKEPayload) != nil):
 		e.reached(s)

@@ -8,6 +8,7 @@ import (
 	"greseal/crypto/prf"
 	"greseal/crypto/suite"
 	"greseal/ikev2/keymat"
+	"greseal/ikev2/recorder"
 	"greseal/ikev2/wire"
 )
 
@@ -203,10 +204,10 @@ func (e *Engine) openHalf(m *wire.Message, d *Datagram, c *wire.Contents, key ha
 	}
 	s.handshake.signatures.learn(c, to.hashes != nil)
 	e.tell(data, h, ps, nil)
-	if e.rec.strangers.Take(e.now) {
+	if e.rec.Strangers.Take(e.now) {
 		s.handshake.recorded = 1
-		e.record(s, recordReceived, m.Header, m.Payloads, len(m.Raw), 1, d.Local, d.Remote)
-		e.record(s, recordSent, h, ps, len(data), 1, d.Local, d.Remote)
+		e.record(s, recorder.Received, m.Header, m.Payloads, len(m.Raw), 1, d.Local, d.Remote)
+		e.record(s, recorder.Sent, h, ps, len(data), 1, d.Local, d.Remote)
 	}
 	e.half.enter(s)
 	e.send(s, data)

@@ -3,6 +3,7 @@ package ikev2
 import (
 	"errors"
 
+	"greseal/ikev2/recorder"
 	"greseal/ikev2/wire"
 )
 
@@ -316,11 +317,11 @@ func (e *Engine) open(s *ikeSA, m *wire.Message, d *Datagram) (c content, ok boo
 			e.stats.Unauthentic++
 			return c, false
 		}
-		e.record(s, recordReceived, m.Header, nil, octets, parts, d.Local, d.Remote)
+		e.record(s, recorder.Received, m.Header, nil, octets, parts, d.Local, d.Remote)
 		c.Contents = &wire.Contents{}
 		return c, true
 	}
-	e.record(s, recordReceived, m.Header, ps, octets, parts, d.Local, d.Remote)
+	e.record(s, recorder.Received, m.Header, ps, octets, parts, d.Local, d.Remote)
 	var bad bool
 	if c.critical, bad = wire.UnsupportedCritical(ps); !bad {
 		c.critical = outside // in front of SK, which covers it

@@ -7,13 +7,14 @@ import (
 	"testing"
 	"time"
 
+	"greseal/ikev2/recorder"
 	"greseal/ikev2/wire"
 )
 
 // kept is what a ring holds, counted anew.
-func (g *recordRing) kept() (n int) {
-	for i := range g.records {
-		n += g.records[i].size()
+func kept(g *recorder.Ring) (n int) {
+	for i := range g.Records {
+		n += g.Records[i].Size()
 	}
 	return n
 }
@@ -36,11 +37,11 @@ func TestStrangersDoNotPushHandshakesOut(t *testing.T) {
 		e.e.Receive(n.now, Datagram{e.local, from, initRequest(i+1, nil)})
 	}
 	r := &e.e.rec
-	if r.foreign.size > recordedForeign || r.foreign.size != r.foreign.kept() || r.known.size != r.known.kept() || r.known.size > recordedOctets-recordedForeign {
-		t.Fatalf("%d octets of strangers (counted %d) and %d of peers are kept", r.foreign.size, r.foreign.kept(), r.known.size)
+	if r.Foreign.Size > recorder.Foreign || r.Foreign.Size != kept(&r.Foreign) || r.Known.Size != kept(&r.Known) || r.Known.Size > recorder.Octets-recorder.Foreign {
+		t.Fatalf("%d octets of strangers (counted %d) and %d of peers are kept", r.Foreign.Size, kept(&r.Foreign), r.Known.Size)
 	}
-	if len(r.foreign.records) < 50 {
-		t.Fatalf("%d records of strangers, want the latest to be there", len(r.foreign.records))
+	if len(r.Foreign.Records) < 50 {
+		t.Fatalf("%d records of strangers, want the latest to be there", len(r.Foreign.Records))
 	}
 	known := 0
 	for _, s := range e.e.Handshakes("") {
@@ -64,9 +65,9 @@ func TestRecorderForgetsTheOldest(t *testing.T) {
 		n.run(n.now + 10*time.Second)
 	}
 	for _, x := range []*node{w, e} {
-		g := &x.e.rec.known
-		if g.size > g.limit || g.size < g.limit/2 || g.size != g.kept() {
-			t.Errorf("%s keeps %d octets, counted %d", x.name, g.size, g.kept())
+		g := &x.e.rec.Known
+		if g.Size > g.Limit || g.Size < g.Limit/2 || g.Size != kept(g) {
+			t.Errorf("%s keeps %d octets, counted %d", x.name, g.Size, kept(g))
 		}
 		steps := x.e.Handshakes(x.peer.ID)
 		if steps[0].Exchange == "IKE_SA_INIT" {
@@ -107,11 +108,11 @@ func TestRecorderKeepsNoSecret(t *testing.T) {
 		t.Fatalf("only %d secrets were seen", len(secrets))
 	}
 	for _, x := range []*node{w, e} {
-		for _, g := range []*recordRing{&x.e.rec.known, &x.e.rec.foreign} {
-			for _, r := range g.records {
+		for _, g := range []*recorder.Ring{&x.e.rec.Known, &x.e.rec.Foreign} {
+			for _, r := range g.Records {
 				for _, s := range append(secrets, x.peer.PSK) {
-					if bytes.Contains(r.body, s) {
-						t.Fatalf("%s keeps %x of %s", x.name, s, r.exchange)
+					if bytes.Contains(r.Body, s) {
+						t.Fatalf("%s keeps %x of IKE SA %d", x.name, s, r.IKE)
 					}
 				}
 			}

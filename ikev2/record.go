@@ -1,0 +1,162 @@
+package ikev2
+
+import (
+	"net/netip"
+
+	"greseal/ikev2/recorder"
+	"greseal/ikev2/wire"
+)
+
+// What the flight recorder is told: every exchange but the empty INFORMATIONAL
+// that asks whether somebody lives, and what came of it. Repetitions are not kept,
+// and how many strangers are heard is limited.
+
+// recordedEarly bounds the messages of one IKE SA before it is authenticated.
+const recordedEarly = 24
+
+// record records a message of an IKE SA.
+func (e *Engine) record(s *ikeSA, kind recorder.Kind, h wire.Header, ps []wire.Payload, octets, parts int, local, remote netip.AddrPort) {
+	if h.Exchange == wire.Informational && liveness(ps) {
+		return
+	}
+	early := s.handshake != nil
+	if early {
+		if s.handshake.recorded == 0 || s.handshake.recorded > recordedEarly {
+			return
+		}
+		s.handshake.recorded++
+	}
+	r := recorder.Record{
+		At: e.now, Kind: kind, IKE: uint64(s.id), Initiator: s.initiator,
+		Local: local, Remote: remote, Octets: octets, Fragments: parts,
+	}
+	if s.peer != nil {
+		r.Peer = string(s.peer.cfg.ID)
+	}
+	ring := &e.rec.Known
+	if early && !s.initiator {
+		ring = &e.rec.Foreign
+	}
+	ring.Add(e.rec.Message(r, h, ps))
+}
+
+// liveness tells whether a message is nothing but a liveness check, or a probe.
+func liveness(ps []wire.Payload) bool {
+	if len(ps) != 1 {
+		return len(ps) == 0
+	}
+	n, ok := ps[0].(*wire.Notify)
+	return ok && n.Kind == wire.PathMTUProbe
+}
+
+// recordRefused records an IKE_SA_INIT request that makes no IKE SA, and the
+// answer to it.
+func (e *Engine) recordRefused(m *wire.Message, d *Datagram, answer wire.Payload, octets int) {
+	if !e.rec.Strangers.Take(e.now) {
+		return
+	}
+	r := recorder.Record{At: e.now, Kind: recorder.Received, Local: d.Local, Remote: d.Remote, Octets: len(m.Raw), Fragments: 1}
+	if c := e.candidates(d.Local.Addr(), d.Remote.Addr()); len(c) == 1 {
+		r.Peer = string(c[0].cfg.ID)
+	}
+	e.rec.Foreign.Add(e.rec.Message(r, m.Header, m.Payloads))
+	h := m.Header
+	h.Flags = wire.FlagResponse
+	r.Kind, r.Octets = recorder.Sent, octets
+	e.rec.Foreign.Add(e.rec.Message(r, h, []wire.Payload{answer}))
+}
+
+// recordAuthenticated keeps what was recorded of an IKE SA that a stranger began.
+func (e *Engine) recordAuthenticated(s *ikeSA) {
+	if s.handshake.recorded != 0 {
+		e.rec.Authenticated(uint64(s.id), string(s.peer.cfg.ID))
+	}
+}
+
+// recordAction records what came of a handshake.
+func (e *Engine) recordAction(a Action) {
+	r := recorder.Record{At: e.now}
+	ring := &e.rec.Known
+	var text string
+	about := func(i *IKEInfo) {
+		r.IKE, r.Peer, r.Initiator, r.Local, r.Remote = uint64(i.ID), string(i.Peer), i.Initiator, i.Local, i.Remote
+	}
+	failure := func(p PeerID, f *Failure) { r.IKE, r.Peer, text = uint64(f.ike), string(p), f.Error() }
+	switch a := a.(type) {
+	case InstallIn:
+		c := a.Child
+		mode := "tunnel mode"
+		if c.Transport {
+			mode = "transport mode"
+		}
+		if c.Encap {
+			mode += " in UDP"
+		}
+		r.IKE, r.Peer, r.Local, r.Remote = uint64(c.IKE), string(c.Peer), c.Local, c.Remote
+		text = "Child SA agreed: " + c.Suite.IANA() + ", " + mode + ", protocol 47 between " + c.GRELocal.String() + " and " + c.GRERemote.String()
+	case IKEUp:
+		about(&a.IKEInfo)
+		text = "IKE SA up: " + a.Suite.IANA() + "; the peer is " + a.RemoteID.String()
+		if a.NATLocal {
+			text += "; we are behind a NAT"
+		}
+		if a.NATRemote {
+			text += "; it is behind a NAT"
+		}
+	case IKEDown:
+		about(&a.IKEInfo)
+		text = "IKE SA closed"
+		if a.Reason != nil {
+			text = "IKE SA down: " + a.Reason.Error()
+		}
+	case Failed:
+		failure(a.Peer, a.Reason)
+	case Noted:
+		failure(a.Peer, a.Reason)
+		if a.Reason.stranger {
+			if !e.rec.Remarks.Take(e.now) {
+				return
+			}
+			ring = &e.rec.Foreign
+		}
+	default:
+		return
+	}
+	ring.Add(e.rec.Note(r, text))
+}
+
+// Step is a message of the past, or what came of those before it.
+type Step struct {
+	At            Time
+	Peer          PeerID // empty: a stranger whose tunnel is not known
+	IKE           SAID   // 0: no IKE SA came of it
+	Initiator     bool   // our role in the IKE SA
+	Local, Remote netip.AddrPort
+
+	Sent, Received bool // neither: Text says what came of it
+	Exchange       string
+	Response       bool
+	MessageID      uint32
+	Octets         int      // of the IKE message, all fragments together when sent
+	Fragments      int      // 1 when it was not fragmented
+	Payloads       []string // without their secrets
+	Text           string
+}
+
+// Handshakes are the latest handshakes with a peer, oldest first; an empty ID
+// means with all, and with strangers.
+func (e *Engine) Handshakes(id PeerID) []Step {
+	out := []Step{}
+	for _, r := range e.rec.Steps(string(id)) {
+		s := Step{
+			At: r.At, Peer: PeerID(r.Peer), IKE: SAID(r.IKE), Initiator: r.Initiator, Local: r.Local, Remote: r.Remote,
+			Sent: r.Kind == recorder.Sent, Received: r.Kind == recorder.Received, Text: r.Text,
+		}
+		if r.Kind != recorder.Note {
+			s.Exchange, s.Response, s.MessageID, s.Payloads = r.Exchange, r.Response, r.MessageID, r.Payloads
+			s.Octets, s.Fragments = r.Octets, r.Fragments
+		}
+		out = append(out, s)
+	}
+	return out
+}
