@@ -131,7 +131,7 @@ func peerGRELateSilent(l *labnet.Lab) {
 		return t.State == "up" && t.Outside.Encap == "udp"
 	})
 	w.swan.raiseGRE()
-	l.Wait(60*time.Second, "the word that packets come back in UDP", func() bool { return strings.Contains(w.greseal.Log(), "then ESP is tried once more") })
+	l.Wait(60*time.Second, "the word that packets come back in UDP", func() bool { return strings.Contains(w.greseal.Log(), "then ESP is tried again") })
 	w.swan.TerminateIKE()
 	l.Wait(60*time.Second, "the tunnel in ESP", func() bool {
 		t := w.greseal.Tunnel("t0")

@@ -67,7 +67,7 @@ func udpDropped(addrB, addrA string) func(*labnet.Lab) {
 		says := func(words string) func() bool {
 			return func() bool { return strings.Contains(finder.Log(), words) }
 		}
-		l.Wait(30*time.Second, "the word that UDP is tried once more", says("then UDP is tried once more"))
+		l.Wait(30*time.Second, "the word that UDP is tried once more", says("then UDP is tried again"))
 		t := finder.Tunnel("t0")
 		l.Check(t.UpCount == 2 && strings.Contains(t.Outside.EncapWhy, "ESP in UDP does not pass"), "up %d times; in ESP because: %s", t.UpCount, t.Outside.EncapWhy)
 		doctor := strings.Join(strings.Fields(finder.Do("doctor", "t0").Out()), " ")
