@@ -173,7 +173,7 @@ func (s *part) vm() {
 		rows := filepath.Join(out, "rows")
 		os.Remove(rows)
 		os.Symlink(rows, filepath.Join(s.logs, "vm-"+kernel+".rows"))
-		s.played("vm-"+kernel, title, kernel, 25*time.Minute, "build/lab/vm", "run", "--kernel", kernel, "--timeout", "1500", "--out", out, "--", "bash", "-c", strings.Join(script, "\n"))
+		s.played("vm-"+kernel, title, kernel, 40*time.Minute, "build/lab/vm", "run", "--kernel", kernel, "--timeout", "2300", "--out", out, "--", "bash", "-c", strings.Join(script, "\n"))
 		for _, b := range binaries {
 			s.unitInVM(b, kernel, out, ran)
 		}
