@@ -39,6 +39,6 @@ func (s *part) interopInVM() {
 	out := filepath.Join(s.logs, "vm-rows")
 	os.MkdirAll(out, 0o755)
 	os.Symlink(filepath.Join(out, "rows"), filepath.Join(s.logs, "vm.rows"))
-	s.played("vm", title, "6.1", 20*time.Minute, "build/lab/vm", "run", "--timeout", "1200", "--out", out, "--",
+	s.played("vm", title, "6.1", 35*time.Minute, "build/lab/vm", "run", "--timeout", "2000", "--out", out, "--",
 		"out/lab/labtest", "run", "-interop", "-greseal", "greseal", "-where", "vm", "-j", "3", "-dir", "/tmp/lab", "-save", filepath.Join(out, "failed"), "-out", filepath.Join(out, "rows"))
 }

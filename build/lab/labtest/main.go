@@ -33,6 +33,10 @@ func main() {
 	case "suite":
 		os.Exit(suiteCommand(os.Args[2:]))
 	case "interop":
+		if len(os.Args) > 2 {
+			fmt.Fprintln(os.Stderr, "usage: labtest interop")
+			os.Exit(2)
+		}
 		os.Exit(playSuite(interopPhases, ".lab-interop", ""))
 	default:
 		fmt.Fprintln(flag.CommandLine.Output(), "usage: labtest run|list|suite|interop")
