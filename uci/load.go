@@ -234,7 +234,7 @@ func (m *merger) secrecy(path string, f config.File) {
 // whether one may carry GRE behind ESP in transport mode. With mistakes in the
 // configuration, which are the error, it speaks of what a daemon would start with.
 func Configured(path string) (any, transport bool, err error) {
-	c, err := Load(path, nil)
+	c, err := cli.LoadWhole(path, nil)
 	if err != nil {
 		var none error
 		if c, none = cli.Instead(path); none != nil {

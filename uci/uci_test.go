@@ -425,6 +425,20 @@ func TestConfiguredTellsTheInitScriptWhatToOpen(t *testing.T) {
 			t.Errorf("%q: code %d, %q, %q", c.text, code, out, errs)
 		}
 	}
+
+	// A TOML file that lost its text still has the daemon started.
+	dir := put(t, map[string]string{"greseal": "", "greseal.toml": "[[tunnel]]\nname = \"a\"\nremote = \"192.0.2.1\"\npsk = \"" + psk + "\"\n"})
+	t.Setenv("UCI_CONFIG_DIR", dir)
+	path := filepath.Join(dir, "greseal.toml")
+	for _, want := range []int{0, cli.ExitUsage, cli.ExitUsage} {
+		code, out, errs := run(t, "configured", "-c", path)
+		if code != want || out != "tunnel\n" {
+			t.Errorf("code %d, want %d: %q, %q", code, want, out, errs)
+		}
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // Relative paths start from the TOML file's folder, whichever way that file is

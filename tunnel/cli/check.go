@@ -24,7 +24,7 @@ var Check = Command{
 			if len(args) > 0 {
 				return usagef("takes no arguments; name the file with -c")
 			}
-			cfg, err := loadWhole(*file, nil)
+			cfg, err := LoadWhole(*file, nil)
 			var ps config.Problems
 			if err != nil && !errors.As(err, &ps) {
 				return err

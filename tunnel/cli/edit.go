@@ -195,7 +195,7 @@ func (dropped) Error() string { return "dropped" }
 
 // judge checks the text and hands it over, or says that it is to be edited again.
 func (e *editing) judge(text []byte) (again bool, err error) {
-	c, err := loadWhole(e.file, text)
+	c, err := LoadWhole(e.file, text)
 	if err != nil {
 		fmt.Fprintln(e.env.Stderr, err)
 		switch e.answer("mistakes: e edits again, q discards the text", "e", "q") {

@@ -71,7 +71,7 @@ func (h history) add(data []byte) error {
 	if err != nil {
 		return err
 	}
-	if h.newestIs(data) {
+	if blank(data) || h.newestIs(data) {
 		return nil
 	}
 	next := 1

@@ -20,9 +20,9 @@ func Keep(path string) {
 	}
 }
 
-// loadWhole is Load for a file that runs. One that is empty although earlier
+// LoadWhole is Load for a file that runs. One that is empty although earlier
 // configs of it are kept lost its text, to a full disk or a power cut: refused.
-func loadWhole(path string, candidate []byte) (*config.Config, error) {
+func LoadWhole(path string, candidate []byte) (*config.Config, error) {
 	if ps := emptied(path, candidate); ps != nil {
 		return nil, ps
 	}
@@ -38,7 +38,7 @@ func emptied(path string, text []byte) config.Problems {
 		}
 		text = data
 	}
-	if len(bytes.TrimSpace(text)) > 0 {
+	if !blank(text) {
 		return nil
 	}
 	if kept, _ := historyOf(file).list(); len(kept) == 0 {
@@ -47,6 +47,10 @@ func emptied(path string, text []byte) config.Problems {
 	return config.Problems{{Position: config.Position{File: path}, What: "is empty but was not before",
 		Remedy: "run: greseal rollback; to run without any tunnel from this file, put a comment into it"}}
 }
+
+// blank reports whether a file holds nothing, not even a comment: such a one is
+// never kept, so that it is not what a daemon goes back to.
+func blank(text []byte) bool { return len(bytes.TrimSpace(text)) == 0 }
 
 // realFile is the file itself, symbolic links followed: its history is beside it.
 func realFile(path string) string {

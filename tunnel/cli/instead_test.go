@@ -18,29 +18,30 @@ func TestAFileThatLostItsTextIsNoConfig(t *testing.T) {
 		}
 	}
 	write("")
-	if _, err := loadWhole(path, nil); err != nil {
+	if _, err := LoadWhole(path, nil); err != nil {
 		t.Fatalf("an empty file that never held anything: %v", err)
 	}
 	write(text)
-	if _, err := loadWhole(path, nil); err != nil {
+	if _, err := LoadWhole(path, nil); err != nil {
 		t.Fatal(err)
 	}
 	Keep(path)
 	for _, lost := range []string{"", "\n", " \t\r\n\n"} {
 		write(lost)
-		if _, err := loadWhole(path, nil); err == nil || !strings.Contains(err.Error(), "is empty") {
+		if _, err := LoadWhole(path, nil); err == nil || !strings.Contains(err.Error(), "is empty") {
 			t.Errorf("%q: %v", lost, err)
 		}
-		if _, err := loadWhole(path, []byte(lost)); err == nil {
+		if _, err := LoadWhole(path, []byte(lost)); err == nil {
 			t.Errorf("%q as a candidate is taken", lost)
 		}
+		Keep(path) // as one does who does not look
 		c, err := Instead(path)
 		if err != nil || c.Tunnel("hq") == nil || !strings.Contains(c.Instead, "last good one") {
 			t.Errorf("%q: instead of it %+v, %v", lost, c, err)
 		}
 	}
 	write("# no tunnel for now\n")
-	if c, err := loadWhole(path, nil); err != nil || len(c.Tunnels) != 0 {
+	if c, err := LoadWhole(path, nil); err != nil || len(c.Tunnels) != 0 {
 		t.Errorf("a comment alone: %v", err)
 	}
 }

@@ -33,7 +33,7 @@ var Run = Command{
 				Built:      Built,
 				Logger:     slog.New(slog.NewTextHandler(env.Stderr, &slog.HandlerOptions{Level: level})),
 				Level:      level,
-				Load:       loadWhole,
+				Load:       LoadWhole,
 				Instead:    Instead,
 				Keep:       Keep,
 				Beside:     Beside,
