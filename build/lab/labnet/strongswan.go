@@ -94,9 +94,7 @@ func (n *NS) StrongSwan(c Swan) *StrongSwan {
 
 // Start starts charon and waits for its control socket.
 func (s *StrongSwan) Start() {
-	if !s.Libipsec {
-		s.ns.BlockErrors()
-	}
+	s.ns.BlockErrors() // kernel-libipsec has its SAs a moment before its routes
 	os.Remove(filepath.Join(s.dir, "vici"))
 	s.proc = s.ns.Start("charon-"+s.ns.Name, s.program(charon)...)
 	s.ns.lab.Wait(30*time.Second, "charon's control socket", func() bool {
