@@ -1,5 +1,7 @@
 package platform
 
+import "time"
+
 // Object is a kind of thing that greseal lays on the machine.
 type Object string
 
@@ -35,4 +37,67 @@ type Standing interface {
 	// those it fixed. An object that somebody else changes again and again is
 	// put right no more than a few times a minute; its text says so.
 	Audit() []Deviation
+}
+
+// Repairs puts deviations right, and bounds how often: an object that somebody else
+// changes again and again is left as it is. Guards are the exception, since leaving
+// one would open a tunnel. The zero value is ready; it belongs to one goroutine.
+type Repairs struct {
+	made  map[Deviation][]time.Time // within repairSpan, oldest first, by what identifies an object
+	swept time.Time
+}
+
+// At most this many repairs of one object within that time.
+const (
+	repairsMost = 5
+	repairSpan  = time.Minute
+)
+
+// Do calls fix to put right what found tells of, and returns found with what came of it:
+// Fixed, or the error in its text, or that another program changes the object again and
+// again, when fix may not have been called.
+func (r *Repairs) Do(found Deviation, fix func() error) Deviation {
+	return r.do(found, time.Now(), fix)
+}
+
+func (r *Repairs) do(found Deviation, now time.Time, fix func() error) Deviation {
+	object := Deviation{Link: found.Link, Object: found.Object, Name: found.Name}
+	made := recent(r.made[object], now)
+	contended := len(made) >= repairsMost
+	if contended {
+		found.Text += "; another program changes it again and again"
+		if found.Object != ObjectGuard {
+			return found
+		}
+		made = made[1:]
+	}
+	if err := fix(); err != nil {
+		found.Text += ": " + err.Error()
+		return found
+	}
+	found.Fixed = true
+	if r.made == nil || now.Sub(r.swept) > repairSpan {
+		r.sweep(now)
+	}
+	r.made[object] = append(made, now)
+	return found
+}
+
+// sweep forgets the objects that were not put right lately.
+func (r *Repairs) sweep(now time.Time) {
+	kept := make(map[Deviation][]time.Time)
+	for object, made := range r.made {
+		if made = recent(made, now); len(made) > 0 {
+			kept[object] = made
+		}
+	}
+	r.made, r.swept = kept, now
+}
+
+// recent are the times within repairSpan.
+func recent(made []time.Time, now time.Time) []time.Time {
+	for len(made) > 0 && now.Sub(made[0]) > repairSpan {
+		made = made[1:]
+	}
+	return made
 }

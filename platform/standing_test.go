@@ -1,0 +1,62 @@
+package platform
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestRepairsEndWhenAnotherProgramGoesOn(t *testing.T) {
+	var r Repairs
+	now, calls := time.Now(), 0
+	try := func(d Deviation) Deviation {
+		return r.do(d, now, func() error { calls++; return nil })
+	}
+	mtu := Deviation{Link: "hq", Object: ObjectLink, Name: "hq", Text: "its MTU is 1000"}
+	for i := range repairsMost {
+		now = now.Add(time.Second)
+		if got := try(mtu); !got.Fixed || got.Text != mtu.Text {
+			t.Errorf("repair %d: %+v", i, got)
+		}
+	}
+	got := try(mtu)
+	if got.Fixed || calls != repairsMost || got.Text != "its MTU is 1000; another program changes it again and again" {
+		t.Errorf("after %d repairs: %+v", calls, got)
+	}
+	other := mtu
+	other.Link = "branch"
+	if got := try(other); !got.Fixed {
+		t.Errorf("another object: %+v", got)
+	}
+	now = now.Add(repairSpan + time.Second)
+	if got := try(mtu); !got.Fixed || len(r.made) != 1 {
+		t.Errorf("a minute later: %+v, %d objects remembered", got, len(r.made))
+	}
+}
+
+func TestAGuardIsLaidHoweverOftenItIsRemoved(t *testing.T) {
+	var r Repairs
+	now := time.Now()
+	guard := Deviation{Object: ObjectGuard, Name: "192.0.2.1", Text: "somebody removed it"}
+	var got Deviation
+	for range 3 * repairsMost {
+		got = r.do(guard, now, func() error { return nil })
+		if !got.Fixed {
+			t.Fatalf("%+v", got)
+		}
+	}
+	if !strings.Contains(got.Text, "again and again") {
+		t.Errorf("%q", got.Text)
+	}
+}
+
+func TestARepairThatFailsSaysWhy(t *testing.T) {
+	var r Repairs
+	for range 2 * repairsMost {
+		got := r.do(Deviation{Text: "it is missing"}, time.Now(), func() error { return errors.New("no memory") })
+		if got.Fixed || got.Text != "it is missing: no memory" {
+			t.Fatalf("%+v", got)
+		}
+	}
+}
