@@ -33,6 +33,9 @@ type Network struct {
 	waiting []string // links named meanwhile
 	wide    bool     // look at everything when Release comes
 
+	repairs Repairs
+	found   []Deviation // since the last Audit
+
 	settled bool                  // since the last time nothing of an earlier daemon is left
 	cover   map[netip.Prefix]bool // what our routes covered then, in the main table
 }
@@ -40,6 +43,7 @@ type Network struct {
 // inside is what one link wants.
 type inside struct {
 	addresses []netip.Prefix
+	index     int                   // of the interface that has ours
 	ours      map[netip.Prefix]bool // addresses laid by this process
 	routes    RouteSet
 	running   bool
@@ -150,7 +154,18 @@ func (n *Network) SetAddresses(link string, want []netip.Prefix) error {
 	if err != nil {
 		return err
 	}
+	errs := []error{n.layAddresses(l, in, have), n.update(link)}
+	return errors.Join(errs...)
+}
+
+// layAddresses makes the addresses of a link, of which it has these, those wanted.
+func (n *Network) layAddresses(l *rtnl.Link, in *inside, have []rtnl.Address) error {
 	var errs []error
+	want, link := in.addresses, l.Name
+	if in.index != l.Index { // made anew
+		in.index = l.Index
+		clear(in.ours)
+	}
 	present := make(map[netip.Prefix]bool)
 	for _, a := range have {
 		if slices.Contains(want, a.Prefix) && (!in.foreign || a.Protocol != rtnl.Protocol && !in.ours[a.Prefix]) {
@@ -163,7 +178,7 @@ func (n *Network) SetAddresses(link string, want []netip.Prefix) error {
 			continue
 		}
 		if err := rtnl.ChangeAddress(n.nl, unix.RTM_DELADDR, l, a.Prefix); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
-			errs = append(errs, &Unlaid{a.Prefix, fmt.Sprintf("remove address %s from %s", a.Prefix, link), err})
+			errs = append(errs, &Unlaid{a.Prefix, fmt.Sprintf("remove address %s from %s", a.Prefix, link), err, true})
 			continue
 		}
 		delete(in.ours, a.Prefix)
@@ -175,14 +190,21 @@ func (n *Network) SetAddresses(link string, want []netip.Prefix) error {
 		if present[p] || in.foreign {
 			continue
 		}
-		if err := rtnl.ChangeAddress(n.nl, unix.RTM_NEWADDR, l, p); err != nil && !errors.Is(err, unix.EEXIST) {
-			errs = append(errs, &Unlaid{p, fmt.Sprintf("add address %s to %s", p, link), err})
-			continue
+		add := func() error {
+			if err := rtnl.ChangeAddress(n.nl, unix.RTM_NEWADDR, l, p); err != nil && !errors.Is(err, unix.EEXIST) {
+				return &Unlaid{p, fmt.Sprintf("add address %s to %s", p, link), err, true}
+			}
+			return nil
 		}
-		in.ours[p] = true
+		if in.ours[p] {
+			n.again(ObjectAddress, link, p.String(), add)
+		} else if err := add(); err != nil {
+			errs = append(errs, err)
+		} else {
+			in.ours[p] = true
+		}
 	}
 	in.clean = len(want) == 0 && len(errs) == 0
-	errs = append(errs, n.update(link))
 	return errors.Join(errs...)
 }
 

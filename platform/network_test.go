@@ -443,27 +443,37 @@ func TestWatcherReportsOthersAndIsQuietAboutUs(t *testing.T) {
 		command  string
 		underlay bool
 		own      []string
+		other    bool
 	}{
-		{"ip addr add 198.18.6.1/24 dev wan", true, nil},
-		{"ip route replace default via 198.18.5.254", true, nil},
-		{"ip link set wan mtu 1400", true, nil},
-		{"ip rule add from 198.18.6.1 lookup 7", true, nil},
-		{"ip rule del from 198.18.6.1 lookup 7", true, nil},
-		{"ip route del 10.0.0.0/16 dev hq", false, []string{"hq"}},
-		{"ip addr del 10.255.0.2/30 dev hq", false, []string{"hq"}},
-		{"ip link set hq down", false, []string{"hq"}},
-		{"ip link del hq", false, []string{"hq"}},
-		{"ip link set wan down", true, nil},
+		{"ip addr add 198.18.6.1/24 dev wan", true, nil, false},
+		{"ip route replace default via 198.18.5.254", true, nil, false},
+		{"ip link set wan mtu 1400", true, nil, false},
+		{"ip rule add from 198.18.6.1 lookup 7", true, nil, false},
+		{"ip rule del from 198.18.6.1 lookup 7", true, nil, false},
+		{"ip route del 10.0.0.0/16 dev hq", false, []string{"hq"}, false},
+		{"ip addr del 10.255.0.2/30 dev hq", false, []string{"hq"}, false},
+		{"ip addr add 10.255.0.6/30 dev hq; ip route del 10.255.0.4/30 dev hq", false, nil, true},
+		{"ip link add name br type bridge", false, nil, true},
+		{"ip link set hq master br", false, nil, true},
+		{"ip link set hq nomaster", false, nil, true},
+		{"ip link set hq mtu 1300", false, nil, true},
+		{"ip link set hq name other; ip link set other name hq", false, nil, true},
+		{"nft add table inet x; nft flush ruleset", false, nil, true},
+		{"ip xfrm policy add dir out src 192.0.2.1 dst 192.0.2.2 proto 47 action block", false, nil, true},
+		{"ip xfrm policy flush", false, nil, true},
+		{"ip link set hq down", false, []string{"hq"}, false},
+		{"ip link del hq", false, []string{"hq"}, false},
+		{"ip link set wan down", true, nil, false},
 	} {
 		for { // what a step leaves behind, such as the peer's end
 			if _, any := next(t, w); !any {
 				break
 			}
 		}
-		sh(t, step.command)
+		sh(t, strings.Split(step.command, "; ")...)
 		c, any := next(t, w)
-		if !any || c.Underlay != step.underlay && step.underlay || !slices.Equal(c.Own, step.own) {
-			t.Errorf("%s: %+v, want underlay %t and %v", step.command, c, step.underlay, step.own)
+		if !any || c.Underlay != step.underlay && step.underlay || !slices.Equal(c.Own, step.own) || step.other && !c.Other {
+			t.Errorf("%s: %+v, want underlay %t, %v and other %t", step.command, c, step.underlay, step.own, step.other)
 		}
 	}
 }

@@ -42,11 +42,16 @@ func (l laid[T]) drop(have []T, want map[T]bool, swept bool, remove func(T) erro
 	return present, errors.Join(errs...)
 }
 
-// lay adds what is not present, in the order of want.
-func (l laid[T]) lay(want []T, present map[T]bool, add func(T) error) error {
+// lay adds what is not present, in the order of want. What it had laid before is for
+// again, which tells whether it stands now.
+func (l laid[T]) lay(want []T, present map[T]bool, add func(T) error, again func(T) bool) error {
 	var errs []error
 	for _, k := range want {
-		if !present[k] {
+		switch {
+		case present[k]:
+		case l[k]:
+			present[k] = again(k)
+		default:
 			if err := add(k); err != nil {
 				errs = append(errs, err)
 				continue
@@ -153,8 +158,12 @@ func (n *Network) reconcile(links ...string) error {
 	for r := range w.rules {
 		asked = append(asked, r)
 	}
-	err4 := n.ruled.lay(asked, rules, n.addRule)
-	err5 := n.laid.lay(w.shared, routes, n.addRoute)
+	err4 := n.ruled.lay(asked, rules, n.addRule, func(r rtnl.Rule) bool {
+		return n.again(ObjectRule, "", r.String(), func() error { return n.addRule(r) })
+	})
+	err5 := n.laid.lay(w.shared, routes, n.addRoute, func(r rtnl.Route) bool {
+		return n.again(ObjectGuard, n.owner(r.Dst), r.String(), func() error { return n.addRoute(r) })
+	})
 	err6 := n.layInto(w.into, links, routes)
 	err = errors.Join(err1, err2, err3, err4, err5, err6)
 	n.settled = n.swept && err == nil
@@ -175,7 +184,9 @@ func (n *Network) layUnder(under []rtnl.Route, present map[rtnl.Route]bool) erro
 			keys = append(keys, k)
 		}
 	}
-	return n.laid.lay(keys, present, func(k rtnl.Route) error { return n.addRoute(whole[k]) })
+	add := func(k rtnl.Route) error { return n.addRoute(whole[k]) }
+	// One that is gone went with its interface or its gateway, as a rule.
+	return n.laid.lay(keys, present, add, func(k rtnl.Route) bool { return add(k) == nil })
 }
 
 // layInto lays the routes into the links named.
@@ -191,7 +202,9 @@ func (n *Network) layInto(into map[rtnl.Route]string, links []string, present ma
 			keys, owners = append(keys, r.Key()), append(owners, n.links[link])
 		}
 	}
-	err := n.laid.lay(keys, present, n.addRoute)
+	err := n.laid.lay(keys, present, n.addRoute, func(r rtnl.Route) bool {
+		return n.again(ObjectRoute, into[r], r.String(), func() error { return n.addRoute(r) })
+	})
 	for i, k := range keys {
 		if n.laid[k] {
 			owners[i].laid[k] = true
@@ -213,7 +226,7 @@ func (n *Network) changeRoute(typ uint16, r rtnl.Route) error {
 	case err == nil:
 		return nil
 	case typ == unix.RTM_NEWROUTE:
-		return &Unlaid{r.Dst, "add route " + r.String(), err}
+		return &Unlaid{Prefix: r.Dst, What: "add route " + r.String(), Err: err}
 	}
-	return &Unlaid{r.Dst, "remove route " + r.String(), err}
+	return &Unlaid{Prefix: r.Dst, What: "remove route " + r.String(), Err: err}
 }

@@ -56,7 +56,8 @@ func TestWhatIsLaidBecomesWhatIsWanted(t *testing.T) {
 		}
 		once := func() error {
 			present, err := l.drop(slices.Sorted(maps.Keys(there)), set(c.want), c.swept, change("-", false))
-			return errors.Join(err, l.lay([]rune(c.want), present, change("+", true)))
+			add := change("+", true)
+			return errors.Join(err, l.lay([]rune(c.want), present, add, func(k rune) bool { return add(k) == nil }))
 		}
 		if err := once(); (err != nil) != c.fails {
 			t.Errorf("%s: %v", c.what, err)

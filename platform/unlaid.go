@@ -14,6 +14,8 @@ type Unlaid struct {
 	Prefix netip.Prefix
 	What   string // what was tried
 	Err    error
+
+	Address bool // otherwise a route
 }
 
 func (u *Unlaid) Error() string { return u.What + ": " + u.Why() }

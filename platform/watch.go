@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"greseal/platform/netlink"
@@ -28,9 +29,12 @@ type Change struct {
 	// Own names our interfaces that somebody else set up or down or deleted,
 	// or whose addresses or routes somebody else changed.
 	Own []string
+	// Other: somebody else changed something of which what we have laid may be a
+	// part, such as XFRM policies, nf_tables or the bridge of an interface of ours.
+	Other bool
 }
 
-func (c *Change) empty() bool { return !c.Underlay && len(c.Own) == 0 }
+func (c *Change) empty() bool { return !c.Underlay && !c.Other && len(c.Own) == 0 }
 
 func (c *Change) own(name string) {
 	if !slices.Contains(c.Own, name) {
@@ -39,16 +43,16 @@ func (c *Change) own(name string) {
 }
 
 func (c *Change) add(o Change) {
-	c.Underlay = c.Underlay || o.Underlay
+	c.Underlay, c.Other = c.Underlay || o.Underlay, c.Other || o.Other
 	for _, name := range o.Own {
 		c.own(name)
 	}
 }
 
-// Watcher reports changes of links, addresses, routes and rules. What this process
-// changed itself it leaves out where the kernel says who did it.
+// Watcher reports changes of links, addresses, routes, rules, XFRM and nf_tables. What
+// this process changed itself it leaves out where the kernel says who did it.
 type Watcher struct {
-	sub   *netlink.Subscription
+	subs  []*netlink.Subscription
 	out   chan Change
 	log   *slog.Logger
 	found chan Change
@@ -63,6 +67,8 @@ type linkSeen struct {
 	own     bool
 	flags   uint32
 	mtu     int
+	master  int
+	alias   string
 	present bool
 }
 
@@ -90,16 +96,32 @@ func Watch(log *slog.Logger) (*Watcher, error) {
 		return nil, err
 	}
 	w := &Watcher{
-		sub: sub, log: log, out: make(chan Change), found: make(chan Change, 16),
+		subs: []*netlink.Subscription{sub}, log: log, out: make(chan Change), found: make(chan Change, 16),
 		stop: make(chan struct{}), links: make(map[int]linkSeen),
 	}
 	for _, l := range links {
 		w.links[l.Index] = seen(l)
 	}
 	w.wg.Add(2)
-	go w.read()
+	go w.read(sub, w.see, w.everything)
 	go w.gather()
+	w.watchOthers(unix.NETLINK_XFRM, nl.XFRMNLGRP_SA, nl.XFRMNLGRP_POLICY)
+	w.watchOthers(unix.NETLINK_NETFILTER, unix.NFNLGRP_NFTABLES)
 	return w, nil
+}
+
+// watchOthers adds groups of another netlink protocol, where the kernel has it.
+func (w *Watcher) watchOthers(proto int, groups ...int) {
+	sub, err := netlink.Subscribe(proto, groups...)
+	if err != nil {
+		w.log.Debug("no notifications of this kind", "protocol", proto, "error", err)
+		return
+	}
+	w.subs = append(w.subs, sub)
+	w.wg.Add(1)
+	go w.read(sub, func(c *Change, _ uint16, port uint32, _ []byte) {
+		c.Other = c.Other || !netlink.OwnPort(port)
+	}, func(c *Change) { c.Other = true })
 }
 
 // Changes delivers what happened, gathered. While nobody reads, changes are
@@ -108,29 +130,25 @@ func (w *Watcher) Changes() <-chan Change { return w.out }
 
 // Close ends the Watcher and waits for its goroutines.
 func (w *Watcher) Close() {
-	w.sub.Close()
+	for _, sub := range w.subs {
+		sub.Close()
+	}
 	close(w.stop)
 	w.wg.Wait()
 }
 
-func (w *Watcher) read() {
+// read judges notifications with see; where some were lost, lost says what is to be
+// looked at again.
+func (w *Watcher) read(sub *netlink.Subscription, see func(c *Change, typ uint16, port uint32, p []byte), lost func(*Change)) {
 	defer w.wg.Done()
 	for {
 		var c Change
-		err := w.sub.Next(func(typ uint16, port uint32, p []byte) { w.see(&c, typ, port, p) })
+		err := sub.Next(func(typ uint16, port uint32, p []byte) { see(&c, typ, port, p) })
 		switch {
 		case errors.Is(err, os.ErrClosed):
 			return
 		case errors.Is(err, unix.ENOBUFS):
-			// Something was lost: everything is to be looked at again. The
-			// links seen so far stay; each next message corrects its own.
-			w.log.Debug("netlink notifications lost, looking at everything again")
-			c.Underlay = true
-			for _, l := range w.links {
-				if l.own {
-					c.own(l.name)
-				}
-			}
+			lost(&c)
 		case err != nil:
 			w.log.Error("netlink notifications ended", "error", err)
 			return
@@ -142,6 +160,18 @@ func (w *Watcher) read() {
 		case w.found <- c:
 		case <-w.stop:
 			return
+		}
+	}
+}
+
+// everything is to be looked at again. The links seen so far stay; each next message
+// corrects its own.
+func (w *Watcher) everything(c *Change) {
+	w.log.Debug("netlink notifications lost, looking at everything again")
+	c.Underlay = true
+	for _, l := range w.links {
+		if l.own {
+			c.own(l.name)
 		}
 	}
 }
@@ -197,6 +227,8 @@ func (w *Watcher) see(c *Change, typ uint16, port uint32, p []byte) {
 			return
 		}
 		w.blame(c, r.Oif, false)
+		// One that comes with an address does so only once.
+		c.Other = c.Other || typ == unix.RTM_DELROUTE && r.Protocol == unix.RTPROT_KERNEL && w.links[r.Oif].own
 	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
 		c.Underlay = c.Underlay || !netlink.OwnPort(port)
 	}
@@ -216,7 +248,7 @@ func (w *Watcher) blame(c *Change, index int, gone bool) {
 
 func seen(l *rtnl.Link) linkSeen {
 	return linkSeen{
-		name: l.Name, own: l.Ours(), mtu: l.MTU, present: true,
+		name: l.Name, own: l.Ours(), mtu: l.MTU, master: l.Master, alias: l.Alias, present: true,
 		flags: l.Flags & (unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_LOWER_UP),
 	}
 }
@@ -249,9 +281,11 @@ func (w *Watcher) seeLink(c *Change, present, ours bool, p []byte) {
 		if before.present && !ours && (before.flags^now.flags)&unix.IFF_UP != 0 {
 			c.own(now.name)
 		}
+		now.flags, before.flags = 0, 0
+		c.Other = c.Other || before.present && !ours && now != before
 	case now == before:
 	case !before.present && now.flags&unix.IFF_UP == 0:
-		// New and down: nothing can go there yet.
+		c.Other = true // nothing can go there yet, but it may be a bridge that an interface of ours belongs to
 	default:
 		c.Underlay = true
 	}

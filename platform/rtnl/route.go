@@ -1,6 +1,7 @@
 package rtnl
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -17,6 +18,9 @@ const unreachableMetric = 4294967295
 
 // DefaultMetric6 is what the kernel makes of metric 0 for IPv6.
 const DefaultMetric6 = 1024
+
+// connectedMetric6 is that of IPv6 routes which come with an address.
+const connectedMetric6 = 256
 
 // Route is one entry of a routing table, as far as we lay or read them.
 type Route struct {
@@ -108,6 +112,27 @@ func Routes(n *netlink.Conn, fam int, proto uint8) ([]Route, error) {
 		return nil, fmt.Errorf("read routes: %w", err)
 	}
 	return all, nil
+}
+
+// Connected are the routes that the kernel lays by itself for an address of an
+// interface that is up, and never again when somebody has removed them.
+func Connected(l *Link, a netip.Prefix) []Route {
+	host := netip.PrefixFrom(a.Addr(), a.Addr().BitLen())
+	routes := []Route{{Table: unix.RT_TABLE_LOCAL, Dst: host, Type: unix.RTN_LOCAL}}
+	if a != host {
+		routes = append(routes, Route{Table: unix.RT_TABLE_MAIN, Dst: a.Masked(), Type: unix.RTN_UNICAST})
+	}
+	for i := range routes {
+		r := &routes[i]
+		r.Oif, r.Protocol = l.Index, unix.RTPROT_KERNEL
+		switch {
+		case a.Addr().Is4():
+			r.Prefsrc = a.Addr()
+		case r.Type == unix.RTN_UNICAST:
+			r.Metric = connectedMetric6
+		}
+	}
+	return routes
 }
 
 // Lookup asks for the route of a packet to an address: from local, by the interface
@@ -241,24 +266,28 @@ func (r *Route) Alive() bool {
 	return r.flags&(unix.RTNH_F_DEAD|unix.RTNH_F_LINKDOWN) == 0
 }
 
-// ChangeRoute adds (RTM_NEWROUTE) or removes (RTM_DELROUTE) one of our routes. To add
+// ChangeRoute adds (RTM_NEWROUTE) or removes (RTM_DELROUTE) a route: one of ours, or
+// of the protocol that it names. To add
 // one that is there or remove one that is not is no error.
 func ChangeRoute(n *netlink.Conn, typ uint16, r Route) error {
 	m := &nl.RtMsg{}
 	m.Family = uint8(Family(r.Dst.Addr()))
 	m.Dst_len = uint8(r.Dst.Bits())
-	m.Protocol = Protocol
+	m.Protocol = cmp.Or(r.Protocol, Protocol)
 	m.Type = r.Type
 	m.Table = unix.RT_TABLE_UNSPEC
 	m.Flags = r.flags & unix.RTNH_F_ONLINK
 	if r.Type == unix.RTN_UNICAST && !r.gateway.IsValid() && r.via == "" {
 		m.Scope = unix.RT_SCOPE_LINK
 	}
+	if r.Type == unix.RTN_LOCAL {
+		m.Scope = unix.RT_SCOPE_HOST
+	}
 	req := netlink.Request(typ, 0, m,
 		nl.NewRtAttr(unix.RTA_DST, r.Dst.Addr().AsSlice()),
 		nl.NewRtAttr(unix.RTA_TABLE, nl.Uint32Attr(r.Table)),
 		nl.NewRtAttr(unix.RTA_PRIORITY, nl.Uint32Attr(r.Metric)))
-	if r.Oif != 0 && r.Type == unix.RTN_UNICAST {
+	if r.Oif != 0 && r.Type != unix.RTN_UNREACHABLE {
 		req.AddData(nl.NewRtAttr(unix.RTA_OIF, nl.Uint32Attr(uint32(r.Oif))))
 	}
 	if r.gateway.IsValid() {

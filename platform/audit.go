@@ -1,0 +1,130 @@
+package platform
+
+import (
+	"errors"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"greseal/platform/rtnl"
+)
+
+var _ Standing = (*Network)(nil)
+
+// Audit implements Standing for addresses, routes and rules. What the kernel lays
+// by itself for an address is read back as well: it does that only once.
+func (n *Network) Audit() []Deviation {
+	if n.held {
+		return nil
+	}
+	refused, rest := Refused(errors.Join(n.auditAddresses(), n.Refresh()))
+	found := n.found
+	n.found = nil
+	for _, u := range refused {
+		object := ObjectRoute
+		if u.Address {
+			object = ObjectAddress
+		}
+		found = append(found, Deviation{Link: n.owner(u.Prefix), Object: object, Name: u.Prefix.String(), Text: u.What + ": " + u.Why()})
+	}
+	if rest != nil {
+		found = append(found, Deviation{Object: ObjectRoute, Text: rest.Error()})
+	}
+	return found
+}
+
+// again lays what is gone once more.
+func (n *Network) again(object Object, link, name string, lay func() error) bool {
+	d := n.repairs.Do(Deviation{Link: link, Object: object, Name: name, Text: "it was gone"}, lay)
+	n.found = append(n.found, d)
+	return d.Fixed
+}
+
+// owner is the link on whose account a prefix is laid, "" when none names it.
+func (n *Network) owner(p netip.Prefix) string {
+	for _, name := range slices.Sorted(maps.Keys(n.links)) {
+		in := n.links[name]
+		halves := func(whole netip.Prefix) bool { return slices.Contains(rtnl.Halves(whole), p) }
+		network := func(a netip.Prefix) bool { return a == p || a.Masked() == p }
+		if slices.ContainsFunc(in.routes.Prefixes, halves) || slices.ContainsFunc(in.addresses, network) {
+			return name
+		}
+	}
+	return ""
+}
+
+// auditAddresses reads back the addresses of all links and the routes that come
+// with them.
+func (n *Network) auditAddresses() error {
+	if !slices.ContainsFunc(slices.Collect(maps.Values(n.links)), func(in *inside) bool { return len(in.addresses) > 0 }) {
+		return nil
+	}
+	links, err := rtnl.Links(n.nl)
+	if err != nil {
+		return err
+	}
+	all, err := rtnl.Addresses(n.nl, 0)
+	if err != nil {
+		return err
+	}
+	have := make(map[int][]rtnl.Address)
+	for _, a := range all {
+		have[a.Index] = append(have[a.Index], a)
+	}
+	connected, err := rtnl.Routes(n.nl, unix.AF_UNSPEC, unix.RTPROT_KERNEL)
+	if err != nil {
+		return err
+	}
+	stand := make(map[rtnl.Route]bool)
+	for _, r := range connected {
+		stand[whatever(r)] = true
+	}
+	var errs []error
+	for _, l := range links {
+		in := n.links[l.Name]
+		if in == nil || !l.Ours() || !l.Up() {
+			continue
+		}
+		if in.foreign {
+			n.auditForeign(l, in, have[l.Index])
+			continue
+		}
+		errs = append(errs, n.layAddresses(l, in, have[l.Index]))
+		for _, a := range have[l.Index] {
+			// Into a VRF's table the kernel lays them itself; IPv6 waits for the carrier.
+			if slices.Contains(in.addresses, a.Prefix) && l.Master == 0 && (a.Prefix.Addr().Is4() || l.Running()) {
+				n.layConnected(l, a, stand)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// auditForeign notes which addresses netifd has not laid on an interface that runs.
+func (n *Network) auditForeign(l *rtnl.Link, in *inside, have []rtnl.Address) {
+	for _, p := range in.addresses {
+		if l.Running() && !slices.ContainsFunc(have, func(a rtnl.Address) bool { return a.Prefix == p }) {
+			n.found = append(n.found, Deviation{Link: l.Name, Object: ObjectAddress, Name: p.String(), Text: "netifd has not laid it", Remedy: "ifup " + l.Name})
+		}
+	}
+}
+
+// whatever is a route without what the kernel may have chosen otherwise.
+func whatever(r rtnl.Route) rtnl.Route {
+	return rtnl.Route{Dst: r.Dst, Type: r.Type, Oif: r.Oif}
+}
+
+// layConnected lays what is missing of the routes that come with an address.
+func (n *Network) layConnected(l *rtnl.Link, a rtnl.Address, stand map[rtnl.Route]bool) {
+	for _, r := range rtnl.Connected(l, a.Prefix) {
+		without := uint32(unix.IFA_F_NOPREFIXROUTE)
+		if r.Type == unix.RTN_LOCAL {
+			without = unix.IFA_F_TENTATIVE | unix.IFA_F_DADFAILED // it comes with the end of DAD (RFC 4862)
+		}
+		if a.Flags&without == 0 && !stand[whatever(r)] {
+			stand[whatever(r)] = n.again(ObjectRoute, l.Name, r.String(), func() error { return n.addRoute(r) })
+		}
+	}
+}
