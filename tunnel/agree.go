@@ -80,9 +80,7 @@ func (l *loop) agree(p *peer, now ikev2.Time) {
 		a.told = 0 // when it is up
 		return
 	}
-	if err := l.refresh(p); err != nil {
-		l.event(p.tunnel, slog.LevelError, "machine", err.Error())
-	}
+	l.report(p.tunnel, "machine", l.refresh(p))
 	a.at, a.told = 0, a.own
 	l.do(l.engine.TellMTU(now, p.id, a.own))
 	if a.differs(p.link.MTU) && a.warned != a.peer {

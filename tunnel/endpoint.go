@@ -255,25 +255,6 @@ func (l *loop) lookAtMachine() (machine, error) {
 	return m, nil
 }
 
-// guardOuter closes protocol 47 towards an address at which a peer is reached by
-// IKE. Where that is the far end of somebody else's GRE it stays open: the peer
-// lives behind that machine, and its own GRE goes elsewhere.
-func (l *loop) guardOuter(p *peer, a netip.Addr) error {
-	if p.guarded[a] {
-		return nil
-	}
-	if !p.names(a) && a != p.link.Remote {
-		m, err := l.lookAtMachine()
-		if err != nil {
-			return err
-		}
-		if m.foreign[a] != "" {
-			return nil
-		}
-	}
-	return l.guard(p.tunnel, a)
-}
-
 // makeRoom has tunnels give way whose peers have merely chosen the endpoint that the
 // configuration gives this one. The kernel takes no two interfaces with the same
 // endpoints and key, and this one is made before its peer comes.
@@ -316,7 +297,5 @@ func (l *loop) giveWay(g giver) {
 		return
 	}
 	p.link.Local, p.link.Remote, p.behind = netip.Addr{}, netip.Addr{}, false
-	if err := l.putLink(p.tunnel, l.wantLink(p, nil)); err != nil { // also where p.link says so already
-		l.event(p.tunnel, slog.LevelError, "machine", err.Error())
-	}
+	l.report(p.tunnel, "machine", l.putLink(p.tunnel, l.wantLink(p, nil))) // also where p.link says so already
 }

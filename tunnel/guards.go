@@ -2,34 +2,34 @@ package tunnel
 
 import (
 	"fmt"
-	"maps"
 	"net/netip"
 )
 
 // guard closes protocol 47 in clear towards addresses, keeping those closed
 // before.
 func (l *loop) guard(t *tunnel, addrs ...netip.Addr) error {
-	var added []netip.Addr
-	for _, a := range addrs {
-		if a.IsValid() && !a.IsUnspecified() && !t.guarded[a] {
-			t.guarded[a] = true
-			added = append(added, a)
-		}
-	}
+	want, added := t.guards.With(addrs...)
 	if len(added) == 0 {
 		return nil
 	}
-	all := make([]netip.Addr, 0, len(t.guarded))
-	for a := range t.guarded {
-		all = append(all, a)
-	}
-	if err := l.dp.Guard(t.name, all); err != nil {
-		for _, a := range added { // the datapath keeps what it had closed before
-			delete(t.guarded, a)
-		}
+	if err := l.dp.Guard(t.name, want); err != nil { // the datapath keeps what it had closed before
 		return fmt.Errorf("closing protocol 47 towards %v: %w", added, err)
 	}
+	t.guards.Stand(want)
 	return nil
+}
+
+// guardOuter is guard towards an address at which a peer is reached by IKE. Where
+// that is the far end of somebody else's GRE it stays open: the peer lives behind
+// that machine, and its own GRE goes elsewhere.
+func (l *loop) guardOuter(p *peer, a netip.Addr) error {
+	if !p.guards.Has(a) && !p.names(a) && a != p.link.Remote {
+		m, err := l.lookAtMachine()
+		if err != nil || m.foreign[a] != "" {
+			return err
+		}
+	}
+	return l.guard(p.tunnel, a)
 }
 
 // releaseGuards opens protocol 47 towards addresses that a peer which has moved on
@@ -39,27 +39,22 @@ func (l *loop) releaseGuards(t *tunnel) {
 	if !t.shown().established() {
 		return
 	}
-	keep := map[netip.Addr]bool{t.cfg.GRERemote: true, t.link.Remote: true}
+	needed := map[netip.Addr]bool{t.cfg.GRERemote: true, t.link.Remote: true}
 	for _, p := range t.peers {
 		for _, a := range p.attempt.Candidates() {
-			keep[a] = true
+			needed[a] = true
 		}
 		for _, c := range p.pairs {
-			keep[c.GRERemote], keep[c.Remote.Addr()] = true, true
+			needed[c.GRERemote], needed[c.Remote.Addr()] = true, true
 		}
 	}
-	var all []netip.Addr
-	for a := range t.guarded {
-		if keep[a] {
-			all = append(all, a)
-		}
-	}
-	if len(all) == len(t.guarded) {
+	want, fewer := t.guards.Only(needed)
+	if !fewer {
 		return
 	}
-	if err := l.dp.Guard(t.name, all); err != nil {
+	if err := l.dp.Guard(t.name, want); err != nil {
 		l.log.Warn("opening protocol 47 towards addresses that a peer has left", "tunnel", t.name, "error", err)
 		return
 	}
-	maps.DeleteFunc(t.guarded, func(a netip.Addr, _ bool) bool { return !keep[a] })
+	t.guards.Stand(want)
 }

@@ -2,7 +2,6 @@ package tunnel
 
 import (
 	"errors"
-	"maps"
 	"net/netip"
 	"slices"
 	"testing"
@@ -27,11 +26,11 @@ func (p *guardedPath) Guard(_ string, remotes []netip.Addr) error {
 
 func TestARefusedGuardLeavesThoseBeforeIt(t *testing.T) {
 	dp := &guardedPath{}
-	l, s := &loop{dp: dp}, &tunnel{name: "hq", guarded: map[netip.Addr]bool{}}
+	l, s := &loop{dp: dp}, &tunnel{name: "hq"}
 	first, second, third := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("2001:db8::3")
 	check := func(want ...netip.Addr) {
 		t.Helper()
-		known := slices.SortedFunc(maps.Keys(s.guarded), netip.Addr.Compare)
+		known := s.guards.Laid()
 		if !slices.Equal(known, want) || !slices.Equal(dp.closed, want) {
 			t.Errorf("known as closed: %v; closed: %v; want %v", known, dp.closed, want)
 		}

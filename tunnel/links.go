@@ -23,7 +23,7 @@ import (
 // anything else, also for tunnels that are disabled or down.
 func (l *loop) close(t *tunnel) {
 	c := t.cfg
-	t.opened = false
+	t.guards.Close()
 	l.net.SetForeign(t.name, c.Netifd)
 	if t.index != 0 {
 		l.layAddresses(t)
@@ -31,20 +31,15 @@ func (l *loop) close(t *tunnel) {
 		_ = l.net.SetAddresses(t.name, c.Address) // for the routes underneath; there is no interface yet
 	}
 	l.layRoutes(t)
-	if addrs, ok := literals(c.Remotes); ok {
-		if err := l.guard(t, append(addrs, c.GRERemote)...); err != nil {
-			l.event(t, slog.LevelError, "close", err.Error())
-		}
-	} else if err := l.guard(t, c.GRERemote); err != nil {
-		l.event(t, slog.LevelError, "close", err.Error())
-	}
+	addrs, _ := literals(c.Remotes)
+	l.report(t, "close", l.guard(t, append(addrs, c.GRERemote)...))
 }
 
 // layRoutes makes the kernel's routes what they should be now: into the
 // interface while the peer is there, unreachable ones beneath, host routes to
 // the peers outside.
 func (l *loop) layRoutes(t *tunnel) {
-	if t.opened {
+	if t.guards.Opened() {
 		return // not even the unreachable ones, until the tunnel is closed again
 	}
 	var outer []netip.Addr
@@ -87,14 +82,11 @@ const downMetric = 4_000_000_000
 
 // open takes guards and unreachable routes away.
 func (l *loop) open(t *tunnel) {
-	t.opened = true
+	t.guards.Open()
 	if err := l.net.Forget(t.name); err != nil {
 		l.event(t, slog.LevelError, "open", "routes: "+err.Error())
 	}
-	if err := l.dp.Unguard(t.name); err != nil {
-		l.event(t, slog.LevelError, "open", err.Error())
-	}
-	clear(t.guarded)
+	l.report(t, "open", l.dp.Unguard(t.name))
 }
 
 // prepare makes the interface as far as it can be made before the peer is known:
@@ -273,7 +265,7 @@ func (l *loop) describePlaced(t *tunnel) (addrs, routes []status.Placed, guards 
 			p.InPlace = false
 		}
 		routes = append(routes, p)
-		if !t.cfg.Fallback && !(t.shown().phase == phaseClosed && len(t.guarded) == 0) {
+		if !t.cfg.Fallback && !t.guards.Opened() {
 			guards = append(guards, status.Guard{What: "route", Target: r.String(), InPlace: true, How: "unreachable route"})
 		}
 	}
@@ -281,7 +273,7 @@ func (l *loop) describePlaced(t *tunnel) (addrs, routes []status.Placed, guards 
 	if l.dp.Kind() == platform.KindUserspace {
 		how = "no code path sends GRE outside ESP"
 	}
-	for a := range t.guarded {
+	for _, a := range t.guards.Laid() {
 		guards = append(guards, status.Guard{What: "gre", Target: a.String(), InPlace: true, How: how})
 	}
 	return addrs, routes, guards

@@ -24,9 +24,7 @@ func (l *loop) surroundingsChanged(ch platform.Change) {
 	l.net.Hold()
 	for _, name := range ch.Own {
 		if t := l.tunnels[name]; t != nil && t.wanted && t.index != 0 {
-			if err := l.restore(t); err != nil {
-				l.event(t, slog.LevelError, "machine", err.Error())
-			}
+			l.report(t, "machine", l.restore(t))
 		}
 	}
 	if err := l.net.Release(); err != nil {
@@ -190,8 +188,7 @@ func (l *loop) moved(a ikev2.Moved) {
 	if a.OldRemote != a.Remote {
 		l.event(p.tunnel, slog.LevelInfo, "moved", fmt.Sprintf("the peer moved from %s to %s", a.OldRemote, a.Remote))
 	}
-	if err := l.guardOuter(p, a.Remote.Addr()); err != nil {
-		l.event(p.tunnel, slog.LevelError, "close", err.Error())
+	if l.report(p.tunnel, "close", l.guardOuter(p, a.Remote.Addr())) {
 		return
 	}
 	if i, ok := p.ike[a.IKE]; ok {

@@ -135,6 +135,14 @@ func (l *loop) event(t *tunnel, level slog.Level, kind, text string) {
 	l.server.Publish(e)
 }
 
+// report makes an error an event, and tells whether there was one.
+func (l *loop) report(t *tunnel, kind string, err error) bool {
+	if err != nil {
+		l.event(t, slog.LevelError, kind, err.Error())
+	}
+	return err != nil
+}
+
 func levelWord(level slog.Level) string {
 	switch {
 	case level >= slog.LevelError:

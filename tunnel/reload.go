@@ -160,9 +160,7 @@ func (l *loop) changedFor(p *peer, class config.Class) {
 	default:
 		l.register(p)
 		if p.index != 0 {
-			if err := l.refresh(p); err != nil {
-				l.event(p.tunnel, slog.LevelError, "machine", err.Error())
-			}
+			l.report(p.tunnel, "machine", l.refresh(p))
 		}
 		if !p.established() && p.attempt.State() != attempt.UnderWay {
 			p.attempt.Reset()

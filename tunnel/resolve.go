@@ -251,8 +251,7 @@ func (l *loop) renamed(p *peer, name string) {
 	}
 	if p.established() {
 		l.event(p.tunnel, slog.LevelInfo, "resolved", fmt.Sprintf("%s is %s now", name, list(p.attempt.Candidates())))
-		if err := l.guard(p.tunnel, p.attempt.Candidates()...); err != nil {
-			l.event(p.tunnel, slog.LevelError, "close", err.Error())
+		if l.report(p.tunnel, "close", l.guard(p.tunnel, p.attempt.Candidates()...)) {
 			return
 		}
 		l.settleIn(p)

@@ -101,8 +101,7 @@ func (l *loop) probed(a ikev2.Probed) {
 // resize has everything follow the size in use.
 func (l *loop) resize(p *peer) {
 	was := p.link.Fits
-	if err := l.refresh(p); err != nil {
-		l.event(p.tunnel, slog.LevelError, "machine", err.Error())
+	if l.report(p.tunnel, "machine", l.refresh(p)) {
 		return
 	}
 	// What the kernel learned by ICMP would hold for ten minutes more.

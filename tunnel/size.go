@@ -2,7 +2,6 @@ package tunnel
 
 import (
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
@@ -158,9 +157,7 @@ func (l *loop) followUnderlay(p *peer) {
 	if err != nil || !p.underlay.Follow(info) {
 		return
 	}
-	if err := l.refresh(p); err != nil {
-		l.event(p.tunnel, slog.LevelError, "machine", err.Error())
-	}
+	l.report(p.tunnel, "machine", l.refresh(p))
 	l.hintKernel(p)
 	l.searchPath(p)
 }

@@ -43,8 +43,7 @@ func (l *loop) makeStandby(p *peer) {
 	if err != nil {
 		return
 	}
-	if err := l.guard(p.tunnel, to); err != nil {
-		l.event(p.tunnel, slog.LevelError, "close", err.Error())
+	if l.report(p.tunnel, "close", l.guard(p.tunnel, to)) {
 		return
 	}
 	l.register(p)

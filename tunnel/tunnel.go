@@ -9,6 +9,7 @@ import (
 	"greseal/tunnel/attempt"
 	"greseal/tunnel/config"
 	"greseal/tunnel/esppath"
+	"greseal/tunnel/guard"
 	"greseal/tunnel/mtu"
 	"greseal/tunnel/standby"
 	"greseal/tunnel/status"
@@ -62,8 +63,7 @@ type tunnel struct {
 	peers  []*peer // today always one
 	events status.EventLog
 
-	guarded map[netip.Addr]bool
-	opened  bool // guards and unreachable routes were taken away by request
+	guards  guard.Guards
 	link    platform.Link
 	behind  bool // link's remote is the peer's own choice, not where it is reached
 	index   int  // of the interface, 0: not made
@@ -142,11 +142,10 @@ const tunnelEvents = 8
 // newTunnel makes a tunnel with its one peer, which bears its name.
 func newTunnel(c *config.Tunnel) *tunnel {
 	t := &tunnel{
-		cfg:     c,
-		name:    c.Name,
-		wanted:  c.Enabled,
-		guarded: map[netip.Addr]bool{},
-		events:  status.NewEventLog(tunnelEvents),
+		cfg:    c,
+		name:   c.Name,
+		wanted: c.Enabled,
+		events: status.NewEventLog(tunnelEvents),
 	}
 	p := &peer{
 		tunnel: t,
