@@ -145,7 +145,7 @@ func (d *Datapath) RemoveSA(key platform.SAKey) (platform.Counters, error) {
 		return platform.Counters{}, nil
 	}
 	if key.Out {
-		if err := d.letDepart(s); err != nil {
+		if err := d.drain(s); err != nil {
 			d.log.Warn("removing an SA before its last packets have left", "error", err)
 		}
 	}

@@ -11,11 +11,11 @@ const (
 	// SA to its encryption.
 	underWay = 200 * time.Millisecond
 
-	// departTime is given to it where the kernel cannot tell.
-	departTime = 2 * time.Millisecond
+	// drainTime is given to it where the kernel cannot tell.
+	drainTime = 2 * time.Millisecond
 )
 
-// letDepart waits until no packet is between the choice of an outbound SA and its
+// drain waits until no packet is between the choice of an outbound SA and its
 // encryption, so that none is lost (XfrmOutStateInvalid) when the SA is removed
 // right after a newer one has taken its place, which is how a rekeying ends.
 //
@@ -25,7 +25,7 @@ const (
 // before is inside an RCU read-side critical section, and membarrier(2) returns
 // when those that had begun are over, after some ticks of the kernel's clock.
 // Where the newer SA is older than underWay there is nothing to wait for.
-func (d *Datapath) letDepart(s *installed) error {
+func (d *Datapath) drain(s *installed) error {
 	p := s.pair
 	if next := newest(p.out); next == s || p.allowOut == nil || time.Since(next.since) > underWay {
 		return nil
@@ -35,7 +35,7 @@ func (d *Datapath) letDepart(s *installed) error {
 	}
 	const global = 1 // MEMBARRIER_CMD_GLOBAL (4.3)
 	if _, _, errno := unix.Syscall(unix.SYS_MEMBARRIER, global, 0, 0); errno != 0 {
-		time.Sleep(departTime)
+		time.Sleep(drainTime)
 	}
 	return nil
 }
