@@ -202,7 +202,7 @@ func (d *Datapath) wantAllow(p *pair, out bool) *xfrm.Policy {
 	switch {
 	case out:
 		want.Dir, want.Src, want.Dst, want.TmplSrc = xfrm.DirOut, want.Dst, want.Src, sa.Src
-	case p.local.Is6() && len(d.beside(p)) == 0:
+	case p.local.Is6() && len(d.sameEndpoints(p)) == 0:
 		// Behind an encapsulation limit (RFC 2473), which Linux sends unless
 		// told otherwise, XFRM reads something else for the key.
 		want.Keyed, want.Key = false, 0
@@ -210,8 +210,8 @@ func (d *Datapath) wantAllow(p *pair, out bool) *xfrm.Policy {
 	return want
 }
 
-// beside are the pairs of other links between the same endpoints.
-func (d *Datapath) beside(p *pair) (others []*pair) {
+// sameEndpoints are the pairs of other links between the same endpoints.
+func (d *Datapath) sameEndpoints(p *pair) (others []*pair) {
 	for _, o := range d.pairs {
 		if o.link != p.link && o.local == p.local && o.remote == p.remote {
 			others = append(others, o)
@@ -243,7 +243,7 @@ func (dev *device) receives(e endpoints) bool {
 // taken refuses a policy that another link has: packets of both would go into
 // the newest SA, whoever that leads to.
 func (d *Datapath) taken(p *pair, want *xfrm.Policy) error {
-	for _, o := range d.beside(p) {
+	for _, o := range d.sameEndpoints(p) {
 		if have := *o.allowed(want.Dir == xfrm.DirOut); have != nil && have.Selector() == want.Selector() {
 			return fmt.Errorf("tunnel %q has the same GRE endpoints and the same gre.key, or neither has one: give each its own, on both sides (%w)", o.link, unix.EEXIST)
 		}
@@ -377,7 +377,7 @@ func (d *Datapath) pairFor(e endpoints) (*pair, error) {
 			p.key = keyOf(&dev.want)
 		}
 		d.pairs[e] = p
-		return p, d.syncBeside(p)
+		return p, d.syncSameEndpoints(p)
 	}
 	return nil, errors.New("all reqids are in use")
 }
@@ -388,14 +388,14 @@ func (d *Datapath) dropPair(p *pair) error {
 		return nil
 	}
 	delete(d.pairs, p.endpoints)
-	return d.syncBeside(p)
+	return d.syncSameEndpoints(p)
 }
 
-// syncBeside is called when p has come or gone: what others let in depends on
+// syncSameEndpoints is called when p has come or gone: what others let in depends on
 // whether they are alone.
-func (d *Datapath) syncBeside(p *pair) error {
+func (d *Datapath) syncSameEndpoints(p *pair) error {
 	var errs []error
-	for _, o := range d.beside(p) {
+	for _, o := range d.sameEndpoints(p) {
 		errs = append(errs, d.syncAllow(o))
 	}
 	return errors.Join(errs...)
