@@ -225,10 +225,10 @@ type IKE interface {
 	IKEDropped() uint64
 
 	// SendIKE sends a datagram, with the non-ESP marker when local's port is the
-	// NAT port. df sets the don't-fragment bit. SplitIKE sends it in fragments of
-	// IP of at most 576 bytes.
+	// NAT port. df sets the don't-fragment bit. SendIKEFragmented sends it in IP
+	// fragments of at most 576 bytes.
 	SendIKE(local, remote netip.AddrPort, data []byte, df bool) error
-	SplitIKE(local, remote netip.AddrPort, data []byte) error
+	SendIKEFragmented(local, remote netip.AddrPort, data []byte) error
 
 	// SendKeepalive sends a NAT keepalive, the one byte 0xff (RFC 3948 section 2.3).
 	SendKeepalive(local, remote netip.AddrPort) error

@@ -128,7 +128,7 @@ func (l *loop) send(a ikev2.Send) error {
 	l.ike.Sent++
 	var err error
 	if a.Split {
-		err = l.dp.SplitIKE(a.Local, a.Remote, a.Data)
+		err = l.dp.SendIKEFragmented(a.Local, a.Remote, a.Data)
 	} else {
 		err = l.dp.SendIKE(a.Local, a.Remote, a.Data, a.DF)
 	}

@@ -227,7 +227,7 @@ func (p *worldPath) Sweep(keep []string) error {
 	return p.w.fails("Sweep")
 }
 
-func (p *worldPath) SplitIKE(local, remote netip.AddrPort, data []byte) error {
+func (p *worldPath) SendIKEFragmented(local, remote netip.AddrPort, data []byte) error {
 	return p.send(local, remote, data)
 }
 

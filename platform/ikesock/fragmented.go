@@ -9,15 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// splitSize is the longest fragment that SendSplit makes: every IPv4 host takes as
+// fragmentSize is the longest fragment that SendIKEFragmented makes: every IPv4 host takes as
 // much, and routers hand it on.
-const splitSize = 576
+const fragmentSize = 576
 
-// SendSplit sends an IKE message in fragments of IP (RFC 791 section 3.2) of at most
-// 576 octets that are made here, by a raw socket: the kernel would make none for a
+// SendIKEFragmented sends an IKE message in IP fragments (RFC 791 section 3.2) of at most
+// 576 bytes that are made here, by a raw socket: the kernel would make none for a
 // message that its own interface takes, and routers on the way may drop what is too
 // large for them without a word. Over IPv6 it is sent as it is, without DF.
-func (s *Sockets) SplitIKE(local, remote netip.AddrPort, data []byte) error {
+func (s *Sockets) SendIKEFragmented(local, remote netip.AddrPort, data []byte) error {
 	if !remote.Addr().Unmap().Is4() || !local.Addr().Unmap().Is4() {
 		return s.SendIKE(local, remote, data, false)
 	}
@@ -83,7 +83,7 @@ func split4(local, remote netip.Addr, datagram []byte) [][]byte {
 	var id [2]byte
 	_, _ = rand.Read(id[:]) // crypto/rand never fails
 	id[1] |= 1              // the kernel would choose for 0
-	chunk := min((splitSize-20)&^7, (len(datagram)/2+7)&^7)
+	chunk := min((fragmentSize-20)&^7, (len(datagram)/2+7)&^7)
 	var out [][]byte
 	src, dst := local.Unmap().As4(), remote.Unmap().As4()
 	for at := 0; at < len(datagram); at += chunk {
