@@ -179,9 +179,9 @@ type Links interface {
 	// LinkDrops reads what an interface's packets lost outside any one SA.
 	LinkDrops(name string) (Drops, error)
 
-	// Clamps is nil when the MSS is lowered on a link that asks for it,
+	// MSSClampError is nil when the MSS is lowered on a link that asks for it,
 	// otherwise it says what is missing. The link works all the same.
-	Clamps(link string) error
+	MSSClampError(link string) error
 
 	// SendGREKeepalive sends a keepalive in Cisco's form into a link's SA.
 	// The peer's are answered without being asked for. GREKeepalives counts

@@ -203,7 +203,7 @@ func (p *worldPath) newest(link string, out bool) (key platform.SAKey, ok bool) 
 	return key, ok
 }
 
-func (p *worldPath) Clamps(string) error                         { return p.w.fails("Clamps") }
+func (p *worldPath) MSSClampError(string) error                  { return p.w.fails("MSSClampError") }
 func (p *worldPath) GREKeepalives(string) platform.GREKeepalives { return platform.GREKeepalives{} }
 func (p *worldPath) LinkDrops(string) (platform.Drops, error) {
 	return p.w.drops, p.w.fails("LinkDrops")

@@ -183,7 +183,7 @@ func (l *loop) describeMTU(p *peer) status.MTU {
 	if a.differs(p.link.MTU) && a.at == 0 { // else it is about to be taken
 		m.Differs = p.sameMTU()
 	}
-	switch err := l.dp.Clamps(p.link.Name); {
+	switch err := l.dp.MSSClampError(p.link.Name); {
 	case !p.cfg.MSSClamp:
 		m.Unclamped = "mss_clamp = false in the configuration"
 	case err != nil:

@@ -198,9 +198,9 @@ func (d *Datapath) clamp(l platform.Link) {
 	}
 }
 
-// Clamps is nil when nft took the tables that link needs, otherwise it says why
+// MSSClampError is nil when nft took the tables that link needs, otherwise it says why
 // not.
-func (d *Datapath) Clamps(link string) error {
+func (d *Datapath) MSSClampError(link string) error {
 	if d.clamps == nil {
 		return errClosed
 	}

@@ -236,8 +236,8 @@ func (d *Datapath) SetRunning(name string, running bool) error {
 	return nil
 }
 
-// Clamps is nil: the workers do it.
-func (d *Datapath) Clamps(string) error { return nil }
+// MSSClampError is nil: the workers do it.
+func (d *Datapath) MSSClampError(string) error { return nil }
 
 // LinkDrops reads what a link's packets lost outside any one SA.
 func (d *Datapath) LinkDrops(name string) (platform.Drops, error) {
