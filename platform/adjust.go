@@ -10,14 +10,14 @@ import (
 	"greseal/platform/rtnl"
 )
 
-// A look at everything (Network.reconcile) reads all interfaces and routes that
-// there are. On a hub of thousands of tunnels, each of which comes up, goes down
-// and is repaired by itself, nearly always only the routes into one link change:
-// those are laid and taken back without such a look.
+// A full pass (Network.reconcile) reads all interfaces and routes of the machine. On
+// a hub of thousands of tunnels, each of which comes up, goes down and is repaired
+// by itself, nearly always only the routes into one link change: those are added and
+// removed without a full pass.
 
-// wishes are what a look at everything found that a link wants, as far as it matters
-// to others: the routes underneath, which links share, and the peers' host routes.
-type wishes struct {
+// lastWanted is what a link wanted at the last full pass, as far as it matters to
+// others: the unreachable routes that links share, and the peers' host routes.
+type lastWanted struct {
 	addresses, prefixes []netip.Prefix
 	peers               []netip.Addr
 	inside              []Inside
@@ -28,17 +28,17 @@ type wishes struct {
 	running             bool
 }
 
-// saw notes what the link wants now.
-func (in *inside) saw() {
+// recordWanted keeps what the link wants now.
+func (in *inside) recordWanted() {
 	r := &in.routes
-	in.seen = &wishes{in.addresses, r.Prefixes, r.Peers, r.Inside, r.Table, r.Through, r.Fallback, in.foreign, r.Servers, in.running}
+	in.last = &lastWanted{in.addresses, r.Prefixes, r.Peers, r.Inside, r.Table, r.Through, r.Fallback, in.foreign, r.Servers, in.running}
 }
 
-// alone reports that nothing of what a link wants has changed since the last look
-// at everything but the routes into it, and peers whom our routes cover neither
-// before nor after.
-func (n *Network) alone(in *inside) bool {
-	s, r := in.seen, &in.routes
+// onlyRoutesChanged reports that nothing a link wants has changed since the last full
+// pass except the routes into it, and peers that our routes cover neither before nor
+// after.
+func (n *Network) onlyRoutesChanged(in *inside) bool {
+	s, r := in.last, &in.routes
 	if !n.settled || s == nil || s.table != r.Table || s.through != r.Through || s.fallback != r.Fallback || s.foreign != in.foreign ||
 		!slices.Equal(s.addresses, in.addresses) || !slices.Equal(s.prefixes, r.Prefixes) || !slices.Equal(s.inside, r.Inside) {
 		return false
@@ -69,11 +69,11 @@ func (n *Network) covers(peer netip.Addr) (bits int, ok bool) {
 	return 0, false
 }
 
-// update carries out what has changed of one link.
+// update applies what has changed of one link.
 func (n *Network) update(link string) error {
 	in := n.links[link]
 	switch {
-	case in == nil || !n.alone(in):
+	case in == nil || !n.onlyRoutesChanged(in):
 		return n.reconcile(link)
 	case n.held:
 		n.waiting = append(n.waiting, link)
@@ -82,10 +82,10 @@ func (n *Network) update(link string) error {
 	return n.adjust(link, in)
 }
 
-// adjust makes the routes into one link those it wants. Laying one that is there
+// adjust makes the routes into one link those it wants. Adding one that is there
 // does nothing.
 func (n *Network) adjust(link string, in *inside) error {
-	in.seen.peers, in.seen.servers, in.seen.running = in.routes.Peers, in.routes.Servers, in.running
+	in.last.peers, in.last.servers, in.last.running = in.routes.Peers, in.routes.Servers, in.running
 	if len(in.routes.Prefixes) == 0 && len(in.laid) == 0 {
 		return nil
 	}

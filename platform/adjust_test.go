@@ -22,7 +22,7 @@ func TestRoutesOfOneLinkChangeWithoutALookAtEverything(t *testing.T) {
 	set.Peers = []netip.Addr{netip.MustParseAddr("203.0.113.9")} // known only now, and not covered
 	for _, running := range []bool{true, false, true} {
 		n.inside("hq").routes, n.inside("hq").running = set, running
-		if !n.alone(n.inside("hq")) {
+		if !n.onlyRoutesChanged(n.inside("hq")) {
 			t.Fatal("everything is looked at")
 		}
 		must(t, n.SetRoutes("hq", set, running))

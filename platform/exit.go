@@ -58,7 +58,7 @@ func (n *Network) ways(foreign func() ([]rtnl.Route, error)) (ways []rtnl.Route,
 		}
 		before := n.exits[name]
 		e := exit{addresses: before.addresses, reached: make(map[netip.Addr]bool)}
-		by, err := e.look(n.nl, name, routes)
+		by, err := e.read(n.nl, name, routes)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -85,9 +85,9 @@ func (n *Network) ways(foreign func() ([]rtnl.Route, error)) (ways []rtnl.Route,
 	return ways, rules, nil
 }
 
-// look reads the addresses of the interface and picks the routes that lead out of
+// read reads the addresses of the interface and picks the routes that lead out of
 // it.
-func (e *exit) look(s *netlink.Conn, name string, routes []rtnl.Route) (by []rtnl.Route, err error) {
+func (e *exit) read(s *netlink.Conn, name string, routes []rtnl.Route) (by []rtnl.Route, err error) {
 	l, err := rtnl.LinkByName(s, name)
 	if errors.Is(err, rtnl.ErrNoLink) {
 		return nil, nil

@@ -50,7 +50,7 @@ type inside struct {
 	foreign   bool
 	clean     bool                // no address is wanted, and none of ours was found
 	laid      map[rtnl.Route]bool // routes into the link laid by this process
-	seen      *wishes             // by the last look at everything
+	last      *lastWanted         // at the last full pass
 }
 
 // RouteSet is what is routed into a link.

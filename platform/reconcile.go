@@ -63,15 +63,15 @@ func (l laid[T]) lay(want []T, present map[T]bool, add func(T) error, again func
 	return errors.Join(errs...)
 }
 
-// view is one look at the machine.
-type view struct {
+// observed is what one full pass found on the machine.
+type observed struct {
 	links   map[string]*rtnl.Link // ours, by name
 	routes  []rtnl.Route          // ours, as they are laid
 	foreign func() ([]rtnl.Route, error)
 }
 
-func (n *Network) look() (view, error) {
-	v := view{links: make(map[string]*rtnl.Link)}
+func (n *Network) observe() (observed, error) {
+	v := observed{links: make(map[string]*rtnl.Link)}
 	all, err := rtnl.Links(n.nl)
 	if err != nil {
 		return v, err
@@ -104,7 +104,7 @@ type wants struct {
 	all    map[rtnl.Route]bool   // the keys of all routes
 }
 
-func (n *Network) wants(v view) (w wants, err error) {
+func (n *Network) wants(v observed) (w wants, err error) {
 	into, shared := n.wanted(v.links)
 	if w.under, err = n.pins(v.foreign, into, shared); err != nil {
 		return w, err
@@ -142,7 +142,7 @@ func (n *Network) reconcile(links ...string) error {
 	if n.settled && len(n.laid) == 0 && !n.wantsAny() {
 		return nil // a hub of many tunnels without routes lists nothing
 	}
-	v, err := n.look()
+	v, err := n.observe()
 	if err != nil {
 		return err
 	}
@@ -168,7 +168,7 @@ func (n *Network) reconcile(links ...string) error {
 	err = errors.Join(err1, err2, err3, err4, err5, err6)
 	n.settled = n.swept && err == nil
 	for _, in := range n.links {
-		in.saw()
+		in.recordWanted()
 	}
 	return err
 }
