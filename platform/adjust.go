@@ -75,8 +75,8 @@ func (n *Network) update(link string) error {
 	switch {
 	case in == nil || !n.onlyRoutesChanged(in):
 		return n.reconcile(link)
-	case n.held:
-		n.waiting = append(n.waiting, link)
+	case n.batching:
+		n.batched = append(n.batched, link)
 		return nil
 	}
 	return n.adjust(link, in)

@@ -16,7 +16,7 @@ var _ Standing = (*Network)(nil)
 // Audit implements Standing for addresses, routes and rules. What the kernel lays
 // by itself for an address is read back as well: it does that only once.
 func (n *Network) Audit() []Deviation {
-	if n.held {
+	if n.batching {
 		return nil
 	}
 	refused, rest := Refused(errors.Join(n.auditAddresses(), n.Refresh()))

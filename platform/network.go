@@ -29,9 +29,9 @@ type Network struct {
 	ruled laid[rtnl.Rule]
 	swept bool
 
-	held    bool     // until Release
-	waiting []string // links named meanwhile
-	wide    bool     // look at everything when Release comes
+	batching bool     // until Commit
+	batched  []string // links changed meanwhile
+	full     bool     // Commit makes a full pass
 
 	repairs Repairs
 	found   []Deviation // since the last Audit
@@ -257,15 +257,15 @@ func (n *Network) Sweep() error {
 	return n.reconcile()
 }
 
-// Hold puts off changes of routes until Release, which makes them for all links
-// at once: with one look at all interfaces and routes that there are, if any.
-func (n *Network) Hold() { n.held = true }
+// Batch puts off changes of routes until Commit, which makes them for all links at
+// once, with at most one full pass.
+func (n *Network) Batch() { n.batching = true }
 
-// Release ends Hold.
-func (n *Network) Release() error {
-	links, wide := n.waiting, n.wide
-	n.held, n.waiting, n.wide = false, nil, false
-	if wide {
+// Commit ends Batch.
+func (n *Network) Commit() error {
+	links, full := n.batched, n.full
+	n.batching, n.batched, n.full = false, nil, false
+	if full {
 		return n.reconcile(links...)
 	}
 	var errs []error

@@ -135,8 +135,8 @@ func (n *Network) wants(v observed) (w wants, err error) {
 // reconcile computes what all links want, removes what is ours and unwanted, then adds
 // what is missing: shared routes, and those into the links named.
 func (n *Network) reconcile(links ...string) error {
-	if n.held {
-		n.waiting, n.wide = append(n.waiting, links...), true
+	if n.batching {
+		n.batched, n.full = append(n.batched, links...), true
 		return nil
 	}
 	if n.settled && len(n.laid) == 0 && !n.wantsAny() {

@@ -13,8 +13,8 @@ import (
 // worldNet is the machine's network.
 type worldNet struct{ w *world }
 
-func (worldNet) Hold()                   {}
-func (worldNet) Release() error          { return nil }
+func (worldNet) Batch()                  {}
+func (worldNet) Commit() error           { return nil }
 func (worldNet) Refresh() error          { return nil }
 func (worldNet) Sweep() error            { return nil }
 func (worldNet) SetForeign(string, bool) {}

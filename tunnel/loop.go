@@ -275,11 +275,11 @@ func (l *loop) adopt() {
 	for i := range l.cfg.Tunnels {
 		l.add(&l.cfg.Tunnels[i])
 	}
-	l.net.Hold()
+	l.net.Batch()
 	for _, name := range l.order {
 		l.close(l.tunnels[name])
 	}
-	if err := l.net.Release(); err != nil {
+	if err := l.net.Commit(); err != nil {
 		l.log.Error("routes", "error", err)
 	}
 	if err := l.dp.Sweep(l.order); err != nil {

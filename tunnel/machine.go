@@ -11,8 +11,8 @@ import (
 // network is what the loop needs of the machine's addresses and routes:
 // platform.Network, or another in tests.
 type network interface {
-	Hold()
-	Release() error
+	Batch()
+	Commit() error
 	Refresh() error
 	Sweep() error
 	Forget(link string) error

@@ -21,13 +21,13 @@ func (l *loop) surroundingsChanged(ch platform.Change) {
 			l.log.Warn("laying routes anew", "error", err)
 		}
 	}
-	l.net.Hold()
+	l.net.Batch()
 	for _, name := range ch.Own {
 		if t := l.tunnels[name]; t != nil && t.wanted && t.index != 0 {
 			l.report(t, "machine", l.restore(t))
 		}
 	}
-	if err := l.net.Release(); err != nil {
+	if err := l.net.Commit(); err != nil {
 		l.log.Warn("laying routes anew", "error", err)
 		for _, name := range ch.Own {
 			if t := l.tunnels[name]; t != nil {

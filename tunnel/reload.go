@@ -63,7 +63,7 @@ func (l *loop) take(next *config.Config) []string {
 			t.was, t.cfg = t.cfg, c
 		}
 	}
-	l.net.Hold()
+	l.net.Batch()
 	for _, ch := range diff.Tunnels {
 		switch t := l.tunnels[ch.Name]; ch.Kind {
 		case config.Removed:
@@ -89,7 +89,7 @@ func (l *loop) take(next *config.Config) []string {
 			l.changed(t, ch)
 		}
 	}
-	if err := l.net.Release(); err != nil {
+	if err := l.net.Commit(); err != nil {
 		l.event(nil, slog.LevelError, "machine", "routes: "+err.Error())
 	}
 	l.order = l.order[:0]

@@ -104,7 +104,7 @@ func leaveClosed(opt Options, cfg *config.Config, why error) error {
 		return errors.Join(why, err)
 	}
 	defer net.Close()
-	net.Hold()
+	net.Batch()
 	var errs []error
 	for i := range cfg.Tunnels {
 		c := &cfg.Tunnels[i]
@@ -112,7 +112,7 @@ func leaveClosed(opt Options, cfg *config.Config, why error) error {
 		peers, _ := literals(c.Remotes)
 		errs = append(errs, net.SetRoutes(c.Name, routeSet(c, peers), false))
 	}
-	errs = append(errs, net.Release())
+	errs = append(errs, net.Commit())
 	if err := errors.Join(errs...); err != nil {
 		return errors.Join(why, fmt.Errorf("closing the tunnels' networks: %w", err))
 	}
