@@ -28,10 +28,10 @@ type Link struct {
 	TOSInherit bool
 	IgnoreDF   bool
 	MTU        int // of the interface, bytes
-	// Fits is the largest packet that the path carries whole, bytes. Where the
+	// MaxUnfragmented is the largest packet that the path carries whole, bytes. Where the
 	// interface takes larger ones the userspace datapath refuses or fragments
 	// them as a router does. 0: as the MTU.
-	Fits int
+	MaxUnfragmented int
 	// Neighbor4 and Neighbor6 are the inner addresses of the router at the other
 	// end, where known. The userspace datapath refuses packets that are too big
 	// in its name; unset: in that of the host they were for.

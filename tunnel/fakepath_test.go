@@ -90,8 +90,8 @@ func linkLine(l platform.Link) string {
 		return a.String()
 	}
 	s := fmt.Sprintf("%s to %s, MTU %d", end(l.Local), end(l.Remote), l.MTU)
-	if l.Fits != l.MTU {
-		s += fmt.Sprintf(" of which %d fit", l.Fits)
+	if l.MaxUnfragmented != l.MTU {
+		s += fmt.Sprintf(" of which %d fit", l.MaxUnfragmented)
 	}
 	if l.HasKey {
 		s += fmt.Sprintf(", key %d", l.Key)

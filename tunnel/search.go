@@ -100,12 +100,12 @@ func (l *loop) probed(a ikev2.Probed) {
 
 // resize has everything follow the size in use.
 func (l *loop) resize(p *peer) {
-	was := p.link.Fits
+	was := p.link.MaxUnfragmented
 	if l.report(p.tunnel, "machine", l.refresh(p)) {
 		return
 	}
 	// What the kernel learned by ICMP would hold for ten minutes more.
-	if p.link.Fits > was || p.underlay.Learned() != 0 && p.underlay.Learned() < p.search.Found() {
+	if p.link.MaxUnfragmented > was || p.underlay.Learned() != 0 && p.underlay.Learned() < p.search.Found() {
 		if err := platform.FlushRouteCache(); err != nil {
 			l.log.Debug("forgetting learned path MTUs", "error", err)
 		}

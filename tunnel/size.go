@@ -30,9 +30,9 @@ func (l *loop) size(p *peer, child *ikev2.Child, want *platform.Link) {
 	}
 	l.agreeMTU(p, want)
 	// A configured MTU may be more than what fits outside in one piece.
-	want.Fits = min(p.sizing.largest, want.MTU)
+	want.MaxUnfragmented = min(p.sizing.largest, want.MTU)
 	if p.cfg.MSSClamp {
-		want.MSS4, want.MSS6 = uint16(want.Fits-40), uint16(want.Fits-60) // IP and TCP headers
+		want.MSS4, want.MSS6 = uint16(want.MaxUnfragmented-40), uint16(want.MaxUnfragmented-60) // IP and TCP headers
 	}
 }
 

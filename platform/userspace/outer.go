@@ -316,7 +316,7 @@ func (d *Datapath) routeIn(sa *platform.SA, link *platform.Link, cut pieces) (*r
 		}
 	}
 	r.innerHeader(sa, link)
-	r.fits(link)
+	r.setLimit(link)
 	return r, nil
 }
 

@@ -29,14 +29,14 @@ import (
 // ip6MinMTU is what every IPv6 link carries.
 const ip6MinMTU = 1280
 
-// fits sets what the route carries: the largest packet as the TUN or TAP gives
+// setLimit sets what the route carries: the largest packet as the TUN or TAP gives
 // it, with its Ethernet header.
-func (r *route) fits(link *platform.Link) {
+func (r *route) setLimit(link *platform.Link) {
 	r.limit = math.MaxInt
-	if link.Fits == 0 || link.IgnoreDF {
+	if link.MaxUnfragmented == 0 || link.IgnoreDF {
 		return
 	}
-	r.limit = link.Fits
+	r.limit = link.MaxUnfragmented
 	if link.Ethernet {
 		r.limit += vnet.EtherLen
 	}

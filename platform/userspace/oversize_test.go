@@ -27,7 +27,7 @@ func TestPacketsTooBigForThePathAreRefusedOrFragmentedInside(t *testing.T) {
 		t.Run(fmt.Sprintf("ethernet=%v", ethernet), func(t *testing.T) {
 			a, b := twoHosts(t)
 			f := form{encap: true, link: platform.Link{
-				MTU: 1500, Fits: fits, Ethernet: ethernet,
+				MTU: 1500, MaxUnfragmented: fits, Ethernet: ethernet,
 				Neighbor4: netip.MustParseAddr(inner4(9)), Neighbor6: netip.MustParseAddr(inner6(9)),
 			}}
 			for _, h := range []*host{a, b} {
@@ -317,7 +317,7 @@ func TestIPv6sLeastPassesANarrowerPath(t *testing.T) {
 	for _, f := range []form{{encap: true}, {}, {encap: true, outer6: true}, {outer6: true}} {
 		t.Run(fmt.Sprintf("encap=%v,outer6=%v", f.encap, f.outer6), func(t *testing.T) {
 			a, b := twoHosts(t)
-			f.link = platform.Link{MTU: 1400, Fits: 1100}
+			f.link = platform.Link{MTU: 1400, MaxUnfragmented: 1100}
 			for _, h := range []*host{a, b} {
 				h.start(Options{Off: OffGSO}) // the capture sees packets, not runs
 			}
