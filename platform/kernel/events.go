@@ -41,20 +41,20 @@ func (d *Datapath) listen() error {
 	}
 	d.subs = append(d.subs, links)
 	d.wg.Add(3)
-	go d.hear(sas, d.heardXFRM, d.resyncSAs)
-	go d.hear(links, d.heardLink, d.resyncLinks)
+	go d.receive(sas, d.xfrmEvents, d.resyncSAs)
+	go d.receive(links, d.linkEvents, d.resyncLinks)
 	go d.pollUse()
 	return nil
 }
 
-// hear turns notifications into events. After an overflow of the socket, resync
+// receive turns notifications into events. After an overflow of the socket, resync
 // looks for what the lost ones may have said.
-func (d *Datapath) hear(s *netlink.Subscription, heard func(typ uint16, port uint32, p []byte) []platform.Event, resync func() []platform.Event) {
+func (d *Datapath) receive(s *netlink.Subscription, decode func(typ uint16, port uint32, p []byte) []platform.Event, resync func() []platform.Event) {
 	defer d.wg.Done()
 	for {
 		var events []platform.Event
 		err := s.Next(func(typ uint16, port uint32, p []byte) {
-			events = append(events, heard(typ, port, p)...)
+			events = append(events, decode(typ, port, p)...)
 		})
 		switch {
 		case errors.Is(err, os.ErrClosed):
@@ -96,7 +96,7 @@ func event(kind platform.EventKind, s *installed) platform.Event {
 	return platform.Event{Kind: kind, Link: s.key.Link, Out: s.key.Out, SPI: s.key.SPI}
 }
 
-func (d *Datapath) heardXFRM(typ uint16, port uint32, p []byte) []platform.Event {
+func (d *Datapath) xfrmEvents(typ uint16, port uint32, p []byte) []platform.Event {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch typ {
@@ -192,7 +192,7 @@ func (d *Datapath) resyncSAs() []platform.Event {
 	return events
 }
 
-func (d *Datapath) heardLink(typ uint16, port uint32, p []byte) []platform.Event {
+func (d *Datapath) linkEvents(typ uint16, port uint32, p []byte) []platform.Event {
 	if typ != unix.RTM_DELLINK || len(p) < unix.SizeofIfInfomsg || p[0] != unix.AF_UNSPEC {
 		return nil
 	}

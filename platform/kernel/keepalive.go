@@ -28,12 +28,12 @@ import (
 // echoer answers the keepalives of one GRE interface and sends our own.
 type echoer struct {
 	endpoints
-	index int
-	mark  uint32
-	hear  *os.File     // packet socket
-	raw   int          // raw socket of protocol 47, for the answers, that hears nothing
-	under *xfrm.Policy // that of raw; nil: it may send nothing
-	count *keepaliveCount
+	index   int
+	mark    uint32
+	packets *os.File     // packet socket
+	raw     int          // raw socket of protocol 47, for the answers, that hears nothing
+	under   *xfrm.Policy // that of raw; nil: it may send nothing
+	count   *keepaliveCount
 }
 
 type keepaliveCount struct{ returned, answered atomic.Uint64 }
@@ -95,7 +95,7 @@ func (e *echoer) open() error {
 		_ = unix.Close(fd)
 		return fmt.Errorf("listen on the interface: %w", err)
 	}
-	e.hear = os.NewFile(uintptr(fd), "packet socket")
+	e.packets = os.NewFile(uintptr(fd), "packet socket")
 	return nil
 }
 
@@ -155,8 +155,8 @@ func sockaddr(a netip.Addr) unix.Sockaddr {
 
 // close ends run.
 func (e *echoer) close() {
-	if e.hear != nil {
-		_ = e.hear.Close()
+	if e.packets != nil {
+		_ = e.packets.Close()
 	} else if e.raw >= 0 {
 		_ = unix.Close(e.raw)
 	}
@@ -165,7 +165,7 @@ func (e *echoer) close() {
 // run answers until the packet socket is closed.
 func (e *echoer) run() {
 	defer unix.Close(e.raw)
-	conn, err := e.hear.SyscallConn()
+	conn, err := e.packets.SyscallConn()
 	if err != nil {
 		return
 	}
@@ -231,7 +231,7 @@ func (d *Datapath) SendGREKeepalive(link string) error {
 
 // give sends an IPv4 packet out by the interface.
 func (e *echoer) give(packet []byte) error {
-	conn, err := e.hear.SyscallConn()
+	conn, err := e.packets.SyscallConn()
 	if err != nil {
 		return err
 	}

@@ -214,7 +214,7 @@ func inNamespace(algorithms []Algorithm, answers knownAnswers) *Result {
 	r.Features = append(r.Features, guard)
 	for _, a := range algorithms {
 		f := AlgorithmFinding{Algorithm: a, Finding: Finding{Name: xfrm.AlgorithmName(a.Encr, a.Integ)}}
-		if err := b.try(a, answers, &r.SADirection); err != nil {
+		if err := b.verify(a, answers, &r.SADirection); err != nil {
 			f.Problem = err.Error()
 		}
 		r.Algorithms = append(r.Algorithms, f)
@@ -378,12 +378,12 @@ func (b *bench) tryGuard() error {
 	return nil
 }
 
-// try runs the known answers of one algorithm.
-func (b *bench) try(a Algorithm, answers knownAnswers, dirs *bool) error {
+// verify runs the known answers of one algorithm.
+func (b *bench) verify(a Algorithm, answers knownAnswers, dirs *bool) error {
 	for _, esn := range []bool{false, true} {
 		k, ok := answers(a.Encr, a.Integ, esn)
 		if !ok {
-			return errors.New("there is no known answer to try it with")
+			return errors.New("there is no known answer to test it with")
 		}
 		if err := b.run(k, dirs); err != nil {
 			if esn {

@@ -57,7 +57,7 @@ type ingress struct {
 	portNAT uint16
 	socks   []*outSocket // by token
 
-	held   *device // whose lock the worker has
+	locked *device // whose lock the worker has
 	pieces reassembler
 
 	buf  []byte
@@ -170,9 +170,9 @@ func (w *ingress) receive(s *outSocket) bool {
 
 // unlock gives up the lock of the device whose packets came last.
 func (w *ingress) unlock() {
-	if w.held != nil {
-		w.held.mu.Unlock()
-		w.held = nil
+	if w.locked != nil {
+		w.locked.mu.Unlock()
+		w.locked = nil
 	}
 }
 
@@ -260,9 +260,9 @@ func (w *ingress) packet(m *message, b []byte) {
 	}
 	w.found++
 	// One lock at a time, kept for as long as packets of the same link follow.
-	if w.held == nil || w.held != sa.dev.Load() {
+	if w.locked == nil || w.locked != sa.dev.Load() {
 		w.unlock()
-		w.held = sa.lock()
+		w.locked = sa.lock()
 	}
 	if sa.dead {
 		w.unknown++
@@ -297,11 +297,11 @@ func (w *ingress) packet(m *message, b []byte) {
 	sa.count.Packets++
 	sa.count.Bytes += uint64(len(p.Payload))
 	if sa.limits.soft(&sa.count) {
-		w.events.post(platform.Event{Kind: platform.SoftExpire, Link: w.held.name, SPI: sa.spi})
+		w.events.post(platform.Event{Kind: platform.SoftExpire, Link: w.locked.name, SPI: sa.spi})
 	}
 	if sa.limits.hard(&sa.count) {
 		sa.dead = true
-		w.events.post(platform.Event{Kind: platform.HardExpire, Link: w.held.name, SPI: sa.spi})
+		w.events.post(platform.Event{Kind: platform.HardExpire, Link: w.locked.name, SPI: sa.spi})
 	}
 	if v == fragment {
 		w.fragment(sa, &p, ecn)
@@ -319,7 +319,7 @@ func (w *ingress) fragment(sa *inSA, p *esp.Packet, ecn uint8) {
 		sa.count.Malformed++
 		return
 	}
-	whole, ecn := w.pieces.add(w.held, &piece, ecn, time.Now())
+	whole, ecn := w.pieces.add(w.locked, &piece, ecn, time.Now())
 	if whole == nil {
 		return
 	}
@@ -332,14 +332,14 @@ func (w *ingress) authenticated(m *message, sa *inSA) {
 	if !sa.started {
 		sa.started = true
 		// A peer that was started again counts its GRE packets from 0.
-		w.held.order.Reset()
+		w.locked.order.Reset()
 		if sa.watch {
-			w.events.post(platform.Event{Kind: platform.FirstUse, Link: w.held.name, SPI: sa.spi})
+			w.events.post(platform.Event{Kind: platform.FirstUse, Link: w.locked.name, SPI: sa.spi})
 		}
 	}
 	if m.sock.udp && m.remote != sa.remote && m.remote != sa.mapped && sa.encap {
 		sa.mapped = m.remote
-		w.events.post(platform.Event{Kind: platform.Mapping, Link: w.held.name, SPI: sa.spi, Remote: m.remote})
+		w.events.post(platform.Event{Kind: platform.Mapping, Link: w.locked.name, SPI: sa.spi, Remote: m.remote})
 	}
 }
 
@@ -370,7 +370,7 @@ func (sa *inSA) inner(m *message, p esp.Packet) (packet []byte, ecn uint8, v ver
 
 // deliver takes GRE off the last n octets of b and hands on what was inside.
 func (w *ingress) deliver(sa *inSA, b []byte, n int, ecn uint8) {
-	d := w.held
+	d := w.locked
 	link := d.link.Load()
 	packet := b[len(b)-n:]
 	h, head, err := gre.Parse(packet)
