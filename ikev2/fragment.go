@@ -12,10 +12,10 @@ import (
 // the path goes out as several datagrams, each sealed by itself; fragments of
 // the peer are authenticated one by one before anything of them is kept.
 const (
-	// defaultPathMTU is what fits nearly everywhere: the minimum MTU of IPv6
-	// (RFC 7383 section 2.5.1).
-	defaultPathMTU  = 1280
-	leastPathMTU    = 576
+	// ipv6MinMTU is the default of the path: it fits nearly everywhere (RFC 7383
+	// section 2.5.1).
+	ipv6MinMTU      = 1280
+	ipv4MinMTU      = 576
 	maxFragments    = 64
 	maxReassembled  = 32 << 10 // octets of one message
 	maxFromStranger = 16 << 10 // the same, before the peer is authenticated
@@ -43,7 +43,7 @@ type fragments struct {
 
 // largest is the length of the longest IKE message that goes out in one piece.
 func (s *ikeSA) largest() int {
-	n := defaultPathMTU
+	n := ipv6MinMTU
 	if s.peer != nil && s.peer.cfg.PathMTU != 0 {
 		n = s.peer.cfg.PathMTU
 	}
@@ -54,7 +54,7 @@ func (s *ikeSA) largest() int {
 }
 
 // fitting is the length of an IKE message in an IP packet of n octets.
-func (s *ikeSA) fitting(n int) int { return max(n, leastPathMTU) - s.outside() }
+func (s *ikeSA) fitting(n int) int { return max(n, ipv4MinMTU) - s.outside() }
 
 // outside is what stands around an IKE message.
 func (s *ikeSA) outside() int {
@@ -88,7 +88,7 @@ func (e *Engine) seal(s *ikeSA, h wire.Header, inner []wire.Payload) (sealed, er
 	}
 	var out sealed
 	whole := wire.HeaderLen + 4 + len(plain) + s.keys.Out.Overhead(len(plain))
-	if s.fragmentation && whole > s.fitting(leastPathMTU) {
+	if s.fragmentation && whole > s.fitting(ipv4MinMTU) {
 		out = sealed{plain: plain, header: h, first: first, sealer: s.keys.Out}
 	}
 	if s.fragmentation && whole > s.largest() {
@@ -127,10 +127,10 @@ func (e *Engine) fragment(s *ikeSA, m *sealed, size int, inner []wire.Payload) (
 // for its size smaller, once: as small as everything lets through (RFC 7383
 // section 2.5.2). What follows on this SA is as small. False: it stays as it is.
 func (e *Engine) refragment(s *ikeSA, m *sealed) bool {
-	if m.plain == nil || s.largest() <= s.fitting(leastPathMTU) {
+	if m.plain == nil || s.largest() <= s.fitting(ipv4MinMTU) {
 		return false
 	}
-	s.threshold = leastPathMTU
+	s.threshold = ipv4MinMTU
 	smaller, err := e.fragment(s, m, s.largest(), nil)
 	if err != nil || len(smaller) <= len(m.data) {
 		return false
@@ -142,7 +142,7 @@ func (e *Engine) refragment(s *ikeSA, m *sealed) bool {
 // fitTo takes the longest fragment of a request as what fits its answer too (RFC
 // 7383 section 2.5.1).
 func (s *ikeSA) fitTo(longest int) {
-	s.threshold = max(longest+s.outside(), leastPathMTU)
+	s.threshold = max(longest+s.outside(), ipv4MinMTU)
 }
 
 // askedAnew tells whether a request is the answered one in more fragments than

@@ -222,7 +222,7 @@ func (e *Engine) sendProbe(s *ikeSA, p *probe, first recovery) bool {
 // every form: by them alone the peer knows a request again that it had in fragments.
 func (e *Engine) shape(s *ikeSA, r *request, p *probe) {
 	if p.pieces == nil && s.fragmentation && p.form != recoverUnknown && (p.rehearse || s.recovers == recoverFragments) {
-		size := s.fitting(leastPathMTU)
+		size := s.fitting(ipv4MinMTU)
 		if p.rehearse {
 			size = len(p.whole) - rehearsalSize/2
 		}

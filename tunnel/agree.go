@@ -7,6 +7,7 @@ import (
 
 	"greseal/ikev2"
 	"greseal/platform"
+	"greseal/tunnel/mtu"
 )
 
 // Both ends of a tunnel give their interfaces the same MTU where both are greseal:
@@ -45,9 +46,9 @@ func (l *loop) agreeMTU(p *peer, want *platform.Link) {
 	if p.cfg.MTU != 0 {
 		return
 	}
-	least := ipv4Least
+	least := mtu.IPv4MinMTU
 	if carriesIPv6(p.cfg) {
-		least = ipv6Least
+		least = mtu.IPv6MinMTU
 	}
 	if want.MTU = a.lower(least); want.MTU < a.own {
 		p.sizing.why = fmt.Sprintf("the peer's interface takes %d; here %d would fit, %s", a.peer, a.own, p.sizing.why)
@@ -97,7 +98,7 @@ func (p *peer) sameMTU() string {
 	if p.cfg.MTU != 0 {
 		return fmt.Sprintf("set mtu = %d, or leave it out on both sides", p.agreed.peer)
 	}
-	return fmt.Sprintf("IPv6 in this tunnel needs %d, so set mtu = %d at the peer", ipv6Least, p.link.MTU)
+	return fmt.Sprintf("IPv6 in this tunnel needs %d, so set mtu = %d at the peer", mtu.IPv6MinMTU, p.link.MTU)
 }
 
 // newPeer forgets the MTU of a peer that does not tell it.

@@ -115,11 +115,11 @@ func (l *loop) resize(p *peer) {
 	}
 }
 
-// ikeMTU is the largest IP packet for IKE messages. They are fragmented above 1280
+// ikeMTU is the largest IP packet for IKE messages. They are fragmented above 1280 bytes
 // also where more was found: nothing is gained by larger ones, and one that a path
 // has begun to lose would be repeated as large as it is.
 func (p *peer) ikeMTU() int {
-	n := 1280
+	n := mtu.BasePLPMTU
 	if p.underlay.Known() && p.underlay.Learned() != 0 {
 		n = min(n, p.underlay.Learned())
 	}

@@ -21,12 +21,12 @@ import (
 // size gives the interface its MTU, and the TCP segment size that fits into it.
 func (l *loop) size(p *peer, child *ikev2.Child, want *platform.Link) {
 	want.MTU = l.wantMTU(p, child)
-	if want.MTU < ipv6Least && p.cfg.MTU == 0 && carriesIPv6(p.cfg) {
+	if want.MTU < mtu.IPv6MinMTU && p.cfg.MTU == 0 && carriesIPv6(p.cfg) {
 		// On a smaller interface there is no IPv6. Userspace sends what does not
 		// fit in outer fragments by itself (RFC 8200 section 5).
-		want.MTU = ipv6Least
+		want.MTU = mtu.IPv6MinMTU
 		want.IgnoreDF = want.IgnoreDF || l.dp.Kind() == platform.KindKernel
-		p.sizing.why += fmt.Sprintf("; but IPv6 needs %d, so larger packets than %d leave in fragments", ipv6Least, p.sizing.largest)
+		p.sizing.why += fmt.Sprintf("; but IPv6 needs %d, so larger packets than %d leave in fragments", mtu.IPv6MinMTU, p.sizing.largest)
 	}
 	l.agreeMTU(p, want)
 	// A configured MTU may be more than what fits outside in one piece.
@@ -35,12 +35,6 @@ func (l *loop) size(p *peer, child *ikev2.Child, want *platform.Link) {
 		want.MSS4, want.MSS6 = uint16(want.MaxUnfragmented-40), uint16(want.MaxUnfragmented-60) // IP and TCP headers
 	}
 }
-
-// ipv6Least is what every interface with IPv6 takes.
-const ipv6Least = 1280
-
-// ipv4Least is what every host takes (RFC 791).
-const ipv4Least = 576
 
 func carriesIPv6(c *config.Tunnel) bool {
 	six := func(p netip.Prefix) bool { return p.Addr().Is6() }
@@ -110,7 +104,7 @@ func (l *loop) leastFit(p *peer, all []mtu.Params, outer int, way mtu.Path, sear
 	}
 	if least.MTU == 0 {
 		p.sizing.why = says(way, outer, searched) + " leaves no room; the least of IPv6 is taken"
-		least.MTU = ipv6Least
+		least.MTU = mtu.IPv6MinMTU
 	} else {
 		p.sizing.why = fmt.Sprintf("%s less %d for %s", says(way, outer, searched), outer-least.MTU, taken(least))
 	}

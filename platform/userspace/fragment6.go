@@ -21,7 +21,7 @@ import (
 const (
 	fragmentLen = 8 // of the fragment header
 	// fragmentMost is what a fragment holds at most, octets, a multiple of 8.
-	fragmentMost = ip6MinMTU - vnet.IP6Len - fragmentLen
+	fragmentMost = ipv6MinMTU - vnet.IP6Len - fragmentLen
 )
 
 // cut6 is what stands in front of ESP in the packet that is cut.

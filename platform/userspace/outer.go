@@ -249,7 +249,7 @@ func (d *Datapath) routeOf(sa *platform.SA, link *platform.Link) (*route, error)
 		cut = asRouted
 	}
 	r, err := d.routeIn(sa, link, cut)
-	if err == nil && r.limit < ip6MinMTU && link.MTU >= ip6MinMTU && !link.Ethernet {
+	if err == nil && r.limit < ipv6MinMTU && link.MTU >= ipv6MinMTU && !link.Ethernet {
 		wide := *link
 		wide.IgnoreDF = true
 		cut = asRouted

@@ -26,8 +26,8 @@ import (
 // The message is written back into the TUN, so that routing, NAT and filters
 // treat it as one from behind the tunnel.
 
-// ip6MinMTU is what every IPv6 link carries.
-const ip6MinMTU = 1280
+// ipv6MinMTU is what every IPv6 link carries (RFC 8200 section 5).
+const ipv6MinMTU = 1280
 
 // setLimit sets what the route carries: the largest packet as the TUN or TAP gives
 // it, with its Ethernet header.
@@ -45,7 +45,7 @@ func (r *route) setLimit(link *platform.Link) {
 // oversize handles what was read from d and is in w.segs, of which the largest
 // packet has more than r.limit octets. The IP header stands at p[at:].
 func (w *egress) oversize(d *device, sa *outSA, r *route, p []byte, at int, version uint8) {
-	if version == 6 && r.wide != nil && w.segs.Max-at <= ip6MinMTU {
+	if version == 6 && r.wide != nil && w.segs.Max-at <= ipv6MinMTU {
 		w.carry(d, sa, r.wide, p, at, version)
 		return
 	}
@@ -218,7 +218,7 @@ func tooBig(dst, p []byte, at int, version uint8, mtu int, from netip.Addr) int 
 	if !mayRefuse6(ip) {
 		return 0
 	}
-	quote := ip[:min(len(ip), ip6MinMTU-vnet.IP6Len-icmpLen)]
+	quote := ip[:min(len(ip), ipv6MinMTU-vnet.IP6Len-icmpLen)]
 	n := vnet.IP6Len + icmpLen + len(quote)
 	clear(d[:vnet.IP6Len+icmpLen])
 	d[0], d[6], d[7] = 0x60, protoICMP6, defaultTTL
@@ -230,7 +230,7 @@ func tooBig(dst, p []byte, at int, version uint8, mtu int, from netip.Addr) int 
 	copy(d[24:40], ip[8:24])
 	m := d[vnet.IP6Len:n]
 	m[0] = 2
-	binary.BigEndian.PutUint32(m[4:], uint32(max(mtu, ip6MinMTU)))
+	binary.BigEndian.PutUint32(m[4:], uint32(max(mtu, ipv6MinMTU)))
 	copy(m[icmpLen:], quote)
 	sum := gre.Sum(d[8:vnet.IP6Len], protoICMP6+uint32(len(m)))
 	binary.BigEndian.PutUint16(m[2:], ^gre.Fold(gre.Sum(m, sum)))

@@ -194,11 +194,11 @@ func TestTooBigMessagesAreRight(t *testing.T) {
 			}
 			continue
 		}
-		if int(binary.BigEndian.Uint16(ip[4:]))+40 != len(ip) || len(ip) > ip6MinMTU || !bytes.Equal(ip[8:24], from[24:40]) || !bytes.Equal(ip[24:40], from[8:24]) {
+		if int(binary.BigEndian.Uint16(ip[4:]))+40 != len(ip) || len(ip) > ipv6MinMTU || !bytes.Equal(ip[8:24], from[24:40]) || !bytes.Equal(ip[24:40], from[8:24]) {
 			t.Errorf("header %x", ip[:40])
 		}
 		sum := gre.Sum(ip[8:40], protoICMP6+uint32(len(ip)-40))
-		if ip[40] != 2 || ip[41] != 0 || binary.BigEndian.Uint32(ip[44:]) != ip6MinMTU || gre.Fold(gre.Sum(ip[40:], sum)) != 0xffff || !bytes.HasPrefix(from, ip[48:]) {
+		if ip[40] != 2 || ip[41] != 0 || binary.BigEndian.Uint32(ip[44:]) != ipv6MinMTU || gre.Fold(gre.Sum(ip[40:], sum)) != 0xffff || !bytes.HasPrefix(from, ip[48:]) {
 			t.Errorf("message %x", ip[40:60])
 		}
 	}
@@ -323,7 +323,7 @@ func TestIPv6sLeastPassesANarrowerPath(t *testing.T) {
 			}
 			f.links(a, b)
 			wire := a.capture(t)
-			a.ping(inner6(2), 3, ip6MinMTU-48)
+			a.ping(inner6(2), 3, ipv6MinMTU-48)
 			a.transfer(b, inner6(2), 1<<20)
 			a.transfer(b, inner4(2), 1<<20)
 			wire.stop()
@@ -335,7 +335,7 @@ func TestIPv6sLeastPassesANarrowerPath(t *testing.T) {
 				if frame[20] == unix.IPPROTO_FRAGMENT {
 					fragments++
 				}
-				if len(frame) > 14+ip6MinMTU {
+				if len(frame) > 14+ipv6MinMTU {
 					t.Fatalf("an outer packet of %d octets left", len(frame)-14)
 				}
 			}
@@ -356,7 +356,7 @@ func FuzzTooBig(f *testing.F) {
 		if version == 0 || len(p) > maxPacket {
 			return
 		}
-		if n := tooBig(dst, p, at, version, int(limit), netip.Addr{}); n > at+ip6MinMTU || n > len(p)+vnet.IP6Len+icmpLen {
+		if n := tooBig(dst, p, at, version, int(limit), netip.Addr{}); n > at+ipv6MinMTU || n > len(p)+vnet.IP6Len+icmpLen {
 			t.Fatalf("a message of %d octets about %d", n, len(p))
 		}
 		head := int(p[at]&15) * 4

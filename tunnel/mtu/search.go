@@ -68,11 +68,13 @@ const (
 	// step is the difference that matters: ESP pads its content to 4 bytes.
 	step = 4
 
-	// BasePLPMTU fits nearly everywhere.
-	BasePLPMTU = 1280
+	// IPv6MinMTU is what every IPv6 link carries (RFC 8200 section 5), IPv4MinMTU what
+	// every IPv4 host takes (RFC 791); a path of less is not worth a tunnel.
+	IPv6MinMTU = 1280
+	IPv4MinMTU = 576
 
-	leastIPv6 = 1280 // of every path
-	leastIPv4 = 576  // of every host; a path of less is not worth a tunnel
+	// BasePLPMTU fits nearly everywhere.
+	BasePLPMTU = IPv6MinMTU
 
 	// RaiseTime is RFC 8899's PMTU_RAISE_TIMER: how long a size below the largest
 	// is used before more is tried.
@@ -90,9 +92,9 @@ var common = []int{1492, 1480, 1476, 1472, 1460, 1452, 1440, 1428, 1420, 1400, 1
 // bytes. before is what was found on it earlier, 0 for nothing: it is used, or else
 // max, until the first probe is lost.
 func (s *Search) Start(max int, v6 bool, before int) {
-	*s = Search{max: max, base: min(BasePLPMTU, max), least: min(leastIPv4, max), state: Base, assumed: max}
+	*s = Search{max: max, base: min(BasePLPMTU, max), least: min(IPv4MinMTU, max), state: Base, assumed: max}
 	if v6 {
-		s.least = min(leastIPv6, max)
+		s.least = min(IPv6MinMTU, max)
 	}
 	if before >= s.least && before < max {
 		s.assumed, s.hint = before, before

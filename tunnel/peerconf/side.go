@@ -221,7 +221,7 @@ func (s *side) size(known int) {
 		}
 	}
 	if s.mtu == 0 {
-		s.mtu = 1280
+		s.mtu = mtu.IPv6MinMTU
 	}
 	s.mss4 = s.mtu - 40
 }
