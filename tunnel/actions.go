@@ -12,6 +12,7 @@ import (
 	"greseal/ikev2"
 	"greseal/platform"
 	"greseal/tunnel/esppath"
+	"greseal/tunnel/resolve"
 	"greseal/tunnel/standby"
 )
 
@@ -418,7 +419,7 @@ func (l *loop) liveness(a ikev2.Liveness) {
 		p.set(phaseSuspect, l.silence(p))
 		l.event(p.tunnel, slog.LevelWarn, "suspect", p.reason.text)
 		l.setRunning(p.tunnel, false)
-		l.ask(p.tunnel, resolveDown) // its name may have another address now
+		l.ask(p.tunnel, resolve.Down) // its name may have another address now
 		l.replace(p, standby.Suspect, netip.Addr{})
 	case ikev2.Alive:
 		if p.phase == phaseSuspect {

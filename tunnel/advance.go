@@ -13,6 +13,7 @@ import (
 	"greseal/ikev2"
 	"greseal/platform"
 	"greseal/tunnel/attempt"
+	"greseal/tunnel/resolve"
 )
 
 const (
@@ -42,7 +43,7 @@ func (l *loop) step(p *peer) wait {
 	case p.cfg.RemoteAny:
 		return l.listen(p)
 	}
-	l.ask(p.tunnel, resolveDown)
+	l.ask(p.tunnel, resolve.Down)
 	if l.findCandidates(p) {
 		l.register(p)
 	}

@@ -11,6 +11,7 @@ import (
 	"greseal/platform"
 	"greseal/tunnel/config"
 	"greseal/tunnel/doctor"
+	"greseal/tunnel/resolve"
 	"greseal/tunnel/status"
 )
 
@@ -31,7 +32,7 @@ func (l *loop) close(t *tunnel) {
 		_ = l.net.SetAddresses(t.name, c.Address) // for the routes underneath; there is no interface yet
 	}
 	l.layRoutes(t)
-	addrs, _ := literals(c.Remotes)
+	addrs, _ := resolve.Literals(c.Remotes)
 	l.report(t, "close", l.guard(t, append(addrs, c.GRERemote)...))
 }
 

@@ -3,34 +3,30 @@ package tunnel
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
-	"slices"
-	"sort"
 	"strings"
 	"time"
 
 	"greseal/ikev2"
 	"greseal/tunnel/attempt"
+	"greseal/tunnel/resolve"
 )
+
+// The host names in remote: tunnel/resolve decides when one is asked for and what
+// follows from the answers, and here the questions are sent.
 
 const (
 	resolveTimeout = 10 * time.Second // of one question
-	resolveUp      = 5 * time.Minute  // between questions while the peer answers
-	resolveDown    = 5 * time.Second  // and while it does not
-	resolveGrace   = 2 * time.Second  // for a name before addresses that remote names later
 	resolveMost    = 64               // questions at once
 )
 
-// nameTable is what is known of the host names in remote. Tunnels share it: one
-// question about a name is under way at a time, however many wait for it.
+// nameTable is what is known of host names, and how they are asked for.
 type nameTable struct {
-	hosts   map[string]*host
+	resolve.Names
 	users   map[string][]*peer // by host; nil: to be made
-	answers chan resolution
+	answers chan resolve.Answer
 	places  chan struct{} // for the questions under way
 	lookup  resolver
 
@@ -39,41 +35,12 @@ type nameTable struct {
 	known     []netip.Addr
 }
 
-// host is one name.
-type host struct {
-	asking  bool
-	askedAt ikev2.Time   // the question under way, or the last one
-	addrs   []netip.Addr // of the last answer that had any
-	err     error        // of the last answer, nil when it had addresses
-}
-
-// resolution is the resolver's answer.
-type resolution struct {
-	host  string
-	addrs []netip.Addr
-	err   error
-}
-
 func newNameTable(lookup resolver) nameTable {
 	return nameTable{
-		hosts:   map[string]*host{},
-		answers: make(chan resolution, 64),
+		answers: make(chan resolve.Answer, 64),
 		places:  make(chan struct{}, resolveMost),
 		lookup:  lookup,
 	}
-}
-
-// literals returns the addresses of hosts when all of them are literal ones.
-func literals(hosts []string) ([]netip.Addr, bool) {
-	var addrs []netip.Addr
-	for _, h := range hosts {
-		a, err := netip.ParseAddr(h)
-		if err != nil {
-			return nil, false
-		}
-		addrs = append(addrs, a.Unmap())
-	}
-	return addrs, true
 }
 
 // nameServers are those that names are asked of.
@@ -87,7 +54,7 @@ func (l *loop) nameServers() []netip.Addr {
 
 // named tells whether remote holds a name.
 func (t *tunnel) named() bool {
-	_, all := literals(t.cfg.Remotes)
+	_, all := resolve.Literals(t.cfg.Remotes)
 	return !all && !t.cfg.RemoteAny
 }
 
@@ -96,24 +63,15 @@ func (l *loop) ask(t *tunnel, pause time.Duration) {
 	if !t.wanted || t.cfg.RemoteAny {
 		return
 	}
-	now, routed := l.now(), false
+	routed := false
 	for _, name := range t.cfg.Remotes {
-		if _, err := netip.ParseAddr(name); err == nil {
-			continue
-		}
-		h := l.names.hosts[name]
-		if h == nil {
-			h = &host{}
-			l.names.hosts[name] = h
-		}
-		if h.asking || h.askedAt != 0 && h.askedAt+pause > now {
+		if !l.names.Ask(l.now(), pause, name) {
 			continue
 		}
 		if !routed {
 			l.layRoutes(t) // also to name servers that are new
 			routed = true
 		}
-		h.asking, h.askedAt = true, now
 		go l.names.question(name)
 	}
 }
@@ -125,76 +83,29 @@ func (n *nameTable) question(name string) {
 	addrs, err := n.lookup(ctx, name)
 	cancel()
 	<-n.places
-	r := resolution{host: name}
-	r.addrs, r.err = usable(addrs, err)
-	if r.err != nil {
-		r.err = fmt.Errorf("host name %q %w", name, r.err)
-	}
-	n.answers <- r
-}
-
-// usable are the addresses of an answer that a peer can have, IPv4 ones first: GRE
-// and ESP have fewer surprises there, and a stale AAAA record of a dynamic name is
-// more common than a stale A. Providers of dynamic names answer 0.0.0.0 for a host
-// that is away.
-func usable(all []netip.Addr, err error) ([]netip.Addr, error) {
-	if err != nil {
-		return nil, errors.New("does not resolve: " + plain(err))
-	}
-	var good, bad []netip.Addr
-	for _, a := range all {
-		if a = a.Unmap(); possiblePeer(a) {
-			good = append(good, a)
-		} else {
-			bad = append(bad, a)
-		}
-	}
-	if len(good) == 0 {
-		return nil, fmt.Errorf("has no address that a peer can have: the name server answers %s", list(bad))
-	}
-	sort.SliceStable(good, func(i, j int) bool { return good[i].BitLen() < good[j].BitLen() })
-	return good, nil
-}
-
-// possiblePeer tells whether an address can be another machine's.
-func possiblePeer(a netip.Addr) bool {
-	thisNetwork := netip.PrefixFrom(netip.IPv4Unspecified(), 8)
-	broadcast := netip.AddrFrom4([4]byte{255, 255, 255, 255})
-	return a.IsValid() && !a.IsUnspecified() && !a.IsLoopback() && !a.IsMulticast() && a != broadcast && !thisNetwork.Contains(a)
+	n.answers <- resolve.Judge(name, addrs, err)
 }
 
 // askPause is the time between two questions about a tunnel's names.
 func (t *tunnel) askPause() time.Duration {
 	if t.shown().phase == phaseUp {
-		return resolveUp
+		return resolve.Up
 	}
-	return resolveDown
+	return resolve.Down
 }
 
 // askDue is when a name of a tunnel is to be asked for next, 0: not by the clock.
-func (l *loop) askDue(t *tunnel) (due ikev2.Time) {
+func (l *loop) askDue(t *tunnel) ikev2.Time {
 	if !t.wanted || t.cfg.RemoteAny {
 		return 0
 	}
-	for _, name := range t.cfg.Remotes {
-		if h := l.names.hosts[name]; h != nil && !h.asking {
-			if at := h.askedAt + t.askPause(); due == 0 || at < due {
-				due = at
-			}
-		}
-	}
-	return due
+	return l.names.Due(t.cfg.Remotes, t.askPause())
 }
 
 // resolved takes the resolver's answer to all tunnels that have the name.
-func (l *loop) resolved(r resolution) {
-	h := l.names.hosts[r.host]
-	if h == nil {
+func (l *loop) resolved(a resolve.Answer) {
+	if !l.names.Took(a) {
 		return
-	}
-	h.asking, h.err = false, r.err
-	if r.err == nil && !sameAddrs(h.addrs, r.addrs) {
-		h.addrs = r.addrs
 	}
 	if l.names.users == nil {
 		l.names.users = map[string][]*peer{}
@@ -205,23 +116,12 @@ func (l *loop) resolved(r resolution) {
 			}
 		}
 	}
-	for _, p := range l.names.users[r.host] {
+	for _, p := range l.names.users[a.Host] {
 		if p.wanted {
 			l.reschedule(p)
-			l.renamed(p, r.host)
+			l.renamed(p, a.Host)
 		}
 	}
-}
-
-// sameAddrs compares answers without regard to their order, which name servers
-// change from one to the next.
-func sameAddrs(a, b []netip.Addr) bool {
-	sorted := func(s []netip.Addr) []netip.Addr {
-		s = slices.Clone(s)
-		sort.Slice(s, func(i, j int) bool { return s[i].Less(s[j]) })
-		return s
-	}
-	return slices.Equal(sorted(a), sorted(b))
 }
 
 // forgetNames drops what is known of names that no tunnel has any more.
@@ -233,25 +133,21 @@ func (l *loop) forgetNames() {
 			used[name] = true
 		}
 	}
-	for name, h := range l.names.hosts {
-		if !used[name] && !h.asking {
-			delete(l.names.hosts, name)
-		}
-	}
+	l.names.Keep(used)
 }
 
 // renamed follows an answer about a name of the tunnel's.
 func (l *loop) renamed(p *peer, name string) {
-	changed := l.findCandidates(p)
-	if !changed {
+	if !l.findCandidates(p) {
 		if !p.established() && p.attempt.State() != attempt.UnderWay {
 			l.markDirty(p) // what it waits for may have changed
 		}
 		return
 	}
 	if p.established() {
-		l.event(p.tunnel, slog.LevelInfo, "resolved", fmt.Sprintf("%s is %s now", name, list(p.attempt.Candidates())))
-		if l.report(p.tunnel, "close", l.guard(p.tunnel, p.attempt.Candidates()...)) {
+		all := p.attempt.Candidates()
+		l.event(p.tunnel, slog.LevelInfo, "resolved", fmt.Sprintf("%s is %s now", name, resolve.List(all)))
+		if l.report(p.tunnel, "close", l.guard(p.tunnel, all...)) {
 			return
 		}
 		l.settleIn(p)
@@ -264,92 +160,26 @@ func (l *loop) renamed(p *peer, name string) {
 // findCandidates makes the list of addresses to try of what is known of the names,
 // and tells whether it has changed.
 func (l *loop) findCandidates(p *peer) (changed bool) {
-	var addrs []netip.Addr
-	var ranks []int
-	add := func(rank int, list ...netip.Addr) {
-		for _, a := range list {
-			if !slices.Contains(addrs, a) {
-				addrs, ranks = append(addrs, a), append(ranks, rank)
-			}
-		}
-	}
-	for i, name := range p.cfg.Remotes {
-		if a, err := netip.ParseAddr(name); err == nil {
-			add(i, a.Unmap())
-		} else if h := l.names.hosts[name]; h != nil {
-			add(i, h.addrs...)
-		}
-	}
+	addrs, ranks := l.names.Candidates(p.cfg.Remotes)
 	return p.attempt.SetCandidates(l.now(), addrs, ranks)
 }
 
-// unresolved is the wait for a name: for the first address of all, or for a while
-// for one that goes before those that are known.
+// unresolved is the wait for a name.
 func (l *loop) unresolved(p *peer) (w wait, must bool) {
-	now := l.now()
-	var grace, due ikev2.Time
-	var failed []string
-	asking := false
 	best, known := p.attempt.Best()
-	for i, name := range p.cfg.Remotes {
-		h := l.names.hosts[name]
-		if h == nil {
-			continue // an address
-		}
-		asking = asking || h.asking
-		switch {
-		case h.err != nil:
-			failed = append(failed, h.err.Error())
-		case len(h.addrs) == 0 && (!known || i < best):
-			grace = max(grace, h.askedAt+resolveGrace)
-		}
-		if !h.asking {
-			due = h.askedAt + resolveDown
-		}
+	if !known {
+		best = len(p.cfg.Remotes)
 	}
-	w = wait{phase: phaseWaiting, word: waitName, until: due, why: reason{text: "resolving " + strings.Join(p.cfg.Remotes, ", ")}}
-	if asking {
+	lack := l.names.Lacks(l.now(), p.cfg.Remotes, best, p.attempt.Failures() > 0)
+	w = wait{phase: phaseWaiting, word: waitName, until: lack.Until, why: reason{text: "resolving " + strings.Join(p.cfg.Remotes, ", ")}}
+	if lack.Asking {
 		w.event = eventName
 	}
-	if len(failed) > 0 {
-		w.why = reason{strings.Join(failed, "; "), "check the name in remote, and that this router can reach a name server"}
+	if len(lack.Failed) > 0 {
+		w.why = reason{strings.Join(lack.Failed, "; "), "check the name in remote, and that this router can reach a name server"}
 		if l.names.servers != nil {
 			w.why.remedy = cmp.Or(p.cfg.NameServerRemedy(l.nameServers()), w.why.remedy)
 		}
 	}
-	if known {
-		w.until = grace
-		return w, grace > now && p.attempt.Failures() == 0
-	}
-	return w, true
-}
-
-func list(addrs []netip.Addr) string {
-	if len(addrs) == 0 {
-		return "none"
-	}
-	var words []string
-	for _, a := range addrs {
-		words = append(words, a.String())
-	}
-	return strings.Join(words, ", ")
-}
-
-// plain is a resolver's error without Go's words around it.
-func plain(err error) string {
-	var dns *net.DNSError
-	if errors.As(err, &dns) {
-		switch {
-		case dns.IsNotFound:
-			return "the name server knows no such name"
-		case dns.IsTimeout:
-			return "no name server answers"
-		case dns.Err == "server misbehaving": // Go's words for any other answer
-			return "the name server answers that it can't tell"
-		case strings.Contains(dns.Err, "connection refused"):
-			return "no name server runs where /etc/resolv.conf says"
-		}
-		return dns.Err
-	}
-	return err.Error()
+	return w, lack.Must
 }

@@ -1,7 +1,6 @@
 package tunnel
 
 import (
-	"net/netip"
 	"testing"
 	"time"
 
@@ -9,17 +8,6 @@ import (
 	"greseal/platform"
 	"greseal/tunnel/config"
 )
-
-func TestLiteralRemotesNeedNoResolver(t *testing.T) {
-	addrs, ok := literals([]string{"192.0.2.1", "::ffff:192.0.2.2", "2001:db8::1"})
-	want := []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("2001:db8::1")}
-	if !ok || len(addrs) != 3 || addrs[0] != want[0] || addrs[1] != want[1] || addrs[2] != want[2] {
-		t.Errorf("literals = %v, %v; want %v", addrs, ok, want)
-	}
-	if _, ok := literals([]string{"192.0.2.1", "vpn.example.net"}); ok {
-		t.Error("a host name passes as a literal address")
-	}
-}
 
 func TestCountersOfARemovedSAAreNeverLost(t *testing.T) {
 	read := platform.Counters{Packets: 7, Bytes: 700}

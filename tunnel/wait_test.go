@@ -429,13 +429,12 @@ func (w *world) mustWait(told []string) {
 			return
 		}
 		asking := false
-		var unknown error
-		for _, n := range w.l.names.hosts {
-			asking = asking || n.asking
-		}
+		unknown := ""
 		for _, name := range h.cfg.Remotes {
-			if n := w.l.names.hosts[name]; n != nil && len(n.addrs) == 0 {
-				unknown = n.err
+			lack := w.l.names.Lacks(w.l.now(), []string{name}, 1, false)
+			asking = asking || lack.Asking
+			if addrs, _ := w.l.names.Candidates([]string{name}); len(addrs) == 0 && len(lack.Failed) > 0 {
+				unknown = lack.Failed[0]
 			}
 		}
 		v := h.wait
@@ -446,7 +445,7 @@ func (w *world) mustWait(told []string) {
 		if !ok {
 			w.t.Errorf("at %v %s waits for nothing: %+v", w.l.now(), h.phase, v)
 		}
-		if h.reason.text == "" || v.word == waitName && h.phase == phaseWaiting && unknown != nil && !strings.Contains(h.reason.text, unknown.Error()) {
+		if h.reason.text == "" || v.word == waitName && h.phase == phaseWaiting && !strings.Contains(h.reason.text, unknown) {
 			w.t.Errorf("the reason is %q, known is %v", h.reason.text, unknown)
 		}
 		if w.t.Failed() {

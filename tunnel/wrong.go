@@ -8,6 +8,7 @@ import (
 
 	"greseal/platform"
 	"greseal/tunnel/config"
+	"greseal/tunnel/resolve"
 	"greseal/tunnel/status"
 )
 
@@ -109,7 +110,7 @@ func leaveClosed(opt Options, cfg *config.Config, why error) error {
 	for i := range cfg.Tunnels {
 		c := &cfg.Tunnels[i]
 		_ = net.SetAddresses(c.Name, c.Address) // there is no interface; what lies underneath is noted
-		peers, _ := literals(c.Remotes)
+		peers, _ := resolve.Literals(c.Remotes)
 		errs = append(errs, net.SetRoutes(c.Name, routeSet(c, peers), false))
 	}
 	errs = append(errs, net.Commit())
