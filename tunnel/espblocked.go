@@ -23,7 +23,7 @@ func (l *loop) lookAtESP(now ikev2.Time) {
 			p.esp.Rest()
 			continue
 		}
-		l.conclude(p, p.esp.Look(now, l.espPair(p, c), p.phase == phaseUp))
+		l.conclude(p, p.esp.Check(now, l.espPair(p, c), p.phase == phaseUp))
 	}
 }
 

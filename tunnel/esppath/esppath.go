@@ -151,7 +151,7 @@ func (p *Path) Up(now time.Duration, form Form, initiator bool) {
 	p.at = now + wait
 }
 
-// Wake is when to Look again, 0: not by the clock.
+// Wake is when to Check again, 0: not by the clock.
 func (p *Path) Wake() time.Duration {
 	if p.asking {
 		return 0
@@ -162,9 +162,9 @@ func (p *Path) Wake() time.Duration {
 // Rest ends the looks until the tunnel comes up again.
 func (p *Path) Rest() { p.at = 0 }
 
-// Look takes the counters of the pair that carries the traffic. live: the peer
+// Check takes the counters of the pair that carries the traffic. live: the peer
 // answers.
-func (p *Path) Look(now time.Duration, c Pair, live bool) Verdict {
+func (p *Path) Check(now time.Duration, c Pair, live bool) Verdict {
 	if c.Form == UDP && !p.silent && p.asked == Usual {
 		p.Rest() // what has come in UDP goes on as IKE does, in one flow
 		return Verdict{}

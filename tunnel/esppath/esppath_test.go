@@ -17,11 +17,11 @@ type played struct {
 const up = time.Hour
 
 func look(c Pair) func(*Path, time.Duration) Verdict {
-	return func(p *Path, now time.Duration) Verdict { return p.Look(now, c, true) }
+	return func(p *Path, now time.Duration) Verdict { return p.Check(now, c, true) }
 }
 
 func silentLook(p *Path, now time.Duration) Verdict {
-	return p.Look(now, Pair{Child: 1, Form: Bare}, false)
+	return p.Check(now, Pair{Child: 1, Form: Bare}, false)
 }
 
 func echoed(c Pair, e Echo, remedy string) func(*Path, time.Duration) Verdict {
