@@ -336,5 +336,5 @@ func (l *loop) restart(p *peer, why string) {
 	if p.wanted {
 		p.set(phaseWaiting, reason{text: why})
 	}
-	l.hurry(p)
+	l.retryNow(p)
 }

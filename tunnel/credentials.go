@@ -96,7 +96,7 @@ func (l *loop) followLists(now ikev2.Time) {
 			l.register(p)
 			if t.wanted && !p.established() && p.attempt.State() != attempt.UnderWay {
 				p.attempt.Reset()
-				l.hurry(p) // the one that was missing or out of date may be why
+				l.retryNow(p) // the one that was missing or out of date may be why
 			}
 		}
 	}

@@ -76,7 +76,7 @@ func (l *loop) up(t *tunnel) {
 	if t.wanted {
 		for _, p := range t.peers {
 			if !p.established() && p.attempt.State() != attempt.UnderWay {
-				l.hurry(p) // now rather than after the backoff
+				l.retryNow(p) // now rather than after the backoff
 			}
 		}
 		return
@@ -89,7 +89,7 @@ func (l *loop) up(t *tunnel) {
 		p.esp.Forget()
 		p.set(phaseWaiting, reason{text: "starting"})
 		l.register(p)
-		l.hurry(p)
+		l.retryNow(p)
 	}
 }
 

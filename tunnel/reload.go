@@ -164,7 +164,7 @@ func (l *loop) changedFor(p *peer, class config.Class) {
 		}
 		if !p.established() && p.attempt.State() != attempt.UnderWay {
 			p.attempt.Reset()
-			l.hurry(p) // what was changed may be what was wrong
+			l.retryNow(p) // what was changed may be what was wrong
 		}
 	}
 }

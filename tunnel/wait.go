@@ -53,9 +53,9 @@ func (p *peer) stays(w wait, now ikev2.Time) {
 	p.set(w.phase, w.why)
 }
 
-// hurry ends a pause: something has changed that the next attempt may profit by.
-func (l *loop) hurry(p *peer) {
-	p.attempt.Hurry()
+// retryNow ends a pause: something has changed that the next attempt may profit by.
+func (l *loop) retryNow(p *peer) {
+	p.attempt.EndPause()
 	l.ask(p.tunnel, time.Second)
 	l.markDirty(p)
 }

@@ -9,7 +9,7 @@
 //	|    | | over: the next |   | v                     v
 //	|    | +----------------+   | PAUSING <-------------+
 //	|    |                      |  |   |
-//	|    +-------------------------+   | Hurry, other candidates
+//	|    +-------------------------+   | EndPause, other candidates
 //	|      the pause is over    |      |
 //	+---------------------------+------+
 //	  Stop, Reset
@@ -185,8 +185,8 @@ func (a *Attempt) Down(now time.Duration, random float64) {
 	a.state, a.until = Pausing, now+wait
 }
 
-// Hurry ends a pause: something has changed that the next attempt may profit by.
-func (a *Attempt) Hurry() {
+// EndPause ends a pause: something has changed that the next attempt may profit by.
+func (a *Attempt) EndPause() {
 	if a.state == Pausing {
 		a.state = Idle
 	}

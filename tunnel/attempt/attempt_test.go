@@ -161,7 +161,7 @@ func TestCandidatesWithoutAWayArePassedOver(t *testing.T) {
 	if _, ok := a.Rank(netip.Addr{}); ok {
 		t.Error("a rank of nobody")
 	}
-	a.Hurry()
+	a.EndPause()
 	if a.State() != Idle || a.Failures() != 2 {
 		t.Errorf("hurried: %v, %d failures", a.State(), a.Failures())
 	}
