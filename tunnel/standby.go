@@ -113,7 +113,7 @@ func (l *loop) answered(e ikev2.Reachable) {
 	}
 	l.reschedule(p)
 	now, remote := l.now(), e.Remote.Addr()
-	restarted, since := p.standby.Answered(now, remote, p.current().Remote.Addr())
+	restarted, since := p.standby.ProbeAnswered(now, remote, p.current().Remote.Addr())
 	switch {
 	case restarted:
 		info, err := l.routeFor(p, remote)

@@ -186,10 +186,10 @@ func (s *Standby) Probe(now time.Duration, preferred []netip.Addr, pause time.Du
 	}
 }
 
-// Answered takes that a remote has answered a probe, while here is in use. restarted:
+// ProbeAnswered takes that a remote has answered a probe, while here is in use. restarted:
 // the suspect peer has forgotten its IKE SA, it seems. since is when a remote of
 // higher preference began to answer, 0: it is none.
-func (s *Standby) Answered(now time.Duration, remote, here netip.Addr) (restarted bool, since time.Duration) {
+func (s *Standby) ProbeAnswered(now time.Duration, remote, here netip.Addr) (restarted bool, since time.Duration) {
 	if s.why == Suspect && s.probed && remote == here {
 		s.probed = false
 		if s.answers == 0 {

@@ -102,11 +102,11 @@ func TestASuspectPeerThatAnswersProbesWasRestarted(t *testing.T) {
 		for i, answers := range c.answers {
 			s.Step(now, one, []netip.Addr{one})
 			if answers {
-				restarted, since := s.Answered(now, one, one)
+				restarted, since := s.ProbeAnswered(now, one, one)
 				if restarted && got < 0 {
 					got = i
 				}
-				if again, _ := s.Answered(now, one, one); again || since != 0 {
+				if again, _ := s.ProbeAnswered(now, one, one); again || since != 0 {
 					t.Errorf("%v: a second answer to one probe counts", c.answers)
 				}
 			}
@@ -125,7 +125,7 @@ func TestAPreferredRemoteIsWellSinceItAnswersWithoutAGap(t *testing.T) {
 	if s.ProbeAt() != time.Hour+15*time.Second {
 		t.Errorf("first looked at at %v", s.ProbeAt())
 	}
-	if _, since := s.Answered(time.Hour, one, two); since != 0 {
+	if _, since := s.ProbeAnswered(time.Hour, one, two); since != 0 {
 		t.Error("an answer that nobody asked for")
 	}
 	var begun []int
@@ -136,7 +136,7 @@ func TestAPreferredRemoteIsWellSinceItAnswersWithoutAGap(t *testing.T) {
 			t.Errorf("looked at next at %v", s.ProbeAt())
 		}
 		if answers {
-			_, since := s.Answered(now, one, two)
+			_, since := s.ProbeAnswered(now, one, two)
 			begun = append(begun, int((since-time.Hour)/time.Minute))
 		}
 	}
