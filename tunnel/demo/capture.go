@@ -110,7 +110,7 @@ func (c *capture) read(l *link) {
 }
 
 func (c *capture) count(l *link, frame []byte) {
-	s := look(frame)
+	s := parseFrame(frame)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.packets++

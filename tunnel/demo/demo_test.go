@@ -61,11 +61,11 @@ func TestObserverTellsPacketsApart(t *testing.T) {
 		{"IPv6 options that never end", frame(t, "86dd", ip6("00")+"00ff000000000000"), kindOther},
 		{"nothing", nil, kindOther},
 	} {
-		if s := look(c.b); s.kind != c.want {
+		if s := parseFrame(c.b); s.kind != c.want {
 			t.Errorf("%s: taken for %s, want %s", c.what, s.kind, c.want)
 		}
 	}
-	s := look(frame(t, "0800", ip("11")+"11941194001c0000"+esp))
+	s := parseFrame(frame(t, "0800", ip("11")+"11941194001c0000"+esp))
 	if s.spi != 0xc0ffee01 || s.seq != 7 || s.src != netip.MustParseAddr("192.0.2.2") || s.ipBytes != 20 || s.udpBytes != 8 || hex.EncodeToString(s.payload) != "11112222" {
 		t.Errorf("read as %+v", s)
 	}

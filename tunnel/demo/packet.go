@@ -42,8 +42,8 @@ type seen struct {
 	isIPv6, fragment bool
 }
 
-// look reads an Ethernet frame. It never fails: what it cannot read is kindOther.
-func look(frame []byte) seen {
+// parseFrame reads an Ethernet frame. It never fails: what it cannot read is kindOther.
+func parseFrame(frame []byte) seen {
 	var s seen
 	if len(frame) < 14 {
 		return s

@@ -156,7 +156,7 @@ func Run(ctx context.Context, s Subject, emit func(Step)) error {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("examination aborted: %w", err)
 		}
-		if err := x.look(); err != nil {
+		if err := x.refresh(); err != nil {
 			return err
 		}
 		var step Step

@@ -183,7 +183,7 @@ func (x *exam) ping() *echoes {
 	e.rose = readCounters().since(was)
 	e.inLinkEver = x.received()
 	e.inLink = e.inLinkEver - took
-	if x.look() == nil {
+	if x.refresh() == nil {
 		a, b := &before.Tunnel, &x.now.Tunnel
 		e.outSAs = b.Out.Packets - a.Out.Packets
 		e.inSAs = b.In.Packets - a.In.Packets

@@ -44,7 +44,7 @@ func newExam(ctx context.Context, s Subject) (*exam, error) {
 	if x.net, err = platform.OpenNetwork(nil); err != nil {
 		return nil, fmt.Errorf("open netlink: %w", err)
 	}
-	if err := x.look(); err != nil {
+	if err := x.refresh(); err != nil {
 		x.close()
 		return nil, err
 	}
@@ -56,8 +56,8 @@ func newExam(ctx context.Context, s Subject) (*exam, error) {
 
 func (x *exam) close() { x.net.Close() }
 
-// look asks the daemon anew.
-func (x *exam) look() error {
+// refresh asks the daemon anew.
+func (x *exam) refresh() error {
 	m, err := x.Daemon.Observe(x.ctx)
 	if err != nil {
 		return err
@@ -70,7 +70,7 @@ func (x *exam) look() error {
 func (x *exam) wait(limit time.Duration, ok func() bool) bool {
 	end := time.Now().Add(limit)
 	for {
-		if x.look() != nil {
+		if x.refresh() != nil {
 			return false
 		}
 		if ok() {

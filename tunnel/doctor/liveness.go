@@ -16,7 +16,7 @@ func checkLiveness(x *exam) Step {
 	if heard {
 		return fine(fmt.Sprintf("an authenticated answer after %.1f ms", time.Since(began).Seconds()*1000))
 	}
-	if err := x.look(); err != nil {
+	if err := x.refresh(); err != nil {
 		return skip(err.Error())
 	}
 	if !x.now.up() {

@@ -114,7 +114,7 @@ func (f *follower) watch(ctx context.Context) error {
 		case <-due:
 		}
 		due = nil
-		if after, err := f.look(snap); err != nil {
+		if after, err := f.sync(snap); err != nil {
 			f.hangUp()
 			f.complain(err)
 			due = time.After(retry)
@@ -124,9 +124,9 @@ func (f *follower) watch(ctx context.Context) error {
 	}
 }
 
-// look compares what netifd knows with what is, and tells it the difference. It
+// sync compares what netifd knows with what is, and tells it the difference. It
 // returns when to look again at the latest, 0 for the next snapshot.
-func (f *follower) look(snap *status.Snapshot) (time.Duration, error) {
+func (f *follower) sync(snap *status.Snapshot) (time.Duration, error) {
 	var ours []*status.Tunnel
 	for i := range snap.Tunnels {
 		if snap.Tunnels[i].Netifd {

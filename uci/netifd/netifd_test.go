@@ -295,26 +295,26 @@ func TestNetifdIsToldOverUbus(t *testing.T) {
 	network := filepath.Join(t.TempDir(), "network")
 	os.WriteFile(network, []byte("config interface 'hq'\n\toption proto 'greseal'\n\toption zone 'vpn'\n\toption table '9'\n"), 0o600)
 	f := follow(t, bus, network)
-	if _, err := f.look(&status.Snapshot{Tunnels: []status.Tunnel{*hq(status.StateUp), {Name: "other", State: status.StateUp}}}); err != nil {
+	if _, err := f.sync(&status.Snapshot{Tunnels: []status.Tunnel{*hq(status.StateUp), {Name: "other", State: status.StateUp}}}); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := text(<-u.got), text(update(hq(status.StateUp), place{"vpn", "9"})); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	u.dump = Table{{"interface", []any{view4(true, false, true)}}}
-	if _, err := f.look(&status.Snapshot{Tunnels: []status.Tunnel{*hq(status.StateUp)}}); err != nil {
+	if _, err := f.sync(&status.Snapshot{Tunnels: []status.Tunnel{*hq(status.StateUp)}}); err != nil {
 		t.Fatal(err)
 	}
 	if len(u.got) != 0 {
 		t.Errorf("told again: %s", text(<-u.got))
 	}
 	// What the firewall reloads for happens after two seconds only.
-	after, err := f.look(&status.Snapshot{Tunnels: []status.Tunnel{*hq(status.StateSuspect)}})
+	after, err := f.sync(&status.Snapshot{Tunnels: []status.Tunnel{*hq(status.StateSuspect)}})
 	if err != nil || after <= 0 || len(u.got) != 0 {
 		t.Errorf("after %v, %v, %d messages", after, err, len(u.got))
 	}
 	f.lines["hq"].since = time.Now().Add(-downHold)
-	if _, err := f.look(&status.Snapshot{Tunnels: []status.Tunnel{*hq(status.StateSuspect)}}); err != nil {
+	if _, err := f.sync(&status.Snapshot{Tunnels: []status.Tunnel{*hq(status.StateSuspect)}}); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := text(<-u.got), text(downMessage("hq")); got != want {
@@ -325,7 +325,7 @@ func TestNetifdIsToldOverUbus(t *testing.T) {
 func TestAnInterfaceThatNetifdDoesNotWantUpIsLeftAlone(t *testing.T) {
 	u, bus := startUbusd(t, view4(false, false, true))
 	f := follow(t, bus, "/nonexistent")
-	if _, err := f.look(&status.Snapshot{Tunnels: []status.Tunnel{*hq(status.StateUp)}}); err != nil {
+	if _, err := f.sync(&status.Snapshot{Tunnels: []status.Tunnel{*hq(status.StateUp)}}); err != nil {
 		t.Fatal(err)
 	}
 	if len(u.got) != 0 {
@@ -337,12 +337,12 @@ func TestARefusalDuringTeardownIsNoError(t *testing.T) {
 	u, bus := startUbusd(t, view4(false, true, true))
 	u.refuse = 6
 	f := follow(t, bus, "/nonexistent")
-	if _, err := f.look(&status.Snapshot{Tunnels: []status.Tunnel{*hq(status.StateUp)}}); err != nil {
+	if _, err := f.sync(&status.Snapshot{Tunnels: []status.Tunnel{*hq(status.StateUp)}}); err != nil {
 		t.Error(err)
 	}
 	u.refuse = 2
 	f.lines["hq"].told = false
-	_, err := f.look(&status.Snapshot{Tunnels: []status.Tunnel{*hq(status.StateUp)}})
+	_, err := f.sync(&status.Snapshot{Tunnels: []status.Tunnel{*hq(status.StateUp)}})
 	if err == nil || !strings.Contains(err.Error(), "ubus call network.interface notify_proto: invalid argument") {
 		t.Errorf("%v", err)
 	}
@@ -438,7 +438,7 @@ func TestAnInterfaceTakenDownBeforeTheDaemonStartedStaysDown(t *testing.T) {
 	asked := make(chan string, 4)
 	f := follow(t, bus, "/nonexistent")
 	f.socket = daemon(t, func(r status.Request) status.Reply { asked <- r.Op + " " + r.Tunnel; return status.Done() })
-	if _, err := f.look(&status.Snapshot{Tunnels: []status.Tunnel{*hq(status.StateConnecting)}}); err != nil {
+	if _, err := f.sync(&status.Snapshot{Tunnels: []status.Tunnel{*hq(status.StateConnecting)}}); err != nil {
 		t.Fatal(err)
 	}
 	if got := <-asked; got != "down hq" || len(u.got) != 0 {
