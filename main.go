@@ -48,7 +48,7 @@ var commands = []cli.Command{
 func main() {
 	cli.Version = version
 	cli.Built, _ = strconv.ParseInt(built, 10, 64)
-	cli.Load, cli.LoadUsable, cli.Beside = uci.Load, uci.LoadUsable, uci.Beside
+	cli.Load, cli.LoadUsable, cli.Companion = uci.Load, uci.LoadUsable, uci.Companion
 	if filepath.Base(os.Args[0]) == rpcd.Name {
 		p := rpcd.Plugin{Socket: uci.Socket(config.DefaultFile, os.Getenv("GRESEAL_SOCKET")), Config: config.DefaultFile}
 		os.Exit(p.Main(os.Args[1:], os.Stdin, os.Stdout))

@@ -52,9 +52,9 @@ type Options struct {
 	// Keep is told that the file was loaded. nil for nobody.
 	Keep func(path string)
 
-	// Beside runs beside the loop, as a client of the status socket, until
+	// Companion runs beside the loop, as a client of the status socket, until
 	// ctx ends. nil for none.
-	Beside func(ctx context.Context, socket string, log *slog.Logger)
+	Companion func(ctx context.Context, socket string, log *slog.Logger)
 }
 
 func loadFile(path string, candidate []byte) (*config.Config, error) {
@@ -239,11 +239,11 @@ func (l *loop) start(ctx context.Context, refused error) error {
 		}
 	}()
 	defer func() { stop(); <-served }()
-	if opt.Beside != nil {
+	if opt.Companion != nil {
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			opt.Beside(serving, l.opt.Socket, l.log)
+			opt.Companion(serving, l.opt.Socket, l.log)
 		}()
 		defer func() { stop(); <-ended }()
 	}

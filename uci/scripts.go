@@ -61,8 +61,8 @@ func Socket(file, given string) string {
 	return status.DefaultSocket
 }
 
-// Beside keeps netifd informed, where there is one; see tunnel.Options.Beside.
-func Beside(ctx context.Context, socket string, log *slog.Logger) {
+// Companion keeps netifd informed, where there is one; see tunnel.Options.Companion.
+func Companion(ctx context.Context, socket string, log *slog.Logger) {
 	folder := os.Getenv("UCI_CONFIG_DIR")
 	if folder == "" {
 		folder = Folder

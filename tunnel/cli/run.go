@@ -36,7 +36,7 @@ var Run = Command{
 				Load:       LoadWhole,
 				Instead:    Instead,
 				Keep:       Keep,
-				Beside:     Beside,
+				Companion:  Companion,
 			})
 			var ps config.Problems
 			if errors.As(err, &ps) {

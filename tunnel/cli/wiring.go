@@ -22,7 +22,7 @@ var (
 		}
 		return config.LoadUsable(path)
 	}
-	Beside func(ctx context.Context, socket string, log *slog.Logger)
+	Companion func(ctx context.Context, socket string, log *slog.Logger)
 )
 
 // GroupRouter is the heading of the commands for OpenWrt.
