@@ -23,7 +23,7 @@ const (
 	maxJobsRunning = 3
 	maxJobs        = 8 // finished ones are kept for their clients
 	jobTime        = 2 * time.Minute
-	jobForgotten   = 30 * time.Second // nobody has asked after it for so long
+	jobAbandoned   = 30 * time.Second // nobody has asked after it for so long
 )
 
 // jobs are the loop's.
@@ -72,7 +72,7 @@ func (j *jobs) busy(now ikev2.Time) int {
 			continue
 		}
 		n++
-		if now-x.askedAt >= jobForgotten && (oldest == nil || x.askedAt < oldest.askedAt) {
+		if now-x.askedAt >= jobAbandoned && (oldest == nil || x.askedAt < oldest.askedAt) {
 			oldest = x
 		}
 	}

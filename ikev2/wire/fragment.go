@@ -158,12 +158,12 @@ func (r *Reassembly) LongestFragment() int { return r.longer }
 
 // Held is about how many octets of memory the fragments so far take.
 func (r *Reassembly) Held() int {
-	n := r.octets + r.have*heldBeside + r.total*24
+	n := r.octets + r.have*fragmentOverhead + r.total*24
 	if r.first != nil {
 		n += len(r.first.Sealed)
 	}
 	return n
 }
 
-// heldBeside is what a fragment takes beside its content: it is opened in a copy.
-const heldBeside = 96
+// fragmentOverhead is what a fragment takes beside its content: it is opened in a copy.
+const fragmentOverhead = 96

@@ -46,7 +46,7 @@ func Usable(f File, found Problems) (*Config, Problems) {
 	}
 	c, readings := b.build()
 	outside = append(outside, b.unusable...)
-	held := f.held()
+	mistakes := f.mistakesByTunnel()
 	names := map[string]bool{}
 	for _, r := range readings {
 		for _, s := range outside {
@@ -54,7 +54,7 @@ func Usable(f File, found Problems) (*Config, Problems) {
 				r.blame(s.Problem)
 			}
 		}
-		for _, p := range held[r.number-1] {
+		for _, p := range mistakes[r.number-1] {
 			r.blame(p)
 		}
 		// No interface is made for a tunnel with a mistake, so that it can go by
@@ -104,10 +104,10 @@ func (r *reading) concerns(s suspect) bool {
 	return s.key == "" || !own(s.key) && !slices.ContainsFunc(instead[s.key], own)
 }
 
-// held finds for each tunnel the mistakes met in reading it: those of the section
+// mistakesByTunnel finds for each tunnel the mistakes met in reading it: those of the section
 // itself, those that name a tunnel and stand in the lines of the section, and what
 // kept one of its lines from being read.
-func (f *File) held() [][]Problem {
+func (f *File) mistakesByTunnel() [][]Problem {
 	out := make([][]Problem, len(f.Tunnels))
 	for i := range f.Tunnels {
 		out[i] = slices.Clone(f.Tunnels[i].Wrong)

@@ -50,7 +50,7 @@ const (
 
 const (
 	upTimeout   = 60 * time.Second // emulated machines are slow
-	quietLimit  = 3 * time.Second  // before a word of patience
+	noticeAfter = 3 * time.Second  // before a word of patience
 	pingEvery   = 20 * time.Millisecond
 	pingTimeout = 2 * time.Second
 )
@@ -218,7 +218,7 @@ func (s *show) bringUp(ctx, followers context.Context) error {
 	go s.right.follow(followers, s.event)
 	limit, cancel := context.WithTimeout(ctx, upTimeout)
 	defer cancel()
-	patience := time.AfterFunc(quietLimit, func() {
+	patience := time.AfterFunc(noticeAfter, func() {
 		s.note("(still waiting: finding out what a kernel can do takes long on a slow machine)")
 	})
 	defer patience.Stop()
