@@ -27,9 +27,7 @@ func (x *saAuth) payloads(e *Engine, s *ikeSA) (wire.ExchangeType, []wire.Payloa
 	}
 	spi, err := e.newESPSPI()
 	if err != nil {
-		f := s.failure(FailNotify, "IKE_AUTH", false)
-		f.Detail = err.Error()
-		e.fail(s, f)
+		e.fail(s, s.failure(FailNotify, "IKE_AUTH", err.Error(), ""))
 		return 0, nil, false
 	}
 	x.spi, x.offer = spi, suite.WithoutKE(p.cfg.ESP)
@@ -139,8 +137,7 @@ func (x *saAuth) answer(e *Engine, s *ikeSA, r *request, c content, _ *Datagram)
 // unreadable explains a response that neither authenticates the peer nor refuses
 // us, and what to tell the peer.
 func (x *saAuth) unreadable(s *ikeSA, c content) (*Failure, *wire.Notify) {
-	f := s.failure(FailSyntax, "IKE_AUTH", false)
-	f.Remedy = "report it to the peer's maker"
+	f := s.failure(FailSyntax, "IKE_AUTH", "", "report it to the peer's maker")
 	switch {
 	case c.broken != nil:
 		f.Detail = c.broken.Error()
@@ -159,9 +156,8 @@ func (e *Engine) checkPeer(s *ikeSA, c *wire.Contents) *Failure {
 	want := s.peer.cfg.RemoteID
 	// With a certificate, the expected name may be another of the peer's.
 	if !s.remoteID.IsSet() || s.peer.cfg.Certificates == nil && !want.Matches(s.remoteID) {
-		f := s.failure(FailIdentity, "IKE_AUTH", false)
+		f := s.failure(FailIdentity, "IKE_AUTH", "", "set local_id at the peer, or remote_id here, so that they are equal")
 		f.Ours, f.Theirs = "we expect "+want.String(), "it is "+s.remoteID.String()
-		f.Remedy = "set local_id at the peer, or remote_id here, so that they are equal"
 		return f
 	}
 	f := e.verify(s, s.peer, c, c.Auth, c.IDr)
@@ -174,7 +170,7 @@ func (e *Engine) checkPeer(s *ikeSA, c *wire.Contents) *Failure {
 
 // wrongAuth explains an AUTH payload that does not authenticate.
 func (s *ikeSA) wrongAuth(p *peer, a *wire.Auth) *Failure {
-	f := s.failure(FailAuthentication, "IKE_AUTH", false)
+	f := s.failure(FailAuthentication, "IKE_AUTH", "", "")
 	f.Theirs = "it is " + s.remoteID.String()
 	if p.cfg.signs() || a.Method != wire.AuthSharedKey {
 		f.Detail = "the peer authenticates by " + a.Method.String() + ", " + p.cfg.way()

@@ -90,9 +90,8 @@ func (e *Engine) deny(s *ikeSA, m *wire.Message, d *Datagram, n *wire.Notify) {
 
 // refuseSyntax is refuseUnknown for what lacks something or can't be read.
 func (e *Engine) refuseSyntax(s *ikeSA, m *wire.Message, d *Datagram, detail string) {
-	f := s.failure(FailSyntax, m.Exchange.String(), false)
-	f.Detail = detail
-	f.Remedy = "look at what the peer is configured to offer; if that is right, report it to the peer's maker"
+	f := s.failure(FailSyntax, m.Exchange.String(),
+		detail, "look at what the peer is configured to offer; if that is right, report it to the peer's maker")
 	e.refuseUnknown(s, m, d, notify(wire.InvalidSyntax), f)
 }
 
@@ -105,10 +104,10 @@ func (s *ikeSA) checkSuite(p *peer) *Failure {
 			return nil
 		}
 	}
-	f := s.failure(FailNoProposal, "IKE_AUTH", false)
+	f := s.failure(FailNoProposal, "IKE_AUTH",
+		"the suite agreed on is another tunnel's of the same address, not this one's",
+		"offer at the peer what ike of this tunnel allows, or give the tunnels remote addresses of their own")
 	f.Ours, f.Theirs = proposalsText(p.cfg.IKE), s.suite.String()
-	f.Detail = "the suite agreed on is another tunnel's of the same address, not this one's"
-	f.Remedy = "offer at the peer what ike of this tunnel allows, or give the tunnels remote addresses of their own"
 	return f
 }
 
@@ -126,9 +125,9 @@ func (e *Engine) authenticated(s *ikeSA, p *peer, m *wire.Message, d *Datagram, 
 	if s.takeMobility(c); s.mob != nil {
 		if natsFound(c, d) {
 			e.refuse(s, m, d, notify(wire.UnexpectedNATDetected))
-			f := s.failure(FailAddresses, "IKE_AUTH", false)
-			f.Detail = wire.UnexpectedNATDetected.String()
-			f.Remedy = "the peer has no NAT traversal and there is a NAT in between: turn NAT traversal on at the peer"
+			f := s.failure(FailAddresses, "IKE_AUTH",
+				wire.UnexpectedNATDetected.String(),
+				"the peer has no NAT traversal and there is a NAT in between: turn NAT traversal on at the peer")
 			e.drop(s, f, false)
 			e.emit(Failed{p.cfg.ID, f})
 			return

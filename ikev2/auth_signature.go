@@ -177,10 +177,8 @@ func (e *Engine) prove(s *ikeSA, p *peer, id *wire.ID) (proof, *Failure) {
 
 // wantsEAP explains a request without AUTH.
 func (s *ikeSA) wantsEAP(p *peer) *Failure {
-	f := s.failure(FailAuthentication, "IKE_AUTH", false)
+	f := s.failure(FailAuthentication, "IKE_AUTH", "the peer wants to authenticate by EAP, "+p.cfg.way(), p.cfg.wayRemedy())
 	f.Theirs = "it is " + s.remoteID.String()
-	f.Detail = "the peer wants to authenticate by EAP, " + p.cfg.way()
-	f.Remedy = p.cfg.wayRemedy()
 	return f
 }
 
@@ -221,7 +219,7 @@ func (e *Engine) verify(s *ikeSA, p *peer, c *wire.Contents, a *wire.Auth, id *w
 
 // certificateFailure explains an error about keys, certificates and signatures.
 func (s *ikeSA) certificateFailure(err error) *Failure {
-	f := s.failure(FailCertificate, "IKE_AUTH", false)
+	f := s.failure(FailCertificate, "IKE_AUTH", "", "")
 	if s.remoteID.IsSet() {
 		f.Theirs = "it is " + s.remoteID.String()
 	}

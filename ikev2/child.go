@@ -107,10 +107,9 @@ func (e *Engine) addChild(s *ikeSA, a agreed) *child {
 		pub.Replaces = a.old.pub.ID
 		c.noPFS = a.old.noPFS
 		if a.old.pub.Transport && !a.transport {
-			f := s.failure(FailModeChanged, "CREATE_CHILD_SA", false)
-			f.Detail = "the peer left USE_TRANSPORT_MODE out, so that the new Child SA is in tunnel mode; each packet is 20 bytes longer, with IPv6 40"
-			f.Remedy = "set transport mode at the peer for rekeying as well, or mode = \"tunnel\" on both sides"
-			e.note(s.peer, f)
+			e.note(s.peer, s.failure(FailModeChanged, "CREATE_CHILD_SA",
+				"the peer left USE_TRANSPORT_MODE out, so that the new Child SA is in tunnel mode; each packet is 20 bytes longer, with IPv6 40",
+				"set transport mode at the peer for rekeying as well, or mode = \"tunnel\" on both sides"))
 		}
 	}
 	c.rekeyAt, c.expireAt = e.lifetime(s.peer.cfg.ChildLifetime, a.initiator)
@@ -338,9 +337,7 @@ func (e *Engine) installFailed(c *child, err error) {
 		return
 	}
 	s := c.sa
-	f := s.failure(FailInstall, "", false)
-	f.Detail = err.Error()
-	f.Remedy = "look at the kernel's modules and at what else uses IPsec on this machine"
+	f := s.failure(FailInstall, "", err.Error(), "look at the kernel's modules and at what else uses IPsec on this machine")
 	if known, ok := errors.AsType[Remedied](err); ok {
 		f.Remedy = known.Remedy()
 	}

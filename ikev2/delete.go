@@ -92,8 +92,7 @@ func (e *Engine) onDeleteIKE(s *ikeSA) {
 	case s.redundant(), s.state == stateDeleting:
 		e.drop(s, nil, true)
 	default:
-		f := s.failure(FailDeleted, "INFORMATIONAL", true)
-		f.Remedy = "it was closed at the peer, by hand or because the peer goes down"
+		f := s.failure(FailDeleted, "INFORMATIONAL", "", "it was closed at the peer, by hand or because the peer goes down").byPeer()
 		other := func(o *ikeSA) bool { return o != s && o.stands() }
 		e.drop(s, f, slices.ContainsFunc(s.peer.sas, other))
 	}
@@ -118,10 +117,7 @@ func (e *Engine) onDeleteChild(s *ikeSA, spi uint32) uint32 {
 	wanted := c.state == childLive && !c.replaced && !c.loser
 	e.retire(c, true)
 	if wanted && owner.childless() {
-		f := s.failure(FailDeleted, "INFORMATIONAL", true)
-		f.Detail = "the Child SA alone"
-		f.Remedy = "a new one is made"
-		e.note(s.peer, f)
+		e.note(s.peer, s.failure(FailDeleted, "INFORMATIONAL", "the Child SA alone", "a new one is made").byPeer())
 	}
 	if owner.creating() == nil {
 		e.wantChild(owner, owner.recreatePause())

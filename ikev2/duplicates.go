@@ -62,10 +62,7 @@ func (e *Engine) initialContact(s *ikeSA, c *wire.Contents, first *child) {
 		}
 		e.turnsOver(o, s)
 		e.carryWhenConfirmed(first)
-		f := o.failure(FailDeleted, "IKE_AUTH", true)
-		f.Detail = "the peer was restarted (INITIAL_CONTACT)"
-		f.Remedy = "a new IKE SA is up"
-		e.drop(o, f, false)
+		e.drop(o, o.failure(FailDeleted, "IKE_AUTH", "the peer was restarted (INITIAL_CONTACT)", "a new IKE SA is up").byPeer(), false)
 	}
 }
 

@@ -122,10 +122,7 @@ func (e *Engine) askAt(s *ikeSA, x exchange, to netip.AddrPort) bool {
 // exhausted ends an SA on which nothing more can be sent: randomness or the IVs
 // have run out.
 func (e *Engine) exhausted(s *ikeSA, x wire.ExchangeType, err error) {
-	f := s.failure(FailNotify, x.String(), false)
-	f.Detail = err.Error()
-	f.Remedy = "a new IKE SA is made"
-	e.drop(s, f, false)
+	e.drop(s, s.failure(FailNotify, x.String(), err.Error(), "a new IKE SA is made"), false)
 }
 
 // startRequest sends a request that is already encoded.

@@ -12,12 +12,18 @@ import (
 	"greseal/ikev2/wire"
 )
 
-// failure starts a Failure about an SA.
-func (s *ikeSA) failure(kind FailureKind, exchange string, byPeer bool) *Failure {
+// failure is a Failure of ours about an SA.
+func (s *ikeSA) failure(kind FailureKind, exchange, detail, remedy string) *Failure {
 	return &Failure{
-		Kind: kind, Exchange: exchange, ByPeer: byPeer,
+		Kind: kind, Exchange: exchange, Detail: detail, Remedy: remedy,
 		Local: s.local.String(), Remote: s.remote.String(), ike: s.id,
 	}
+}
+
+// byPeer makes it one of the peer's.
+func (f *Failure) byPeer() *Failure {
+	f.ByPeer = true
+	return f
 }
 
 // note reports something while the engine goes on.
@@ -54,7 +60,7 @@ func (e *Engine) noteStrangers(peers []*peer, f *Failure) {
 
 // noProposal explains why we accept none of the peer's proposals.
 func (s *ikeSA) noProposal(exchange string, err error) *Failure {
-	f := s.failure(FailNoProposal, exchange, false)
+	f := s.failure(FailNoProposal, exchange, "", "")
 	describeNoMatch(f, err)
 	return f
 }
@@ -124,19 +130,31 @@ var notifyKinds = map[wire.NotifyType]FailureKind{
 	wire.UnexpectedNATDetected:      FailAddresses,
 }
 
+// refusalRemedies are what helps against a refusal of the peer's, where the kind
+// alone tells.
+var refusalRemedies = map[FailureKind]string{
+	FailSelectors:      "the peer must allow exactly these addresses with protocol 47 (on strongSwan local_ts = dynamic[gre], remote_ts = dynamic[gre])",
+	FailCritical:       "update the peer's software",
+	FailMajorVersion:   "set the peer to IKEv2",
+	FailNoAdditionalSA: "the peer allows no further Child SA; allow rekeying there",
+	FailSyntax:         "compare the two sides' software versions; report it with both logs",
+	FailTemporary:      "the peer is busy with another exchange; this ends by itself",
+	FailAddresses:      "a new IKE SA is made; the peer's log says why it does not follow",
+	FailNotify:         "the peer's log says more",
+}
+
 // refusedBy explains an error notify of the peer's. offer is what we asked for.
 func (s *ikeSA) refusedBy(n *wire.Notify, exchange string, offer []suite.Proposal, old *child) *Failure {
 	kind, known := notifyKinds[n.Kind]
 	if !known {
 		kind = FailNotify
 	}
-	f := s.failure(kind, exchange, true)
+	f := s.failure(kind, exchange, "", refusalRemedies[kind]).byPeer()
 	switch kind {
 	case FailNoProposal, FailInvalidKE:
 		f.explainOffer(n, offer)
 	case FailSelectors:
 		f.Ours = "we ask for " + s.wantedEnds(old).String()
-		f.Remedy = "the peer must allow exactly these addresses with protocol 47 (on strongSwan local_ts = dynamic[gre], remote_ts = dynamic[gre])"
 		if s.natLocal || s.natRemote {
 			f.Remedy = "there is a NAT in between, so that the peer sees other addresses: set gre_local and gre_remote on both sides, or use mode = \"transport\"; " + f.Remedy
 		}
@@ -146,26 +164,17 @@ func (s *ikeSA) refusedBy(n *wire.Notify, exchange string, offer []suite.Proposa
 		if len(n.Data) == 1 {
 			f.Theirs = "it does not know payload " + wire.PayloadType(n.Data[0]).String()
 		}
-		f.Remedy = "update the peer's software"
 	case FailMajorVersion:
-		f.Ours, f.Remedy = "IKEv2", "set the peer to IKEv2"
-	case FailNoAdditionalSA:
-		f.Remedy = "the peer allows no further Child SA; allow rekeying there"
-	case FailSyntax:
-		f.Remedy = "compare the two sides' software versions; report it with both logs"
-	case FailTemporary:
-		f.Remedy = "the peer is busy with another exchange; this ends by itself"
+		f.Ours = "IKEv2"
 	case FailAddresses:
 		f.Detail = n.Kind.String()
 		f.Ours = "we moved to " + s.local.Addr().String()
-		f.Remedy = "a new IKE SA is made; the peer's log says why it does not follow"
 		if n.Kind == wire.UnexpectedNATDetected {
 			f.Ours = "we speak from " + s.local.Addr().String()
 			f.Remedy = "there is a NAT in between and the peer has no NAT traversal: turn it on there"
 		}
-	default:
+	case FailNotify:
 		f.Detail = n.Kind.String()
-		f.Remedy = "the peer's log says more"
 	}
 	return f
 }
@@ -240,25 +249,23 @@ func anyGRE(ts *wire.TS) bool {
 
 // expired says that something reached the end of its lifetime, and why.
 func (s *ikeSA) expired(what string) *Failure {
-	f := s.failure(FailNotify, "CREATE_CHILD_SA", true)
+	f := s.failure(FailNotify, "CREATE_CHILD_SA",
+		"the "+what+" reached the end of its lifetime before it could be rekeyed",
+		"a new one is made; if this repeats, look at the path to the peer and at its log for refused rekeying").byPeer()
 	switch {
 	case s.req != nil:
 		f.Kind, f.Attempts = FailTimeout, s.req.tries
 	case s.stalled != 0:
 		f.Kind = FailTemporary
 	}
-	f.Detail = "the " + what + " reached the end of its lifetime before it could be rekeyed"
-	f.Remedy = "a new one is made; if this repeats, look at the path to the peer and at its log for refused rekeying"
 	return f
 }
 
 // timeoutFailure says which request was never answered, and on which port.
 func (s *ikeSA) timeoutFailure(r *request) *Failure {
-	f := s.failure(FailTimeout, r.exchange.String(), false)
+	f := s.failure(FailTimeout, r.exchange.String(), "", "the path to the peer is broken or the peer is gone")
 	f.Attempts = r.tries
 	switch {
-	case r.exchange == wire.IKESAInit && s.remote.Port() == 500:
-		f.Remedy = fmt.Sprintf("check that %s is the peer's address, that IKE runs there, and that no firewall drops UDP 500 in between", s.remote.Addr())
 	case r.exchange == wire.IKESAInit:
 		f.Remedy = fmt.Sprintf("check that %s is the peer's address, that IKE runs there, and that no firewall drops UDP %d in between", s.remote.Addr(), s.remote.Port())
 	case s.local.Port() != 500 && r.exchange == wire.IKEAuth:
@@ -270,8 +277,6 @@ func (s *ikeSA) timeoutFailure(r *request) *Failure {
 	case r.exchange == wire.IKEAuth:
 		f.Detail = "IKE_SA_INIT was answered"
 		f.Remedy = "the peer drops what it cannot verify in silence: its log says why; a forged IKE_SA_INIT response has the same effect"
-	default:
-		f.Remedy = "the path to the peer is broken or the peer is gone"
 	}
 	return f
 }

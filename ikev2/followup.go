@@ -203,9 +203,7 @@ func (x *createChild) takeFollowup(s *ikeSA, r *request, c *wire.Contents) (agre
 	more := x.series
 	if bad := more.take(c); bad != "" {
 		more.wipe()
-		f := s.failure(FailSyntax, r.exchange.String(), false)
-		f.Detail, f.Remedy = bad, "report it to the peer's maker"
-		return agreed{}, f
+		return agreed{}, s.failure(FailSyntax, r.exchange.String(), bad, "report it to the peer's maker")
 	}
 	a := more.pair
 	if len(more.methods) > 0 {
@@ -216,9 +214,7 @@ func (x *createChild) takeFollowup(s *ikeSA, r *request, c *wire.Contents) (agre
 	var err error
 	a.in, a.out, err = s.keys.ChildKeys(a.suite, true, more.shared[0], more.ni, more.nr, a.spiIn, a.spiOut, more.shared[1:]...)
 	if err != nil {
-		f := s.failure(FailNoProposal, r.exchange.String(), false)
-		f.Detail, f.Remedy = err.Error(), "choose other esp proposals"
-		return agreed{}, f
+		return agreed{}, s.failure(FailNoProposal, r.exchange.String(), err.Error(), "choose other esp proposals")
 	}
 	return a, nil
 }
@@ -238,9 +234,7 @@ func (x *createChild) followUp(e *Engine, s *ikeSA, r *request, more *series) {
 	}
 	x.series, x.ke = more, nil
 	if !e.ask(s, x.self) {
-		f := s.failure(FailInvalidKE, "IKE_FOLLOWUP_KE", false)
-		f.Detail = errRandom.Error()
-		x.fails(e, s, f)
+		x.fails(e, s, s.failure(FailInvalidKE, "IKE_FOLLOWUP_KE", errRandom.Error(), ""))
 	} else if s.req != nil {
 		s.req.gone = r.gone
 	}
@@ -261,9 +255,7 @@ func (x *rekeyIKE) takeFollowup(e *Engine, s *ikeSA, r *request, c *wire.Content
 		}
 		bad = err.Error()
 	}
-	f := s.failure(FailSyntax, r.exchange.String(), false)
-	f.Detail, f.Remedy = bad, "report it to the peer's maker; a new IKE SA is made"
-	return nil, nil, f
+	return nil, nil, s.failure(FailSyntax, r.exchange.String(), bad, "report it to the peer's maker; a new IKE SA is made")
 }
 
 // followUp goes on with the series of a new IKE SA. theirs is the one of the

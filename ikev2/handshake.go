@@ -62,7 +62,7 @@ func (e *Engine) handshakeTimeout(s *ikeSA) {
 		if s.req != nil {
 			f = s.timeoutFailure(s.req)
 		} else {
-			f = s.failure(FailTimeout, "IKE_SA_INIT", false)
+			f = s.failure(FailTimeout, "IKE_SA_INIT", "", "")
 		}
 	}
 	p, silent := s.peer, s.handshake.abandoned

@@ -127,9 +127,7 @@ func (e *Engine) sendInit(s *ikeSA, group uint16) {
 	if h.ke == nil || h.ke.Group() != group {
 		ke, err := e.kex.start(group, e.rnd.r)
 		if err != nil {
-			f := s.failure(FailInvalidKE, "IKE_SA_INIT", false)
-			f.Detail = err.Error()
-			e.fail(s, f)
+			e.fail(s, s.failure(FailInvalidKE, "IKE_SA_INIT", err.Error(), ""))
 			return
 		}
 		h.ke, h.tried = ke, append(h.tried, group)
@@ -139,10 +137,7 @@ func (e *Engine) sendInit(s *ikeSA, group uint16) {
 	m := wire.Message{Header: s.header(wire.IKESAInit, 0, false), Payloads: ps}
 	data, err := m.Append(nil)
 	if err != nil {
-		f := s.failure(FailNoProposal, "IKE_SA_INIT", false)
-		f.Detail = err.Error()
-		f.Remedy = "configure fewer proposals in ike"
-		e.fail(s, f)
+		e.fail(s, s.failure(FailNoProposal, "IKE_SA_INIT", err.Error(), "configure fewer proposals in ike"))
 		return
 	}
 	e.tell(data, m.Header, ps, nil)
@@ -212,10 +207,8 @@ func (saInit) answer(e *Engine, s *ikeSA, _ *request, c content, d *Datagram) {
 		e.oddAnswer(s, d, errors.New("it lacks its SPI, nonce or key exchange value"))
 		return
 	case err != nil:
-		f := s.failure(FailNoProposal, "IKE_SA_INIT", false)
-		f.Detail = err.Error()
-		f.Remedy = "the peer breaks RFC 7296 section 2.7, or somebody forges its answers"
-		e.initRefused(s, f)
+		e.initRefused(s, s.failure(FailNoProposal, "IKE_SA_INIT",
+			err.Error(), "the peer breaks RFC 7296 section 2.7, or somebody forges its answers"))
 		return
 	case chosen.KE.ID != h.ke.Group() || c.KE.Method != h.ke.Group():
 		e.oddAnswer(s, d, errors.New("its key exchange method is not the one that we sent a value for"))
@@ -227,10 +220,8 @@ func (saInit) answer(e *Engine, s *ikeSA, _ *request, c content, d *Datagram) {
 	}
 	shared, err := h.ke.Shared(c.KE.Data)
 	if err != nil {
-		f := s.failure(FailInvalidKE, "IKE_SA_INIT", false)
-		f.Detail = err.Error()
-		f.Remedy = "the peer's key exchange value is invalid, or somebody forges its answers"
-		e.initRefused(s, f)
+		e.initRefused(s, s.failure(FailInvalidKE, "IKE_SA_INIT",
+			err.Error(), "the peer's key exchange value is invalid, or somebody forges its answers"))
 		return
 	}
 	h.nr = bytes.Clone(c.Nonce.Data)
@@ -242,10 +233,7 @@ func (saInit) answer(e *Engine, s *ikeSA, _ *request, c content, d *Datagram) {
 	}
 	clear(shared)
 	if err != nil {
-		f := s.failure(FailNoProposal, "IKE_SA_INIT", false)
-		f.Detail = err.Error()
-		f.Remedy = "choose other ike proposals"
-		e.fail(s, f)
+		e.fail(s, s.failure(FailNoProposal, "IKE_SA_INIT", err.Error(), "choose other ike proposals"))
 		return
 	}
 	s.natDetect(c.Contents, d, s.spiR)
@@ -265,9 +253,9 @@ func (s *ikeSA) lacking(chosen *suite.Suite, c *wire.Contents) *Failure {
 	h := s.handshake
 	h.inter.methods = addKEs(chosen)
 	if len(h.inter.methods) > 0 && c.Notify(wire.IntermediateExchangeSupported) == nil {
-		f := s.failure(FailNoProposal, "IKE_SA_INIT", false)
-		f.Detail = "the peer accepts an additional key exchange without IKE_INTERMEDIATE"
-		f.Remedy = "the peer breaks RFC 9370 section 2.2.1, or somebody forges its answers"
+		f := s.failure(FailNoProposal, "IKE_SA_INIT",
+			"the peer accepts an additional key exchange without IKE_INTERMEDIATE",
+			"the peer breaks RFC 9370 section 2.2.1, or somebody forges its answers")
 		return f
 	}
 	h.ppk.agreed = s.peer.cfg.usesPPK() && c.Notify(wire.UsePPK) != nil
@@ -326,10 +314,9 @@ func (e *Engine) oddAnswer(s *ikeSA, d *Datagram, what error) {
 	if s.handshake == nil || s.handshake.reachability || d.Remote.Addr() != s.remote.Addr() {
 		return
 	}
-	f := s.failure(FailSyntax, "IKE_SA_INIT", false)
-	f.Detail = "the answer can't be used: " + what.Error()
-	f.Remedy = "update the peer's software, and report it to its maker if that does not help; or somebody forges its answers"
-	e.noteStranger(s.peer, f)
+	e.noteStranger(s.peer, s.failure(FailSyntax, "IKE_SA_INIT",
+		"the answer can't be used: "+what.Error(),
+		"update the peer's software, and report it to its maker if that does not help; or somebody forges its answers"))
 }
 
 // maxCookies and maxRegroups bound what unauthenticated answers can make us

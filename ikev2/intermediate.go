@@ -80,9 +80,7 @@ func (additionalKE) payloads(e *Engine, s *ikeSA) (wire.ExchangeType, []wire.Pay
 	x := &s.handshake.inter
 	ke, err := e.kex.start(x.methods[0], e.rnd.r)
 	if err != nil {
-		f := s.failure(FailInvalidKE, "IKE_INTERMEDIATE", false)
-		f.Detail = err.Error()
-		e.fail(s, f)
+		e.fail(s, s.failure(FailInvalidKE, "IKE_INTERMEDIATE", err.Error(), ""))
 		return 0, nil, false
 	}
 	x.ke = ke
@@ -129,10 +127,7 @@ func (additionalKE) answer(e *Engine, s *ikeSA, _ *request, c content, _ *Datagr
 		return
 	}
 	refuse := func(kind FailureKind, detail string) {
-		f := s.failure(kind, "IKE_INTERMEDIATE", false)
-		f.Detail = detail
-		f.Remedy = "report it to the peer's maker"
-		e.fail(s, f)
+		e.fail(s, s.failure(kind, "IKE_INTERMEDIATE", detail, "report it to the peer's maker"))
 	}
 	method := suite.Transform{Type: suite.TypeKE, ID: x.ke.Group()}
 	switch {

@@ -158,10 +158,9 @@ func (e *Engine) checkCookie2(s *ikeSA, sent []byte, c *wire.Contents) bool {
 	if n := c.Notify(wire.Cookie2); n != nil && hmac.Equal(n.Data, sent) {
 		return true
 	}
-	f := s.failure(FailSyntax, "INFORMATIONAL", false)
-	f.Detail = "the response does not bring our COOKIE2 back, so the peer may not be where it says"
-	f.Remedy = "a new IKE SA is made; if this repeats, the peer's software breaks RFC 4555 section 3.7"
-	e.closeSA(s, f, false)
+	e.closeSA(s, s.failure(FailSyntax, "INFORMATIONAL",
+		"the response does not bring our COOKIE2 back, so the peer may not be where it says",
+		"a new IKE SA is made; if this repeats, the peer's software breaks RFC 4555 section 3.7"), false)
 	return false
 }
 

@@ -186,10 +186,10 @@ func (e *Engine) onMobility(s *ikeSA, d *Datagram, c *wire.Contents) (answer []w
 	}
 	if refusal != 0 {
 		answer = append(answer, notify(refusal))
-		f := s.failure(FailAddresses, "INFORMATIONAL", false)
-		f.Detail = refusal.String()
+		f := s.failure(FailAddresses, "INFORMATIONAL",
+			refusal.String(),
+			"the peer makes a new IKE SA; an address it moves to must be of the same IP version, and local here must be where it speaks to")
 		f.Theirs = "it moved to " + d.Remote.String() + ", and to " + d.Local.String() + " here"
-		f.Remedy = "the peer makes a new IKE SA; an address it moves to must be of the same IP version, and local here must be where it speaks to"
 		e.note(s.peer, f)
 	} else {
 		if list {
@@ -248,10 +248,8 @@ func (e *Engine) overdue(s *ikeSA) bool {
 		e.reauthenticate(s)
 		return false
 	}
-	f := s.failure(FailTimeout, "INFORMATIONAL", false)
-	f.Detail = "the peer was told of our new address and has not moved its SAs there"
-	f.Remedy = "a new IKE SA is made"
-	e.closeSA(s, f, false)
+	e.closeSA(s, s.failure(FailTimeout, "INFORMATIONAL",
+		"the peer was told of our new address and has not moved its SAs there", "a new IKE SA is made"), false)
 	return true
 }
 

@@ -112,9 +112,7 @@ func (s *ikeSA) asksTransport(old *child) bool {
 func (e *Engine) takeChild(s *ikeSA, o *childOffer, x string, c *wire.Contents, ni, nr []byte) (agreed, *Failure) {
 	a := agreed{initiator: true, old: o.old, spiIn: o.spi}
 	bad := func(kind FailureKind, detail, remedy string) (agreed, *Failure) {
-		f := s.failure(kind, x, false)
-		f.Detail, f.Remedy = detail, remedy
-		return agreed{}, f
+		return agreed{}, s.failure(kind, x, detail, remedy)
 	}
 	var err error
 	if a.suite, err = accepted(o.offer, c.SA); err != nil {
@@ -193,10 +191,7 @@ func (s *ikeSA) responseEnds(o *childOffer, c *wire.Contents) (selector.Ends, bo
 // IKE_SA_INIT. Nothing is installed yet.
 func (e *Engine) acceptChild(s *ikeSA, exchange wire.ExchangeType, c *wire.Contents, old *child, ni, nr []byte, first bool) (agreed, []wire.Payload, *refusal) {
 	bad := func(detail string) (agreed, []wire.Payload, *refusal) {
-		f := s.failure(FailSyntax, exchange.String(), false)
-		f.Detail = detail
-		f.Remedy = "report it to the peer's maker"
-		return agreed{}, nil, &refusal{notify(wire.InvalidSyntax), f}
+		return agreed{}, nil, &refusal{notify(wire.InvalidSyntax), s.failure(FailSyntax, exchange.String(), detail, "report it to the peer's maker")}
 	}
 	if c.SA == nil || c.TSi == nil || c.TSr == nil || len(ni) == 0 {
 		return bad("the request for a Child SA lacks a payload")
@@ -251,7 +246,7 @@ func (e *Engine) acceptChild(s *ikeSA, exchange wire.ExchangeType, c *wire.Conte
 
 // noSelectors explains that we accept none of the peer's traffic selectors.
 func (s *ikeSA) noSelectors(exchange wire.ExchangeType, c *wire.Contents, old *child) *Failure {
-	f := s.failure(FailSelectors, exchange.String(), false)
+	f := s.failure(FailSelectors, exchange.String(), "", "")
 	f.Ours = s.wantedEnds(old).String()
 	if s.peer.cfg.GRERemoteAny && old == nil {
 		f.Ours = wire.HostSelector(s.wantedEnds(nil).Local, selector.GRE).String() + " to any single address"
@@ -271,10 +266,8 @@ func (e *Engine) keyPair(s *ikeSA, exchange wire.ExchangeType, c *wire.Contents,
 			return nil, nil, &refusal{notify(wire.TemporaryFailure), nil} // no randomness
 		}
 		if err != nil {
-			f := s.failure(FailInvalidKE, exchange.String(), false)
-			f.Detail = err.Error()
-			f.Remedy = "report it to the peer's maker"
-			return nil, nil, &refusal{notify(wire.InvalidSyntax), f}
+			return nil, nil, &refusal{notify(wire.InvalidSyntax), s.failure(FailInvalidKE, exchange.String(),
+				err.Error(), "report it to the peer's maker")}
 		}
 		shared, ke = secret, []wire.Payload{&wire.KE{Method: a.suite.KE.ID, Data: public}}
 	}
@@ -294,9 +287,7 @@ func (e *Engine) keyPair(s *ikeSA, exchange wire.ExchangeType, c *wire.Contents,
 		a.in, a.out, err = s.keys.ChildKeys(a.suite, false, shared, ni, nr, a.spiIn, a.spiOut)
 	}
 	if err != nil {
-		f := s.failure(FailNoProposal, exchange.String(), false)
-		f.Detail = err.Error()
-		return nil, nil, &refusal{notify(wire.NoProposalChosen), f}
+		return nil, nil, &refusal{notify(wire.NoProposalChosen), s.failure(FailNoProposal, exchange.String(), err.Error(), "")}
 	}
 	return ke, link, nil
 }

@@ -192,10 +192,9 @@ func (e *Engine) turnAway(s, holder *ikeSA) {
 	s.requestParts = n.parts
 	e.respond(s, n.m, &n.d, []wire.Payload{notify(wire.AuthenticationFailed), notify(wire.TunnelInUse)})
 	s.requestParts = nil
-	f := s.failure(FailInUse, "IKE_AUTH", false)
+	f := s.failure(FailInUse, "IKE_AUTH", "", "give each peer a tunnel of its own, with its identity as remote_id")
 	f.Theirs = s.remoteID.String() + " at " + s.remote.String()
 	f.Ours = "this tunnel has " + holder.remoteID.String() + " at " + holder.remote.String() + ", which answers"
-	f.Remedy = "give each peer a tunnel of its own, with its identity as remote_id"
 	if namesakes(s, holder) {
 		f.Remedy = "two peers have the same identity, as when a configuration was copied: give each its own local_id, and a tunnel of its own here"
 	}
@@ -208,8 +207,9 @@ func (e *Engine) turnAway(s, holder *ikeSA) {
 
 // tunnelInUse explains that the peer turned us away for another.
 func (s *ikeSA) tunnelInUse() *Failure {
-	f := s.failure(FailInUse, "IKE_AUTH", true)
+	f := s.failure(FailInUse, "IKE_AUTH",
+		"",
+		"the peer has one tunnel for two of us: give it a tunnel for each, with the identity as remote_id; its log names both").byPeer()
 	f.Ours = "we are " + s.localID.String()
-	f.Remedy = "the peer has one tunnel for two of us: give it a tunnel for each, with the identity as remote_id; its log names both"
 	return f
 }

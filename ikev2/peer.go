@@ -148,24 +148,20 @@ func (e *Engine) choosePeer(s *ikeSA, idi Identity, idr Identity) (*peer, *Failu
 	if best != nil {
 		return best, nil
 	}
-	f := s.failure(FailIdentity, "IKE_AUTH", false)
-	if len(byIDr) == 0 {
-		f.Theirs = "it asks for " + idr.String()
-		f.Ours = "we are " + identities(cands, func(p *peer) string { return p.localID(s.local.Addr()).String() })
-		f.Detail = "no tunnel here has the identity the peer asks for"
-		f.Remedy = "set remote_id at the peer, or local_id here, so that they are equal"
-	} else {
+	// Named after a tunnel so that somebody gets to see it.
+	if len(byIDr) > 0 {
+		f := s.failure(FailIdentity, "IKE_AUTH", "no tunnel here expects the peer's identity",
+			"set local_id at the peer, or remote_id here, so that they are equal")
 		f.Theirs = "it is " + idi.String()
 		f.Ours = "we expect " + identities(byIDr, func(p *peer) string { return p.cfg.RemoteID.String() })
-		f.Detail = "no tunnel here expects the peer's identity"
-		f.Remedy = "set local_id at the peer, or remote_id here, so that they are equal"
+		return byIDr[0], f
 	}
-	// Named after a tunnel so that somebody gets to see it.
+	f := s.failure(FailIdentity, "IKE_AUTH", "no tunnel here has the identity the peer asks for",
+		"set remote_id at the peer, or local_id here, so that they are equal")
+	f.Theirs = "it asks for " + idr.String()
+	f.Ours = "we are " + identities(cands, func(p *peer) string { return p.localID(s.local.Addr()).String() })
 	if len(cands) > 0 {
 		best = cands[0]
-		if len(byIDr) > 0 {
-			best = byIDr[0]
-		}
 	}
 	return best, f
 }

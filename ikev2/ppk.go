@@ -136,7 +136,5 @@ func ppkName(id string) string {
 }
 
 func (s *ikeSA) noPPK(detail, remedy string) *Failure {
-	f := s.failure(FailAuthentication, "IKE_AUTH", false)
-	f.Detail, f.Remedy = detail, remedy
-	return f
+	return s.failure(FailAuthentication, "IKE_AUTH", detail, remedy)
 }

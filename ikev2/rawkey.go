@@ -27,10 +27,10 @@ func (s *ikeSA) pinned(p *peer, c *wire.Contents) (*sign.PublicKey, *Failure) {
 		if k, err := sign.ParsePublicKey(sent.Data); err == nil {
 			theirs = k.ShortFingerprint()
 		}
-		f := s.failure(FailAuthentication, "IKE_AUTH", false)
+		f := s.failure(FailAuthentication, "IKE_AUTH",
+			"the peer's public key is not the configured one",
+			"copy the peer's public key to peer_raw_key here, by a way that nobody can tamper with")
 		f.Ours, f.Theirs = "peer_raw_key "+key.ShortFingerprint(), "it has "+theirs
-		f.Detail = "the peer's public key is not the configured one"
-		f.Remedy = "copy the peer's public key to peer_raw_key here, by a way that nobody can tamper with"
 		return nil, f
 	}
 	s.auth.Key = key.Fingerprint()

@@ -66,10 +66,9 @@ func (e *Engine) authLifetime(s *ikeSA, c *wire.Contents) {
 // reauthDue does what the age of the authentication asks for.
 func (e *Engine) reauthDue(s *ikeSA) {
 	if s.reauthEnd <= e.now {
-		f := s.failure(FailNotify, "IKE_AUTH", false)
-		f.Detail = "the peers did not authenticate each other anew in time (reauth)"
-		f.Remedy = "a new IKE SA is made; the log says why the attempts before failed"
-		e.closeSA(s, f, false)
+		e.closeSA(s, s.failure(FailNotify, "IKE_AUTH",
+			"the peers did not authenticate each other anew in time (reauth)",
+			"a new IKE SA is made; the log says why the attempts before failed"), false)
 		return
 	}
 	if s.reauthAt <= e.now {

@@ -226,9 +226,8 @@ func criticalNotify(c content) *wire.Notify {
 }
 
 func (s *ikeSA) criticalFailure(c content, exchange string) *Failure {
-	f := s.failure(FailCritical, exchange, false)
+	f := s.failure(FailCritical, exchange, "", "turn the extension off at the peer")
 	f.Theirs = "payload of type " + c.critical.String() + ", marked as critical"
-	f.Remedy = "turn the extension off at the peer"
 	return f
 }
 
@@ -236,10 +235,8 @@ func (s *ikeSA) criticalFailure(c content, exchange string) *Failure {
 // both sides (RFC 7296 section 2.21.3).
 func (e *Engine) brokenRequest(s *ikeSA, m *wire.Message, d *Datagram, err *wire.Error) {
 	e.refuse(s, m, d, notify(wire.InvalidSyntax))
-	f := s.failure(FailSyntax, m.Exchange.String(), false)
-	f.Detail = err.Error()
-	f.Remedy = "a new IKE SA is made; if this repeats, the peer's software is at fault"
-	e.drop(s, f, false)
+	e.drop(s, s.failure(FailSyntax, m.Exchange.String(),
+		err.Error(), "a new IKE SA is made; if this repeats, the peer's software is at fault"), false)
 }
 
 // receiveResponse handles a response; only the one to the outstanding request
@@ -341,14 +338,12 @@ func (e *Engine) sound(s *ikeSA, r *request, c content) bool {
 	if c.broken == nil && !refused {
 		return true
 	}
-	f := s.failure(FailSyntax, r.exchange.String(), refused)
 	if refused {
-		f.Remedy = "a new IKE SA is made; if this repeats, compare the two sides' software versions"
-		e.drop(s, f, false)
+		e.drop(s, s.failure(FailSyntax, r.exchange.String(), "",
+			"a new IKE SA is made; if this repeats, compare the two sides' software versions").byPeer(), false)
 		return false
 	}
-	f.Detail = c.broken.Error()
-	f.Remedy = "a new IKE SA is made; if this repeats, the peer's software is at fault"
-	e.closeSA(s, f, false)
+	e.closeSA(s, s.failure(FailSyntax, r.exchange.String(),
+		c.broken.Error(), "a new IKE SA is made; if this repeats, the peer's software is at fault"), false)
 	return false
 }

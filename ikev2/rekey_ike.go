@@ -217,10 +217,7 @@ func (e *Engine) rekeyedIKE(s, ours, theirs *ikeSA) {
 // is still to come, and there is a series instead.
 func (x *rekeyIKE) take(e *Engine, s *ikeSA, _ *request, c *wire.Contents) (*ikeSA, *series, *Failure) {
 	bad := func(detail string) (*ikeSA, *series, *Failure) {
-		f := s.failure(FailSyntax, "CREATE_CHILD_SA", false)
-		f.Detail = detail
-		f.Remedy = "report it to the peer's maker; a new IKE SA is made"
-		return nil, nil, f
+		return nil, nil, s.failure(FailSyntax, "CREATE_CHILD_SA", detail, "report it to the peer's maker; a new IKE SA is made")
 	}
 	chosen, err := accepted(x.offer, c.SA)
 	if err != nil {
@@ -315,10 +312,7 @@ func (e *Engine) onRekeyIKE(s *ikeSA, m *wire.Message, d *Datagram, c *wire.Cont
 	}
 	if err != nil {
 		e.refuse(s, m, d, notify(wire.InvalidSyntax))
-		f := s.failure(FailInvalidKE, "CREATE_CHILD_SA", false)
-		f.Detail = err.Error()
-		f.Remedy = "report it to the peer's maker; a new IKE SA is made"
-		e.drop(s, f, false)
+		e.drop(s, s.failure(FailInvalidKE, "CREATE_CHILD_SA", err.Error(), "report it to the peer's maker; a new IKE SA is made"), false)
 		return
 	}
 	e.acceptRekeyIKE(s, m, d, c, chosen, offer, public, shared)
