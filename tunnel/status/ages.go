@@ -1,7 +1,7 @@
 package status
 
-// Ages fills the fields that repeat a moment as seconds before or after Time. They
-// are for readers of before 0.2, which will not have them any more.
+// Ages fills the deprecated fields, which repeat a moment as seconds before or after
+// Time. They are for readers of before 0.2, which will not have them any more.
 func (s *Snapshot) Ages() {
 	since := func(at int64) int64 { return Seconds(at, s.Time) }
 	until := func(at int64) int64 { return Seconds(s.Time, at) }

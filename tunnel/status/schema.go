@@ -56,7 +56,7 @@ type Daemon struct {
 	Platform    string   `msg:"platform"`     // such as linux/mipsle
 	PID         int      `msg:"pid"`          // process id
 	Started     int64    `msg:"started"`      // Unix seconds
-	UptimeS     int64    `msg:"uptime_s"`     // see Ages
+	UptimeS     int64    `msg:"uptime_s"`     // deprecated, see Ages
 	Datapath    string   `msg:"datapath"`     // kernel or userspace
 	DatapathWhy string   `msg:"datapath_why"` // why that one, one sentence
 	Notes       []string `msg:"notes"`        // algorithms and offloads that are off, and why
@@ -87,11 +87,11 @@ type Count struct {
 type Pending struct {
 	Since    int64    `msg:"since"`     // Unix seconds
 	Until    int64    `msg:"until"`     // when the config before it comes back, Unix seconds
-	LeftS    int64    `msg:"left_s"`    // see Ages
+	LeftS    int64    `msg:"left_s"`    // deprecated, see Ages
 	Watched  []string `msg:"watched"`   // tunnels that must be up again: they were, or carry the editor's SSH session
 	Waiting  []string `msg:"waiting"`   // what of these is not well yet, one sentence each
 	Patient  int64    `msg:"patient"`   // when Waiting leads to a rollback, Unix seconds; 0 when it is empty
-	PatientS int64    `msg:"patient_s"` // see Ages
+	PatientS int64    `msg:"patient_s"` // deprecated, see Ages
 }
 
 // IKETotals counts the IKE datagrams of the whole daemon.
@@ -116,14 +116,14 @@ type Tunnel struct {
 	State      string `msg:"state"`       // one of the State words
 	WaitingFor string `msg:"waiting_for"` // one of the Wait words in StateWaiting, else empty
 	Since      int64  `msg:"since"`       // when State was entered, Unix seconds
-	InStateS   int64  `msg:"in_state_s"`  // see Ages
+	InStateS   int64  `msg:"in_state_s"`  // deprecated, see Ages
 	Reason     string `msg:"reason"`      // why it is not up, one sentence that may end with Remedy; empty when it is up
 	Remedy     string `msg:"remedy"`      // what to change, one sentence; may be empty
 	Code       string `msg:"code"`        // kind of the last failure, one of the Code words; empty when there is none
 
 	Attempts       uint64 `msg:"attempts"`          // handshakes begun since it was last up
 	NextAttempt    int64  `msg:"next_attempt"`      // Unix seconds, 0 when none is planned
-	NextAttemptInS int64  `msg:"next_attempt_in_s"` // see Ages
+	NextAttemptInS int64  `msg:"next_attempt_in_s"` // deprecated, see Ages
 	UpCount        uint64 `msg:"up_count"`          // times it came up since the daemon started
 
 	Peer      Peer      `msg:"peer"`
@@ -154,7 +154,7 @@ type Contention struct {
 	NewcomerAddress string `msg:"newcomer_address"` // outer address and port
 	Times           uint64 `msg:"times"`            // peers turned away since the daemon started
 	Last            int64  `msg:"last"`             // the last time, Unix seconds
-	LastS           int64  `msg:"last_s"`           // see Ages
+	LastS           int64  `msg:"last_s"`           // deprecated, see Ages
 	Remedy          string `msg:"remedy"`           // what to change, one sentence
 }
 
@@ -177,7 +177,7 @@ type Peer struct {
 	Auth       string   `msg:"auth"`          // psk, certificate or raw key
 	AuthDetail string   `msg:"auth_detail"`   // how the peer signed, its certificate or key; empty before, and with psk
 	LastHeard  int64    `msg:"last_heard"`    // last authenticated message or packet, Unix seconds
-	SilentS    int64    `msg:"silent_s"`      // see Ages
+	SilentS    int64    `msg:"silent_s"`      // deprecated, see Ages
 	Liveness   string   `msg:"liveness"`      // alive, suspect, or empty without an IKE SA
 }
 
@@ -190,9 +190,9 @@ type IKESA struct {
 	SuiteIANA   string `msg:"suite_iana"`   // transforms with IANA's names
 	PPK         bool   `msg:"ppk"`          // a post-quantum pre-shared key is in the keys
 	Established int64  `msg:"established"`  // Unix seconds
-	AgeS        int64  `msg:"age_s"`        // see Ages
+	AgeS        int64  `msg:"age_s"`        // deprecated, see Ages
 	Rekey       int64  `msg:"rekey"`        // Unix seconds, 0 for never
-	RekeyInS    int64  `msg:"rekey_in_s"`   // see Ages
+	RekeyInS    int64  `msg:"rekey_in_s"`   // deprecated, see Ages
 	Rekeys      uint64 `msg:"rekeys"`       // times this SA was replaced since it was authenticated
 	NATLocal    bool   `msg:"nat_local"`    // a NAT stands before us
 	NATRemote   bool   `msg:"nat_remote"`   // a NAT stands before the peer
@@ -210,9 +210,9 @@ type ChildSA struct {
 	SuiteIANA   string `msg:"suite_iana"`  // transforms with IANA's names
 	ESN         bool   `msg:"esn"`         // extended sequence numbers
 	Established int64  `msg:"established"` // Unix seconds
-	AgeS        int64  `msg:"age_s"`       // see Ages
+	AgeS        int64  `msg:"age_s"`       // deprecated, see Ages
 	Rekey       int64  `msg:"rekey"`       // Unix seconds, 0 for never by time
-	RekeyInS    int64  `msg:"rekey_in_s"`  // see Ages
+	RekeyInS    int64  `msg:"rekey_in_s"`  // deprecated, see Ages
 	Rekeys      uint64 `msg:"rekeys"`      // times replaced since the tunnel came up
 	ReplayWin   int    `msg:"replay_window"`
 	BytesIn     uint64 `msg:"bytes_in"` // of this pair alone, GRE packets without ESP

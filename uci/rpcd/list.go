@@ -23,11 +23,11 @@ type want map[string]want
 
 // listed is what a list of tunnels shows.
 var listed = want{
-	"name": nil, "source": nil, "netifd": nil, "desired": nil, "state": nil, "waiting_for": nil, "in_state_s": nil,
-	"next_attempt_in_s": nil, "reason": nil, "remedy": nil,
-	"peer":       {"address": nil, "configured": nil, "remote_id": nil, "proved": nil, "silent_s": nil},
+	"name": nil, "source": nil, "netifd": nil, "desired": nil, "state": nil, "waiting_for": nil, "since": nil,
+	"next_attempt": nil, "reason": nil, "remedy": nil,
+	"peer":       {"address": nil, "configured": nil, "remote_id": nil, "proved": nil, "last_heard": nil},
 	"ike":        {"suite": nil},
-	"child":      {"suite": nil, "rekey": nil, "rekey_in_s": nil},
+	"child":      {"suite": nil, "rekey": nil},
 	"outside":    {"encap": nil, "encap_why": nil},
 	"mtu":        {"bytes": nil, "how": nil, "peer": nil, "decides": nil, "differs": nil},
 	"in":         {"bytes": nil},
@@ -36,7 +36,7 @@ var listed = want{
 	"drops":      {"replay": nil, "integrity": nil, "selector": nil, "malformed": nil, "no_sa": nil, "too_big": nil, "queue": nil, "key": nil, "gre": nil},
 }
 
-// list answers with the daemon and what a list of its tunnels shows, from the one
+// list answers with the time, the daemon and what a list of its tunnels shows, from the one
 // with the index "from" on: as many as one message holds, and in "next" the index
 // of the first that had no room, 0 when there is none. Fields are those of status;
 // numbers that are zero, empty texts and what is not there are left out.
@@ -57,7 +57,8 @@ func (p *Plugin) list(c *call) error {
 	if err != nil {
 		return err
 	}
-	b := bytes.NewBufferString(`{"running":true,"daemon":`)
+	var b bytes.Buffer
+	fmt.Fprintf(&b, `{"running":true,"time":%d,"daemon":`, reply.Snapshot.Time)
 	b.Write(bytes.TrimSpace(daemon))
 	b.WriteString(`,"tunnels":[`)
 
@@ -89,7 +90,7 @@ func (p *Plugin) list(c *call) error {
 		}
 		b.Write(t.Bytes())
 	}
-	fmt.Fprintf(b, `],"next":%d}`, next)
+	fmt.Fprintf(&b, `],"next":%d}`, next)
 	c.object(b.Bytes())
 	return nil
 }

@@ -90,7 +90,7 @@ func TestTheListIsPartOfTheStatusAndLeavesOutZeros(t *testing.T) {
 		t.Error(err)
 	}
 	for k := range listed {
-		if _, ok := row[k]; !ok && k != "waiting_for" && k != "next_attempt_in_s" && k != "remedy" {
+		if _, ok := row[k]; !ok && k != "waiting_for" && k != "next_attempt" && k != "remedy" {
 			t.Errorf("the list lacks %s: %v", k, row)
 		}
 	}

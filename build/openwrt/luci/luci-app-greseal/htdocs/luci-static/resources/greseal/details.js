@@ -13,7 +13,7 @@ const callEvents = rpc.declare({ object, method: 'events', params: [ 'tunnel', '
 const callHandshakes = rpc.declare({ object, method: 'handshakes', params: [ 'tunnel' ], expect: { '': {} } });
 const callPeerConfig = rpc.declare({ object, method: 'peer_config', params: [ 'tunnel', 'vendor' ], expect: { '': {} } });
 
-const { green, blue, drops, small, line, code, row, table, seconds, clock, badge, facts, reason, contention, unequal, problem, dismiss } = look;
+const { green, blue, drops, small, line, code, row, table, span, clock, badge, facts, reason, contention, unequal, problem, dismiss } = look;
 
 const placed = p => p.in_place ? p.prefix : '%s (%s)'.format(p.prefix, p.why || _('not in place'));
 const lines = list => list.map(l => line(l));
@@ -31,7 +31,7 @@ function aboutTunnel(t) {
 	].filter(f => !Array.isArray(f[1]) || f[1].length));
 }
 
-function aboutSecurity(t) {
+function aboutSecurity(t, now) {
 	const nat = t.ike ? [ t.ike.nat_local ? _('before this router') : null, t.ike.nat_remote ? _('before the other side') : null ].filter(s => s) : [];
 
 	return facts([
@@ -39,10 +39,10 @@ function aboutSecurity(t) {
 		[ _('Own address'), t.peer.local_address ],
 		[ _('Identities'), [ line(_('own'), ': ', t.peer.local_id || '-'), line(_('other side'), ': ', t.peer.remote_id, t.peer.proved ? ' ' + _('(proved)') : '') ] ],
 		[ _('Authentication'), t.peer.auth_detail || t.peer.auth ],
-		[ _('Last heard'), t.peer.last_heard ? _('%s ago').format(seconds(t.peer.silent_s)) : null ],
-		[ 'IKE SA', t.ike ? [ line(t.ike.suite_iana), line(small(_('%s old, new keys in %s').format(seconds(t.ike.age_s), t.ike.rekey ? seconds(t.ike.rekey_in_s) : '-'))),
+		[ _('Last heard'), t.peer.last_heard ? _('%s ago').format(span(t.peer.last_heard, now)) : null ],
+		[ 'IKE SA', t.ike ? [ line(t.ike.suite_iana), line(small(_('%s old, new keys in %s').format(span(t.ike.established, now), t.ike.rekey ? span(now, t.ike.rekey) : '-'))),
 			line(small('SPI '), code(t.ike.spi_i + ' / ' + t.ike.spi_r)) ] : null ],
-		[ 'Child SA', t.child ? [ line(t.child.suite_iana), line(small(_('%s old, new keys in %s').format(seconds(t.child.age_s), t.child.rekey ? seconds(t.child.rekey_in_s) : '-'))),
+		[ 'Child SA', t.child ? [ line(t.child.suite_iana), line(small(_('%s old, new keys in %s').format(span(t.child.established, now), t.child.rekey ? span(now, t.child.rekey) : '-'))),
 			line(small('SPI '), code(t.child.spi_in + ' / ' + t.child.spi_out)), line(code(t.child.selector_local)), line(code(t.child.selector_remote)) ] : null ],
 		[ 'NAT', nat.length ? nat.join(', ') : null ],
 		[ _('Encapsulation'), t.outside.encap ? [ line(t.outside.encap == 'udp' ? _('ESP in UDP') : 'ESP', ', ', t.outside.mode || t.outside.mode_asked), line(small(t.outside.encap_why)) ] : null ],
@@ -134,11 +134,11 @@ function otherSide(t) {
 	]);
 }
 
-function tabsOf(t, events, handshakes) {
+function tabsOf(t, now, events, handshakes) {
 	return tabs([
 		[ 'tunnel', _('Tunnel'), ...(t.reason ? [ E('div', { 'class': 'alert-message warning' }, reason(t)) ] : []),
-			...(t.contention ? [ E('div', { 'class': 'alert-message warning', 'data-contention': '' }, contention(t.contention)) ] : []), aboutTunnel(t) ],
-		[ 'security', _('Security'), aboutSecurity(t) ],
+			...(t.contention ? [ E('div', { 'class': 'alert-message warning', 'data-contention': '' }, contention(t.contention, now)) ] : []), aboutTunnel(t) ],
+		[ 'security', _('Security'), aboutSecurity(t, now) ],
 		[ 'traffic', _('Traffic'), ...aboutTraffic(t) ],
 		[ 'events', _('Events'), aboutEvents(events.length ? events : t.events) ],
 		[ 'handshakes', _('Handshakes'), aboutHandshakes(handshakes) ],
@@ -151,7 +151,7 @@ return baseclass.extend({
 	show(name) {
 		return Promise.all([ callStatus(name), callEvents(name, 100), callHandshakes(name) ].map(p => L.resolveDefault(p, {}))).then(([ res, events, shakes ]) =>
 			ui.showModal(name, [
-				res.ok === true ? tabsOf(res.tunnels[0], L.toArray(events.events), L.toArray(shakes.handshakes)) : E('div', {}, problem(res)),
+				res.ok === true ? tabsOf(res.tunnels[0], res.time, L.toArray(events.events), L.toArray(shakes.handshakes)) : E('div', {}, problem(res)),
 				dismiss()
 			], 'cbi-modal'));
 	}

@@ -61,6 +61,9 @@ function seconds(n) {
 	return _('%d d %d h').format(n / 86400, n % 86400 / 3600);
 }
 
+/* the time between two moments, which are Unix seconds, 0 or nothing when unknown */
+const span = (from, to) => seconds(from && to ? to - from : 0);
+
 const clock = unix => unix ? new Date(unix * 1000).toLocaleString() : '-';
 const bits = n => (n < 1000) ? '%d bit/s'.format(n) : '%1000.1mbit/s'.format(n);
 
@@ -103,12 +106,12 @@ function reason(t) {
 	return out;
 }
 
-/* that a second peer wants a tunnel, who has it, and what to do */
-function contention(c) {
+/* that a second peer wants a tunnel, who has it, and what to do; now is when that was told */
+function contention(c, now) {
 	return [
 		line(E('strong', { 'style': 'color:' + amber, 'aria-hidden': 'true' }, [ '! ' ]),
 			_('%s at %s was turned away (%d×, last %s ago): the tunnel has %s at %s, which answers.').format(
-				c.newcomer, c.newcomer_address, c.times, seconds(c.last_s || 0), c.holder, c.holder_address)),
+				c.newcomer, c.newcomer_address, c.times, span(c.last, now), c.holder, c.holder_address)),
 		line(E('em', {}, [ _('What to do:'), ' ', c.remedy ]))
 	];
 }
@@ -127,5 +130,5 @@ const dismiss = text => E('div', { 'class': 'right' }, [
 ]);
 
 return baseclass.extend({
-	green, amber, red, grey, blue, states, drops, small, line, code, row, table, seconds, clock, bits, svg, dot, sign, badge, facts, reason, contention, unequal, problem, dismiss
+	green, amber, red, grey, blue, states, drops, small, line, code, row, table, span, clock, bits, svg, dot, sign, badge, facts, reason, contention, unequal, problem, dismiss
 });

@@ -6,7 +6,7 @@
 /* A tunnel in the list: the row with its facts, and under it why it is down and
  * what else is to be said. */
 
-const { blue, green, drops, small, line, seconds, bits, svg, dot, badge, reason, contention, unequal } = look;
+const { blue, green, drops, small, line, span, bits, svg, dot, badge, reason, contention, unequal } = look;
 
 const samples = 60; /* of a plot */
 
@@ -72,40 +72,41 @@ Rates.prototype = {
 const dropped = t => drops.reduce((n, [ k ]) => n + (t.drops[k] || 0), 0);
 
 /* What is to be said under a tunnel: why it is down, and what its owner would not see. */
-const remarks = t => [
+const remarks = (t, now) => [
 	...(['down', 'suspect', 'waiting', 'connecting'].includes(t.state) && t.reason ? reason(t) : []),
-	...(t.contention ? contention(t.contention) : []),
+	...(t.contention ? contention(t.contention, now) : []),
 	...(t.mtu.differs ? [ line(...unequal(t.mtu)) ] : [])
 ];
 
-/* The cells of a tunnel's row, each its children. */
+/* The cells of a tunnel's row, each its children. Moments of t are Unix seconds, and so
+ * is now, when the daemon told of them. */
 const cells = {
 	name: t => [ E('strong', {}, [ t.name ]), E('br'), small(origin(t)) ],
 
-	state: t => {
-		const out = [ badge(t), E('br'), small(_('since %s').format(seconds(t.in_state_s || 0))) ];
+	state: (t, now) => {
+		const out = [ badge(t), E('br'), small(_('since %s').format(span(t.since, now))) ];
 
 		if (t.state == 'waiting')
 			out.push(E('br'), small(waits[t.waiting_for] || t.waiting_for));
-		else if (t.state != 'up' && t.next_attempt_in_s > 0)
-			out.push(E('br'), small(_('next attempt in %s').format(seconds(t.next_attempt_in_s))));
+		else if (t.state != 'up' && t.next_attempt > now)
+			out.push(E('br'), small(_('next attempt in %s').format(span(now, t.next_attempt))));
 
 		return out;
 	},
 
-	peer: t => {
+	peer: (t, now) => {
 		const out = [ t.peer.address || L.toArray(t.peer.configured).join(', ') ];
 
 		if (t.peer.proved && out[0].indexOf(t.peer.remote_id) == -1)
 			out.push(E('br'), small(t.peer.remote_id));
 
 		if (t.state == 'suspect')
-			out.push(E('br'), small(_('silent for %s').format(seconds(t.peer.silent_s || 0))));
+			out.push(E('br'), small(_('silent for %s').format(span(t.peer.last_heard, now))));
 
 		return out;
 	},
 
-	security: t => {
+	security: (t, now) => {
 		if (!t.ike)
 			return [ '-' ];
 
@@ -121,7 +122,7 @@ const cells = {
 			}, [ dot(green), ' ', _('post-quantum') ]));
 
 		if (t.child && t.child.rekey)
-			out.push(E('br'), small(_('new keys in %s').format(seconds(t.child.rekey_in_s || 0))));
+			out.push(E('br'), small(_('new keys in %s').format(span(now, t.child.rekey))));
 
 		return out;
 	},
@@ -140,7 +141,7 @@ const cells = {
 		return out.length ? out : [ '-' ];
 	},
 
-	traffic: (t, rates) => [
+	traffic: (t, now, rates) => [
 		rates.plot(), E('br'), small(...rates.text()), E('br'),
 		small('▼ %1024.1mB ▲ %1024.1mB'.format(t.in.bytes || 0, t.out.bytes || 0)),
 		...(dropped(t) ? [ E('br'), small(_('%d packets dropped').format(dropped(t))) ] : [])
@@ -168,12 +169,13 @@ function Row(name, buttons) {
 }
 
 Row.prototype = {
-	/* takes over what the answer of this time says */
-	update(t, now) {
+	/* takes over what the daemon said at a time; at is the browser's clock, milliseconds */
+	update(t, now, at) {
 		const other = !this.tunnel || this.tunnel.state != t.state;
 
 		this.tunnel = t;
-		this.rates.add(t, now);
+		this.now = now;
+		this.rates.add(t, at);
 
 		if (this.seen || other)
 			this.paint();
@@ -188,9 +190,9 @@ Row.prototype = {
 		const t = this.tunnel;
 
 		for (const k in cells)
-			dom.content(this.cells[k], cells[k](t, this.rates));
+			dom.content(this.cells[k], cells[k](t, this.now, this.rates));
 
-		const said = remarks(t);
+		const said = remarks(t, this.now);
 
 		this.sad = said.length > 0;
 

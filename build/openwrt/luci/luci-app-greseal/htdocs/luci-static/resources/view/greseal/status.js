@@ -23,7 +23,7 @@ const callRestart = call('restart', [ 'tunnel' ]);
 const callConfirm = call('confirm');
 const callRollback = call('rollback');
 
-const { line, clock, seconds, states, sign, problem } = look;
+const { line, clock, span, states, sign, problem } = look;
 
 const few = 12; /* tunnels, of which one sees without help how they are */
 
@@ -71,15 +71,15 @@ return view.extend({
 			return dom.content(this.notices, [ E('div', { 'class': 'alert-message warning', 'data-notice': res.running === false ? 'stopped' : 'lost' }, problem(res)) ]);
 		}
 
-		dom.content(this.notices, this.daemon(res.daemon));
+		dom.content(this.notices, this.daemon(res.daemon, res.time));
 
-		const now = performance.now(), names = res.tunnels.map(t => t.name), there = new Set(names);
+		const at = performance.now(), names = res.tunnels.map(t => t.name), there = new Set(names);
 
 		for (const name in this.rows)
 			if (!there.has(name))
 				delete this.rows[name];
 
-		res.tunnels.forEach(t => (this.rows[t.name] ??= this.row(t.name)).update(t, now));
+		res.tunnels.forEach(t => (this.rows[t.name] ??= this.row(t.name)).update(t, res.time, at));
 
 		/* The table is made anew only when other tunnels are there. */
 		if (!this.body || this.names != names.join())
@@ -145,8 +145,8 @@ return view.extend({
 		this.none.style.display = some ? 'none' : '';
 	},
 
-	/* what is to be said of the daemon */
-	daemon(d) {
+	/* what is to be said of the daemon, as it told at a time */
+	daemon(d, now) {
 		const out = [];
 
 		if (d.config_problems.length)
@@ -158,7 +158,7 @@ return view.extend({
 
 		if (d.pending)
 			out.push(E('div', { 'class': 'alert-message warning', 'data-notice': 'pending' }, [
-				E('p', {}, [ _('A configuration runs on trial. Unless it is kept, the one before comes back in %s.').format(seconds(d.pending.left_s)) ]),
+				E('p', {}, [ _('A configuration runs on trial. Unless it is kept, the one before comes back in %s.').format(span(now, d.pending.until)) ]),
 				...L.toArray(d.pending.waiting).map(w => line(w)),
 				E('div', { 'class': 'right' }, this.readonly() ? [] : [
 					E('button', { 'class': 'btn cbi-button cbi-button-negative', 'click': ui.createHandlerFn(this, 'act', callRollback) }, [ _('Take back') ]), ' ',
@@ -171,7 +171,7 @@ return view.extend({
 
 		out.push(E('div', { 'class': 'cbi-map-descr' }, [
 			line('greseal %s, '.format(d.version), d.datapath == 'kernel' ? _('packets are carried by the kernel') : _('packets are carried by greseal itself'),
-				', ', _('running for %s').format(seconds(d.uptime_s))),
+				', ', _('running for %s').format(span(d.started, now))),
 			...(d.datapath_why ? [ line(d.datapath_why) ] : []),
 			...d.notes.map(n => line(n))
 		]));
