@@ -169,24 +169,16 @@ type Datagram = struct {
 	Data          []byte // owned by the receiver of the Datagram
 }
 
-// Child is a pair of Child SAs as negotiated, without its keys.
+// Child is a Child SA as negotiated, without its keys.
 type Child struct {
+	esp.ChildSA
 	ID        ChildID
 	Peer      PeerID
 	IKE       SAID
-	Initiator bool    // who asked for this pair
-	Replaces  ChildID // the pair it rekeys, 0 for a first one
-
-	Local, Remote netip.AddrPort // outer addresses, and the ports of UDP encapsulation
-	Encap         bool
-	Transport     bool
-
-	GRELocal, GRERemote netip.Addr // agreed selectors: single addresses, protocol 47
-
-	Suite         suite.Suite
-	SPIIn, SPIOut uint32
-	Created       Time
-	RekeyAt       Time // 0: not by time
+	Initiator bool    // we asked for it
+	Replaces  ChildID // the Child SA it rekeys, 0 for a first one
+	Created   Time
+	RekeyAt   Time // 0: not by time
 }
 
 // Action is one step the caller carries out, in the order it was returned.

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"greseal/crypto/esp"
-	"greseal/crypto/suite"
 	"greseal/ikev2/selector"
 )
 
@@ -80,39 +79,32 @@ func (c *child) nextRekey() Time {
 	return max(c.rekeyAt, c.retryAt)
 }
 
-// agreed is what two sides have settled on for a pair.
+// agreed is what two sides have settled on for a Child SA.
 type agreed struct {
-	suite         suite.Suite
-	ends          selector.Ends
-	transport     bool
-	spiIn, spiOut uint32
-	in, out       *esp.Params
-	initiator     bool // of the exchange
-	old           *child
-	series        *series // additional key exchanges are to come, and the keys then
+	Child
+	in, out *esp.Params
+	old     *child
+	series  *series // additional key exchanges are to come, and the keys then
 }
 
 // addChild makes a pair known and installs its inbound SA; the outbound keys are
 // kept until carry.
 func (e *Engine) addChild(s *ikeSA, a agreed) *child {
 	e.nextChild++
-	pub := &Child{
-		ID: e.nextChild, Peer: s.peer.cfg.ID, IKE: s.id, Initiator: a.initiator,
-		Local: s.esp.local, Remote: s.esp.remote, Encap: s.esp.encap, Transport: a.transport,
-		GRELocal: a.ends.Local, GRERemote: a.ends.Remote,
-		Suite: a.suite, SPIIn: a.spiIn, SPIOut: a.spiOut, Created: e.now,
-	}
-	c := &child{pub: pub, sa: s, spare: a.out, unconfirmed: !a.initiator, deleteAt: never}
+	pub := &a.Child
+	pub.ID, pub.Peer, pub.IKE, pub.Created = e.nextChild, s.peer.cfg.ID, s.id, e.now
+	pub.Local, pub.Remote, pub.Encap = s.esp.local, s.esp.remote, s.esp.encap
+	c := &child{pub: pub, sa: s, spare: a.out, unconfirmed: !pub.Initiator, deleteAt: never}
 	if a.old != nil {
 		pub.Replaces = a.old.pub.ID
 		c.noPFS = a.old.noPFS
-		if a.old.pub.Transport && !a.transport {
+		if a.old.pub.Transport && !pub.Transport {
 			e.note(s.peer, s.failure(FailModeChanged, "CREATE_CHILD_SA",
 				"the peer left USE_TRANSPORT_MODE out, so that the new Child SA is in tunnel mode; each packet is 20 bytes longer, with IPv6 40",
 				"set transport mode at the peer for rekeying as well, or mode = \"tunnel\" on both sides"))
 		}
 	}
-	c.rekeyAt, c.expireAt = e.lifetime(s.peer.cfg.ChildLifetime, a.initiator)
+	c.rekeyAt, c.expireAt = e.lifetime(s.peer.cfg.ChildLifetime, pub.Initiator)
 	if c.rekeyAt != never {
 		pub.RekeyAt = c.rekeyAt
 	}
@@ -124,7 +116,7 @@ func (e *Engine) addChild(s *ikeSA, a agreed) *child {
 	e.markDirty(s)
 
 	c.in = true
-	e.emit(InstallIn{Child: pub, Params: *a.in, WatchFirstUse: !a.initiator && (beside || s.peer.current() != nil)})
+	e.emit(InstallIn{Child: pub, Params: *a.in, WatchFirstUse: !pub.Initiator && (beside || s.peer.current() != nil)})
 	return c
 }
 

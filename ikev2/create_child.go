@@ -157,7 +157,7 @@ func (x *createChild) answer(e *Engine, s *ikeSA, r *request, c content, _ *Data
 		return
 	}
 	s.stalled = 0
-	if !s.stands() || slices.Contains(r.gone, a.spiOut) {
+	if !s.stands() || slices.Contains(r.gone, a.SPIOut) {
 		// The SA was closed, or this pair deleted, while the answer was under way.
 		a.in.Wipe()
 		a.out.Wipe()

@@ -71,7 +71,7 @@ func (e *Engine) hold(s *ikeSA, x *series) {
 	if x.ike {
 		e.ikeReserved[x.spiR] = true
 	} else {
-		e.espReserved[x.pair.spiIn] = true
+		e.espReserved[x.pair.SPIIn] = true
 	}
 	e.markDirty(s)
 }
@@ -85,7 +85,7 @@ func (e *Engine) release(s *ikeSA) {
 	if x.ike {
 		delete(e.ikeReserved, x.spiR)
 	} else {
-		delete(e.espReserved, x.pair.spiIn)
+		delete(e.espReserved, x.pair.SPIIn)
 	}
 	x.wipe()
 	s.pending = nil
@@ -145,7 +145,7 @@ func (e *Engine) grantSeries(s *ikeSA, m *wire.Message, d *Datagram, x *series, 
 	}
 	a := x.pair
 	var err error
-	a.in, a.out, err = s.keys.ChildKeys(a.suite, false, x.shared[0], x.ni, x.nr, a.spiIn, a.spiOut, x.shared[1:]...)
+	a.in, a.out, err = s.keys.ChildKeys(a.Suite, false, x.shared[0], x.ni, x.nr, a.SPIIn, a.SPIOut, x.shared[1:]...)
 	if err != nil {
 		e.refuse(s, m, d, notify(wire.TemporaryFailure))
 		return
@@ -212,7 +212,7 @@ func (x *createChild) takeFollowup(s *ikeSA, r *request, c *wire.Contents) (agre
 	}
 	defer more.wipe()
 	var err error
-	a.in, a.out, err = s.keys.ChildKeys(a.suite, true, more.shared[0], more.ni, more.nr, a.spiIn, a.spiOut, more.shared[1:]...)
+	a.in, a.out, err = s.keys.ChildKeys(a.Suite, true, more.shared[0], more.ni, more.nr, a.SPIIn, a.SPIOut, more.shared[1:]...)
 	if err != nil {
 		return agreed{}, s.failure(FailNoProposal, r.exchange.String(), err.Error(), "choose other esp proposals")
 	}

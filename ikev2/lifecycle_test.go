@@ -253,10 +253,9 @@ func TestThePairBeforeCarriesAgain(t *testing.T) {
 	}
 	// Meanwhile a third pair comes, carries the traffic, and goes.
 	s := e.e.peers[e.peer.ID].sas[0]
-	third := e.e.addChild(s, agreed{
-		suite: s.children[0].pub.Suite, ends: s.children[0].ends(), initiator: true,
-		spiIn: 0x1001, in: &esp.Params{SPI: 0x1001}, spiOut: 0x1002, out: &esp.Params{SPI: 0x1002},
-	})
+	like := Child{ChildSA: s.children[0].pub.ChildSA, Initiator: true}
+	like.SPIIn, like.SPIOut = 0x1001, 0x1002
+	third := e.e.addChild(s, agreed{Child: like, in: &esp.Params{SPI: 0x1001}, out: &esp.Params{SPI: 0x1002}})
 	e.e.carry(third)
 	e.do(e.e.flush())
 	if e.carrier != 0x1002 {
@@ -282,7 +281,7 @@ func TestLostPairIsTheOneNamed(t *testing.T) {
 	w.initiate()
 	n.run(time.Second)
 	c := e.e.Children("west")[0]
-	other := &child{pub: &Child{ID: 900, Peer: "west", SPIIn: c.SPIOut, SPIOut: c.SPIIn}, sa: e.e.bySPI[c.SPIIn].sa, out: true, rekeyAt: never, expireAt: never, deleteAt: never}
+	other := &child{pub: &Child{ID: 900, Peer: "west", ChildSA: esp.ChildSA{SPIIn: c.SPIOut, SPIOut: c.SPIIn}}, sa: e.e.bySPI[c.SPIIn].sa, out: true, rekeyAt: never, expireAt: never, deleteAt: never}
 	e.e.bySPI[other.pub.SPIIn], e.e.pairs[other.pub.ID] = other, other
 	e.e.ChildLost(e.time(), c.ID)
 	if other.lost || !e.e.pairs[c.ID].lost {

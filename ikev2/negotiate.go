@@ -110,27 +110,28 @@ func (s *ikeSA) asksTransport(old *child) bool {
 // takeChild reads, as initiator, the response to offerChild. nr is the
 // responder's nonce, x the exchange.
 func (e *Engine) takeChild(s *ikeSA, o *childOffer, x string, c *wire.Contents, ni, nr []byte) (agreed, *Failure) {
-	a := agreed{initiator: true, old: o.old, spiIn: o.spi}
+	a := agreed{old: o.old}
+	a.Initiator, a.SPIIn = true, o.spi
 	bad := func(kind FailureKind, detail, remedy string) (agreed, *Failure) {
 		return agreed{}, s.failure(kind, x, detail, remedy)
 	}
 	var err error
-	if a.suite, err = accepted(o.offer, c.SA); err != nil {
+	if a.Suite, err = accepted(o.offer, c.SA); err != nil {
 		return bad(FailNoProposal, err.Error(), "the peer breaks RFC 7296 section 2.7; report it to its maker")
 	}
-	if a.spiOut = c.SA.Proposals[0].SPI32(); a.spiOut < 256 {
+	if a.SPIOut = c.SA.Proposals[0].SPI32(); a.SPIOut < 256 {
 		return bad(FailSyntax, "the response has no usable SPI", "report it to the peer's maker")
 	}
 	var shared []byte
-	if a.suite.KE.ID != 0 {
-		if c.KE == nil || o.ke == nil || c.KE.Method != o.ke.Group() || a.suite.KE.ID != o.ke.Group() {
-			return bad(FailInvalidKE, "the response has no key exchange value for "+a.suite.KE.Word(), "report it to the peer's maker")
+	if a.Suite.KE.ID != 0 {
+		if c.KE == nil || o.ke == nil || c.KE.Method != o.ke.Group() || a.Suite.KE.ID != o.ke.Group() {
+			return bad(FailInvalidKE, "the response has no key exchange value for "+a.Suite.KE.Word(), "report it to the peer's maker")
 		}
 		if shared, err = o.ke.Shared(c.KE.Data); err != nil {
 			return bad(FailInvalidKE, err.Error(), "report it to the peer's maker")
 		}
 	}
-	if a.ends, a.transport, err = s.responseEnds(o, c); err != nil {
+	if err = s.responseEnds(o, c, &a); err != nil {
 		kind := FailSelectors
 		if errors.Is(err, errMode) {
 			kind = FailMode
@@ -140,7 +141,7 @@ func (e *Engine) takeChild(s *ikeSA, o *childOffer, x string, c *wire.Contents, 
 		f.Theirs = selector.Text(c.TSi, c.TSr)
 		return a, f
 	}
-	if more := newSeries(&a.suite, shared, ni, nr); more != nil {
+	if more := newSeries(&a.Suite, shared, ni, nr); more != nil {
 		if wrong := more.linked(c); wrong != "" {
 			return bad(FailSyntax, wrong, "report it to the peer's maker")
 		}
@@ -148,7 +149,7 @@ func (e *Engine) takeChild(s *ikeSA, o *childOffer, x string, c *wire.Contents, 
 		a.series = more
 		return a, nil
 	}
-	if a.in, a.out, err = s.keys.ChildKeys(a.suite, true, shared, ni, nr, a.spiIn, a.spiOut); err != nil {
+	if a.in, a.out, err = s.keys.ChildKeys(a.Suite, true, shared, ni, nr, a.SPIIn, a.SPIOut); err != nil {
 		return bad(FailNoProposal, err.Error(), "choose other esp proposals")
 	}
 	return a, nil
@@ -161,18 +162,18 @@ var (
 
 // responseEnds checks the traffic selectors of a response: nothing but what was
 // offered is taken. Transport mode is only in use when the peer confirmed it
-// (RFC 7296 section 1.3.1); otherwise the pair is a tunnel mode one.
-func (s *ikeSA) responseEnds(o *childOffer, c *wire.Contents) (selector.Ends, bool, error) {
+// (RFC 7296 section 1.3.1); otherwise the Child SA is a tunnel mode one.
+func (s *ikeSA) responseEnds(o *childOffer, c *wire.Contents, a *agreed) error {
 	w := o.want
-	transport := c.Notify(wire.UseTransportMode) != nil
-	if transport && !s.asksTransport(o.old) {
-		return selector.Ends{}, false, errMode
+	a.GRELocal, a.GRERemote, a.Transport = w.Local, w.Remote, c.Notify(wire.UseTransportMode) != nil
+	if a.Transport && !s.asksTransport(o.old) {
+		return errMode
 	}
 	tsi, tsr := c.TSi, c.TSr
 	if tsi == nil || tsr == nil {
-		return selector.Ends{}, false, errWider
+		return errWider
 	}
-	if transport {
+	if a.Transport {
 		if t, ok := selector.Substitute(tsi, w.Local); ok && s.natLocal {
 			tsi = t
 		}
@@ -181,9 +182,9 @@ func (s *ikeSA) responseEnds(o *childOffer, c *wire.Contents) (selector.Ends, bo
 		}
 	}
 	if !selector.Exact(tsi, w.Local) || !selector.Exact(tsr, w.Remote) {
-		return selector.Ends{}, false, errWider
+		return errWider
 	}
-	return w, transport, nil
+	return nil
 }
 
 // acceptChild answers, as responder, a request for a pair. old is the pair that
@@ -211,12 +212,12 @@ func (e *Engine) acceptChild(s *ikeSA, exchange wire.ExchangeType, c *wire.Conte
 	var want uint16
 	var number int
 	var err error
-	a.suite, number, want, err = chooseKE(own, offers, sent)
+	a.Suite, number, want, err = chooseKE(own, offers, sent)
 	if err != nil {
 		return a, nil, &refusal{notify(wire.NoProposalChosen), s.noProposal(exchange.String(), err)}
 	}
 	offer := &c.SA.Proposals[number-1]
-	if a.spiOut = offer.SPI32(); a.spiOut < 256 {
+	if a.SPIOut = offer.SPI32(); a.SPIOut < 256 {
 		return bad("the offered SPI is reserved or missing")
 	}
 	if want != 0 {
@@ -230,10 +231,10 @@ func (e *Engine) acceptChild(s *ikeSA, exchange wire.ExchangeType, c *wire.Conte
 	if no != nil {
 		return a, nil, no
 	}
-	answer := wire.NewProposal(offer.Number, binary.BigEndian.AppendUint32(nil, a.spiIn), a.suite.Answer(offers[number-1]))
+	answer := wire.NewProposal(offer.Number, binary.BigEndian.AppendUint32(nil, a.SPIIn), a.Suite.Answer(offers[number-1]))
 	offer.Echo(&answer)
 	var ps []wire.Payload
-	if a.transport {
+	if a.Transport {
 		ps = append(ps, notify(wire.UseTransportMode))
 	}
 	ps = append(ps, &wire.SA{Proposals: []wire.Proposal{answer}})
@@ -260,8 +261,8 @@ func (s *ikeSA) noSelectors(exchange wire.ExchangeType, c *wire.Contents, old *c
 // of additional key exchanges that they come of. ke and link are what is answered.
 func (e *Engine) keyPair(s *ikeSA, exchange wire.ExchangeType, c *wire.Contents, a *agreed, ni, nr []byte) (ke, link []wire.Payload, no *refusal) {
 	var shared []byte
-	if a.suite.KE.ID != 0 {
-		public, secret, err := e.kex.respond(a.suite.KE.ID, e.rnd.r, c.KE.Data)
+	if a.Suite.KE.ID != 0 {
+		public, secret, err := e.kex.respond(a.Suite.KE.ID, e.rnd.r, c.KE.Data)
 		if err != nil && !errors.Is(err, kex.ErrPublic) {
 			return nil, nil, &refusal{notify(wire.TemporaryFailure), nil} // no randomness
 		}
@@ -269,11 +270,11 @@ func (e *Engine) keyPair(s *ikeSA, exchange wire.ExchangeType, c *wire.Contents,
 			return nil, nil, &refusal{notify(wire.InvalidSyntax), s.failure(FailInvalidKE, exchange.String(),
 				err.Error(), "report it to the peer's maker")}
 		}
-		shared, ke = secret, []wire.Payload{&wire.KE{Method: a.suite.KE.ID, Data: public}}
+		shared, ke = secret, []wire.Payload{&wire.KE{Method: a.Suite.KE.ID, Data: public}}
 	}
-	more := newSeries(&a.suite, shared, ni, nr)
+	more := newSeries(&a.Suite, shared, ni, nr)
 	var err error
-	a.spiIn, err = e.newESPSPI()
+	a.SPIIn, err = e.newESPSPI()
 	switch {
 	case err != nil:
 	case more != nil:
@@ -284,7 +285,7 @@ func (e *Engine) keyPair(s *ikeSA, exchange wire.ExchangeType, c *wire.Contents,
 		link, more.pair = []wire.Payload{n}, *a
 		a.series = more
 	default:
-		a.in, a.out, err = s.keys.ChildKeys(a.suite, false, shared, ni, nr, a.spiIn, a.spiOut)
+		a.in, a.out, err = s.keys.ChildKeys(a.Suite, false, shared, ni, nr, a.SPIIn, a.SPIOut)
 	}
 	if err != nil {
 		return nil, nil, &refusal{notify(wire.NoProposalChosen), s.failure(FailNoProposal, exchange.String(), err.Error(), "")}
@@ -337,7 +338,7 @@ func (e *Engine) acceptEnds(s *ikeSA, c *wire.Contents, a *agreed) (tsi, tsr *wi
 		}
 		if fits {
 			if got, ok := selector.Narrow(theirs, ours, w, false, outer.Remote); ok {
-				a.ends, a.transport = got, true
+				a.GRELocal, a.GRERemote, a.Transport = got.Local, got.Remote, true
 				tsi, tsr = selector.Payloads(got.Remote, got.Local)
 				return tsi, tsr, true
 			}
@@ -354,7 +355,7 @@ func (e *Engine) acceptEnds(s *ikeSA, c *wire.Contents, a *agreed) (tsi, tsr *wi
 	if !ok {
 		return nil, nil, false
 	}
-	a.ends = got
+	a.GRELocal, a.GRERemote = got.Local, got.Remote
 	tsi, tsr = selector.Payloads(got.Remote, got.Local)
 	return tsi, tsr, true
 }
@@ -382,9 +383,10 @@ func (e *Engine) transportTaken(s *ikeSA, outer selector.Ends) bool {
 func (e *Engine) disown(s *ikeSA, spiIn uint32) {
 	e.nextChild++
 	c := &child{
-		pub: &Child{ID: e.nextChild, Peer: s.peer.cfg.ID, IKE: s.id, SPIIn: spiIn, Created: e.now},
+		pub: &Child{ID: e.nextChild, Peer: s.peer.cfg.ID, IKE: s.id, Created: e.now},
 		sa:  s, state: childDeleting, rekeyAt: never, expireAt: never,
 	}
+	c.pub.SPIIn = spiIn
 	s.children = append(s.children, c)
 	e.bySPI[spiIn] = c
 	e.pairs[c.pub.ID] = c

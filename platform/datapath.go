@@ -46,14 +46,10 @@ type Link struct {
 // SA is one direction of a Child SA to be installed. The datapath owns and
 // wipes Params' keys.
 type SA struct {
-	Link          string // name of the Link it carries
-	Out           bool
-	Params        esp.Params
-	Local, Remote netip.AddrPort // outer addresses; the ports count with Encap only
-	Encap         bool           // UDP encapsulation (RFC 3948)
-	Transport     bool
-
-	GRELocal, GRERemote netip.Addr // the selectors: single addresses, protocol 47
+	esp.ChildSA
+	Link   string // name of the Link it carries
+	Out    bool
+	Params esp.Params // of this direction
 
 	ReplayWindow int // packets, inbound only
 
@@ -71,6 +67,9 @@ type SAKey struct {
 	Out  bool
 	SPI  uint32
 }
+
+// Key is the SA's name.
+func (sa *SA) Key() SAKey { return SAKey{sa.Link, sa.Out, sa.Params.SPI} }
 
 // Counters are the totals of one SA. Bytes are those of the protected packets
 // (the GRE packet, without ESP).

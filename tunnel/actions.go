@@ -9,6 +9,7 @@ import (
 
 	sys "golang.org/x/sys/unix"
 
+	"greseal/crypto/esp"
 	"greseal/ikev2"
 	"greseal/platform"
 	"greseal/tunnel/esppath"
@@ -151,7 +152,7 @@ func (l *loop) send(a ikev2.Send) error {
 	return err
 }
 
-// installIn brings the machine to where the new pair fits (guards, interface)
+// installIn brings the machine to where the new Child SA fits (guards, interface)
 // and installs its inbound SA.
 func (l *loop) installIn(a ikev2.InstallIn) error {
 	p := l.peers[a.Child.Peer]
@@ -168,25 +169,19 @@ func (l *loop) installIn(a ikev2.InstallIn) error {
 	if err := l.guardOuter(p, a.Child.Remote.Addr()); err != nil {
 		return err
 	}
-	// With other GRE endpoints than those of the pair that carries the traffic,
-	// the interface follows when the new pair does (contract 12).
+	// With other GRE endpoints than those of the Child SA that carries the
+	// traffic, the interface follows when the new one does (contract 12).
 	if now := p.current(); now == nil || now.GRELocal == a.Child.GRELocal && now.GRERemote == a.Child.GRERemote {
 		if err := l.setLink(p, a.Child); err != nil {
 			return err
 		}
 	}
-	sa := l.sa(p, a.Child, false)
-	sa.Params = a.Params
+	sa := l.sa(p, a.Child, a.Params, false)
 	sa.WatchFirstUse = a.WatchFirstUse
 	if err := l.dp.InstallIn(sa); err != nil {
 		return err
 	}
-	sas := p.pairs[a.Child.ID]
-	if sas == nil {
-		sas = &pair{Child: a.Child}
-		p.pairs[a.Child.ID] = sas
-	}
-	sas.in = true
+	p.child(a.Child).in.key = sa.Key()
 	return nil
 }
 
@@ -197,30 +192,20 @@ func (l *loop) installOut(a ikev2.InstallOut) error {
 		return fmt.Errorf("tunnel %q is no longer configured", a.Child.Peer)
 	}
 	l.reschedule(p)
-	sa := l.sa(p, a.Child, true)
-	sa.Params = a.Params
+	sa := l.sa(p, a.Child, a.Params, true)
 	if err := l.dp.InstallOut(sa); err != nil {
 		return err
 	}
-	sas := p.pairs[a.Child.ID]
-	if sas == nil {
-		sas = &pair{Child: a.Child}
-		p.pairs[a.Child.ID] = sas
-	}
 	l.outs++
-	sas.out, sas.outs = true, l.outs
+	sas := p.child(a.Child)
+	sas.out.key, sas.outs = sa.Key(), l.outs
 	p.carrying = a.Child.ID
 	return l.setLink(p, a.Child)
 }
 
-// sa is the datapath's view of one direction of a pair, without its keys.
-func (l *loop) sa(p *peer, c *ikev2.Child, out bool) platform.SA {
-	sa := platform.SA{
-		Link: p.name, Out: out,
-		Local: c.Local, Remote: c.Remote, Encap: c.Encap, Transport: c.Transport,
-		GRELocal: c.GRELocal, GRERemote: c.GRERemote,
-		ReplayWindow: p.cfg.ReplayWindow,
-	}
+// sa is what the datapath is to install of one direction of a Child SA.
+func (l *loop) sa(p *peer, c *ikev2.Child, params esp.Params, out bool) platform.SA {
+	sa := platform.SA{ChildSA: c.ChildSA, Link: p.name, Out: out, Params: params, ReplayWindow: p.cfg.ReplayWindow}
 	// Soft limits are spread so that both ends and many tunnels do not rekey
 	// at once; hard ones stand well beyond (contract 7).
 	limit := func(n uint64) (soft, hard uint64) {
@@ -234,7 +219,7 @@ func (l *loop) sa(p *peer, c *ikev2.Child, out bool) platform.SA {
 	return sa
 }
 
-// remove takes one direction of a pair out of the datapath and keeps its
+// remove takes one direction of a Child SA out of the datapath and keeps its
 // counters in the tunnel's totals.
 func (l *loop) remove(c *ikev2.Child, out bool) {
 	p := l.peers[c.Peer]
@@ -242,37 +227,32 @@ func (l *loop) remove(c *ikev2.Child, out bool) {
 		return
 	}
 	l.reschedule(p)
-	sas := p.pairs[c.ID]
+	sas := p.children[c.ID]
 	if sas == nil {
 		return
 	}
-	key := platform.SAKey{Link: p.name, Out: out, SPI: c.SPIIn}
+	sa, total := &sas.in, &p.total.in
 	if out {
-		key.SPI = c.SPIOut
+		sa, total = &sas.out, &p.total.out
 	}
-	if out && !sas.out || !out && !sas.in {
+	if !sa.installed() {
 		return
 	}
-	n, err := l.dp.RemoveSA(key)
+	n, err := l.dp.RemoveSA(sa.key)
 	if err != nil {
 		l.log.Warn("removing an SA", "tunnel", p.id, "error", err)
 	}
-	if out {
-		sas.out = false
-		p.total.out.Add(later(n, sas.countOut))
-	} else {
-		sas.in = false
-		p.total.in.Add(later(n, sas.countIn))
-	}
-	if !sas.in && !sas.out {
-		delete(p.pairs, c.ID)
+	total.Add(later(n, sa.count))
+	sa.key = platform.SAKey{}
+	if len(sas.installed()) == 0 {
+		delete(p.children, c.ID)
 		defer l.releaseGuards(p.tunnel)
 	}
 	if out && p.carrying == c.ID {
 		p.carrying = 0
 		latest := uint64(0)
-		for _, other := range p.pairs { // the datapath goes back to the one before
-			if other.out && other.outs > latest {
+		for _, other := range p.children { // the datapath goes back to the one before
+			if other.out.installed() && other.outs > latest {
 				p.carrying, latest = other.ID, other.outs
 			}
 		}
@@ -299,7 +279,7 @@ func (l *loop) ikeUp(i ikev2.IKEInfo) {
 	p.ike[i.ID] = i
 	p.initiated = i.Replaces == 0 && i.Initiator || i.Replaces != 0 && p.initiated
 	if i.Replaces != 0 {
-		for _, sas := range p.pairs { // it has inherited them
+		for _, sas := range p.children { // it has inherited them
 			if sas.IKE == i.Replaces {
 				c := *sas.Child
 				c.IKE = i.ID
@@ -431,7 +411,7 @@ func (l *loop) liveness(a ikev2.Liveness) {
 	}
 }
 
-// carries is called when a pair has become the one that carries the traffic.
+// carries is called when a Child SA has become the one that carries the traffic.
 func (l *loop) carries(p *peer) {
 	c := p.current()
 	p.attempt.Up(l.now())

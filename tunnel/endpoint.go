@@ -13,7 +13,7 @@ import (
 )
 
 // Whose GRE endpoint an address is. Whatever changes the endpoints of a tunnel
-// comes as a new pair, and each pair must fit beside all that stands or is
+// comes as a new Child SA, and each must fit beside all that stands or is
 // configured (contract 16): otherwise the peer of one tunnel could have what is
 // meant for another's.
 //
@@ -46,9 +46,9 @@ type notItsOwn struct{ what, remedy string }
 func (n notItsOwn) Error() string  { return n.what }
 func (n notItsOwn) Remedy() string { return n.remedy }
 
-// admit refuses a pair whose GRE endpoint at the other side is not its peer's.
+// admit refuses a Child SA whose GRE endpoint at the other side is not its peer's.
 func (l *loop) admit(p *peer, c *ikev2.Child) error {
-	for _, sas := range p.pairs {
+	for _, sas := range p.children {
 		if sas.ID != c.ID && sas.GRELocal == c.GRELocal && sas.GRERemote == c.GRERemote {
 			return nil // they fit when that one came
 		}
@@ -89,9 +89,9 @@ func (l *loop) admit(p *peer, c *ikev2.Child) error {
 			switch {
 			case apart && shared:
 				continue
-			case mine == named && o.by == named && (!o.stands || len(other.pairs) == 0):
+			case mine == named && o.by == named && (!o.stands || len(other.children) == 0):
 				continue // whose peer it is shows when the other's comes
-			case !apart && o.stands && (mine > o.by || mine == reached && o.by == reached && len(other.pairs) == 0):
+			case !apart && o.stands && (mine > o.by || mine == reached && o.by == reached && len(other.children) == 0):
 				givers = append(givers, giver{other.id, c.GRERemote, p.id})
 				late = no(fmt.Sprintf("tunnel %q has had until now without as good a right to it", other.id), "wait for the next attempt: that tunnel gives way")
 				continue
@@ -139,7 +139,7 @@ func (p *peer) hasRemote(a netip.Addr) bool {
 	})
 }
 
-// rightTo is by what right the peer has the endpoint of a pair.
+// rightTo is by what right the peer has the endpoint of a Child SA.
 func (p *peer) rightTo(c *ikev2.Child) right {
 	switch {
 	case p.names(c.GRERemote):
@@ -153,7 +153,7 @@ func (p *peer) rightTo(c *ikev2.Child) right {
 // claims are what p has of a remote endpoint, those that stand first. Of most
 // tunnels there are none, and none costs little: there may be thousands.
 func (p *peer) claims(remote netip.Addr) (all []claim) {
-	for _, sas := range p.pairs {
+	for _, sas := range p.children {
 		if sas.GRERemote != remote {
 			continue
 		}

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"greseal/crypto/esp"
 	"greseal/ikev2"
 	"greseal/platform"
 	"greseal/tunnel/config"
@@ -18,7 +19,7 @@ func TestAPeerGetsNoEndpointOfAnothers(t *testing.T) {
 	at := func(s string) netip.AddrPort { return netip.AddrPortFrom(netip.MustParseAddr(s), 4500) }
 	const hub, outerA, outerB, inside = "198.51.100.1", "198.51.100.2", "198.51.100.3", "192.168.1.2"
 	child := func(outer, gre string) *ikev2.Child {
-		c := &ikev2.Child{ID: 1, IKE: 1, GRELocal: netip.MustParseAddr(hub), GRERemote: netip.MustParseAddr(gre)}
+		c := &ikev2.Child{ID: 1, IKE: 1, ChildSA: esp.ChildSA{GRELocal: netip.MustParseAddr(hub), GRERemote: netip.MustParseAddr(gre)}}
 		if outer != "" {
 			c.Local, c.Remote = at(hub), at(outer)
 		}
@@ -34,7 +35,7 @@ func TestAPeerGetsNoEndpointOfAnothers(t *testing.T) {
 	stands := func(outer, gre string) func(*peer) {
 		return func(s *peer) {
 			link(outer, gre)(s)
-			s.pairs[7] = &pair{Child: child(outer, gre)}
+			s.children[7] = &childSA{Child: child(outer, gre)}
 			s.carrying = 7
 		}
 	}
@@ -82,7 +83,7 @@ func TestAPeerGetsNoEndpointOfAnothers(t *testing.T) {
 		{"b's gre_remote", 1, 2, none, greRemote(inside), child(outerA, inside), otherAddress},
 		{"one of b's pairs, not the newest", 1, 2, none, func(s *peer) {
 			stands(outerA, inside)(s)
-			s.pairs[8] = &pair{Child: child(outerB, outerB)}
+			s.children[8] = &childSA{Child: child(outerB, outerB)}
 		}, child(outerA, outerB), otherAddress},
 		{"the same inside address", -1, -1, none, stands(outerB, inside), child(outerA, inside), ownKey},
 		{"the same inside address and key", 3, 3, none, stands(outerB, inside), child(outerA, inside), ownKey},
@@ -96,7 +97,7 @@ func TestAPeerGetsNoEndpointOfAnothers(t *testing.T) {
 		{"between other addresses of ours", -1, -1, none, func(s *peer) {
 			stands(outerB, inside)(s)
 			s.link.Local = netip.MustParseAddr("203.0.113.5")
-			s.pairs[7].GRELocal = s.link.Local
+			s.children[7].GRELocal = s.link.Local
 		}, child(outerA, inside), ok},
 		{"two tunnels to one peer, own keys", 1, 2, all(remotes(outerB), proved("one.example", outerB, "p")), all(remotes(outerB), proved("two.example", outerB, "p"), stands(outerB, outerB)), child(outerB, outerB), ok},
 		{"two tunnels to one peer, one key", 1, 1, all(remotes(outerB), proved("b.example", outerB, "p")), all(remotes(outerB), proved("b.example", outerB, "p"), stands(outerB, outerB)), child(outerB, outerB), ownKey},
@@ -107,7 +108,7 @@ func TestAPeerGetsNoEndpointOfAnothers(t *testing.T) {
 		{"b was reached where a is now", -1, -1, none, link(outerA, outerA), child(outerA, outerA), later},
 		{"two tunnels to one peer by two interfaces", -1, -1, remotes(outerB), all(remotes(outerB), stands(outerB, outerB), func(s *peer) {
 			s.cfg.Local, s.locals = "wan2", []netip.Addr{netip.MustParseAddr("203.0.113.5")}
-			s.link.Local, s.pairs[7].GRELocal = s.locals[0], s.locals[0]
+			s.link.Local, s.children[7].GRELocal = s.locals[0], s.locals[0]
 		}), child(outerB, outerB), ok},
 		{"b's second remote, while b is at its first", -1, -1, remotes(outerB), all(remotes(outerA, outerB), stands(outerA, outerA)), child(outerB, outerB), ok},
 		{"another address in the form of IPv6", -1, -1, none, none, child(outerA, "::ffff:198.51.100.3"), otherAddress},
@@ -150,7 +151,7 @@ func TestAnEndpointWaitsForWhoHasTheBetterRight(t *testing.T) {
 	at := func(s string) netip.AddrPort { return netip.AddrPortFrom(netip.MustParseAddr(s), 4500) }
 	hub, outerA, outerB := at("198.51.100.1"), at("198.51.100.2"), at("198.51.100.3")
 	child := func(outer netip.AddrPort) *ikev2.Child {
-		return &ikev2.Child{ID: 1, IKE: 1, Local: hub, Remote: outer, GRELocal: hub.Addr(), GRERemote: outerB.Addr()}
+		return &ikev2.Child{ID: 1, IKE: 1, ChildSA: esp.ChildSA{Local: hub, Remote: outer, GRELocal: hub.Addr(), GRERemote: outerB.Addr()}}
 	}
 	a, b := newTunnel(&config.Tunnel{Name: "a", RemoteAny: true}).shown(), newTunnel(&config.Tunnel{Name: "b", RemoteAny: true}).shown()
 	l := &loop{origin: time.Now(), net: worldNet{&world{wan4: hub.Addr()}}, peers: map[ikev2.PeerID]*peer{"a": a, "b": b}}
@@ -186,7 +187,7 @@ func TestAnInterfaceIsMadeWhereAnothersPeerChoseItsEndpoint(t *testing.T) {
 			play(t, hub, func(w *world) { w.kind = platform.KindKernel }, func(w *world) {
 				time.Sleep(time.Second)
 				w.do(func() {
-					chosen := &ikev2.Child{ID: 1, IKE: 1, Local: netip.AddrPortFrom(w.wan4, 4500), Remote: netip.AddrPortFrom(peer4, 4500), GRELocal: w.wan4, GRERemote: nobody}
+					chosen := &ikev2.Child{ID: 1, IKE: 1, ChildSA: esp.ChildSA{Local: netip.AddrPortFrom(w.wan4, 4500), Remote: netip.AddrPortFrom(peer4, 4500), GRELocal: w.wan4, GRERemote: nobody}}
 					if err := w.l.setLink(w.l.peers["branch"], chosen); err != nil {
 						t.Error(err)
 					}

@@ -23,16 +23,16 @@ func (l *loop) lookAtESP(now ikev2.Time) {
 			p.esp.Rest()
 			continue
 		}
-		l.conclude(p, p.esp.Check(now, l.espPair(p, c), p.phase == phaseUp))
+		l.conclude(p, p.esp.Check(now, l.espChild(c), p.phase == phaseUp))
 	}
 }
 
-// espPair is the pair with its counters as they are now.
-func (l *loop) espPair(p *peer, c *pair) esppath.Pair {
-	l.count(p, c)
-	return esppath.Pair{
-		Child: uint64(c.ID), Form: esppath.FormOf(c.Encap),
-		In: c.countIn.Packets, Out: c.countOut.Packets,
+// espChild is a Child SA with its counters as they are now.
+func (l *loop) espChild(c *childSA) esppath.ChildSA {
+	l.count(c)
+	return esppath.ChildSA{
+		ID: uint64(c.ID), Form: esppath.FormOf(c.Encap),
+		In: c.in.count.Packets, Out: c.out.count.Packets,
 	}
 }
 
@@ -120,6 +120,6 @@ func (l *loop) echoed(id ikev2.PeerID, child ikev2.ChildID, e esppath.Echo, err 
 			e = esppath.Echo{}
 		}
 	}
-	now := l.espPair(p, c)
+	now := l.espChild(c)
 	l.conclude(p, p.esp.Echoed(l.now(), now, e, p.remedy(now.Form, p.ike[c.IKE])))
 }

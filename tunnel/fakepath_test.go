@@ -146,7 +146,7 @@ func (p *worldPath) install(what string, sa platform.SA) error {
 	if err := p.w.fails(what); err != nil {
 		return err
 	}
-	k := platform.SAKey{Link: sa.Link, Out: sa.Out, SPI: sa.Params.SPI}
+	k := sa.Key()
 	p.counters[k] = &platform.Counters{}
 	form, mode := "ESP", "tunnel"
 	if sa.Encap {

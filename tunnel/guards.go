@@ -33,7 +33,7 @@ func (l *loop) guardOuter(p *peer, a netip.Addr) error {
 }
 
 // releaseGuards opens protocol 47 towards addresses that a peer which has moved on
-// had before, once another pair carries the traffic and none is left of theirs.
+// had before, once another Child SA carries the traffic and none is left of theirs.
 // The datapath keeps what its interfaces and SAs still need.
 func (l *loop) releaseGuards(t *tunnel) {
 	if !t.shown().established() {
@@ -44,7 +44,7 @@ func (l *loop) releaseGuards(t *tunnel) {
 		for _, a := range p.attempt.Candidates() {
 			needed[a] = true
 		}
-		for _, c := range p.pairs {
+		for _, c := range p.children {
 			needed[c.GRERemote], needed[c.Remote.Addr()] = true, true
 		}
 	}

@@ -315,7 +315,8 @@ func (l *loop) moment(p *peer) doctor.Moment {
 	}
 	m.Drops, m.DropsErr = l.dp.LinkDrops(p.name)
 	if sas := p.current(); sas != nil {
-		for _, key := range []platform.SAKey{{Link: p.name, SPI: sas.SPIIn}, {Link: p.name, Out: true, SPI: sas.SPIOut}} {
+		for _, out := range []bool{false, true} {
+			key := platform.SAKey{Link: p.name, Out: out, SPI: sas.SPI(out)}
 			if _, err := l.dp.SACounters(key); err != nil && m.Installed == nil {
 				m.Installed = err
 			}

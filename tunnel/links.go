@@ -102,7 +102,7 @@ func (l *loop) prepare(p *peer) error {
 }
 
 // refresh makes or changes the interface for what is known now: of the carrying
-// pair, or before one stands of the configuration.
+// Child SA, or before one stands of the configuration.
 func (l *loop) refresh(p *peer) error {
 	if sas := p.current(); sas != nil {
 		return l.setLink(p, sas.Child)
@@ -110,7 +110,7 @@ func (l *loop) refresh(p *peer) error {
 	return l.setLink(p, nil)
 }
 
-// setLink makes the interface what it should be for a pair, nil before one stands.
+// setLink makes the interface what it should be for a Child SA, nil before one stands.
 func (l *loop) setLink(p *peer, c *ikev2.Child) error {
 	want := l.wantLink(p, c)
 	if c != nil {
@@ -210,11 +210,11 @@ func (l *loop) linkLost(t *tunnel) {
 func (l *loop) dismantle(t *tunnel) {
 	name := t.name
 	for _, p := range t.peers {
-		for _, c := range p.pairs {
+		for _, c := range p.children {
 			l.remove(c.Child, true)
 			l.remove(c.Child, false)
 		}
-		clear(p.pairs)
+		clear(p.children)
 		p.carrying = 0
 	}
 	t.running = false

@@ -416,7 +416,7 @@ func (l *loop) datapathEvent(ev platform.Event) {
 	}
 }
 
-func (l *loop) find(ev platform.Event) (*peer, *pair) {
+func (l *loop) find(ev platform.Event) (*peer, *childSA) {
 	for _, p := range l.peers {
 		if ev.Link != "" && ev.Link != p.name {
 			continue

@@ -196,19 +196,12 @@ func (l *loop) moved(a ikev2.Moved) {
 		p.ike[a.IKE] = i
 	}
 	for _, c := range a.Children {
-		sas := p.pairs[c.ID]
+		sas := p.children[c.ID]
 		if sas == nil {
 			continue
 		}
-		for _, out := range []bool{false, true} {
-			key := platform.SAKey{Link: p.name, Out: out, SPI: c.SPIIn}
-			if out {
-				key.SPI = c.SPIOut
-			}
-			if out && !sas.out || !out && !sas.in {
-				continue
-			}
-			if err := l.dp.MoveSA(key, c.Local, c.Remote); err != nil {
+		for _, sa := range sas.installed() {
+			if err := l.dp.MoveSA(sa.key, c.Local, c.Remote); err != nil {
 				l.event(p.tunnel, slog.LevelWarn, "moved", err.Error())
 			}
 		}
@@ -220,7 +213,7 @@ func (l *loop) moved(a ikev2.Moved) {
 }
 
 // settleIn brings what depends on the outer addresses in line with those of the
-// pair that carries the traffic: the peer's host route, the path's MTU.
+// Child SA that carries the traffic: the peer's host route, the path's MTU.
 func (l *loop) settleIn(p *peer) {
 	p.arrive()
 	l.layRoutes(p.tunnel)
@@ -228,7 +221,7 @@ func (l *loop) settleIn(p *peer) {
 	l.searchPath(p)
 }
 
-// arrive notes where the pair that carries the traffic goes.
+// arrive notes where the Child SA that carries the traffic goes.
 func (p *peer) arrive() {
 	c := p.current()
 	p.underlay.Arrive(c.Local.Addr())

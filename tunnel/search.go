@@ -12,10 +12,10 @@ import (
 
 // The search of the path MTU: tunnel/mtu decides what is probed, the engine
 // probes, and the interface, the clamp and the size of IKE messages follow. It
-// begins when a pair carries traffic, and anew whenever the path is another one:
+// begins when a Child SA carries traffic, and anew whenever the path is another one:
 // own or peer's address, the interface below or its MTU.
 
-// pathOf is the path to the peer of a pair, or of the candidate that is tried.
+// pathOf is the path to the peer of a Child SA, or of the candidate that is tried.
 func (p *peer) pathOf(child *ikev2.Child) mtu.Path {
 	way := mtu.Path{Local: p.underlay.Local(), Remote: p.remote(), Max: usualMTU}
 	if child != nil {
@@ -39,7 +39,7 @@ const (
 )
 
 // searchPath begins the search if none is under way or done on the path that the
-// carrying pair now takes. Whoever changes that path calls it.
+// carrying Child SA now takes. Whoever changes that path calls it.
 func (l *loop) searchPath(p *peer) {
 	sas := p.current()
 	if sas == nil || !p.underlay.Known() {

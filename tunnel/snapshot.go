@@ -121,11 +121,10 @@ func (l *loop) describe(of *tunnel) status.Tunnel {
 	if i, ok := l.freshIKE(p); ok {
 		s.IKE = l.describeIKE(p, i)
 	}
-	var in, out platform.Counters
+	in, out := l.totals(p)
 	if sas := p.current(); sas != nil {
 		s.Child = l.describeChild(p, sas)
 	}
-	in, out = l.totals(p)
 	s.In = status.Traffic{Packets: in.Packets, Bytes: in.Bytes}
 	s.Out = status.Traffic{Packets: out.Packets, Bytes: out.Bytes}
 	s.Drops = status.Drops{Replay: in.Replay, Integrity: in.Integrity, Selector: in.Selector, Malformed: in.Malformed}
@@ -236,7 +235,7 @@ func (l *loop) describePeer(p *peer) status.Peer {
 
 func (l *loop) describeIKE(p *peer, i ikev2.IKEInfo) *status.IKESA {
 	children := 0
-	for _, sas := range p.pairs {
+	for _, sas := range p.children {
 		if sas.IKE == i.ID {
 			children++
 		}
@@ -260,8 +259,7 @@ func (l *loop) describeIKE(p *peer, i ikev2.IKEInfo) *status.IKESA {
 	}
 }
 
-func (l *loop) describeChild(p *peer, sas *pair) *status.ChildSA {
-	l.count(p, sas)
+func (l *loop) describeChild(p *peer, sas *childSA) *status.ChildSA {
 	return &status.ChildSA{
 		SPIIn:       fmt.Sprintf("%08x", sas.SPIIn),
 		SPIOut:      fmt.Sprintf("%08x", sas.SPIOut),
@@ -272,10 +270,10 @@ func (l *loop) describeChild(p *peer, sas *pair) *status.ChildSA {
 		Rekey:       unix(l.wall(sas.RekeyAt)),
 		Rekeys:      p.childRekeys,
 		ReplayWin:   p.cfg.ReplayWindow,
-		BytesIn:     sas.countIn.Bytes,
-		BytesOut:    sas.countOut.Bytes,
-		PacketsIn:   sas.countIn.Packets,
-		PacketsOut:  sas.countOut.Packets,
+		BytesIn:     sas.in.count.Bytes,
+		BytesOut:    sas.out.count.Bytes,
+		PacketsIn:   sas.in.count.Packets,
+		PacketsOut:  sas.out.count.Packets,
 		SelectorIn:  selector(sas.GRELocal),
 		SelectorOut: selector(sas.GRERemote),
 	}
@@ -285,30 +283,25 @@ func selector(a netip.Addr) string {
 	return netip.PrefixFrom(a, a.BitLen()).String() + " proto 47"
 }
 
-// count reads a pair's counters from the datapath.
-func (l *loop) count(p *peer, sas *pair) {
-	if sas.in {
-		if n, err := l.dp.SACounters(platform.SAKey{Link: p.name, SPI: sas.SPIIn}); err == nil {
-			sas.countIn = n
-		}
-	}
-	if sas.out {
-		if n, err := l.dp.SACounters(platform.SAKey{Link: p.name, Out: true, SPI: sas.SPIOut}); err == nil {
-			sas.countOut = n
+// count reads a Child SA's counters from the datapath.
+func (l *loop) count(sas *childSA) {
+	for _, sa := range sas.installed() {
+		if n, err := l.dp.SACounters(sa.key); err == nil {
+			sa.count = n
 		}
 	}
 }
 
-// totals are the counters of all pairs, gone and standing.
+// totals are the counters of all Child SAs, gone and standing.
 func (l *loop) totals(p *peer) (in, out platform.Counters) {
 	in, out = p.total.in, p.total.out
-	for _, sas := range p.pairs {
-		l.count(p, sas)
-		if sas.in {
-			in.Add(sas.countIn)
+	for _, sas := range p.children {
+		l.count(sas)
+		if sas.in.installed() {
+			in.Add(sas.in.count)
 		}
-		if sas.out {
-			out.Add(sas.countOut)
+		if sas.out.installed() {
+			out.Add(sas.out.count)
 		}
 	}
 	return in, out

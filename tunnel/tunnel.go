@@ -24,8 +24,8 @@ const (
 	phaseClosed                  // taken down by its operator
 	phaseWaiting                 // for a name, a route, an address, or the peer's first word
 	phaseConnecting              // an exchange is under way
-	phaseUp                      // a Child SA pair carries packets and the peer answers
-	phaseSuspect                 // the pair stands but the peer has not answered for the suspect threshold
+	phaseUp                      // a Child SA carries packets and the peer answers
+	phaseSuspect                 // the Child SA stands but the peer has not answered for the suspect threshold
 	phaseDown                    // the last attempt failed; the next one is due
 )
 
@@ -45,12 +45,29 @@ func (r reason) String() string {
 	return r.text + "; " + r.remedy
 }
 
-// pair is a pair of Child SAs as the datapath has it.
-type pair struct {
+// childSA is a Child SA as the datapath has it.
+type childSA struct {
 	*ikev2.Child
-	in, out           bool              // installed
-	outs              uint64            // outbound SAs installed before and with its own
-	countIn, countOut platform.Counters // as last read
+	in, out espSA
+	outs    uint64 // outbound SAs installed before and with its own
+}
+
+// espSA is one of the two ESP SAs of a Child SA.
+type espSA struct {
+	key   platform.SAKey    // zero: not installed
+	count platform.Counters // as last read
+}
+
+func (sa *espSA) installed() bool { return sa.key != platform.SAKey{} }
+
+// installed are those of the two that are.
+func (c *childSA) installed() (all []*espSA) {
+	for _, sa := range []*espSA{&c.in, &c.out} {
+		if sa.installed() {
+			all = append(all, sa)
+		}
+	}
+	return all
 }
 
 // tunnel is one [[tunnel]]: what is wanted of it, and what stands in the machine. It
@@ -122,10 +139,10 @@ type peer struct {
 
 	// What stands with the peer.
 	ike                    map[ikev2.SAID]ikev2.IKEInfo
-	pairs                  map[ikev2.ChildID]*pair
+	children               map[ikev2.ChildID]*childSA
 	initiated              bool            // we began the newest IKE SA, or the one it was rekeyed from
 	standby                standby.Standby // another IKE SA that is to take over
-	carrying               ikev2.ChildID   // the pair whose outbound SA carries the traffic, 0: none
+	carrying               ikev2.ChildID   // the Child SA whose outbound SA carries the traffic, 0: none
 	total                  struct{ in, out platform.Counters }
 	ikeRekeys, childRekeys uint64 // since it came up
 
@@ -148,11 +165,11 @@ func newTunnel(c *config.Tunnel) *tunnel {
 		events: status.NewEventLog(tunnelEvents),
 	}
 	p := &peer{
-		tunnel: t,
-		id:     ikev2.PeerID(c.Name),
-		ike:    map[ikev2.SAID]ikev2.IKEInfo{},
-		pairs:  map[ikev2.ChildID]*pair{},
-		since:  time.Now(),
+		tunnel:   t,
+		id:       ikev2.PeerID(c.Name),
+		ike:      map[ikev2.SAID]ikev2.IKEInfo{},
+		children: map[ikev2.ChildID]*childSA{},
+		since:    time.Now(),
 	}
 	t.peers = []*peer{p}
 	switch {
@@ -179,13 +196,21 @@ func (p *peer) set(next phase, r reason) {
 	p.reason = r
 }
 
-// established reports whether a pair of Child SAs carries packets.
+// established reports whether a Child SA carries packets.
 func (p *peer) established() bool { return p.carrying != 0 }
 
-// current returns the carrying pair or nil.
-func (p *peer) current() *pair { return p.pairs[p.carrying] }
+// current returns the Child SA that carries the traffic, or nil.
+func (p *peer) current() *childSA { return p.children[p.carrying] }
 
-// currentIKE returns the IKE SA of the carrying pair, or the newest one.
+// child is the Child SA as the datapath has it, none of it at first.
+func (p *peer) child(c *ikev2.Child) *childSA {
+	if p.children[c.ID] == nil {
+		p.children[c.ID] = &childSA{Child: c}
+	}
+	return p.children[c.ID]
+}
+
+// currentIKE returns the IKE SA of the carrying Child SA, or the newest one.
 func (p *peer) currentIKE() (ikev2.IKEInfo, bool) {
 	if sas := p.current(); sas != nil {
 		if i, ok := p.ike[sas.IKE]; ok {
@@ -202,10 +227,10 @@ func (p *peer) currentIKE() (ikev2.IKEInfo, bool) {
 	return newest, found
 }
 
-// spi finds the pair with an SPI in one direction.
-func (p *peer) spi(spi uint32, out bool) *pair {
-	for _, sas := range p.pairs {
-		if out && sas.SPIOut == spi || !out && sas.SPIIn == spi {
+// spi finds the Child SA with an SPI in one direction.
+func (p *peer) spi(spi uint32, out bool) *childSA {
+	for _, sas := range p.children {
+		if sas.SPI(out) == spi {
 			return sas
 		}
 	}

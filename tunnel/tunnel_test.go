@@ -41,11 +41,11 @@ func TestTheCarryingPairsIKESAIsTheCurrentOne(t *testing.T) {
 	s.ike[3] = ikev2.IKEInfo{ID: 3}
 	s.ike[5] = ikev2.IKEInfo{ID: 5}
 	if i, _ := s.currentIKE(); i.ID != 5 {
-		t.Errorf("without a pair IKE SA %d, want the newest, 5", i.ID)
+		t.Errorf("without a Child SA IKE SA %d, want the newest, 5", i.ID)
 	}
-	s.pairs[8] = &pair{Child: &ikev2.Child{ID: 8, IKE: 3}}
+	s.children[8] = &childSA{Child: &ikev2.Child{ID: 8, IKE: 3}}
 	s.carrying = 8
 	if i, _ := s.currentIKE(); i.ID != 3 {
-		t.Errorf("with a pair IKE SA %d, want the pair's, 3", i.ID)
+		t.Errorf("with a Child SA IKE SA %d, want its own, 3", i.ID)
 	}
 }

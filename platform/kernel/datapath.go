@@ -54,7 +54,7 @@ type Datapath struct {
 	guards    map[netip.Addr]bool            // closed in the kernel
 	asked     map[string]map[netip.Addr]bool // by Guard
 	remotes   map[string]netip.Addr          // of links, until Unguard
-	pairs     map[endpoints]*pair
+	flows     map[endpoints]*flow
 	lastReqid uint32
 	notes     []string
 	clamps    *clamps            // nil without a running datapath
@@ -100,7 +100,7 @@ func open(log *slog.Logger) (*Datapath, error) {
 		guards:  make(map[netip.Addr]bool),
 		asked:   make(map[string]map[netip.Addr]bool),
 		remotes: make(map[string]netip.Addr),
-		pairs:   make(map[endpoints]*pair),
+		flows:   make(map[endpoints]*flow),
 		links:   make(map[string]*device),
 		sas:     make(map[platform.SAKey]*installed),
 		probe:   &Result{},

@@ -26,7 +26,7 @@ const (
 // when those that had begun are over, after some ticks of the kernel's clock.
 // Where the newer SA is older than underWay there is nothing to wait for.
 func (d *Datapath) drain(s *installed) error {
-	p := s.pair
+	p := s.flow
 	if next := newest(p.out); next == s || p.allowOut == nil || time.Since(next.since) > underWay {
 		return nil
 	}

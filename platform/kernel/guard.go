@@ -130,7 +130,7 @@ func (d *Datapath) needed() map[netip.Addr]bool {
 	for _, r := range d.remotes {
 		need[r] = true
 	}
-	for _, p := range d.pairs {
+	for _, p := range d.flows {
 		need[p.remote] = true
 	}
 	return need
@@ -167,8 +167,8 @@ type endpoints struct {
 	local, remote netip.Addr
 }
 
-// pair is what stands between two GRE endpoints for one link.
-type pair struct {
+// flow is the GRE between two endpoints of one link: its SAs and allowing policies.
+type flow struct {
 	endpoints
 	key   uint32 // as XFRM sees it, when the link was last there
 	reqid uint32
@@ -189,7 +189,7 @@ func newest(sas []*installed) *installed {
 // the newest SA, so the newest one says where tunnel mode's outer header goes.
 // Inbound, the source is left open: the reqid binds the template to our SAs as
 // tightly, and SAs from the old and the new address of a moving peer both fit.
-func (d *Datapath) wantAllow(p *pair, out bool) *xfrm.Policy {
+func (d *Datapath) wantAllow(p *flow, out bool) *xfrm.Policy {
 	dev := d.links[p.link]
 	sa := newest(*p.list(out))
 	if sa == nil || !out && !dev.receives(p.endpoints) {
@@ -210,9 +210,9 @@ func (d *Datapath) wantAllow(p *pair, out bool) *xfrm.Policy {
 	return want
 }
 
-// sameEndpoints are the pairs of other links between the same endpoints.
-func (d *Datapath) sameEndpoints(p *pair) (others []*pair) {
-	for _, o := range d.pairs {
+// sameEndpoints are the flows of other links between the same endpoints.
+func (d *Datapath) sameEndpoints(p *flow) (others []*flow) {
+	for _, o := range d.flows {
 		if o.link != p.link && o.local == p.local && o.remote == p.remote {
 			others = append(others, o)
 		}
@@ -242,7 +242,7 @@ func (dev *device) receives(e endpoints) bool {
 
 // taken refuses a policy that another link has: packets of both would go into
 // the newest SA, whoever that leads to.
-func (d *Datapath) taken(p *pair, want *xfrm.Policy) error {
+func (d *Datapath) taken(p *flow, want *xfrm.Policy) error {
 	for _, o := range d.sameEndpoints(p) {
 		if have := *o.allowed(want.Dir == xfrm.DirOut); have != nil && have.Selector() == want.Selector() {
 			return fmt.Errorf("tunnel %q has the same GRE endpoints and the same gre.key, or neither has one: give each its own, on both sides (%w)", o.link, unix.EEXIST)
@@ -265,7 +265,7 @@ func (d *Datapath) setLeaving(dev *device, leaving bool) error {
 	dev.leaving = leaving
 	d.mu.Unlock()
 	var errs []error
-	for e, p := range d.pairs {
+	for e, p := range d.flows {
 		if e.link == dev.want.Name {
 			errs = append(errs, d.syncAllow(p))
 		}
@@ -273,8 +273,8 @@ func (d *Datapath) setLeaving(dev *device, leaving bool) error {
 	return errors.Join(errs...)
 }
 
-// syncAllow makes the kernel's allowing policies those the pair's SAs want.
-func (d *Datapath) syncAllow(p *pair) error {
+// syncAllow makes the kernel's allowing policies those the SAs of a flow want.
+func (d *Datapath) syncAllow(p *flow) error {
 	if dev := d.links[p.link]; dev != nil {
 		p.key = keyOf(&dev.want)
 	}
@@ -307,7 +307,7 @@ func (d *Datapath) syncAllow(p *pair) error {
 }
 
 // allowed is the allowing policy of one direction.
-func (p *pair) allowed(out bool) **xfrm.Policy {
+func (p *flow) allowed(out bool) **xfrm.Policy {
 	if out {
 		return &p.allowOut
 	}
@@ -354,16 +354,16 @@ func (d *Datapath) inTheWay(p xfrm.Policy) error {
 	return nil
 }
 
-// pairFor finds or makes the pair of two GRE endpoints of a link, with its guard.
-func (d *Datapath) pairFor(e endpoints) (*pair, error) {
-	if p := d.pairs[e]; p != nil {
+// flowFor finds or makes the flow between two GRE endpoints of a link, with its guard.
+func (d *Datapath) flowFor(e endpoints) (*flow, error) {
+	if p := d.flows[e]; p != nil {
 		return p, nil
 	}
 	if err := d.closeTo(e.remote); err != nil {
 		return nil, err
 	}
 	used := make(map[uint32]bool)
-	for _, p := range d.pairs {
+	for _, p := range d.flows {
 		used[p.reqid] = true
 	}
 	for range 0xffff {
@@ -372,28 +372,28 @@ func (d *Datapath) pairFor(e endpoints) (*pair, error) {
 		if id == reqidBase || used[id] {
 			continue
 		}
-		p := &pair{endpoints: e, reqid: id}
+		p := &flow{endpoints: e, reqid: id}
 		if dev := d.links[e.link]; dev != nil {
 			p.key = keyOf(&dev.want)
 		}
-		d.pairs[e] = p
+		d.flows[e] = p
 		return p, d.syncSameEndpoints(p)
 	}
 	return nil, errors.New("all reqids are in use")
 }
 
-// dropPair forgets a pair that has no SAs and policies left.
-func (d *Datapath) dropPair(p *pair) error {
+// dropFlow forgets a flow that has no SAs and policies left.
+func (d *Datapath) dropFlow(p *flow) error {
 	if len(p.in) != 0 || len(p.out) != 0 || p.allowIn != nil || p.allowOut != nil {
 		return nil
 	}
-	delete(d.pairs, p.endpoints)
+	delete(d.flows, p.endpoints)
 	return d.syncSameEndpoints(p)
 }
 
 // syncSameEndpoints is called when p has come or gone: what others let in depends on
 // whether they are alone.
-func (d *Datapath) syncSameEndpoints(p *pair) error {
+func (d *Datapath) syncSameEndpoints(p *flow) error {
 	var errs []error
 	for _, o := range d.sameEndpoints(p) {
 		errs = append(errs, d.syncAllow(o))

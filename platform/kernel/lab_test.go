@@ -395,8 +395,10 @@ func (s setup) sa(spi uint32, fromA, atA bool) platform.SA {
 			SPI: spi, Encr: encr, Integ: s.integ, ESN: s.esn,
 			Key: keyed(encr.KeyBytes()), AuthKey: keyed(s.integ.KeyBytes()),
 		},
-		Local: netip.AddrPortFrom(local, 4500), Remote: netip.AddrPortFrom(remote, 4500),
-		Encap: s.encap, Transport: s.transport, GRELocal: local, GRERemote: remote,
+		ChildSA: esp.ChildSA{
+			Local: netip.AddrPortFrom(local, 4500), Remote: netip.AddrPortFrom(remote, 4500),
+			Encap: s.encap, Transport: s.transport, GRELocal: local, GRERemote: remote,
+		},
 		ReplayWindow: 1024, Out: fromA == atA,
 	}
 }
@@ -445,7 +447,7 @@ func (l *lab) links(s setup) {
 	l.b.sh(fmt.Sprintf("ip addr add 10.%d.0.2/24 dev %s", s.inner, s.name15()))
 }
 
-// sas installs a pair in the order that loses nothing: inbound first.
+// sas installs a Child SA in the order that loses nothing: inbound first.
 func (l *lab) sas(s setup, spi uint32) {
 	l.b.install(s.sa(spi, true, false))
 	l.a.install(s.sa(spi+1, false, true))

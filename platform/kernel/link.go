@@ -405,9 +405,9 @@ func (d *Datapath) DeleteLink(link string) error {
 		errs = append(errs, rtnl.SetUp(d.route, there.Index, false))
 	}
 	for _, s := range d.of(link) {
-		list := s.pair.list(s.Out)
+		list := s.flow.list(s.Out)
 		if len(*list) == 1 {
-			errs = append(errs, d.withdraw(s.pair, s.Out))
+			errs = append(errs, d.withdraw(s.flow, s.Out))
 		}
 		_, err := d.RemoveSA(s.key)
 		errs = append(errs, err)
@@ -425,8 +425,8 @@ func (d *Datapath) DeleteLink(link string) error {
 	return nil
 }
 
-// withdraw removes the allowing policy of one direction of a pair.
-func (d *Datapath) withdraw(p *pair, out bool) error {
+// withdraw removes the allowing policy of one direction of a flow.
+func (d *Datapath) withdraw(p *flow, out bool) error {
 	have := p.allowed(out)
 	if *have == nil {
 		return nil

@@ -19,7 +19,7 @@ import (
 type installed struct {
 	xfrm.State
 	key   platform.SAKey
-	pair  *pair
+	flow  *flow
 	since time.Time // it was installed
 
 	softPackets uint64            // asked for by the caller; the kernel's may be lower
@@ -40,29 +40,29 @@ const sequenceLow = math.MaxUint32 - math.MaxUint32/16
 const moveSkip = 1 << 16
 
 // InstallIn installs an inbound SA.
-func (d *Datapath) InstallIn(sa platform.SA) error { return d.install(sa, false) }
+func (d *Datapath) InstallIn(sa platform.SA) error { return d.install(sa) }
 
 // InstallOut installs an outbound SA, onto which the kernel moves the traffic at
 // once: the newest matching one is used.
-func (d *Datapath) InstallOut(sa platform.SA) error { return d.install(sa, true) }
+func (d *Datapath) InstallOut(sa platform.SA) error { return d.install(sa) }
 
-func (d *Datapath) install(sa platform.SA, out bool) error {
+func (d *Datapath) install(sa platform.SA) error {
 	defer sa.Params.Wipe()
 	what := "inbound"
-	if out {
+	if sa.Out {
 		what = "outbound"
 	}
-	if err := d.add(sa, out); err != nil {
+	if err := d.add(sa); err != nil {
 		return fmt.Errorf("install the %s SA %08x of %s: %w", what, sa.Params.SPI, sa.Link, err)
 	}
 	return nil
 }
 
-func (d *Datapath) add(sa platform.SA, out bool) (err error) {
+func (d *Datapath) add(sa platform.SA) (err error) {
 	s := &installed{
-		key:         platform.SAKey{Link: sa.Link, Out: out, SPI: sa.Params.SPI},
+		key:         sa.Key(),
 		softPackets: sa.SoftPackets,
-		watched:     sa.WatchFirstUse && !out,
+		watched:     sa.WatchFirstUse && !sa.Out,
 	}
 	local, remote := sa.Local.Addr().Unmap().WithZone(""), sa.Remote.Addr().Unmap().WithZone("")
 	e := endpoints{sa.Link, sa.GRELocal.Unmap(), sa.GRERemote.Unmap()}
@@ -81,7 +81,7 @@ func (d *Datapath) add(sa platform.SA, out bool) (err error) {
 		mode = xfrm.ModeTransport
 	}
 	s.State = xfrm.State{
-		Mode: mode, Out: out, Dirs: d.probe.SADirection,
+		Mode: mode, Out: sa.Out, Dirs: d.probe.SADirection,
 		Encap: sa.Encap, Mixed: e.local.Is4() != local.Is4(),
 		ESN: sa.Params.ESN, Window: sa.ReplayWindow,
 		SoftBytes: sa.SoftBytes, HardBytes: sa.HardBytes,
@@ -89,7 +89,7 @@ func (d *Datapath) add(sa platform.SA, out bool) (err error) {
 	}
 	s.SPI = sa.Params.SPI
 	s.SetAddresses(netip.AddrPortFrom(local, sa.Local.Port()), netip.AddrPortFrom(remote, sa.Remote.Port()))
-	if out && !s.ESN && (s.SoftPacket == 0 || s.SoftPacket > sequenceLow) {
+	if sa.Out && !s.ESN && (s.SoftPacket == 0 || s.SoftPacket > sequenceLow) {
 		s.SoftPacket = sequenceLow
 	}
 	if l := d.links[sa.Link]; l != nil {
@@ -98,18 +98,18 @@ func (d *Datapath) add(sa platform.SA, out bool) (err error) {
 	if d.find(s.key) != nil {
 		return fmt.Errorf("an SA with this SPI is installed already: %w", unix.EEXIST)
 	}
-	p, err := d.pairFor(e)
+	p, err := d.flowFor(e)
 	if p != nil {
-		defer func() { err = errors.Join(err, d.dropPair(p)) }()
+		defer func() { err = errors.Join(err, d.dropFlow(p)) }()
 	}
 	if err != nil {
 		return err
 	}
-	s.pair, s.Reqid = p, p.reqid
+	s.flow, s.Reqid = p, p.reqid
 	if err := xfrm.AddState(d.xfrm, s.State, &sa.Params); err != nil {
 		return explainState(err, sa.Params.Encr, sa.Params.Integ, s.ESN)
 	}
-	list := p.list(out)
+	list := p.list(sa.Out)
 	s.since = time.Now()
 	*list = append(*list, s)
 	if err := d.syncAllow(p); err != nil {
@@ -125,7 +125,7 @@ func (d *Datapath) add(sa platform.SA, out bool) (err error) {
 	return nil
 }
 
-func (p *pair) list(out bool) *[]*installed {
+func (p *flow) list(out bool) *[]*installed {
 	if out {
 		return &p.out
 	}
@@ -159,10 +159,10 @@ func (d *Datapath) RemoveSA(key platform.SAKey) (platform.Counters, error) {
 	d.mu.Lock()
 	delete(d.sas, key)
 	d.mu.Unlock()
-	p := s.pair
+	p := s.flow
 	list := p.list(key.Out)
 	*list = slices.DeleteFunc(*list, func(o *installed) bool { return o == s })
-	return c, errors.Join(d.syncAllow(p), d.dropPair(p), d.dropGuards())
+	return c, errors.Join(d.syncAllow(p), d.dropFlow(p), d.dropGuards())
 }
 
 // SACounters reads the counters of an installed SA.
@@ -195,7 +195,7 @@ func (s *installed) count(info xfrm.Info) platform.Counters {
 	}
 	if s.Mode == xfrm.ModeTunnel {
 		header := uint64(20)
-		if s.pair.local.Is6() {
+		if s.flow.local.Is6() {
 			header = 40
 		}
 		c.Bytes -= min(c.Bytes, c.Packets*header)
@@ -271,5 +271,5 @@ func (d *Datapath) move(s *installed, local, remote netip.AddrPort) error {
 	s.State = next
 	s.mapped = netip.AddrPort{}
 	d.mu.Unlock()
-	return d.syncAllow(s.pair)
+	return d.syncAllow(s.flow)
 }

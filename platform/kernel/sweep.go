@@ -42,7 +42,7 @@ func (d *Datapath) sweepAllows() error {
 		return err
 	}
 	live := make(map[uint32]bool)
-	for _, p := range d.pairs {
+	for _, p := range d.flows {
 		live[p.reqid] = true
 	}
 	var errs []error
@@ -57,7 +57,7 @@ func (d *Datapath) sweepAllows() error {
 
 // wrote reports whether an allowing policy in the kernel is one of this daemon.
 func (d *Datapath) wrote(there xfrm.Policy) bool {
-	for _, p := range d.pairs {
+	for _, p := range d.flows {
 		for _, have := range []*xfrm.Policy{p.allowIn, p.allowOut} {
 			if have != nil && have.Dir == there.Dir && have.Selector() == there.Selector() {
 				return true

@@ -92,7 +92,7 @@ func TestAKeyLeavesByItsOwnTunnelAndComesInByNoOther(t *testing.T) {
 func (l *lab) rogue(t *testing.T, carrier setup, link platform.Link) {
 	t.Helper()
 	var reqid uint32
-	for _, p := range l.b.dp.pairs {
+	for _, p := range l.b.dp.flows {
 		if p.link == carrier.link {
 			reqid = p.reqid
 		}

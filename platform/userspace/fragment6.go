@@ -6,7 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"greseal/platform"
+	"greseal/crypto/esp"
 	"greseal/platform/gre"
 	"greseal/platform/userspace/vnet"
 )
@@ -33,7 +33,7 @@ type cut6 struct {
 
 // newCut6 is nil for SAs over IPv4, and where the source address, which the UDP
 // checksum is about, is left to the kernel.
-func newCut6(sa *platform.SA, port uint16) *cut6 {
+func newCut6(sa *esp.ChildSA, port uint16) *cut6 {
 	local, remote := sa.Local.Addr().Unmap(), sa.Remote.Addr().Unmap()
 	if !remote.Is6() || !local.Is6() || local.IsUnspecified() {
 		return nil

@@ -233,10 +233,12 @@ func (f *form) sa(h, peer *host, out bool, spi uint32) platform.SA {
 		port = 4500
 	}
 	s := platform.SA{
+		ChildSA: esp.ChildSA{
+			Local: netip.AddrPortFrom(f.outer(h), port), Remote: netip.AddrPortFrom(f.outer(peer), port),
+			Encap: f.encap, Transport: f.transport,
+			GRELocal: f.gre(h), GRERemote: f.gre(peer),
+		},
 		Link: ifName, Out: out, Params: f.params(spi),
-		Local: netip.AddrPortFrom(f.outer(h), port), Remote: netip.AddrPortFrom(f.outer(peer), port),
-		Encap: f.encap, Transport: f.transport,
-		GRELocal: f.gre(h), GRERemote: f.gre(peer),
 	}
 	if relay, ok := f.via[h]; ok {
 		s.Remote = relay

@@ -337,7 +337,7 @@ func (w *ingress) authenticated(m *message, sa *inSA) {
 			w.events.post(platform.Event{Kind: platform.FirstUse, Link: w.locked.name, SPI: sa.spi})
 		}
 	}
-	if m.sock.udp && m.remote != sa.remote && m.remote != sa.mapped && sa.encap {
+	if m.sock.udp && m.remote != sa.Remote && m.remote != sa.mapped && sa.Encap {
 		sa.mapped = m.remote
 		w.events.post(platform.Event{Kind: platform.Mapping, Link: w.locked.name, SPI: sa.spi, Remote: m.remote})
 	}
@@ -348,8 +348,8 @@ func (w *ingress) authenticated(m *message, sa *inSA) {
 // header's addresses stand for it. Behind a NAT these are the NAT's, and the
 // packet's being genuine stands for them.
 func (sa *inSA) inner(m *message, p esp.Packet) (packet []byte, ecn uint8, v verdict) {
-	if !sa.transport {
-		packet, ecn, v = innerGRE(p.Payload, p.Next, sa.greLocal, sa.greRemote)
+	if !sa.Transport {
+		packet, ecn, v = innerGRE(p.Payload, p.Next, sa.GRELocal, sa.GRERemote)
 		if v != accept && v != fragment {
 			return nil, 0, v
 		}
@@ -362,7 +362,7 @@ func (sa *inSA) inner(m *message, p esp.Packet) (packet []byte, ecn uint8, v ver
 	if p.Next != gre.IPProtocol {
 		return nil, 0, wrongSelector
 	}
-	if !m.sock.udp && (m.remote.Addr() != sa.greRemote || m.to() != sa.greLocal) {
+	if !m.sock.udp && (m.remote.Addr() != sa.GRERemote || m.to() != sa.GRELocal) {
 		return nil, 0, wrongSelector
 	}
 	return p.Payload, m.ecn, accept

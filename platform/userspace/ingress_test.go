@@ -84,7 +84,7 @@ func TestNothingIsAllocatedForAReceivedPacket(t *testing.T) {
 	} {
 		f := form{encap: true}
 		w, sa, sealer, _ := testIngress(t, &f)
-		sa.remote = netip.AddrPort{}
+		sa.Remote = netip.AddrPort{}
 		buf := make([]byte, 1<<17)
 		m := message{sock: &outSocket{udp: true}}
 		n := testing.AllocsPerRun(20, func() {

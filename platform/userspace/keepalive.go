@@ -41,10 +41,10 @@ func (w *ingress) keepalive(sa *inSA, d *device, proto uint16, user []byte) bool
 // answer is what goes back of a keepalive; theirs says that it is no packet of a
 // user's.
 func (w *ingress) answer(sa *inSA, proto uint16, user []byte) (answer []byte, theirs, ok bool) {
-	if answer, ok = gre.KeepaliveReply(proto, user, sa.greLocal, sa.greRemote); ok {
+	if answer, ok = gre.KeepaliveReply(proto, user, sa.GRELocal, sa.GRERemote); ok {
 		return answer, true, true
 	}
-	return gre.RenamedKeepaliveReply(proto, user, sa.greLocal, sa.greRemote)
+	return gre.RenamedKeepaliveReply(proto, user, sa.GRELocal, sa.GRERemote)
 }
 
 var errNoSA = errors.New("there is no SA to carry it")

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"greseal/crypto/esp"
 	"greseal/platform"
 )
 
@@ -243,7 +244,7 @@ type boundSocket struct {
 }
 
 // routeOf makes the route of an outbound SA over a link.
-func (d *Datapath) routeOf(sa *platform.SA, link *platform.Link) (*route, error) {
+func (d *Datapath) routeOf(sa *esp.ChildSA, link *platform.Link) (*route, error) {
 	cut := inOne
 	if link.IgnoreDF {
 		cut = asRouted
@@ -265,7 +266,7 @@ func (d *Datapath) routeOf(sa *platform.SA, link *platform.Link) (*route, error)
 }
 
 // routeIn makes a route whose packets leave in such pieces.
-func (d *Datapath) routeIn(sa *platform.SA, link *platform.Link, cut pieces) (*route, error) {
+func (d *Datapath) routeIn(sa *esp.ChildSA, link *platform.Link, cut pieces) (*route, error) {
 	local, remote := sa.Local.Addr().Unmap(), sa.Remote.Addr().Unmap()
 	udp := sa.Encap && cut != forLeast
 	sock, err := d.socketFor(udp, remote.Is6(), cut)

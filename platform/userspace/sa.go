@@ -17,16 +17,14 @@ import (
 // inSA is one inbound SA. What stands behind the first block is behind the lock
 // of its device.
 type inSA struct {
-	spi       uint32
-	dev       atomic.Pointer[device]
-	transport bool
-	encap     bool
-	// The inner header must be from greRemote to greLocal (contract 16).
-	greLocal, greRemote netip.Addr
+	spi uint32
+	dev atomic.Pointer[device]
+	// The inner header must be from GRERemote to GRELocal (contract 16). Remote is
+	// where the peer is taken to be, behind the lock.
+	esp.ChildSA
 
 	opener  *esp.Opener
 	window  *esp.Window
-	remote  netip.AddrPort // where the peer is taken to be
 	mapped  netip.AddrPort // the other address that was reported, if any
 	watch   bool
 	started bool // a first packet has come
@@ -61,7 +59,7 @@ type outSA struct {
 	link  string
 	dev   *device
 	route atomic.Pointer[route]
-	sa    platform.SA // without keys, to make routes from
+	sa    esp.ChildSA // to make routes from
 
 	sealer *esp.Sealer
 	low    bool // SequenceLow was raised
@@ -150,7 +148,7 @@ type route struct {
 }
 
 // innerHeader fills in the template of tunnel mode.
-func (r *route) innerHeader(sa *platform.SA, link *platform.Link) {
+func (r *route) innerHeader(sa *esp.ChildSA, link *platform.Link) {
 	r.ttl, r.tos, r.tosInherit, r.ethernet = link.TTL, link.TOS, link.TOSInherit, link.Ethernet
 	r.df = !link.IgnoreDF
 	r.mss4, r.mss6 = link.MSS4, link.MSS6

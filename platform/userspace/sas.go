@@ -12,7 +12,8 @@ import (
 	"greseal/platform/rtnl"
 )
 
-// check refuses an SA that makes no sense, before anything is changed.
+// check refuses an SA that makes no sense, before anything is changed, and takes IPv4
+// addresses out of their IPv6 form.
 func (d *Datapath) check(sa *platform.SA, out bool) (*device, error) {
 	dev := d.devices[sa.Link]
 	switch {
@@ -29,6 +30,7 @@ func (d *Datapath) check(sa *platform.SA, out bool) (*device, error) {
 	case sa.Encap && sa.Remote.Port() == 0:
 		return nil, errors.New("UDP encapsulation without the peer's port")
 	}
+	sa.Remote, sa.GRELocal, sa.GRERemote = unmap(sa.Remote), sa.GRELocal.Unmap(), sa.GRERemote.Unmap()
 	return dev, nil
 }
 
@@ -39,7 +41,7 @@ func (d *Datapath) InstallIn(sa platform.SA) error {
 	if err != nil {
 		return installError(&sa, err)
 	}
-	key := platform.SAKey{Link: sa.Link, SPI: sa.Params.SPI}
+	key := sa.Key()
 	if d.sas.find(key.SPI) != nil {
 		return installError(&sa, errors.New("the SPI is in use"))
 	}
@@ -58,10 +60,8 @@ func (d *Datapath) InstallIn(sa platform.SA) error {
 		}
 	}
 	in := &inSA{
-		spi: key.SPI, transport: sa.Transport, encap: sa.Encap,
-		greLocal: sa.GRELocal.Unmap(), greRemote: sa.GRERemote.Unmap(),
-		opener: opener, window: window,
-		remote: unmap(sa.Remote), watch: sa.WatchFirstUse, limits: limitsOf(&sa),
+		spi: key.SPI, ChildSA: sa.ChildSA, opener: opener, window: window,
+		watch: sa.WatchFirstUse, limits: limitsOf(&sa),
 	}
 	in.dev.Store(dev)
 	d.ins[key] = in
@@ -77,7 +77,7 @@ func (d *Datapath) InstallOut(sa platform.SA) error {
 	if err != nil {
 		return installError(&sa, err)
 	}
-	key := platform.SAKey{Link: sa.Link, Out: true, SPI: sa.Params.SPI}
+	key := sa.Key()
 	if d.outs[key] != nil {
 		return installError(&sa, errors.New("it is installed already"))
 	}
@@ -97,9 +97,7 @@ func (d *Datapath) makeOut(sa *platform.SA, dev *device) (*outSA, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &outSA{spi: sa.Params.SPI, link: sa.Link, dev: dev, sa: *sa, sealer: sealer, limits: limitsOf(sa)}
-	out.sa.Params = esp.Params{}
-	out.sa.GRELocal, out.sa.GRERemote = sa.GRELocal.Unmap(), sa.GRERemote.Unmap()
+	out := &outSA{spi: sa.Params.SPI, link: sa.Link, dev: dev, sa: sa.ChildSA, sealer: sealer, limits: limitsOf(sa)}
 	r, err := d.routeOf(&out.sa, dev.link.Load())
 	if err != nil {
 		return nil, err
@@ -205,7 +203,7 @@ func (d *Datapath) MoveSA(key platform.SAKey, local, remote netip.AddrPort) erro
 	if sa == nil {
 		return fmt.Errorf("move inbound SA %08x of %s: it is not installed", key.SPI, key.Link)
 	}
-	sa.with(func() { sa.remote, sa.mapped = unmap(remote), netip.AddrPort{} })
+	sa.with(func() { sa.Remote, sa.mapped = unmap(remote), netip.AddrPort{} })
 	return nil
 }
 

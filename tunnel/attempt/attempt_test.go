@@ -86,7 +86,7 @@ func TestAttemptsFollowEachOther(t *testing.T) {
 		"it comes up for a moment, again and again": {[]netip.Addr{one}, []step{
 			{0, begin, UnderWay, one, 300},
 			{1, comesUp, Up, one, 0},
-			{2, comesUp, Up, one, 0}, // another pair
+			{2, comesUp, Up, one, 0}, // another Child SA
 			{3, goes, Pausing, one, 4},
 			{4, begin, UnderWay, one, 304},
 			{5, comesUp, Up, one, 0},

@@ -35,7 +35,7 @@ import (
 )
 
 const (
-	first   = 3 * time.Second // after a pair stands: the peer has installed it too
+	first   = 3 * time.Second // after a Child SA stands: the peer has installed it too
 	pause   = 10 * time.Second
 	longest = 5 * time.Minute // pause, while echo requests are answered
 	between = time.Hour       // between two attempts with the other form
@@ -56,7 +56,7 @@ const (
 	UDP               // UDP port 4500
 )
 
-// FormOf is the form of a pair of Child SAs.
+// FormOf is the form of a Child SA.
 func FormOf(udp bool) Form {
 	if udp {
 		return UDP
@@ -110,9 +110,9 @@ type Path struct {
 	useless bool          // the other form helped nothing, and no packet has come in since
 }
 
-// Pair is the pair of Child SAs that carries the traffic.
-type Pair struct {
-	Child   uint64
+// ChildSA is the Child SA that carries the traffic.
+type ChildSA struct {
+	ID      uint64
 	Form    Form
 	In, Out uint64 // packets
 }
@@ -162,16 +162,16 @@ func (p *Path) Wake() time.Duration {
 // Rest ends the looks until the tunnel comes up again.
 func (p *Path) Rest() { p.at = 0 }
 
-// Check takes the counters of the pair that carries the traffic. live: the peer
+// Check takes the counters of the Child SA that carries the traffic. live: the peer
 // answers.
-func (p *Path) Check(now time.Duration, c Pair, live bool) Verdict {
+func (p *Path) Check(now time.Duration, c ChildSA, live bool) Verdict {
 	if c.Form == UDP && !p.silent && p.asked == Usual {
 		p.Rest() // what has come in UDP goes on as IKE does, in one flow
 		return Verdict{}
 	}
 	p.at = now + p.pause
-	if p.child != c.Child {
-		p.child, p.in, p.out = c.Child, 0, 0
+	if p.child != c.ID {
+		p.child, p.in, p.out = c.ID, 0, 0
 	}
 	comes, leaves := c.In > p.in, c.Out > p.out
 	p.in, p.out = c.In, c.Out
@@ -189,7 +189,7 @@ func (p *Path) Check(now time.Duration, c Pair, live bool) Verdict {
 func (p *Path) Asking() { p.asking = true }
 
 // Unasked notes that no answer comes of the echo requests any more: nothing is
-// known, or of another pair.
+// known, or of another Child SA.
 func (p *Path) Unasked() { p.asking = false }
 
 // Echo is what came of echo requests.
@@ -199,9 +199,9 @@ type Echo struct {
 	Refused  bool // the peer's kernel has no GRE interface for them
 }
 
-// Echoed concludes from echo requests through a pair. remedy is what the owner can
+// Echoed concludes from echo requests through a Child SA. remedy is what the owner can
 // do where the other form is not for us to try, "" where it is.
-func (p *Path) Echoed(now time.Duration, c Pair, e Echo, remedy string) Verdict {
+func (p *Path) Echoed(now time.Duration, c ChildSA, e Echo, remedy string) Verdict {
 	p.asking = false
 	switch {
 	case e.Answered || c.In > p.in:

@@ -16,15 +16,15 @@ type played struct {
 
 const up = time.Hour
 
-func look(c Pair) func(*Path, time.Duration) Verdict {
+func look(c ChildSA) func(*Path, time.Duration) Verdict {
 	return func(p *Path, now time.Duration) Verdict { return p.Check(now, c, true) }
 }
 
 func silentLook(p *Path, now time.Duration) Verdict {
-	return p.Check(now, Pair{Child: 1, Form: Bare}, false)
+	return p.Check(now, ChildSA{ID: 1, Form: Bare}, false)
 }
 
-func echoed(c Pair, e Echo, remedy string) func(*Path, time.Duration) Verdict {
+func echoed(c ChildSA, e Echo, remedy string) func(*Path, time.Duration) Verdict {
 	return func(p *Path, now time.Duration) Verdict {
 		p.Asking()
 		return p.Echoed(now, c, e, remedy)
@@ -32,17 +32,17 @@ func echoed(c Pair, e Echo, remedy string) func(*Path, time.Duration) Verdict {
 }
 
 func TestAPathIsJudgedByCountersAndEchoRequests(t *testing.T) {
-	bare, udp := Pair{Child: 1, Form: Bare}, Pair{Child: 1, Form: UDP}
-	came := Pair{Child: 1, Form: Bare, In: 5}
+	bare, udp := ChildSA{ID: 1, Form: Bare}, ChildSA{ID: 1, Form: UDP}
+	came := ChildSA{ID: 1, Form: Bare, In: 5}
 	lost := Echo{Lost: true}
 	for name, steps := range map[string][]played{
 		"packets come": {
 			{3, look(came), Verdict{}, 13},
 			{13, look(came), Verdict{}, 23}, // nothing leaves either
-			{23, look(Pair{Child: 1, Form: Bare, In: 5, Out: 1}), Verdict{Echo: true}, 33},
+			{23, look(ChildSA{ID: 1, Form: Bare, In: 5, Out: 1}), Verdict{Echo: true}, 33},
 		},
 		"packets come in UDP": {
-			{3, look(Pair{Child: 1, Form: UDP, In: 5}), Verdict{}, 13},
+			{3, look(ChildSA{ID: 1, Form: UDP, In: 5}), Verdict{}, 13},
 			{13, look(udp), Verdict{}, 0},
 		},
 		"the peer is silent altogether": {
@@ -51,7 +51,7 @@ func TestAPathIsJudgedByCountersAndEchoRequests(t *testing.T) {
 		"echo requests are answered": {
 			{3, look(bare), Verdict{Echo: true}, 13},
 			{4, echoed(bare, Echo{Answered: true}, ""), Verdict{}, 13},
-			{13, look(Pair{Child: 1, Form: Bare, Out: 9}), Verdict{Echo: true}, 33},
+			{13, look(ChildSA{ID: 1, Form: Bare, Out: 9}), Verdict{Echo: true}, 33},
 		},
 		"they are answered by packets that come meanwhile": {
 			{3, look(bare), Verdict{Echo: true}, 13},

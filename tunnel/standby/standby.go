@@ -136,7 +136,7 @@ func (s *Standby) Alive() {
 	}
 }
 
-// Carries takes that a pair of an IKE SA carries the traffic now. pause is the time
+// Carries takes that a Child SA of an IKE SA carries the traffic now. pause is the time
 // until remotes of higher preference are looked at, 0: there are none.
 func (s *Standby) Carries(now time.Duration, ike uint64, pause time.Duration) {
 	if s.why != None && ike != s.from {
