@@ -10,41 +10,11 @@ import (
 	"greseal/ikev2"
 	"greseal/platform"
 	"greseal/tunnel/config"
+	"greseal/tunnel/endpoint"
 )
 
-// Whose GRE endpoint an address is. Whatever changes the endpoints of a tunnel
-// comes as a new Child SA, and each must fit beside all that stands or is
-// configured (contract 16): otherwise the peer of one tunnel could have what is
-// meant for another's.
-//
-// Tunnels between the same two endpoints are told apart by their GRE keys, and
-// may belong to different peers. That is for addresses that several can have by
-// rights: behind their NATs, or behind the same one. An address at which another
-// peer is reached, or that the configuration gives to another tunnel, is nobody's
-// to choose.
-
-// right is by what right a tunnel has an endpoint.
-type right uint8
-
-const (
-	chosen  right = iota + 1 // its peer asked for it
-	reached                  // it is where the peer itself is reached, by IKE
-	named                    // the configuration says so
-)
-
-// claim is what another tunnel has of a remote endpoint: it, from a local one.
-// That is unset where any of ours may be meant.
-type claim struct {
-	local  netip.Addr
-	by     right
-	stands bool // an interface has it; otherwise it is only configured
-}
-
-// notItsOwn refuses a GRE endpoint.
-type notItsOwn struct{ what, remedy string }
-
-func (n notItsOwn) Error() string  { return n.what }
-func (n notItsOwn) Remedy() string { return n.remedy }
+// Whose GRE endpoint an address is: tunnel/endpoint judges, and here it is told what
+// the tunnels have.
 
 // admit refuses a Child SA whose GRE endpoint at the other side is not its peer's.
 func (l *loop) admit(p *peer, c *ikev2.Child) error {
@@ -53,73 +23,34 @@ func (l *loop) admit(p *peer, c *ikev2.Child) error {
 			return nil // they fit when that one came
 		}
 	}
-	mine := p.rightTo(c)
-	no := func(what, remedy string) error {
-		return notItsOwn{fmt.Sprintf("the peer asks for the GRE endpoint %s, which %s", c.GRERemote, what), remedy}
-	}
-	const another = "give the peer an address of its own as gre_local"
-	if a := c.GRERemote; a.IsMulticast() || a.IsLoopback() || a.IsUnspecified() || a.Is4In6() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
-		return no("is no address of one machine", another)
-	}
 	m, err := l.lookAtMachine()
 	if err != nil {
 		return err
 	}
-	if m.own[c.GRERemote] {
-		return no("is an address of this machine", another)
+	ask := endpoint.Ask{Local: c.GRELocal, Remote: c.GRERemote, By: p.rightTo(c)}
+	if err := ask.OnMachine(m); err != nil {
+		return err
 	}
-	if name := m.foreign[c.GRERemote]; name != "" && mine != named {
-		return no(fmt.Sprintf("is the far end of the GRE interface %q of somebody else", name), another+", or remove that interface")
+	giveWay, err := ask.Beside(l.othersWith(p, c))
+	for _, name := range giveWay {
+		l.givers = append(l.givers, giver{ikev2.PeerID(name), c.GRERemote, p.id})
 	}
-	var late error
-	var givers []giver
+	if len(giveWay) > 0 {
+		p.promise = endpoint.Promise{Endpoint: c.GRERemote, At: l.now()}
+	}
+	return err
+}
+
+// othersWith are the other peers to whom the remote endpoint of a Child SA means something.
+func (l *loop) othersWith(p *peer, c *ikev2.Child) (all []endpoint.Other) {
 	for id, other := range l.peers {
-		if id == p.id {
-			continue
-		}
-		if mine == chosen && other.promise.holds(c.GRERemote, l.now()) && !l.toldApart(p, c, other) {
-			return no(fmt.Sprintf("is that of tunnel %q", other.id), another)
-		}
-		for _, o := range other.claims(c.GRERemote) {
-			if o.local.IsValid() && o.local != c.GRELocal {
-				continue
-			}
-			apart := l.toldApart(p, c, other)
-			shared := mine >= reached || o.by == chosen // by whoever has a key of his own
-			switch {
-			case apart && shared:
-				continue
-			case mine == named && o.by == named && (!o.stands || len(other.children) == 0):
-				continue // whose peer it is shows when the other's comes
-			case !apart && o.stands && (mine > o.by || mine == reached && o.by == reached && len(other.children) == 0):
-				givers = append(givers, giver{other.id, c.GRERemote, p.id})
-				late = no(fmt.Sprintf("tunnel %q has had until now without as good a right to it", other.id), "wait for the next attempt: that tunnel gives way")
-				continue
-			case shared:
-				return no(fmt.Sprintf("tunnel %q already has", other.id), "give each of the two tunnels its own gre.key, on both sides")
-			}
-			return no(fmt.Sprintf("is that of tunnel %q", other.id), another)
+		o := endpoint.Other{Name: string(id), Claims: other.claims(c.GRERemote), Promised: other.promise.Holds(c.GRERemote, l.now())}
+		if id != p.id && (o.Promised || len(o.Claims) > 0) {
+			o.Apart, o.Idle = p.toldApart(c, other), len(other.children) == 0
+			all = append(all, o)
 		}
 	}
-	l.givers = append(l.givers, givers...)
-	if late != nil {
-		p.promise = promise{c.GRERemote, l.now()}
-	}
-	return late
-}
-
-// promise keeps an endpoint that another tunnel gives way from for the one that
-// has the better right to it: its peer comes again when it sees fit, and whoever
-// had chosen the endpoint would often be there first.
-type promise struct {
-	endpoint netip.Addr
-	at       ikev2.Time
-}
-
-const promiseTime = 5 * time.Minute // beyond the pauses of any peer
-
-func (p promise) holds(a netip.Addr, now ikev2.Time) bool {
-	return p.endpoint == a && now-p.at < promiseTime
+	return all
 }
 
 // names reports whether the configuration makes a the GRE endpoint of the peer.
@@ -140,42 +71,42 @@ func (p *peer) hasRemote(a netip.Addr) bool {
 }
 
 // rightTo is by what right the peer has the endpoint of a Child SA.
-func (p *peer) rightTo(c *ikev2.Child) right {
+func (p *peer) rightTo(c *ikev2.Child) endpoint.Right {
 	switch {
 	case p.names(c.GRERemote):
-		return named
+		return endpoint.Named
 	case c.Remote.Addr() == c.GRERemote:
-		return reached
+		return endpoint.Reached
 	}
-	return chosen
+	return endpoint.Chosen
 }
 
 // claims are what p has of a remote endpoint, those that stand first. Of most
 // tunnels there are none, and none costs little: there may be thousands.
-func (p *peer) claims(remote netip.Addr) (all []claim) {
+func (p *peer) claims(remote netip.Addr) (all []endpoint.Claim) {
 	for _, sas := range p.children {
 		if sas.GRERemote != remote {
 			continue
 		}
 		by := p.rightTo(sas.Child)
 		if !sas.Remote.IsValid() {
-			by = reached
+			by = endpoint.Reached
 		}
-		all = append(all, claim{sas.GRELocal, by, true})
+		all = append(all, endpoint.Claim{Local: sas.GRELocal, By: by, Stands: true})
 	}
 	if p.link.Remote == remote {
-		by := reached
+		by := endpoint.Reached
 		switch {
 		case p.names(remote):
-			by = named
+			by = endpoint.Named
 		case p.behind:
-			by = chosen
+			by = endpoint.Chosen
 		}
-		all = append(all, claim{p.link.Local, by, true})
+		all = append(all, endpoint.Claim{Local: p.link.Local, By: by, Stands: true})
 	}
 	if p.cfg.GRERemote == remote || p.hasRemote(remote) {
 		for _, local := range p.configuredLocals() {
-			all = append(all, claim{local, named, false})
+			all = append(all, endpoint.Claim{Local: local, By: endpoint.Named})
 		}
 	}
 	return all
@@ -197,7 +128,7 @@ func (p *peer) configuredLocals() []netip.Addr {
 // toldApart reports whether the packets of two tunnels between the same endpoints
 // go each their own way: by keys of their own. Without a key the one is open
 // to mistakes of the other, which is for the same peer to make.
-func (l *loop) toldApart(p *peer, c *ikev2.Child, other *peer) bool {
+func (p *peer) toldApart(c *ikev2.Child, other *peer) bool {
 	a, b := p.cfg.GRE, other.cfg.GRE
 	if a.Key == b.Key || !a.HasKey && b.Key == 0 || !b.HasKey && a.Key == 0 {
 		return false // XFRM takes no key for key 0
@@ -225,33 +156,32 @@ func (p *peer) samePeer(c *ikev2.Child, other *peer) bool {
 	return p.cfg.PSK.IsSet() && p.cfg.PSK.Equal(other.cfg.PSK)
 }
 
-// machine is what this machine has beside tunnels.
-type machine struct {
-	at      ikev2.Time
-	own     map[netip.Addr]bool   // addresses
-	foreign map[netip.Addr]string // GRE interfaces that are not ours, by their far ends
+// machineSeen is this machine as it was at the last look.
+type machineSeen struct {
+	endpoint.Machine
+	at ikev2.Time
 }
 
 // machineFresh is how long a look at the machine holds when nothing is reported
 // to have changed: a hub may have hundreds of peers come at once.
 const machineFresh = time.Second
 
-func (l *loop) lookAtMachine() (machine, error) {
-	if m := l.looked; m.own != nil && l.now()-m.at < machineFresh {
-		return m, nil
+func (l *loop) lookAtMachine() (endpoint.Machine, error) {
+	if m := l.looked; m.Own != nil && l.now()-m.at < machineFresh {
+		return m.Machine, nil
 	}
-	m := machine{at: l.now(), own: map[netip.Addr]bool{}}
+	m := endpoint.Machine{Own: map[netip.Addr]bool{}}
 	locals, err := l.net.LocalAddrs()
 	if err != nil {
 		return m, err
 	}
 	for _, a := range locals {
-		m.own[a] = true
+		m.Own[a] = true
 	}
-	if m.foreign, err = l.net.ForeignGRE(); err != nil {
+	if m.Foreign, err = l.net.ForeignGRE(); err != nil {
 		return m, err
 	}
-	l.looked = m
+	l.looked = machineSeen{m, l.now()}
 	return m, nil
 }
 
@@ -270,7 +200,7 @@ func (l *loop) makeRoom(p *peer) {
 			continue
 		}
 		if p.names(want.Remote) && !other.names(want.Remote) {
-			p.promise = promise{want.Remote, l.now()}
+			p.promise = endpoint.Promise{Endpoint: want.Remote, At: l.now()}
 			l.giveWay(giver{other.id, want.Remote, p.id})
 		}
 	}

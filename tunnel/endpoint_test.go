@@ -11,6 +11,7 @@ import (
 	"greseal/ikev2"
 	"greseal/platform"
 	"greseal/tunnel/config"
+	"greseal/tunnel/endpoint"
 )
 
 // The peer of tunnel a asks for an endpoint that tunnel b has, in one of the ways
@@ -170,7 +171,7 @@ func TestAnEndpointWaitsForWhoHasTheBetterRight(t *testing.T) {
 	if err := l.admit(b, child(outerB)); err != nil {
 		t.Error(err)
 	}
-	l.origin = l.origin.Add(-promiseTime)
+	l.origin = l.origin.Add(-endpoint.PromiseTime)
 	if err := l.admit(a, child(outerA)); err != nil {
 		t.Errorf("b never came, and a is refused: %v", err)
 	}

@@ -25,7 +25,7 @@ func (l *loop) guard(t *tunnel, addrs ...netip.Addr) error {
 func (l *loop) guardOuter(p *peer, a netip.Addr) error {
 	if !p.guards.Has(a) && !p.names(a) && a != p.link.Remote {
 		m, err := l.lookAtMachine()
-		if err != nil || m.foreign[a] != "" {
+		if err != nil || m.Foreign[a] != "" {
 			return err
 		}
 	}

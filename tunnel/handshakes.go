@@ -16,7 +16,7 @@ func (l *loop) handshakes(id ikev2.PeerID) []status.HandshakeStep {
 		at := l.wall(s.At)
 		out[i] = status.HandshakeStep{
 			Time: at.Unix(), Millis: at.Nanosecond() / 1e6, Tunnel: string(s.Peer), IKE: uint64(s.IKE),
-			Local: endpoint(s.Local), Remote: endpoint(s.Remote),
+			Local: addrPort(s.Local), Remote: addrPort(s.Remote),
 			Exchange: s.Exchange, Response: s.Response, MessageID: s.MessageID,
 			Octets: s.Octets, Fragments: s.Fragments, Payloads: s.Payloads, Text: s.Text,
 		}
@@ -37,7 +37,7 @@ func (l *loop) handshakes(id ikev2.PeerID) []status.HandshakeStep {
 	return out
 }
 
-func endpoint(a netip.AddrPort) string {
+func addrPort(a netip.AddrPort) string {
 	if !a.IsValid() {
 		return ""
 	}

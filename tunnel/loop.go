@@ -91,7 +91,7 @@ type loop struct {
 	listsAt     ikev2.Time // when to look at revocation lists
 	outs        uint64     // outbound SAs installed so far
 	givers      []giver    // tunnels that lose their endpoint to another
-	looked      machine    // as it was at the last look
+	looked      machineSeen
 
 	clock      clock
 	clockUnset bool

@@ -15,7 +15,7 @@ import (
 
 // surroundingsChanged is called when addresses, links or routes changed.
 func (l *loop) surroundingsChanged(ch platform.Change) {
-	l.looked = machine{}
+	l.looked = machineSeen{}
 	if ch.Underlay {
 		if err := l.net.Refresh(); err != nil {
 			l.log.Warn("laying routes anew", "error", err)

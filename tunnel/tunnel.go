@@ -8,6 +8,7 @@ import (
 	"greseal/platform"
 	"greseal/tunnel/attempt"
 	"greseal/tunnel/config"
+	"greseal/tunnel/endpoint"
 	"greseal/tunnel/esppath"
 	"greseal/tunnel/guard"
 	"greseal/tunnel/mtu"
@@ -114,7 +115,7 @@ type peer struct {
 	*tunnel
 	id ikev2.PeerID
 
-	promise promise // an endpoint that another tunnel has made room at
+	promise endpoint.Promise // an endpoint that another tunnel has made room at
 
 	phase  phase
 	since  time.Time // of phase, wall time
