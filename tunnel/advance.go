@@ -16,11 +16,6 @@ import (
 	"greseal/tunnel/resolve"
 )
 
-const (
-	routeRetry = 5 * time.Second  // without a route; a change of routes comes sooner
-	linkRetry  = 30 * time.Second // after the interface could not be made
-)
-
 // advance decides what a tunnel does next. It may be called at any time and
 // does nothing when there is nothing to do: names, then addresses and route,
 // then the machine's side, then the handshake.

@@ -62,10 +62,9 @@ func (a *agreement) due(now ikev2.Time) {
 }
 
 // peerMTU takes what the peer tells.
-func (l *loop) peerMTU(e ikev2.PeerMTU) {
-	if p := l.peers[e.Peer]; p != nil && p.agreed.peer != e.MTU {
-		l.reschedule(p)
-		p.agreed.peer = e.MTU
+func (l *loop) peerMTU(p *peer, mtu int) {
+	if p.agreed.peer != mtu {
+		p.agreed.peer = mtu
 		p.agreed.due(l.now())
 	}
 }

@@ -25,12 +25,7 @@ const (
 )
 
 // contended notes that the engine turned a peer away.
-func (l *loop) contended(a ikev2.Contended) {
-	p := l.peers[a.Peer]
-	if p == nil {
-		return
-	}
-	l.reschedule(p)
+func (l *loop) contended(p *peer, a ikev2.Contended) {
 	c, now := &p.contention, l.now()
 	same := c.at != 0 && c.last.Holder.Equal(a.Holder) && c.last.Newcomer.Equal(a.Newcomer) && now-c.told < contentionEvery
 	c.last, c.at = a, now

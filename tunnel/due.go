@@ -11,13 +11,6 @@ import (
 // Messages move it forward by the peers that they reschedule; it becomes later again
 // when it is reached and all are looked at.
 
-// reschedule has the times of a peer looked at again before the loop waits.
-func (l *loop) reschedule(p *peer) {
-	if l.dueAt != 0 {
-		l.rescheduled = append(l.rescheduled, p)
-	}
-}
-
 // due is when something of a peer's, or of its tunnel's, is due, an hour from now at the latest.
 func (l *loop) due(p *peer, now ikev2.Time) ikev2.Time {
 	due := now + time.Hour
@@ -113,4 +106,37 @@ func (l *loop) tickAll(now ikev2.Time) {
 	l.keepalives(now)
 	l.lookAtESP(now)
 	l.followLists(now)
+}
+
+// turn is how long tunnels are advanced before the loop looks whether somebody has
+// sent it something: a client of the status socket does not wait until hundreds of
+// tunnels have come up.
+const (
+	turn     = 20 * time.Millisecond
+	entirely = time.Hour
+)
+
+// settle advances the dirty peers, in the order of the file, for as long as given;
+// the others stay dirty.
+func (l *loop) settle(most time.Duration) {
+	end := l.now() + most
+	for len(l.dirty) > 0 {
+		for _, name := range l.order {
+			for _, p := range l.tunnels[name].peers {
+				if l.dirty[p.id] {
+					if l.now() > end {
+						return
+					}
+					delete(l.dirty, p.id)
+					l.reschedule(p)
+					l.advance(p)
+				}
+			}
+		}
+		for id := range l.dirty {
+			if l.peers[id] == nil {
+				delete(l.dirty, id)
+			}
+		}
+	}
 }

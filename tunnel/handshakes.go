@@ -1,8 +1,6 @@
 package tunnel
 
 import (
-	"net/netip"
-
 	"greseal/ikev2"
 	"greseal/tunnel/status"
 )
@@ -35,11 +33,4 @@ func (l *loop) handshakes(id ikev2.PeerID) []status.HandshakeStep {
 		}
 	}
 	return out
-}
-
-func addrPort(a netip.AddrPort) string {
-	if !a.IsValid() {
-		return ""
-	}
-	return a.String()
 }

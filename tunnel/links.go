@@ -210,9 +210,10 @@ func (l *loop) linkLost(t *tunnel) {
 func (l *loop) dismantle(t *tunnel) {
 	name := t.name
 	for _, p := range t.peers {
+		l.reschedule(p)
 		for _, c := range p.children {
-			l.remove(c.Child, true)
-			l.remove(c.Child, false)
+			l.remove(p, c.Child, true)
+			l.remove(p, c.Child, false)
 		}
 		clear(p.children)
 		p.carrying = 0

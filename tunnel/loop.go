@@ -14,10 +14,8 @@ package tunnel
 import (
 	"context"
 	crand "crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -62,77 +60,6 @@ func loadFile(path string, candidate []byte) (*config.Config, error) {
 		return config.Parse(path, candidate, 0)
 	}
 	return config.Load(path)
-}
-
-// loop is the daemon's one owner of state.
-type loop struct {
-	opt    Options
-	log    *slog.Logger
-	origin time.Time // of ikev2.Time
-	rand   io.Reader
-	cfg    *config.Config
-	engine *ikev2.Engine
-	dp     platform.Datapath
-	dpWhy  string
-	net    network
-	inside inside
-	around <-chan platform.Change // of the machine's network
-	server *status.Server
-	names  nameTable
-	jobs   jobs
-
-	tunnels     map[string]*tunnel
-	order       []string // names of tunnels, as in the file
-	peers       map[ikev2.PeerID]*peer
-	wake        ikev2.Time // of the engine, 0: none
-	dueAt       ikev2.Time // nothing of a tunnel is due before; 0: to be found out
-	upAt        ikev2.Time // when the last tunnel came up
-	rescheduled []*peer    // their times may have become earlier since
-	listsAt     ikev2.Time // when to look at revocation lists
-	outs        uint64     // outbound SAs installed so far
-	givers      []giver    // tunnels that lose their endpoint to another
-	looked      machineSeen
-
-	clock      clock
-	clockUnset bool
-	dirty      map[ikev2.PeerID]bool // to be advanced
-
-	started  time.Time
-	loadedAt time.Time
-	refused  refusal
-	trial    *onTrial // nil without a config on trial
-	rolled   rollback // how the last trial ended, when it was taken back
-	ike      status.IKETotals
-}
-
-// refusal is the last configuration that was not taken.
-type refusal struct {
-	at       time.Time
-	problems []string
-}
-
-func (l *loop) now() ikev2.Time { return time.Since(l.origin) }
-
-// wall turns the engine's time into wall time; zero stays zero.
-func (l *loop) wall(t ikev2.Time) time.Time {
-	if t == 0 {
-		return time.Time{}
-	}
-	return time.Now().Add(t - l.now())
-}
-
-// run names this run of the daemon to peers.
-func run() uint64 {
-	var b [8]byte
-	_, _ = crand.Read(b[:]) // never fails
-	return binary.NativeEndian.Uint64(b[:]) | 1
-}
-
-// random returns a number in [0, 1).
-func (l *loop) random() float64 {
-	var b [8]byte
-	_, _ = io.ReadFull(l.rand, b[:]) // crypto/rand never fails
-	return float64(binary.NativeEndian.Uint64(b[:])>>11) / (1 << 53)
 }
 
 // Run loads the configuration, brings its tunnels up and keeps them so until
@@ -338,42 +265,6 @@ func (l *loop) run(ctx context.Context) {
 			l.dueAt = 0
 		}
 		l.tick()
-	}
-}
-
-// markDirty has a peer advanced once the present message is done with.
-func (l *loop) markDirty(p *peer) { l.dirty[p.id] = true }
-
-// turn is how long tunnels are advanced before the loop looks whether somebody has
-// sent it something: a client of the status socket does not wait until hundreds of
-// tunnels have come up.
-const (
-	turn     = 20 * time.Millisecond
-	entirely = time.Hour
-)
-
-// settle advances the dirty peers, in the order of the file, for as long as given;
-// the others stay dirty.
-func (l *loop) settle(most time.Duration) {
-	end := l.now() + most
-	for len(l.dirty) > 0 {
-		for _, name := range l.order {
-			for _, p := range l.tunnels[name].peers {
-				if l.dirty[p.id] {
-					if l.now() > end {
-						return
-					}
-					delete(l.dirty, p.id)
-					l.reschedule(p)
-					l.advance(p)
-				}
-			}
-		}
-		for id := range l.dirty {
-			if l.peers[id] == nil {
-				delete(l.dirty, id)
-			}
-		}
 	}
 }
 

@@ -179,12 +179,7 @@ func (l *loop) relocate(p *peer, info platform.RouteInfo) {
 }
 
 // moved follows a change of outer addresses or ports in the datapath.
-func (l *loop) moved(a ikev2.Moved) {
-	p := l.peers[a.Peer]
-	if p == nil {
-		return
-	}
-	l.reschedule(p)
+func (l *loop) moved(p *peer, a ikev2.Moved) {
 	if a.OldRemote != a.Remote {
 		l.event(p.tunnel, slog.LevelInfo, "moved", fmt.Sprintf("the peer moved from %s to %s", a.OldRemote, a.Remote))
 	}

@@ -1,10 +1,8 @@
 package tunnel
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"greseal/ikev2"
 	"greseal/tunnel/attempt"
@@ -117,40 +115,4 @@ func (l *loop) down(t *tunnel, open bool) {
 		l.open(t)
 		l.event(t, slog.LevelWarn, "open", "guards removed by request: its networks may use other routes in clear")
 	}
-}
-
-// event writes the log line and publishes the event that says the same.
-func (l *loop) event(t *tunnel, level slog.Level, kind, text string) {
-	name := ""
-	if t != nil {
-		name = t.name
-		l.log.Log(context.Background(), level, text, "tunnel", name)
-	} else {
-		l.log.Log(context.Background(), level, text)
-	}
-	e := status.NewEvent(time.Now(), name, levelWord(level), kind, text)
-	if t != nil {
-		t.events.Add(e)
-	}
-	l.server.Publish(e)
-}
-
-// report makes an error an event, and tells whether there was one.
-func (l *loop) report(t *tunnel, kind string, err error) bool {
-	if err != nil {
-		l.event(t, slog.LevelError, kind, err.Error())
-	}
-	return err != nil
-}
-
-func levelWord(level slog.Level) string {
-	switch {
-	case level >= slog.LevelError:
-		return status.LevelError
-	case level >= slog.LevelWarn:
-		return status.LevelWarn
-	case level >= slog.LevelInfo:
-		return status.LevelInfo
-	}
-	return status.LevelDebug
 }

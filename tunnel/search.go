@@ -71,12 +71,10 @@ func (l *loop) nextProbe(p *peer) {
 }
 
 // probed takes the result of a probe.
-func (l *loop) probed(a ikev2.Probed) {
-	p := l.peers[a.Peer]
-	if p == nil || !p.search.Awaits(a.Token) {
+func (l *loop) probed(p *peer, a ikev2.Probed) {
+	if !p.search.Awaits(a.Token) {
 		return
 	}
-	l.reschedule(p)
 	if a.Hopeless {
 		if p.search.Hopeless(l.now()) {
 			l.event(p.tunnel, slog.LevelInfo, "mtu", fmt.Sprintf("the path MTU is not searched: fragments of IKE messages got no answer twice, and what is small did, so they get lost on the way to the peer, or are not taken there; a lost probe would cost the IKE SA. Looked at again every %s", mtu.RaiseTime))

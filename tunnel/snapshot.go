@@ -11,7 +11,6 @@ import (
 
 	"greseal/crypto/suite"
 	"greseal/ikev2"
-	"greseal/platform"
 	"greseal/tunnel/attempt"
 	"greseal/tunnel/status"
 )
@@ -283,30 +282,6 @@ func selector(a netip.Addr) string {
 	return netip.PrefixFrom(a, a.BitLen()).String() + " proto 47"
 }
 
-// count reads a Child SA's counters from the datapath.
-func (l *loop) count(sas *childSA) {
-	for _, sa := range sas.installed() {
-		if n, err := l.dp.SACounters(sa.key); err == nil {
-			sa.count = n
-		}
-	}
-}
-
-// totals are the counters of all Child SAs, gone and standing.
-func (l *loop) totals(p *peer) (in, out platform.Counters) {
-	in, out = p.total.in, p.total.out
-	for _, sas := range p.children {
-		l.count(sas)
-		if sas.in.installed() {
-			in.Add(sas.in.count)
-		}
-		if sas.out.installed() {
-			out.Add(sas.out.count)
-		}
-	}
-	return in, out
-}
-
 func (l *loop) describeOutside(p *peer) status.Outside {
 	c := p.cfg
 	o := status.Outside{EncapAsked: c.Encap, ModeAsked: c.Mode}
@@ -338,13 +313,6 @@ func (l *loop) describeOutside(p *peer) status.Outside {
 	return o
 }
 
-func family(a netip.Addr) int {
-	if a.Is4() {
-		return 4
-	}
-	return 6
-}
-
 // iana are a suite's transforms with IANA's names.
 func iana(s suite.Suite) string {
 	out := ""
@@ -358,19 +326,4 @@ func iana(s suite.Suite) string {
 		out += t.String()
 	}
 	return out
-}
-
-func seconds(d time.Duration) int64 { return int64(d / time.Second) }
-
-// endOf is the moment at the end of a time that is left. It counts in whole seconds
-// from now, as whoever subtracts now from it will.
-func endOf(left time.Duration) int64 { return time.Now().Unix() + seconds(max(left, 0)) }
-
-// unix is a moment by the clock as it stands now, which may have been set since.
-func unix(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	now := time.Now()
-	return now.Add(t.Sub(now)).Unix()
 }

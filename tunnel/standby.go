@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"greseal/ikev2"
 	"greseal/tunnel/standby"
 )
 
@@ -106,13 +105,11 @@ func (l *loop) probePreferred(p *peer) {
 }
 
 // answered takes the answer to a probe.
-func (l *loop) answered(e ikev2.Reachable) {
-	p := l.peers[e.Peer]
-	if p == nil || !p.established() {
+func (l *loop) answered(p *peer, remote netip.Addr) {
+	if !p.established() {
 		return
 	}
-	l.reschedule(p)
-	now, remote := l.now(), e.Remote.Addr()
+	now := l.now()
 	restarted, since := p.standby.ProbeAnswered(now, remote, p.current().Remote.Addr())
 	switch {
 	case restarted:

@@ -2,8 +2,7 @@ package tunnel
 
 import (
 	crand "crypto/rand"
-	"fmt"
-	"log/slog"
+	"encoding/binary"
 	"runtime/debug"
 	"time"
 
@@ -28,6 +27,13 @@ func newEngine() *ikev2.Engine {
 		Rand: crand.Reader, Run: run(), Computing: strangersComputing / exchangeTime().Seconds(),
 		StrangersOctets: int(max(strangersLeast, min(memory, strangersMost))),
 	})
+}
+
+// run names this run of the daemon to peers.
+func run() uint64 {
+	var b [8]byte
+	_, _ = crand.Read(b[:]) // never fails
+	return binary.NativeEndian.Uint64(b[:]) | 1
 }
 
 // exchangeTime is what one key exchange of Curve25519 takes here, the shortest of a
@@ -78,17 +84,4 @@ func (b *bucket) take(now ikev2.Time) (ok bool, muted uint64) {
 	b.used++
 	muted, b.muted = b.muted, 0
 	return true, muted
-}
-
-// strangerEvent is event for what unauthenticated input can cause.
-func (l *loop) strangerEvent(p *peer, level slog.Level, kind, text string) {
-	ok, muted := p.strangers.take(l.now())
-	if !ok {
-		l.ike.Unlogged++
-		return
-	}
-	if muted > 0 {
-		text = fmt.Sprintf("%s (%d more were not logged before this one)", text, muted)
-	}
-	l.event(p.tunnel, level, kind, text)
 }

@@ -18,6 +18,11 @@ type wait struct {
 	event event      // what advances it sooner
 }
 
+const (
+	routeRetry = 5 * time.Second  // without a route; a change of routes comes sooner
+	linkRetry  = 30 * time.Second // after the interface could not be made
+)
+
 // event is what comes by itself.
 type event uint8
 

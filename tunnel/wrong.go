@@ -41,33 +41,6 @@ func (l *loop) refusedAtStart(err error) {
 	l.event(nil, slog.LevelError, "start", "the config file was refused; "+l.cfg.Instead)
 }
 
-// wrong tells a tunnel that cannot be used because of what is written of it.
-func (t *tunnel) wrong() bool { return len(t.cfg.Mistakes) > 0 }
-
-// stop is the state of such a tunnel.
-func (t *tunnel) stop() {
-	t.wanted = false
-	t.shown().set(phaseDown, mistakenReason(t.cfg))
-}
-
-// mistakenReason names the first mistake of a tunnel.
-func mistakenReason(c *config.Tunnel) reason {
-	p := c.Mistakes[0]
-	text := p.Position.String() + ": "
-	if p.Key != "" {
-		text += p.Key + ": "
-	}
-	text += p.What
-	if n := len(c.Mistakes) - 1; n > 0 {
-		text += fmt.Sprintf(" (and %d more, see greseal check)", n)
-	}
-	remedy := "run: greseal apply"
-	if p.Remedy != "" {
-		remedy = p.Remedy + ", then " + remedy
-	}
-	return reason{text, remedy}
-}
-
 // mended brings a tunnel to life whose mistakes are gone, or stops one that has
 // them again because a change on trial was taken back.
 func (l *loop) mended(t *tunnel) {

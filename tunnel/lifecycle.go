@@ -1,0 +1,185 @@
+package tunnel
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"greseal/ikev2"
+	"greseal/tunnel/esppath"
+	"greseal/tunnel/resolve"
+	"greseal/tunnel/standby"
+)
+
+// What becomes of a peer, from its first IKE SA to the last of its Child SAs.
+
+func (l *loop) ikeUp(p *peer, i ikev2.IKEInfo) {
+	p.ike[i.ID] = i
+	p.initiated = i.Replaces == 0 && i.Initiator || i.Replaces != 0 && p.initiated
+	if i.Replaces != 0 {
+		for _, sas := range p.children { // it has inherited them
+			if sas.IKE == i.Replaces {
+				c := *sas.Child
+				c.IKE = i.ID
+				sas.Child = &c
+			}
+		}
+		p.ikeRekeys++
+		l.event(p.tunnel, slog.LevelInfo, "rekey", "IKE SA rekeyed with "+i.Suite.String())
+		return
+	}
+	l.event(p.tunnel, slog.LevelInfo, "ike", fmt.Sprintf("IKE SA with %s established with %s as %s", i.Remote, i.Suite, role(i.Initiator)))
+}
+
+func (l *loop) ikeDown(p *peer, a ikev2.IKEDown) {
+	delete(p.ike, a.ID)
+	l.probesCost(p, a)
+	if a.Reason != nil {
+		r := why(a.Reason)
+		l.keep(p, a.Reason)
+		l.event(p.tunnel, slog.LevelWarn, "ike", r.String())
+		if !p.established() {
+			l.lost(p, r)
+		}
+	}
+	l.markDirty(p)
+}
+
+// noted keeps a remark about the attempt under way. An answer, even one that
+// nobody authenticated, says more than the silence after it.
+func (l *loop) noted(p *peer, f *ikev2.Failure) {
+	if f.Kind == ikev2.FailModeChanged {
+		l.event(p.tunnel, slog.LevelWarn, "mode", why(f).String())
+		return
+	}
+	if p.established() || f.Kind == ikev2.FailTimeout && p.note.text != "" {
+		return
+	}
+	l.keep(p, f)
+	if r := why(f); p.note != r {
+		p.note = r
+		l.strangerEvent(p, slog.LevelInfo, "note", r.String())
+	}
+}
+
+// failed notes the end of an attempt; a tunnel that carries packets all the
+// same (a second SA was refused, say) is not disturbed.
+func (l *loop) failed(p *peer, f *ikev2.Failure) {
+	r := why(f)
+	l.strangerEvent(p, slog.LevelWarn, "failed", r.String())
+	if p.established() {
+		p.standby.Failed()
+		return
+	}
+	l.keep(p, f)
+	l.lost(p, r)
+}
+
+// keep remembers the typed reason of a failure for doctor.
+func (l *loop) keep(p *peer, f *ikev2.Failure) { p.failure, p.failedAt = f, l.now() }
+
+// lost puts a tunnel without SAs into the state down and plans the next
+// attempt.
+func (l *loop) lost(p *peer, r reason) {
+	p.standby.Stop()
+	if !p.wanted || p.cfg.RemoteAny {
+		p.attempt.Stop()
+	}
+	if !p.wanted {
+		return
+	}
+	p.set(phaseDown, r)
+	if p.cfg.RemoteAny {
+		return
+	}
+	if len(p.cfg.CRL) > 0 {
+		l.listsAt = min(l.listsAt, l.now()+listPauseDown)
+	}
+	p.attempt.Failed(l.now(), l.random(), func(a netip.Addr) bool {
+		_, err := l.routeFor(p, a)
+		return err == nil
+	})
+	l.markDirty(p)
+}
+
+func (l *loop) liveness(p *peer, a ikev2.Liveness) {
+	if !p.established() || p.current().IKE != a.IKE {
+		return
+	}
+	switch a.State {
+	case ikev2.Suspect:
+		p.set(phaseSuspect, l.silence(p))
+		l.event(p.tunnel, slog.LevelWarn, "suspect", p.reason.text)
+		l.setRunning(p.tunnel, false)
+		l.ask(p.tunnel, resolve.Down) // its name may have another address now
+		l.replace(p, standby.Suspect, netip.Addr{})
+	case ikev2.Alive:
+		if p.phase == phaseSuspect {
+			p.set(phaseUp, reason{})
+			p.standby.Alive()
+			l.event(p.tunnel, slog.LevelInfo, "alive", "the peer answers again")
+			l.setRunning(p.tunnel, true)
+		}
+	}
+}
+
+// carries is called when a Child SA has become the one that carries the traffic.
+func (l *loop) carries(p *peer) {
+	c := p.current()
+	p.attempt.Up(l.now())
+	p.note, p.failure, p.passed = reason{}, nil, nil
+	pause := time.Duration(0)
+	if len(p.preferred()) > 0 {
+		pause = p.probePause()
+	}
+	p.standby.Carries(l.now(), uint64(c.IKE), pause)
+	if i, ok := p.ike[c.IKE]; ok {
+		p.agreed.newPeer(i)
+	}
+	if p.phase == phaseUp {
+		if c.Replaces == 0 {
+			l.event(p.tunnel, slog.LevelInfo, "up", fmt.Sprintf("another Child SA carries the traffic: %s, %s", c.Remote, c.Suite))
+			l.settleIn(p)
+			return
+		}
+		p.childRekeys++
+		l.event(p.tunnel, slog.LevelInfo, "rekey", fmt.Sprintf("Child SA rekeyed with %s", c.Suite))
+		return
+	}
+	p.ups++
+	p.ikeRekeys, p.childRekeys = 0, 0
+	p.set(phaseUp, reason{})
+	how := "ESP"
+	if c.Encap {
+		how = "ESP in UDP"
+	}
+	l.event(p.tunnel, slog.LevelInfo, "up", fmt.Sprintf("up: %s with %s, %s, %s mode, MTU %d", how, c.Remote.Addr(), c.Suite, mode(c.Transport), p.link.MTU))
+	p.arrive()
+	l.setRunning(p.tunnel, true)
+	i, known := p.currentIKE()
+	p.esp.Up(l.now(), esppath.FormOf(c.Encap), !known || i.Initiator)
+	l.searchPath(p)
+	l.upAt = l.now()
+}
+
+// carriesNot is called when the last outbound SA is gone.
+func (l *loop) carriesNot(p *peer) {
+	p.standby.Stop()
+	p.search.Stop()
+	l.setRunning(p.tunnel, false)
+	if p.esp.Down() {
+		l.register(p)
+	}
+	if p.wanted && !p.cfg.RemoteAny {
+		p.attempt.Down(l.now(), l.random())
+	} else {
+		p.attempt.Stop()
+	}
+	if !p.wanted {
+		return
+	}
+	p.set(phaseDown, reason{text: "the Child SA is gone; making a new one"})
+	l.event(p.tunnel, slog.LevelWarn, "down", "no Child SA carries packets any more")
+	l.markDirty(p)
+}

@@ -1,0 +1,55 @@
+package tunnel
+
+import (
+	"net/netip"
+	"time"
+
+	"greseal/ikev2"
+)
+
+// How the status and the log put things.
+
+func seconds(d time.Duration) int64 { return int64(d / time.Second) }
+
+// endOf is the moment at the end of a time that is left. It counts in whole seconds
+// from now, as whoever subtracts now from it will.
+func endOf(left time.Duration) int64 { return time.Now().Unix() + seconds(max(left, 0)) }
+
+// unix is a moment by the clock as it stands now, which may have been set since.
+func unix(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	now := time.Now()
+	return now.Add(t.Sub(now)).Unix()
+}
+
+func role(initiator bool) string {
+	if initiator {
+		return "initiator"
+	}
+	return "responder"
+}
+
+func mode(transport bool) string {
+	if transport {
+		return "transport"
+	}
+	return "tunnel"
+}
+
+func why(f *ikev2.Failure) reason { return reason{f.What(), f.Remedy} }
+
+func addrPort(a netip.AddrPort) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
+}
+
+func family(a netip.Addr) int {
+	if a.Is4() {
+		return 4
+	}
+	return 6
+}
