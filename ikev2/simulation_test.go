@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"greseal/build/talk"
 )
 
 var (
@@ -347,7 +349,7 @@ func scenarioOf(t testing.TB, seed uint64, script []string) string {
 	for _, line := range script {
 		text += "> " + line + "\n"
 	}
-	result, _ := newScene(t).play(fmt.Sprintf("seed %d", seed), text)
+	result, _ := talk.Text(t, fmt.Sprintf("seed %d", seed), text, newScene(t).play)
 	return result
 }
 
@@ -368,7 +370,7 @@ func TestFailingSeedReplays(t *testing.T) {
 	if !strings.Contains(text, "\nFAULT: ") || !strings.Contains(text, "IKE_AUTH request 1") {
 		t.Errorf("the scenario does not show it:\n%s", text)
 	}
-	again, wrong := newScene(t).play("again", text)
+	again, wrong := talk.Text(t, "again", text, newScene(t).play)
 	if again != text || len(wrong) > 0 {
 		t.Errorf("played again it is different: %s", wrong)
 	}

@@ -2,39 +2,33 @@ package tunnel
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"greseal/build/talk"
 	"greseal/tunnel/config"
 )
 
-var update = flag.Bool("update", false, "rewrite what testdata/tunnel expects")
-
 // TestConversations plays the conversations in testdata/tunnel: what the machine's
 // owner, its network and the peers do, and what the supervisor tells the datapath and
-// the log. A line that starts with > is a command, those after it are what must come
-// out; # is for the reader. The commands are in conversation_commands_test.go, one
-// function each. Nothing here needs root.
+// the log. Their commands are in conversation_commands_test.go, one function each.
+// Nothing here needs root.
 func TestConversations(t *testing.T) {
-	files, err := filepath.Glob("../testdata/tunnel/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no conversations in testdata/tunnel (%v)", err)
-	}
-	for _, f := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(f), ".txt"), func(t *testing.T) {
-			t.Parallel()
-			dir := t.TempDir()
-			synctest.Test(t, func(t *testing.T) { converse(t, f, dir) })
+	talk.Each(t, "../testdata/tunnel/*.txt", func(t *testing.T, file string) {
+		t.Parallel()
+		dir := t.TempDir()
+		synctest.Test(t, func(t *testing.T) {
+			c := newConversation(t, dir)
+			defer c.end()
+			talk.File(t, file, c.play)
 		})
-	}
+	})
 }
 
 // conversation is one that is being played.
@@ -55,11 +49,7 @@ type section struct {
 	lines []string
 }
 
-func converse(t *testing.T, file, dir string) {
-	raw, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+func newConversation(t *testing.T, dir string) *conversation {
 	c := &conversation{world: newWorld(t), dir: dir, said: make(chan string, 1<<14)}
 	c.kind, c.latency = "kernel", 10*time.Millisecond
 	c.wan6, c.route6 = netip.Addr{}, false
@@ -70,49 +60,15 @@ func converse(t *testing.T, file, dir string) {
 			panic("a conversation without end")
 		}
 	}
-	result, wrong := func() (string, []string) {
-		defer c.end()
-		return c.play(file, string(raw))
-	}()
-	if *update {
-		if err := os.WriteFile(file, []byte(result), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	for _, w := range wrong {
-		t.Error(w)
-	}
+	return c
 }
 
-// play plays a conversation and returns it with what came out, and where that is not
-// what stands there.
-func (c *conversation) play(name, text string) (result string, wrong []string) {
-	var all []string
-	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
-	for i := 0; i < len(lines); i++ {
-		line := lines[i]
-		all = append(all, line)
-		if !strings.HasPrefix(line, "> ") {
-			if line != "" && !strings.HasPrefix(line, "#") {
-				c.t.Fatalf("%s:%d: expected output without a command: %q", name, i+1, line)
-			}
-			continue
-		}
-		c.out = nil
-		c.command(fmt.Sprintf("%s:%d", name, i+1), line[2:])
-		c.settle()
-		var want []string
-		for i+1 < len(lines) && lines[i+1] != "" && lines[i+1][0] != '>' && lines[i+1][0] != '#' {
-			i++
-			want = append(want, lines[i])
-		}
-		all = append(all, c.out...)
-		if got, want := strings.Join(c.out, "\n"), strings.Join(want, "\n"); got != want {
-			wrong = append(wrong, fmt.Sprintf("%s:%d: %s\ngot:\n%s\nwant:\n%s", name, i+1, line, got, want))
-		}
-	}
-	return strings.Join(all, "\n") + "\n", wrong
+// play carries out one line and returns what comes out.
+func (c *conversation) play(where, line string) (out []string) {
+	c.out = nil
+	c.command(where, line)
+	c.settle()
+	return c.out
 }
 
 // settle waits until nothing happens any more at this moment, and takes what was said.
