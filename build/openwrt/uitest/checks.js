@@ -434,7 +434,7 @@ async function instead(t) {
 
 	const notice = await text(page, '[data-notice=config]');
 
-	for (const want of [ /had mistakes when greseal was started/, /no earlier config is kept; of the file's tunnels 2 run, and the networks of 2 with mistakes are closed/, /"small": mtu/, /too many arguments/ ])
+	for (const want of [ /had mistakes when greseal was started/, /no earlier config is kept; 2 of the file's tunnels run, and the networks of the 2 with mistakes are closed/, /"small": mtu/, /too many arguments/ ])
 		assert.match(notice, want);
 	assert(!notice.includes(t.key), 'the key is shown');
 	assert.equal(await page.getAttribute('[data-tunnel=hq] [data-state]', 'data-state'), 'up');
