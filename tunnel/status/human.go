@@ -404,16 +404,13 @@ func orDash(s string) string {
 
 // drops names replay and integrity always, the others when there were any.
 func drops(d *Drops) string {
-	out := fmt.Sprintf("replay %d, integrity %d", d.Replay, d.Integrity)
-	for _, x := range []struct {
-		what string
-		n    uint64
-	}{{"selector", d.Selector}, {"malformed", d.Malformed}, {"no SA", d.NoSA}, {"too big", d.TooBig}, {"queue full", d.Queue}, {"GRE key", d.Key}, {"GRE header", d.GRE}} {
-		if x.n > 0 {
-			out += fmt.Sprintf(", %s %d", x.what, x.n)
+	var out []string
+	for i, r := range d.reasons() {
+		if i < 2 || r.n > 0 {
+			out = append(out, fmt.Sprintf("%s %d", r.text, r.n))
 		}
 	}
-	return out
+	return strings.Join(out, ", ")
 }
 
 // waitingFor says what a Wait word means for this tunnel.

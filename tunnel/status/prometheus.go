@@ -67,6 +67,28 @@ func flag(on bool) uint64 {
 
 func positive(n int64) uint64 { return uint64(max(n, 0)) }
 
+// present is a value that is there when it is not 0.
+func present(n int64) (v uint64, there bool) { return positive(n), n > 0 }
+
+// ofIKE is a value that is there with an IKE SA, ofChild one with a Child SA.
+func ofIKE(value func(*IKESA) (uint64, bool)) func(*Tunnel) (uint64, bool) {
+	return func(t *Tunnel) (uint64, bool) {
+		if t.IKE == nil {
+			return 0, false
+		}
+		return value(t.IKE)
+	}
+}
+
+func ofChild(value func(*ChildSA) (uint64, bool)) func(*Tunnel) (uint64, bool) {
+	return func(t *Tunnel) (uint64, bool) {
+		if t.Child == nil {
+			return 0, false
+		}
+		return value(t.Child)
+	}
+}
+
 func (m *metrics) daemon(s *Snapshot) {
 	d := &s.Daemon
 	one := func(name, kind, help string, value uint64) {
@@ -108,60 +130,19 @@ var perTunnel = []struct {
 	{"state_change_timestamp_seconds", gauge, "When the tunnel entered its state, Unix time.", func(t *Tunnel) (uint64, bool) { return positive(t.Since), true }},
 	{"contended", gauge, "Whether a second peer was turned away lately because the first one answers.", func(t *Tunnel) (uint64, bool) { return flag(t.Contention != nil), true }},
 	{"handshake_attempts", gauge, "Handshakes started since the tunnel was last up.", func(t *Tunnel) (uint64, bool) { return t.Attempts, true }},
-	{"last_handshake_timestamp_seconds", gauge, "When the IKE SA in use was created, Unix time.", func(t *Tunnel) (uint64, bool) {
-		if t.IKE == nil {
-			return 0, false
-		}
-		return positive(t.IKE.Established), true
-	}},
-	{"last_heard_timestamp_seconds", gauge, "When the last authenticated message from the peer arrived, Unix time.", func(t *Tunnel) (uint64, bool) {
-		return positive(t.Peer.LastHeard), t.Peer.LastHeard > 0
-	}},
-	{"ike_rekeys_total", counter, "Times the IKE SA was rekeyed since the tunnel came up.", func(t *Tunnel) (uint64, bool) {
-		if t.IKE == nil {
-			return 0, false
-		}
-		return t.IKE.Rekeys, true
-	}},
-	{"ike_rekey_timestamp_seconds", gauge, "When the IKE SA is due to be rekeyed, Unix time.", func(t *Tunnel) (uint64, bool) {
-		if t.IKE == nil {
-			return 0, false
-		}
-		return positive(t.IKE.Rekey), t.IKE.Rekey > 0
-	}},
-	{"ike_retransmits", gauge, "Requests retransmitted on the IKE SA in use.", func(t *Tunnel) (uint64, bool) {
-		if t.IKE == nil {
-			return 0, false
-		}
-		return t.IKE.Retransmits, true
-	}},
-	{"child_rekeys_total", counter, "Times the Child SA was rekeyed since the tunnel came up.", func(t *Tunnel) (uint64, bool) {
-		if t.Child == nil {
-			return 0, false
-		}
-		return t.Child.Rekeys, true
-	}},
-	{"child_established_timestamp_seconds", gauge, "When the Child SA in use was created, Unix time.", func(t *Tunnel) (uint64, bool) {
-		if t.Child == nil {
-			return 0, false
-		}
-		return positive(t.Child.Established), true
-	}},
-	{"child_rekey_timestamp_seconds", gauge, "When the Child SA is due to be rekeyed, Unix time.", func(t *Tunnel) (uint64, bool) {
-		if t.Child == nil {
-			return 0, false
-		}
-		return positive(t.Child.Rekey), t.Child.Rekey > 0
-	}},
+	{"last_handshake_timestamp_seconds", gauge, "When the IKE SA in use was created, Unix time.", ofIKE(func(i *IKESA) (uint64, bool) { return positive(i.Established), true })},
+	{"last_heard_timestamp_seconds", gauge, "When the last authenticated message from the peer arrived, Unix time.", func(t *Tunnel) (uint64, bool) { return present(t.Peer.LastHeard) }},
+	{"ike_rekeys_total", counter, "Times the IKE SA was rekeyed since the tunnel came up.", ofIKE(func(i *IKESA) (uint64, bool) { return i.Rekeys, true })},
+	{"ike_rekey_timestamp_seconds", gauge, "When the IKE SA is due to be rekeyed, Unix time.", ofIKE(func(i *IKESA) (uint64, bool) { return present(i.Rekey) })},
+	{"ike_retransmits", gauge, "Requests retransmitted on the IKE SA in use.", ofIKE(func(i *IKESA) (uint64, bool) { return i.Retransmits, true })},
+	{"child_rekeys_total", counter, "Times the Child SA was rekeyed since the tunnel came up.", ofChild(func(c *ChildSA) (uint64, bool) { return c.Rekeys, true })},
+	{"child_established_timestamp_seconds", gauge, "When the Child SA in use was created, Unix time.", ofChild(func(c *ChildSA) (uint64, bool) { return positive(c.Established), true })},
+	{"child_rekey_timestamp_seconds", gauge, "When the Child SA is due to be rekeyed, Unix time.", ofChild(func(c *ChildSA) (uint64, bool) { return present(c.Rekey) })},
 	{"link_running", gauge, "Whether the interface shows its link as running.", func(t *Tunnel) (uint64, bool) { return flag(t.Interface.Running), true }},
 	{"udp_encapsulation", gauge, "Whether ESP travels in UDP.", func(t *Tunnel) (uint64, bool) { return flag(t.Outside.Encap == "udp"), t.Outside.Encap != "" }},
-	{"mtu_bytes", gauge, "MTU of the interface.", func(t *Tunnel) (uint64, bool) { return positive(int64(t.MTU.Bytes)), t.MTU.Bytes > 0 }},
-	{"outer_mtu_bytes", gauge, "MTU of the path or interface below.", func(t *Tunnel) (uint64, bool) {
-		return positive(int64(t.MTU.OuterMTU)), t.MTU.OuterMTU > 0
-	}},
-	{"overhead_bytes", gauge, "Bytes added to the largest packet, outer header included.", func(t *Tunnel) (uint64, bool) {
-		return positive(int64(t.Outside.OverheadBytes)), t.Outside.OverheadBytes > 0
-	}},
+	{"mtu_bytes", gauge, "MTU of the interface.", func(t *Tunnel) (uint64, bool) { return present(int64(t.MTU.Bytes)) }},
+	{"outer_mtu_bytes", gauge, "MTU of the path or interface below.", func(t *Tunnel) (uint64, bool) { return present(int64(t.MTU.OuterMTU)) }},
+	{"overhead_bytes", gauge, "Bytes added to the largest packet, outer header included.", func(t *Tunnel) (uint64, bool) { return present(int64(t.Outside.OverheadBytes)) }},
 	{"receive_packets_total", counter, "Packets received through ESP.", func(t *Tunnel) (uint64, bool) { return t.In.Packets, true }},
 	{"receive_bytes_total", counter, "Bytes of GRE packets received, without ESP.", func(t *Tunnel) (uint64, bool) { return t.In.Bytes, true }},
 	{"transmit_packets_total", counter, "Packets sent through ESP.", func(t *Tunnel) (uint64, bool) { return t.Out.Packets, true }},
@@ -203,16 +184,29 @@ func (m *metrics) drops(ts []Tunnel) {
 	}
 	m.family("greseal_tunnel_dropped_packets_total", counter, "Packets dropped, by direction and reason.")
 	for i := range ts {
-		d := &ts[i].Drops
-		for _, r := range []struct {
-			direction, reason string
-			n                 uint64
-		}{
-			{"in", "replay", d.Replay}, {"in", "integrity", d.Integrity}, {"in", "selector", d.Selector}, {"in", "malformed", d.Malformed},
-			{"in", "key", d.Key}, {"in", "gre", d.GRE},
-			{"out", "no_sa", d.NoSA}, {"out", "too_big", d.TooBig}, {"any", "queue", d.Queue},
-		} {
-			m.sample(r.n, "tunnel", ts[i].Name, "direction", r.direction, "reason", r.reason)
+		for _, r := range ts[i].Drops.reasons() {
+			m.sample(r.n, "tunnel", ts[i].Name, "direction", r.direction, "reason", r.name)
 		}
+	}
+}
+
+// dropReason is a field of Drops, for those who show it.
+type dropReason struct {
+	direction, name string
+	text            string // for people
+	n               uint64
+}
+
+func (d *Drops) reasons() []dropReason {
+	return []dropReason{
+		{"in", "replay", "replay", d.Replay},
+		{"in", "integrity", "integrity", d.Integrity},
+		{"in", "selector", "selector", d.Selector},
+		{"in", "malformed", "malformed", d.Malformed},
+		{"in", "key", "GRE key", d.Key},
+		{"in", "gre", "GRE header", d.GRE},
+		{"out", "no_sa", "no SA", d.NoSA},
+		{"out", "too_big", "too big", d.TooBig},
+		{"any", "queue", "queue full", d.Queue},
 	}
 }
