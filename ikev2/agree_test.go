@@ -56,7 +56,7 @@ func dump(nodes ...*node) string {
 	for _, x := range nodes {
 		for _, p := range x.e.order {
 			for _, s := range p.sas {
-				fmt.Fprintf(&b, "%s: IKE SA %d %016x/%016x state %d announced %v req %v\n", x.name, s.id, s.spiI, s.spiR, s.state, s.announced, s.req != nil)
+				fmt.Fprintf(&b, "%s: IKE SA %d %016x/%016x state %d announced %v req %v\n", x.name, s.ID, s.SPIi, s.SPIr, s.state, s.announced, s.req != nil)
 				for _, c := range s.children {
 					fmt.Fprintf(&b, "   pair %d %08x/%08x state %d in %v out %v spare %v loser %v replaced %v\n", c.pub.ID, c.pub.SPIIn, c.pub.SPIOut, c.state, c.in, c.out, c.spare != nil, c.loser, c.replaced)
 				}

@@ -228,31 +228,44 @@ type RemoveOut struct{ Child *Child }
 // actions holds at most one.
 type WakeAt struct{ At Time }
 
-// IKEInfo describes an IKE SA; it holds no secret.
-type IKEInfo struct {
-	ID                SAID
-	Peer              PeerID
-	Initiator         bool
-	SPIi, SPIr        uint64
-	Local, Remote     netip.AddrPort
-	LocalID           Identity
-	RemoteID          Identity // as authenticated
+// IKESA is what is known of an IKE SA; it holds no secret.
+type IKESA struct {
+	ID         SAID
+	Replaces   SAID // rekeyed from, 0 for a first one
+	Initiator  bool // original initiator of this IKE SA
+	SPIi, SPIr uint64
+	Suite      suite.Suite
+	Authenticated
+	NAT
+	Fragmentation bool // both sides can put fragmented messages together
+	Established   Time
+	LastHeard     Time   // last authenticated message from the peer
+	Retransmits   uint64 // requests repeated so far
+}
+
+// Authenticated is who both sides are, and how it was proved.
+type Authenticated struct {
+	LocalID, RemoteID Identity
 	Auth              AuthInfo
-	Suite             suite.Suite
+	PPK               bool // a post-quantum preshared key is in the keys
+}
+
+// NAT is what NAT detection found.
+type NAT struct {
 	NATLocal          bool // we are behind a NAT
 	NATRemote         bool // the peer is behind a NAT
 	EncapForcedByPeer bool // or forces UDP encapsulation, in the form of this program
 	EncapForced       bool // UDP encapsulation forced by us
-	Established       Time
-	RekeyAt           Time // 0: not by time
-	LastHeard         Time // last authenticated message from the peer
-	Replaces          SAID // rekeyed from, 0 for a first one
-	ChildCount        int
-	Retransmits       uint64 // requests repeated so far
-	Fragmentation     bool   // both sides can put fragmented messages together
-	MOBIKE            bool   // both sides can move it to other addresses
-	PPK               bool   // a post-quantum preshared key is in the keys
-	TellsMTU          bool   // the peer tells the MTU of its interface, as PeerMTU
+}
+
+// IKEInfo describes an IKE SA at one moment.
+type IKEInfo struct {
+	IKESA
+	Peer          PeerID
+	Local, Remote netip.AddrPort
+	RekeyAt       Time // 0: not by time
+	MOBIKE        bool // both sides can move it to other addresses
+	TellsMTU      bool // the peer tells the MTU of its interface, as PeerMTU
 }
 
 // IKEUp reports an authenticated IKE SA (also one made by rekeying).

@@ -18,8 +18,8 @@ func (e *Engine) sendAuth(s *ikeSA) { e.ask(s, &saAuth{}) }
 // peer has half an SA, which it forgets by itself.
 func (x *saAuth) payloads(e *Engine, s *ikeSA) (wire.ExchangeType, []wire.Payload, bool) {
 	p := s.peer
-	s.localID = p.localID(s.local.Addr())
-	idi := idPayload(wire.TypeIDi, s.localID)
+	s.LocalID = p.localID(s.local.Addr())
+	idi := idPayload(wire.TypeIDi, s.LocalID)
 	mine, f := e.prove(s, p, idi)
 	if f != nil {
 		e.fail(s, f)
@@ -95,7 +95,7 @@ func (x *saAuth) answer(e *Engine, s *ikeSA, r *request, c content, _ *Datagram)
 		e.closeSA(s, nil, false)
 		return
 	}
-	s.remoteID = identityFrom(c.IDr)
+	s.RemoteID = identityFrom(c.IDr)
 	f := s.settlePPK(c.Contents)
 	if f == nil {
 		f = e.checkPeer(s, c.Contents)
@@ -155,9 +155,9 @@ func (x *saAuth) unreadable(s *ikeSA, c content) (*Failure, *wire.Notify) {
 func (e *Engine) checkPeer(s *ikeSA, c *wire.Contents) *Failure {
 	want := s.peer.cfg.RemoteID
 	// With a certificate, the expected name may be another of the peer's.
-	if !s.remoteID.IsSet() || s.peer.cfg.Certificates == nil && !want.Matches(s.remoteID) {
+	if !s.RemoteID.IsSet() || s.peer.cfg.Certificates == nil && !want.Matches(s.RemoteID) {
 		f := s.failure(FailIdentity, "IKE_AUTH", "", "set local_id at the peer, or remote_id here, so that they are equal")
-		f.Ours, f.Theirs = "we expect "+want.String(), "it is "+s.remoteID.String()
+		f.Ours, f.Theirs = "we expect "+want.String(), "it is "+s.RemoteID.String()
 		return f
 	}
 	f := e.verify(s, s.peer, c, c.Auth, c.IDr)
@@ -171,7 +171,7 @@ func (e *Engine) checkPeer(s *ikeSA, c *wire.Contents) *Failure {
 // wrongAuth explains an AUTH payload that does not authenticate.
 func (s *ikeSA) wrongAuth(p *peer, a *wire.Auth) *Failure {
 	f := s.failure(FailAuthentication, "IKE_AUTH", "", "")
-	f.Theirs = "it is " + s.remoteID.String()
+	f.Theirs = "it is " + s.RemoteID.String()
 	if p.cfg.signs() || a.Method != wire.AuthSharedKey {
 		f.Detail = "the peer authenticates by " + a.Method.String() + ", " + p.cfg.way()
 		f.Remedy = p.cfg.wayRemedy()

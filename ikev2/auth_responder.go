@@ -27,8 +27,8 @@ func (e *Engine) onAuthRequest(s *ikeSA, m *wire.Message, d *Datagram, c content
 		e.refuseSyntax(s, m, d, "the request has no identity of the initiator (IDi)")
 		return
 	}
-	s.remoteID = identityFrom(c.IDi)
-	p, f := e.choosePeer(s, s.remoteID, identityFrom(c.IDr))
+	s.RemoteID = identityFrom(c.IDi)
+	p, f := e.choosePeer(s, s.RemoteID, identityFrom(c.IDr))
 	if f == nil && c.Auth == nil {
 		f = s.wantsEAP(p)
 	}
@@ -48,8 +48,8 @@ func (e *Engine) onAuthRequest(s *ikeSA, m *wire.Message, d *Datagram, c content
 	}
 	var answer []wire.Payload
 	if f == nil {
-		s.localID, _ = p.answersTo(identityFrom(c.IDr), s.local.Addr())
-		idr := idPayload(wire.TypeIDr, s.localID)
+		s.LocalID, _ = p.answersTo(identityFrom(c.IDr), s.local.Addr())
+		idr := idPayload(wire.TypeIDr, s.LocalID)
 		var mine proof
 		mine, f = e.prove(s, p, idr)
 		answer = append(append([]wire.Payload{idr}, mine.certs...), mine.auth)
@@ -99,15 +99,15 @@ func (e *Engine) refuseSyntax(s *ikeSA, m *wire.Message, d *Datagram, detail str
 // of the tunnel's own (contract 9).
 func (s *ikeSA) checkSuite(p *peer) *Failure {
 	for _, o := range p.cfg.IKE {
-		ok := sameAddKE(&o, &s.suite) && slices.Contains(o.Transforms, s.suite.Encr) && slices.Contains(o.Transforms, s.suite.PRF) && slices.Contains(o.Transforms, s.suite.KE)
-		if ok && (s.suite.Integ.ID == 0 || slices.Contains(o.Transforms, s.suite.Integ)) {
+		ok := sameAddKE(&o, &s.Suite) && slices.Contains(o.Transforms, s.Suite.Encr) && slices.Contains(o.Transforms, s.Suite.PRF) && slices.Contains(o.Transforms, s.Suite.KE)
+		if ok && (s.Suite.Integ.ID == 0 || slices.Contains(o.Transforms, s.Suite.Integ)) {
 			return nil
 		}
 	}
 	f := s.failure(FailNoProposal, "IKE_AUTH",
 		"the suite agreed on is another tunnel's of the same address, not this one's",
 		"offer at the peer what ike of this tunnel allows, or give the tunnels remote addresses of their own")
-	f.Ours, f.Theirs = proposalsText(p.cfg.IKE), s.suite.String()
+	f.Ours, f.Theirs = proposalsText(p.cfg.IKE), s.Suite.String()
 	return f
 }
 

@@ -145,8 +145,8 @@ type proof struct {
 // prove makes our AUTH payload and the CERT payloads to go with it.
 func (e *Engine) prove(s *ikeSA, p *peer, id *wire.ID) (proof, *Failure) {
 	if !p.cfg.signs() {
-		s.auth.Ours = sharedKeyText
-		return proof{auth: &wire.Auth{Method: wire.AuthSharedKey, Data: s.authOf(s.initiator, p.cfg.PSK, id)}}, nil
+		s.Auth.Ours = sharedKeyText
+		return proof{auth: &wire.Auth{Method: wire.AuthSharedKey, Data: s.authOf(s.Initiator, p.cfg.PSK, id)}}, nil
 	}
 	g := &s.handshake.signatures
 	var certs []wire.Payload
@@ -166,19 +166,19 @@ func (e *Engine) prove(s *ikeSA, p *peer, id *wire.ID) (proof, *Failure) {
 	how, err := key.Choose(sign.Support{Announced: g.announced, Hashes: g.hashes, Theirs: g.theirs})
 	var data []byte
 	if err == nil {
-		data, err = key.Sign(how, s.signedOctets(s.initiator, id), e.rnd.r)
+		data, err = key.Sign(how, s.signedOctets(s.Initiator, id), e.rnd.r)
 	}
 	if err != nil {
 		return proof{}, s.certificateFailure(err)
 	}
-	s.auth.Ours = how.String()
+	s.Auth.Ours = how.String()
 	return proof{certs, &wire.Auth{Method: wire.AuthMethod(how.Method), Data: data}}, nil
 }
 
 // wantsEAP explains a request without AUTH.
 func (s *ikeSA) wantsEAP(p *peer) *Failure {
 	f := s.failure(FailAuthentication, "IKE_AUTH", "the peer wants to authenticate by EAP, "+p.cfg.way(), p.cfg.wayRemedy())
-	f.Theirs = "it is " + s.remoteID.String()
+	f.Theirs = "it is " + s.RemoteID.String()
 	return f
 }
 
@@ -189,7 +189,7 @@ func (e *Engine) verify(s *ikeSA, p *peer, c *wire.Contents, a *wire.Auth, id *w
 		if !s.verifyAuth(a, p.cfg.PSK, id) {
 			return s.wrongAuth(p, a)
 		}
-		s.auth.Theirs = sharedKeyText
+		s.Auth.Theirs = sharedKeyText
 		return nil
 	}
 	if !sign.Method(a.Method).IsSignature() {
@@ -207,21 +207,21 @@ func (e *Engine) verify(s *ikeSA, p *peer, c *wire.Contents, a *wire.Auth, id *w
 	}
 	e.chargeSignatures(s, 1)
 	g := &s.handshake.signatures
-	how, err := sign.Verify(key, sign.Method(a.Method), a.Data, s.signedOctets(!s.initiator, id), g.announced)
+	how, err := sign.Verify(key, sign.Method(a.Method), a.Data, s.signedOctets(!s.Initiator, id), g.announced)
 	if err != nil {
 		f := s.certificateFailure(err)
 		f.Kind = FailAuthentication
 		return f
 	}
-	g.theirs, s.auth.Theirs = how, how.String()
+	g.theirs, s.Auth.Theirs = how, how.String()
 	return nil
 }
 
 // certificateFailure explains an error about keys, certificates and signatures.
 func (s *ikeSA) certificateFailure(err error) *Failure {
 	f := s.failure(FailCertificate, "IKE_AUTH", "", "")
-	if s.remoteID.IsSet() {
-		f.Theirs = "it is " + s.remoteID.String()
+	if s.RemoteID.IsSet() {
+		f.Theirs = "it is " + s.RemoteID.String()
 	}
 	var known *sign.Error
 	if errors.As(err, &known) {

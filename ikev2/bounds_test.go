@@ -61,7 +61,7 @@ var bounds = map[string]int{
 func TestAuthenticatedPeerIsBounded(t *testing.T) {
 	rekeyIKE := func(l *liar) {
 		for _, s := range l.w.e.peers["east"].established() {
-			l.w.do(l.w.e.RekeyIKE(l.w.time(), s.id))
+			l.w.do(l.w.e.RekeyIKE(l.w.time(), s.ID))
 		}
 		l.n.run(l.n.now + 20*time.Millisecond)
 	}
@@ -240,7 +240,7 @@ func TestNewKeysAreRationed(t *testing.T) {
 	for range 1000 { // 20 s
 		for _, s := range l.w.e.peers["east"].established() {
 			s.retryAt = 0
-			l.w.do(l.w.e.RekeyIKE(l.w.time(), s.id))
+			l.w.do(l.w.e.RekeyIKE(l.w.time(), s.ID))
 		}
 		l.n.run(l.n.now + 20*time.Millisecond)
 	}

@@ -52,7 +52,7 @@ func (e *Engine) afterBusy(s *ikeSA, expire Time) Time {
 // tries that it turns away: it may be busy with a request of its own that goes to
 // where the NAT in front of us no longer lets anything in (RFC 4555 section 3.8).
 func (s *ikeSA) doubtMapping() {
-	if s.natLocal && s.mob != nil {
+	if s.NATLocal && s.mob != nil {
 		s.check = true
 	}
 }

@@ -25,9 +25,9 @@ func (e *Engine) certified(s *ikeSA, p *peer, c *wire.Contents) (*sign.PublicKey
 	}
 	chain, err := cs.Anchors.Verify(leaf, others, cert.Options{Time: e.wallNow(), CRLs: cs.CRLs})
 	if err == nil {
-		err = leaf.CheckIdentity(s.remoteID, "the peer's")
+		err = leaf.CheckIdentity(s.RemoteID, "the peer's")
 	}
-	if err == nil && !p.cfg.RemoteID.Matches(s.remoteID) {
+	if err == nil && !p.cfg.RemoteID.Matches(s.RemoteID) {
 		// A responder may answer under another of its names (RFC 7296
 		// section 3.5); the one we expect must be in its certificate.
 		err = leaf.CheckPattern(p.cfg.RemoteID)
@@ -39,7 +39,7 @@ func (e *Engine) certified(s *ikeSA, p *peer, c *wire.Contents) (*sign.PublicKey
 	if err != nil {
 		return nil, s.certificateFailure(err)
 	}
-	s.auth.Subject, s.auth.Issuer, s.auth.Expires = leaf.Subject().String(), leaf.Issuer().String(), chain.Expires()
+	s.Auth.Subject, s.Auth.Issuer, s.Auth.Expires = leaf.Subject().String(), leaf.Issuer().String(), chain.Expires()
 	return key, nil
 }
 

@@ -92,7 +92,7 @@ type agreed struct {
 func (e *Engine) addChild(s *ikeSA, a agreed) *child {
 	e.nextChild++
 	pub := &a.Child
-	pub.ID, pub.Peer, pub.IKE, pub.Created = e.nextChild, s.peer.cfg.ID, s.id, e.now
+	pub.ID, pub.Peer, pub.IKE, pub.Created = e.nextChild, s.peer.cfg.ID, s.ID, e.now
 	pub.Local, pub.Remote, pub.Encap = s.esp.local, s.esp.remote, s.esp.encap
 	c := &child{pub: pub, sa: s, spare: a.out, unconfirmed: !pub.Initiator, deleteAt: never}
 	if a.old != nil {
@@ -202,7 +202,7 @@ func (p *peer) substitute() *child {
 // stale tells whether the peer may have forgotten a pair with its IKE SA, which
 // others have taken the place of and which was not heard since o's stands.
 func (c *child) stale(o *child) bool {
-	return c.sa.redundant() && c.sa.heard <= o.sa.established
+	return c.sa.redundant() && c.sa.LastHeard <= o.sa.Established
 }
 
 func (c *child) preferred(o *child) bool {
@@ -316,7 +316,7 @@ func (e *Engine) wantChild(s *ikeSA, after time.Duration) {
 // Who makes a Child SA again after the peer deleted the last one: the IKE SA's
 // initiator soon, the responder when nothing came.
 func (s *ikeSA) recreatePause() time.Duration {
-	if s.initiator {
+	if s.Initiator {
 		return time.Second
 	}
 	return 10 * time.Second

@@ -129,7 +129,7 @@ func (c *computing) charge(now Time, b *standing, cost float64) {
 // chargeSignatures takes what verifying signatures of an initiator costs, that is
 // let go on in any case: its half-open SA was paid for.
 func (e *Engine) chargeSignatures(s *ikeSA, n int) {
-	if !s.initiator && s.handshake != nil {
+	if !s.Initiator && s.handshake != nil {
 		e.half.charge(e.now, &s.handshake.standing, float64(n)*signatureCost)
 	}
 }

@@ -81,7 +81,7 @@ func (x *createChild) payloads(e *Engine, s *ikeSA) (wire.ExchangeType, []wire.P
 		return 0, nil, false
 	}
 	if groups := suite.Groups(x.offer); len(groups) > 0 {
-		if x.ke, err = e.startKE(groups, x.group, s.suite.KE.ID); err != nil {
+		if x.ke, err = e.startKE(groups, x.group, s.Suite.KE.ID); err != nil {
 			return 0, nil, false
 		}
 	}

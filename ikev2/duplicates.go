@@ -57,7 +57,7 @@ func (e *Engine) initialContact(s *ikeSA, c *wire.Contents, first *child) {
 	}
 	for _, o := range slices.Clone(s.peer.sas) {
 		if o == s || !o.stands() && o.state != stateReplaced || overlapped(o, s) ||
-			!o.remoteID.Equal(s.remoteID) || !o.localID.Equal(s.localID) {
+			!o.RemoteID.Equal(s.RemoteID) || !o.LocalID.Equal(s.LocalID) {
 			continue
 		}
 		e.turnsOver(o, s)
@@ -143,12 +143,12 @@ func (e *Engine) supersededDue(s *ikeSA) {
 	s.dropAt = e.now + duplicateLook
 	for _, o := range s.peer.established() {
 		switch {
-		case o.heard > s.superseded:
+		case o.LastHeard > s.superseded:
 			if s.superseded+duplicatePatience <= e.now && s.state != stateRedundantGone {
 				e.closeSA(s, nil, true)
 			}
 			return
-		case overlapped(o, s) && s.heard > s.superseded && o.deaf(s.superseded, e.now):
+		case overlapped(o, s) && s.LastHeard > s.superseded && o.deaf(s.superseded, e.now):
 			e.restore(s)
 			e.supersede(o, s, false)
 			o.state = stateRedundantGone

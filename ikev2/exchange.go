@@ -71,11 +71,9 @@ type request struct {
 // requestWindow are the messages of both sides that count: one request each (window size
 // 1).
 type requestWindow struct {
-	// Ours: the next message ID, what is unanswered, and how often requests were
-	// repeated.
+	// Ours: the next message ID, and what is unanswered.
 	nextOut uint32
 	req     *request
-	repeats uint64
 	// The peer's: the next expected, the answer to the last, and a CREATE_CHILD_SA
 	// that goes on in IKE_FOLLOWUP_KE.
 	nextIn   uint32
@@ -185,7 +183,7 @@ func (e *Engine) retransmit(s *ikeSA) {
 		r.wait = firstPause
 	}
 	r.next = e.now + e.jitter(r.wait)
-	s.repeats++
+	s.Retransmits++
 	e.stats.Repeated++
 	e.markDirty(s)
 	if s.handshake != nil && s.handshake.refused == nil && r.tries == 4 && !s.handshake.reachability {
@@ -200,8 +198,8 @@ func (e *Engine) retransmit(s *ikeSA) {
 }
 
 func (s *ikeSA) header(x wire.ExchangeType, id uint32, response bool) wire.Header {
-	h := wire.Header{SPIi: s.spiI, SPIr: s.spiR, Exchange: x, MessageID: id}
-	if s.initiator {
+	h := wire.Header{SPIi: s.SPIi, SPIr: s.SPIr, Exchange: x, MessageID: id}
+	if s.Initiator {
 		h.Flags |= wire.FlagInitiator
 	}
 	if response {

@@ -16,7 +16,7 @@ import (
 func (s *ikeSA) failure(kind FailureKind, exchange, detail, remedy string) *Failure {
 	return &Failure{
 		Kind: kind, Exchange: exchange, Detail: detail, Remedy: remedy,
-		Local: s.local.String(), Remote: s.remote.String(), ike: s.id,
+		Local: s.local.String(), Remote: s.remote.String(), ike: s.ID,
 	}
 }
 
@@ -155,7 +155,7 @@ func (s *ikeSA) refusedBy(n *wire.Notify, exchange string, offer []suite.Proposa
 		f.explainOffer(n, offer)
 	case FailSelectors:
 		f.Ours = "we ask for " + s.wantedEnds(old).String()
-		if s.natLocal || s.natRemote {
+		if s.NATLocal || s.NATRemote {
 			f.Remedy = "there is a NAT in between, so that the peer sees other addresses: set gre_local and gre_remote on both sides, or use mode = \"transport\"; " + f.Remedy
 		}
 	case FailAuthentication:
@@ -232,7 +232,7 @@ func (s *ikeSA) explainTS(c *wire.Contents, old *child) (detail, remedy string) 
 	if w.Local.Is6() {
 		remedy = strings.Replace(remedy, "/32", "/128", 1)
 	}
-	if s.natRemote || s.natLocal {
+	if s.NATRemote || s.NATLocal {
 		remedy = "there is a NAT in between, so that the two sides see different addresses: set gre_local and gre_remote on both sides, or use mode = \"transport\"; " + remedy
 	}
 	return detail, remedy

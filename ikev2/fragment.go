@@ -88,10 +88,10 @@ func (e *Engine) seal(s *ikeSA, h wire.Header, inner []wire.Payload) (sealed, er
 	}
 	var out sealed
 	whole := wire.HeaderLen + 4 + len(plain) + s.keys.Out.Overhead(len(plain))
-	if s.fragmentation && whole > s.fitting(ipv4MinMTU) {
+	if s.Fragmentation && whole > s.fitting(ipv4MinMTU) {
 		out = sealed{plain: plain, header: h, first: first, sealer: s.keys.Out}
 	}
-	if s.fragmentation && whole > s.largest() {
+	if s.Fragmentation && whole > s.largest() {
 		out.data, err = e.fragment(s, &out, s.largest(), inner)
 		return out, err
 	}
@@ -189,7 +189,7 @@ func (s *ikeSA) parts(m *wire.Message) **fragments {
 // reassemble takes a fragment. The content is nil as long as more are missing;
 // an error means that the fragment was dropped.
 func (e *Engine) reassemble(s *ikeSA, m *wire.Message) (*wire.Content, error) {
-	if !s.fragmentation {
+	if !s.Fragmentation {
 		return nil, errors.New("fragmentation was not negotiated")
 	}
 	parts := s.parts(m)

@@ -156,11 +156,11 @@ func addressed(x *node, spi uint8, b []byte) []byte {
 		return b
 	}
 	s := sas[int(spi>>2)%len(sas)]
-	binary.BigEndian.PutUint64(b, s.spiI)
-	binary.BigEndian.PutUint64(b[8:], s.spiR)
+	binary.BigEndian.PutUint64(b, s.SPIi)
+	binary.BigEndian.PutUint64(b[8:], s.SPIr)
 	b[17] = wire.Version
 	b[19] &^= byte(wire.FlagInitiator)
-	if !s.initiator {
+	if !s.Initiator {
 		b[19] |= byte(wire.FlagInitiator)
 	}
 	binary.BigEndian.PutUint32(b[20:], s.nextIn)

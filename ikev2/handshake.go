@@ -110,7 +110,7 @@ func (s *ikeSA) verifyAuth(a *wire.Auth, psk []byte, id *wire.ID) bool {
 	if a == nil || a.Method != wire.AuthSharedKey || len(psk) == 0 {
 		return false
 	}
-	return hmac.Equal(a.Data, s.authOf(!s.initiator, psk, id))
+	return hmac.Equal(a.Data, s.authOf(!s.Initiator, psk, id))
 }
 
 // idPayload and identityOf turn identities into payloads and back.

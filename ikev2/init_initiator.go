@@ -226,19 +226,19 @@ func (saInit) answer(e *Engine, s *ikeSA, _ *request, c content, d *Datagram) {
 	}
 	h.nr = bytes.Clone(c.Nonce.Data)
 	h.message2 = bytes.Clone(c.raw)
-	s.spiR, s.suite = c.header.SPIr, chosen
+	s.SPIr, s.Suite = c.header.SPIr, chosen
 	p, err := prf.New(chosen.PRF.ID)
 	if err == nil {
-		s.keys, err = keymat.New(chosen, true, p.SKEYSEED(h.ni, h.nr, shared), h.ni, h.nr, s.spiI, s.spiR, e.rnd.r)
+		s.keys, err = keymat.New(chosen, true, p.SKEYSEED(h.ni, h.nr, shared), h.ni, h.nr, s.SPIi, s.SPIr, e.rnd.r)
 	}
 	clear(shared)
 	if err != nil {
 		e.fail(s, s.failure(FailNoProposal, "IKE_SA_INIT", err.Error(), "choose other ike proposals"))
 		return
 	}
-	s.natDetect(c.Contents, d, s.spiR)
+	s.natDetect(c.Contents, d, s.SPIr)
 	h.seen = seenAs(c.Contents)
-	s.fragmentation = c.Notify(wire.FragmentationSupported) != nil
+	s.Fragmentation = c.Notify(wire.FragmentationSupported) != nil
 	h.signatures.learn(c.Contents, s.peer.cfg.signs())
 	e.floatPorts(s)
 	e.begin(s)

@@ -158,7 +158,7 @@ func (e *Engine) openHalf(m *wire.Message, d *Datagram, c *wire.Contents, key ha
 		return
 	}
 	s := e.newSA(nil, false, m.SPIi, spi, d.Local, d.Remote)
-	s.state, s.suite = stateHalfOpen, chosen
+	s.state, s.Suite = stateHalfOpen, chosen
 	s.dropAt = e.now + halfOpenLife
 	s.nextIn = 1
 	s.setEncap(to.encap)
@@ -175,7 +175,7 @@ func (e *Engine) openHalf(m *wire.Message, d *Datagram, c *wire.Contents, key ha
 	if s.natd {
 		ps = append(ps, s.natPayloads()...)
 	}
-	if s.fragmentation = c.Notify(wire.FragmentationSupported) != nil; s.fragmentation {
+	if s.Fragmentation = c.Notify(wire.FragmentationSupported) != nil; s.Fragmentation {
 		ps = append(ps, notify(wire.FragmentationSupported))
 	}
 	ppk := c.Notify(wire.UsePPK) != nil && to.ppk
@@ -225,10 +225,10 @@ func (e *Engine) deriveHalf(s *ikeSA) bool {
 		return false // an invalid public value (RFC 6989 section 2.5)
 	}
 	defer clear(shared)
-	p, err := prf.New(s.suite.PRF.ID)
+	p, err := prf.New(s.Suite.PRF.ID)
 	if err != nil {
 		return false
 	}
-	s.keys, err = keymat.New(s.suite, false, p.SKEYSEED(h.ni, h.nr, shared), h.ni, h.nr, s.spiI, s.spiR, e.rnd.r)
+	s.keys, err = keymat.New(s.Suite, false, p.SKEYSEED(h.ni, h.nr, shared), h.ni, h.nr, s.SPIi, s.SPIr, e.rnd.r)
 	return err == nil
 }

@@ -55,6 +55,6 @@ func (e *Engine) mtuPayload(s *ikeSA) []wire.Payload {
 // onPeerMTU takes what the peer tells.
 func (e *Engine) onPeerMTU(s *ikeSA, n *wire.Notify) {
 	if mtu, ok := n.Number(); ok && mtu != 0 && e.sameProgram(s) && s.announced {
-		e.emit(PeerMTU{s.peer.cfg.ID, s.id, int(mtu)})
+		e.emit(PeerMTU{s.peer.cfg.ID, s.ID, int(mtu)})
 	}
 }

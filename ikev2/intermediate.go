@@ -165,7 +165,7 @@ func (e *Engine) updateKeys(s *ikeSA, shared []byte) error {
 	defer clear(shared)
 	h := s.handshake
 	seed := s.keys.Next(shared, h.ni, h.nr)
-	k, err := keymat.New(s.suite, s.initiator, seed, h.ni, h.nr, s.spiI, s.spiR, e.rnd.r)
+	k, err := keymat.New(s.Suite, s.Initiator, seed, h.ni, h.nr, s.SPIi, s.SPIr, e.rnd.r)
 	if err != nil {
 		return err
 	}

@@ -142,14 +142,14 @@ func TestSupersededSAIsRevivedWhenTheOtherDies(t *testing.T) {
 	if stays == nil || other == nil {
 		t.Skipf("the nonces of this seed have settled it at once:\n%s", dump(w, e))
 	}
-	spi := stays.spiI
+	spi := stays.SPIi
 	n.queue = nil
 	n.filter = func(f *flight) bool {
 		h, err := wire.ParseHeader(f.data)
 		return f.spi != 0 || err != nil || h.SPIi != spi
 	}
 	n.run(n.now + 5*time.Minute)
-	if s := w.e.SAs("east"); len(s) != 1 || s[0].SPIi != other.spiI || w.carrier == 0 {
+	if s := w.e.SAs("east"); len(s) != 1 || s[0].SPIi != other.SPIi || w.carrier == 0 {
 		t.Errorf("not revived:\n%s", dump(w, e))
 	}
 }
@@ -160,7 +160,7 @@ func TestTimersKeepTheirOrder(t *testing.T) {
 	var h timers
 	var all []*ikeSA
 	for i := range 200 {
-		s := &ikeSA{id: SAID(i), slot: -1}
+		s := &ikeSA{IKESA: IKESA{ID: SAID(i)}, slot: -1}
 		all = append(all, s)
 		h.set(s, Time(n.rand.IntN(100)))
 	}

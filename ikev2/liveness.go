@@ -36,7 +36,7 @@ func (livenessCheck) answer(e *Engine, s *ikeSA, r *request, c content, _ *Datag
 
 // heard notes an authentic message that is no repetition.
 func (e *Engine) heard(s *ikeSA, d *Datagram) {
-	s.heard = e.now
+	s.LastHeard = e.now
 	e.follow(s, d)
 	e.confirm(s)
 	if s.state == stateRedundantGone {
@@ -51,7 +51,7 @@ func (e *Engine) heard(s *ikeSA, d *Datagram) {
 	e.lookAtNewcomer(s.peer)
 	if s.suspect {
 		s.suspect = false
-		e.emit(Liveness{s.peer.cfg.ID, s.id, Alive})
+		e.emit(Liveness{s.peer.cfg.ID, s.ID, Alive})
 	}
 	e.markDirty(s)
 }
@@ -66,7 +66,7 @@ func (e *Engine) confirm(s *ikeSA) {
 
 // idle tells whether a liveness check is due.
 func (e *Engine) idle(s *ikeSA) bool {
-	return s.peer.cfg.DPD > 0 && s.heard+s.peer.cfg.DPD <= e.now
+	return s.peer.cfg.DPD > 0 && s.LastHeard+s.peer.cfg.DPD <= e.now
 }
 
 // silence is since when the peer owes us an answer, never: it does not.
@@ -74,7 +74,7 @@ func (s *ikeSA) silence() Time {
 	if s.req == nil || s.patient() {
 		return never
 	}
-	return max(s.req.first, s.heard)
+	return max(s.req.first, s.LastHeard)
 }
 
 // deafness bounds how long one request goes unanswered by a peer that sends
@@ -88,7 +88,7 @@ func (s *ikeSA) nextLiveness() Time {
 		if c.DPD <= 0 || !s.mayAsk() {
 			return never
 		}
-		return s.heard + c.DPD
+		return s.LastHeard + c.DPD
 	}
 	if s.patient() {
 		return never
@@ -106,7 +106,7 @@ func (s *ikeSA) nextLiveness() Time {
 // a third of it.
 func (s *ikeSA) suspectAt() Time {
 	threshold := s.peer.cfg.Suspect
-	return max(s.heard+threshold, s.silence()+threshold/3)
+	return max(s.LastHeard+threshold, s.silence()+threshold/3)
 }
 
 // liveness draws the conclusions of silence. It is false when the SA is gone.
@@ -129,7 +129,7 @@ func (e *Engine) liveness(s *ikeSA) bool {
 	}
 	if !s.suspect && s.stands() && s.announced && s.suspectAt() <= e.now {
 		s.suspect = true
-		e.emit(Liveness{c.ID, s.id, Suspect})
+		e.emit(Liveness{c.ID, s.ID, Suspect})
 	}
 	return true
 }
@@ -181,7 +181,7 @@ func (e *Engine) doubtedSPI(h wire.Header, d *Datagram) bool {
 
 // doubt asks whether the peer is alive, unless that is known or being asked.
 func (e *Engine) doubt(s *ikeSA) {
-	if !s.stands() || s.req != nil || s.heard+hintPause > e.now {
+	if !s.stands() || s.req != nil || s.LastHeard+hintPause > e.now {
 		return
 	}
 	s.check = true

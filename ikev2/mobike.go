@@ -107,7 +107,7 @@ func (s *ikeSA) handOverMobility(next *ikeSA) {
 	*next.mob = *s.mob
 	next.mob.seen = seen
 	next.local, next.remote = s.local, s.remote
-	next.natLocal, next.natRemote, next.natForcedByPeer = s.natLocal, s.natRemote, s.natForcedByPeer
+	next.NATLocal, next.NATRemote, next.EncapForcedByPeer = s.NATLocal, s.NATRemote, s.EncapForcedByPeer
 	if _, telling := asking[*addressUpdate](s); telling {
 		next.mob.tell = true
 	}

@@ -133,7 +133,7 @@ func (x *addressUpdate) answer(e *Engine, s *ikeSA, r *request, c content, d *Da
 		return
 	}
 	if seen := seenAs(c.Contents); seen != nil {
-		s.natDetect(c.Contents, d, s.spiR)
+		s.natDetect(c.Contents, d, s.SPIr)
 		m.seen = seen
 	}
 	if r.spread {
@@ -160,7 +160,7 @@ func (s *ikeSA) lookAtMapping(c *wire.Contents) {
 
 // alivePayloads are those of a liveness check.
 func (s *ikeSA) alivePayloads() []wire.Payload {
-	if s.mob != nil && s.origin.ours && s.natLocal {
+	if s.mob != nil && s.origin.ours && s.NATLocal {
 		return s.natPayloads()
 	}
 	return nil
@@ -226,7 +226,7 @@ func (e *Engine) follows(s *ikeSA, d *Datagram, c *wire.Contents) {
 	m := s.mob
 	m.follows, m.overdue = never, false
 	if c.Notify(wire.NATDetectionSourceIP) != nil {
-		s.natDetect(c, d, s.spiR)
+		s.natDetect(c, d, s.SPIr)
 	}
 	was := way{s.local, s.remote}
 	s.local, s.remote = d.Local, d.Remote

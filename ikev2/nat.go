@@ -14,15 +14,11 @@ const natPort = 4500
 // natHashLen is the length of a SHA-1 hash, octets.
 const natHashLen = 20
 
-// natState is what NAT detection found, and what we make of it.
+// natState is what we make of NAT detection.
 type natState struct {
-	natd            bool          // it took place
-	natLocal        bool          // we are behind a NAT
-	natRemote       bool          // the peer is behind a NAT
-	natForcedByPeer bool          // it forces UDP encapsulation; there is none
-	natForced       bool          // we force UDP encapsulation
-	natNever        bool          // it is neither sent nor looked at
-	pause           time.Duration // between NAT keepalives
+	natd     bool          // it took place
+	natNever bool          // it is neither sent nor looked at
+	pause    time.Duration // between NAT keepalives
 }
 
 // natPayloads are the NAT detection notifies of a message of ours.
@@ -34,11 +30,11 @@ func (s *ikeSA) natPayloadsOf(local, remote netip.AddrPort) []wire.Payload {
 		return nil
 	}
 	source := local
-	if s.natForced {
+	if s.EncapForced {
 		source = forcedSource(source)
 	}
-	src := wire.NATDetectionHash(s.spiI, s.spiR, source)
-	dst := wire.NATDetectionHash(s.spiI, s.spiR, remote)
+	src := wire.NATDetectionHash(s.SPIi, s.SPIr, source)
+	dst := wire.NATDetectionHash(s.SPIi, s.SPIr, remote)
 	return []wire.Payload{
 		wire.NewNotify(wire.NATDetectionSourceIP, src[:]),
 		wire.NewNotify(wire.NATDetectionDestinationIP, dst[:]),
@@ -55,9 +51,9 @@ func (s *ikeSA) natDetect(c *wire.Contents, d *Datagram, spiR uint64) {
 	if s.natNever {
 		return
 	}
-	src := wire.NATDetectionHash(s.spiI, spiR, d.Remote)
-	asked := wire.NATDetectionHash(s.spiI, spiR, forcedSource(d.Remote))
-	dst := wire.NATDetectionHash(s.spiI, spiR, d.Local)
+	src := wire.NATDetectionHash(s.SPIi, spiR, d.Remote)
+	asked := wire.NATDetectionHash(s.SPIi, spiR, forcedSource(d.Remote))
+	dst := wire.NATDetectionHash(s.SPIi, spiR, d.Local)
 	var sources, destinations int
 	var sourceFits, sourceForced, destinationFits bool
 	for _, n := range c.Notifies {
@@ -72,9 +68,9 @@ func (s *ikeSA) natDetect(c *wire.Contents, d *Datagram, spiR uint64) {
 		}
 	}
 	s.natd = sources > 0 && destinations > 0
-	s.natRemote = s.natd && !sourceFits
-	s.natForcedByPeer = s.natRemote && sourceForced
-	s.natLocal = s.natd && !destinationFits
+	s.NATRemote = s.natd && !sourceFits
+	s.EncapForcedByPeer = s.NATRemote && sourceForced
+	s.NATLocal = s.natd && !destinationFits
 }
 
 // seenAs is the hash of the address that the sender of a message sees us at, nil
@@ -88,7 +84,7 @@ func seenAs(c *wire.Contents) []byte {
 
 // setEncap applies a peer's wish to an SA.
 func (s *ikeSA) setEncap(m EncapMode) {
-	s.natForced = m == EncapForce
+	s.EncapForced = m == EncapForce
 	s.natNever = m == EncapNever
 }
 
@@ -111,7 +107,7 @@ func (e *Engine) floatPorts(s *ikeSA) {
 // messages never get here, so old addresses do not come back. The Child SAs come
 // along when the peer has answered there.
 func (e *Engine) follow(s *ikeSA, d *Datagram) {
-	if d.Remote == s.remote || s.natLocal || s.mob != nil || s.state == stateAuthenticating {
+	if d.Remote == s.remote || s.NATLocal || s.mob != nil || s.state == stateAuthenticating {
 		return
 	}
 	s.local, s.remote = d.Local, d.Remote
@@ -127,7 +123,7 @@ func (e *Engine) follow(s *ikeSA, d *Datagram) {
 // sent the Child SAs' way (RFC 3948 section 4).
 
 func (s *ikeSA) nextKeepalive() Time {
-	if !s.natLocal || !s.inUse() {
+	if !s.NATLocal || !s.inUse() {
 		return never
 	}
 	return s.sent + s.pause

@@ -174,10 +174,10 @@ func (s *ikeSA) responseEnds(o *childOffer, c *wire.Contents, a *agreed) error {
 		return errWider
 	}
 	if a.Transport {
-		if t, ok := selector.Substitute(tsi, w.Local); ok && s.natLocal {
+		if t, ok := selector.Substitute(tsi, w.Local); ok && s.NATLocal {
 			tsi = t
 		}
-		if t, ok := selector.Substitute(tsr, w.Remote); ok && s.natRemote {
+		if t, ok := selector.Substitute(tsr, w.Remote); ok && s.NATRemote {
 			tsr = t
 		}
 	}
@@ -330,10 +330,10 @@ func (e *Engine) acceptEnds(s *ikeSA, c *wire.Contents, a *agreed) (tsi, tsr *wi
 	}
 	if wanted && c.Notify(wire.UseTransportMode) != nil && w == outer && !e.transportTaken(s, outer) {
 		theirs, ours, fits := c.TSi, c.TSr, true
-		if s.natRemote {
+		if s.NATRemote {
 			theirs, fits = selector.Substitute(theirs, outer.Remote)
 		}
-		if s.natLocal && fits {
+		if s.NATLocal && fits {
 			ours, fits = selector.Substitute(ours, outer.Local)
 		}
 		if fits {
@@ -383,7 +383,7 @@ func (e *Engine) transportTaken(s *ikeSA, outer selector.Ends) bool {
 func (e *Engine) disown(s *ikeSA, spiIn uint32) {
 	e.nextChild++
 	c := &child{
-		pub: &Child{ID: e.nextChild, Peer: s.peer.cfg.ID, IKE: s.id, Created: e.now},
+		pub: &Child{ID: e.nextChild, Peer: s.peer.cfg.ID, IKE: s.ID, Created: e.now},
 		sa:  s, state: childDeleting, rekeyAt: never, expireAt: never,
 	}
 	c.pub.SPIIn = spiIn

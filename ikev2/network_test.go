@@ -346,7 +346,7 @@ func (x *node) do(actions []Action) {
 // for the dead threshold: it is dead then, which nothing more is reported of.
 func (x *node) givesUp() {
 	for id, s := range x.e.ids {
-		if s.state == stateDeleting && s.req != nil && max(s.req.first, s.heard)+s.peer.cfg.Dead <= x.time() {
+		if s.state == stateDeleting && s.req != nil && max(s.req.first, s.LastHeard)+s.peer.cfg.Dead <= x.time() {
 			x.dead[id] = true
 		}
 	}

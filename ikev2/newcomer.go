@@ -68,7 +68,7 @@ func samePeer(a, b *ikeSA) bool {
 	if a.run.told() && a.run.run == b.run.run {
 		return a.run == b.run
 	}
-	nat := a.natRemote || b.natRemote
+	nat := a.NATRemote || b.NATRemote
 	return a.verified.Addr() == b.verified.Addr() && (!nat || a.verified.Port() == b.verified.Port())
 }
 
@@ -93,7 +93,7 @@ func (s *ikeSA) learnRun(c *wire.Contents) {
 }
 
 // namesakes tells whether the peers of two IKE SAs have the same identity.
-func namesakes(a, b *ikeSA) bool { return a.remoteID.Equal(b.remoteID) }
+func namesakes(a, b *ikeSA) bool { return a.RemoteID.Equal(b.RemoteID) }
 
 // holders are the IKE SAs whose peer must be silent before s may take their place.
 func (e *Engine) holders(s *ikeSA, p *peer, c *wire.Contents) []*ikeSA {
@@ -151,7 +151,7 @@ func (e *Engine) decideNewcomer(s *ikeSA) {
 	}
 	holders := e.holders(s, n.peer, n.c)
 	for _, o := range holders {
-		if o.heard > n.since {
+		if o.LastHeard > n.since {
 			e.turnAway(s, o)
 			return
 		}
@@ -193,14 +193,14 @@ func (e *Engine) turnAway(s, holder *ikeSA) {
 	e.respond(s, n.m, &n.d, []wire.Payload{notify(wire.AuthenticationFailed), notify(wire.TunnelInUse)})
 	s.requestParts = nil
 	f := s.failure(FailInUse, "IKE_AUTH", "", "give each peer a tunnel of its own, with its identity as remote_id")
-	f.Theirs = s.remoteID.String() + " at " + s.remote.String()
-	f.Ours = "this tunnel has " + holder.remoteID.String() + " at " + holder.remote.String() + ", which answers"
+	f.Theirs = s.RemoteID.String() + " at " + s.remote.String()
+	f.Ours = "this tunnel has " + holder.RemoteID.String() + " at " + holder.remote.String() + ", which answers"
 	if namesakes(s, holder) {
 		f.Remedy = "two peers have the same identity, as when a configuration was copied: give each its own local_id, and a tunnel of its own here"
 	}
 	e.emit(Contended{
 		Peer: p.cfg.ID, Reason: f,
-		Holder: holder.remoteID, HolderAt: holder.remote, Newcomer: s.remoteID, NewcomerAt: s.remote,
+		Holder: holder.RemoteID, HolderAt: holder.remote, Newcomer: s.RemoteID, NewcomerAt: s.remote,
 	})
 	e.drop(s, nil, false)
 }
@@ -210,6 +210,6 @@ func (s *ikeSA) tunnelInUse() *Failure {
 	f := s.failure(FailInUse, "IKE_AUTH",
 		"",
 		"the peer has one tunnel for two of us: give it a tunnel for each, with the identity as remote_id; its log names both").byPeer()
-	f.Ours = "we are " + s.localID.String()
+	f.Ours = "we are " + s.LocalID.String()
 	return f
 }

@@ -214,7 +214,7 @@ func (s *ikeSA) espOffer(pfs bool) []suite.Proposal {
 		return suite.WithoutKE(p.cfg.ESP)
 	}
 	plain := suite.WithKE(p.cfg.ESP, p.groups(), false)
-	if len(addKEs(&s.suite)) == 0 {
+	if len(addKEs(&s.Suite)) == 0 {
 		return plain
 	}
 	return append(p.withAddKE(), plain...)

@@ -69,8 +69,7 @@ const (
 
 // pathSize is what is known of how large a message may be.
 type pathSize struct {
-	fragmentation bool // both sides can put fragments together
-	threshold     int  // the largest IP packet for IKE that there was reason for, 0: none
+	threshold int // the largest IP packet for IKE that there was reason for, 0: none
 	// How what is too large gets through, since when that is so, and what it was
 	// not concluded from yet.
 	recovers   recovery
@@ -160,7 +159,7 @@ func (e *Engine) pumpProbe(s *ikeSA) bool {
 	case s.recovers == recoverUnknown:
 		p := &probe{rehearse: true, octets: rehearsalSize}
 		first := recoverSplit
-		if s.fragmentation {
+		if s.Fragmentation {
 			first = recoverFragments
 		}
 		return e.sendProbe(s, p, first)
@@ -208,7 +207,7 @@ func (e *Engine) sendProbe(s *ikeSA, p *probe, first recovery) bool {
 	}
 	e.tell(p.whole, h, sealedOnly, inner)
 	m := sealed{data: [][]byte{p.whole}}
-	if s.fragmentation {
+	if s.Fragmentation {
 		m.plain, m.header, m.first, m.sealer = plain, h, inner[0].Type(), s.keys.Out
 	}
 	p.form, p.formAt = first, e.now
@@ -221,7 +220,7 @@ func (e *Engine) sendProbe(s *ikeSA, p *probe, first recovery) bool {
 // shape gives a request the datagrams of its form. The fragments are the same in
 // every form: by them alone the peer knows a request again that it had in fragments.
 func (e *Engine) shape(s *ikeSA, r *request, p *probe) {
-	if p.pieces == nil && s.fragmentation && p.form != recoverUnknown && (p.rehearse || s.recovers == recoverFragments) {
+	if p.pieces == nil && s.Fragmentation && p.form != recoverUnknown && (p.rehearse || s.recovers == recoverFragments) {
 		size := s.fitting(ipv4MinMTU)
 		if p.rehearse {
 			size = len(p.whole) - rehearsalSize/2

@@ -33,6 +33,6 @@ func (s *ikeSA) pinned(p *peer, c *wire.Contents) (*sign.PublicKey, *Failure) {
 		f.Ours, f.Theirs = "peer_raw_key "+key.ShortFingerprint(), "it has "+theirs
 		return nil, f
 	}
-	s.auth.Key = key.Fingerprint()
+	s.Auth.Key = key.Fingerprint()
 	return key, nil
 }

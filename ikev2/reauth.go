@@ -84,7 +84,7 @@ func (e *Engine) reauthenticate(s *ikeSA) {
 	unsettled := func(o *ikeSA) bool {
 		return o != s && o.state != stateReplaced && o.state != stateGone && !(o.handshake != nil && o.handshake.reachability)
 	}
-	waits := !s.origin.ours && s.heard <= s.established && e.now < s.established+attemptTime
+	waits := !s.origin.ours && s.LastHeard <= s.Established && e.now < s.Established+attemptTime
 	if waits || slices.ContainsFunc(s.peer.sas, unsettled) {
 		return
 	}

@@ -42,7 +42,7 @@ func (e *Engine) receive(d *Datagram) {
 		own, other = h.SPIr, h.SPIi
 	}
 	s := e.sas[own]
-	if s == nil || s.initiator == h.Initiator() {
+	if s == nil || s.Initiator == h.Initiator() {
 		e.receiveUnknown(own, h, d)
 		return
 	}
@@ -88,7 +88,7 @@ func (e *Engine) receiveInit(h wire.Header, d *Datagram) {
 	switch {
 	case h.Response() && !h.Initiator():
 		s := e.sas[h.SPIi]
-		if s == nil || !s.initiator || s.state != stateInitiating {
+		if s == nil || !s.Initiator || s.state != stateInitiating {
 			e.stats.UnknownSPI++
 			return
 		}

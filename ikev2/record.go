@@ -27,14 +27,14 @@ func (e *Engine) record(s *ikeSA, kind recorder.Kind, h wire.Header, ps []wire.P
 		s.handshake.recorded++
 	}
 	r := recorder.Record{
-		At: e.now, Kind: kind, IKE: uint64(s.id), Initiator: s.initiator,
+		At: e.now, Kind: kind, IKE: uint64(s.ID), Initiator: s.Initiator,
 		Local: local, Remote: remote, Octets: octets, Fragments: parts,
 	}
 	if s.peer != nil {
 		r.Peer = string(s.peer.cfg.ID)
 	}
 	ring := &e.rec.Known
-	if early && !s.initiator {
+	if early && !s.Initiator {
 		ring = &e.rec.Foreign
 	}
 	ring.Add(e.rec.Message(r, h, ps))
@@ -69,7 +69,7 @@ func (e *Engine) recordRefused(m *wire.Message, d *Datagram, answer wire.Payload
 // recordAuthenticated keeps what was recorded of an IKE SA that a stranger began.
 func (e *Engine) recordAuthenticated(s *ikeSA) {
 	if s.handshake.recorded != 0 {
-		e.rec.Authenticated(uint64(s.id), string(s.peer.cfg.ID))
+		e.rec.Authenticated(uint64(s.ID), string(s.peer.cfg.ID))
 	}
 }
 

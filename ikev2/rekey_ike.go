@@ -60,7 +60,7 @@ func (x *rekeyIKE) payloads(e *Engine, s *ikeSA) (wire.ExchangeType, []wire.Payl
 	if x.spi, err = e.newIKESPI(); err != nil {
 		return 0, nil, false
 	}
-	if x.ke, err = e.startKE(groups, x.group, s.suite.KE.ID); err != nil {
+	if x.ke, err = e.startKE(groups, x.group, s.Suite.KE.ID); err != nil {
 		return 0, nil, false
 	}
 	e.ikeReserved[x.spi] = true
@@ -97,9 +97,9 @@ func (e *Engine) successor(s *ikeSA, initiator bool, chosen suite.Suite, spiI, s
 		return nil, err
 	}
 	n := e.newSA(s.peer, initiator, spiI, spiR, s.local, s.remote)
-	n.suite, n.keys, n.replaces = chosen, k, s.id
-	n.fragmentation = s.fragmentation
-	n.natState, n.authResult = s.natState, s.authResult
+	n.Suite, n.keys, n.Replaces = chosen, k, s.ID
+	n.Fragmentation = s.Fragmentation
+	n.natState, n.NAT, n.Authenticated, n.run = s.natState, s.NAT, s.Authenticated, s.run
 	n.lowNonce = lowest(ni, nr)
 	n.reauthAt, n.reauthEnd = s.reauthAt, s.reauthEnd
 	s.handOverWays(n)
@@ -127,7 +127,7 @@ func (e *Engine) inherit(old, next *ikeSA) {
 		// A Delete that was never sent is sent on the new SA.
 		c.sa = next
 		p := *c.pub
-		p.IKE = next.id
+		p.IKE = next.ID
 		c.pub = &p
 		next.children = append(next.children, c)
 	}
@@ -371,7 +371,7 @@ func (e *Engine) grantIKE(s, next *ikeSA) {
 // decided ends an undecided collision when the peer uses its own new IKE SA for
 // anything but its deletion: then that is the one that stays.
 func (e *Engine) decided(s *ikeSA, c content) {
-	old := e.ids[s.replaces]
+	old := e.ids[s.Replaces]
 	if s.state != stateColliding || old == nil {
 		return
 	}

@@ -5,25 +5,20 @@ import (
 	"slices"
 	"time"
 
-	"greseal/crypto/suite"
 	"greseal/ikev2/keymat"
 )
 
 // ikeSA is one IKE SA from its first message to its last. It exists once for
 // every tunnel, so what is only needed while it is made hangs on handshake.
 type ikeSA struct {
-	id        SAID
+	IKESA
 	peer      *peer // nil on a responder until IKE_AUTH
 	state     saState
-	initiator bool // original initiator of this IKE SA
 	announced bool // IKEUp was reported
+	keys      *keymat.Keys
+	handshake *handshake // until established
+	run       runID      // the peer's
 
-	spiI, spiR uint64
-	suite      suite.Suite
-	keys       *keymat.Keys
-	handshake  *handshake // until established
-
-	authResult
 	requestWindow
 	ways
 	natState
@@ -32,32 +27,22 @@ type ikeSA struct {
 	mob     *mobility // both sides support MOBIKE, else nil
 	toldMTU uint16    // of our interface, as the peer was told on this IKE SA
 
-	began, established Time // first message; IKE_AUTH done
-	heard              Time // last authenticated message
-	sent               Time // last message of ours the Child SAs' way
-	asked              Time // last repeated request of the peer
-	superseded         Time // since when it is redundant
+	began      Time // first message
+	sent       Time // last message of ours the Child SAs' way
+	asked      Time // last repeated request of the peer
+	superseded Time // since when it is redundant
 
 	check      bool     // a liveness check is wanted
 	suspect    bool     // the peer owes an answer for so long that it may be dead
 	lowNonce   []byte   // lowest nonce of the exchange that made it
 	origin     saOrigin // of the first of the IKE SAs it was rekeyed from
-	replaces   SAID
-	replacedBy *ikeSA // after rekeying: where the Child SAs went
+	replacedBy *ikeSA   // after rekeying: where the Child SAs went
 
 	children []*child
 
 	slot   int  // in Engine.timers
 	wake   Time // while in there
 	marked bool
-}
-
-// authResult is who both sides are, as authenticated, and how.
-type authResult struct {
-	localID, remoteID Identity
-	auth              AuthInfo
-	ppk               bool  // a post-quantum preshared key is in the keys
-	run               runID // the peer's
 }
 
 // schedule is when an IKE SA has something to do by itself.
@@ -73,30 +58,30 @@ type schedule struct {
 
 // own and other are the SPIs by which we and the peer find the SA.
 func (s *ikeSA) own() uint64 {
-	if s.initiator {
-		return s.spiI
+	if s.Initiator {
+		return s.SPIi
 	}
-	return s.spiR
+	return s.SPIr
 }
 
 func (s *ikeSA) other() uint64 {
-	if s.initiator {
-		return s.spiR
+	if s.Initiator {
+		return s.SPIr
 	}
-	return s.spiI
+	return s.SPIi
 }
 
 // newSA makes an SA known under our SPI.
 func (e *Engine) newSA(p *peer, initiator bool, spiI, spiR uint64, local, remote netip.AddrPort) *ikeSA {
 	e.nextSA++
 	s := &ikeSA{
-		id: e.nextSA, peer: p, initiator: initiator, spiI: spiI, spiR: spiR,
+		IKESA: IKESA{ID: e.nextSA, Initiator: initiator, SPIi: spiI, SPIr: spiR}, peer: p,
 		ways: ways{local: local, remote: remote}, natState: natState{pause: e.cfg.NATKeepalive},
 		began: e.now, sent: e.now, slot: -1,
 		schedule: schedule{rekeyAt: never, expireAt: never, reauthAt: never, reauthEnd: never, createAt: never, dropAt: never},
 	}
 	e.sas[s.own()] = s
-	e.ids[s.id] = s
+	e.ids[s.ID] = s
 	if p != nil {
 		p.sas = append(p.sas, s)
 		e.boundSAs(p)
@@ -108,28 +93,16 @@ func (e *Engine) newSA(p *peer, initiator bool, spiI, spiR uint64, local, remote
 // encap tells whether ESP travels in UDP: when a NAT was found or UDP encapsulation is forced, which
 // takes NAT detection in both directions.
 func (s *ikeSA) encap() bool {
-	return s.natd && (s.natLocal || s.natRemote || s.natForced)
+	return s.natd && (s.NATLocal || s.NATRemote || s.EncapForced)
 }
 
 func (s *ikeSA) info() IKEInfo {
-	i := IKEInfo{
-		ID: s.id, Initiator: s.initiator, SPIi: s.spiI, SPIr: s.spiR,
-		Local: s.local, Remote: s.remote, LocalID: s.localID, RemoteID: s.remoteID, Auth: s.auth,
-		Suite: s.suite, NATLocal: s.natLocal, NATRemote: s.natRemote, EncapForcedByPeer: s.natForcedByPeer, EncapForced: s.natForced,
-		Established: s.established, LastHeard: s.heard,
-		Fragmentation: s.fragmentation, Replaces: s.replaces, Retransmits: s.repeats, PPK: s.ppk, MOBIKE: s.mob != nil,
-		TellsMTU: s.run.told(),
-	}
+	i := IKEInfo{IKESA: s.IKESA, Local: s.local, Remote: s.remote, MOBIKE: s.mob != nil, TellsMTU: s.run.told()}
 	if s.rekeyAt != never {
 		i.RekeyAt = s.rekeyAt
 	}
 	if s.peer != nil {
 		i.Peer = s.peer.cfg.ID
-	}
-	for _, c := range s.children {
-		if !c.closing() {
-			i.ChildCount++
-		}
 	}
 	return i
 }
@@ -137,13 +110,13 @@ func (s *ikeSA) info() IKEInfo {
 // establish begins an SA's life proper.
 func (e *Engine) establish(s *ikeSA) {
 	if s.handshake != nil {
-		s.ppk = s.handshake.ppk.mixed
+		s.PPK = s.handshake.ppk.mixed
 	}
 	s.state = stateEstablished
 	e.half.hear(s.remote.Addr())
-	s.established, s.heard = e.now, e.now
-	s.origin = saOrigin{s.began, e.now, s.lowNonce, s.initiator}
-	s.rekeyAt, s.expireAt = e.lifetime(s.peer.cfg.IKELifetime, s.initiator)
+	s.Established, s.LastHeard = e.now, e.now
+	s.origin = saOrigin{s.began, e.now, s.lowNonce, s.Initiator}
+	s.rekeyAt, s.expireAt = e.lifetime(s.peer.cfg.IKELifetime, s.Initiator)
 	if s.handshake != nil {
 		s.handshake.wipe()
 		s.handshake = nil
@@ -201,7 +174,7 @@ func (e *Engine) drop(s *ikeSA, why *Failure, linger bool) {
 		s.keys = nil
 	}
 	delete(e.sas, s.own())
-	delete(e.ids, s.id)
+	delete(e.ids, s.ID)
 	e.keepResponse(s)
 	if s.peer != nil {
 		s.peer.sas = slices.DeleteFunc(s.peer.sas, func(o *ikeSA) bool { return o == s })
@@ -257,7 +230,7 @@ func (s *ikeSA) deadline() Time {
 		return 0
 	}
 	c := &s.peer.cfg
-	return min(max(s.req.first, s.heard)+c.Dead+c.DPD, s.req.first+deafness*c.Dead)
+	return min(max(s.req.first, s.LastHeard)+c.Dead+c.DPD, s.req.first+deafness*c.Dead)
 }
 
 // closePeer ends everything with a peer.
@@ -418,7 +391,7 @@ func (e *Engine) dropDue(s *ikeSA) bool {
 	case stateReplaced:
 		// The peer was to delete it and did not; or it has not had our answer,
 		// and knows this one only.
-		if next := s.replacedBy; next != nil && next.stands() && next.heard <= next.established {
+		if next := s.replacedBy; next != nil && next.stands() && next.LastHeard <= next.Established {
 			s.dropAt = e.now + replacedPatience
 		} else {
 			e.closeSA(s, nil, true)

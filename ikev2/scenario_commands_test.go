@@ -279,7 +279,7 @@ func (s *scene) cmdNode(x *node, w []string) {
 		x.packet()
 	case "has no fragmentation":
 		for _, sa := range x.e.peers[x.peer.ID].sas {
-			sa.fragmentation = false
+			sa.Fragmentation = false
 		}
 	case "cannot send its probe":
 		x.do(x.e.ProbeRefused(now, x.peer.ID))
@@ -404,8 +404,8 @@ func (s *scene) cmdForge(x *node, w []string) {
 	for _, o := range x.e.peers[x.peer.ID].sas {
 		sa = o
 	}
-	h := wire.Header{SPIi: sa.spiI, SPIr: sa.spiR, Exchange: exchanges[w[0]], Flags: wire.FlagResponse}
-	if !sa.initiator {
+	h := wire.Header{SPIi: sa.SPIi, SPIr: sa.SPIr, Exchange: exchanges[w[0]], Flags: wire.FlagResponse}
+	if !sa.Initiator {
 		h.Flags |= wire.FlagInitiator
 	}
 	if sa.req != nil {
@@ -498,10 +498,14 @@ func (s *scene) cmdAgree() {
 }
 
 func (s *scene) cmdShow(x *node) {
-	for _, i := range x.e.SAs(x.peer.ID) {
-		s.out = append(s.out, fmt.Sprintf("%s: IKE SA %d with %s, %d pairs", x.name, i.ID, i.Remote, i.ChildCount))
+	children, of := x.e.Children(x.peer.ID), map[SAID]int{}
+	for _, c := range children {
+		of[c.IKE]++
 	}
-	for _, c := range x.e.Children(x.peer.ID) {
+	for _, i := range x.e.SAs(x.peer.ID) {
+		s.out = append(s.out, fmt.Sprintf("%s: IKE SA %d with %s, %d pairs", x.name, i.ID, i.Remote, of[i.ID]))
+	}
+	for _, c := range children {
 		carries := ""
 		if x.carrier == c.SPIOut {
 			carries = ", carries the traffic"

@@ -52,7 +52,7 @@ func (s *ikeSA) collidingSA() *ikeSA {
 		return nil
 	}
 	for _, o := range s.peer.sas {
-		if o.state == stateColliding && o.replaces == s.id {
+		if o.state == stateColliding && o.Replaces == s.ID {
 			return o
 		}
 	}

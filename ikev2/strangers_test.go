@@ -137,7 +137,7 @@ func (c *crowd) fragments(v *visitor, total, octets int, numbers ...int) {
 	if s.keys == nil && !c.e.deriveHalf(s) {
 		c.t.Fatal("no keys")
 	}
-	h := wire.Header{SPIi: s.spiI, SPIr: s.spiR, Exchange: wire.IKEAuth, Flags: wire.FlagInitiator, MessageID: 1}
+	h := wire.Header{SPIi: s.SPIi, SPIr: s.SPIr, Exchange: wire.IKEAuth, Flags: wire.FlagInitiator, MessageID: 1}
 	all, err := wire.SealFragments(h, wire.TypeVendor, make([]byte, total*octets), s.keys.In.(keymat.Sealer), octets+61, total)
 	if err != nil || len(all) != total {
 		c.t.Fatalf("%d fragments, %v", len(all), err)
@@ -157,7 +157,7 @@ func (c *crowd) refused(v *visitor) {
 	if s.keys == nil && !c.e.deriveHalf(s) {
 		c.t.Fatal("no keys")
 	}
-	h := wire.Header{SPIi: s.spiI, SPIr: s.spiR, Exchange: wire.IKEAuth, Flags: wire.FlagInitiator, MessageID: 1}
+	h := wire.Header{SPIi: s.SPIi, SPIr: s.SPIr, Exchange: wire.IKEAuth, Flags: wire.FlagInitiator, MessageID: 1}
 	ps := []wire.Payload{&wire.ID{Of: wire.TypeIDi, Kind: 2, Data: []byte("mallory.example")}, &wire.Auth{Method: wire.AuthSharedKey, Data: make([]byte, 32)}}
 	data, err := wire.AppendSealed(nil, h, ps, s.keys.In.(keymat.Sealer))
 	if err != nil {
@@ -448,7 +448,7 @@ func TestFragmentsOfStrangersAreBounded(t *testing.T) {
 
 	v = c.visit("198.51.100.9", nil)
 	s := c.half(v)
-	h := wire.Header{SPIi: s.spiI, SPIr: s.spiR, Exchange: wire.IKEAuth, Flags: wire.FlagInitiator, MessageID: 1}
+	h := wire.Header{SPIi: s.SPIi, SPIr: s.SPIr, Exchange: wire.IKEAuth, Flags: wire.FlagInitiator, MessageID: 1}
 	m := wire.Message{Header: h, Payloads: []wire.Payload{&wire.SKF{Number: 1, Total: 60000, Sealed: make([]byte, 100)}}}
 	data, err := m.Append(nil)
 	if err != nil {

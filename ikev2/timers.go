@@ -47,7 +47,7 @@ func (t timers) less(i, j int) bool {
 	if t[i].wake != t[j].wake {
 		return t[i].wake < t[j].wake
 	}
-	return t[i].id < t[j].id
+	return t[i].ID < t[j].ID
 }
 
 func (t timers) swap(i, j int) {

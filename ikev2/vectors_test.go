@@ -136,14 +136,14 @@ func TestCapturedNATDetection(t *testing.T) {
 				continue
 			}
 			spi, _ := strconv.ParseUint(c.SPIi, 16, 64)
-			s := &ikeSA{spiI: spi}
+			s := &ikeSA{IKESA: IKESA{SPIi: spi}}
 			d := &Datagram{Local: netip.MustParseAddrPort(msg.Dst), Remote: netip.MustParseAddrPort(msg.Src)}
 			s.natDetect(k, d, m.SPIr)
-			if !s.natd || s.natLocal || s.natRemote {
+			if !s.natd || s.NATLocal || s.NATRemote {
 				t.Errorf("%s frame %d: %+v", c.File, msg.Frame, s)
 			}
 			d.Remote = netip.AddrPortFrom(d.Remote.Addr(), d.Remote.Port()+1)
-			if s.natDetect(k, d, m.SPIr); !s.natRemote || s.natLocal {
+			if s.natDetect(k, d, m.SPIr); !s.NATRemote || s.NATLocal {
 				t.Errorf("%s frame %d: a translated port is not noticed", c.File, msg.Frame)
 			}
 			checked++
@@ -170,16 +170,16 @@ func TestForcedEncapsulationIsToldFromANAT(t *testing.T) {
 		{"forced behind a NAT", EncapForce, translated, true, false},
 		{"forced behind one that translates ports alone", EncapForce, netip.AddrPortFrom(a.Addr(), 31000), true, true},
 	} {
-		from := &ikeSA{spiI: 1, ways: ways{local: a, remote: b}}
+		from := &ikeSA{IKESA: IKESA{SPIi: 1}, ways: ways{local: a, remote: b}}
 		from.setEncap(c.mode)
 		k, err := wire.Collect(from.natPayloads())
 		if err != nil {
 			t.Fatal(err)
 		}
-		to := &ikeSA{spiI: 1}
+		to := &ikeSA{IKESA: IKESA{SPIi: 1}}
 		to.natDetect(k, &Datagram{Local: b, Remote: c.seen}, 0)
-		if to.natRemote != c.remote || to.natForcedByPeer != c.forced || to.info().EncapForcedByPeer != c.forced {
-			t.Errorf("%s: NAT %v, forced %v", c.what, to.natRemote, to.natForcedByPeer)
+		if to.NATRemote != c.remote || to.EncapForcedByPeer != c.forced || to.info().EncapForcedByPeer != c.forced {
+			t.Errorf("%s: NAT %v, forced %v", c.what, to.NATRemote, to.EncapForcedByPeer)
 		}
 	}
 }

@@ -114,7 +114,7 @@ func (e *Engine) arrived(s *ikeSA) {
 // report.
 func (e *Engine) goTo(s *ikeSA, to espWay, shown way) {
 	m := Moved{
-		Peer: s.peer.cfg.ID, IKE: s.id,
+		Peer: s.peer.cfg.ID, IKE: s.ID,
 		OldLocal: s.told.local, Local: shown.local, OldRemote: s.told.remote, Remote: shown.remote,
 	}
 	same := to.way == s.esp.way

@@ -96,7 +96,7 @@ func TestNothingGoesWhereNothingIsProved(t *testing.T) {
 		}},
 		{"a rekeyed IKE SA", nil, func(l *liar) {
 			update(l)
-			l.w.do(l.w.e.RekeyIKE(l.w.time(), l.s.id))
+			l.w.do(l.w.e.RekeyIKE(l.w.time(), l.s.ID))
 			l.n.run(l.n.now + 50*time.Millisecond)
 			l.w.rekeyChildren()
 			l.n.run(l.n.now + 50*time.Millisecond)
@@ -114,7 +114,7 @@ func TestNothingGoesWhereNothingIsProved(t *testing.T) {
 			update(l)
 			l.e.rekeyChildren()
 			for _, s := range l.e.e.ids {
-				l.e.do(l.e.e.RekeyIKE(l.e.time(), s.id))
+				l.e.do(l.e.e.RekeyIKE(l.e.time(), s.ID))
 			}
 		}},
 		{"NAT detection that differs", nil, func(l *liar) {
@@ -323,7 +323,7 @@ func TestEachFlowHasItsPort(t *testing.T) {
 func TestKeepaliveHoldsTheFlowOfESP(t *testing.T) {
 	n, w, _ := shiftedPeer(t)
 	s := w.e.peers["east"].established()[0]
-	s.natLocal = true
+	s.NATLocal = true
 	s.local = netip.AddrPortFrom(s.local.Addr(), 500)
 	s.remote = netip.AddrPortFrom(s.remote.Addr(), 500)
 	before := w.kept

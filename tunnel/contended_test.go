@@ -35,7 +35,7 @@ func TestAPeerThatCameInIsNoLongerOneTurnedAway(t *testing.T) {
 		l := &loop{origin: time.Now().Add(-time.Minute)}
 		s := &peer{ike: map[ikev2.SAID]ikev2.IKEInfo{}}
 		if c.now != "" {
-			s.ike[1] = ikev2.IKEInfo{ID: 1, RemoteID: identity(c.now), Remote: c.at}
+			s.ike[1] = ikev2.IKEInfo{IKESA: ikev2.IKESA{ID: 1, Authenticated: ikev2.Authenticated{RemoteID: identity(c.now)}}, Remote: c.at}
 		}
 		s.contention = contention{at: l.now(), times: 1, last: ikev2.Contended{
 			Reason: &ikev2.Failure{}, Holder: identity(c.holder), Newcomer: identity(c.newcomer), HolderAt: first, NewcomerAt: second,

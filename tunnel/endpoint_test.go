@@ -50,7 +50,10 @@ func TestAPeerGetsNoEndpointOfAnothers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s.ike[1] = ikev2.IKEInfo{ID: 1, RemoteID: who, Remote: at(outer), Auth: ikev2.AuthInfo{Theirs: "pre-shared key"}}
+			s.ike[1] = ikev2.IKEInfo{
+				IKESA:  ikev2.IKESA{ID: 1, Authenticated: ikev2.Authenticated{RemoteID: who, Auth: ikev2.AuthInfo{Theirs: "pre-shared key"}}},
+				Remote: at(outer),
+			}
 			s.cfg.PSK = config.NewSecret([]byte(psk))
 		}
 	}

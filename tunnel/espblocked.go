@@ -121,5 +121,5 @@ func (l *loop) echoed(id ikev2.PeerID, child ikev2.ChildID, e esppath.Echo, err 
 		}
 	}
 	now := l.espChild(c)
-	l.conclude(p, p.esp.Echoed(l.now(), now, e, p.remedy(now.Form, p.ike[c.IKE])))
+	l.conclude(p, p.esp.Echoed(l.now(), now, e, p.remedy(now.Form, p.ike[c.IKE].NAT)))
 }

@@ -25,14 +25,14 @@ func (p *peer) encapMode(kind string) ikev2.EncapMode {
 }
 
 // natRemote tells whether the peer is behind a NAT, and does not only force UDP encapsulation.
-func natRemote(i ikev2.IKEInfo) bool { return i.NATRemote && !i.EncapForcedByPeer }
+func natRemote(n ikev2.NAT) bool { return n.NATRemote && !n.EncapForcedByPeer }
 
 // remedy is what the owner can do where it is not for us to try the other form, ""
 // where it is.
-func (p *peer) remedy(f esppath.Form, i ikev2.IKEInfo) string {
+func (p *peer) remedy(f esppath.Form, n ikev2.NAT) string {
 	switch {
 	case f == esppath.UDP:
-		return doctor.InsteadOfUDP(p.cfg, i.NATLocal || natRemote(i))
+		return doctor.InsteadOfUDP(p.cfg, n.NATLocal || natRemote(n))
 	case p.cfg.Encap == config.EncapAlways:
 		return "turn NAT traversal on at the peer, which takes no part in NAT detection"
 	case p.cfg.RemoteAny:
@@ -44,7 +44,7 @@ func (p *peer) remedy(f esppath.Form, i ikev2.IKEInfo) string {
 }
 
 // encapWhy is the reason for the form that is used, one sentence.
-func encapWhy(p *peer, i ikev2.IKEInfo, udp bool, kind string) string {
+func encapWhy(p *peer, n ikev2.NAT, udp bool, kind string) string {
 	const silence = " does not pass: echo requests got no answer while IKE did"
 	c := p.cfg
 	often := "; tried once more when the tunnel is made anew"
@@ -52,19 +52,19 @@ func encapWhy(p *peer, i ikev2.IKEInfo, udp bool, kind string) string {
 		often = ", twice"
 	}
 	switch {
-	case udp && i.NATLocal && !i.EncapForced:
+	case udp && n.NATLocal && !n.EncapForced:
 		return "this side is behind a NAT"
-	case udp && natRemote(i):
+	case udp && natRemote(n):
 		return "the peer is behind a NAT, or says so on purpose"
 	case udp && c.Encap == config.EncapAlways:
 		return `encap = "always"`
 	case udp && p.esp.Asked() == esppath.UDP:
 		return "bare ESP" + silence + often
-	case udp && i.EncapForced && kind == platform.KindKernel:
+	case udp && n.EncapForced && kind == platform.KindKernel:
 		return "it was tried because bare ESP" + silence + ", and does not pass either"
-	case udp && i.EncapForced:
+	case udp && n.EncapForced:
 		return "the userspace datapath is three times faster in UDP than in raw ESP"
-	case udp && i.EncapForcedByPeer:
+	case udp && n.EncapForcedByPeer:
 		return "the peer forces UDP encapsulation"
 	case udp:
 		return "NAT detection found an address translated on the way"

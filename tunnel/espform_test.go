@@ -16,26 +16,26 @@ import (
 // The other form is for us to try only where it was us, or another greseal, who
 // asked for the first; else the owner is told what to do.
 func TestTheOtherFormIsTriedOnlyWhereItMayPass(t *testing.T) {
-	none := ikev2.IKEInfo{}
-	forced := ikev2.IKEInfo{NATRemote: true, EncapForcedByPeer: true, EncapForced: true}
+	none := ikev2.NAT{}
+	forced := ikev2.NAT{NATRemote: true, EncapForcedByPeer: true, EncapForced: true}
 	for _, c := range []struct {
 		what, encap string
 		any         bool
 		form        esppath.Form
-		ike         ikev2.IKEInfo
+		ike         ikev2.NAT
 		remedy      string // "": it is tried
 	}{
 		{"ESP", config.EncapAuto, false, esppath.Bare, none, ""},
 		{"ESP, never", config.EncapNever, false, esppath.Bare, none, `set encap = "always"`},
 		{"ESP, always", config.EncapAlways, false, esppath.Bare, none, "NAT traversal on at the peer"},
 		{"ESP, any peer", config.EncapAuto, true, esppath.Bare, none, "on the side that initiates"},
-		{"UDP", config.EncapAuto, false, esppath.UDP, ikev2.IKEInfo{EncapForced: true}, ""},
+		{"UDP", config.EncapAuto, false, esppath.UDP, ikev2.NAT{EncapForced: true}, ""},
 		{"UDP, forced on both sides", config.EncapAuto, false, esppath.UDP, forced, ""},
 		{"UDP, always", config.EncapAlways, false, esppath.UDP, forced, `set encap = "auto"`},
 		{"UDP, any peer", config.EncapAuto, true, esppath.UDP, forced, `"never" on the side that initiates`},
-		{"UDP, a NAT here", config.EncapAuto, false, esppath.UDP, ikev2.IKEInfo{NATLocal: true, EncapForced: true}, "does not pass the NAT"},
-		{"UDP, a NAT there", config.EncapAuto, false, esppath.UDP, ikev2.IKEInfo{NATRemote: true, EncapForced: true}, "does not pass the NAT"},
-		{"UDP, a NAT and always", config.EncapAlways, false, esppath.UDP, ikev2.IKEInfo{NATLocal: true}, "does not pass the NAT"},
+		{"UDP, a NAT here", config.EncapAuto, false, esppath.UDP, ikev2.NAT{NATLocal: true, EncapForced: true}, "does not pass the NAT"},
+		{"UDP, a NAT there", config.EncapAuto, false, esppath.UDP, ikev2.NAT{NATRemote: true, EncapForced: true}, "does not pass the NAT"},
+		{"UDP, a NAT and always", config.EncapAlways, false, esppath.UDP, ikev2.NAT{NATLocal: true}, "does not pass the NAT"},
 	} {
 		s := &peer{tunnel: &tunnel{cfg: &config.Tunnel{Encap: c.encap, RemoteAny: c.any}}}
 		got := s.remedy(c.form, c.ike)
@@ -85,7 +85,7 @@ func TestESPGoesFromFormToForm(t *testing.T) {
 	blocked := func(l *loop, p *peer) {
 		c := p.current()
 		form := esppath.FormOf(c.Encap)
-		l.conclude(p, p.esp.Blocked(l.now(), form, p.remedy(form, p.ike[c.IKE])))
+		l.conclude(p, p.esp.Blocked(l.now(), form, p.remedy(form, p.ike[c.IKE].NAT)))
 	}
 	passes := func(l *loop, p *peer) { l.conclude(p, p.esp.Passes(esppath.FormOf(p.current().Encap))) }
 	anew := func(l *loop, p *peer) { l.restart(p, "for another reason") }

@@ -250,7 +250,7 @@ func (l *loop) describeIKE(p *peer, i ikev2.IKEInfo) *status.IKESA {
 		Rekey:       unix(l.wall(i.RekeyAt)),
 		Rekeys:      p.ikeRekeys,
 		NATLocal:    i.NATLocal,
-		NATRemote:   natRemote(i),
+		NATRemote:   natRemote(i.NAT),
 		EncapForced: i.EncapForced,
 		Retransmits: i.Retransmits,
 		MOBIKE:      i.MOBIKE,
@@ -308,7 +308,7 @@ func (l *loop) describeOutside(p *peer) status.Outside {
 		o.Encap = "udp"
 	}
 	i, _ := p.currentIKE()
-	o.EncapWhy = encapWhy(p, i, sas.Encap, l.dp.Kind())
+	o.EncapWhy = encapWhy(p, i.NAT, sas.Encap, l.dp.Kind())
 	o.OverheadBytes = p.sizing.overhead
 	return o
 }

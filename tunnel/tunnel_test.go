@@ -38,8 +38,8 @@ func TestTheCarryingPairsIKESAIsTheCurrentOne(t *testing.T) {
 	if _, ok := s.currentIKE(); ok {
 		t.Error("an IKE SA where there is none")
 	}
-	s.ike[3] = ikev2.IKEInfo{ID: 3}
-	s.ike[5] = ikev2.IKEInfo{ID: 5}
+	s.ike[3] = ikev2.IKEInfo{IKESA: ikev2.IKESA{ID: 3}}
+	s.ike[5] = ikev2.IKEInfo{IKESA: ikev2.IKESA{ID: 5}}
 	if i, _ := s.currentIKE(); i.ID != 5 {
 		t.Errorf("without a Child SA IKE SA %d, want the newest, 5", i.ID)
 	}
