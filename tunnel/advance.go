@@ -20,7 +20,7 @@ import (
 // does nothing when there is nothing to do: names, then addresses and route,
 // then the machine's side, then the handshake.
 func (l *loop) advance(p *peer) {
-	if p == nil || !p.wanted || p.established() {
+	if p == nil || !p.tunnel.wanted || p.established() {
 		return
 	}
 	p.stays(l.step(p), l.now())
@@ -203,7 +203,7 @@ func (l *loop) ownAddresses(p *peer) (own []netip.Addr, only bool) {
 // A tunnel that is not wanted, or whose names are not known yet, has no Peer:
 // nobody can talk it up.
 func (l *loop) register(p *peer) {
-	if !p.wanted || !p.cfg.RemoteAny && len(p.attempt.Candidates()) == 0 {
+	if !p.tunnel.wanted || !p.cfg.RemoteAny && len(p.attempt.Candidates()) == 0 {
 		return
 	}
 	o, _ := l.proposalsOf(p)
@@ -328,7 +328,7 @@ func (l *loop) restart(p *peer, why string) {
 	l.do(l.engine.Close(l.now(), p.id))
 	p.attempt.Reset()
 	p.standby.Stop()
-	if p.wanted {
+	if p.tunnel.wanted {
 		p.set(phaseWaiting, reason{text: why})
 	}
 	l.retryNow(p)

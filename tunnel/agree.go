@@ -51,7 +51,7 @@ func (l *loop) agreeMTU(p *peer, want *platform.Link) {
 		least = mtu.IPv6MinMTU
 	}
 	if want.MTU = a.lower(least); want.MTU < a.own {
-		p.sizing.why = fmt.Sprintf("the peer's interface takes %d; here %d would fit, %s", a.peer, a.own, p.sizing.why)
+		p.tunnel.sizing.why = fmt.Sprintf("the peer's interface takes %d; here %d would fit, %s", a.peer, a.own, p.tunnel.sizing.why)
 	}
 }
 
@@ -83,9 +83,9 @@ func (l *loop) agree(p *peer, now ikev2.Time) {
 	l.report(p.tunnel, "machine", l.refresh(p))
 	a.at, a.told = 0, a.own
 	l.do(l.engine.TellMTU(now, p.id, a.own))
-	if a.differs(p.link.MTU) && a.warned != a.peer {
+	if a.differs(p.tunnel.link.MTU) && a.warned != a.peer {
 		a.warned = a.peer
-		l.event(p.tunnel, slog.LevelWarn, "mtu", fmt.Sprintf("the MTU here is %d and the peer's %d: OSPF needs the same; %s", p.link.MTU, a.peer, p.sameMTU()))
+		l.event(p.tunnel, slog.LevelWarn, "mtu", fmt.Sprintf("the MTU here is %d and the peer's %d: OSPF needs the same; %s", p.tunnel.link.MTU, a.peer, p.sameMTU()))
 	}
 }
 
@@ -97,7 +97,7 @@ func (p *peer) sameMTU() string {
 	if p.cfg.MTU != 0 {
 		return fmt.Sprintf("set mtu = %d, or leave it out on both sides", p.agreed.peer)
 	}
-	return fmt.Sprintf("IPv6 in this tunnel needs %d, so set mtu = %d at the peer", mtu.IPv6MinMTU, p.link.MTU)
+	return fmt.Sprintf("IPv6 in this tunnel needs %d, so set mtu = %d at the peer", mtu.IPv6MinMTU, p.tunnel.link.MTU)
 }
 
 // newPeer forgets the MTU of a peer that does not tell it.

@@ -19,17 +19,17 @@ func (l *loop) due(p *peer, now ikev2.Time) ikev2.Time {
 			due = at
 		}
 	}
-	if p.wanted && !p.established() {
+	if p.tunnel.wanted && !p.established() {
 		earlier(p.wait.until)
 	}
 	earlier(p.attempt.Wake())
 	earlier(p.standby.Wake())
 	earlier(p.standby.ProbeAt())
-	earlier(p.keepaliveDue(now))
+	earlier(p.tunnel.keepaliveDue(now))
 	earlier(p.search.Wake())
 	earlier(p.agreed.at)
-	earlier(p.addresses.again)
-	earlier(p.routes.again)
+	earlier(p.tunnel.addresses.again)
+	earlier(p.tunnel.routes.again)
 	if len(p.cfg.CRL) > 0 {
 		earlier(max(l.listsAt, 1))
 	}
@@ -97,7 +97,7 @@ func (l *loop) tickAll(now ikev2.Time) {
 			l.probePreferred(p)
 		}
 		if at := l.askDue(p.tunnel); at != 0 && at <= now {
-			l.ask(p.tunnel, p.askPause())
+			l.ask(p.tunnel, p.tunnel.askPause())
 		}
 		l.layAgain(p.tunnel, now)
 		l.searchTick(p, now)

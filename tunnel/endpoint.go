@@ -94,15 +94,15 @@ func (p *peer) claims(remote netip.Addr) (all []endpoint.Claim) {
 		}
 		all = append(all, endpoint.Claim{Local: sas.GRELocal, By: by, Stands: true})
 	}
-	if p.link.Remote == remote {
+	if p.tunnel.link.Remote == remote {
 		by := endpoint.Reached
 		switch {
 		case p.names(remote):
 			by = endpoint.Named
-		case p.behind:
+		case p.tunnel.behind:
 			by = endpoint.Chosen
 		}
-		all = append(all, endpoint.Claim{Local: p.link.Local, By: by, Stands: true})
+		all = append(all, endpoint.Claim{Local: p.tunnel.link.Local, By: by, Stands: true})
 	}
 	if p.cfg.GRERemote == remote || p.hasRemote(remote) {
 		for _, local := range p.configuredLocals() {
@@ -194,8 +194,8 @@ func (l *loop) makeRoom(p *peer) {
 	}
 	want := l.wantLink(p, nil)
 	for _, other := range l.peers {
-		has := other.link
-		if other.tunnel == p.tunnel || other.index == 0 || !has.Remote.IsValid() || has.Remote != want.Remote || has.Local != want.Local ||
+		has := other.tunnel.link
+		if other.tunnel == p.tunnel || other.tunnel.index == 0 || !has.Remote.IsValid() || has.Remote != want.Remote || has.Local != want.Local ||
 			has.Ethernet != want.Ethernet || has.HasKey != want.HasKey || has.Key != want.Key {
 			continue
 		}
@@ -223,9 +223,9 @@ func (l *loop) giveWay(g giver) {
 	why := fmt.Sprintf("tunnel %q has the better right to the GRE endpoint %s", g.to, g.endpoint)
 	l.event(p.tunnel, slog.LevelWarn, "endpoint", why+"; give the peer of this one another gre_local")
 	l.restart(p, why)
-	if p.index == 0 || p.established() {
+	if p.tunnel.index == 0 || p.established() {
 		return
 	}
-	p.link.Local, p.link.Remote, p.behind = netip.Addr{}, netip.Addr{}, false
+	p.tunnel.link.Local, p.tunnel.link.Remote, p.tunnel.behind = netip.Addr{}, netip.Addr{}, false
 	l.report(p.tunnel, "machine", l.putLink(p.tunnel, l.wantLink(p, nil))) // also where p.link says so already
 }

@@ -29,8 +29,8 @@ func TestAPeerGetsNoEndpointOfAnothers(t *testing.T) {
 	link := func(outer, gre string) func(*peer) {
 		return func(s *peer) {
 			c := child(outer, gre)
-			s.link = platform.Link{Local: c.GRELocal, Remote: c.GRERemote}
-			s.behind = outer != "" && outer != gre
+			s.tunnel.link = platform.Link{Local: c.GRELocal, Remote: c.GRERemote}
+			s.tunnel.behind = outer != "" && outer != gre
 		}
 	}
 	stands := func(outer, gre string) func(*peer) {
@@ -100,8 +100,8 @@ func TestAPeerGetsNoEndpointOfAnothers(t *testing.T) {
 		{"other addresses", -1, -1, none, stands(outerB, outerB), child(outerA, outerA), ok},
 		{"between other addresses of ours", -1, -1, none, func(s *peer) {
 			stands(outerB, inside)(s)
-			s.link.Local = netip.MustParseAddr("203.0.113.5")
-			s.children[7].GRELocal = s.link.Local
+			s.tunnel.link.Local = netip.MustParseAddr("203.0.113.5")
+			s.children[7].GRELocal = s.tunnel.link.Local
 		}, child(outerA, inside), ok},
 		{"two tunnels to one peer, own keys", 1, 2, all(remotes(outerB), proved("one.example", outerB, "p")), all(remotes(outerB), proved("two.example", outerB, "p"), stands(outerB, outerB)), child(outerB, outerB), ok},
 		{"two tunnels to one peer, one key", 1, 1, all(remotes(outerB), proved("b.example", outerB, "p")), all(remotes(outerB), proved("b.example", outerB, "p"), stands(outerB, outerB)), child(outerB, outerB), ownKey},
@@ -112,7 +112,7 @@ func TestAPeerGetsNoEndpointOfAnothers(t *testing.T) {
 		{"b was reached where a is now", -1, -1, none, link(outerA, outerA), child(outerA, outerA), later},
 		{"two tunnels to one peer by two interfaces", -1, -1, remotes(outerB), all(remotes(outerB), stands(outerB, outerB), func(s *peer) {
 			s.cfg.Local, s.locals = "wan2", []netip.Addr{netip.MustParseAddr("203.0.113.5")}
-			s.link.Local, s.children[7].GRELocal = s.locals[0], s.locals[0]
+			s.tunnel.link.Local, s.children[7].GRELocal = s.locals[0], s.locals[0]
 		}), child(outerB, outerB), ok},
 		{"b's second remote, while b is at its first", -1, -1, remotes(outerB), all(remotes(outerA, outerB), stands(outerA, outerA)), child(outerB, outerB), ok},
 		{"another address in the form of IPv6", -1, -1, none, none, child(outerA, "::ffff:198.51.100.3"), otherAddress},
@@ -162,12 +162,12 @@ func TestAnEndpointWaitsForWhoHasTheBetterRight(t *testing.T) {
 	if err := l.admit(a, child(outerA)); err != nil {
 		t.Fatal(err)
 	}
-	a.link = platform.Link{Local: hub.Addr(), Remote: outerB.Addr()}
-	a.behind = true
+	a.tunnel.link = platform.Link{Local: hub.Addr(), Remote: outerB.Addr()}
+	a.tunnel.behind = true
 	if err := l.admit(b, child(outerB)); err == nil || len(l.givers) != 1 {
 		t.Fatalf("%v, who gives way: %+v", err, l.givers)
 	}
-	a.link, a.behind = platform.Link{}, false
+	a.tunnel.link, a.tunnel.behind = platform.Link{}, false
 	if err := l.admit(a, child(outerA)); err == nil {
 		t.Error("a has the endpoint again")
 	}
@@ -199,10 +199,10 @@ func TestAnInterfaceIsMadeWhereAnothersPeerChoseItsEndpoint(t *testing.T) {
 				})
 				time.Sleep(time.Second)
 				w.do(func() {
-					if p := w.l.peers["hq"]; p.index == 0 || p.link.Remote != nobody {
+					if p := w.l.peers["hq"]; p.tunnel.index == 0 || p.tunnel.link.Remote != nobody {
 						t.Errorf("key %s: no interface: %s", key, p.reason)
 					}
-					if has := w.l.peers["branch"].link.Remote; (has == nobody) == gives {
+					if has := w.l.peers["branch"].tunnel.link.Remote; (has == nobody) == gives {
 						t.Errorf("key %s: the other's goes to %v", key, has)
 					}
 				})

@@ -50,7 +50,7 @@ func (l *loop) conclude(p *peer, v esppath.Verdict) {
 			kind = "peer"
 		}
 		if v.Doctor {
-			v.Text += "; find out more: greseal doctor " + p.name
+			v.Text += "; find out more: greseal doctor " + p.tunnel.name
 		}
 		l.event(p.tunnel, level, kind, v.Text)
 	}

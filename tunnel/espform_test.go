@@ -37,7 +37,7 @@ func TestTheOtherFormIsTriedOnlyWhereItMayPass(t *testing.T) {
 		{"UDP, a NAT there", config.EncapAuto, false, esppath.UDP, ikev2.NAT{NATRemote: true, EncapForced: true}, "does not pass the NAT"},
 		{"UDP, a NAT and always", config.EncapAlways, false, esppath.UDP, ikev2.NAT{NATLocal: true}, "does not pass the NAT"},
 	} {
-		s := &peer{tunnel: &tunnel{cfg: &config.Tunnel{Encap: c.encap, RemoteAny: c.any}}}
+		s := &peer{cfg: &config.Tunnel{Encap: c.encap, RemoteAny: c.any}}
 		got := s.remedy(c.form, c.ike)
 		if c.remedy == "" && got != "" || !strings.Contains(got, c.remedy) {
 			t.Errorf("%s: remedy %q, want %q", c.what, got, c.remedy)
@@ -60,7 +60,7 @@ func TestTheEngineIsAskedForTheFormThatIsTried(t *testing.T) {
 		{config.EncapAlways, esppath.Usual, platform.KindKernel, ikev2.EncapForce},
 		{config.EncapNever, esppath.Usual, platform.KindUserspace, ikev2.EncapNever},
 	} {
-		s := &peer{tunnel: &tunnel{cfg: &config.Tunnel{Encap: c.encap}}}
+		s := &peer{cfg: &config.Tunnel{Encap: c.encap}}
 		if c.asked != esppath.Usual { // what the other one leads to
 			s.esp.Blocked(time.Hour, esppath.FormOf(c.asked == esppath.Bare), "")
 		}

@@ -23,7 +23,7 @@ func (l *loop) guard(t *tunnel, addrs ...netip.Addr) error {
 // that is the far end of somebody else's GRE it stays open: the peer lives behind
 // that machine, and its own GRE goes elsewhere.
 func (l *loop) guardOuter(p *peer, a netip.Addr) error {
-	if !p.guards.Has(a) && !p.names(a) && a != p.link.Remote {
+	if !p.tunnel.guards.Has(a) && !p.names(a) && a != p.tunnel.link.Remote {
 		m, err := l.lookAtMachine()
 		if err != nil || m.Foreign[a] != "" {
 			return err

@@ -217,7 +217,7 @@ func (l *loop) subject(p *peer) doctor.Subject {
 		Daemon: &watchedTunnel{l, p.id},
 	}
 	for _, name := range l.order {
-		if name != p.name {
+		if name != p.tunnel.name {
 			s.Others = append(s.Others, withoutSecrets(l.tunnels[name].cfg))
 		}
 	}
@@ -264,7 +264,7 @@ func (w *watchedTunnel) Observe(ctx context.Context) (doctor.Moment, error) {
 // Retry is doctor.Daemon's.
 func (w *watchedTunnel) Retry(ctx context.Context) error {
 	return w.on(ctx, func(p *peer) {
-		if p.wanted {
+		if p.tunnel.wanted {
 			w.l.up(p.tunnel)
 			w.l.settle(entirely)
 		}
@@ -313,10 +313,10 @@ func (l *loop) moment(p *peer) doctor.Moment {
 		f := *p.failure
 		m.Failure, m.Age = &f, l.now()-p.failedAt
 	}
-	m.Drops, m.DropsErr = l.dp.LinkDrops(p.name)
+	m.Drops, m.DropsErr = l.dp.LinkDrops(p.tunnel.name)
 	if sas := p.current(); sas != nil {
 		for _, out := range []bool{false, true} {
-			key := platform.SAKey{Link: p.name, Out: out, SPI: sas.SPI(out)}
+			key := platform.SAKey{Link: p.tunnel.name, Out: out, SPI: sas.SPI(out)}
 			if _, err := l.dp.SACounters(key); err != nil && m.Installed == nil {
 				m.Installed = err
 			}

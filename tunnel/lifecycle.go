@@ -83,10 +83,10 @@ func (l *loop) keep(p *peer, f *ikev2.Failure) { p.failure, p.failedAt = f, l.no
 // attempt.
 func (l *loop) lost(p *peer, r reason) {
 	p.standby.Stop()
-	if !p.wanted || p.cfg.RemoteAny {
+	if !p.tunnel.wanted || p.cfg.RemoteAny {
 		p.attempt.Stop()
 	}
-	if !p.wanted {
+	if !p.tunnel.wanted {
 		return
 	}
 	p.set(phaseDown, r)
@@ -154,7 +154,7 @@ func (l *loop) carries(p *peer) {
 	if c.Encap {
 		how = "ESP in UDP"
 	}
-	l.event(p.tunnel, slog.LevelInfo, "up", fmt.Sprintf("up: %s with %s, %s, %s mode, MTU %d", how, c.Remote.Addr(), c.Suite, mode(c.Transport), p.link.MTU))
+	l.event(p.tunnel, slog.LevelInfo, "up", fmt.Sprintf("up: %s with %s, %s, %s mode, MTU %d", how, c.Remote.Addr(), c.Suite, mode(c.Transport), p.tunnel.link.MTU))
 	p.arrive()
 	l.setRunning(p.tunnel, true)
 	i, known := p.currentIKE()
@@ -171,12 +171,12 @@ func (l *loop) carriesNot(p *peer) {
 	if p.esp.Down() {
 		l.register(p)
 	}
-	if p.wanted && !p.cfg.RemoteAny {
+	if p.tunnel.wanted && !p.cfg.RemoteAny {
 		p.attempt.Down(l.now(), l.random())
 	} else {
 		p.attempt.Stop()
 	}
-	if !p.wanted {
+	if !p.tunnel.wanted {
 		return
 	}
 	p.set(phaseDown, reason{text: "the Child SA is gone; making a new one"})

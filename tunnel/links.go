@@ -114,9 +114,9 @@ func (l *loop) refresh(p *peer) error {
 func (l *loop) setLink(p *peer, c *ikev2.Child) error {
 	want := l.wantLink(p, c)
 	if c != nil {
-		p.behind = c.Remote.Addr() != c.GRERemote
+		p.tunnel.behind = c.Remote.Addr() != c.GRERemote
 	}
-	if p.index != 0 && want == p.link {
+	if p.tunnel.index != 0 && want == p.tunnel.link {
 		return nil
 	}
 	return l.putLink(p.tunnel, want)
@@ -160,8 +160,8 @@ func (l *loop) wantLink(p *peer, child *ikev2.Child) platform.Link {
 		if !want.Remote.IsValid() {
 			want.Remote = p.remote()
 		}
-		if p.index != 0 && !want.Remote.IsValid() {
-			want.Local, want.Remote = p.link.Local, p.link.Remote // stay as the last peer left it
+		if p.tunnel.index != 0 && !want.Remote.IsValid() {
+			want.Local, want.Remote = p.tunnel.link.Local, p.tunnel.link.Remote // stay as the last peer left it
 		}
 	}
 	l.size(p, child, &want)

@@ -309,7 +309,7 @@ func (l *loop) datapathEvent(ev platform.Event) {
 
 func (l *loop) find(ev platform.Event) (*peer, *childSA) {
 	for _, p := range l.peers {
-		if ev.Link != "" && ev.Link != p.name {
+		if ev.Link != "" && ev.Link != p.tunnel.name {
 			continue
 		}
 		if sas := p.spi(ev.SPI, ev.Out); sas != nil {

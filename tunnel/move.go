@@ -49,7 +49,7 @@ func (l *loop) surroundingsChanged(ch platform.Change) {
 	}
 	for _, name := range l.order {
 		for _, p := range l.tunnels[name].peers {
-			if p.wanted {
+			if p.tunnel.wanted {
 				l.addressesChanged(p, locals)
 			}
 		}

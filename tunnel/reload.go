@@ -60,7 +60,7 @@ func (l *loop) take(next *config.Config) []string {
 		c := &next.Tunnels[i]
 		configs[c.Name] = c
 		if t := l.tunnels[c.Name]; t != nil {
-			t.was, t.cfg = t.cfg, c
+			t.configure(c)
 		}
 	}
 	l.net.Batch()
@@ -159,7 +159,7 @@ func (l *loop) changedFor(p *peer, class config.Class) {
 		fallthrough
 	default:
 		l.register(p)
-		if p.index != 0 {
+		if p.tunnel.index != 0 {
 			l.report(p.tunnel, "machine", l.refresh(p))
 		}
 		if !p.established() && p.attempt.State() != attempt.UnderWay {

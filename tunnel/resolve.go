@@ -117,7 +117,7 @@ func (l *loop) resolved(a resolve.Answer) {
 		}
 	}
 	for _, p := range l.names.users[a.Host] {
-		if p.wanted {
+		if p.tunnel.wanted {
 			l.reschedule(p)
 			l.renamed(p, a.Host)
 		}

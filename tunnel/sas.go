@@ -99,7 +99,7 @@ func (l *loop) installOut(a ikev2.InstallOut) error {
 
 // sa is what the datapath is to install of one direction of a Child SA.
 func (l *loop) sa(p *peer, c *ikev2.Child, params esp.Params, out bool) platform.SA {
-	sa := platform.SA{ChildSA: c.ChildSA, Link: p.name, Out: out, Params: params, ReplayWindow: p.cfg.ReplayWindow}
+	sa := platform.SA{ChildSA: c.ChildSA, Link: p.tunnel.name, Out: out, Params: params, ReplayWindow: p.cfg.ReplayWindow}
 	// Soft limits are spread so that both ends and many tunnels do not rekey
 	// at once; hard ones stand well beyond (contract 7).
 	limit := func(n uint64) (soft, hard uint64) {

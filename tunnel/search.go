@@ -98,12 +98,12 @@ func (l *loop) probed(p *peer, a ikev2.Probed) {
 
 // resize has everything follow the size in use.
 func (l *loop) resize(p *peer) {
-	was := p.link.MaxUnfragmented
+	was := p.tunnel.link.MaxUnfragmented
 	if l.report(p.tunnel, "machine", l.refresh(p)) {
 		return
 	}
 	// What the kernel learned by ICMP would hold for ten minutes more.
-	if p.link.MaxUnfragmented > was || p.underlay.Learned() != 0 && p.underlay.Learned() < p.search.Found() {
+	if p.tunnel.link.MaxUnfragmented > was || p.underlay.Learned() != 0 && p.underlay.Learned() < p.search.Found() {
 		if err := platform.FlushRouteCache(); err != nil {
 			l.log.Debug("forgetting learned path MTUs", "error", err)
 		}

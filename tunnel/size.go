@@ -26,11 +26,11 @@ func (l *loop) size(p *peer, child *ikev2.Child, want *platform.Link) {
 		// fit in outer fragments by itself (RFC 8200 section 5).
 		want.MTU = mtu.IPv6MinMTU
 		want.IgnoreDF = want.IgnoreDF || l.dp.Kind() == platform.KindKernel
-		p.sizing.why += fmt.Sprintf("; but IPv6 needs %d, so larger packets than %d leave in fragments", mtu.IPv6MinMTU, p.sizing.largest)
+		p.tunnel.sizing.why += fmt.Sprintf("; but IPv6 needs %d, so larger packets than %d leave in fragments", mtu.IPv6MinMTU, p.tunnel.sizing.largest)
 	}
 	l.agreeMTU(p, want)
 	// A configured MTU may be more than what fits outside in one piece.
-	want.MaxUnfragmented = min(p.sizing.largest, want.MTU)
+	want.MaxUnfragmented = min(p.tunnel.sizing.largest, want.MTU)
 	if p.cfg.MSSClamp {
 		want.MSS4, want.MSS6 = uint16(want.MaxUnfragmented-40), uint16(want.MaxUnfragmented-60) // IP and TCP headers
 	}
@@ -57,7 +57,7 @@ func (l *loop) wantMTU(p *peer, child *ikev2.Child) int {
 		params.OuterV6, params.InnerV6 = child.Remote.Addr().Is6(), child.GRERemote.Is6()
 		return l.leastFit(p, []mtu.Params{params}, outer, way, searched)
 	}
-	if p.index != 0 && c.MTU == 0 && outer == p.sizing.outer {
+	if p.tunnel.index != 0 && c.MTU == 0 && outer == p.tunnel.sizing.outer {
 		return p.agreed.own // what was agreed last most likely will be again
 	}
 	// Nothing is agreed yet: take the worst that could be.
@@ -94,24 +94,24 @@ func (l *loop) leastFit(p *peer, all []mtu.Params, outer int, way mtu.Path, sear
 		if err == nil && (least.MTU == 0 || r.MTU < least.MTU) {
 			least = r
 			wire, _ := mtu.Wire(params, r.MTU)
-			p.sizing.overhead = wire - r.MTU
+			p.tunnel.sizing.overhead = wire - r.MTU
 		}
 	}
-	p.sizing.outer, p.sizing.outerLink = outer, way.Interface
-	p.sizing.how, p.sizing.sum = "computed", least.Lines
+	p.tunnel.sizing.outer, p.tunnel.sizing.outerLink = outer, way.Interface
+	p.tunnel.sizing.how, p.tunnel.sizing.sum = "computed", least.Lines
 	if searched {
-		p.sizing.how = "searched"
+		p.tunnel.sizing.how = "searched"
 	}
 	if least.MTU == 0 {
-		p.sizing.why = says(way, outer, searched) + " leaves no room; the least of IPv6 is taken"
+		p.tunnel.sizing.why = says(way, outer, searched) + " leaves no room; the least of IPv6 is taken"
 		least.MTU = mtu.IPv6MinMTU
 	} else {
-		p.sizing.why = fmt.Sprintf("%s less %d for %s", says(way, outer, searched), outer-least.MTU, taken(least))
+		p.tunnel.sizing.why = fmt.Sprintf("%s less %d for %s", says(way, outer, searched), outer-least.MTU, taken(least))
 	}
-	p.sizing.largest = least.MTU
+	p.tunnel.sizing.largest = least.MTU
 	if m := p.cfg.MTU; m != 0 {
-		p.sizing.how = "configured"
-		p.sizing.why = fmt.Sprintf("mtu = %d in the configuration; %d would fit", m, least.MTU)
+		p.tunnel.sizing.how = "configured"
+		p.tunnel.sizing.why = fmt.Sprintf("mtu = %d in the configuration; %d would fit", m, least.MTU)
 		return m
 	}
 	return least.MTU
@@ -158,32 +158,32 @@ func (l *loop) followUnderlay(p *peer) {
 
 func (l *loop) describeMTU(p *peer) status.MTU {
 	a := &p.agreed
-	m := status.MTU{Own: a.own, Peer: a.peer, Bytes: p.link.MTU, How: p.sizing.how, Why: p.sizing.why, OuterMTU: p.sizing.outer, OuterLink: p.sizing.outerLink, Search: p.search.State().String()}
-	for _, line := range p.sizing.sum {
+	m := status.MTU{Own: a.own, Peer: a.peer, Bytes: p.tunnel.link.MTU, How: p.tunnel.sizing.how, Why: p.tunnel.sizing.why, OuterMTU: p.tunnel.sizing.outer, OuterLink: p.tunnel.sizing.outerLink, Search: p.search.State().String()}
+	for _, line := range p.tunnel.sizing.sum {
 		m.Sum = append(m.Sum, status.Step{Name: line.Name, Bytes: line.Bytes})
 	}
-	if p.index == 0 {
+	if p.tunnel.index == 0 {
 		return status.MTU{}
 	}
 	switch {
 	case p.cfg.MTU != 0:
 		m.Decides = status.MTUConfigured
-	case p.link.MTU < a.own:
+	case p.tunnel.link.MTU < a.own:
 		m.Decides = status.MTUOfPeer
-		m.Sum = append(m.Sum, status.Step{Name: "lowered to the peer's", Bytes: p.link.MTU - a.own})
+		m.Sum = append(m.Sum, status.Step{Name: "lowered to the peer's", Bytes: p.tunnel.link.MTU - a.own})
 	default:
 		m.Decides = status.MTUOfOwn
 	}
-	if a.differs(p.link.MTU) && a.at == 0 { // else it is about to be taken
+	if a.differs(p.tunnel.link.MTU) && a.at == 0 { // else it is about to be taken
 		m.Differs = p.sameMTU()
 	}
-	switch err := l.dp.MSSClampError(p.link.Name); {
+	switch err := l.dp.MSSClampError(p.tunnel.link.Name); {
 	case !p.cfg.MSSClamp:
 		m.Unclamped = "mss_clamp = false in the configuration"
 	case err != nil:
 		m.Unclamped = err.Error()
 	default:
-		m.MSS4, m.MSS6 = int(p.link.MSS4), int(p.link.MSS6)
+		m.MSS4, m.MSS6 = int(p.tunnel.link.MSS4), int(p.tunnel.link.MSS6)
 	}
 	return m
 }

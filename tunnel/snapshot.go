@@ -80,7 +80,7 @@ func (l *loop) notes() []string {
 func (l *loop) describe(of *tunnel) status.Tunnel {
 	p, c := of.shown(), of.cfg
 	s := status.Tunnel{
-		Name:       p.name,
+		Name:       p.tunnel.name,
 		Source:     c.Source.String(),
 		Netifd:     c.Netifd,
 		Enabled:    c.Enabled,
@@ -92,18 +92,18 @@ func (l *loop) describe(of *tunnel) status.Tunnel {
 		Remedy:     p.reason.remedy,
 		Attempts:   uint64(p.attempt.Failures()),
 		UpCount:    p.ups,
-		Events:     p.events.Last(tunnelEvents, ""),
+		Events:     p.tunnel.events.Last(tunnelEvents, ""),
 	}
-	if p.wanted || p.wrong() && c.Enabled {
+	if p.tunnel.wanted || p.tunnel.wrong() && c.Enabled {
 		s.Desired = status.DesiredUp
 	}
 	if p.phase != phaseWaiting {
 		s.WaitingFor = ""
 	}
-	if p.failure != nil && p.wanted {
+	if p.failure != nil && p.tunnel.wanted {
 		s.Code = failureCode(p.failure.Kind)
 	}
-	if p.wrong() {
+	if p.tunnel.wrong() {
 		s.Code = status.CodeConfig
 	}
 	if (p.phase == phaseConnecting || p.phase == phaseWaiting) && p.note.text != "" {
@@ -112,7 +112,7 @@ func (l *loop) describe(of *tunnel) status.Tunnel {
 	if (p.phase == phaseConnecting || p.phase == phaseDown) && len(p.passed) > 0 {
 		s.Reason += "; " + sentence(p.passed)
 	}
-	if at := p.wait.until; at != 0 && p.wanted && !p.established() && p.attempt.State() != attempt.UnderWay {
+	if at := p.wait.until; at != 0 && p.tunnel.wanted && !p.established() && p.attempt.State() != attempt.UnderWay {
 		s.NextAttempt = endOf(at - l.now())
 	}
 	s.Peer = l.describePeer(p)
@@ -127,15 +127,15 @@ func (l *loop) describe(of *tunnel) status.Tunnel {
 	s.In = status.Traffic{Packets: in.Packets, Bytes: in.Bytes}
 	s.Out = status.Traffic{Packets: out.Packets, Bytes: out.Bytes}
 	s.Drops = status.Drops{Replay: in.Replay, Integrity: in.Integrity, Selector: in.Selector, Malformed: in.Malformed}
-	if p.index != 0 {
-		if d, err := l.dp.LinkDrops(p.name); err == nil {
+	if p.tunnel.index != 0 {
+		if d, err := l.dp.LinkDrops(p.tunnel.name); err == nil {
 			s.Drops.NoSA, s.Drops.TooBig, s.Drops.Queue = d.NoSA, d.TooBig, d.Queue
 			s.Drops.Key, s.Drops.GRE = d.Key, d.GRE
 		}
 	}
 	s.Outside = l.describeOutside(p)
 	s.Interface = status.Interface{
-		Name: c.Name, Index: p.index, Kind: l.linkKind(p.tunnel), Running: p.running, Bridge: c.GRE.Bridge,
+		Name: c.Name, Index: p.tunnel.index, Kind: l.linkKind(p.tunnel), Running: p.tunnel.running, Bridge: c.GRE.Bridge,
 	}
 	s.MTU = l.describeMTU(p)
 	s.Keepalives = l.describeKeepalives(p.tunnel)
@@ -285,11 +285,11 @@ func selector(a netip.Addr) string {
 func (l *loop) describeOutside(p *peer) status.Outside {
 	c := p.cfg
 	o := status.Outside{EncapAsked: c.Encap, ModeAsked: c.Mode}
-	if p.link.Local.IsValid() {
-		o.GRELocal = p.link.Local.String()
+	if p.tunnel.link.Local.IsValid() {
+		o.GRELocal = p.tunnel.link.Local.String()
 	}
-	if p.link.Remote.IsValid() {
-		o.GRERemote = p.link.Remote.String()
+	if p.tunnel.link.Remote.IsValid() {
+		o.GRERemote = p.tunnel.link.Remote.String()
 	}
 	if c.GRE.HasKey {
 		o.GREKey = strconv.FormatUint(uint64(c.GRE.Key), 10)
@@ -309,7 +309,7 @@ func (l *loop) describeOutside(p *peer) status.Outside {
 	}
 	i, _ := p.currentIKE()
 	o.EncapWhy = encapWhy(p, i.NAT, sas.Encap, l.dp.Kind())
-	o.OverheadBytes = p.sizing.overhead
+	o.OverheadBytes = p.tunnel.sizing.overhead
 	return o
 }
 

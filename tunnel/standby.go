@@ -26,7 +26,7 @@ func (l *loop) replace(p *peer, why standby.Why, to netip.Addr) {
 
 // makeStandby is one step towards it.
 func (l *loop) makeStandby(p *peer) {
-	if !p.wanted || !p.established() {
+	if !p.tunnel.wanted || !p.established() {
 		p.standby.Stop()
 		return
 	}
@@ -75,7 +75,7 @@ func (p *peer) preferred() []netip.Addr {
 		return nil
 	}
 	rank := len(p.cfg.Remotes)
-	if rank == 1 && !p.named() {
+	if rank == 1 && !p.tunnel.named() {
 		return nil // the peer moved from its only address, and may move back
 	}
 	if r, ok := p.attempt.Rank(c.Remote.Addr()); ok {

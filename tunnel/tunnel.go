@@ -72,8 +72,8 @@ func (c *childSA) installed() (all []*espSA) {
 	return all
 }
 
-// tunnel is one [[tunnel]]: what is wanted of it, and what stands in the machine. It
-// belongs to the loop, as its peers do.
+// tunnel is the interface of one [[tunnel]]: what is wanted of it, and what stands in
+// the machine. It belongs to the loop, as its peers do.
 type tunnel struct {
 	cfg    *config.Tunnel
 	was    *config.Tunnel // before the last reload
@@ -111,10 +111,12 @@ type sizing struct {
 }
 
 // peer is one of the machines at a tunnel's other end: what is known of it, what
-// stands with it, and what is to be tried next.
+// stands with it, and what is to be tried next. Of its tunnel it asks whether that is
+// wanted, and brings the interface in line with its Child SA.
 type peer struct {
-	*tunnel
-	id ikev2.PeerID
+	tunnel *tunnel        // that leads to it
+	cfg    *config.Tunnel // what is configured of it
+	id     ikev2.PeerID
 
 	promise endpoint.Promise // an endpoint that another tunnel has made room at
 
@@ -168,6 +170,7 @@ func newTunnel(c *config.Tunnel) *tunnel {
 	}
 	p := &peer{
 		tunnel:   t,
+		cfg:      c,
 		id:       ikev2.PeerID(c.Name),
 		ike:      map[ikev2.SAID]ikev2.IKEInfo{},
 		children: map[ikev2.ChildID]*childSA{},
@@ -183,6 +186,14 @@ func newTunnel(c *config.Tunnel) *tunnel {
 		p.reason = disabledReason
 	}
 	return t
+}
+
+// configure takes another configuration of the tunnel and its peers.
+func (t *tunnel) configure(c *config.Tunnel) {
+	t.was, t.cfg = t.cfg, c
+	for _, p := range t.peers {
+		p.cfg = c
+	}
 }
 
 // shown is the peer whose state is the tunnel's.

@@ -379,7 +379,7 @@ func forgetNot(t *testing.T, seed uint64) {
 					case 0:
 						w.l.down(h.tunnel, false)
 					case 1:
-						if h.wanted {
+						if h.tunnel.wanted {
 							w.l.restart(h, "asked for")
 						}
 					default:
@@ -425,7 +425,7 @@ func (w *world) mustWait(told []string) {
 	w.t.Helper()
 	w.do(func() {
 		h := w.l.peers["hq"]
-		if !h.wanted || h.established() || w.l.dirty["hq"] {
+		if !h.tunnel.wanted || h.established() || w.l.dirty["hq"] {
 			return
 		}
 		asking := false
