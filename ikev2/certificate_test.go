@@ -20,6 +20,7 @@ import (
 
 	"greseal/crypto/sign"
 	"greseal/crypto/sign/cert"
+	"greseal/ikev2/fragment"
 	"greseal/ikev2/wire"
 )
 
@@ -207,7 +208,7 @@ func TestEveryKindOfKeyAuthenticates(t *testing.T) {
 		{p521, p521.Public(), "ECDSA with SHA2-512"},
 		{ed, ed.Public(), "Ed25519"},
 	} {
-		for _, mtu := range []int{0, ipv4MinMTU} {
+		for _, mtu := range []int{0, fragment.IPv4MinMTU} {
 			for _, raw := range []bool{false, true} {
 				n := signers(func(west, east *Peer) {
 					west.PathMTU, east.PathMTU = mtu, mtu

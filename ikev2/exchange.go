@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"time"
 
+	"greseal/ikev2/fragment"
+	"greseal/ikev2/keymat"
 	"greseal/ikev2/wire"
 )
 
@@ -55,7 +57,7 @@ type request struct {
 	about    exchange
 	id       uint32
 	exchange wire.ExchangeType
-	message  sealed
+	message  fragment.Message
 
 	first, next Time
 	wait        time.Duration
@@ -79,9 +81,7 @@ type requestWindow struct {
 	nextIn   uint32
 	answered cached
 	pending  *series
-	// Of the peer's request and of its response that are coming in: each has a
-	// message ID of its own, and neither disturbs the other.
-	requestParts, responseParts *fragments
+	parts    fragment.Collector // of the peer's messages
 
 	rtt time.Duration // from the last request of ours to its answer
 }
@@ -124,7 +124,7 @@ func (e *Engine) exhausted(s *ikeSA, x wire.ExchangeType, err error) {
 }
 
 // startRequest sends a request that is already encoded.
-func (e *Engine) startRequest(s *ikeSA, x wire.ExchangeType, r *request, m sealed) {
+func (e *Engine) startRequest(s *ikeSA, x wire.ExchangeType, r *request, m fragment.Message) {
 	r.id, r.exchange, r.message = s.nextOut, x, m
 	r.first, r.tries, r.wait = e.now, 1, firstPause
 	if r.probe() != nil {
@@ -147,7 +147,7 @@ func (e *Engine) sendOut(s *ikeSA, r *request) {
 		e.sendProbeOut(s, r, p)
 		return
 	}
-	e.sendFrom(s, r.at.local, r.at.remote, r.message.data)
+	e.sendFrom(s, r.at.local, r.at.remote, r.message.Data)
 }
 
 func (e *Engine) jitter(d time.Duration) time.Duration {
@@ -223,13 +223,10 @@ func (e *Engine) sendFrom(s *ikeSA, local, remote netip.AddrPort, data [][]byte)
 }
 
 // cached is the answer to the last request, kept until the next one comes (RFC
-// 7296 section 2.1). A repeated request is known by its end, which is the
-// integrity check value: it is the same only if the whole message is. Of a
-// fragmented request that is fragment 1.
+// 7296 section 2.1).
 type cached struct {
-	sealed
-	tail  [16]byte
-	size  int
+	fragment.Message
+	mark  fragment.Mark // of the request
 	id    uint32
 	total uint16 // fragments of the request, 0 for none
 	again uint8  // how often it was asked for again
@@ -237,34 +234,46 @@ type cached struct {
 }
 
 func (c *cached) is(id uint32, datagram []byte) bool {
-	return c.data != nil && c.id == id && c.size == len(datagram) && c.tail == tailOf(datagram)
+	return c.Data != nil && c.id == id && c.mark == fragment.MarkOf(datagram)
 }
 
-func tailOf(b []byte) (t [16]byte) {
-	copy(t[:], b[max(0, len(b)-len(t)):])
-	return t
+// askedAnew tells whether a request is the answered one in more fragments than
+// before, of which the first asks for the answer (RFC 7383 section 2.6.1), or as
+// a peer sends it that seals its repetitions anew (against RFC 7296 section 2.1).
+func (c *cached) askedAnew(m *wire.Message, keys *keymat.Keys) bool {
+	p := m.SKF()
+	if c.Data == nil || m.MessageID != c.id || keys == nil || p != nil && (p.Number != 1 || p.Total < c.total) {
+		return false
+	}
+	var err error
+	total := uint16(0)
+	if p == nil {
+		_, err = m.Decrypt(keys.In)
+	} else {
+		total = p.Total
+		_, err = m.DecryptFragment(keys.In)
+	}
+	if err == nil {
+		c.mark, c.total = fragment.MarkOf(m.Raw), total
+	}
+	return err == nil
 }
 
 // respond seals, sends and keeps the response to the request m.
 func (e *Engine) respond(s *ikeSA, m *wire.Message, d *Datagram, inner []wire.Payload) {
 	h := s.header(m.Exchange, m.MessageID, true)
-	parts := s.requestParts
-	if m.SKF() == nil {
-		parts = nil
+	kept := cached{mark: fragment.MarkOf(m.Raw), id: m.MessageID, at: e.now}
+	if p := m.SKF(); p != nil && s.parts.Request != nil {
+		s.fitTo(s.parts.Request.Longest())
+		kept.mark, kept.total = s.parts.Request.Mark, p.Total
 	}
-	if parts != nil {
-		s.fitTo(parts.set.LongestFragment())
-	}
-	answer, err := e.seal(s, h, inner)
-	if err != nil {
+	var err error
+	if kept.Message, err = e.seal(s, h, inner); err != nil {
 		return // as if it was lost: the peer asks again and gives up
 	}
-	s.answered = cached{sealed: answer, tail: tailOf(m.Raw), size: len(m.Raw), id: m.MessageID, at: e.now}
-	if parts != nil {
-		s.answered.tail, s.answered.size, s.answered.total = parts.tail, parts.size, m.SKF().Total
-	}
+	s.answered = kept
 	// Answers go where the request came from (RFC 7296 section 2.23).
-	e.sendFrom(s, d.Local, d.Remote, answer.data)
+	e.sendFrom(s, d.Local, d.Remote, kept.Data)
 }
 
 // sealedOnly is the outside of a protected message, for tell.

@@ -31,8 +31,8 @@ func TestFragmentsAreForgottenOnceTheMessageIsHandled(t *testing.T) {
 	agree(t, w, e)
 	for _, x := range n.nodes {
 		for _, s := range x.e.ids {
-			if s.requestParts != nil || s.responseParts != nil || s.pending != nil || s.req != nil {
-				t.Errorf("%s: parts %v and %v, series %v, request %v are left", x.name, s.requestParts != nil, s.responseParts != nil, s.pending != nil, s.req != nil)
+			if s.parts.Request != nil || s.parts.Response != nil || s.pending != nil || s.req != nil {
+				t.Errorf("%s: parts %v and %v, series %v, request %v are left", x.name, s.parts.Request != nil, s.parts.Response != nil, s.pending != nil, s.req != nil)
 			}
 		}
 	}

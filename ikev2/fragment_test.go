@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"greseal/crypto/suite"
+	"greseal/ikev2/fragment"
 	"greseal/ikev2/keymat"
 	"greseal/ikev2/wire"
 )
@@ -104,12 +105,12 @@ func TestFragmentsOfAnUnfinishedMessageAreForgotten(t *testing.T) {
 	n.filter = func(*flight) bool { return false }
 	n.deliver(request[0])
 	sa := e.e.peers[e.peer.ID].established()[0]
-	n.run(n.now + partsLife - time.Second)
-	if sa.requestParts == nil {
+	n.run(n.now + fragment.Life - time.Second)
+	if sa.parts.Request == nil {
 		t.Error("forgotten too early")
 	}
 	n.run(n.now + 2*time.Second)
-	if sa.requestParts != nil {
+	if sa.parts.Request != nil {
 		t.Error("not forgotten")
 	}
 	n.filter = nil
@@ -129,7 +130,7 @@ func TestRequestSealedAnewIsAnsweredAgain(t *testing.T) {
 	pairs := len(e.e.pairs)
 	r := w.e.peers[w.peer.ID].established()[0].req
 	s := w.e.peers[w.peer.ID].established()[0]
-	m, err := wire.Parse(r.message.data[0])
+	m, err := wire.Parse(r.message.Data[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +139,7 @@ func TestRequestSealedAnewIsAnsweredAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	again, err := wire.AppendSealed(nil, m.Header, inner, s.keys.Out)
-	if err != nil || bytes.Equal(again, r.message.data[0]) {
+	if err != nil || bytes.Equal(again, r.message.Data[0]) {
 		t.Fatal("not sealed anew", err)
 	}
 	n.filter = nil

@@ -9,6 +9,7 @@ import (
 
 	"greseal/crypto/prf"
 	"greseal/crypto/suite"
+	"greseal/ikev2/fragment"
 	"greseal/ikev2/keymat"
 	"greseal/ikev2/recorder"
 	"greseal/ikev2/wire"
@@ -145,7 +146,7 @@ func (e *Engine) sendInit(s *ikeSA, group uint16) {
 	h.message1 = data
 	s.state = stateInitiating
 	s.req, s.nextOut = nil, 0
-	e.startRequest(s, wire.IKESAInit, &request{about: x}, sealed{data: [][]byte{data}})
+	e.startRequest(s, wire.IKESAInit, &request{about: x}, fragment.Message{Data: [][]byte{data}})
 }
 
 // saInit is IKE_SA_INIT, which nothing protects.

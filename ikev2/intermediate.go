@@ -6,6 +6,7 @@ import (
 
 	"greseal/crypto/kex"
 	"greseal/crypto/suite"
+	"greseal/ikev2/fragment"
 	"greseal/ikev2/keymat"
 	"greseal/ikev2/wire"
 )
@@ -170,7 +171,7 @@ func (e *Engine) updateKeys(s *ikeSA, shared []byte) error {
 		return err
 	}
 	s.keys.Wipe()
-	s.keys, s.requestParts, s.responseParts = k, nil, nil
+	s.keys, s.parts = k, fragment.Collector{}
 	h.inter.ke, h.inter.methods = nil, h.inter.methods[1:]
 	h.inter.rounds++
 	return nil
@@ -206,7 +207,7 @@ func (e *Engine) onIntermediateRequest(s *ikeSA, m *wire.Message, d *Datagram, c
 		return
 	}
 	s.dropAt = min(e.now+halfOpenLife, s.began+attemptTime)
-	s.requestParts = nil
+	s.parts.Request = nil
 	e.grow(s)
 	e.markDirty(s)
 }

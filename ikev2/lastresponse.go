@@ -21,7 +21,7 @@ const (
 
 // keepResponse keeps the last response of an SA that is gone.
 func (e *Engine) keepResponse(s *ikeSA) {
-	if s.answered.data == nil || s.answered.at != e.now || s.own() == 0 {
+	if s.answered.Data == nil || s.answered.at != e.now || s.own() == 0 {
 		return
 	}
 	g := &lastResponse{s.own(), s.answered, e.now + responseLife}
@@ -30,7 +30,7 @@ func (e *Engine) keepResponse(s *ikeSA) {
 	list, most := &e.byExpiry, maxResponses
 	if s.peer == nil {
 		list, most = &e.refusals, maxRefused
-		g.answer.plain, g.answer.sealer = nil, nil
+		g.answer.Settle()
 	}
 	if *list = append(*list, g); len(*list) > most {
 		e.evictResponse(list)

@@ -263,7 +263,7 @@ func (e *Engine) elsewhere(s *ikeSA, r *request) {
 	for _, a := range m.others {
 		if a.BitLen() == s.remote.Addr().BitLen() && a != s.remote.Addr() {
 			r.spread = true
-			e.sendFrom(s, s.local, netip.AddrPortFrom(a, s.remote.Port()), r.message.data)
+			e.sendFrom(s, s.local, netip.AddrPortFrom(a, s.remote.Port()), r.message.Data)
 		}
 	}
 }

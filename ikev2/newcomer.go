@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"greseal/ikev2/fragment"
 	"greseal/ikev2/wire"
 )
 
@@ -42,7 +43,7 @@ type newcomer struct {
 	d      Datagram
 	c      *wire.Contents
 	answer []wire.Payload
-	parts  *fragments // of m
+	parts  *fragment.Parts // of m
 }
 
 // Contended reports that a peer was turned away which had authenticated itself:
@@ -124,7 +125,7 @@ func (e *Engine) wait(s *ikeSA, p *peer, m *wire.Message, d *Datagram, c *wire.C
 	if len(holders) == 0 {
 		return false
 	}
-	n := &newcomer{peer: p, since: e.now, until: e.now + newcomerWait, m: m, d: *d, c: c, answer: answer, parts: s.requestParts}
+	n := &newcomer{peer: p, since: e.now, until: e.now + newcomerWait, m: m, d: *d, c: c, answer: answer, parts: s.parts.Request}
 	if o := p.newcomer; o != nil && namesakes(o, s) {
 		e.drop(o, nil, false) // it begins anew
 	}
@@ -160,9 +161,9 @@ func (e *Engine) decideNewcomer(s *ikeSA) {
 		return
 	}
 	n.peer.newcomer, s.handshake.newcomer = nil, nil
-	s.requestParts = n.parts
+	s.parts.Request = n.parts
 	e.authenticated(s, n.peer, n.m, &n.d, n.c, n.answer)
-	s.requestParts = nil
+	s.parts.Request = nil
 }
 
 // lookAtNewcomer is called when something was heard on an IKE SA or it is gone.
@@ -189,9 +190,9 @@ func (s *ikeSA) forgetNewcomer() {
 func (e *Engine) turnAway(s, holder *ikeSA) {
 	n := s.handshake.newcomer
 	p := n.peer
-	s.requestParts = n.parts
+	s.parts.Request = n.parts
 	e.respond(s, n.m, &n.d, []wire.Payload{notify(wire.AuthenticationFailed), notify(wire.TunnelInUse)})
-	s.requestParts = nil
+	s.parts.Request = nil
 	f := s.failure(FailInUse, "IKE_AUTH", "", "give each peer a tunnel of its own, with its identity as remote_id")
 	f.Theirs = s.RemoteID.String() + " at " + s.remote.String()
 	f.Ours = "this tunnel has " + holder.RemoteID.String() + " at " + holder.remote.String() + ", which answers"

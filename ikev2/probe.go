@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"greseal/ikev2/fragment"
 	"greseal/ikev2/wire"
 )
 
@@ -197,18 +198,17 @@ func (e *Engine) sendProbe(s *ikeSA, p *probe, first recovery) bool {
 	r := &request{about: p}
 	_, inner, _ := p.payloads(e, s)
 	h := s.header(wire.Informational, s.nextOut, false)
-	plain, err := wire.AppendPayloads(nil, inner)
+	m, err := fragment.Keep(h, inner, s.keys.Out)
 	if err == nil {
-		p.whole, err = wire.AppendSealedBytes(nil, h, inner[0].Type(), plain, s.keys.Out)
+		p.whole, err = m.Whole()
 	}
 	if err != nil {
 		e.exhausted(s, wire.Informational, err)
 		return true
 	}
 	e.tell(p.whole, h, sealedOnly, inner)
-	m := sealed{data: [][]byte{p.whole}}
-	if s.Fragmentation {
-		m.plain, m.header, m.first, m.sealer = plain, h, inner[0].Type(), s.keys.Out
+	if !s.Fragmentation {
+		m.Settle()
 	}
 	p.form, p.formAt = first, e.now
 	r.message = m
@@ -221,15 +221,16 @@ func (e *Engine) sendProbe(s *ikeSA, p *probe, first recovery) bool {
 // every form: by them alone the peer knows a request again that it had in fragments.
 func (e *Engine) shape(s *ikeSA, r *request, p *probe) {
 	if p.pieces == nil && s.Fragmentation && p.form != recoverUnknown && (p.rehearse || s.recovers == recoverFragments) {
-		size := s.fitting(ipv4MinMTU)
+		size := s.least()
 		if p.rehearse {
 			size = len(p.whole) - rehearsalSize/2
 		}
-		p.pieces, _ = e.fragment(s, &r.message, size, nil) // fails as sealing did not: the whole is left
+		p.pieces, _ = r.message.Split(size) // fails as sealing did not: the whole is left
+		e.tellFragments(r.message.Header(), p.pieces, nil)
 	}
-	r.message.data = slices.Clone(p.pieces)
+	r.message.Data = slices.Clone(p.pieces)
 	if p.form != recoverFragments || p.pieces == nil {
-		r.message.data = append(r.message.data, p.whole)
+		r.message.Data = append(r.message.Data, p.whole)
 	}
 }
 
@@ -254,7 +255,7 @@ func (e *Engine) nextForm(s *ikeSA, r *request) {
 
 // sendProbeOut sends a request in its form.
 func (e *Engine) sendProbeOut(s *ikeSA, r *request, p *probe) {
-	for _, d := range r.message.data {
+	for _, d := range r.message.Data {
 		whole := &d[0] == &p.whole[0]
 		e.emit(Send{
 			Datagram: Datagram{Local: s.local, Remote: s.remote, Data: d}, Peer: s.peer.cfg.ID,

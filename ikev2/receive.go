@@ -107,7 +107,7 @@ func (e *Engine) receiveUnknown(own uint64, h wire.Header, d *Datagram) {
 	if g := e.responses[own]; g != nil {
 		if !h.Response() && g.answer.is(h.MessageID, d.Data) {
 			e.stats.Retransmitted++
-			for _, data := range g.answer.data {
+			for _, data := range g.answer.Data {
 				e.emit(Send{Datagram: Datagram{d.Local, d.Remote, data}})
 			}
 		}
@@ -164,13 +164,13 @@ func (e *Engine) answerClear(h wire.Header, d *Datagram, ps ...wire.Payload) int
 
 // receiveRequest handles a request to an SA that exists.
 func (e *Engine) receiveRequest(s *ikeSA, m *wire.Message, d *Datagram) {
-	if s.answered.is(m.MessageID, d.Data) || s.askedAnew(m) {
+	if s.answered.is(m.MessageID, d.Data) || s.answered.askedAnew(m, s.keys) {
 		e.stats.Retransmitted++
 		s.asked = e.now
 		if s.answered.again++; s.answered.again >= sizeDoubt-1 {
-			e.refragment(s, &s.answered.sealed)
+			e.refragment(s, &s.answered.Message)
 		}
-		e.sendFrom(s, d.Local, d.Remote, s.answered.data)
+		e.sendFrom(s, d.Local, d.Remote, s.answered.Data)
 		return
 	}
 	if m.MessageID != s.nextIn || s.keys == nil && s.state != stateHalfOpen {
@@ -186,7 +186,7 @@ func (e *Engine) receiveRequest(s *ikeSA, m *wire.Message, d *Datagram) {
 		e.grow(s)
 		return
 	}
-	defer func() { s.requestParts = nil }() // once it is answered
+	defer func() { s.parts.Request = nil }() // once it is answered
 	s.nextIn++
 	if s.state == stateHalfOpen {
 		if m.Exchange == wire.IKEIntermediate {
@@ -256,7 +256,7 @@ func (e *Engine) receiveResponse(s *ikeSA, m *wire.Message, d *Datagram) {
 	if !ok {
 		return
 	}
-	s.responseParts = nil
+	s.parts.Response = nil
 	if p := r.probe(); r.tries == 1 && (p == nil || !p.changed) { // else it may be the answer to any of them (RFC 6298 section 3)
 		s.rtt = min(e.now-r.first, longestRTT)
 	}
@@ -299,8 +299,8 @@ func (e *Engine) open(s *ikeSA, m *wire.Message, d *Datagram) (c content, ok boo
 		}
 		if err == nil {
 			c.whole = *whole
-			f := *s.parts(m)
-			octets, parts, outside = f.octets, int(m.SKF().Total), f.critical
+			f := s.parts.Of(m)
+			octets, parts, outside = f.Octets, int(m.SKF().Total), f.Critical
 		}
 	}
 	if err == nil {

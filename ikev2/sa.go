@@ -290,12 +290,7 @@ func (s *ikeSA) nextWake() Time {
 	if s.pending != nil {
 		at = min(at, s.pending.expires)
 	}
-	if f := s.requestParts; f != nil {
-		at = min(at, f.expires)
-	}
-	if f := s.responseParts; f != nil {
-		at = min(at, f.expires)
-	}
+	at = min(at, s.parts.Expires())
 	switch {
 	case s.state == stateInitiating, s.state == stateAuthenticating:
 		if n := s.handshake.newcomer; n != nil {
@@ -351,7 +346,7 @@ func (e *Engine) due(s *ikeSA) {
 	if s.pending != nil && s.pending.expires <= e.now {
 		e.release(s)
 	}
-	s.forgetParts(e.now)
+	s.parts.Expire(e.now)
 	if s.dropAt <= e.now && !e.dropDue(s) {
 		return
 	}

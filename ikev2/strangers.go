@@ -191,15 +191,7 @@ func (h *strangers) count(b *standing, octets int) {
 // octets is what a half-open SA takes, in round figures.
 func (s *ikeSA) octets() int {
 	h := s.handshake
-	n := halfOpenOctets + len(h.message1) + len(h.message2) + keOctets*len(h.peerKE)
-	for _, d := range s.answered.data {
-		n += len(d)
-	}
-	n += len(s.answered.plain)
-	if f := s.requestParts; f != nil {
-		n += f.set.Held()
-	}
-	return n
+	return halfOpenOctets + len(h.message1) + len(h.message2) + keOctets*len(h.peerKE) + s.answered.Held() + s.parts.Request.Held()
 }
 
 // leave takes a half-open SA off the budget.

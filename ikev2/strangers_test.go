@@ -435,7 +435,7 @@ func TestFragmentsOfStrangersAreBounded(t *testing.T) {
 	c := newCrowd(t, nil)
 	v := c.visit("198.51.100.7", nil)
 	c.fragments(v, 13, 1200, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
-	if s := c.half(v); s == nil || s.requestParts == nil || s.requestParts.set.Held() < 14_400 {
+	if s := c.half(v); s == nil || s.parts.Request == nil || s.parts.Request.Held() < 14_400 {
 		t.Fatal("fragments of 14 kB are not held")
 	}
 	c.accounted()

@@ -152,7 +152,7 @@ func (s *ikeSA) takeAlong() []*Child {
 func (e *Engine) toVerified(s *ikeSA, r *request) {
 	if s.mob == nil && s.unverified() && r.tries > pathTries && s.stands() {
 		r.spread = true
-		e.sendFrom(s, s.told.local, s.told.remote, r.message.data)
+		e.sendFrom(s, s.told.local, s.told.remote, r.message.Data)
 	}
 }
 
