@@ -18,7 +18,7 @@
 //	create_child     what both have in common   probe       whether a packet of a size arrives
 //
 // What we want to ask is not queued but read off the state of an SA when its one
-// request is answered (ikeSA.pump). child.go and negotiate.go hold the pairs of
+// request is answered (due.go). child.go and negotiate.go hold the pairs of
 // Child SAs, duplicates.go the rule for several IKE SAs with one peer. The
 // conversations in testdata/ike show each of these at work.
 //
@@ -61,6 +61,8 @@ import (
 	"time"
 
 	"greseal/crypto/esp"
+	"greseal/crypto/sign"
+	"greseal/crypto/sign/cert"
 	"greseal/crypto/suite"
 )
 
@@ -162,6 +164,21 @@ type Peer struct {
 	Dead    time.Duration // no answer for so long: the IKE SA is given up
 }
 
+// Certificates authenticates both sides by X.509 certificates (RFC 4945, RFC
+// 7427). What it points to is never changed.
+type Certificates struct {
+	Own     *cert.Credential
+	Anchors *cert.Anchors
+	CRLs    *cert.CRLs // nil: revocation is not checked
+}
+
+// RawKeys authenticates both sides by public keys that each has of the other
+// (RFC 7670). What it points to is never changed.
+type RawKeys struct {
+	Own  *sign.PrivateKey
+	Peer *sign.PublicKey
+}
+
 // Datagram is an IKE message with its addresses, without the non-ESP marker. As an alias
 // of a plain struct it is the type in which the sockets deliver it, too.
 type Datagram = struct {
@@ -241,6 +258,16 @@ type IKESA struct {
 	Established   Time
 	LastHeard     Time   // last authenticated message from the peer
 	Retransmits   uint64 // requests repeated so far
+}
+
+// AuthInfo says how both sides of an IKE SA proved who they are. It holds no
+// secret.
+type AuthInfo struct {
+	Ours, Theirs string    // "pre-shared key", "Ed25519", "RSASSA-PSS with SHA2-256"
+	Subject      string    // of the peer's certificate
+	Issuer       string    // of the peer's certificate
+	Expires      time.Time // when the first certificate of the peer's path does
+	Key          string    // fingerprint of the peer's raw public key
 }
 
 // Authenticated is who both sides are, and how it was proved.

@@ -3,7 +3,9 @@ package ikev2
 import (
 	"net/netip"
 	"slices"
+	"strings"
 
+	"greseal/crypto/sign/id"
 	"greseal/crypto/suite"
 	"greseal/ikev2/wire"
 )
@@ -76,4 +78,154 @@ func union(peers []*peer) (own []suite.Proposal) {
 		}
 	}
 	return own
+}
+
+// accepts tells whether a request from remote to local may be this peer's, and
+// how specific that is: 2 for each address that is configured.
+func (p *peer) accepts(local, remote netip.Addr) (specific int, ok bool) {
+	if p.cfg.LocalOnly {
+		if !p.comesFrom(local) {
+			return 0, false
+		}
+		specific++
+	}
+	if len(p.cfg.Remotes) > 0 {
+		if !slices.Contains(p.cfg.Remotes, remote.Unmap()) {
+			return 0, false
+		}
+		specific += 2
+	}
+	return specific, true
+}
+
+// comesFrom tells whether our side may be at an address.
+func (p *peer) comesFrom(local netip.Addr) bool {
+	return !p.cfg.LocalOnly || slices.Contains(p.cfg.Local, local.Unmap())
+}
+
+// index makes the maps that find peers.
+func (e *Engine) index() {
+	if e.byRemote != nil {
+		return
+	}
+	e.byRemote, e.byID = map[netip.Addr][]*peer{}, map[string][]*peer{}
+	e.audiences = map[audienceKey]*audience{}
+	for _, p := range e.order {
+		for _, a := range p.cfg.Remotes {
+			e.byRemote[a] = append(e.byRemote[a], p)
+		}
+		if len(p.cfg.Remotes) == 0 {
+			e.byRemote[anywhere] = append(e.byRemote[anywhere], p)
+		}
+		if k := idKey(p.cfg.RemoteID.Exact()); k != "" {
+			e.byID[k] = append(e.byID[k], p)
+		}
+	}
+}
+
+// idKey is the same for equal identities, empty for those that are not compared
+// by their octets.
+func idKey(i Identity) string {
+	switch i.Type {
+	case id.FQDN:
+		return "fqdn:" + strings.ToLower(i.Data)
+	case id.IPv4, id.IPv6:
+		return "address:" + i.Data
+	case id.KeyID:
+		return "keyid:" + i.Data
+	}
+	return ""
+}
+
+// candidates are the peers that a request may be from (contract 9).
+func (e *Engine) candidates(local, remote netip.Addr) []*peer {
+	return e.audience(local, remote).peers
+}
+
+// anywhere is the entry of Engine.byRemote for peers without an address.
+var anywhere = netip.Addr{}
+
+// answersTo is the identity we answer under when the peer asks for one of ours,
+// and whether we are who it asks for. A certificate without a local_id beside it
+// speaks for each of its names.
+func (p *peer) answersTo(asked Identity, local netip.Addr) (Identity, bool) {
+	own := p.localID(local)
+	switch c := p.cfg.Certificates; {
+	case !asked.IsSet() || asked.Equal(own):
+		return own, true
+	case c != nil && !p.cfg.LocalID.IsSet() && c.Own.Certificate().Has(asked):
+		return c.Own.Certificate().Spelled(asked), true
+	}
+	return own, false
+}
+
+// choosePeer finds the peer an IKE_AUTH request belongs to (contract 9): by
+// IDr, then by the most specific remote identity, then by the most specific
+// addresses. On failure it says how close it came.
+func (e *Engine) choosePeer(s *ikeSA, idi Identity, idr Identity) (*peer, *Failure) {
+	e.index()
+	// Who is expected by exactly this identity is found at once: no pattern is
+	// more specific. Only when none fits do all the others matter.
+	if p, _ := e.bestOf(e.byID[idKey(idi)], s, idi, idr); p != nil {
+		return p, nil
+	}
+	cands := e.candidates(s.local.Addr(), s.remote.Addr())
+	e.half.charge(e.now, &s.handshake.standing, float64(len(cands))*lookCost)
+	best, byIDr := e.bestOf(cands, s, idi, idr)
+	if best != nil {
+		return best, nil
+	}
+	// Named after a tunnel so that somebody gets to see it.
+	if len(byIDr) > 0 {
+		f := s.failure(FailIdentity, "IKE_AUTH", "no tunnel here expects the peer's identity",
+			"set local_id at the peer, or remote_id here, so that they are equal")
+		f.Theirs = "it is " + idi.String()
+		f.Ours = "we expect " + identities(byIDr, func(p *peer) string { return p.cfg.RemoteID.String() })
+		return byIDr[0], f
+	}
+	f := s.failure(FailIdentity, "IKE_AUTH", "no tunnel here has the identity the peer asks for",
+		"set remote_id at the peer, or local_id here, so that they are equal")
+	f.Theirs = "it asks for " + idr.String()
+	f.Ours = "we are " + identities(cands, func(p *peer) string { return p.localID(s.local.Addr()).String() })
+	if len(cands) > 0 {
+		best = cands[0]
+	}
+	return best, f
+}
+
+// bestOf chooses among peers the most specific one that fits, nil for none, and
+// lists those that have the identity the peer asks for.
+func (e *Engine) bestOf(peers []*peer, s *ikeSA, idi, idr Identity) (best *peer, byIDr []*peer) {
+	bestScore := -1
+	for _, p := range peers {
+		specific, ok := p.accepts(s.local.Addr(), s.remote.Addr())
+		if !ok {
+			continue
+		}
+		if _, ok := p.answersTo(idr, s.local.Addr()); !ok {
+			continue
+		}
+		byIDr = append(byIDr, p)
+		if !p.cfg.RemoteID.Matches(idi) {
+			continue
+		}
+		if score := 8*p.cfg.RemoteID.Specificity() + specific; score > bestScore {
+			best, bestScore = p, score
+		}
+	}
+	return best, byIDr
+}
+
+func identities(ps []*peer, of func(*peer) string) string {
+	out := ""
+	for i, p := range ps {
+		if i == 4 {
+			return out + ", …"
+		}
+		if i > 0 {
+			out += ", "
+		}
+		out += of(p)
+	}
+	return out
 }

@@ -168,20 +168,6 @@ func (e *Engine) checkPeer(s *ikeSA, c *wire.Contents) *Failure {
 	return f
 }
 
-// wrongAuth explains an AUTH payload that does not authenticate.
-func (s *ikeSA) wrongAuth(p *peer, a *wire.Auth) *Failure {
-	f := s.failure(FailAuthentication, "IKE_AUTH", "", "")
-	f.Theirs = "it is " + s.RemoteID.String()
-	if p.cfg.signs() || a.Method != wire.AuthSharedKey {
-		f.Detail = "the peer authenticates by " + a.Method.String() + ", " + p.cfg.way()
-		f.Remedy = p.cfg.wayRemedy()
-		return f
-	}
-	f.Detail = "the peer's pre-shared key differs from ours"
-	f.Remedy = "write the same psk on both sides; mind spaces and line ends"
-	return f
-}
-
 // giveUp ends an IKE SA whose responder could not be authenticated, and tells it
 // (RFC 7296 section 2.21.2).
 func (e *Engine) giveUp(s *ikeSA, f *Failure, why *wire.Notify) {
@@ -198,10 +184,13 @@ func (e *Engine) giveUp(s *ikeSA, f *Failure, why *wire.Notify) {
 
 const giveUpPatience = 4 * time.Second
 
-// announce reports an IKE SA.
-func (e *Engine) announce(s *ikeSA) {
-	if !s.announced {
-		s.announced = true
-		e.emit(IKEUp{s.info()})
-	}
+// rejectPeer ends an IKE SA whose responder could not be authenticated (RFC 7296
+// section 2.21.2).
+type rejectPeer struct {
+	deleteIKE
+	why *wire.Notify
+}
+
+func (x rejectPeer) payloads(*Engine, *ikeSA) (wire.ExchangeType, []wire.Payload, bool) {
+	return wire.Informational, []wire.Payload{x.why}, true
 }

@@ -68,33 +68,6 @@ func (e *Engine) onAuthRequest(s *ikeSA, m *wire.Message, d *Datagram, c content
 	}
 }
 
-// refuseUnknown ends an IKE SA whose peer is not known yet by an error that is
-// fatal on both sides (RFC 7296 section 2.21.2), and tells the tunnels that it may
-// have been meant for.
-func (e *Engine) refuseUnknown(s *ikeSA, m *wire.Message, d *Datagram, n *wire.Notify, f *Failure) {
-	e.deny(s, m, d, n)
-	if !e.errors.Take(e.now) {
-		return
-	}
-	f.Local, f.Remote = d.Local.String(), d.Remote.String()
-	e.noteStrangers(e.candidates(d.Local.Addr(), d.Remote.Addr()), f)
-}
-
-// deny refuses a peer that is not authenticated. What remains of it is the
-// answer, for a while, and that its networks have wasted a handshake.
-func (e *Engine) deny(s *ikeSA, m *wire.Message, d *Datagram, n *wire.Notify) {
-	e.refuse(s, m, d, n)
-	e.half.futile.Add(e.now, 1)
-	e.turnOut(s, refusedWeight)
-}
-
-// refuseSyntax is refuseUnknown for what lacks something or can't be read.
-func (e *Engine) refuseSyntax(s *ikeSA, m *wire.Message, d *Datagram, detail string) {
-	f := s.failure(FailSyntax, m.Exchange.String(),
-		detail, "look at what the peer is configured to offer; if that is right, report it to the peer's maker")
-	e.refuseUnknown(s, m, d, notify(wire.InvalidSyntax), f)
-}
-
 // checkSuite requires the suite agreed on before the tunnel was known to be one
 // of the tunnel's own (contract 9).
 func (s *ikeSA) checkSuite(p *peer) *Failure {

@@ -1,22 +1,13 @@
 package ikev2
 
 import (
+	"crypto/hmac"
 	"errors"
-	"time"
+	"slices"
 
 	"greseal/crypto/sign"
 	"greseal/ikev2/wire"
 )
-
-// AuthInfo says how both sides of an IKE SA proved who they are. It holds no
-// secret.
-type AuthInfo struct {
-	Ours, Theirs string    // "pre-shared key", "Ed25519", "RSASSA-PSS with SHA2-256"
-	Subject      string    // of the peer's certificate
-	Issuer       string    // of the peer's certificate
-	Expires      time.Time // when the first certificate of the peer's path does
-	Key          string    // fingerprint of the peer's raw public key
-}
 
 const sharedKeyText = "pre-shared key"
 
@@ -27,19 +18,6 @@ type signatures struct {
 	wantsRaw  bool        // the peer asked for a raw public key (RFC 7670)
 	theirs    sign.Auth   // how the peer signed
 	ownFault  error       // what a peer would find wrong with our certificate
-}
-
-// SetWall tells the engine what time it is, for certificates (contract 7): wall
-// is the wall time at now, already set right when the clock was never set.
-// Without it no certificate is accepted.
-func (e *Engine) SetWall(now Time, wall time.Time) { e.wallAt, e.wall = now, wall }
-
-// wallNow is the wall time, zero when it is not known.
-func (e *Engine) wallNow() time.Time {
-	if e.wall.IsZero() {
-		return time.Time{}
-	}
-	return e.wall.Add(e.now - e.wallAt)
 }
 
 // signs tells whether the two sides authenticate by signatures.
@@ -217,21 +195,6 @@ func (e *Engine) verify(s *ikeSA, p *peer, c *wire.Contents, a *wire.Auth, id *w
 	return nil
 }
 
-// certificateFailure explains an error about keys, certificates and signatures.
-func (s *ikeSA) certificateFailure(err error) *Failure {
-	f := s.failure(FailCertificate, "IKE_AUTH", "", "")
-	if s.RemoteID.IsSet() {
-		f.Theirs = "it is " + s.RemoteID.String()
-	}
-	var known *sign.Error
-	if errors.As(err, &known) {
-		f.Detail, f.Remedy = known.Detail, known.Remedy
-	} else {
-		f.Detail = err.Error()
-	}
-	return f
-}
-
 // explainSigned completes the explanation of the peer's AUTHENTICATION_FAILED
 // when both sides sign: what is wrong on our side, as far as it can be known.
 func (s *ikeSA) explainSigned(f *Failure) {
@@ -249,4 +212,49 @@ func (s *ikeSA) explainSigned(f *Failure) {
 			f.Detail, f.Remedy = own.Detail, own.Remedy
 		}
 	}
+}
+
+// authOf is the data of an AUTH payload with a shared key (RFC 7296 section
+// 2.15), of one side of an SA, ours or the peer's:
+//
+//	AUTH = prf( prf(Shared Secret, "Key Pad for IKEv2"), <SignedOctets>)
+func (s *ikeSA) authOf(initiator bool, psk []byte, id *wire.ID) []byte {
+	padded := s.keys.PRF.Sum(psk, []byte("Key Pad for IKEv2"))
+	defer clear(padded)
+	return s.keys.PRF.Sum(padded, s.signedOctets(initiator, id))
+}
+
+// signedOctets are what an AUTH payload of one side covers:
+//
+//	SignedOctets = RealMessage | NonceData of the other side | prf(SK_p, RestOfIDPayload) [| IntAuth]
+func (s *ikeSA) signedOctets(initiator bool, id *wire.ID) []byte {
+	h := s.handshake
+	message, nonce, skp := h.message1, h.nr, s.keys.Pi
+	if !initiator {
+		message, nonce, skp = h.message2, h.ni, s.keys.Pr
+	}
+	body, _ := id.AppendBody(nil)
+	return slices.Concat(message, nonce, s.keys.PRF.Sum(skp, body), h.inter.octets())
+}
+
+// verifyAuth checks the peer's AUTH payload. An empty PSK authenticates nobody.
+func (s *ikeSA) verifyAuth(a *wire.Auth, psk []byte, id *wire.ID) bool {
+	if a == nil || a.Method != wire.AuthSharedKey || len(psk) == 0 {
+		return false
+	}
+	return hmac.Equal(a.Data, s.authOf(!s.Initiator, psk, id))
+}
+
+// wrongAuth explains an AUTH payload that does not authenticate.
+func (s *ikeSA) wrongAuth(p *peer, a *wire.Auth) *Failure {
+	f := s.failure(FailAuthentication, "IKE_AUTH", "", "")
+	f.Theirs = "it is " + s.RemoteID.String()
+	if p.cfg.signs() || a.Method != wire.AuthSharedKey {
+		f.Detail = "the peer authenticates by " + a.Method.String() + ", " + p.cfg.way()
+		f.Remedy = p.cfg.wayRemedy()
+		return f
+	}
+	f.Detail = "the peer's pre-shared key differs from ours"
+	f.Remedy = "write the same psk on both sides; mind spaces and line ends"
+	return f
 }

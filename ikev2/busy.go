@@ -56,3 +56,6 @@ func (s *ikeSA) doubtMapping() {
 		s.check = true
 	}
 }
+
+// retryPause is the wait after a refusal of another kind.
+const retryPause = 30 * time.Second

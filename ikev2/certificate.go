@@ -1,18 +1,13 @@
 package ikev2
 
 import (
+	"errors"
+	"time"
+
 	"greseal/crypto/sign"
 	"greseal/crypto/sign/cert"
 	"greseal/ikev2/wire"
 )
-
-// Certificates authenticates both sides by X.509 certificates (RFC 4945, RFC
-// 7427). What it points to is never changed.
-type Certificates struct {
-	Own     *cert.Credential
-	Anchors *cert.Anchors
-	CRLs    *cert.CRLs // nil: revocation is not checked
-}
 
 // certified finds the key that the peer's certificate gives to its identity: a
 // path to an anchor, and a name that is what the peer claims to be.
@@ -72,4 +67,40 @@ func received(payloads []*wire.Cert) (leaf *cert.Certificate, others []*cert.Cer
 		return nil, nil, &sign.Error{Reason: sign.Unsupported, Detail: "the peer sent " + payloads[0].Encoding.String() + " instead of a certificate", Remedy: "set the peer to send its X.509 certificate itself"}
 	}
 	return nil, nil, &sign.Error{Reason: sign.UnknownIssuer, Detail: "the peer sent no certificate", Remedy: "set the peer to send its certificate always (on strongSwan send_cert = always)"}
+}
+
+// certificateFailure explains an error about keys, certificates and signatures.
+func (s *ikeSA) certificateFailure(err error) *Failure {
+	f := s.failure(FailCertificate, "IKE_AUTH", "", "")
+	if s.RemoteID.IsSet() {
+		f.Theirs = "it is " + s.RemoteID.String()
+	}
+	var known *sign.Error
+	if errors.As(err, &known) {
+		f.Detail, f.Remedy = known.Detail, known.Remedy
+	} else {
+		f.Detail = err.Error()
+	}
+	return f
+}
+
+// SetWall tells the engine what time it is, for certificates (contract 7): wall
+// is the wall time at now, already set right when the clock was never set.
+// Without it no certificate is accepted.
+func (e *Engine) SetWall(now Time, wall time.Time) { e.wallAt, e.wall = now, wall }
+
+// wallNow is the wall time, zero when it is not known.
+func (e *Engine) wallNow() time.Time {
+	if e.wall.IsZero() {
+		return time.Time{}
+	}
+	return e.wall.Add(e.now - e.wallAt)
+}
+
+// chargeSignatures takes what verifying signatures of an initiator costs, that is
+// let go on in any case: its half-open SA was paid for.
+func (e *Engine) chargeSignatures(s *ikeSA, n int) {
+	if !s.Initiator && s.handshake != nil {
+		e.half.charge(e.now, &s.handshake.standing, float64(n)*signatureCost)
+	}
 }

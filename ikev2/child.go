@@ -3,6 +3,7 @@ package ikev2
 import (
 	"errors"
 	"slices"
+	"sort"
 	"time"
 
 	"greseal/crypto/esp"
@@ -20,6 +21,10 @@ const replacedPatience = 60 * time.Second
 // maxChildren bounds the pairs of one peer; we want one, and rekeying with its
 // collisions makes three.
 const maxChildren = 8
+
+// maxLingering bounds the deleted pairs of one peer whose inbound SA still takes
+// what is under way.
+const maxLingering = 8
 
 // childState is the life of a pair.
 type childState uint8
@@ -270,35 +275,6 @@ func (e *Engine) forgetChild(c *child) {
 	c.sa.children = slices.DeleteFunc(c.sa.children, func(o *child) bool { return o == c })
 }
 
-// childDue does what a pair's time has come for.
-func (e *Engine) childDue(c *child) {
-	switch {
-	case c.state == childLingers && c.lingerAt <= e.now:
-		e.forgetChild(c)
-	case c.state == childLive && c.deleteAt <= e.now && c.expireAt > e.now && c.succeeded():
-		// The peer may not have our answer, and so nothing else to send on.
-		c.deleteAt = e.now + replacedPatience
-		e.markDirty(c.sa)
-	case c.state == childLive && min(c.expireAt, c.deleteAt) <= e.now:
-		// Its lifetime is over (RFC 7296 section 2.8): it must not be used any
-		// more. Where it was not replaced a new one is made from scratch.
-		c.expireAt, c.deleteAt = never, never
-		if !c.replaced {
-			e.note(c.sa.peer, c.sa.expired("Child SA"))
-		}
-		e.deletePair(c)
-		e.wantChild(c.sa, 0)
-	}
-}
-
-// succeeded tells whether the peer has asked for a pair in this one's place and
-// has not shown yet that it has it.
-func (c *child) succeeded() bool {
-	return slices.ContainsFunc(c.sa.children, func(o *child) bool {
-		return o.pub.Replaces == c.pub.ID && o.unconfirmed && !o.closing()
-	})
-}
-
 // childless tells whether an SA has no pair left that is in use.
 func (s *ikeSA) childless() bool {
 	return !slices.ContainsFunc(s.children, func(c *child) bool { return !c.closing() })
@@ -338,7 +314,7 @@ func (e *Engine) installFailed(c *child, err error) {
 		if o.pub.ID == c.pub.Replaces && !o.closing() {
 			// The old pair carries on and is rekeyed again later.
 			o.replaced = false
-			o.retryAt = e.now + e.jitter(10*time.Second)
+			o.retryAt = e.now + e.rnd.jitter(10*time.Second)
 		}
 	}
 	e.deletePair(c)
@@ -354,4 +330,117 @@ func (e *Engine) installFailed(c *child, err error) {
 	}
 	e.note(s.peer, f)
 	e.wantChild(s, 0)
+}
+
+// Remedied is an error of InstallFailed that knows what to do about it.
+type Remedied interface {
+	error
+	Remedy() string
+}
+
+// InstallFailed reports that an InstallIn or InstallOut of a pair failed.
+func (e *Engine) InstallFailed(now Time, id ChildID, err error) []Action {
+	e.enter(now)
+	if c := e.pairs[id]; c != nil {
+		e.installFailed(c, err)
+	}
+	return e.flush()
+}
+
+// ChildUsed reports the first authenticated packet on a watched inbound SA.
+func (e *Engine) ChildUsed(now Time, spiIn uint32) []Action {
+	e.enter(now)
+	if c := e.bySPI[spiIn]; c != nil && c.spare != nil && !c.loser && !c.closing() {
+		e.carry(c)
+	}
+	return e.flush()
+}
+
+// ChildLost reports that the datapath lost an SA of a pair. The pair is replaced at
+// once.
+func (e *Engine) ChildLost(now Time, id ChildID) []Action {
+	e.enter(now)
+	if c := e.pairs[id]; c != nil && !c.closing() {
+		c.lost = true
+		c.rekeyAt = min(c.rekeyAt, e.now)
+		e.markDirty(c.sa)
+	}
+	return e.flush()
+}
+
+// Children returns the peer's Child SA pairs that are not being deleted, oldest
+// first.
+func (e *Engine) Children(id PeerID) []*Child {
+	var out []*Child
+	if p := e.peers[id]; p != nil {
+		for _, s := range p.sas {
+			for _, c := range s.children {
+				if !c.closing() {
+					out = append(out, c.pub)
+				}
+			}
+		}
+	}
+	sort.SliceStable(out, func(i, j int) bool { return out[i].ID < out[j].ID })
+	return out
+}
+
+// lingers notes a pair whose inbound SA stays for a while, and forgets the oldest
+// of those when there are too many.
+func (e *Engine) lingers(c *child) {
+	p := c.sa.peer
+	p.lingering = append(p.lingering, c)
+	if len(p.lingering) > maxLingering {
+		e.forgetChild(p.lingering[0])
+	}
+}
+
+// pairs counts a peer's pairs but for those that linger for their time.
+func (p *peer) pairs() int {
+	n := 0
+	for _, s := range p.sas {
+		for _, c := range s.children {
+			if c.state != childLingers || c.lingerAt == never {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// wantedEnds are the endpoints that we ask for, or accept. Rekeying keeps those
+// that were negotiated, whatever was configured (RFC 7296 section 2.8).
+func (s *ikeSA) wantedEnds(old *child) selector.Ends {
+	if old != nil {
+		return selector.Ends{Local: old.pub.GRELocal, Remote: old.pub.GRERemote}
+	}
+	w := s.outerEnds()
+	if a := s.peer.cfg.GRELocal; a.IsValid() {
+		w.Local = a.Unmap()
+	}
+	if a := s.peer.cfg.GRERemote; a.IsValid() {
+		w.Remote = a.Unmap()
+	}
+	return w
+}
+
+// outerEnds are the addresses of the Child SAs' packets.
+func (s *ikeSA) outerEnds() selector.Ends {
+	return selector.Ends{Local: s.esp.local.Addr(), Remote: s.esp.remote.Addr()}
+}
+
+// newESPSPI draws an inbound SPI: 256 and above (RFC 4303 section 2.1), unique
+// among ours (contract 2).
+func (e *Engine) newESPSPI() (uint32, error) {
+	for range 64 {
+		n, ok := e.rnd.uint64()
+		if !ok {
+			return 0, errRandom
+		}
+		spi := uint32(n)
+		if spi >= 256 && e.bySPI[spi] == nil && !e.espReserved[spi] {
+			return spi, nil
+		}
+	}
+	return 0, errRandom
 }

@@ -126,14 +126,6 @@ func (c *computing) charge(now Time, b *standing, cost float64) {
 	b.cost += cost
 }
 
-// chargeSignatures takes what verifying signatures of an initiator costs, that is
-// let go on in any case: its half-open SA was paid for.
-func (e *Engine) chargeSignatures(s *ikeSA, n int) {
-	if !s.Initiator && s.handshake != nil {
-		e.half.charge(e.now, &s.handshake.standing, float64(n)*signatureCost)
-	}
-}
-
 // refund gives back what an authenticated peer has cost.
 func (c *computing) refund(b *standing) {
 	p := c.of(b)

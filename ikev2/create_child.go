@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"slices"
 
-	"greseal/crypto/kex"
 	"greseal/crypto/suite"
 	"greseal/ikev2/wire"
 )
@@ -93,21 +92,6 @@ func (x *createChild) payloads(e *Engine, s *ikeSA) (wire.ExchangeType, []wire.P
 	e.espReserved[x.spi] = true
 	s.createAt = never
 	return wire.CreateChildSA, append(ps, tsi, tsr), true
-}
-
-// startKE begins a key exchange by the wanted method, else the preferred one,
-// else the first of those offered.
-func (e *Engine) startKE(groups []suite.Transform, wanted, preferred uint16) (kex.Exchange, error) {
-	group := groups[0].ID
-	for _, g := range groups {
-		if g.ID == preferred {
-			group = preferred
-		}
-	}
-	if wanted != 0 {
-		group = wanted
-	}
-	return e.kex.start(group, e.rnd.r)
 }
 
 func (x *createChild) giveUp(e *Engine, _ *ikeSA) {
@@ -386,5 +370,47 @@ func (e *Engine) grantChild(s *ikeSA, a agreed, low []byte) {
 	e.announce(s)
 	if crossed || wasChildless {
 		e.carry(n)
+	}
+}
+
+// takeFollowup is takeChild for IKE_FOLLOWUP_KE.
+func (x *createChild) takeFollowup(s *ikeSA, r *request, c *wire.Contents) (agreed, *Failure) {
+	more := x.series
+	if bad := more.take(c); bad != "" {
+		more.wipe()
+		return agreed{}, s.failure(FailSyntax, r.exchange.String(), bad, "report it to the peer's maker")
+	}
+	a := more.pair
+	if len(more.methods) > 0 {
+		a.series = more
+		return a, nil
+	}
+	defer more.wipe()
+	var err error
+	a.in, a.out, err = s.keys.ChildKeys(a.Suite, true, more.shared[0], more.ni, more.nr, a.SPIIn, a.SPIOut, more.shared[1:]...)
+	if err != nil {
+		return agreed{}, s.failure(FailNoProposal, r.exchange.String(), err.Error(), "choose other esp proposals")
+	}
+	return a, nil
+}
+
+// followUp goes on with the series of a pair, unless the pair is no longer
+// wanted: in simultaneous rekeying the series of the exchange with the lowest
+// nonce is not begun.
+func (x *createChild) followUp(e *Engine, s *ikeSA, r *request, more *series) {
+	switch {
+	case !s.inUse():
+		more.wipe()
+		return
+	case x.colliding != nil && !s.childless() && bytes.Compare(lowest(more.ni, more.nr), x.lowNonce) < 0:
+		more.wipe()
+		x.self.givesWay(e)
+		return
+	}
+	x.series, x.ke = more, nil
+	if !e.ask(s, x.self) {
+		x.fails(e, s, s.failure(FailInvalidKE, "IKE_FOLLOWUP_KE", errRandom.Error(), ""))
+	} else if s.req != nil {
+		s.req.gone = r.gone
 	}
 }

@@ -62,17 +62,6 @@ func (deleteIKE) answer(e *Engine, s *ikeSA, _ *request, _ content, _ *Datagram)
 	e.drop(s, nil, true)
 }
 
-// rejectPeer ends an IKE SA whose responder could not be authenticated (RFC 7296
-// section 2.21.2).
-type rejectPeer struct {
-	deleteIKE
-	why *wire.Notify
-}
-
-func (x rejectPeer) payloads(*Engine, *ikeSA) (wire.ExchangeType, []wire.Payload, bool) {
-	return wire.Informational, []wire.Payload{x.why}, true
-}
-
 // onDeleteIKE ends an IKE SA at the peer's wish.
 func (e *Engine) onDeleteIKE(s *ikeSA) {
 	theirs := s.collidingSA()
@@ -136,4 +125,16 @@ func (s *ikeSA) childTo(spi uint32) *child {
 		}
 	}
 	return nil
+}
+
+// Pending counts the IKE SAs whose Delete has not been answered yet: what a
+// daemon that goes down may wait for, a second or so.
+func (e *Engine) Pending() int {
+	n := 0
+	for _, s := range e.ids {
+		if s.state == stateDeleting {
+			n++
+		}
+	}
+	return n
 }

@@ -33,19 +33,6 @@ func lowest(a, b []byte) []byte {
 	return bytes.Clone(a)
 }
 
-// overlapped tells whether the later of two SAs was begun before the earlier one
-// stood.
-func overlapped(a, b *ikeSA) bool {
-	return a.origin.began <= b.origin.stood && b.origin.began <= a.origin.stood
-}
-
-// saOrigin is how a line of IKE SAs, each rekeyed from the one before, began.
-type saOrigin struct {
-	began, stood Time // its IKE_SA_INIT request; its IKE_AUTH
-	lowNonce     []byte
-	ours         bool // we began it
-}
-
 // initialContact forgets the SAs of the peer's life before, when the message of
 // IKE_AUTH that authenticated it says that s is the only one between these two
 // identities (RFC 7296 section 2.4). In any other message that means nothing. It

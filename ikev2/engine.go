@@ -1,12 +1,8 @@
 package ikev2
 
 import (
-	"bytes"
 	"io"
-	"math"
 	"net/netip"
-	"slices"
-	"sort"
 	"time"
 
 	"greseal/crypto/kex"
@@ -15,9 +11,6 @@ import (
 	"greseal/ikev2/recorder"
 	"greseal/ikev2/wire"
 )
-
-// never is a time that does not come.
-const never Time = math.MaxInt64
 
 // Engine is the IKEv2 machine of one daemon. It is not safe for concurrent use:
 // one goroutine owns it (contract 6). Every method that takes the time returns
@@ -118,90 +111,6 @@ func New(cfg Config) *Engine {
 	}
 }
 
-// SetPeer registers a peer or replaces its settings; SAs that stand are kept
-// and use the new settings from their next exchange on.
-func (e *Engine) SetPeer(now Time, cfg Peer) []Action {
-	e.enter(now)
-	cfg.PSK, cfg.PPK = bytes.Clone(cfg.PSK), bytes.Clone(cfg.PPK)
-	cfg.Remotes, cfg.Local = slices.Clone(cfg.Remotes), slices.Clone(cfg.Local)
-	for i, a := range cfg.Remotes {
-		cfg.Remotes[i] = a.Unmap()
-	}
-	e.byRemote = nil
-	if cfg.Suspect <= 0 {
-		cfg.Suspect = defaultSuspect
-	}
-	if cfg.Dead <= 0 {
-		cfg.Dead = defaultDead
-	}
-	p := e.peers[cfg.ID]
-	if p == nil {
-		p = &peer{renewals: newChildren()}
-		e.peers[cfg.ID] = p
-		e.order = append(e.order, p)
-	}
-	clear(p.cfg.PSK)
-	clear(p.cfg.PPK)
-	again := p.cfg.Reauth != cfg.Reauth
-	p.cfg = cfg
-	for _, s := range p.sas {
-		if again && s.stands() {
-			s.planReauth(e)
-		}
-	}
-	return e.flush()
-}
-
-// RemovePeer closes a peer's SAs and forgets it.
-func (e *Engine) RemovePeer(now Time, id PeerID) []Action {
-	e.enter(now)
-	if p := e.peers[id]; p != nil {
-		e.closePeer(p)
-		delete(e.peers, id)
-		e.byRemote = nil
-		e.order = slices.DeleteFunc(e.order, func(q *peer) bool { return q == p })
-		p.gone = true
-		clear(p.cfg.PSK)
-		clear(p.cfg.PPK)
-		p.cfg.PSK, p.cfg.PPK = nil, nil
-	}
-	return e.flush()
-}
-
-// Initiate makes sure that an IKE SA with a Child SA to remote exists or is
-// being made. Where one stands or is under way nothing happens; an attempt to
-// another address is dropped; an IKE SA to another address stays until the new
-// one is up.
-func (e *Engine) Initiate(now Time, id PeerID, local, remote netip.AddrPort) []Action {
-	e.enter(now)
-	if p := e.peers[id]; p != nil {
-		e.initiate(p, local, remote)
-	}
-	return e.flush()
-}
-
-// Close deletes all SAs of a peer and tells it, but keeps its settings. Pending
-// says when the peer has answered.
-func (e *Engine) Close(now Time, id PeerID) []Action {
-	e.enter(now)
-	if p := e.peers[id]; p != nil {
-		e.closePeer(p)
-	}
-	return e.flush()
-}
-
-// Pending counts the IKE SAs whose Delete has not been answered yet: what a
-// daemon that goes down may wait for, a second or so.
-func (e *Engine) Pending() int {
-	n := 0
-	for _, s := range e.ids {
-		if s.state == stateDeleting {
-			n++
-		}
-	}
-	return n
-}
-
 // Tick does what is due.
 func (e *Engine) Tick(now Time) []Action {
 	e.enter(now)
@@ -217,111 +126,6 @@ func (e *Engine) Tick(now Time) []Action {
 		e.settle()
 	}
 	return e.flush()
-}
-
-// Remedied is an error of InstallFailed that knows what to do about it.
-type Remedied interface {
-	error
-	Remedy() string
-}
-
-// InstallFailed reports that an InstallIn or InstallOut of a pair failed.
-func (e *Engine) InstallFailed(now Time, id ChildID, err error) []Action {
-	e.enter(now)
-	if c := e.pairs[id]; c != nil {
-		e.installFailed(c, err)
-	}
-	return e.flush()
-}
-
-// ChildUsed reports the first authenticated packet on a watched inbound SA.
-func (e *Engine) ChildUsed(now Time, spiIn uint32) []Action {
-	e.enter(now)
-	if c := e.bySPI[spiIn]; c != nil && c.spare != nil && !c.loser && !c.closing() {
-		e.carry(c)
-	}
-	return e.flush()
-}
-
-// RekeyChild rekeys a pair now.
-func (e *Engine) RekeyChild(now Time, id ChildID) []Action {
-	e.enter(now)
-	if c := e.pairs[id]; c != nil {
-		c.rekeyAt = min(c.rekeyAt, e.now)
-		e.markDirty(c.sa)
-	}
-	return e.flush()
-}
-
-// RekeyIKE rekeys an IKE SA now.
-func (e *Engine) RekeyIKE(now Time, id SAID) []Action {
-	e.enter(now)
-	if s := e.ids[id]; s != nil && s.stands() {
-		s.rekeyAt = min(s.rekeyAt, e.now)
-		e.markDirty(s)
-	}
-	return e.flush()
-}
-
-// ChildLost reports that the datapath lost an SA of a pair. The pair is replaced at
-// once.
-func (e *Engine) ChildLost(now Time, id ChildID) []Action {
-	e.enter(now)
-	if c := e.pairs[id]; c != nil && !c.closing() {
-		c.lost = true
-		c.rekeyAt = min(c.rekeyAt, e.now)
-		e.markDirty(c.sa)
-	}
-	return e.flush()
-}
-
-// Check starts a liveness check of a peer's IKE SAs at once. Where the peer is
-// suspect, the request that it has not answered is repeated now.
-func (e *Engine) Check(now Time, id PeerID) []Action {
-	e.enter(now)
-	if p := e.peers[id]; p != nil {
-		for _, s := range p.sas {
-			if s.stands() {
-				s.check = true
-				if s.suspect && s.req != nil {
-					s.req.next = min(s.req.next, e.now)
-					e.retransmit(s)
-				}
-				e.markDirty(s)
-			}
-		}
-	}
-	return e.flush()
-}
-
-// SAs describes the peer's established IKE SAs, oldest first.
-func (e *Engine) SAs(id PeerID) []IKEInfo {
-	var out []IKEInfo
-	if p := e.peers[id]; p != nil {
-		for _, s := range p.sas {
-			if s.stands() && s.announced {
-				out = append(out, s.info())
-			}
-		}
-	}
-	return out
-}
-
-// Children returns the peer's Child SA pairs that are not being deleted, oldest
-// first.
-func (e *Engine) Children(id PeerID) []*Child {
-	var out []*Child
-	if p := e.peers[id]; p != nil {
-		for _, s := range p.sas {
-			for _, c := range s.children {
-				if !c.closing() {
-					out = append(out, c.pub)
-				}
-			}
-		}
-	}
-	sort.SliceStable(out, func(i, j int) bool { return out[i].ID < out[j].ID })
-	return out
 }
 
 // Stats returns the counters.
@@ -388,4 +192,11 @@ func (e *Engine) flush() []Action {
 	out := e.out
 	e.out = nil
 	return out
+}
+
+// note reports something while the engine goes on.
+func (e *Engine) note(p *peer, f *Failure) {
+	if p != nil {
+		e.emit(Noted{p.cfg.ID, f})
+	}
 }

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"greseal/ikev2/fragment"
-	"greseal/ikev2/keymat"
 	"greseal/ikev2/wire"
 )
 
@@ -93,6 +92,9 @@ const (
 	firstPause = 500 * time.Millisecond
 	lastPause  = 10 * time.Second
 
+	// A path is tried so often before a request goes the usual way.
+	pathTries = 2
+
 	// At this try a message is taken to be too large for the path; an answer,
 	// at this repetition of its request.
 	sizeDoubt = 3
@@ -130,7 +132,7 @@ func (e *Engine) startRequest(s *ikeSA, x wire.ExchangeType, r *request, m fragm
 	if r.probe() != nil {
 		r.wait = max(r.wait, 2*s.rtt)
 	}
-	r.next = e.now + e.jitter(r.wait)
+	r.next = e.now + e.rnd.jitter(r.wait)
 	s.nextOut++
 	s.req = r
 	e.markDirty(s)
@@ -150,10 +152,6 @@ func (e *Engine) sendOut(s *ikeSA, r *request) {
 	e.sendFrom(s, r.at.local, r.at.remote, r.message.Data)
 }
 
-func (e *Engine) jitter(d time.Duration) time.Duration {
-	return d - d/8 + e.rnd.between(0, d/4)
-}
-
 // endRequest takes the outstanding request, which has been answered or is given up.
 func (e *Engine) endRequest(s *ikeSA) *request {
 	r := s.req
@@ -163,9 +161,6 @@ func (e *Engine) endRequest(s *ikeSA) *request {
 	}
 	return r
 }
-
-// reserved tells whether an IKE SPI stands in an unanswered request of ours.
-func (e *Engine) reserved(spi uint64) bool { return e.ikeReserved[spi] }
 
 // retransmit repeats the outstanding request when its pause is over.
 func (e *Engine) retransmit(s *ikeSA) {
@@ -182,7 +177,7 @@ func (e *Engine) retransmit(s *ikeSA) {
 	if r.tries >= sizeDoubt && r.probe() == nil && e.refragment(s, &r.message) {
 		r.wait = firstPause
 	}
-	r.next = e.now + e.jitter(r.wait)
+	r.next = e.now + e.rnd.jitter(r.wait)
 	s.Retransmits++
 	e.stats.Repeated++
 	e.markDirty(s)
@@ -197,17 +192,6 @@ func (e *Engine) retransmit(s *ikeSA) {
 	e.toVerified(s, r)
 }
 
-func (s *ikeSA) header(x wire.ExchangeType, id uint32, response bool) wire.Header {
-	h := wire.Header{SPIi: s.SPIi, SPIr: s.SPIr, Exchange: x, MessageID: id}
-	if s.Initiator {
-		h.Flags |= wire.FlagInitiator
-	}
-	if response {
-		h.Flags |= wire.FlagResponse
-	}
-	return h
-}
-
 // send sends a message of an SA.
 func (e *Engine) send(s *ikeSA, data ...[]byte) { e.sendFrom(s, s.local, s.remote, data) }
 
@@ -220,43 +204,6 @@ func (e *Engine) sendFrom(s *ikeSA, local, remote netip.AddrPort, data [][]byte)
 		}
 		e.emit(a)
 	}
-}
-
-// cached is the answer to the last request, kept until the next one comes (RFC
-// 7296 section 2.1).
-type cached struct {
-	fragment.Message
-	mark  fragment.Mark // of the request
-	id    uint32
-	total uint16 // fragments of the request, 0 for none
-	again uint8  // how often it was asked for again
-	at    Time   // when it was given
-}
-
-func (c *cached) is(id uint32, datagram []byte) bool {
-	return c.Data != nil && c.id == id && c.mark == fragment.MarkOf(datagram)
-}
-
-// askedAnew tells whether a request is the answered one in more fragments than
-// before, of which the first asks for the answer (RFC 7383 section 2.6.1), or as
-// a peer sends it that seals its repetitions anew (against RFC 7296 section 2.1).
-func (c *cached) askedAnew(m *wire.Message, keys *keymat.Keys) bool {
-	p := m.SKF()
-	if c.Data == nil || m.MessageID != c.id || keys == nil || p != nil && (p.Number != 1 || p.Total < c.total) {
-		return false
-	}
-	var err error
-	total := uint16(0)
-	if p == nil {
-		_, err = m.Decrypt(keys.In)
-	} else {
-		total = p.Total
-		_, err = m.DecryptFragment(keys.In)
-	}
-	if err == nil {
-		c.mark, c.total = fragment.MarkOf(m.Raw), total
-	}
-	return err == nil
 }
 
 // respond seals, sends and keeps the response to the request m.
@@ -276,22 +223,47 @@ func (e *Engine) respond(s *ikeSA, m *wire.Message, d *Datagram, inner []wire.Pa
 	e.sendFrom(s, d.Local, d.Remote, kept.Data)
 }
 
-// sealedOnly is the outside of a protected message, for tell.
-var sealedOnly = []wire.Payload{&wire.SK{}}
-
-// tell reports what a message says before it is sent.
-func (e *Engine) tell(data []byte, h wire.Header, outer, inner []wire.Payload) {
-	if e.onMessage != nil {
-		if inner == nil {
-			inner = []wire.Payload{}
-		}
-		e.onMessage(data, h, outer, inner)
-	}
-}
-
 // refuse is respond with one error notify.
 func (e *Engine) refuse(s *ikeSA, m *wire.Message, d *Datagram, n *wire.Notify) {
 	e.respond(s, m, d, []wire.Payload{n})
 }
 
-func notify(t wire.NotifyType) *wire.Notify { return wire.NewNotify(t, nil) }
+// brokenRequest answers an authentic but malformed request, which is fatal on
+// both sides (RFC 7296 section 2.21.3).
+func (e *Engine) brokenRequest(s *ikeSA, m *wire.Message, d *Datagram, err *wire.Error) {
+	e.refuse(s, m, d, notify(wire.InvalidSyntax))
+	e.drop(s, s.failure(FailSyntax, m.Exchange.String(),
+		err.Error(), "a new IKE SA is made; if this repeats, the peer's software is at fault"), false)
+}
+
+// sound tells whether a response on an IKE SA that stands can be read at all.
+// Else the two sides no longer agree, and the IKE SA is closed (RFC 7296 section
+// 2.21).
+func (e *Engine) sound(s *ikeSA, r *request, c content) bool {
+	if c.critical != 0 && c.broken == nil {
+		e.closeSA(s, s.criticalFailure(c, r.exchange.String()), false) // no response may have one
+		return false
+	}
+	refused := c.broken == nil && c.Notify(wire.InvalidSyntax) != nil
+	if c.broken == nil && !refused {
+		return true
+	}
+	if refused {
+		e.drop(s, s.failure(FailSyntax, r.exchange.String(), "",
+			"a new IKE SA is made; if this repeats, compare the two sides' software versions").byPeer(), false)
+		return false
+	}
+	e.closeSA(s, s.failure(FailSyntax, r.exchange.String(),
+		c.broken.Error(), "a new IKE SA is made; if this repeats, the peer's software is at fault"), false)
+	return false
+}
+
+// toVerified repeats a request to where the peer was known to be, when it does not
+// answer from where its last message came: anybody can send that on from
+// elsewhere. An answer brings IKE back. With MOBIKE it has said itself that it moved.
+func (e *Engine) toVerified(s *ikeSA, r *request) {
+	if s.mob == nil && s.unverified() && r.tries > pathTries && s.stands() {
+		r.spread = true
+		e.sendFrom(s, s.told.local, s.told.remote, r.message.Data)
+	}
+}

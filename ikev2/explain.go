@@ -5,58 +5,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"greseal/crypto/suite"
 	"greseal/ikev2/selector"
 	"greseal/ikev2/wire"
 )
-
-// failure is a Failure of ours about an SA.
-func (s *ikeSA) failure(kind FailureKind, exchange, detail, remedy string) *Failure {
-	return &Failure{
-		Kind: kind, Exchange: exchange, Detail: detail, Remedy: remedy,
-		Local: s.local.String(), Remote: s.remote.String(), ike: s.ID,
-	}
-}
-
-// byPeer makes it one of the peer's.
-func (f *Failure) byPeer() *Failure {
-	f.ByPeer = true
-	return f
-}
-
-// note reports something while the engine goes on.
-func (e *Engine) note(p *peer, f *Failure) {
-	if p != nil {
-		e.emit(Noted{p.cfg.ID, f})
-	}
-}
-
-// strangerPause is how often the same note about unauthenticated input is made.
-const strangerPause = 30 * time.Second
-
-// noteStranger is note for what anybody can cause: not the same one again and
-// again.
-func (e *Engine) noteStranger(p *peer, f *Failure) {
-	text := f.Error()
-	if p == nil || p.strange == text && e.now < p.strangeAt+strangerPause {
-		return
-	}
-	p.strange, p.strangeAt = text, e.now
-	f.stranger = true
-	e.note(p, f)
-}
-
-// noteStrangers is noteStranger for each peer the input may have come from that has
-// no IKE SA.
-func (e *Engine) noteStrangers(peers []*peer, f *Failure) {
-	for _, p := range peers {
-		if len(p.established()) == 0 {
-			e.noteStranger(p, f)
-		}
-	}
-}
 
 // noProposal explains why we accept none of the peer's proposals.
 func (s *ikeSA) noProposal(exchange string, err error) *Failure {

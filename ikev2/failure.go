@@ -126,3 +126,9 @@ func (f *Failure) What() string {
 	}
 	return b.String()
 }
+
+// byPeer makes it one of the peer's.
+func (f *Failure) byPeer() *Failure {
+	f.ByPeer = true
+	return f
+}

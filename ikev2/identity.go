@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"greseal/crypto/sign/id"
+	"greseal/ikev2/wire"
 )
 
 // Identification types (RFC 7296 section 3.5).
@@ -36,3 +37,15 @@ func ParsePattern(s string) (Pattern, error) { return id.ParsePattern(s) }
 
 // maxIdentity bounds an identity that is accepted, in octets.
 const maxIdentity = 2048
+
+// idPayload and identityOf turn identities into payloads and back.
+func idPayload(of wire.PayloadType, i Identity) *wire.ID {
+	return &wire.ID{Of: of, Kind: wire.IDKind(i.Type), Data: []byte(i.Data)}
+}
+
+func identityFrom(p *wire.ID) Identity {
+	if p == nil || len(p.Data) > maxIdentity {
+		return Identity{}
+	}
+	return Identity{Type: uint8(p.Kind), Data: string(p.Data)}
+}

@@ -351,3 +351,15 @@ func (e *Engine) initRefused(s *ikeSA, f *Failure) {
 	}
 	e.markDirty(s)
 }
+
+// Initiate makes sure that an IKE SA with a Child SA to remote exists or is
+// being made. Where one stands or is under way nothing happens; an attempt to
+// another address is dropped; an IKE SA to another address stays until the new
+// one is up.
+func (e *Engine) Initiate(now Time, id PeerID, local, remote netip.AddrPort) []Action {
+	e.enter(now)
+	if p := e.peers[id]; p != nil {
+		e.initiate(p, local, remote)
+	}
+	return e.flush()
+}

@@ -232,3 +232,20 @@ func (e *Engine) deriveHalf(s *ikeSA) bool {
 	s.keys, err = keymat.New(s.Suite, false, p.SKEYSEED(h.ni, h.nr, shared), h.ni, h.nr, s.SPIi, s.SPIr, e.rnd.r)
 	return err == nil
 }
+
+// recordRefused records an IKE_SA_INIT request that makes no IKE SA, and the
+// answer to it.
+func (e *Engine) recordRefused(m *wire.Message, d *Datagram, answer wire.Payload, octets int) {
+	if !e.rec.Strangers.Take(e.now) {
+		return
+	}
+	r := recorder.Record{At: e.now, Kind: recorder.Received, Local: d.Local, Remote: d.Remote, Octets: len(m.Raw), Fragments: 1}
+	if c := e.candidates(d.Local.Addr(), d.Remote.Addr()); len(c) == 1 {
+		r.Peer = string(c[0].cfg.ID)
+	}
+	e.rec.Foreign.Add(e.rec.Message(r, m.Header, m.Payloads))
+	h := m.Header
+	h.Flags = wire.FlagResponse
+	r.Kind, r.Octets = recorder.Sent, octets
+	e.rec.Foreign.Add(e.rec.Message(r, h, []wire.Payload{answer}))
+}

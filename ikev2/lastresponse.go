@@ -1,6 +1,12 @@
 package ikev2
 
-import "time"
+import (
+	"time"
+
+	"greseal/ikev2/fragment"
+	"greseal/ikev2/keymat"
+	"greseal/ikev2/wire"
+)
 
 // lastResponse is the response that is kept of a closed IKE SA, for repetitions of
 // the request: the Delete that ended it, or the IKE_AUTH that was refused. No other
@@ -53,4 +59,41 @@ func (e *Engine) evictResponse(list *[]*lastResponse) {
 	if e.responses[g.spi] == g {
 		delete(e.responses, g.spi)
 	}
+}
+
+// cached is the answer to the last request, kept until the next one comes (RFC
+// 7296 section 2.1).
+type cached struct {
+	fragment.Message
+	mark  fragment.Mark // of the request
+	id    uint32
+	total uint16 // fragments of the request, 0 for none
+	again uint8  // how often it was asked for again
+	at    Time   // when it was given
+}
+
+func (c *cached) is(id uint32, datagram []byte) bool {
+	return c.Data != nil && c.id == id && c.mark == fragment.MarkOf(datagram)
+}
+
+// askedAnew tells whether a request is the answered one in more fragments than
+// before, of which the first asks for the answer (RFC 7383 section 2.6.1), or as
+// a peer sends it that seals its repetitions anew (against RFC 7296 section 2.1).
+func (c *cached) askedAnew(m *wire.Message, keys *keymat.Keys) bool {
+	p := m.SKF()
+	if c.Data == nil || m.MessageID != c.id || keys == nil || p != nil && (p.Number != 1 || p.Total < c.total) {
+		return false
+	}
+	var err error
+	total := uint16(0)
+	if p == nil {
+		_, err = m.Decrypt(keys.In)
+	} else {
+		total = p.Total
+		_, err = m.DecryptFragment(keys.In)
+	}
+	if err == nil {
+		c.mark, c.total = fragment.MarkOf(m.Raw), total
+	}
+	return err == nil
 }

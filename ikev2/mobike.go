@@ -49,7 +49,6 @@ const (
 	followTime   = 5 * time.Second        // for the peer to follow its responder
 	pathTestTime = 300 * time.Millisecond // for the peer to test the path to our new address
 	overdueTime  = 30 * time.Second       // for a new IKE SA when it did not
-	pathTries    = 2                      // a path is tried so often before the request goes the usual way
 	othersTries  = 3                      // then the peer's other addresses are tried as well
 )
 
@@ -113,24 +112,6 @@ func (s *ikeSA) handOverMobility(next *ikeSA) {
 	}
 }
 
-// pumpMobility starts the exchange that an address calls for.
-func (e *Engine) pumpMobility(s *ikeSA) bool {
-	m := s.mob
-	switch {
-	case m != nil && m.tell:
-		return e.ask(s, &addressUpdate{})
-	case s.unverified():
-		return e.testPath(s, netip.AddrPort{})
-	case s.mapped.IsValid() && s.mapped != s.esp.remote:
-		to := s.mapped
-		s.mapped = netip.AddrPort{}
-		return e.testPath(s, to)
-	case m != nil && !m.testDue(e.now) && m.renew && m.follows == never && m.renewAt <= e.now && s.pending == nil:
-		return e.renewEnds(s)
-	}
-	return false
-}
-
 // testDue tells whether the peer, who was told of our new address, is likely to
 // ask next whether we receive there. Until it knows, it makes no Child SA for it.
 func (m *mobility) testDue(now Time) bool {
@@ -162,23 +143,6 @@ func (e *Engine) checkCookie2(s *ikeSA, sent []byte, c *wire.Contents) bool {
 		"the response does not bring our COOKIE2 back, so the peer may not be where it says",
 		"a new IKE SA is made; if this repeats, the peer's software breaks RFC 4555 section 3.7"), false)
 	return false
-}
-
-// renewEnds makes a pair whose selectors hold our new address, beside the one
-// that carries the traffic.
-func (e *Engine) renewEnds(s *ikeSA) bool {
-	s.mob.renew = false
-	var old *child
-	for _, c := range s.children {
-		switch {
-		case c.state != childLive || c.replaced || c.loser:
-		case !s.renewable(c):
-			return false // the peer, which moved as well, has asked for one
-		default:
-			old = c
-		}
-	}
-	return old != nil && e.askNewChild(s, old)
 }
 
 // renewable tells whether a pair's selectors hold an address of ours that is no

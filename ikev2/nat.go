@@ -8,9 +8,6 @@ import (
 	"greseal/ikev2/wire"
 )
 
-// natPort is the peer's port once a NAT was found (RFC 7296 section 2.23).
-const natPort = 4500
-
 // natHashLen is the length of a SHA-1 hash, octets.
 const natHashLen = 20
 

@@ -293,27 +293,6 @@ func (e *Engine) keyPair(s *ikeSA, exchange wire.ExchangeType, c *wire.Contents,
 	return ke, link, nil
 }
 
-// wantedEnds are the endpoints that we ask for, or accept. Rekeying keeps those
-// that were negotiated, whatever was configured (RFC 7296 section 2.8).
-func (s *ikeSA) wantedEnds(old *child) selector.Ends {
-	if old != nil {
-		return selector.Ends{Local: old.pub.GRELocal, Remote: old.pub.GRERemote}
-	}
-	w := s.outerEnds()
-	if a := s.peer.cfg.GRELocal; a.IsValid() {
-		w.Local = a.Unmap()
-	}
-	if a := s.peer.cfg.GRERemote; a.IsValid() {
-		w.Remote = a.Unmap()
-	}
-	return w
-}
-
-// outerEnds are the addresses of the Child SAs' packets.
-func (s *ikeSA) outerEnds() selector.Ends {
-	return selector.Ends{Local: s.esp.local.Addr(), Remote: s.esp.remote.Addr()}
-}
-
 // acceptEnds finds the endpoints and the mode of a request, with the address
 // substitution of transport mode (RFC 7296 section 2.23.1), and the selectors to
 // answer with.
@@ -391,4 +370,76 @@ func (e *Engine) disown(s *ikeSA, spiIn uint32) {
 	e.bySPI[spiIn] = c
 	e.pairs[c.pub.ID] = c
 	e.markDirty(s)
+}
+
+// groups are the key exchange methods offered to the peer.
+func (p *peer) groups() []suite.Transform { return suite.Groups(p.cfg.IKE) }
+
+// espOffer is what is offered for a Child SA by CREATE_CHILD_SA.
+// Additional key exchanges are asked for where the IKE SA has them.
+func (s *ikeSA) espOffer(pfs bool) []suite.Proposal {
+	p := s.peer
+	if !pfs {
+		return suite.WithoutKE(p.cfg.ESP)
+	}
+	plain := suite.WithKE(p.cfg.ESP, p.groups(), false)
+	if len(addKEs(&s.Suite)) == 0 {
+		return plain
+	}
+	return append(p.withAddKE(), plain...)
+}
+
+// espAccept is what is accepted for one: with a key exchange or without, the
+// configured wish first.
+func (p *peer) espAccept() []suite.Proposal {
+	if p.cfg.PFS {
+		return append(p.withAddKE(), suite.WithKE(p.cfg.ESP, p.groups(), true)...)
+	}
+	none := append([]suite.Transform{{Type: suite.TypeKE}}, p.groups()...)
+	return append(suite.WithKE(p.cfg.ESP, none, false), p.withAddKE()...)
+}
+
+// withAddKE are ESP proposals with the key exchanges of the IKE proposals that
+// have additional ones, for those that name none themselves (RFC 9370 section
+// 2.2.4).
+func (p *peer) withAddKE() []suite.Proposal {
+	var kinds [][]suite.Transform
+	for _, o := range p.cfg.IKE {
+		if !o.NeedsAddKE() {
+			continue
+		}
+		var kind []suite.Transform
+		for _, t := range o.Transforms {
+			if t.Type.IsKE() {
+				kind = append(kind, t)
+			}
+		}
+		if !slices.ContainsFunc(kinds, func(k []suite.Transform) bool { return slices.Equal(k, kind) }) {
+			kinds = append(kinds, kind)
+		}
+	}
+	var out []suite.Proposal
+	for _, kind := range kinds {
+		for _, o := range p.cfg.ESP {
+			if !o.Has(suite.TypeKE) {
+				out = append(out, suite.Proposal{Protocol: o.Protocol, Transforms: slices.Concat(o.Transforms, kind)})
+			}
+		}
+	}
+	return out
+}
+
+// startKE begins a key exchange by the wanted method, else the preferred one,
+// else the first of those offered.
+func (e *Engine) startKE(groups []suite.Transform, wanted, preferred uint16) (kex.Exchange, error) {
+	group := groups[0].ID
+	for _, g := range groups {
+		if g.ID == preferred {
+			group = preferred
+		}
+	}
+	if wanted != 0 {
+		group = wanted
+	}
+	return e.kex.start(group, e.rnd.r)
 }

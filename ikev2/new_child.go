@@ -44,3 +44,20 @@ func (x *newChild) later(e *Engine, s *ikeSA, at Time) {
 }
 
 func (x *newChild) failed(*Engine, *ikeSA, *Failure) bool { return false }
+
+// renewEnds makes a pair whose selectors hold our new address, beside the one
+// that carries the traffic.
+func (e *Engine) renewEnds(s *ikeSA) bool {
+	s.mob.renew = false
+	var old *child
+	for _, c := range s.children {
+		switch {
+		case c.state != childLive || c.replaced || c.loser:
+		case !s.renewable(c):
+			return false // the peer, which moved as well, has asked for one
+		default:
+			old = c
+		}
+	}
+	return old != nil && e.askNewChild(s, old)
+}

@@ -58,26 +58,6 @@ func (r *request) probe() *probe {
 	return p
 }
 
-// recovery is how a message gets to the peer that is too large for the path.
-type recovery uint8
-
-const (
-	recoverUnknown recovery = iota // also: a probe's first form
-	recoverFragments
-	recoverSplit
-	recoverNever // a rehearsal's last form: small and whole
-)
-
-// pathSize is what is known of how large a message may be.
-type pathSize struct {
-	threshold int // the largest IP packet for IKE that there was reason for, 0: none
-	// How what is too large gets through, since when that is so, and what it was
-	// not concluded from yet.
-	recovers   recovery
-	recoversAt Time
-	rehearsals rehearsalCount
-}
-
 const (
 	probeTries    = 2           // of each form but the last
 	longestRTT    = time.Second // that the pause between them allows for
@@ -248,7 +228,7 @@ func (e *Engine) nextForm(s *ikeSA, r *request) {
 		r.first = e.now
 	}
 	r.tries, r.wait = 1, max(firstPause, 2*s.rtt)
-	r.next = e.now + e.jitter(r.wait)
+	r.next = e.now + e.rnd.jitter(r.wait)
 	e.markDirty(s)
 	e.sendOut(s, r)
 }
@@ -309,12 +289,6 @@ func (p *probe) rehearsed(e *Engine, s *ikeSA, r *request) {
 	}
 	s.recovers, s.recoversAt = p.form, e.now
 	s.rehearsals = rehearsalCount{}
-}
-
-// rehearsalCount is what the rehearsals so far came to.
-type rehearsalCount struct {
-	form           recovery
-	alike, unclear int
 }
 
 // giveUp has a probe that ended in its first form without an answer sent again,

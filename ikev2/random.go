@@ -39,6 +39,9 @@ func (r random) between(lo, hi time.Duration) time.Duration {
 	return lo + time.Duration(n%uint64(hi-lo))
 }
 
+// jitter draws a duration around d: from 7/8 to 9/8 of it.
+func (r random) jitter(d time.Duration) time.Duration { return d - d/8 + r.between(0, d/4) }
+
 // nonceLen is the length of our nonces: at least half the key size of every PRF
 // (RFC 7296 section 2.10), of which HMAC-SHA2-512's 64 octets is the largest.
 const nonceLen = 32
@@ -49,34 +52,4 @@ func (r random) nonce() ([]byte, error) {
 		return nil, errRandom
 	}
 	return n, nil
-}
-
-// newIKESPI draws an IKE SPI of ours: never zero, unique among our own.
-func (e *Engine) newIKESPI() (uint64, error) {
-	for range 64 {
-		n, ok := e.rnd.uint64()
-		if !ok {
-			return 0, errRandom
-		}
-		if n != 0 && e.sas[n] == nil && e.responses[n] == nil && !e.reserved(n) {
-			return n, nil
-		}
-	}
-	return 0, errRandom
-}
-
-// newESPSPI draws an inbound SPI: 256 and above (RFC 4303 section 2.1), unique
-// among ours (contract 2).
-func (e *Engine) newESPSPI() (uint32, error) {
-	for range 64 {
-		n, ok := e.rnd.uint64()
-		if !ok {
-			return 0, errRandom
-		}
-		spi := uint32(n)
-		if spi >= 256 && e.bySPI[spi] == nil && !e.espReserved[spi] {
-			return spi, nil
-		}
-	}
-	return 0, errRandom
 }

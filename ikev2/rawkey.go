@@ -7,13 +7,6 @@ import (
 	"greseal/ikev2/wire"
 )
 
-// RawKeys authenticates both sides by public keys that each has of the other
-// (RFC 7670). What it points to is never changed.
-type RawKeys struct {
-	Own  *sign.PrivateKey
-	Peer *sign.PublicKey
-}
-
 // pinned is the peer's configured key. A key that the peer sends proves nothing
 // by itself; when it is another one, saying so helps more than a signature that
 // does not verify.

@@ -72,7 +72,7 @@ func (e *Engine) reauthDue(s *ikeSA) {
 		return
 	}
 	if s.reauthAt <= e.now {
-		s.reauthAt = e.now + e.jitter(reauthPause)
+		s.reauthAt = e.now + e.rnd.jitter(reauthPause)
 		e.reauthenticate(s)
 	}
 }

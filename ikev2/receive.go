@@ -146,22 +146,6 @@ func (e *Engine) otherVersion(h wire.Header, d *Datagram) {
 	}
 }
 
-// answerClear sends an unprotected answer about a message outside any IKE SA:
-// SPIs, message ID and exchange type are copied (RFC 7296 section 1.5). It
-// returns how many octets were sent.
-func (e *Engine) answerClear(h wire.Header, d *Datagram, ps ...wire.Payload) int {
-	h.Version = wire.Version
-	h.Flags = wire.FlagResponse | (h.Flags & wire.FlagInitiator) ^ wire.FlagInitiator
-	m := wire.Message{Header: h, Payloads: ps}
-	data, err := m.Append(nil)
-	if err != nil || len(data) > 2*len(d.Data) {
-		return 0
-	}
-	e.tell(data, h, ps, nil)
-	e.emit(Send{Datagram: Datagram{Local: d.Local, Remote: d.Remote, Data: data}})
-	return len(data)
-}
-
 // receiveRequest handles a request to an SA that exists.
 func (e *Engine) receiveRequest(s *ikeSA, m *wire.Message, d *Datagram) {
 	if s.answered.is(m.MessageID, d.Data) || s.answered.askedAnew(m, s.keys) {
@@ -219,26 +203,6 @@ func (e *Engine) receiveRequest(s *ikeSA, m *wire.Message, d *Datagram) {
 	e.markDirty(s)
 }
 
-// criticalNotify and criticalFailure say that a payload is not known that is marked
-// as critical (RFC 7296 section 2.5).
-func criticalNotify(c content) *wire.Notify {
-	return wire.NewNotify(wire.UnsupportedCriticalPayload, []byte{byte(c.critical)})
-}
-
-func (s *ikeSA) criticalFailure(c content, exchange string) *Failure {
-	f := s.failure(FailCritical, exchange, "", "turn the extension off at the peer")
-	f.Theirs = "payload of type " + c.critical.String() + ", marked as critical"
-	return f
-}
-
-// brokenRequest answers an authentic but malformed request, which is fatal on
-// both sides (RFC 7296 section 2.21.3).
-func (e *Engine) brokenRequest(s *ikeSA, m *wire.Message, d *Datagram, err *wire.Error) {
-	e.refuse(s, m, d, notify(wire.InvalidSyntax))
-	e.drop(s, s.failure(FailSyntax, m.Exchange.String(),
-		err.Error(), "a new IKE SA is made; if this repeats, the peer's software is at fault"), false)
-}
-
 // receiveResponse handles a response; only the one to the outstanding request
 // is looked at.
 func (e *Engine) receiveResponse(s *ikeSA, m *wire.Message, d *Datagram) {
@@ -265,18 +229,6 @@ func (e *Engine) receiveResponse(s *ikeSA, m *wire.Message, d *Datagram) {
 	e.answeredElsewhere(s, r, d)
 	r.about.answer(e, s, r, c, d)
 	e.markDirty(s)
-}
-
-// content is what an authentic message holds: sorted payloads, or the reason
-// why it must be refused as a whole.
-type content struct {
-	*wire.Contents
-	broken   *wire.Error
-	critical wire.PayloadType
-
-	header wire.Header
-	raw    []byte       // of IKE_SA_INIT
-	whole  wire.Content // as AUTH covers it, for IKE_INTERMEDIATE
 }
 
 // open authenticates and decrypts a message. When ok is false it was dropped.
@@ -324,26 +276,4 @@ func (e *Engine) open(s *ikeSA, m *wire.Message, d *Datagram) (c content, ok boo
 		c.critical = outside // in front of SK, which covers it
 	}
 	return c, true
-}
-
-// sound tells whether a response on an IKE SA that stands can be read at all.
-// Else the two sides no longer agree, and the IKE SA is closed (RFC 7296 section
-// 2.21).
-func (e *Engine) sound(s *ikeSA, r *request, c content) bool {
-	if c.critical != 0 && c.broken == nil {
-		e.closeSA(s, s.criticalFailure(c, r.exchange.String()), false) // no response may have one
-		return false
-	}
-	refused := c.broken == nil && c.Notify(wire.InvalidSyntax) != nil
-	if c.broken == nil && !refused {
-		return true
-	}
-	if refused {
-		e.drop(s, s.failure(FailSyntax, r.exchange.String(), "",
-			"a new IKE SA is made; if this repeats, compare the two sides' software versions").byPeer(), false)
-		return false
-	}
-	e.closeSA(s, s.failure(FailSyntax, r.exchange.String(),
-		c.broken.Error(), "a new IKE SA is made; if this repeats, the peer's software is at fault"), false)
-	return false
 }

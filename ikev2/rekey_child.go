@@ -1,8 +1,6 @@
 package ikev2
 
 import (
-	"time"
-
 	"greseal/crypto/suite"
 	"greseal/ikev2/wire"
 )
@@ -13,9 +11,6 @@ import (
 // it or the Delete of the old pair (contract 11). When both rekey at once there
 // are two new pairs for a moment; the one of the exchange with the lowest of
 // the four nonces is deleted by the side that asked for it.
-
-// retryPause is the wait after a refusal of another kind.
-const retryPause = 30 * time.Second
 
 // rekeyChild is CREATE_CHILD_SA with REKEY_SA.
 type rekeyChild struct{ createChild }
@@ -73,10 +68,20 @@ func (x *rekeyChild) failed(e *Engine, s *ikeSA, f *Failure) bool {
 		return false
 	}
 	e.note(s.peer, f)
-	x.old.retryAt = e.now + e.jitter(retryPause)
+	x.old.retryAt = e.now + e.rnd.jitter(retryPause)
 	e.markDirty(s)
 	if f.Kind == FailNoAdditionalSA {
 		e.reauthenticate(s) // the only way to new keys with this peer
 	}
 	return true
+}
+
+// RekeyChild rekeys a pair now.
+func (e *Engine) RekeyChild(now Time, id ChildID) []Action {
+	e.enter(now)
+	if c := e.pairs[id]; c != nil {
+		c.rekeyAt = min(c.rekeyAt, e.now)
+		e.markDirty(c.sa)
+	}
+	return e.flush()
 }

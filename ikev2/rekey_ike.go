@@ -271,7 +271,7 @@ func (x *rekeyIKE) refused(e *Engine, s *ikeSA, n *wire.Notify, theirs *ikeSA) {
 	}
 	// A peer that does not rekey IKE SAs gets a new one (RFC 7296 section 2.8).
 	e.note(s.peer, f)
-	s.retryAt = e.now + e.jitter(2*retryPause)
+	s.retryAt = e.now + e.rnd.jitter(2*retryPause)
 	e.reauthenticate(s)
 	e.markDirty(s)
 }
@@ -382,4 +382,52 @@ func (e *Engine) decided(s *ikeSA, c content) {
 	}
 	e.inherit(old, s)
 	e.confirm(s)
+}
+
+// RekeyIKE rekeys an IKE SA now.
+func (e *Engine) RekeyIKE(now Time, id SAID) []Action {
+	e.enter(now)
+	if s := e.ids[id]; s != nil && s.stands() {
+		s.rekeyAt = min(s.rekeyAt, e.now)
+		e.markDirty(s)
+	}
+	return e.flush()
+}
+
+// takeFollowup is take for IKE_FOLLOWUP_KE.
+func (x *rekeyIKE) takeFollowup(e *Engine, s *ikeSA, r *request, c *wire.Contents) (*ikeSA, *series, *Failure) {
+	more := x.series
+	bad := more.take(c)
+	if bad == "" && len(more.methods) > 0 {
+		return nil, more, nil
+	}
+	defer more.wipe()
+	if bad == "" {
+		n, err := e.successor(s, true, more.next, x.spi, more.spiR, more.shared[0], more.ni, more.nr, more.shared[1:]...)
+		if err == nil {
+			return n, nil, nil
+		}
+		bad = err.Error()
+	}
+	return nil, nil, s.failure(FailSyntax, r.exchange.String(), bad, "report it to the peer's maker; a new IKE SA is made")
+}
+
+// followUp goes on with the series of a new IKE SA. theirs is the one of the
+// peer's own rekeying.
+func (x *rekeyIKE) followUp(e *Engine, s *ikeSA, more *series, theirs *ikeSA) {
+	switch {
+	case !s.stands():
+		more.wipe()
+		return
+	case theirs != nil && bytes.Compare(lowest(more.ni, more.nr), theirs.lowNonce) < 0:
+		// Ours is to go, and there is nothing of it yet.
+		more.wipe()
+		e.inherit(s, theirs)
+		return
+	}
+	x.series, x.ke = more, nil
+	if !e.ask(s, x) {
+		s.retryAt = e.now + e.rnd.jitter(retryPause)
+		e.markDirty(s)
+	}
 }

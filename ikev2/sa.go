@@ -221,194 +221,100 @@ func (e *Engine) closeSA(s *ikeSA, why *Failure, linger bool) {
 // deletePatience is how long an unanswered Delete is repeated.
 const deletePatience = 30 * time.Second
 
-// deadline is until when an unanswered Delete is repeated beyond that: where pairs
-// fade the peer may send on them until it has the Delete, or has given us up as
-// we do it, whose silence begins a liveness check later at most.
-func (s *ikeSA) deadline() Time {
-	fades := func(c *child) bool { return c.state == childLingers && c.lingerAt == never }
-	if s.req == nil || !slices.ContainsFunc(s.children, fades) {
-		return 0
+// SAs describes the peer's established IKE SAs, oldest first.
+func (e *Engine) SAs(id PeerID) []IKEInfo {
+	var out []IKEInfo
+	if p := e.peers[id]; p != nil {
+		for _, s := range p.sas {
+			if s.stands() && s.announced {
+				out = append(out, s.info())
+			}
+		}
 	}
-	c := &s.peer.cfg
-	return min(max(s.req.first, s.LastHeard)+c.Dead+c.DPD, s.req.first+deafness*c.Dead)
+	return out
 }
 
-// closePeer ends everything with a peer.
-func (e *Engine) closePeer(p *peer) {
+// failure is a Failure of ours about an SA.
+func (s *ikeSA) failure(kind FailureKind, exchange, detail, remedy string) *Failure {
+	return &Failure{
+		Kind: kind, Exchange: exchange, Detail: detail, Remedy: remedy,
+		Local: s.local.String(), Remote: s.remote.String(), ike: s.ID,
+	}
+}
+
+// maxSAs bounds the IKE SAs of a peer: one is in use, rekeying and collisions make
+// three, a new one beside it as many.
+const maxSAs = 16
+
+// boundSAs forgets the oldest IKE SAs that are on their way out, when a peer has
+// too many: those that it was to delete, or that others took the place of.
+func (e *Engine) boundSAs(p *peer) {
 	for _, s := range slices.Clone(p.sas) {
-		e.closeSA(s, nil, false)
-	}
-}
-
-// pump starts the next exchange that an SA wants, when none is under way.
-func (e *Engine) pump(s *ikeSA) {
-	if s.stands() && s.probing() && s.nextExchange() <= e.now {
-		e.cutProbeShort(s)
-	}
-	if s.req != nil || s.keys == nil {
-		return
-	}
-	switch {
-	case s.handshake != nil && s.handshake.newcomer != nil:
-		e.decideNewcomer(s)
-	case s.state == stateDeleting:
-		e.ask(s, deleteIKE{})
-	case s.redundant() && s.state != stateCollisionLost && s.check:
-		s.check = false
-		e.ask(s, livenessCheck{bare: true})
-	case s.mayAsk():
-		e.pumpInUse(s)
-	}
-}
-
-// pumpInUse is pump for an SA that is in use: what moves it comes first, then its
-// keys, then questions about the path and whether the peer lives.
-func (e *Engine) pumpInUse(s *ikeSA) {
-	switch {
-	case e.pumpMobility(s):
-	case s.pending == nil && !s.mob.testDue(e.now) && (e.pumpDeletes(s) || e.pumpRekeyIKE(s) || e.pumpRekeyChild(s) || e.pumpNewChild(s)):
-	case e.pumpProbe(s):
-		s.check = false
-	case s.check || e.idle(s) || e.tells(s):
-		s.check = false
-		e.ask(s, livenessCheck{})
-	}
-}
-
-// nextWake is the next time an SA has something to do by itself.
-func (s *ikeSA) nextWake() Time {
-	at := s.dropAt
-	for _, c := range s.children {
-		at = min(at, c.nextWake())
-	}
-	if s.state == stateGone {
-		return at
-	}
-	if s.req != nil {
-		at = min(at, s.req.next)
-	}
-	if s.pending != nil {
-		at = min(at, s.pending.expires)
-	}
-	at = min(at, s.parts.Expires())
-	switch {
-	case s.state == stateInitiating, s.state == stateAuthenticating:
-		if n := s.handshake.newcomer; n != nil {
-			at = min(at, n.until)
+		if len(p.sas) <= maxSAs {
+			return
 		}
-		return min(at, s.handshake.deadline)
-	case s.stands(), s.state == stateReplaced:
-	default:
-		return at
-	}
-	at = min(at, s.nextLiveness(), s.nextKeepalive())
-	if !s.inUse() {
-		return at
-	}
-	at = min(at, s.expireAt, s.reauthAt, s.reauthEnd)
-	if s.mob != nil {
-		at = min(at, s.mob.follows)
-	}
-	if s.req == nil && s.mayAsk() {
-		if s.mob != nil && s.mob.test != 0 {
-			return min(at, s.mob.test)
+		if s.superfluous() {
+			e.drop(s, nil, true)
 		}
-		if s.mob != nil && s.mob.renew && s.mob.follows == never {
-			at = min(at, s.mob.renewAt)
-		}
-		at = min(at, s.nextExchange())
-	} else if s.probing() {
-		at = min(at, s.nextExchange())
-	}
-	return at
-}
-
-// nextExchange is when the next rekeying or new Child SA is due.
-func (s *ikeSA) nextExchange() Time {
-	at := s.createAt
-	if s.rekeyAt != never {
-		at = min(at, max(s.rekeyAt, s.retryAt))
-	}
-	for _, c := range s.children {
-		at = min(at, c.nextRekey())
-	}
-	return at
-}
-
-// due does what an SA's time has come for, except starting exchanges.
-func (e *Engine) due(s *ikeSA) {
-	for _, c := range slices.Clone(s.children) {
-		e.childDue(c)
-	}
-	if s.state == stateGone {
-		return
-	}
-	if s.pending != nil && s.pending.expires <= e.now {
-		e.release(s)
-	}
-	s.parts.Expire(e.now)
-	if s.dropAt <= e.now && !e.dropDue(s) {
-		return
-	}
-	if s.handshake != nil && s.handshake.deadline <= e.now {
-		e.handshakeTimeout(s)
-		return
-	}
-	e.retransmit(s)
-	if !s.stands() && s.state != stateReplaced {
-		return
-	}
-	if !e.liveness(s) {
-		return
-	}
-	e.keepalive(s)
-	if !s.stands() {
-		return
-	}
-	if s.expireAt <= e.now && !s.redundant() {
-		e.closeSA(s, s.expired("IKE SA"), false)
-		return
-	}
-	if e.overdue(s) {
-		return
-	}
-	if !s.redundant() {
-		e.reauthDue(s)
 	}
 }
 
-// dropDue ends the time that an SA's state has. False: nothing more is due.
-func (e *Engine) dropDue(s *ikeSA) bool {
+func (s *ikeSA) superfluous() bool {
 	switch s.state {
-	case stateHalfOpen:
-		e.turnOut(s, 1)
-		return false
-	case stateReplaced:
-		// The peer was to delete it and did not; or it has not had our answer,
-		// and knows this one only.
-		if next := s.replacedBy; next != nil && next.stands() && next.LastHeard <= next.Established {
-			s.dropAt = e.now + replacedPatience
-		} else {
-			e.closeSA(s, nil, true)
-		}
-	case stateCollisionLost:
-		e.drop(s, nil, true) // nothing hangs on it
-	case stateRedundantOurs, stateRedundantTheirs, stateRedundantGone:
-		e.supersededDue(s)
-	case stateChildless, stateEstablished, stateUnconfirmed:
-		if s.state == stateChildless && s.childless() {
-			e.closeSA(s, nil, false)
-		} else {
-			s.state, s.dropAt = stateEstablished, never
-		}
-	case stateDeleting:
-		if s.dropAt = s.deadline(); s.dropAt > e.now {
-			break
-		}
-		fallthrough
-	default:
-		e.drop(s, nil, false)
-		return false
+	case stateReplaced, stateDeleting, stateChildless, stateRedundantOurs, stateRedundantTheirs, stateRedundantGone:
+		return true
 	}
-	return true
+	return false
+}
+
+// announce reports an IKE SA.
+func (e *Engine) announce(s *ikeSA) {
+	if !s.announced {
+		s.announced = true
+		e.emit(IKEUp{s.info()})
+	}
+}
+
+// saOrigin is how a line of IKE SAs, each rekeyed from the one before, began.
+type saOrigin struct {
+	began, stood Time // its IKE_SA_INIT request; its IKE_AUTH
+	lowNonce     []byte
+	ours         bool // we began it
+}
+
+// overlapped tells whether the later of two SAs was begun before the earlier one
+// stood.
+func overlapped(a, b *ikeSA) bool {
+	return a.origin.began <= b.origin.stood && b.origin.began <= a.origin.stood
+}
+
+// newIKESPI draws an IKE SPI of ours: never zero, unique among our own.
+func (e *Engine) newIKESPI() (uint64, error) {
+	for range 64 {
+		n, ok := e.rnd.uint64()
+		if !ok {
+			return 0, errRandom
+		}
+		if n != 0 && e.sas[n] == nil && e.responses[n] == nil && !e.ikeReserved[n] {
+			return n, nil
+		}
+	}
+	return 0, errRandom
+}
+
+// attemptTime is how long an initiator tries; refusedTime, how long it goes on
+// after an error notify that anybody may have sent (RFC 7296 section 2.21.1).
+const (
+	attemptTime = 60 * time.Second
+	refusedTime = 12 * time.Second
+)
+
+// fail ends an attempt for good.
+func (e *Engine) fail(s *ikeSA, f *Failure) {
+	p := s.peer
+	silent := s.handshake != nil && s.handshake.abandoned
+	e.drop(s, f, false)
+	if p != nil && !silent {
+		e.emit(Failed{p.cfg.ID, f})
+	}
 }

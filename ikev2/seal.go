@@ -95,3 +95,53 @@ func (e *Engine) reassemble(s *ikeSA, m *wire.Message) (*wire.Content, error) {
 	}
 	return c, err
 }
+
+// sealedOnly is the outside of a protected message, for tell.
+var sealedOnly = []wire.Payload{&wire.SK{}}
+
+// tell reports what a message says before it is sent.
+func (e *Engine) tell(data []byte, h wire.Header, outer, inner []wire.Payload) {
+	if e.onMessage != nil {
+		if inner == nil {
+			inner = []wire.Payload{}
+		}
+		e.onMessage(data, h, outer, inner)
+	}
+}
+
+func (s *ikeSA) header(x wire.ExchangeType, id uint32, response bool) wire.Header {
+	h := wire.Header{SPIi: s.SPIi, SPIr: s.SPIr, Exchange: x, MessageID: id}
+	if s.Initiator {
+		h.Flags |= wire.FlagInitiator
+	}
+	if response {
+		h.Flags |= wire.FlagResponse
+	}
+	return h
+}
+
+// pathSize is what is known of how large a message may be.
+type pathSize struct {
+	threshold int // the largest IP packet for IKE that there was reason for, 0: none
+	// How what is too large gets through, since when that is so, and what it was
+	// not concluded from yet.
+	recovers   recovery
+	recoversAt Time
+	rehearsals rehearsalCount
+}
+
+// recovery is how a message gets to the peer that is too large for the path.
+type recovery uint8
+
+const (
+	recoverUnknown recovery = iota // also: a probe's first form
+	recoverFragments
+	recoverSplit
+	recoverNever // a rehearsal's last form: small and whole
+)
+
+// rehearsalCount is what the rehearsals so far came to.
+type rehearsalCount struct {
+	form           recovery
+	alike, unclear int
+}

@@ -257,51 +257,6 @@ const (
 	originShare  = 0.5
 )
 
-// makeRoom lets half-open SAs go until more octets fit that b is to hold, which
-// may belong to s. False: there is nobody who has to make room for it now.
-func (e *Engine) makeRoom(b *standing, s *ikeSA, octets int) bool {
-	h := &e.half
-	limit := float64(h.limit)
-	for {
-		var over func(*standing) bool
-		for i, o := range b.origins {
-			share := widestShare
-			if i > 0 {
-				share = originShare
-			}
-			if float64(o.held+octets) > limit*share {
-				over = func(v *standing) bool { return slices.Contains(v.origins, o) }
-			}
-		}
-		if over == nil {
-			switch {
-			case !b.known && float64(h.foreign+octets) > limit*foreignShare, h.held+octets > h.limit && h.foreign > 0:
-				over = func(v *standing) bool { return !v.known }
-			case h.held+octets > h.limit:
-				over = func(v *standing) bool { return v.known }
-			default:
-				return true
-			}
-		}
-		v := h.heaviest(e.now, over)
-		if v == nil || !h.yields(e.now, v, b) {
-			v = h.oldest(e.now, over, b)
-		}
-		if v == nil || v == s {
-			return false
-		}
-		e.stats.Displaced++
-		h.futile.Add(e.now, 1)
-		e.turnOut(v, 1)
-	}
-}
-
-// turnOut ends a half-open SA that came to nothing.
-func (e *Engine) turnOut(s *ikeSA, weight float64) {
-	s.handshake.standing.waste(e.now, weight)
-	e.drop(s, nil, false)
-}
-
 // heaviest is the oldest half-open SA of the network that weighs most: of the
 // widest, in that of the next, down to the address.
 func (h *strangers) heaviest(now Time, of func(*standing) bool) *ikeSA {
@@ -377,20 +332,4 @@ func (h *strangers) oldest(now Time, of func(*standing) bool, by *standing) *ike
 // wasteful tells whether a handshake from the same address came to nothing lately.
 func (b *standing) wasteful(now Time) bool {
 	return b.origins[len(b.origins)-1].wasted.Level(now) >= 0.5
-}
-
-// grow counts what a half-open SA holds after it has received something. Beyond
-// the budget it goes itself (RFC 7383 section 5).
-func (e *Engine) grow(s *ikeSA) {
-	if s.state != stateHalfOpen || s.handshake == nil {
-		return
-	}
-	b := &s.handshake.standing
-	octets := s.octets()
-	if octets > b.held && !e.makeRoom(b, s, octets-b.held) {
-		e.stats.Refused++
-		e.turnOut(s, refusedWeight)
-		return
-	}
-	e.half.count(b, octets)
 }

@@ -1,5 +1,7 @@
 package ikev2
 
+import "math"
+
 // timers is a binary heap of IKE SAs by the time they next have something to
 // do. An SA knows its own place in it (ikeSA.slot, -1: not in it).
 type timers []*ikeSA
@@ -83,3 +85,6 @@ func (t timers) down(i int) {
 		i = c
 	}
 }
+
+// never is a time that does not come.
+const never Time = math.MaxInt64

@@ -146,16 +146,6 @@ func (s *ikeSA) takeAlong() []*Child {
 	return all
 }
 
-// toVerified repeats a request to where the peer was known to be, when it does not
-// answer from where its last message came: anybody can send that on from
-// elsewhere. An answer brings IKE back. With MOBIKE it has said itself that it moved.
-func (e *Engine) toVerified(s *ikeSA, r *request) {
-	if s.mob == nil && s.unverified() && r.tries > pathTries && s.stands() {
-		r.spread = true
-		e.sendFrom(s, s.told.local, s.told.remote, r.message.Data)
-	}
-}
-
 // fitEncap has pairs rekeyed whose encapsulation is not what the path needs: an SA
 // keeps its own. Whoever has not moved leaves it to the other side first.
 func (e *Engine) fitEncap(s *ikeSA) {
@@ -178,3 +168,6 @@ const fitPause = time.Second
 func (s *ikeSA) handOverWays(next *ikeSA) {
 	next.esp, next.verified, next.told, next.mapped = s.esp, s.verified, s.told, s.mapped
 }
+
+// natPort is the peer's port once a NAT was found (RFC 7296 section 2.23).
+const natPort = 4500
