@@ -20,7 +20,7 @@ func twoNodes(t testing.TB, seed uint64, change func(west, east *Peer)) (*networ
 	return n, n.add("west", "192.0.2.1", "192.0.2.2", w), n.add("east", "192.0.2.2", "192.0.2.1", e)
 }
 
-// agree checks that two nodes have one IKE SA and one pair, the same ones, and
+// agree checks that two nodes have one IKE SA and one Child SA, the same ones, and
 // that each one's traffic is taken by the other.
 func agree(t testing.TB, a, b *node) {
 	t.Helper()
@@ -38,11 +38,11 @@ func disagreement(a, b *node) string {
 	case sa[0].SPIi != sb[0].SPIi || sa[0].SPIr != sb[0].SPIr:
 		return "the IKE SAs differ:\n" + dump(a, b)
 	case len(ca) != 1 || len(cb) != 1:
-		return fmt.Sprintf("%s has %d pairs, %s has %d:\n%s", a.name, len(ca), b.name, len(cb), dump(a, b))
+		return fmt.Sprintf("%s has %d Child SAs, %s has %d:\n%s", a.name, len(ca), b.name, len(cb), dump(a, b))
 	case ca[0].SPIIn != cb[0].SPIOut || ca[0].SPIOut != cb[0].SPIIn:
-		return "the pairs differ:\n" + dump(a, b)
+		return "the Child SAs differ:\n" + dump(a, b)
 	case a.carrier == 0 || b.carrier == 0:
-		return "no pair carries the traffic:\n" + dump(a, b)
+		return "no Child SA carries the traffic:\n" + dump(a, b)
 	case b.in[a.carrier] == nil || a.in[b.carrier] == nil:
 		return "traffic is sent that the other side does not take:\n" + dump(a, b)
 	case len(a.out) != 1 || len(b.out) != 1 || len(a.in) != 1 || len(b.in) != 1:
@@ -58,7 +58,7 @@ func dump(nodes ...*node) string {
 			for _, s := range p.sas {
 				fmt.Fprintf(&b, "%s: IKE SA %d %016x/%016x state %d announced %v req %v\n", x.name, s.ID, s.SPIi, s.SPIr, s.state, s.announced, s.req != nil)
 				for _, c := range s.children {
-					fmt.Fprintf(&b, "   pair %d %08x/%08x state %d in %v out %v spare %v loser %v replaced %v\n", c.pub.ID, c.pub.SPIIn, c.pub.SPIOut, c.state, c.in, c.out, c.spare != nil, c.loser, c.replaced)
+					fmt.Fprintf(&b, "   Child SA %d %08x/%08x state %d in %v out %v spare %v loser %v replaced %v\n", c.pub.ID, c.pub.SPIIn, c.pub.SPIOut, c.state, c.in, c.out, c.spare != nil, c.loser, c.replaced)
 				}
 			}
 		}

@@ -10,17 +10,17 @@
 // auth_responder, create_child, rekey_ike, followup, informational. A request of
 // ours is an exchange (exchange.go), a type with a file of its own:
 //
-//	init_initiator   IKE_SA_INIT                rekey_ike   a new IKE SA in the place of one
-//	intermediate     IKE_INTERMEDIATE           delete      Deletes
-//	auth_initiator   IKE_AUTH                   liveness    whether the peer lives
-//	rekey_child      a pair in the place of one move        MOBIKE: our address is another
-//	new_child        a pair from scratch        pathtest    whether the peer receives there
-//	create_child     what both have in common   probe       whether a packet of a size arrives
+//	init_initiator   IKE_SA_INIT                    rekey_ike  a new IKE SA in the place of one
+//	intermediate     IKE_INTERMEDIATE               delete     Deletes
+//	auth_initiator   IKE_AUTH                       liveness   whether the peer lives
+//	rekey_child      a Child SA in the place of one move       MOBIKE: our address is another
+//	new_child        a Child SA from scratch        pathtest   whether the peer receives there
+//	create_child     what both have in common       probe      whether a packet of a size arrives
 //
 // What we want to ask is not queued but read off the state of an SA when its one
-// request is answered (due.go). child.go and negotiate.go hold the pairs of
-// Child SAs, duplicates.go the rule for several IKE SAs with one peer. The
-// conversations in testdata/ike show each of these at work.
+// request is answered (due.go). child.go and negotiate.go hold the Child SAs,
+// duplicates.go the rule for several IKE SAs with one peer. The conversations in
+// testdata/ike show each of these at work.
 //
 // An IKE SA is in one of these states (state.go):
 //
@@ -77,7 +77,7 @@ type PeerID string
 // SAID names an IKE SA within one engine; never reused.
 type SAID uint64
 
-// ChildID names a pair of Child SAs within one engine; never reused.
+// ChildID names a Child SA within one engine; never reused.
 type ChildID uint64
 
 // Config is what an engine needs once.
@@ -217,7 +217,7 @@ type Send struct {
 // PortNAT (RFC 3948 section 2.3).
 type SendKeepalive struct{ Local, Remote netip.AddrPort }
 
-// InstallIn asks for the inbound SA of a pair to be installed. A failure comes
+// InstallIn asks for the inbound SA of a Child SA to be installed. A failure comes
 // back through Engine.InstallFailed.
 type InstallIn struct {
 	Child  *Child // shared with later actions, never changed
@@ -402,7 +402,7 @@ func (Reachable) isAction()     {}
 //	ChildUsed(now, spiIn uint32) []Action    first authenticated packet on a watched inbound SA
 //	RekeyChild(now, ChildID) []Action        soft limit of bytes or packets reached, or asked for
 //	RekeyIKE(now, SAID) []Action
-//	ChildLost(now, ChildID) []Action         the datapath lost an SA of a pair (hard limit, deleted by hand)
+//	ChildLost(now, ChildID) []Action         the datapath lost an SA of a Child SA (hard limit, deleted by hand)
 //	Check(now, PeerID) []Action              a liveness check at once
 //	Move(now, PeerID, netip.Addr) []Action   our address towards the peer is another one
 //	Mapped(now, spiIn uint32, from netip.AddrPort) []Action  an authenticated ESP packet came from elsewhere

@@ -28,7 +28,7 @@ func heapOctets() uint64 {
 func holds(e *node) map[string]int {
 	h := map[string]int{
 		"IKE SAs": len(e.e.sas), "IKE SAs by number": len(e.e.ids), "timers": len(e.e.timers),
-		"inbound SPIs": len(e.e.bySPI), "pairs": len(e.e.pairs), "SAs in the datapath": len(e.in) + len(e.out),
+		"inbound SPIs": len(e.e.bySPI), "Child SAs": len(e.e.childSAs), "SAs in the datapath": len(e.in) + len(e.out),
 		"reserved SPIs": len(e.e.ikeReserved) + len(e.e.espReserved), "answers kept": len(e.e.responses),
 	}
 	for _, p := range e.e.order {
@@ -48,7 +48,7 @@ func holds(e *node) map[string]int {
 // bounds are those of one peer, whatever it does.
 var bounds = map[string]int{
 	"IKE SAs": maxSAs + 2, "IKE SAs by number": maxSAs + 2, "timers": maxSAs + maxLingering + 4,
-	"inbound SPIs": maxChildren + maxSAs + maxLingering, "pairs": maxChildren + maxSAs + maxLingering,
+	"inbound SPIs": maxChildren + maxSAs + maxLingering, "Child SAs": maxChildren + maxSAs + maxLingering,
 	"SAs in the datapath": 2*(maxChildren+maxSAs) + maxLingering,
 	"reserved SPIs":       2 * maxSAs, "answers kept": maxResponses,
 	"IKE SAs of a peer": maxSAs, "lingering": maxLingering, "outbound": maxChildren + maxSAs,
@@ -103,7 +103,7 @@ func TestAuthenticatedPeerIsBounded(t *testing.T) {
 		{"rekeys the Child SA", 500, keepDeletes, func(l *liar, _ int) { l.w.rekeyChildren(); l.n.run(l.n.now + 8*time.Millisecond) }},
 		{"rekeys the Child SA and deletes", 500, nil, func(l *liar, _ int) { l.w.rekeyChildren(); l.n.run(l.n.now + 8*time.Millisecond) }},
 		{"rekeys both", 500, keepDeletes, func(l *liar, _ int) { l.w.rekeyChildren(); l.n.run(l.n.now + 8*time.Millisecond); rekeyIKE(l) }},
-		{"asks for Child SAs", 1000, nil, func(l *liar, _ int) { l.pair(l.s.local, l.w.local.Addr(), l.e.local.Addr(), nil) }},
+		{"asks for Child SAs", 1000, nil, func(l *liar, _ int) { l.childSA(l.s.local, l.w.local.Addr(), l.e.local.Addr(), nil) }},
 		{"begins Child SAs in several key exchanges", 300, nil, func(l *liar, _ int) {
 			tsi, tsr := selector.Payloads(l.w.local.Addr(), l.e.local.Addr())
 			k := mustKE(t, 31)

@@ -10,23 +10,23 @@ import (
 	"greseal/ikev2/selector"
 )
 
-// lingerTime is how long the inbound SA of a deleted pair still takes packets
+// lingerTime is how long the inbound SA of a deleted Child SA still takes packets
 // that were under way (contract 11).
 const lingerTime = 5 * time.Second
 
-// replacedPatience is how long a pair that the peer has rekeyed, or an IKE SA,
+// replacedPatience is how long a Child SA that the peer has rekeyed, or an IKE SA,
 // waits for the Delete that is the peer's to send.
 const replacedPatience = 60 * time.Second
 
-// maxChildren bounds the pairs of one peer; we want one, and rekeying with its
+// maxChildren bounds the Child SAs of one peer; we want one, and rekeying with its
 // collisions makes three.
 const maxChildren = 8
 
-// maxLingering bounds the deleted pairs of one peer whose inbound SA still takes
+// maxLingering bounds the deleted Child SAs of one peer whose inbound SA still takes
 // what is under way.
 const maxLingering = 8
 
-// childState is the life of a pair.
+// childState is the life of a Child SA.
 type childState uint8
 
 const (
@@ -36,7 +36,7 @@ const (
 	childGone
 )
 
-// child is a pair of Child SAs.
+// child is a Child SA.
 type child struct {
 	pub   *Child // replaced, not changed, when something in it does
 	sa    *ikeSA
@@ -59,12 +59,12 @@ type child struct {
 	lingerAt          Time
 }
 
-// ends are the pair's GRE endpoints.
+// ends are the Child SA's GRE endpoints.
 func (c *child) ends() selector.Ends {
 	return selector.Ends{Local: c.pub.GRELocal, Remote: c.pub.GRERemote}
 }
 
-// closing tells whether the pair is on its way out.
+// closing tells whether the Child SA is on its way out.
 func (c *child) closing() bool { return c.state != childLive }
 
 func (c *child) nextWake() Time {
@@ -92,7 +92,7 @@ type agreed struct {
 	series  *series // additional key exchanges are to come, and the keys then
 }
 
-// addChild makes a pair known and installs its inbound SA; the outbound keys are
+// addChild makes a Child SA known and installs its inbound SA; the outbound keys are
 // kept until carry.
 func (e *Engine) addChild(s *ikeSA, a agreed) *child {
 	e.nextChild++
@@ -117,7 +117,7 @@ func (e *Engine) addChild(s *ikeSA, a agreed) *child {
 	s.children = append(s.children, c)
 	s.createAt = never
 	e.bySPI[pub.SPIIn] = c
-	e.pairs[pub.ID] = c
+	e.childSAs[pub.ID] = c
 	e.markDirty(s)
 
 	c.in = true
@@ -125,7 +125,7 @@ func (e *Engine) addChild(s *ikeSA, a agreed) *child {
 	return c
 }
 
-// carry installs a pair's outbound SA, which from then on carries the traffic.
+// carry installs a Child SA's outbound SA, which from then on carries the traffic.
 func (e *Engine) carry(c *child) {
 	if c.spare == nil {
 		return
@@ -139,7 +139,7 @@ func (e *Engine) carry(c *child) {
 	p.outs = append(p.outs, c)
 }
 
-// current is the pair that carries the traffic, nil when none does. When its
+// current is the Child SA that carries the traffic, nil when none does. When its
 // outbound SA goes the datapath takes the one installed before it again.
 func (p *peer) current() *child {
 	if n := len(p.outs); n > 0 {
@@ -148,8 +148,8 @@ func (p *peer) current() *child {
 	return nil
 }
 
-// carryWhenConfirmed is carry for the first pair of an IKE SA. The initiator has not
-// installed it before our answer arrives: as long as another pair carries the
+// carryWhenConfirmed is carry for the first Child SA of an IKE SA. The initiator has
+// not installed it before our answer arrives: as long as another Child SA carries the
 // traffic it goes on to (contract 11).
 func (e *Engine) carryWhenConfirmed(c *child) {
 	if cur := c.sa.peer.current(); c.pub.Initiator || cur == nil || cur.closing() {
@@ -159,8 +159,8 @@ func (e *Engine) carryWhenConfirmed(c *child) {
 	c.waits = c.spare != nil
 }
 
-// removeOut takes a pair's outbound SA away. Where another pair has to carry the
-// traffic then, its outbound SA is installed first.
+// removeOut takes a Child SA's outbound SA away. Where another Child SA has to carry
+// the traffic then, its outbound SA is installed first.
 func (e *Engine) removeOut(c *child) {
 	if c.spare != nil {
 		c.spare.Wipe()
@@ -180,7 +180,7 @@ func (e *Engine) removeOut(c *child) {
 	e.emit(RemoveOut{c.pub})
 }
 
-// substitute is the pair to carry the traffic when the current one no longer can:
+// substitute is the Child SA to carry the traffic when the current one no longer can:
 // the newest one, those that lost a collision after the others, and those that
 // the peer may not have yet last. Nil: the datapath has one, which carried the
 // traffic before and is better than what would have to be installed.
@@ -204,7 +204,7 @@ func (p *peer) substitute() *child {
 	return best
 }
 
-// stale tells whether the peer may have forgotten a pair with its IKE SA, which
+// stale tells whether the peer may have forgotten a Child SA with its IKE SA, which
 // others have taken the place of and which was not heard since o's stands.
 func (c *child) stale(o *child) bool {
 	return c.sa.redundant() && c.sa.LastHeard <= o.sa.Established
@@ -223,9 +223,9 @@ func (c *child) preferred(o *child) bool {
 	return c.pub.ID > o.pub.ID
 }
 
-// deletePair begins the deletion of a pair: nothing is sent on it any more, and the
-// peer is told.
-func (e *Engine) deletePair(c *child) {
+// deleteChild begins the deletion of a Child SA: nothing is sent on it any more, and
+// the peer is told.
+func (e *Engine) deleteChild(c *child) {
 	if c.state != childLive {
 		return
 	}
@@ -234,7 +234,7 @@ func (e *Engine) deletePair(c *child) {
 	e.markDirty(c.sa)
 }
 
-// retire ends a pair without telling the peer, who knows.
+// retire ends a Child SA without telling the peer, who knows.
 func (e *Engine) retire(c *child, linger bool) {
 	if c.state == childLingers && c.lingerAt != never || c.state == childGone {
 		return
@@ -250,7 +250,7 @@ func (e *Engine) retire(c *child, linger bool) {
 	e.forgetChild(c)
 }
 
-// fade ends a pair with its IKE SA, whose Delete the peer has not had yet: until
+// fade ends a Child SA with its IKE SA, whose Delete the peer has not had yet: until
 // then it may send on it, so the inbound SA stays (retire follows).
 func (e *Engine) fade(c *child) {
 	if c.state == childLingers || c.state == childGone {
@@ -268,14 +268,14 @@ func (e *Engine) forgetChild(c *child) {
 		e.emit(RemoveIn{c.pub})
 	}
 	delete(e.bySPI, c.pub.SPIIn)
-	delete(e.pairs, c.pub.ID)
+	delete(e.childSAs, c.pub.ID)
 	p := c.sa.peer
 	p.lingering = slices.DeleteFunc(p.lingering, func(o *child) bool { return o == c })
 	e.markDirty(c.sa)
 	c.sa.children = slices.DeleteFunc(c.sa.children, func(o *child) bool { return o == c })
 }
 
-// childless tells whether an SA has no pair left that is in use.
+// childless tells whether an SA has no Child SA left that is in use.
 func (s *ikeSA) childless() bool {
 	return !slices.ContainsFunc(s.children, func(c *child) bool { return !c.closing() })
 }
@@ -298,7 +298,7 @@ func (s *ikeSA) recreatePause() time.Duration {
 	return 10 * time.Second
 }
 
-// installFailed replaces a pair that the datapath could not take (contract 2);
+// installFailed replaces a Child SA that the datapath could not take (contract 2);
 // when that does not help, the IKE SA is given up.
 func (e *Engine) installFailed(c *child, err error) {
 	if c.closing() {
@@ -312,12 +312,12 @@ func (e *Engine) installFailed(c *child, err error) {
 	c.lost = true // at least one half is not there
 	for _, o := range s.children {
 		if o.pub.ID == c.pub.Replaces && !o.closing() {
-			// The old pair carries on and is rekeyed again later.
+			// The old Child SA carries on and is rekeyed again later.
 			o.replaced = false
 			o.retryAt = e.now + e.rnd.jitter(10*time.Second)
 		}
 	}
-	e.deletePair(c)
+	e.deleteChild(c)
 	if !s.stands() {
 		return
 	}
@@ -338,10 +338,10 @@ type Remedied interface {
 	Remedy() string
 }
 
-// InstallFailed reports that an InstallIn or InstallOut of a pair failed.
+// InstallFailed reports that an InstallIn or InstallOut of a Child SA failed.
 func (e *Engine) InstallFailed(now Time, id ChildID, err error) []Action {
 	e.enter(now)
-	if c := e.pairs[id]; c != nil {
+	if c := e.childSAs[id]; c != nil {
 		e.installFailed(c, err)
 	}
 	return e.flush()
@@ -356,11 +356,11 @@ func (e *Engine) ChildUsed(now Time, spiIn uint32) []Action {
 	return e.flush()
 }
 
-// ChildLost reports that the datapath lost an SA of a pair. The pair is replaced at
-// once.
+// ChildLost reports that the datapath lost an SA of a Child SA. The Child SA is
+// replaced at once.
 func (e *Engine) ChildLost(now Time, id ChildID) []Action {
 	e.enter(now)
-	if c := e.pairs[id]; c != nil && !c.closing() {
+	if c := e.childSAs[id]; c != nil && !c.closing() {
 		c.lost = true
 		c.rekeyAt = min(c.rekeyAt, e.now)
 		e.markDirty(c.sa)
@@ -368,7 +368,7 @@ func (e *Engine) ChildLost(now Time, id ChildID) []Action {
 	return e.flush()
 }
 
-// Children returns the peer's Child SA pairs that are not being deleted, oldest
+// Children returns the peer's Child SAs that are not being deleted, oldest
 // first.
 func (e *Engine) Children(id PeerID) []*Child {
 	var out []*Child
@@ -385,7 +385,7 @@ func (e *Engine) Children(id PeerID) []*Child {
 	return out
 }
 
-// lingers notes a pair whose inbound SA stays for a while, and forgets the oldest
+// lingers notes a Child SA whose inbound SA stays for a while, and forgets the oldest
 // of those when there are too many.
 func (e *Engine) lingers(c *child) {
 	p := c.sa.peer
@@ -395,8 +395,8 @@ func (e *Engine) lingers(c *child) {
 	}
 }
 
-// pairs counts a peer's pairs but for those that linger for their time.
-func (p *peer) pairs() int {
+// childSAs counts a peer's Child SAs but for those that linger for their time.
+func (p *peer) childSAs() int {
 	n := 0
 	for _, s := range p.sas {
 		for _, c := range s.children {

@@ -8,16 +8,16 @@ import (
 	"greseal/ikev2/wire"
 )
 
-// CREATE_CHILD_SA for a pair of Child SAs (RFC 7296 sections 1.3.1 and 1.3.3):
+// CREATE_CHILD_SA for a Child SA (RFC 7296 sections 1.3.1 and 1.3.3):
 // what rekeying one (rekey_child.go) and making another one (new_child.go) have in
 // common. Proposals and traffic selectors are in negotiate.go, additional key
 // exchanges in followup.go.
 
-// createChild is the part of a request for a pair that rekeyChild and newChild
+// createChild is the part of a request for a Child SA that rekeyChild and newChild
 // share.
 type createChild struct {
 	childOffer
-	self    pairRequest
+	self    childRequest
 	nonce   []byte
 	group   uint16 // key exchange method, 0: the one of the IKE SA
 	noPFS   bool   // a second try without key exchange
@@ -25,21 +25,21 @@ type createChild struct {
 
 	series *series // IKE_FOLLOWUP_KE: what it goes on with
 
-	// The pair that the peer's own request for the same thing made meanwhile, and
+	// The Child SA that the peer's own request for the same thing made meanwhile, and
 	// the lowest nonce of that exchange.
 	colliding *child
 	lowNonce  []byte
 }
 
-// pairRequest is rekeyChild or newChild.
-type pairRequest interface {
+// childRequest is rekeyChild or newChild.
+type childRequest interface {
 	exchange
 	shared() *createChild
-	// stays is called when the pair that was made stays.
+	// stays is called when the Child SA that was made stays.
 	stays(e *Engine, s *ikeSA, made *child)
 	// givesWay is called when ours goes, after a collision.
 	givesWay(e *Engine)
-	// gone is called when the pair was deleted before it was known here.
+	// gone is called when the Child SA was deleted before it was known here.
 	gone(e *Engine, s *ikeSA)
 	// refused takes an error notify that has a meaning of its own.
 	refused(e *Engine, s *ikeSA, n *wire.Notify) bool
@@ -51,9 +51,9 @@ type pairRequest interface {
 
 func (x *createChild) shared() *createChild { return x }
 
-// creating is the request for a pair that is under way, nil: there is none.
+// creating is the request for a Child SA that is under way, nil: there is none.
 func (s *ikeSA) creating() *createChild {
-	if x, ok := asking[pairRequest](s); ok {
+	if x, ok := asking[childRequest](s); ok {
 		return x.shared()
 	}
 	return nil
@@ -101,8 +101,8 @@ func (x *createChild) giveUp(e *Engine, _ *ikeSA) {
 	}
 }
 
-// meet refuses to rekey the IKE SA before the pairs are settled (RFC 7296 section
-// 2.25.1), and what cannot be decided by nonces: a pair that may be the one we
+// meet refuses to rekey the IKE SA before the Child SAs are settled (RFC 7296 section
+// 2.25.1), and what cannot be decided by nonces: a Child SA that may be the one we
 // are asking for, or the same thing when one of the two goes on in
 // IKE_FOLLOWUP_KE (RFC 9370 section 2.2.4).
 func (x *createChild) meet(theirs crossing) bool {
@@ -131,7 +131,7 @@ func (x *createChild) answer(e *Engine, s *ikeSA, r *request, c content, _ *Data
 	}
 	a, nr, f := x.take(e, s, r, c.Contents)
 	if f != nil {
-		// The peer has a pair now that we cannot use (RFC 7296 section 2.21).
+		// The peer has a Child SA now that we cannot use (RFC 7296 section 2.21).
 		e.disown(s, x.spi)
 		x.fails(e, s, f)
 		return
@@ -142,7 +142,7 @@ func (x *createChild) answer(e *Engine, s *ikeSA, r *request, c content, _ *Data
 	}
 	s.stalled = 0
 	if !s.stands() || slices.Contains(r.gone, a.SPIOut) {
-		// The SA was closed, or this pair deleted, while the answer was under way.
+		// The SA was closed, or this Child SA deleted, while the answer was under way.
 		a.in.Wipe()
 		a.out.Wipe()
 		x.self.gone(e, s)
@@ -168,10 +168,10 @@ func (x *createChild) take(e *Engine, s *ikeSA, r *request, c *wire.Contents) (a
 	return a, nr, f
 }
 
-// made adds the pair. Where the peer's own request has made another one, the pair
-// of the exchange with the lowest nonce is deleted by the side that asked for it.
-// The nonces alone decide, even when the peer's pair has long been replaced or
-// deleted: the peer has decided by them, too.
+// made adds the Child SA. Where the peer's own request has made another one, the
+// Child SA of the exchange with the lowest nonce is deleted by the side that asked
+// for it. The nonces alone decide, even when the peer's Child SA has long been
+// replaced or deleted: the peer has decided by them, too.
 func (x *createChild) made(e *Engine, s *ikeSA, a agreed, low []byte) {
 	others := !s.childless()
 	c := e.addChild(s, a)
@@ -179,7 +179,7 @@ func (x *createChild) made(e *Engine, s *ikeSA, a agreed, low []byte) {
 		// Ours goes. It is installed inbound, as the peer may have begun to use it.
 		c.loser = true
 		x.self.givesWay(e)
-		e.deletePair(c)
+		e.deleteChild(c)
 		return
 	}
 	if x.colliding != nil {
@@ -195,7 +195,7 @@ func (x *createChild) made(e *Engine, s *ikeSA, a agreed, low []byte) {
 	x.self.stays(e, s, c)
 }
 
-// superseded leaves a pair to the peer's Delete.
+// superseded leaves a Child SA to the peer's Delete.
 func (e *Engine) superseded(c *child) {
 	if c.state != childLive {
 		return
@@ -237,7 +237,7 @@ func (x *createChild) refusedBy(e *Engine, s *ikeSA, n *wire.Notify) {
 	x.fails(e, s, s.refusedBy(n, "CREATE_CHILD_SA", x.offer, x.old))
 }
 
-// fails plans another try, or gives up: a pair that stands is used until the end
+// fails plans another try, or gives up: a Child SA that stands is used until the end
 // of its lifetime; an IKE SA without any is closed.
 func (x *createChild) fails(e *Engine, s *ikeSA, f *Failure) {
 	if f.Kind == FailTemporary {
@@ -266,7 +266,7 @@ func (e *Engine) onCreateChild(s *ikeSA, m *wire.Message, d *Datagram, c *wire.C
 		e.onRekeyIKE(s, m, d, c)
 		return
 	}
-	// An IKE SA that is being rekeyed or closed takes no new pairs (RFC 7296
+	// An IKE SA that is being rekeyed or closed takes no new Child SAs (RFC 7296
 	// section 2.25.2), and neither does one that is not settled yet.
 	if !s.settled() {
 		e.refuse(s, m, d, notify(wire.TemporaryFailure))
@@ -275,7 +275,7 @@ func (e *Engine) onCreateChild(s *ikeSA, m *wire.Message, d *Datagram, c *wire.C
 	old, no := s.rekeyed(c)
 	switch {
 	case no != nil:
-	case s.peer.pairs() >= maxChildren:
+	case s.peer.childSAs() >= maxChildren:
 		no = notify(wire.NoAdditionalSAs)
 	case c.Nonce == nil:
 		e.brokenRequest(s, m, d, &wire.Error{Notify: wire.InvalidSyntax, Reason: "CREATE_CHILD_SA without nonce"})
@@ -309,7 +309,7 @@ func (e *Engine) onCreateChild(s *ikeSA, m *wire.Message, d *Datagram, c *wire.C
 	e.respond(s, m, d, answer)
 }
 
-// rekeyed finds the pair that the peer asks to be rekeyed, nil: it wants another
+// rekeyed finds the Child SA that the peer asks to be rekeyed, nil: it wants another
 // one. With a notify it is refused.
 func (s *ikeSA) rekeyed(c *wire.Contents) (old *child, no *wire.Notify) {
 	n := c.Notify(wire.RekeySA)
@@ -333,7 +333,7 @@ func (s *ikeSA) rekeyed(c *wire.Contents) (old *child, no *wire.Notify) {
 	return old, nil
 }
 
-// refuseChild answers a request for a pair that we do not agree to.
+// refuseChild answers a request for a Child SA that we do not agree to.
 func (e *Engine) refuseChild(s *ikeSA, m *wire.Message, d *Datagram, no *refusal) {
 	if s.unverified() && no.notify.Kind == wire.TSUnacceptable {
 		// Perhaps right for where the peer has moved to, and soon verified.
@@ -348,7 +348,7 @@ func (e *Engine) refuseChild(s *ikeSA, m *wire.Message, d *Datagram, no *refusal
 	}
 }
 
-// grantChild makes the pair that the peer asked for in an exchange, or series of
+// grantChild makes the Child SA that the peer asked for in an exchange, or series of
 // them, with this lowest nonce.
 func (e *Engine) grantChild(s *ikeSA, a agreed, low []byte) {
 	wasChildless := s.childless()
@@ -380,7 +380,7 @@ func (x *createChild) takeFollowup(s *ikeSA, r *request, c *wire.Contents) (agre
 		more.wipe()
 		return agreed{}, s.failure(FailSyntax, r.exchange.String(), bad, "report it to the peer's maker")
 	}
-	a := more.pair
+	a := more.childSA
 	if len(more.methods) > 0 {
 		a.series = more
 		return a, nil
@@ -394,7 +394,7 @@ func (x *createChild) takeFollowup(s *ikeSA, r *request, c *wire.Contents) (agre
 	return a, nil
 }
 
-// followUp goes on with the series of a pair, unless the pair is no longer
+// followUp goes on with the series of a Child SA, unless the Child SA is no longer
 // wanted: in simultaneous rekeying the series of the exchange with the lowest
 // nonce is not begun.
 func (x *createChild) followUp(e *Engine, s *ikeSA, r *request, more *series) {

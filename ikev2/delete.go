@@ -11,8 +11,8 @@ import (
 // SAs and tells the other, whose answer names those of the opposite direction.
 // Deletes that cross leave out what the other side has asked for itself.
 
-// deleteChildren tells the peer about all pairs that are to go.
-type deleteChildren struct{ pairs []*child }
+// deleteChildren tells the peer about all Child SAs that are to go.
+type deleteChildren struct{ childSAs []*child }
 
 // pumpDeletes starts their deletion.
 func (e *Engine) pumpDeletes(s *ikeSA) bool {
@@ -20,15 +20,15 @@ func (e *Engine) pumpDeletes(s *ikeSA) bool {
 	for _, c := range s.children {
 		if c.state == childDeleting && !c.deleteSent {
 			c.deleteSent = true
-			x.pairs = append(x.pairs, c)
+			x.childSAs = append(x.childSAs, c)
 		}
 	}
-	return len(x.pairs) > 0 && e.ask(s, x)
+	return len(x.childSAs) > 0 && e.ask(s, x)
 }
 
 func (x *deleteChildren) payloads(*Engine, *ikeSA) (wire.ExchangeType, []wire.Payload, bool) {
 	d := &wire.Delete{Protocol: suite.ESP}
-	for _, c := range x.pairs {
+	for _, c := range x.childSAs {
 		d.SPIs = append(d.SPIs, c.pub.SPIIn)
 	}
 	return wire.Informational, []wire.Payload{d}, true
@@ -38,7 +38,7 @@ func (x *deleteChildren) answer(e *Engine, s *ikeSA, r *request, c content, _ *D
 	if !e.sound(s, r, c) {
 		return
 	}
-	for _, c := range x.pairs {
+	for _, c := range x.childSAs {
 		e.retire(c, true)
 	}
 	e.wantChild(s, 0)
@@ -46,7 +46,7 @@ func (x *deleteChildren) answer(e *Engine, s *ikeSA, r *request, c content, _ *D
 
 func (*deleteChildren) giveUp(*Engine, *ikeSA) {}
 
-// meet leaves the rekeying of the IKE SA until its pairs are settled (RFC 7296
+// meet leaves the rekeying of the IKE SA until its Child SAs are settled (RFC 7296
 // section 2.25.1).
 func (*deleteChildren) meet(theirs crossing) bool { return !theirs.ike }
 
@@ -87,14 +87,14 @@ func (e *Engine) onDeleteIKE(s *ikeSA) {
 	}
 }
 
-// onDeleteChild closes the pair whose inbound SPI at the peer is spi and returns
+// onDeleteChild closes the Child SA whose inbound SPI at the peer is spi and returns
 // our inbound SPI, 0 when the answer must not name it: there is none, or we have
 // asked for its deletion ourselves (RFC 7296 section 1.4.1).
 func (e *Engine) onDeleteChild(s *ikeSA, spi uint32) uint32 {
 	c := s.childTo(spi)
 	if c == nil {
 		if r := s.req; r != nil && len(r.gone) < maxChildren {
-			r.gone = append(r.gone, spi) // perhaps of the pair we are asking for
+			r.gone = append(r.gone, spi) // perhaps of the Child SA we are asking for
 		}
 		return 0
 	}
@@ -114,8 +114,8 @@ func (e *Engine) onDeleteChild(s *ikeSA, spi uint32) uint32 {
 	return in
 }
 
-// childTo finds a pair by our outbound SPI, on this IKE SA or on the one that
-// inherited its pairs.
+// childTo finds a Child SA by our outbound SPI, on this IKE SA or on the one that
+// inherited its Child SAs.
 func (s *ikeSA) childTo(spi uint32) *child {
 	for ; s != nil; s = s.replacedBy {
 		for _, c := range s.children {

@@ -182,7 +182,7 @@ func (e *Engine) dropDue(s *ikeSA) bool {
 	return true
 }
 
-// deadline is until when an unanswered Delete is repeated beyond that: where pairs
+// deadline is until when an unanswered Delete is repeated beyond that: where Child SAs
 // fade the peer may send on them until it has the Delete, or has given us up as
 // we do it, whose silence begins a liveness check later at most.
 func (s *ikeSA) deadline() Time {
@@ -194,7 +194,7 @@ func (s *ikeSA) deadline() Time {
 	return min(max(s.req.first, s.LastHeard)+c.Dead+c.DPD, s.req.first+deafness*c.Dead)
 }
 
-// childDue does what a pair's time has come for.
+// childDue does what a Child SA's time has come for.
 func (e *Engine) childDue(c *child) {
 	switch {
 	case c.state == childLingers && c.lingerAt <= e.now:
@@ -210,12 +210,12 @@ func (e *Engine) childDue(c *child) {
 		if !c.replaced {
 			e.note(c.sa.peer, c.sa.expired("Child SA"))
 		}
-		e.deletePair(c)
+		e.deleteChild(c)
 		e.wantChild(c.sa, 0)
 	}
 }
 
-// succeeded tells whether the peer has asked for a pair in this one's place and
+// succeeded tells whether the peer has asked for a Child SA in this one's place and
 // has not shown yet that it has it.
 func (c *child) succeeded() bool {
 	return slices.ContainsFunc(c.sa.children, func(o *child) bool {

@@ -64,8 +64,8 @@ func (e *Engine) stopOthers(s *ikeSA) {
 	}
 }
 
-// settleDuplicates decides which IKE SA stays when s, with its first pair, has
-// come up, and has that pair carry the traffic unless it is s that goes.
+// settleDuplicates decides which IKE SA stays when s, with its first Child SA, has
+// come up, and has that Child SA carry the traffic unless it is s that goes.
 func (e *Engine) settleDuplicates(s *ikeSA, c *child) {
 	e.stopOthers(s)
 	for _, o := range slices.Clone(s.peer.sas) {
@@ -203,10 +203,10 @@ func (e *Engine) restore(s *ikeSA) {
 		cur := s.peer.current()
 		switch {
 		case c.spare == nil && cur != c:
-			c.rekeyAt = min(c.rekeyAt, e.now) // so that a pair carries the traffic again
+			c.rekeyAt = min(c.rekeyAt, e.now) // so that a Child SA carries the traffic again
 		case c.spare == nil:
 		case c.unconfirmed && cur != nil:
-			// The peer may have the pair that it replaces only, or none yet.
+			// The peer may have the Child SA that it replaces only, or none yet.
 			c.waits = c.pub.Replaces == 0
 		default:
 			e.carry(c)

@@ -34,7 +34,7 @@ type Engine struct {
 	sas       map[uint64]*ikeSA
 	ids       map[SAID]*ikeSA
 	bySPI     map[uint32]*child // by inbound SPI
-	pairs     map[ChildID]*child
+	childSAs  map[ChildID]*child
 
 	ikeReserved map[uint64]bool // SPIs in requests of ours that are not answered yet
 	espReserved map[uint32]bool
@@ -100,7 +100,7 @@ func New(cfg Config) *Engine {
 		sas:         map[uint64]*ikeSA{},
 		ids:         map[SAID]*ikeSA{},
 		bySPI:       map[uint32]*child{},
-		pairs:       map[ChildID]*child{},
+		childSAs:    map[ChildID]*child{},
 		ikeReserved: map[uint64]bool{},
 		espReserved: map[uint32]bool{},
 		responses:   map[uint64]*lastResponse{},

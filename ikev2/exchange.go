@@ -28,7 +28,7 @@ type exchange interface {
 // request of ours is unanswered.
 type crossing struct {
 	ike      bool   // it rekeys the IKE SA; else:
-	old      *child // it rekeys this pair; nil: it wants another one,
+	old      *child // it rekeys this Child SA; nil: it wants another one,
 	unknown  bool   // or rekeys one that is not known here
 	followUp bool   // it goes on in IKE_FOLLOWUP_KE
 }

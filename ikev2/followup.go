@@ -21,7 +21,7 @@ func (e *Engine) onFollowup(s *ikeSA, m *wire.Message, d *Datagram, c *wire.Cont
 		return
 	}
 	if !s.settled() ||
-		x.ike && !s.meets(crossing{ike: true, followUp: true}) || x.pair.old != nil && x.pair.old.closing() {
+		x.ike && !s.meets(crossing{ike: true, followUp: true}) || x.childSA.old != nil && x.childSA.old.closing() {
 		e.release(s)
 		e.refuse(s, m, d, notify(wire.TemporaryFailure))
 		return
@@ -64,7 +64,7 @@ func (e *Engine) grantSeries(s *ikeSA, m *wire.Message, d *Datagram, x *series, 
 		e.grantIKE(s, next)
 		return
 	}
-	a := x.pair
+	a := x.childSA
 	var err error
 	a.in, a.out, err = s.keys.ChildKeys(a.Suite, false, x.shared[0], x.ni, x.nr, a.SPIIn, a.SPIOut, x.shared[1:]...)
 	if err != nil {

@@ -127,7 +127,7 @@ func TestRequestSealedAnewIsAnsweredAgain(t *testing.T) {
 	n.filter = func(f *flight) bool { return f.from == w } // what east answers is lost
 	w.rekeyChildren()
 	n.run(n.now + 10*time.Millisecond)
-	pairs := len(e.e.pairs)
+	childSAs := len(e.e.childSAs)
 	r := w.e.peers[w.peer.ID].established()[0].req
 	s := w.e.peers[w.peer.ID].established()[0]
 	m, err := wire.Parse(r.message.Data[0])
@@ -146,8 +146,8 @@ func TestRequestSealedAnewIsAnsweredAgain(t *testing.T) {
 	before := e.e.Stats().Retransmitted
 	n.put(&flight{from: w, src: s.local, dst: s.remote, data: again, text: "sealed anew"})
 	n.run(n.now + 10*time.Millisecond)
-	if e.e.Stats().Retransmitted != before+1 || len(e.e.pairs) != pairs || s.req == r {
-		t.Errorf("repeated %d, %d pairs and %d before, answered %v", e.e.Stats().Retransmitted-before, len(e.e.pairs), pairs, s.req != r)
+	if e.e.Stats().Retransmitted != before+1 || len(e.e.childSAs) != childSAs || s.req == r {
+		t.Errorf("repeated %d, %d Child SAs and %d before, answered %v", e.e.Stats().Retransmitted-before, len(e.e.childSAs), childSAs, s.req != r)
 	}
 	again[len(again)-1] ^= 1 // and forged it is nothing
 	before = e.e.Stats().Retransmitted

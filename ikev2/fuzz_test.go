@@ -174,15 +174,15 @@ func addressed(x *node, spi uint8, b []byte) []byte {
 
 func bounded(t *testing.T, x *node) {
 	t.Helper()
-	if len(x.e.ids) > 16 || len(x.e.pairs) > 4*maxChildren || len(x.e.dirty) != 0 {
-		t.Fatalf("%s keeps %d IKE SAs and %d pairs", x.name, len(x.e.ids), len(x.e.pairs))
+	if len(x.e.ids) > 16 || len(x.e.childSAs) > 4*maxChildren || len(x.e.dirty) != 0 {
+		t.Fatalf("%s keeps %d IKE SAs and %d Child SAs", x.name, len(x.e.ids), len(x.e.childSAs))
 	}
 	if x.e.rec.Known.Size > x.e.rec.Known.Limit || x.e.rec.Foreign.Size > x.e.rec.Foreign.Limit || len(x.e.half.waiting) > 4 || len(x.e.responses) > 64 {
 		t.Fatalf("%s keeps %d octets of records, %d half-open IKE SAs, %d responses", x.name, x.e.rec.Known.Size+x.e.rec.Foreign.Size, len(x.e.half.waiting), len(x.e.responses)+len(x.e.refusals))
 	}
 	for _, p := range x.e.order {
 		if c := p.current(); c != nil && c.state == childGone {
-			t.Fatalf("%s sends on a pair that is gone", x.name)
+			t.Fatalf("%s sends on a Child SA that is gone", x.name)
 		}
 	}
 }

@@ -136,9 +136,9 @@ func TestHostileInitResponsesArePassedOver(t *testing.T) {
 	}
 }
 
-// Rekeying with a peer that answers wrongly: what stands goes on, and the pair
+// Rekeying with a peer that answers wrongly: what stands goes on, and the Child SA
 // that the peer made is deleted.
-func TestHostileRekeyResponsesKeepTheOldPair(t *testing.T) {
+func TestHostileRekeyResponsesKeepTheOldChildSA(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		change func([]wire.Payload) []wire.Payload
@@ -183,7 +183,7 @@ func TestHostileChildRequestsAreRefused(t *testing.T) {
 		change func([]wire.Payload) []wire.Payload
 		want   wire.NotifyType
 	}{
-		{"a pair nobody has", each(func(p *wire.Notify) { p.SPI = []byte{9, 9, 9, 9} }), wire.ChildSANotFound},
+		{"a Child SA nobody has", each(func(p *wire.Notify) { p.SPI = []byte{9, 9, 9, 9} }), wire.ChildSANotFound},
 		{"other selectors", each(func(p *wire.TS) { p.Selectors[0] = wire.HostSelector(addr("10.7.7.7"), 47) }), wire.TSUnacceptable},
 		{"no selectors", drop(wire.TypeTSi), wire.InvalidSyntax},
 		{"no common proposal", each(func(p *wire.SA) { p.Proposals[0].Transforms[0].KeyLen = 192 }), wire.NoProposalChosen},

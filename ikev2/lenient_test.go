@@ -248,7 +248,7 @@ func TestOddAnswerToInitIsNoted(t *testing.T) {
 	}
 }
 
-// A rekeyed pair that lost transport mode is said so, by either side.
+// A rekeyed Child SA that lost transport mode is said so, by either side.
 func TestLostTransportModeIsNoted(t *testing.T) {
 	for _, first := range []int{0, 1} {
 		n, w, e := twoNodes(t, 75, func(w, e *Peer) { w.Transport, e.Transport = true, true })

@@ -118,7 +118,7 @@ func TestUnansweredDeleteEnds(t *testing.T) {
 	n.filter = func(*flight) bool { return false }
 	w.do(w.e.Close(n.now, "east"))
 	n.run(n.now + deletePatience + 10*time.Second)
-	if len(w.e.ids) != 0 || len(w.e.timers) != 0 || len(w.e.bySPI) != 0 || len(w.e.pairs) != 0 {
+	if len(w.e.ids) != 0 || len(w.e.timers) != 0 || len(w.e.bySPI) != 0 || len(w.e.childSAs) != 0 {
 		t.Errorf("left over: %s", dump(w))
 	}
 }
@@ -199,11 +199,11 @@ func TestNothingLeaks(t *testing.T) {
 	n.run(n.now + responseLife + time.Minute)
 	for _, x := range []*node{w, e} {
 		x.e.Tick(n.now)
-		if len(x.e.ids) != 0 || len(x.e.sas) != 0 || len(x.e.bySPI) != 0 || len(x.e.pairs) != 0 || len(x.e.timers) != 0 ||
+		if len(x.e.ids) != 0 || len(x.e.sas) != 0 || len(x.e.bySPI) != 0 || len(x.e.childSAs) != 0 || len(x.e.timers) != 0 ||
 			len(x.e.responses) != 0 || len(x.e.byExpiry) != 0 || len(x.e.ikeReserved) != 0 || len(x.e.espReserved) != 0 ||
 			len(x.e.half.sas) != 0 || len(x.e.half.done)+len(x.e.half.ending) != 0 || len(x.in) != 0 || len(x.out) != 0 {
-			t.Errorf("%s keeps %d SAs, %d pairs, %d responses, %d and %d reserved SPIs, %d half-open", x.name,
-				len(x.e.ids), len(x.e.pairs), len(x.e.responses), len(x.e.ikeReserved), len(x.e.espReserved), len(x.e.half.sas))
+			t.Errorf("%s keeps %d SAs, %d Child SAs, %d responses, %d and %d reserved SPIs, %d half-open", x.name,
+				len(x.e.ids), len(x.e.childSAs), len(x.e.responses), len(x.e.ikeReserved), len(x.e.espReserved), len(x.e.half.sas))
 		}
 	}
 }
@@ -237,7 +237,7 @@ func TestPeerThatKeptTheOtherSAIsFollowed(t *testing.T) {
 	}
 }
 
-// A pair that the peer may not have yet does not take the place of one that has
+// A Child SA that the peer may not have yet does not take the place of one that has
 // carried the traffic before and still stands.
 func TestThePairBeforeCarriesAgain(t *testing.T) {
 	n, w, e := twoNodes(t, 27, nil)
@@ -251,7 +251,7 @@ func TestThePairBeforeCarriesAgain(t *testing.T) {
 	if len(e.in) != 2 || e.carrier != before {
 		t.Fatalf("%d inbound SAs, %08x carries", len(e.in), e.carrier)
 	}
-	// Meanwhile a third pair comes, carries the traffic, and goes.
+	// Meanwhile a third Child SA comes, carries the traffic, and goes.
 	s := e.e.peers[e.peer.ID].sas[0]
 	like := Child{ChildSA: s.children[0].pub.ChildSA, Initiator: true}
 	like.SPIIn, like.SPIOut = 0x1001, 0x1002
@@ -270,21 +270,21 @@ func TestThePairBeforeCarriesAgain(t *testing.T) {
 	n.run(n.now + 10*time.Second)
 	agree(t, w, e)
 	if e.carrier == before {
-		t.Error("the new pair does not carry the traffic")
+		t.Error("the new Child SA does not carry the traffic")
 	}
 }
 
 // Two peers may choose the same SPI for their inbound SAs, which are our outbound
-// ones: the pair that lost an SA is named, not an SPI.
+// ones: the Child SA that lost an SA is named, not an SPI.
 func TestLostPairIsTheOneNamed(t *testing.T) {
 	n, w, e := twoNodes(t, 55, nil)
 	w.initiate()
 	n.run(time.Second)
 	c := e.e.Children("west")[0]
 	other := &child{pub: &Child{ID: 900, Peer: "west", ChildSA: esp.ChildSA{SPIIn: c.SPIOut, SPIOut: c.SPIIn}}, sa: e.e.bySPI[c.SPIIn].sa, out: true, rekeyAt: never, expireAt: never, deleteAt: never}
-	e.e.bySPI[other.pub.SPIIn], e.e.pairs[other.pub.ID] = other, other
+	e.e.bySPI[other.pub.SPIIn], e.e.childSAs[other.pub.ID] = other, other
 	e.e.ChildLost(e.time(), c.ID)
-	if other.lost || !e.e.pairs[c.ID].lost {
-		t.Error("the pair was taken for another whose SPI is the same in the other direction")
+	if other.lost || !e.e.childSAs[c.ID].lost {
+		t.Error("the Child SA was taken for another whose SPI is the same in the other direction")
 	}
 }

@@ -27,7 +27,7 @@ import (
 // SAs when the peer has shown that it receives there (section 3.7).
 //
 // MOBIKE leaves the traffic selectors alone. Where our GRE endpoint is our outer
-// address, whoever moved makes a new pair with the new one and deletes the old.
+// address, whoever moved makes a new Child SA with the new one and deletes the old.
 
 // mobility is what MOBIKE adds to an IKE SA that both sides support it on.
 type mobility struct {
@@ -145,7 +145,7 @@ func (e *Engine) checkCookie2(s *ikeSA, sent []byte, c *wire.Contents) bool {
 	return false
 }
 
-// renewable tells whether a pair's selectors hold an address of ours that is no
+// renewable tells whether a Child SA's selectors hold an address of ours that is no
 // longer the one they come from.
 func (s *ikeSA) renewable(c *child) bool {
 	if s.mob == nil || c == nil || s.peer.cfg.GRELocal.IsValid() {
@@ -155,12 +155,12 @@ func (s *ikeSA) renewable(c *child) bool {
 	return old != now && old.BitLen() == now.BitLen()
 }
 
-// renewed ends the pairs with the old endpoint when the new one carries the
+// renewed ends the Child SAs with the old endpoint when the new one carries the
 // traffic.
 func (e *Engine) renewed(s *ikeSA, fresh *child) {
 	for _, c := range slices.Clone(s.children) {
 		if c != fresh && c.state == childLive && c.ends() != fresh.ends() {
-			e.deletePair(c)
+			e.deleteChild(c)
 		}
 	}
 }

@@ -60,7 +60,7 @@ func (e *Engine) moveTo(s *ikeSA, local, remote netip.AddrPort) {
 		return
 	case m == nil || !s.stands():
 		s.espLeftBehind = true
-		s.esp = s.fromHere() // of pairs to come; those that stand can't go along
+		s.esp = s.fromHere() // of Child SAs to come; those that stand can't go along
 		return
 	}
 	m.tell, m.strange, s.mapped = true, 0, netip.AddrPort{}
@@ -213,7 +213,7 @@ func (e *Engine) onMobility(s *ikeSA, d *Datagram, c *wire.Contents) (answer []w
 }
 
 // acceptable judges the addresses of an update. Who the peer is was verified by
-// its keys, so it may be anywhere; but a pair's IP version stays, and a fixed
+// its keys, so it may be anywhere; but a Child SA's IP version stays, and a fixed
 // own address is what we are reached at.
 func (s *ikeSA) acceptable(d *Datagram) bool {
 	from, to := d.Remote.Addr(), d.Local.Addr()

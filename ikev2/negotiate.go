@@ -72,18 +72,18 @@ func accepted(offer []suite.Proposal, sa *wire.SA) (suite.Suite, error) {
 	return suite.Verify(offer[n-1:n], p.Offer())
 }
 
-// childOffer is what a request of ours for a pair offers, and what its response is
+// childOffer is what a request of ours for a Child SA offers, and what its response is
 // read by.
 type childOffer struct {
 	offer  []suite.Proposal
 	spi    uint32 // our inbound SPI
 	ke     kex.Exchange
 	want   selector.Ends // the selectors asked for
-	old    *child        // rekeyed pair
-	renews *child        // pair that this one takes the place of, with a new endpoint
+	old    *child        // rekeyed Child SA
+	renews *child        // Child SA that this one takes the place of, with a new endpoint
 }
 
-// offerChild are the payloads by which a request asks for a pair: the mode, the
+// offerChild are the payloads by which a request asks for a Child SA: the mode, the
 // proposals and the traffic selectors.
 func (e *Engine) offerChild(s *ikeSA, o *childOffer) (mode []wire.Payload, sa *wire.SA, tsi, tsr *wire.TS) {
 	if s.asksTransport(o.old) {
@@ -145,7 +145,7 @@ func (e *Engine) takeChild(s *ikeSA, o *childOffer, x string, c *wire.Contents, 
 		if wrong := more.linked(c); wrong != "" {
 			return bad(FailSyntax, wrong, "report it to the peer's maker")
 		}
-		more.pair = a
+		more.childSA = a
 		a.series = more
 		return a, nil
 	}
@@ -187,7 +187,7 @@ func (s *ikeSA) responseEnds(o *childOffer, c *wire.Contents, a *agreed) error {
 	return nil
 }
 
-// acceptChild answers, as responder, a request for a pair. old is the pair that
+// acceptChild answers, as responder, a request for a Child SA. old is the Child SA that
 // is rekeyed; with first it is that of IKE_AUTH, whose nonces are those of
 // IKE_SA_INIT. Nothing is installed yet.
 func (e *Engine) acceptChild(s *ikeSA, exchange wire.ExchangeType, c *wire.Contents, old *child, ni, nr []byte, first bool) (agreed, []wire.Payload, *refusal) {
@@ -227,7 +227,7 @@ func (e *Engine) acceptChild(s *ikeSA, exchange wire.ExchangeType, c *wire.Conte
 	if !ok {
 		return a, nil, &refusal{notify(wire.TSUnacceptable), s.noSelectors(exchange, c, old)}
 	}
-	ke, link, no := e.keyPair(s, exchange, c, &a, ni, nr)
+	ke, link, no := e.keyChild(s, exchange, c, &a, ni, nr)
 	if no != nil {
 		return a, nil, no
 	}
@@ -257,9 +257,9 @@ func (s *ikeSA) noSelectors(exchange wire.ExchangeType, c *wire.Contents, old *c
 	return f
 }
 
-// keyPair makes the keys of a pair that is agreed on, as responder, or the series
+// keyChild makes the keys of a Child SA that is agreed on, as responder, or the series
 // of additional key exchanges that they come of. ke and link are what is answered.
-func (e *Engine) keyPair(s *ikeSA, exchange wire.ExchangeType, c *wire.Contents, a *agreed, ni, nr []byte) (ke, link []wire.Payload, no *refusal) {
+func (e *Engine) keyChild(s *ikeSA, exchange wire.ExchangeType, c *wire.Contents, a *agreed, ni, nr []byte) (ke, link []wire.Payload, no *refusal) {
 	var shared []byte
 	if a.Suite.KE.ID != 0 {
 		public, secret, err := e.kex.respond(a.Suite.KE.ID, e.rnd.r, c.KE.Data)
@@ -282,7 +282,7 @@ func (e *Engine) keyPair(s *ikeSA, exchange wire.ExchangeType, c *wire.Contents,
 		if n == nil {
 			err = errRandom
 		}
-		link, more.pair = []wire.Payload{n}, *a
+		link, more.childSA = []wire.Payload{n}, *a
 		a.series = more
 	default:
 		a.in, a.out, err = s.keys.ChildKeys(a.Suite, false, shared, ni, nr, a.SPIIn, a.SPIOut)
@@ -340,7 +340,7 @@ func (e *Engine) acceptEnds(s *ikeSA, c *wire.Contents, a *agreed) (tsi, tsr *wi
 }
 
 // transportTaken tells whether another peer, behind the same NAT, already has a
-// transport mode pair between these addresses: its packets could not be told
+// transport mode Child SA between these addresses: its packets could not be told
 // from this one's.
 func (e *Engine) transportTaken(s *ikeSA, outer selector.Ends) bool {
 	for _, p := range e.order {
@@ -358,7 +358,7 @@ func (e *Engine) transportTaken(s *ikeSA, outer selector.Ends) bool {
 	return false
 }
 
-// disown has the peer delete a pair that it made and we cannot take.
+// disown has the peer delete a Child SA that it made and we cannot take.
 func (e *Engine) disown(s *ikeSA, spiIn uint32) {
 	e.nextChild++
 	c := &child{
@@ -368,7 +368,7 @@ func (e *Engine) disown(s *ikeSA, spiIn uint32) {
 	c.pub.SPIIn = spiIn
 	s.children = append(s.children, c)
 	e.bySPI[spiIn] = c
-	e.pairs[c.pub.ID] = c
+	e.childSAs[c.pub.ID] = c
 	e.markDirty(s)
 }
 

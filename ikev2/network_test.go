@@ -230,7 +230,7 @@ func (x *node) do(actions []Action) {
 		case InstallIn:
 			if x.failIn > 0 {
 				x.failIn--
-				x.say("InstallIn %s fails", pair(a.Child))
+				x.say("InstallIn %s fails", childSA(a.Child))
 				failures = append(failures, failure{a.Child.ID, fmt.Errorf("file exists")})
 				continue
 			}
@@ -238,7 +238,7 @@ func (x *node) do(actions []Action) {
 				x.net.fault("%s: InstallIn of %08x twice", x.name, a.Child.SPIIn)
 			}
 			x.in[a.Child.SPIIn] = &installed{child: a.Child, params: a.Params, watch: a.WatchFirstUse}
-			x.say("InstallIn %s", pair(a.Child))
+			x.say("InstallIn %s", childSA(a.Child))
 		case InstallOut:
 			if slices.ContainsFunc(failures, func(f failure) bool { return f.id == a.Child.ID }) {
 				continue
@@ -247,22 +247,22 @@ func (x *node) do(actions []Action) {
 				x.net.fault("%s: InstallOut of %08x twice", x.name, a.Child.SPIOut)
 			}
 			if x.in[a.Child.SPIIn] == nil {
-				x.net.fault("%s: InstallOut of %s before InstallIn", x.name, pair(a.Child))
+				x.net.fault("%s: InstallOut of %s before InstallIn", x.name, childSA(a.Child))
 			}
 			x.out[a.Child.SPIOut] = &installed{child: a.Child, params: a.Params}
 			x.outs = append(x.outs, a.Child.SPIOut)
 			x.carrier = a.Child.SPIOut
-			x.say("InstallOut %s", pair(a.Child))
+			x.say("InstallOut %s", childSA(a.Child))
 			x.checkKeys(a)
 		case RemoveIn:
 			if x.in[a.Child.SPIIn] != nil {
-				x.say("RemoveIn %s", pair(a.Child))
+				x.say("RemoveIn %s", childSA(a.Child))
 			}
 			delete(x.in, a.Child.SPIIn)
 			x.gone[a.Child.SPIIn] = a.Child.IKE
 		case RemoveOut:
 			if x.out[a.Child.SPIOut] != nil {
-				x.say("RemoveOut %s", pair(a.Child))
+				x.say("RemoveOut %s", childSA(a.Child))
 			}
 			delete(x.out, a.Child.SPIOut)
 			x.outs = slices.DeleteFunc(x.outs, func(spi uint32) bool { return spi == a.Child.SPIOut })
@@ -319,10 +319,10 @@ func (x *node) do(actions []Action) {
 		case Moved:
 			x.moved = append(x.moved, a)
 			if a.OldLocal != a.Local {
-				x.say("we moved from %s to %s, %d pairs", a.OldLocal, a.Local, len(a.Children))
+				x.say("we moved from %s to %s, %d Child SAs", a.OldLocal, a.Local, len(a.Children))
 			}
 			if a.OldRemote != a.Remote || a.OldLocal == a.Local {
-				x.say("peer moved from %s to %s, %d pairs", a.OldRemote, a.Remote, len(a.Children))
+				x.say("peer moved from %s to %s, %d Child SAs", a.OldRemote, a.Remote, len(a.Children))
 			}
 			for _, c := range a.Children {
 				if i := x.in[c.SPIIn]; i != nil {
@@ -376,7 +376,7 @@ func nat(i IKEInfo) string {
 	return s
 }
 
-func pair(c *Child) string {
+func childSA(c *Child) string {
 	s := fmt.Sprintf("%08x/%08x %s", c.SPIIn, c.SPIOut, c.Suite)
 	if c.Transport {
 		s += " transport"

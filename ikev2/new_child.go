@@ -2,20 +2,20 @@ package ikev2
 
 import "greseal/ikev2/wire"
 
-// A pair made anew by CREATE_CHILD_SA (RFC 7296 section 1.3.1): where the IKE SA
+// A Child SA made anew by CREATE_CHILD_SA (RFC 7296 section 1.3.1): where the IKE SA
 // has none left, or beside one whose GRE endpoint is no longer our address. When
-// both sides ask at the same time one of the two pairs goes, as in simultaneous
+// both sides ask at the same time one of the two Child SAs goes, as in simultaneous
 // rekeying.
 
 // newChild is CREATE_CHILD_SA without REKEY_SA.
 type newChild struct{ createChild }
 
-// pumpNewChild starts the making of a pair from scratch.
+// pumpNewChild starts the making of a Child SA from scratch.
 func (e *Engine) pumpNewChild(s *ikeSA) bool {
 	return s.createAt <= e.now && s.childless() && e.askNewChild(s, nil)
 }
 
-// askNewChild asks for a pair, in the place of one with our former address or,
+// askNewChild asks for a Child SA, in the place of one with our former address or,
 // with nil, for the first one.
 func (e *Engine) askNewChild(s *ikeSA, renews *child) bool {
 	x := &newChild{createChild{childOffer: childOffer{renews: renews}}}
@@ -45,7 +45,7 @@ func (x *newChild) later(e *Engine, s *ikeSA, at Time) {
 
 func (x *newChild) failed(*Engine, *ikeSA, *Failure) bool { return false }
 
-// renewEnds makes a pair whose selectors hold our new address, beside the one
+// renewEnds makes a Child SA whose selectors hold our new address, beside the one
 // that carries the traffic.
 func (e *Engine) renewEnds(s *ikeSA) bool {
 	s.mob.renew = false

@@ -25,7 +25,7 @@ const (
 type peer struct {
 	cfg   Peer
 	sas   []*ikeSA // attempts and SAs being deleted among them, oldest first
-	outs  []*child // pairs whose outbound SA is installed, in that order: the last one's carries the traffic
+	outs  []*child // Child SAs whose outbound SA is installed, in that order: the last one's carries the traffic
 	group uint16   // key exchange method the peer last asked for, 0: none yet
 	gone  bool     // removed while SAs were still being closed
 	probe *probe   // to be sent
@@ -33,7 +33,7 @@ type peer struct {
 	innerMTU  uint16      // of our interface, as the peer is to be told; 0: not known
 	newcomer  *ikeSA      // waits for whether another peer, who has the tunnel, lives
 	turnover  Time        // when one identity was last heard from another place, 0: never
-	lingering []*child    // pairs whose inbound SA stays for a while, oldest first
+	lingering []*child    // Child SAs whose inbound SA stays for a while, oldest first
 	renewals  rate.Bucket // CREATE_CHILD_SA requests of the peer's; what is beyond is refused for the moment
 
 	installFailures int    // in a row

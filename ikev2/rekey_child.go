@@ -6,16 +6,16 @@ import (
 )
 
 // Rekeying a Child SA (RFC 7296 sections 1.3.3, 2.8 and 2.8.1). The initiator
-// installs the new pair and deletes the old one. The responder installs the
+// installs the new Child SA and deletes the old one. The responder installs the
 // inbound SA before it answers, and the outbound one when it sees a packet on
-// it or the Delete of the old pair (contract 11). When both rekey at once there
-// are two new pairs for a moment; the one of the exchange with the lowest of
+// it or the Delete of the old Child SA (contract 11). When both rekey at once there
+// are two new Child SAs for a moment; the one of the exchange with the lowest of
 // the four nonces is deleted by the side that asked for it.
 
 // rekeyChild is CREATE_CHILD_SA with REKEY_SA.
 type rekeyChild struct{ createChild }
 
-// pumpRekeyChild starts the rekeying of a pair that is due.
+// pumpRekeyChild starts the rekeying of a Child SA that is due.
 func (e *Engine) pumpRekeyChild(s *ikeSA) bool {
 	for _, c := range s.children {
 		if c.nextRekey() <= e.now {
@@ -35,7 +35,7 @@ func (x *rekeyChild) payloads(e *Engine, s *ikeSA) (wire.ExchangeType, []wire.Pa
 	return kind, ps, ok
 }
 
-func (x *rekeyChild) stays(e *Engine, _ *ikeSA, _ *child) { e.deletePair(x.old) }
+func (x *rekeyChild) stays(e *Engine, _ *ikeSA, _ *child) { e.deleteChild(x.old) }
 
 func (x *rekeyChild) givesWay(e *Engine) { e.superseded(x.old) }
 
@@ -76,10 +76,10 @@ func (x *rekeyChild) failed(e *Engine, s *ikeSA, f *Failure) bool {
 	return true
 }
 
-// RekeyChild rekeys a pair now.
+// RekeyChild rekeys a Child SA now.
 func (e *Engine) RekeyChild(now Time, id ChildID) []Action {
 	e.enter(now)
-	if c := e.pairs[id]; c != nil {
+	if c := e.childSAs[id]; c != nil {
 		c.rekeyAt = min(c.rekeyAt, e.now)
 		e.markDirty(c.sa)
 	}

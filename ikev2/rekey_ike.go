@@ -77,7 +77,7 @@ func (x *rekeyIKE) giveUp(e *Engine, _ *ikeSA) {
 	}
 }
 
-// meet refuses new pairs on an IKE SA that is being rekeyed (RFC 7296 section
+// meet refuses new Child SAs on an IKE SA that is being rekeyed (RFC 7296 section
 // 2.25.2), and a second rekeying of it when one of the two goes on in
 // IKE_FOLLOWUP_KE: not both can be finished (RFC 9370 section 2.2.4).
 func (x *rekeyIKE) meet(theirs crossing) bool {

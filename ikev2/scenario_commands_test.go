@@ -45,7 +45,7 @@ import (
 //	NAME has no fragmentation                   of IKE messages with its peer
 //	NAME cannot send its probe                  as it is too large for its own interface
 //	hold, release [reversed|twice]                  keep datagrams back; let them go
-//	agree                                       both have the same IKE SA and pair
+//	agree                                       both have the same IKE SA and Child SA
 //	show NAME                                   what it has
 //	recorder NAME                               what its flight recorder holds of its peer
 //
@@ -503,14 +503,14 @@ func (s *scene) cmdShow(x *node) {
 		of[c.IKE]++
 	}
 	for _, i := range x.e.SAs(x.peer.ID) {
-		s.out = append(s.out, fmt.Sprintf("%s: IKE SA %d with %s, %d pairs", x.name, i.ID, i.Remote, of[i.ID]))
+		s.out = append(s.out, fmt.Sprintf("%s: IKE SA %d with %s, %d Child SAs", x.name, i.ID, i.Remote, of[i.ID]))
 	}
 	for _, c := range children {
 		carries := ""
 		if x.carrier == c.SPIOut {
 			carries = ", carries the traffic"
 		}
-		s.out = append(s.out, fmt.Sprintf("%s: pair %s over %s and %s%s", x.name, pair(c), c.Local, c.Remote, carries))
+		s.out = append(s.out, fmt.Sprintf("%s: Child SA %s over %s and %s%s", x.name, childSA(c), c.Local, c.Remote, carries))
 	}
 	if len(s.out) == 0 {
 		s.out = append(s.out, x.name+": nothing")
@@ -574,7 +574,7 @@ var lies = map[string]func([]wire.Payload) []wire.Payload{
 	"identity":            each(func(p *wire.ID) { p.Kind, p.Data = wire.IDFQDN, []byte("mallory.example") }),
 	"EAP":                 drop(wire.TypeAuth),
 	"everything":          func([]wire.Payload) []wire.Payload { return []wire.Payload{notify(wire.TemporaryFailure)} },
-	"more pairs":          func([]wire.Payload) []wire.Payload { return []wire.Payload{notify(wire.NoAdditionalSAs)} },
+	"more Child SAs":      func([]wire.Payload) []wire.Payload { return []wire.Payload{notify(wire.NoAdditionalSAs)} },
 	"a critical one":      plus(&wire.Unknown{Kind: 200, Critical: true}),
 	"a restart":           restart,
 	"a restart and AUTH":  func(ps []wire.Payload) []wire.Payload { return falseAuth(restart(ps)) },
@@ -587,8 +587,8 @@ var lies = map[string]func([]wire.Payload) []wire.Payload{
 		p.Selectors = append(p.Selectors, rng("10.0.0.0", "10.255.255.255", 0), rng("2001:db8::", "2001:db8::ffff", 6))
 	}),
 	"strange notifies": strangeNotifies,
-	"another pair":     func([]wire.Payload) []wire.Payload { return harmless },
-	"the pair":         func([]wire.Payload) []wire.Payload { return []wire.Payload{notify(wire.ChildSANotFound)} },
+	"another Child SA": func([]wire.Payload) []wire.Payload { return harmless },
+	"the Child SA":     func([]wire.Payload) []wire.Payload { return []wire.Payload{notify(wire.ChildSANotFound)} },
 	"syntax":           func([]wire.Payload) []wire.Payload { return []wire.Payload{notify(wire.InvalidSyntax)} },
 	"a broken delete":  plus(&wire.Unknown{Kind: wire.TypeDelete, Body: []byte{3, 4, 0, 9}}),
 }

@@ -108,7 +108,7 @@ func (n *network) excuse(now bool) {
 }
 
 // window checks that what either side may send now has its inbound SA at the
-// other. A responder's first pair, beside which there is none, is excepted: the
+// other. A responder's first Child SA, beside which there is none, is excepted: the
 // peer has not got the answer that makes it.
 func window(a, b *node) string {
 	for _, pair := range [][2]*node{{a, b}, {b, a}} {

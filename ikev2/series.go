@@ -25,11 +25,11 @@ type series struct {
 	ni, nr  []byte
 	expires Time // responder
 
-	pair agreed // what was agreed on for a Child SA, without keys; or,
-	ike  bool   // for an IKE SA:
-	next suite.Suite
-	spiI uint64
-	spiR uint64
+	childSA agreed // what was agreed on for a Child SA, without keys; or,
+	ike     bool   // for an IKE SA:
+	next    suite.Suite
+	spiI    uint64
+	spiR    uint64
 }
 
 // newSeries is nil for a suite without additional key exchanges.
@@ -67,7 +67,7 @@ func (e *Engine) hold(s *ikeSA, x *series) {
 	if x.ike {
 		e.ikeReserved[x.spiR] = true
 	} else {
-		e.espReserved[x.pair.SPIIn] = true
+		e.espReserved[x.childSA.SPIIn] = true
 	}
 	e.markDirty(s)
 }
@@ -81,7 +81,7 @@ func (e *Engine) release(s *ikeSA) {
 	if x.ike {
 		delete(e.ikeReserved, x.spiR)
 	} else {
-		delete(e.espReserved, x.pair.SPIIn)
+		delete(e.espReserved, x.childSA.SPIIn)
 	}
 	x.wipe()
 	s.pending = nil

@@ -37,7 +37,7 @@ func seeds() uint64 { return seedsOf(300) }
 // (simulation). All the time traffic flows: it must always find an inbound SA at
 // the other side, unless one has declared the other dead or was restarted. When
 // the weather has cleared, 120 s are enough for both to agree on one IKE SA and
-// one pair. A seed that fails is made shorter and printed as a scenario, which
+// one Child SA. A seed that fails is made shorter and printed as a scenario, which
 // can be put into testdata/ike as it is.
 func TestSimulation(t *testing.T) {
 	const shares = 4 // for as many cores
@@ -85,9 +85,9 @@ func TestSeedsThatFailed(t *testing.T) {
 		}
 	}
 	for seed, why := range map[uint64]string{
-		7134715: "a pair was asked to be rekeyed before the peer had it, and said not to be there",
-		7203437: "two sides that moved at once each made a pair for it, and kept both",
-		7303249: "of two pairs that crossed, one that was to be deleted was rekeyed instead",
+		7134715: "a Child SA was asked to be rekeyed before the peer had it, and said not to be there",
+		7203437: "two sides that moved at once each made a Child SA for it, and kept both",
+		7303249: "of two Child SAs that crossed, one that was to be deleted was rekeyed instead",
 	} {
 		if fault := wander(seed, nil); fault != "" {
 			t.Errorf("wanderers, seed %d: %s (it was: %s)", seed, fault, why)

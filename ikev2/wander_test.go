@@ -12,7 +12,7 @@ import (
 // TestSimulationOfWanderers plays two peers whose addresses change every few
 // seconds, one or the other or both at once, while they rekey, over a network
 // that loses and doubles datagrams. When they have come to rest they agree on one
-// IKE SA and one pair, and each sends where the other is.
+// IKE SA and one Child SA, and each sends where the other is.
 func TestSimulationOfWanderers(t *testing.T) {
 	for seed := *simFirst; seed < *simFirst+seeds(); seed++ {
 		playSeed(t, seed, wander)

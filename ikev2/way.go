@@ -131,7 +131,7 @@ func (e *Engine) goTo(s *ikeSA, to espWay, shown way) {
 	e.fitEncap(s)
 }
 
-// takeAlong writes the way into the pairs.
+// takeAlong writes the way into the Child SAs.
 func (s *ikeSA) takeAlong() []*Child {
 	var all []*Child
 	for _, c := range s.children {
@@ -146,7 +146,7 @@ func (s *ikeSA) takeAlong() []*Child {
 	return all
 }
 
-// fitEncap has pairs rekeyed whose encapsulation is not what the path needs: an SA
+// fitEncap has Child SAs rekeyed whose encapsulation is not what the path needs: an SA
 // keeps its own. Whoever has not moved leaves it to the other side first.
 func (e *Engine) fitEncap(s *ikeSA) {
 	at := e.now

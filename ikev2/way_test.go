@@ -47,8 +47,9 @@ func (l *liar) ask(src netip.AddrPort, x wire.ExchangeType, inner ...wire.Payloa
 	l.n.run(l.n.now + 20*time.Millisecond)
 }
 
-// pair asks for a pair between two addresses, in the place of old if that is set.
-func (l *liar) pair(src netip.AddrPort, ours, theirs netip.Addr, old *Child) {
+// childSA asks for a Child SA between two addresses, in the place of old if that is
+// set.
+func (l *liar) childSA(src netip.AddrPort, ours, theirs netip.Addr, old *Child) {
 	l.t.Helper()
 	tsi, tsr := selector.Payloads(ours, theirs)
 	ps := []wire.Payload{saPayload(suite.WithoutKE(l.w.peer.ESP), []byte{9, 9, 9, byte(l.s.nextOut)}), &wire.Nonce{Data: make([]byte, 32)}, tsi, tsr}
@@ -76,23 +77,23 @@ func TestNothingGoesWhereNothingIsProved(t *testing.T) {
 		do     func(l *liar)
 	}{
 		{"UPDATE_SA_ADDRESSES alone", nil, update},
-		{"a pair for it", nil, func(l *liar) {
+		{"a Child SA for it", nil, func(l *liar) {
 			update(l)
-			l.pair(l.s.local, bystander, l.e.local.Addr(), nil)
+			l.childSA(l.s.local, bystander, l.e.local.Addr(), nil)
 		}},
-		{"a pair for it, asked from there", nil, func(l *liar) {
+		{"a Child SA for it, asked from there", nil, func(l *liar) {
 			update(l)
-			l.pair(from, bystander, l.e.local.Addr(), nil)
+			l.childSA(from, bystander, l.e.local.Addr(), nil)
 		}},
-		{"a rekeyed pair", nil, func(l *liar) {
+		{"a rekeyed Child SA", nil, func(l *liar) {
 			old := l.w.e.Children("east")[0]
 			update(l)
-			l.pair(l.s.local, l.w.local.Addr(), l.e.local.Addr(), old)
+			l.childSA(l.s.local, l.w.local.Addr(), l.e.local.Addr(), old)
 			l.ask(l.s.local, wire.Informational, &wire.Delete{Protocol: suite.ESP, SPIs: []uint32{old.SPIIn}})
 		}},
-		{"a rekeyed pair with its address", nil, func(l *liar) {
+		{"a rekeyed Child SA with its address", nil, func(l *liar) {
 			update(l)
-			l.pair(l.s.local, bystander, l.e.local.Addr(), l.w.e.Children("east")[0])
+			l.childSA(l.s.local, bystander, l.e.local.Addr(), l.w.e.Children("east")[0])
 		}},
 		{"a rekeyed IKE SA", nil, func(l *liar) {
 			update(l)
@@ -119,7 +120,7 @@ func TestNothingGoesWhereNothingIsProved(t *testing.T) {
 		}},
 		{"NAT detection that differs", nil, func(l *liar) {
 			l.ask(from, wire.Informational, append([]wire.Payload{notify(wire.UpdateSAAddresses)}, l.s.natPayloads()...)...)
-			l.pair(l.s.local, l.w.local.Addr(), l.e.local.Addr(), l.w.e.Children("east")[0])
+			l.childSA(l.s.local, l.w.local.Addr(), l.e.local.Addr(), l.w.e.Children("east")[0])
 		}},
 		{"ESP from there", forced, func(l *liar) {
 			c := l.e.e.Children("west")[0]
@@ -134,7 +135,7 @@ func TestNothingGoesWhereNothingIsProved(t *testing.T) {
 			l.ask(from, wire.Informational)
 			l.e.rekeyChildren()
 			l.n.run(l.n.now + 50*time.Millisecond)
-			l.pair(from, bystander, l.e.local.Addr(), nil)
+			l.childSA(from, bystander, l.e.local.Addr(), nil)
 		}},
 		{"without MOBIKE, in UDP", func(w, e *Peer) { withoutMOBIKE(w, e); forced(w, e) }, func(l *liar) {
 			l.ask(from, wire.Informational)
@@ -258,7 +259,7 @@ func shiftedPeer(t *testing.T) (n *network, w, e *node) {
 }
 
 // IKE and ESP in UDP are two flows to a NAT: what is heard of one says nothing
-// about the other's port, in pairs that stand and in new ones, with a rekeyed IKE
+// about the other's port, in Child SAs that stand and in new ones, with a rekeyed IKE
 // SA, and also when IKE stays on port 500.
 func TestEachFlowHasItsPort(t *testing.T) {
 	n, w, e := shiftedPeer(t)
@@ -292,7 +293,7 @@ func TestEachFlowHasItsPort(t *testing.T) {
 		w.packet()
 		e.packet()
 		n.run(n.now + 6*time.Second)
-		look("a pair rekeyed meanwhile by " + x.name)
+		look("a Child SA rekeyed meanwhile by " + x.name)
 	}
 	for _, x := range []*node{e, w} {
 		for _, s := range x.e.SAs(x.peer.ID) {

@@ -85,7 +85,7 @@ func TestAPeerGetsNoEndpointOfAnothers(t *testing.T) {
 			s.attempt.SetCandidates(0, []netip.Addr{netip.MustParseAddr(outerB)}, []int{0})
 		}, child(outerA, outerB), otherAddress},
 		{"b's gre_remote", 1, 2, none, greRemote(inside), child(outerA, inside), otherAddress},
-		{"one of b's pairs, not the newest", 1, 2, none, func(s *peer) {
+		{"one of b's Child SAs, not the newest", 1, 2, none, func(s *peer) {
 			stands(outerA, inside)(s)
 			s.children[8] = &childSA{Child: child(outerB, outerB)}
 		}, child(outerA, outerB), otherAddress},

@@ -115,10 +115,11 @@ func (l *loop) describe(of *tunnel) status.Tunnel {
 	if at := p.wait.until; at != 0 && p.tunnel.wanted && !p.established() && p.attempt.State() != attempt.UnderWay {
 		s.NextAttempt = endOf(at - l.now())
 	}
-	s.Peer = l.describePeer(p)
+	ike, known := l.freshIKE(p)
+	s.Peer = l.describePeer(p, ike, known)
 	s.Contention = p.contention.describe(l, p)
-	if i, ok := l.freshIKE(p); ok {
-		s.IKE = l.describeIKE(p, i)
+	if known {
+		s.IKE = l.describeIKE(p, ike)
 	}
 	in, out := l.totals(p)
 	if sas := p.current(); sas != nil {
@@ -133,7 +134,7 @@ func (l *loop) describe(of *tunnel) status.Tunnel {
 			s.Drops.Key, s.Drops.GRE = d.Key, d.GRE
 		}
 	}
-	s.Outside = l.describeOutside(p)
+	s.Outside = l.describeOutside(p, ike.NAT)
 	s.Interface = status.Interface{
 		Name: c.Name, Index: p.tunnel.index, Kind: l.linkKind(p.tunnel), Running: p.tunnel.running, Bridge: c.GRE.Bridge,
 	}
@@ -194,7 +195,7 @@ func (l *loop) freshIKE(p *peer) (ikev2.IKEInfo, bool) {
 	return i, true
 }
 
-func (l *loop) describePeer(p *peer) status.Peer {
+func (l *loop) describePeer(p *peer, i ikev2.IKEInfo, known bool) status.Peer {
 	c := p.cfg
 	s := status.Peer{
 		Configured: c.Remotes,
@@ -217,8 +218,7 @@ func (l *loop) describePeer(p *peer) status.Peer {
 			s.LocalID = p.underlay.Local().String()
 		}
 	}
-	i, ok := l.freshIKE(p)
-	if !ok {
+	if !known {
 		return s
 	}
 	s.Address, s.LocalAddr = i.Remote.String(), i.Local.String()
@@ -282,7 +282,7 @@ func selector(a netip.Addr) string {
 	return netip.PrefixFrom(a, a.BitLen()).String() + " proto 47"
 }
 
-func (l *loop) describeOutside(p *peer) status.Outside {
+func (l *loop) describeOutside(p *peer, nat ikev2.NAT) status.Outside {
 	c := p.cfg
 	o := status.Outside{EncapAsked: c.Encap, ModeAsked: c.Mode}
 	if p.tunnel.link.Local.IsValid() {
@@ -307,8 +307,7 @@ func (l *loop) describeOutside(p *peer) status.Outside {
 	if sas.Encap {
 		o.Encap = "udp"
 	}
-	i, _ := p.currentIKE()
-	o.EncapWhy = encapWhy(p, i.NAT, sas.Encap, l.dp.Kind())
+	o.EncapWhy = encapWhy(p, nat, sas.Encap, l.dp.Kind())
 	o.OverheadBytes = p.tunnel.sizing.overhead
 	return o
 }

@@ -156,7 +156,7 @@ func (s Sealer) Open(dst, aad, sealed []byte) ([]byte, error) {
 	return append(dst, plain...), nil
 }
 
-// ChildKeys derives both directions of a pair (RFC 7296 section 2.17).
+// ChildKeys derives both directions of a Child SA (RFC 7296 section 2.17).
 // initiator is our role in the exchange that makes it; shared is empty without
 // a key exchange and is wiped; additional are the secrets of IKE_FOLLOWUP_KE (RFC
 // 9370 section 2.2.4).

@@ -13,7 +13,7 @@ import (
 // GRE is the only protocol whose traffic a Child SA carries here.
 const GRE = 47
 
-// Ends are the GRE endpoints of a pair: what its traffic selectors say.
+// Ends are the GRE endpoints of a Child SA: what its traffic selectors say.
 type Ends struct{ Local, Remote netip.Addr }
 
 // Payloads are TSi and TSr with initiator as TSi's address.

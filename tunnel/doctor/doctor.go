@@ -78,13 +78,13 @@ type Moment struct {
 
 	Drops     platform.Drops
 	DropsErr  error // no interface, most likely
-	Installed error // nil while both SAs of the carrying pair stand in the datapath
+	Installed error // nil while both SAs of the carrying Child SA stand in the datapath
 }
 
 // since are the seconds from a moment of the status until now.
 func (m *Moment) since(at int64) int64 { return status.Seconds(at, m.Time) }
 
-// up reports whether a pair of Child SAs carries packets.
+// up reports whether a Child SA carries packets.
 func (m *Moment) up() bool {
 	return m.Tunnel.State == status.StateUp || m.Tunnel.State == status.StateSuspect
 }

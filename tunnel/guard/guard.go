@@ -5,7 +5,7 @@
 //	          Stand: the first is laid           Open
 //	NONE LAID -------------------------> CLOSED ------> OPEN
 //	                                      |  ^           |
-//	        With: a candidate, a pair,    |  |   Close   |
+//	    With: a candidate, a Child SA,    |  |   Close   |
 //	        a move; Only: it has moved on +--+-----------+
 //
 // What is wanted, and when:
@@ -14,8 +14,8 @@
 //	before anything else            gre_remote; remote, if it has    yes
 //	                                addresses alone
 //	a candidate is tried            that candidate                   yes
-//	a pair is installed or moved    its GRE and outer endpoints      yes
-//	the last SA of a pair is gone   what others still need (Only),   yes
+//	a Child SA is installed, moved  its GRE and outer endpoints      yes
+//	both its ESP SAs are gone       what others still need (Only),   yes
 //	                                while one carries the traffic
 //	down, or link lost              what was closed stays so         yes
 //	opened, or left the config      nothing                          no

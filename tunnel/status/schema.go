@@ -199,10 +199,10 @@ type IKESA struct {
 	EncapForced bool   `msg:"encap_forced"` // UDP encapsulation forced by us
 	Retransmits uint64 `msg:"retransmits"`  // requests repeated
 	MOBIKE      bool   `msg:"mobike"`       // both sides can move it to other addresses (RFC 4555)
-	Children    int    `msg:"children"`     // pairs of Child SAs, more than one during rekeying
+	Children    int    `msg:"children"`     // Child SAs, more than one during rekeying
 }
 
-// ChildSA is the pair of Child SAs in use.
+// ChildSA is the Child SA in use, both of its ESP SAs.
 type ChildSA struct {
 	SPIIn       string `msg:"spi_in"`      // 8 hex digits
 	SPIOut      string `msg:"spi_out"`     // 8 hex digits
@@ -215,7 +215,7 @@ type ChildSA struct {
 	RekeyInS    int64  `msg:"rekey_in_s"`  // deprecated, see Ages
 	Rekeys      uint64 `msg:"rekeys"`      // times replaced since the tunnel came up
 	ReplayWin   int    `msg:"replay_window"`
-	BytesIn     uint64 `msg:"bytes_in"` // of this pair alone, GRE packets without ESP
+	BytesIn     uint64 `msg:"bytes_in"` // of this Child SA alone, GRE packets without ESP
 	BytesOut    uint64 `msg:"bytes_out"`
 	PacketsIn   uint64 `msg:"packets_in"`
 	PacketsOut  uint64 `msg:"packets_out"`
