@@ -292,9 +292,9 @@ func (l *loop) takeBack(why string) []string {
 		switch {
 		case t == nil || t.wanted == wanted:
 		case wanted:
-			l.up(t)
+			l.up(t, asBefore)
 		default:
-			l.down(t, false)
+			l.down(t, false, asBefore)
 		}
 	}
 	l.settle(entirely)

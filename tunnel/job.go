@@ -265,7 +265,7 @@ func (w *watchedTunnel) Observe(ctx context.Context) (doctor.Moment, error) {
 func (w *watchedTunnel) Retry(ctx context.Context) error {
 	return w.on(ctx, func(p *peer) {
 		if p.tunnel.wanted {
-			w.l.up(p.tunnel)
+			w.l.up(p.tunnel, byRequest)
 			w.l.settle(entirely)
 		}
 	})

@@ -46,20 +46,27 @@ func (l *loop) ikeDown(p *peer, a ikev2.IKEDown) {
 	l.markDirty(p)
 }
 
-// noted keeps a remark about the attempt under way. An answer, even one that
-// nobody authenticated, says more than the silence after it.
+// noted tells a remark of the engine, and keeps it while an attempt is under way. An
+// answer, even one that nobody authenticated, says more than the silence after it.
 func (l *loop) noted(p *peer, f *ikev2.Failure) {
-	if f.Kind == ikev2.FailModeChanged {
-		l.event(p.tunnel, slog.LevelWarn, "mode", why(f).String())
+	level, kind := slog.LevelInfo, "note"
+	switch {
+	case p.established():
+		if f.Kind == ikev2.FailTimeout || f.Kind == ikev2.FailInstall {
+			return // failed or notInstalled tells
+		}
+		level = slog.LevelWarn
+		if f.Kind == ikev2.FailModeChanged {
+			kind = "mode"
+		}
+	case f.Kind == ikev2.FailTimeout && p.note.text != "":
 		return
+	default:
+		l.keep(p, f)
 	}
-	if p.established() || f.Kind == ikev2.FailTimeout && p.note.text != "" {
-		return
-	}
-	l.keep(p, f)
 	if r := why(f); p.note != r {
 		p.note = r
-		l.strangerEvent(p, slog.LevelInfo, "note", r.String())
+		l.strangerEvent(p, level, kind, r.String())
 	}
 }
 
@@ -165,6 +172,7 @@ func (l *loop) carries(p *peer) {
 
 // carriesNot is called when the last outbound SA is gone.
 func (l *loop) carriesNot(p *peer) {
+	p.note = reason{}
 	p.standby.Stop()
 	p.search.Stop()
 	l.setRunning(p.tunnel, false)

@@ -47,9 +47,9 @@ func (l *loop) query(q *status.Query) {
 		}
 		switch q.Op {
 		case status.OpUp:
-			l.up(t)
+			l.up(t, byRequest)
 		case status.OpDown:
-			l.down(t, q.Open)
+			l.down(t, q.Open, byRequest)
 		case status.OpRestart:
 			if !t.wanted && q.Tunnel != "" {
 				q.Answer(status.Fail("greseal up "+q.Tunnel, "%s is taken down, there is nothing to restart", name))
@@ -69,8 +69,15 @@ func (l *loop) query(q *status.Query) {
 	q.Answer(status.Done(lines...))
 }
 
+// Whose will it is that a tunnel is up or down.
+const (
+	byRequest = "by request"
+	byConfig  = "by the configuration"
+	asBefore  = "as before the trial"
+)
+
 // up wants a tunnel up, whatever the file says about enabled.
-func (l *loop) up(t *tunnel) {
+func (l *loop) up(t *tunnel, by string) {
 	if t.wanted {
 		for _, p := range t.peers {
 			if !p.established() && p.attempt.State() != attempt.UnderWay {
@@ -79,7 +86,7 @@ func (l *loop) up(t *tunnel) {
 		}
 		return
 	}
-	l.event(t, slog.LevelInfo, "request", "taken up by request")
+	l.event(t, slog.LevelInfo, "request", "taken up "+by)
 	t.wanted = true
 	l.close(t)
 	for _, p := range t.peers {
@@ -93,9 +100,9 @@ func (l *loop) up(t *tunnel) {
 
 // down deletes a tunnel's SAs and interface. Its guards and unreachable routes
 // stay, unless open.
-func (l *loop) down(t *tunnel, open bool) {
+func (l *loop) down(t *tunnel, open bool, by string) {
 	if t.wanted {
-		l.event(t, slog.LevelInfo, "request", "taken down by request")
+		l.event(t, slog.LevelInfo, "request", "taken down "+by)
 	}
 	t.wanted = false
 	for _, p := range t.peers {

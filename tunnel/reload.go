@@ -114,9 +114,9 @@ func (l *loop) changed(t *tunnel, ch config.Change) {
 	for _, k := range ch.Keys {
 		if k == "enabled" {
 			if t.cfg.Enabled {
-				l.up(t)
+				l.up(t, byConfig)
 			} else {
-				l.down(t, false)
+				l.down(t, false, byConfig)
 				t.shown().set(phaseDisabled, disabledReason)
 			}
 		}

@@ -123,7 +123,7 @@ type peer struct {
 	phase  phase
 	since  time.Time // of phase, wall time
 	reason reason
-	note   reason // the newest remark while an attempt goes on
+	note   reason // the newest remark about the attempt under way, or since it is up
 	// failure is the typed reason of the last failed attempt, or the newest
 	// remark about the present one; nil since the tunnel was up.
 	failure   *ikev2.Failure

@@ -377,13 +377,13 @@ func forgetNot(t *testing.T, seed uint64) {
 					h := w.l.peers["hq"]
 					switch r.IntN(4) {
 					case 0:
-						w.l.down(h.tunnel, false)
+						w.l.down(h.tunnel, false, byRequest)
 					case 1:
 						if h.tunnel.wanted {
 							w.l.restart(h, "asked for")
 						}
 					default:
-						w.l.up(h.tunnel)
+						w.l.up(h.tunnel, byRequest)
 					}
 					note("command")
 				case 10:
@@ -410,7 +410,7 @@ func forgetNot(t *testing.T, seed uint64) {
 				w.setPeer()
 			}
 			if !w.l.tunnels["hq"].wanted {
-				w.l.up(w.l.tunnels["hq"])
+				w.l.up(w.l.tunnels["hq"], byRequest)
 			}
 		})
 		upWithin(t, w, 4*time.Minute)

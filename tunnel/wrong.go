@@ -57,7 +57,7 @@ func (l *loop) mended(t *tunnel) {
 	case t.wrong():
 		t.stop()
 	case t.cfg.Enabled:
-		l.up(t)
+		l.up(t, byConfig)
 	default:
 		t.shown().set(phaseDisabled, disabledReason)
 	}

@@ -90,25 +90,44 @@ func Diff(old, new *Config) Difference {
 			d.Tunnels = append(d.Tunnels, Change{Name: t.Name, Kind: Added})
 			continue
 		}
-		c := Change{Name: t.Name, Kind: Changed}
-		if before.Netifd != t.Netifd {
-			// The same settings, but another one carries them out.
-			c.Keys, c.Class = []string{"address", "routes"}, Hitless
-		}
-		for i := range tunnelKeys {
-			if k := &tunnelKeys[i]; !k.sameKey(before, t) {
-				if !slices.Contains(c.Keys, k.Name) {
-					c.Keys = append(c.Keys, k.Name)
-				}
-				c.Class = max(c.Class, k.Class)
-			}
-		}
-		if (len(before.Mistakes) > 0) != (len(t.Mistakes) > 0) {
-			c.Class = Reestablish
-		}
-		if c.Class != 0 {
+		if c := changeOf(before, t); c.Class != 0 {
 			d.Tunnels = append(d.Tunnels, c)
 		}
 	}
 	return d
+}
+
+// changeOf compares a tunnel with what it was before; Class is 0 when it is the same.
+func changeOf(before, t *Tunnel) Change {
+	c := Change{Name: t.Name, Kind: Changed}
+	if before.Netifd != t.Netifd {
+		// The same settings, but another one carries them out.
+		c.Keys, c.Class = []string{"address", "routes"}, Hitless
+	}
+	mistaken := map[string]bool{}
+	if before.usable() != t.usable() {
+		c.Class = Reestablish
+		for _, p := range slices.Concat(before.Mistakes, t.Mistakes) {
+			mistaken[p.Key] = true
+		}
+		before, t = before.withoutSecrets(), t.withoutSecrets() // one of them has none
+	}
+	for i := range tunnelKeys {
+		if k := &tunnelKeys[i]; mistaken[k.Name] || !k.sameKey(before, t) {
+			if !slices.Contains(c.Keys, k.Name) {
+				c.Keys = append(c.Keys, k.Name)
+			}
+			c.Class = max(c.Class, k.Class)
+		}
+	}
+	return c
+}
+
+func (t *Tunnel) usable() bool { return len(t.Mistakes) == 0 }
+
+// withoutSecrets is a copy that holds none, as one with mistakes does not.
+func (t *Tunnel) withoutSecrets() *Tunnel {
+	bare := *t
+	bare.PSK, bare.PPK, bare.Credentials = Secret{}, Secret{}, Credentials{}
+	return &bare
 }

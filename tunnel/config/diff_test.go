@@ -151,3 +151,18 @@ func TestDiffSeesNewContentsOfASecretFile(t *testing.T) {
 		t.Errorf("another secret: %+v", d)
 	}
 }
+
+// Of a tunnel with a mistake no secret is kept, which is no change of its secret.
+func TestDiffNamesTheMistakesThatWentAway(t *testing.T) {
+	const text = "\n[[tunnel]]\nname = \"left\"\nremote = \"192.0.2.1\"\npsk = \"9mVqk2Lw8sTzB4nXcR7yHd1JfGpA6uEo\"\nroutes = [\"10.1.0.0/16\"]\n"
+	wrong, _ := usable(t, rightTunnel+text+"dpd = \"soon\"\nencap = \"sometimes\"\n", 0o600)
+	mended, _ := parse(t, rightTunnel+strings.Replace(text, "10.1", "10.2", 1))
+	want := []Change{{Name: "left", Kind: Changed, Keys: []string{"encap", "dpd", "routes"}, Class: Reestablish}}
+	for _, d := range []Difference{Diff(wrong, mended), Diff(mended, wrong)} {
+		slices.Sort(d.Tunnels[0].Keys)
+		slices.Sort(want[0].Keys)
+		if !reflect.DeepEqual(d.Tunnels, want) {
+			t.Errorf("%+v, want %+v", d.Tunnels, want)
+		}
+	}
+}
