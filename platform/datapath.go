@@ -240,6 +240,7 @@ type Datapath interface {
 	Links
 	SAs
 	IKE
+	Standing
 
 	// Kind is KindKernel or KindUserspace.
 	Kind() string

@@ -1,6 +1,10 @@
 package platform
 
-import "time"
+import (
+	"errors"
+	"strings"
+	"time"
+)
 
 // Object is a kind of thing that greseal lays on the machine.
 type Object string
@@ -81,6 +85,33 @@ func (r *Repairs) do(found Deviation, now time.Time, fix func() error) Deviation
 	}
 	r.made[object] = append(made, now)
 	return found
+}
+
+// Repair is what of one object is put right together, and counts as once.
+type Repair struct {
+	texts []string
+	fixes []func() error
+}
+
+// Add notes a difference and what puts it right.
+func (r *Repair) Add(text string, fix func() error) {
+	r.texts, r.fixes = append(r.texts, text), append(r.fixes, fix)
+}
+
+// DoAll puts all of a Repair of the object found right, as Do does; differs is false
+// when there is nothing to do.
+func (r *Repairs) DoAll(found Deviation, all Repair) (_ Deviation, differs bool) {
+	if len(all.fixes) == 0 {
+		return found, false
+	}
+	found.Text = strings.Join(all.texts, "; ")
+	return r.Do(found, func() error {
+		var errs []error
+		for _, fix := range all.fixes {
+			errs = append(errs, fix())
+		}
+		return errors.Join(errs...)
+	}), true
 }
 
 // sweep forgets the objects that were not put right lately.

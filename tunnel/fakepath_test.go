@@ -215,6 +215,7 @@ func (p *worldPath) Events() <-chan platform.Event           { return p.w.events
 func (p *worldPath) SendKeepalive(_, _ netip.AddrPort) error { return nil }
 func (p *worldPath) IKEOpening() <-chan platform.Datagram    { return p.w.opening }
 func (p *worldPath) IKE() <-chan platform.Datagram           { return p.w.ike }
+func (p *worldPath) Audit() []platform.Deviation             { return p.w.deviations }
 func (p *worldPath) Close() error                            { return nil }
 
 func (p *worldPath) SendGREKeepalive(link string) error {

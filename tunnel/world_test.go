@@ -61,7 +61,8 @@ type world struct {
 	failing          map[string]error
 	drops            platform.Drops // of the interface
 	ikeDropped       uint64
-	lacks            string // an algorithm
+	deviations       []platform.Deviation // what an audit of the datapath finds
+	lacks            string               // an algorithm
 	initiated, links int
 	espLost          map[string]bool // by form
 	noGRE            bool            // the peer answers GRE with ICMP errors

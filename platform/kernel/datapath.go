@@ -56,6 +56,7 @@ type Datapath struct {
 	remotes   map[string]netip.Addr          // of links, until Unguard
 	flows     map[endpoints]*flow
 	lastReqid uint32
+	repairs   platform.Repairs
 	notes     []string
 	clamps    *clamps            // nil without a running datapath
 	echoers   map[string]*echoer // answer GRE keepalives, by link

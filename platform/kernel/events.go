@@ -122,7 +122,7 @@ func (d *Datapath) xfrmEvents(typ uint16, port uint32, p []byte) []platform.Even
 		if !ok || s == nil || s.lost {
 			return nil
 		}
-		s.lost = true
+		s.lost, s.why = true, saDeleted
 		if counted {
 			s.last = s.count(info)
 		}
@@ -164,7 +164,7 @@ func (d *Datapath) gone() []platform.Event {
 			continue
 		}
 		if _, err := xfrm.ReadUse(d.xfrm, s.ID); errors.Is(err, unix.ESRCH) {
-			s.lost = true
+			s.lost, s.why = true, saDeleted
 			events = append(events, event(platform.HardExpire, s))
 		}
 	}
@@ -196,15 +196,16 @@ func (d *Datapath) linkEvents(typ uint16, port uint32, p []byte) []platform.Even
 	if typ != unix.RTM_DELLINK || len(p) < unix.SizeofIfInfomsg || p[0] != unix.AF_UNSPEC {
 		return nil
 	}
-	return d.linkGone(int(int32(binary.NativeEndian.Uint32(p[4:]))))
+	return d.linkGone(int(int32(binary.NativeEndian.Uint32(p[4:]))), rtnl.ParseMoved(p))
 }
 
-func (d *Datapath) linkGone(index int) []platform.Event {
+// linkGone notes that an interface is no longer here; moved is nil when it is nowhere.
+func (d *Datapath) linkGone(index int, moved *rtnl.Moved) []platform.Event {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for name, dev := range d.links {
 		if dev.index == index && !dev.gone {
-			dev.gone = true
+			dev.gone, dev.moved = true, moved
 			return []platform.Event{{Kind: platform.LinkLost, Link: name}}
 		}
 	}
@@ -230,7 +231,7 @@ func (d *Datapath) resyncLinks() []platform.Event {
 	d.mu.Unlock()
 	var events []platform.Event
 	for _, index := range lost {
-		events = append(events, d.linkGone(index)...)
+		events = append(events, d.linkGone(index, nil)...)
 	}
 	return events
 }

@@ -74,12 +74,15 @@ func (d *Datapath) Guard(link string, remotes []netip.Addr) error {
 		}
 		asked[r] = true
 	}
+	before := d.asked[link]
+	both := maps.Clone(asked) // until all of them are laid
+	maps.Copy(both, before)
+	d.asked[link] = both
 	for r := range asked {
 		if err := d.closeTo(r); err != nil {
-			return err
+			return err // and Audit goes on trying
 		}
 	}
-	before := d.asked[link]
 	d.asked[link] = asked
 	for r := range before {
 		if !asked[r] {
@@ -102,23 +105,34 @@ func (d *Datapath) Unguard(link string) error {
 
 // closeTo makes the guard policies of one remote stand.
 func (d *Datapath) closeTo(remote netip.Addr) error {
-	if d.guards[remote] {
-		return nil
-	}
 	for _, p := range guardPolicies(remote) {
-		err := xfrm.WritePolicy(d.xfrm, nl.XFRM_MSG_NEWPOLICY, p)
-		if errors.Is(err, unix.EEXIST) {
-			var there xfrm.Policy
-			if there, err = xfrm.ReadPolicy(d.xfrm, p); err == nil && p.Action == xfrm.ActionBlock && there.Action != xfrm.ActionBlock {
-				err = fmt.Errorf("somebody else's policy lets it pass (ip xfrm policy: %s proto %d): remove that", there, p.Proto)
-			}
-		}
-		if err != nil {
+		if err := d.layGuard(p, d.guards[remote]); err != nil {
 			return fmt.Errorf("close protocol 47 in clear for %s: %w", remote, explain(err))
 		}
 	}
 	d.guards[remote] = true
 	return nil
+}
+
+// layGuard makes one policy of a guard stand. laid says that it stood before, so that
+// what is there instead came later.
+func (d *Datapath) layGuard(p xfrm.Policy, laid bool) error {
+	there, err := xfrm.ReadPolicy(d.xfrm, p)
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return xfrm.WritePolicy(d.xfrm, nl.XFRM_MSG_NEWPOLICY, p)
+	case err != nil || closes(there, p):
+		return err
+	case laid || there.Action == p.Action:
+		return xfrm.WritePolicy(d.xfrm, nl.XFRM_MSG_UPDPOLICY, p)
+	}
+	return fmt.Errorf("somebody else's policy lets it pass (ip xfrm policy: %s proto %d): remove that", there, p.Proto)
+}
+
+// closes reports whether what is there does what the guard's policy p is for. Somebody
+// may block what p would let pass.
+func closes(there, p xfrm.Policy) bool {
+	return there == p || p.Action == xfrm.ActionAllow && there.Action == xfrm.ActionBlock
 }
 
 // needed are the remotes that must stay closed.

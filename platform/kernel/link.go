@@ -1,11 +1,13 @@
 package kernel
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"net/netip"
+	"strings"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -40,7 +42,10 @@ type device struct {
 	index  int
 	kind   string
 	remote netip.Addr // the GRE remote, or the placeholder
-	gone   bool       // somebody deleted it
+	gone   bool       // somebody deleted or moved it
+	moved  *rtnl.Moved
+
+	up, running bool // as it was last set
 
 	leaving bool // its endpoints are about to change: nothing may come in for them
 }
@@ -87,10 +92,8 @@ func placeholder(link string, v6 bool, try int) netip.Addr {
 // it in place. Everything is said each time: what is left out would go back to a
 // default, the MTU of ip6gre included.
 func greLink(l platform.Link, kind string, remote netip.Addr, index int) *nl.NetlinkRequest {
-	if l.IgnoreDF {
-		return greLinkDF(l, kind, remote, index, 0, 1) // together only, says the kernel
-	}
-	return greLinkDF(l, kind, remote, index, 1, 0)
+	pmtudisc, ignoreDF := dfOf(l)
+	return greLinkDF(l, kind, remote, index, pmtudisc, ignoreDF)
 }
 
 // greLinkDF is greLink with what an IPv4 one does about DF.
@@ -111,12 +114,27 @@ func greLinkDF(l platform.Link, kind string, remote netip.Addr, index int, pmtud
 	data := info.AddRtAttr(nl.IFLA_INFO_DATA, nil)
 	req.AddData(info)
 
+	for _, a := range greAttrs(l, remote, pmtudisc, ignoreDF) {
+		data.AddRtAttr(a.typ, a.value)
+	}
+	return req
+}
+
+// attr is an attribute of a GRE interface.
+type attr struct {
+	typ   int
+	value []byte
+}
+
+// greAttrs are all that a GRE interface has of its kind.
+func greAttrs(l platform.Link, remote netip.Addr, pmtudisc, ignoreDF byte) (attrs []attr) {
+	add := func(typ int, value []byte) { attrs = append(attrs, attr{typ, value}) }
 	local := l.Local.Unmap().WithZone("")
 	if !local.IsValid() {
 		local = xfrm.AnyOf(remote).Addr()
 	}
-	data.AddRtAttr(nl.IFLA_GRE_LOCAL, local.AsSlice())
-	data.AddRtAttr(nl.IFLA_GRE_REMOTE, remote.AsSlice())
+	add(nl.IFLA_GRE_LOCAL, local.AsSlice())
+	add(nl.IFLA_GRE_REMOTE, remote.AsSlice())
 	var flags uint16
 	if l.HasKey {
 		flags |= greFlagKey
@@ -131,12 +149,12 @@ func greLinkDF(l platform.Link, kind string, remote netip.Addr, index int, pmtud
 	if l.HasKey {
 		key = l.Key
 	}
-	data.AddRtAttr(nl.IFLA_GRE_IKEY, binary.BigEndian.AppendUint32(nil, key))
-	data.AddRtAttr(nl.IFLA_GRE_OKEY, binary.BigEndian.AppendUint32(nil, key))
-	data.AddRtAttr(nl.IFLA_GRE_IFLAGS, binary.BigEndian.AppendUint16(nil, flags))
-	data.AddRtAttr(nl.IFLA_GRE_OFLAGS, binary.BigEndian.AppendUint16(nil, flags))
-	data.AddRtAttr(nl.IFLA_GRE_TTL, []byte{l.TTL})
-	data.AddRtAttr(greFWMark, nl.Uint32Attr(l.FWMark))
+	add(nl.IFLA_GRE_IKEY, binary.BigEndian.AppendUint32(nil, key))
+	add(nl.IFLA_GRE_OKEY, binary.BigEndian.AppendUint32(nil, key))
+	add(nl.IFLA_GRE_IFLAGS, binary.BigEndian.AppendUint16(nil, flags))
+	add(nl.IFLA_GRE_OFLAGS, binary.BigEndian.AppendUint16(nil, flags))
+	add(nl.IFLA_GRE_TTL, []byte{l.TTL})
+	add(greFWMark, nl.Uint32Attr(l.FWMark))
 
 	if remote.Is6() {
 		// The encapsulation limit (RFC 2473) would cost 8 octets and stand
@@ -147,19 +165,52 @@ func greLinkDF(l platform.Link, kind string, remote netip.Addr, index int, pmtud
 			flags |= ip6InheritTClass
 			flow = 0
 		}
-		data.AddRtAttr(nl.IFLA_GRE_ENCAP_LIMIT, []byte{0})
-		data.AddRtAttr(nl.IFLA_GRE_FLAGS, nl.Uint32Attr(flags))
-		data.AddRtAttr(nl.IFLA_GRE_FLOWINFO, binary.BigEndian.AppendUint32(nil, flow))
-		return req
+		add(nl.IFLA_GRE_ENCAP_LIMIT, []byte{0})
+		add(nl.IFLA_GRE_FLAGS, nl.Uint32Attr(flags))
+		add(nl.IFLA_GRE_FLOWINFO, binary.BigEndian.AppendUint32(nil, flow))
+		return attrs
 	}
 	tos := l.TOS
 	if l.TOSInherit {
 		tos = 1
 	}
-	data.AddRtAttr(nl.IFLA_GRE_TOS, []byte{tos})
-	data.AddRtAttr(nl.IFLA_GRE_PMTUDISC, []byte{pmtudisc})
-	data.AddRtAttr(greIgnoreDF, []byte{ignoreDF})
-	return req
+	add(nl.IFLA_GRE_TOS, []byte{tos})
+	add(nl.IFLA_GRE_PMTUDISC, []byte{pmtudisc})
+	add(greIgnoreDF, []byte{ignoreDF})
+	return attrs
+}
+
+// differs says what of an interface is not as it was written, "" when all is.
+func (dev *device) differs(there *rtnl.Link) string {
+	var texts []string
+	if dev.want.MTU != 0 && there.MTU != dev.want.MTU {
+		texts = append(texts, fmt.Sprintf("its MTU is %d instead of %d", there.MTU, dev.want.MTU))
+	}
+	have := make(map[int][]byte)
+	_ = netlink.EachAttr(there.Data, func(typ uint16, v []byte) error {
+		have[int(typ)] = v
+		return nil
+	})
+	pmtudisc, ignoreDF := dfOf(dev.want)
+	for _, a := range greAttrs(dev.want, dev.remote, pmtudisc, ignoreDF) {
+		v, told := have[a.typ]
+		if told && a.typ == nl.IFLA_GRE_FLAGS && len(v) == 4 {
+			v = nl.Uint32Attr(netlink.Uint32(v) & (ip6IgnoreEncapLimit | ip6InheritTClass)) // others are the kernel's own
+		}
+		if told && !bytes.Equal(v, a.value) {
+			texts = append(texts, "its GRE parameters were changed")
+			break
+		}
+	}
+	return strings.Join(texts, "; ")
+}
+
+// dfOf is what an IPv4 one does about DF: both together only, says the kernel.
+func dfOf(l platform.Link) (pmtudisc, ignoreDF byte) {
+	if l.IgnoreDF {
+		return 0, 1
+	}
+	return 1, 0
 }
 
 // SetLink makes the interface or changes it in place. One whose peer is not
@@ -236,8 +287,10 @@ func (d *Datapath) setLink(l platform.Link) (int, error) {
 func (d *Datapath) present(ifname, kind string) (*rtnl.Link, error) {
 	there, err := rtnl.LinkByName(d.route, ifname)
 	if errors.Is(err, rtnl.ErrNoLink) {
-		d.forget(ifname)
-		return nil, nil
+		if there, err = d.renamed(ifname); there == nil {
+			d.forget(ifname)
+			return nil, err
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -256,6 +309,27 @@ func (d *Datapath) present(ifname, kind string) (*rtnl.Link, error) {
 	return nil, nil
 }
 
+// renamed gives an interface of ours that somebody renamed its name back. One that was
+// moved to another network namespace is deleted there, as its endpoints and key stay
+// taken here.
+func (d *Datapath) renamed(ifname string) (*rtnl.Link, error) {
+	dev := d.links[ifname]
+	if dev == nil {
+		return nil, nil
+	}
+	d.mu.Lock()
+	moved := dev.moved
+	d.mu.Unlock()
+	if moved != nil {
+		return nil, rtnl.DeleteMoved(d.route, *moved, rtnl.Alias(ifname))
+	}
+	there, err := rtnl.LinkByIndex(d.route, dev.index)
+	if err != nil || there.Alias != rtnl.Alias(ifname) {
+		return nil, nil
+	}
+	return there, rtnl.Rename(d.route, there, ifname)
+}
+
 func (d *Datapath) forget(ifname string) {
 	d.dropEchoer(ifname)
 	d.mu.Lock()
@@ -263,15 +337,20 @@ func (d *Datapath) forget(ifname string) {
 	d.mu.Unlock()
 }
 
-// write sends the message, unless the interface is known to be as wanted.
+// write makes the interface, or changes it unless what is wanted was written before and
+// still stands.
 func (d *Datapath) write(there *rtnl.Link, l platform.Link, kind string, remote netip.Addr) error {
-	index := 0
+	dev := &device{want: l, kind: kind, remote: remote}
 	if there != nil {
-		index = there.Index
-		if have := d.links[l.Name]; have != nil && have.index == index && have.want == l && have.remote == remote && (l.MTU == 0 || there.MTU == l.MTU) {
-			return nil
+		dev.index = there.Index
+		if have := d.links[l.Name]; have != nil && have.index == dev.index {
+			if have.want == l && have.remote == remote && dev.differs(there) == "" {
+				return nil
+			}
+			dev.up, dev.running = have.up, have.running
 		}
 	}
+	index := dev.index
 	err := d.route.Do(greLink(l, kind, remote, index))
 	if errors.Is(err, unix.EINVAL) && index != 0 && !l.IgnoreDF && remote.Is4() {
 		// The kernel refuses path MTU discovery by the ignore-df that is still
@@ -291,12 +370,16 @@ func (d *Datapath) write(there *rtnl.Link, l platform.Link, kind string, remote 
 		if err != nil {
 			return err
 		}
-		index = made.Index
+		dev.index = made.Index
 	}
-	d.mu.Lock()
-	d.links[l.Name] = &device{want: l, index: index, kind: kind, remote: remote}
-	d.mu.Unlock()
+	d.keep(dev)
 	return nil
+}
+
+func (d *Datapath) keep(dev *device) {
+	d.mu.Lock()
+	d.links[dev.want.Name] = dev
+	d.mu.Unlock()
 }
 
 // finish marks a new interface as ours, not running and silent, and brings it
@@ -322,6 +405,7 @@ func (d *Datapath) finish(dev *device, l platform.Link, up, fresh bool) error {
 		if err := rtnl.SetRunning(d.route, dev.index, false); err != nil {
 			return fmt.Errorf("set it not running: %w", err)
 		}
+		dev.running = false
 	}
 	if err := d.setMaster(info, l); err != nil {
 		return err
@@ -331,6 +415,7 @@ func (d *Datapath) finish(dev *device, l platform.Link, up, fresh bool) error {
 			return fmt.Errorf("set it up: %w", err)
 		}
 	}
+	dev.up = up
 	d.followKeepalives(dev, l)
 	if l.IgnoreDF && dev.remote.Is6() {
 		d.note("interface " + l.Name + ": gre.ignore_df has no effect with IPv6 outer addresses in the kernel")
@@ -369,6 +454,7 @@ func (d *Datapath) SetRunning(link string, running bool) error {
 	if err := rtnl.SetRunning(d.route, dev.index, running); err != nil {
 		return fmt.Errorf("interface %s: set running %t: %w", link, running, err)
 	}
+	dev.running = running
 	return nil
 }
 

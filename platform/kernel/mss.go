@@ -29,16 +29,24 @@ import (
 type clamps struct {
 	want map[string]sizes // by link
 
-	latest chan rules // to write; at most one waits
-	done   chan struct{}
+	latest  chan rules // to write; at most one waits
+	ordered uint64     // number of the last that was
+	done    chan struct{}
 
 	mu        sync.Mutex
-	err       error // of the last write
-	bridgeErr error // of the last write of the bridge's
+	written   uint64 // number of the last write
+	err       error  // of the last write
+	bridgeErr error  // of the last write of the bridge's
+	standing  standingTables
+	mending   string // what is being written again for
 }
 
 // rules are both tables as files for nft -f.
-type rules struct{ routed, bridged string }
+type rules struct {
+	routed, bridged string
+	number          uint64
+	again           bool // whatever was written before
+}
 
 // sizes are what segments are lowered to inside IPv4 and IPv6; 0: not.
 type sizes struct {
@@ -52,6 +60,7 @@ const clampTable = "greseal"
 // startClamps starts the writer in the network namespace of the calling thread.
 func startClamps() *clamps {
 	c := &clamps{want: make(map[string]sizes), latest: make(chan rules, 1), done: make(chan struct{})}
+	c.standing.open()
 	// Only in tests is it another one than that of the process.
 	ns, err := os.Open("/proc/thread-self/ns/net")
 	go func() {
@@ -64,7 +73,7 @@ func startClamps() *clamps {
 			if err == nil && errThere == nil && !os.SameFile(here, there) {
 				if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
 					err = fmt.Errorf("enter the network namespace: %w", err)
-					c.failed(err, err)
+					c.wrote(rules{}, err, err)
 					return
 				}
 			}
@@ -73,19 +82,21 @@ func startClamps() *clamps {
 		var bridgeErr error
 		for r := range c.latest {
 			err := runNFT(r.routed)
-			if r.bridged != bridged { // mostly there are no bridges, and no need of the module
+			if r.bridged != bridged || r.again && r.bridged != "" { // mostly there are no bridges, and no need of the module
 				bridged, bridgeErr = r.bridged, runNFT(r.bridged)
 			}
-			c.failed(err, bridgeErr)
+			c.wrote(r, err, bridgeErr)
 		}
 	}()
 	return c
 }
 
-func (c *clamps) failed(err, bridgeErr error) {
+// wrote notes how a write ended and what stands then.
+func (c *clamps) wrote(r rules, err, bridgeErr error) {
 	c.mu.Lock()
-	c.err, c.bridgeErr = err, bridgeErr
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	c.err, c.bridgeErr, c.written = err, bridgeErr, r.number
+	c.standing.remember()
 }
 
 // set changes what is wanted of a link and has it written.
@@ -97,17 +108,21 @@ func (c *clamps) set(link string, s sizes) {
 	if s.mss4 == 0 && s.mss6 == 0 {
 		delete(c.want, link)
 	}
-	c.write()
+	c.write(false)
 }
 
-// write has the table written as wanted now.
-func (c *clamps) write() {
+// write has the tables written as wanted now; again: also one that has not changed.
+func (c *clamps) write(again bool) {
 	select {
-	case <-c.latest: // overtaken
+	case old := <-c.latest: // overtaken
+		again = again || old.again
 	default:
 	}
+	c.ordered++
+	r := clampRules(c.want)
+	r.number, r.again = c.ordered, again
 	select {
-	case c.latest <- clampRules(c.want):
+	case c.latest <- r:
 	case <-c.done:
 	}
 }
@@ -116,6 +131,7 @@ func (c *clamps) write() {
 func (c *clamps) close() {
 	close(c.latest)
 	<-c.done
+	c.standing.close()
 }
 
 // clampRules are the tables that clamp what is wanted.
@@ -198,16 +214,22 @@ func (d *Datapath) clamp(l platform.Link) {
 	}
 }
 
-// MSSClampError is nil when nft took the tables that link needs, otherwise it says why
-// not.
+// MSSClampError is nil when nft took the tables that link needs and they stood at the last
+// look, otherwise it says why not.
 func (d *Datapath) MSSClampError(link string) error {
 	if d.clamps == nil {
 		return errClosed
 	}
 	d.clamps.mu.Lock()
 	defer d.clamps.mu.Unlock()
-	if err := d.clamps.err; err != nil || !d.clamps.want[link].ethernet || d.clamps.bridgeErr == nil {
+	if err := d.clamps.err; err != nil {
 		return err
+	}
+	if text := d.clamps.standing.changed; text != "" {
+		return errors.New(text)
+	}
+	if !d.clamps.want[link].ethernet || d.clamps.bridgeErr == nil {
+		return nil
 	}
 	return fmt.Errorf("what is bridged into it is not clamped: install or load nftables' support for bridges (kmod-nft-bridge) (%w)", d.clamps.bridgeErr)
 }

@@ -27,7 +27,8 @@ type installed struct {
 	last        platform.Counters // the kernel's, when it removed the SA itself
 
 	watched bool           // FirstUse is wanted
-	lost    bool           // the kernel has it no more
+	lost    bool           // the kernel has it no more, or not as it was installed
+	why     string         // somebody did that, and what
 	mapped  netip.AddrPort // last reported by a Mapping event
 }
 

@@ -22,7 +22,7 @@ import (
 func (d *Datapath) Sweep(keep []string) error {
 	var errs []error
 	if d.clamps != nil {
-		d.clamps.write()
+		d.clamps.write(false)
 	}
 	errs = append(errs, d.sweepAllows(), d.sweepSAs())
 	pending, err := d.sweepLinks(keep)

@@ -249,6 +249,19 @@ func SetUp(n *netlink.Conn, index int, up bool) error {
 	return ChangeLink(n, index, flags, unix.IFF_UP)
 }
 
+// Rename gives an interface another name. Kernels before 6.2 refuse that to one that is
+// up; it then goes down for a moment, and loses its routes.
+func Rename(n *netlink.Conn, l *Link, name string) error {
+	rename := func() error {
+		return ChangeLink(n, l.Index, 0, 0, nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
+	}
+	err := rename()
+	if !errors.Is(err, unix.EBUSY) || !l.Up() {
+		return err
+	}
+	return errors.Join(SetUp(n, l.Index, false), rename(), SetUp(n, l.Index, true))
+}
+
 // SetMTU changes an interface's MTU.
 func SetMTU(n *netlink.Conn, index, mtu int) error {
 	return ChangeLink(n, index, 0, 0, nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(mtu))))
@@ -293,6 +306,48 @@ func SetLinkLocal(n *netlink.Conn, index int, on bool) error {
 		return nil
 	}
 	return err
+}
+
+// Moved says where an interface went that left this network namespace.
+type Moved struct {
+	Namespace int32 // as it is numbered here (RTM_GETNSID)
+	Index     int
+}
+
+// ParseMoved reads from an RTM_DELLINK where the interface went; nil: nowhere.
+func ParseMoved(p []byte) *Moved {
+	var m *Moved
+	index := 0
+	_ = netlink.EachAttr(p[unix.SizeofIfInfomsg:], func(typ uint16, v []byte) error {
+		switch typ {
+		case unix.IFLA_NEW_NETNSID:
+			m = &Moved{Namespace: int32(netlink.Uint32(v))}
+		case unix.IFLA_NEW_IFINDEX:
+			index = int(netlink.Uint32(v))
+		}
+		return nil
+	})
+	if m == nil || m.Namespace < 0 || index == 0 {
+		return nil
+	}
+	m.Index = index
+	return m
+}
+
+// DeleteMoved removes an interface in the network namespace that it was moved to, if it
+// is still there and has the ifalias.
+func DeleteMoved(n *netlink.Conn, to Moved, alias string) error {
+	m := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	m.Index = int32(to.Index)
+	there := nl.NewRtAttr(unix.IFLA_TARGET_NETNSID, nl.Uint32Attr(uint32(to.Namespace)))
+	l, err := getLink(n, fmt.Sprintf("index %d in another network namespace", to.Index), m, there)
+	if errors.Is(err, ErrNoLink) || err == nil && l.Alias != alias {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return n.Do(netlink.Request(unix.RTM_DELLINK, 0, m, there))
 }
 
 // DeleteLink removes an interface.

@@ -30,7 +30,8 @@ type device struct {
 	lost atomic.Bool           // somebody deleted the interface
 
 	// Of the loop.
-	outs []*outSA // in the order of their installation
+	outs    []*outSA // in the order of their installation
+	carrier bool     // as it was last set
 
 	egress *egress
 	token  int32 // among the egress worker's devices
@@ -130,6 +131,7 @@ func openTUN(name string, ethernet, header bool) (int, error) {
 
 // setCarrier shows link state. Kernels before 5.0 have no TUNSETCARRIER.
 func (d *device) setCarrier(n *netlink.Conn, on bool) error {
+	d.carrier = on
 	value := 0
 	if on {
 		value = 1

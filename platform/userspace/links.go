@@ -26,7 +26,11 @@ func (d *Datapath) SetLink(l platform.Link) (int, error) {
 	if l.MTU < minMTU || l.MTU > maxIPLen-vnet.EtherLen {
 		return 0, fmt.Errorf("interface %s: an MTU of %d; choose from %d to %d", l.Name, l.MTU, minMTU, maxIPLen-vnet.EtherLen)
 	}
+	dev := d.devices[l.Name]
 	info, err := rtnl.LinkByName(d.netlink, l.Name)
+	if errors.Is(err, rtnl.ErrNoLink) && dev != nil {
+		info, err = d.renamed(dev)
+	}
 	if err != nil && !errors.Is(err, rtnl.ErrNoLink) {
 		return 0, err
 	}
@@ -34,9 +38,9 @@ func (d *Datapath) SetLink(l platform.Link) (int, error) {
 		return 0, fmt.Errorf("interface %s is there already and not ours: rename it or the tunnel", l.Name)
 	}
 
-	dev := d.devices[l.Name]
 	if dev != nil && (info == nil || info.Index != dev.index) {
 		dev.lost.Store(true)
+		dev.unclaim()
 	}
 	// Deleted by somebody, or to become the other kind: a new device, to which
 	// the SAs move before the old one is closed.
@@ -55,6 +59,19 @@ func (d *Datapath) SetLink(l platform.Link) (int, error) {
 		return 0, err
 	}
 	return dev.index, nil
+}
+
+// renamed gives a device that somebody renamed its name back. The error wraps ErrNoLink
+// when it is not here any more.
+func (d *Datapath) renamed(dev *device) (*rtnl.Link, error) {
+	info, err := rtnl.LinkByIndex(d.netlink, dev.index)
+	if err != nil {
+		return nil, err
+	}
+	if info.Alias != rtnl.Alias(dev.name) {
+		return nil, fmt.Errorf("interface %s: %w", dev.name, rtnl.ErrNoLink)
+	}
+	return info, rtnl.Rename(d.netlink, info, dev.name)
 }
 
 // makeDevice opens a device of its own name, made or adopted. info is the
@@ -160,6 +177,10 @@ func (d *Datapath) claim(dev *device, adopted bool) error {
 	}
 	return nil
 }
+
+// unclaim lets a device end with its descriptor. One that was moved to another network
+// namespace would stay there, out of reach.
+func (d *device) unclaim() { _ = unix.IoctlSetInt(d.fd, unix.TUNSETPERSIST, 0) }
 
 // configure gives a device what the link asks for.
 func (d *Datapath) configure(dev *device, l *platform.Link, fresh bool) error {
@@ -276,6 +297,9 @@ func (d *Datapath) DeleteLink(name string) error {
 	}
 	delete(d.devices, name)
 	lost := dev.lost.Load()
+	if lost {
+		dev.unclaim()
+	}
 	d.closeDevice(dev, nil)
 	if lost {
 		return nil

@@ -79,6 +79,7 @@ type Datapath struct {
 	guards  map[string][]netip.Addr
 	probed  map[[2]suite.Transform]error // what Supports has found
 	closed  bool
+	repairs platform.Repairs
 
 	notesMu sync.Mutex
 	notes   []string

@@ -27,6 +27,11 @@ type Policy struct {
 	Priority uint32
 	Action   uint8
 
+	// Apart is set when it has a mark, an interface or another type than main, so that
+	// it is another policy than one without, whatever else they have in common. Such
+	// ones are read, never written.
+	Apart bool
+
 	// The template of an allowing policy.
 	Reqid            uint32
 	Mode             uint8
@@ -169,6 +174,7 @@ func ParsePolicy(m []byte) (Policy, error) {
 		Src:      netip.PrefixFrom(addressOf(fam, m[16:]), int(m[43])),
 		Proto:    m[44],
 		Priority: binary.NativeEndian.Uint32(m[152:]), Dir: m[160], Action: m[161],
+		Apart: binary.NativeEndian.Uint32(m[48:]) != 0, // the selector's interface
 	}
 	sport, dport := binary.BigEndian.Uint16(m[36:]), binary.BigEndian.Uint16(m[32:])
 	sportMask, dportMask := binary.NativeEndian.Uint16(m[38:]), binary.NativeEndian.Uint16(m[34:])
@@ -181,10 +187,17 @@ func ParsePolicy(m []byte) (Policy, error) {
 		p.sport, p.dport = sport, dport
 	}
 	return p, netlink.EachAttr(m[size:], func(typ uint16, v []byte) error {
-		if typ == nl.XFRMA_TMPL && len(v) >= nl.SizeofXfrmUserTmpl {
+		switch {
+		case typ == nl.XFRMA_TMPL && len(v) >= nl.SizeofXfrmUserTmpl:
 			fam := binary.NativeEndian.Uint16(v[24:])
 			p.TmplDst, p.TmplSrc = addressOf(fam, v), addressOf(fam, v[28:])
 			p.Reqid, p.Mode = binary.NativeEndian.Uint32(v[44:]), v[48]
+		case typ == nl.XFRMA_MARK && len(v) >= 8:
+			p.Apart = p.Apart || binary.NativeEndian.Uint64(v) != 0
+		case typ == nl.XFRMA_IF_ID:
+			p.Apart = p.Apart || netlink.Uint32(v) != 0
+		case typ == nl.XFRMA_POLICY_TYPE && len(v) > 0:
+			p.Apart = p.Apart || v[0] != 0 // XFRM_POLICY_TYPE_MAIN
 		}
 		return nil
 	})

@@ -261,9 +261,9 @@ func DeleteState(n *netlink.Conn, id ID) error {
 type Info struct {
 	ID
 	Selector            Policy // src, dst and proto
-	src                 netip.Addr
+	Src                 netip.Addr
 	Reqid               uint32
-	mode                uint8
+	Mode                uint8
 	Packets, Bytes      uint64
 	TooOld, Replay, Bad uint32
 	ESN                 bool
@@ -280,7 +280,7 @@ func ParseState(p []byte) (Info, error) {
 	}
 	info := Info{
 		Reqid:  binary.NativeEndian.Uint32(p[208:]),
-		mode:   p[214],
+		Mode:   p[214],
 		Window: int(p[215]),
 		ESN:    p[216]&nl.XFRM_STATE_ESN != 0,
 		Bytes:  binary.NativeEndian.Uint64(p[160:]), Packets: binary.NativeEndian.Uint64(p[168:]),
@@ -289,7 +289,7 @@ func ParseState(p []byte) (Info, error) {
 	fam := binary.NativeEndian.Uint16(p[212:])
 	info.Dst = addressOf(fam, p[56:])
 	info.SPI = binary.BigEndian.Uint32(p[72:])
-	info.src = addressOf(fam, p[80:])
+	info.Src = addressOf(fam, p[80:])
 	info.Selector = Policy{
 		Src: netip.PrefixFrom(addressOf(fam, p[16:]), int(p[43])), Dst: netip.PrefixFrom(addressOf(fam, p), int(p[42])), Proto: p[44],
 	}

@@ -1,0 +1,274 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"sort"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"greseal/platform"
+	"greseal/platform/rtnl"
+	"greseal/platform/xfrm"
+)
+
+// Audit reads back what is laid, by one dump each of policies, SAs and interfaces, and
+// by nf_tables where its rules have changed. Guards come first, so that nothing passes
+// in clear whatever else is missing.
+func (d *Datapath) Audit() []platform.Deviation {
+	found := d.auditPolicies()
+	found = append(found, d.auditSAs()...)
+	found = append(found, d.auditLinks()...)
+	found = append(found, d.auditClamps()...)
+	sort.Slice(found, func(i, j int) bool {
+		a, b := &found[i], &found[j]
+		if a.Link != b.Link {
+			return a.Link < b.Link
+		}
+		if a.Object != b.Object {
+			return a.Object < b.Object
+		}
+		return a.Name < b.Name
+	})
+	return found
+}
+
+// needAdmin is the remedy where the kernel refuses to be asked.
+const needAdmin = "run greseal as root or with CAP_NET_ADMIN; in a container: --cap-add NET_ADMIN"
+
+func remedyOf(err error) string {
+	if errors.Is(err, unix.EPERM) {
+		return needAdmin
+	}
+	return ""
+}
+
+// place is what the kernel tells policies apart by.
+type place struct {
+	dir      uint8
+	selector nl.XfrmSelector
+}
+
+func placeOf(p *xfrm.Policy) place { return place{p.Dir, p.Selector()} }
+
+func (d *Datapath) auditPolicies() (found []platform.Deviation) {
+	links := d.guarded()
+	all, err := xfrm.Policies(d.xfrm)
+	if err != nil {
+		for remote, names := range links {
+			found = append(found, forEach(names, platform.Deviation{
+				Object: platform.ObjectGuard, Name: remote.String(),
+				Text: "it cannot be read back: " + explain(err).Error(), Remedy: remedyOf(err),
+			})...)
+		}
+		return found
+	}
+	there := make(map[place]*xfrm.Policy, len(all))
+	for i := range all {
+		if p := &all[i]; !p.Apart {
+			there[placeOf(p)] = p
+		}
+	}
+	for remote, names := range links {
+		if text := d.openings(remote, there); text != "" {
+			var failed error
+			dev := d.repairs.Do(platform.Deviation{Object: platform.ObjectGuard, Name: remote.String(), Text: text}, func() error {
+				failed = d.closeTo(remote)
+				return failed
+			})
+			dev.Remedy = remedyOf(failed)
+			found = append(found, forEach(names, dev)...)
+		}
+	}
+	for _, p := range d.flows {
+		for _, out := range []bool{false, true} {
+			if dev, ok := d.auditAllow(p, out, there); !ok {
+				found = append(found, dev)
+			}
+		}
+	}
+	return found
+}
+
+// guarded lists the remotes that must stay closed, with the links that need it.
+func (d *Datapath) guarded() map[netip.Addr][]string {
+	links := make(map[netip.Addr]map[string]bool)
+	add := func(remote netip.Addr, link string) {
+		if links[remote] == nil {
+			links[remote] = make(map[string]bool)
+		}
+		links[remote][link] = true
+	}
+	for link, remotes := range d.asked {
+		for r := range remotes {
+			add(r, link)
+		}
+	}
+	for link, r := range d.remotes {
+		add(r, link)
+	}
+	for e := range d.flows {
+		add(e.remote, e.link)
+	}
+	names := make(map[netip.Addr][]string, len(links))
+	for r, set := range links {
+		for name := range set {
+			names[r] = append(names[r], name)
+		}
+	}
+	return names
+}
+
+// forEach tells the same of several links.
+func forEach(links []string, d platform.Deviation) (all []platform.Deviation) {
+	for _, d.Link = range links {
+		all = append(all, d)
+	}
+	return all
+}
+
+// openings says what of a remote's guard does not stand, "" when all does.
+func (d *Datapath) openings(remote netip.Addr, all map[place]*xfrm.Policy) string {
+	for _, p := range guardPolicies(remote) {
+		there := all[placeOf(&p)]
+		switch {
+		case there == nil && d.guards[remote]:
+			return "somebody removed it"
+		case there == nil:
+			return "it is not laid"
+		case !closes(*there, p):
+			return fmt.Sprintf("another policy stands in its place (ip xfrm policy: %s proto %d priority %d)", there, p.Proto, there.Priority)
+		}
+	}
+	return ""
+}
+
+// auditAllow looks at the allowing policy of one direction of a flow.
+func (d *Datapath) auditAllow(p *flow, out bool, all map[place]*xfrm.Policy) (dev platform.Deviation, ok bool) {
+	have, want := *p.allowed(out), d.wantAllow(p, out)
+	if have == nil && want == nil {
+		return dev, true
+	}
+	dev = platform.Deviation{Link: p.link, Object: platform.ObjectPolicy}
+	if have == nil || want == nil || *have != *want {
+		dev.Name, dev.Text = fmt.Sprintf("%s → %s", p.local, p.remote), "it is not as the SAs need it"
+		return d.repairs.Do(dev, func() error { return d.syncAllow(p) }), false
+	}
+	dev.Name = want.String()
+	there := all[placeOf(want)]
+	switch {
+	case there == nil:
+		dev.Text = "somebody removed it"
+	case *there == *want:
+		return dev, true
+	case there.Action != want.Action:
+		dev.Text = "a policy that blocks stands in its place"
+	case there.Reqid != want.Reqid:
+		dev.Text = fmt.Sprintf("a policy of reqid %#x stands in its place", there.Reqid)
+	default:
+		dev.Text = "somebody changed its template or priority"
+	}
+	return d.repairs.Do(dev, func() error { return d.allow(*want, there != nil) }), false
+}
+
+// What somebody did to an SA. Its keys were in the kernel alone, so that it cannot be
+// installed again: the tunnel hears of it by HardExpire and has another negotiated.
+const (
+	saDeleted = "somebody deleted it; another is being negotiated"
+	saChanged = "somebody changed its reqid, mode or addresses; another is being negotiated"
+)
+
+func (d *Datapath) auditSAs() (found []platform.Deviation) {
+	all, err := xfrm.States(d.xfrm)
+	if err != nil {
+		return nil // which the guards have said
+	}
+	there := make(map[xfrm.ID]*xfrm.Info, len(all))
+	for i := range all {
+		there[all[i].ID] = &all[i]
+	}
+	var events []platform.Event
+	d.mu.Lock()
+	for _, s := range d.sas {
+		if !s.lost {
+			if s.why = d.deviates(s, there[s.ID]); s.why != "" {
+				s.lost = true
+				events = append(events, event(platform.HardExpire, s))
+			}
+		}
+		if s.why != "" {
+			way := "inbound"
+			if s.key.Out {
+				way = "outbound"
+			}
+			found = append(found, platform.Deviation{
+				Link: s.key.Link, Object: platform.ObjectSA, Name: fmt.Sprintf("%s %08x", way, s.key.SPI), Text: s.why,
+			})
+		}
+	}
+	d.mu.Unlock()
+	d.tell(events)
+	return found
+}
+
+// deviates says how an SA in the kernel, nil for none, differs from the installed one.
+func (d *Datapath) deviates(s *installed, there *xfrm.Info) string {
+	if there == nil {
+		// A dump that was interrupted may leave one out.
+		if _, err := xfrm.ReadUse(d.xfrm, s.ID); errors.Is(err, unix.ESRCH) {
+			return saDeleted
+		}
+		return ""
+	}
+	if there.Reqid != s.Reqid || there.Mode != s.Mode || there.Src != s.Src ||
+		s.Encap != (there.Dport != 0) || s.Encap && (there.Sport != s.Sport || there.Dport != s.Dport) {
+		return saChanged
+	}
+	return ""
+}
+
+// tell emits events from the goroutine that also receives them.
+func (d *Datapath) tell(events []platform.Event) {
+	if len(events) == 0 {
+		return
+	}
+	d.wg.Go(func() {
+		for _, e := range events {
+			if d.emit(e) != nil {
+				return
+			}
+		}
+	})
+}
+
+func (d *Datapath) auditLinks() (found []platform.Deviation) {
+	all, err := platform.ReadInterfaces(d.route)
+	if err != nil {
+		return []platform.Deviation{{Object: platform.ObjectLink, Text: "the interfaces cannot be read back: " + err.Error(), Remedy: remedyOf(err)}}
+	}
+	for _, dev := range d.links {
+		found = append(found, d.auditLink(dev, all)...)
+	}
+	return found
+}
+
+// auditLink looks at one interface.
+func (d *Datapath) auditLink(dev *device, all *platform.Interfaces) []platform.Deviation {
+	there, mend, found := all.Compare(&dev.want, dev.index, dev.up)
+	if there == nil {
+		d.tell(d.linkGone(dev.index, nil))
+		return found
+	}
+	if text := dev.differs(there); text != "" {
+		mend.Add(text, func() error { return d.write(there, dev.want, dev.kind, dev.remote) })
+	}
+	if dev.up && there.Up() && dev.running != there.Running() {
+		mend.Add("its link state was changed", func() error { return rtnl.SetRunning(d.route, dev.index, dev.running) })
+	}
+	if repaired, differs := d.repairs.DoAll(platform.Deviation{Link: dev.want.Name, Object: platform.ObjectLink, Name: dev.want.Name}, mend); differs {
+		found = append(found, repaired)
+	}
+	return found
+}

@@ -1,0 +1,65 @@
+package platform
+
+import (
+	"fmt"
+
+	"greseal/platform/netlink"
+	"greseal/platform/rtnl"
+)
+
+// Interfaces are what one dump told of the machine's interfaces.
+type Interfaces struct {
+	conn    *netlink.Conn
+	byIndex map[int]*rtnl.Link
+	byName  map[string]*rtnl.Link
+}
+
+// ReadInterfaces reads all of them.
+func ReadInterfaces(n *netlink.Conn) (*Interfaces, error) {
+	all, err := rtnl.Links(n)
+	if err != nil {
+		return nil, err
+	}
+	there := &Interfaces{n, make(map[int]*rtnl.Link, len(all)), make(map[string]*rtnl.Link, len(all))}
+	for _, l := range all {
+		there.byIndex[l.Index], there.byName[l.Name] = l, l
+	}
+	return there, nil
+}
+
+// Compare reads what tunnels' interfaces of each datapath have in common: that it is there,
+// its name, ifalias, bridge and administrative state. up says whether it should be up; a
+// state that somebody set is left, since whoever did this meant it. there is nil for one
+// that is gone; what of it is to be put right is in mend, the rest in stays.
+func (i *Interfaces) Compare(want *Link, index int, up bool) (there *rtnl.Link, mend Repair, stays []Deviation) {
+	about := func(text, remedy string) Deviation {
+		return Deviation{Link: want.Name, Object: ObjectLink, Name: want.Name, Text: text, Remedy: remedy}
+	}
+	there = i.byIndex[index]
+	if there == nil {
+		return nil, mend, []Deviation{about("somebody deleted it, or moved it to another network namespace", "")}
+	}
+	if there.Name != want.Name {
+		text := "somebody renamed it to " + there.Name
+		if i.byName[want.Name] != nil {
+			stays = append(stays, about(text+", and another interface has its name", "delete that or rename it: ip link delete "+want.Name))
+		} else {
+			mend.Add(text, func() error { return rtnl.Rename(i.conn, there, want.Name) })
+		}
+	}
+	if there.Alias != rtnl.Alias(want.Name) {
+		mend.Add("its ifalias was changed", func() error { return rtnl.MarkLink(i.conn, index, want.Name) })
+	}
+	if want.Bridge != "" {
+		switch bridge := i.byName[want.Bridge]; {
+		case bridge == nil:
+			stays = append(stays, about(fmt.Sprintf("bridge %s does not exist", want.Bridge), fmt.Sprintf("ip link add %s type bridge", want.Bridge)))
+		case there.Master != bridge.Index:
+			mend.Add("it is no port of bridge "+want.Bridge, func() error { return rtnl.SetMaster(i.conn, index, bridge.Index) })
+		}
+	}
+	if up && !there.Up() {
+		stays = append(stays, about("somebody set it down; nothing passes", "ip link set "+want.Name+" up"))
+	}
+	return there, mend, stays
+}
