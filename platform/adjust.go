@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"greseal/platform/inet"
 	"greseal/platform/rtnl"
 )
 
@@ -60,7 +61,7 @@ func (n *Network) onlyRoutesChanged(in *inside) bool {
 
 // covers finds the longest prefix of our routes that an address is in.
 func (n *Network) covers(peer netip.Addr) (bits int, ok bool) {
-	peer = peer.Unmap().WithZone("")
+	peer = inet.Plain(peer)
 	for bits = peer.BitLen(); bits >= 0; bits-- {
 		if p, err := peer.Prefix(bits); err == nil && n.cover[p] {
 			return bits, true

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"greseal/platform/inet"
 	"greseal/platform/rtnl"
 )
 
@@ -46,7 +47,7 @@ func (n *Network) again(object Object, link, name string, lay func() error) bool
 func (n *Network) owner(p netip.Prefix) string {
 	for _, name := range slices.Sorted(maps.Keys(n.links)) {
 		in := n.links[name]
-		halves := func(whole netip.Prefix) bool { return slices.Contains(rtnl.Halves(whole), p) }
+		halves := func(whole netip.Prefix) bool { return slices.Contains(inet.Halves(whole), p) }
 		network := func(a netip.Prefix) bool { return a == p || a.Masked() == p }
 		if slices.ContainsFunc(in.routes.Prefixes, halves) || slices.ContainsFunc(in.addresses, network) {
 			return name

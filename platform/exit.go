@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"greseal/platform/inet"
 	"greseal/platform/netlink"
 	"greseal/platform/rtnl"
 )
@@ -46,7 +47,7 @@ func (n *Network) ways(foreign func() ([]rtnl.Route, error)) (ways []rtnl.Route,
 			peers[name] = make(map[netip.Addr]bool)
 		}
 		for _, peer := range in.routes.Peers {
-			peers[name][peer.Unmap().WithZone("")] = true
+			peers[name][inet.Plain(peer)] = true
 		}
 	}
 	exits := make(map[string]exit)
@@ -72,7 +73,7 @@ func (n *Network) ways(foreign func() ([]rtnl.Route, error)) (ways []rtnl.Route,
 			if ok {
 				ways = append(ways, r.HostRoute(table, peer))
 			}
-			ways = append(ways, rtnl.Unreachable(table, netip.PrefixFrom(peer, peer.BitLen())))
+			ways = append(ways, rtnl.Unreachable(table, inet.Host(peer)))
 			for _, from := range e.addresses {
 				if from.Is4() == peer.Is4() {
 					rules[rtnl.Rule{From: from, To: peer, Table: table}] = true

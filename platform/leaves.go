@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"greseal/platform/inet"
 	"greseal/platform/rtnl"
 )
 
@@ -11,7 +12,7 @@ import (
 // now, our own ones included: what RouteTo, which looks below the tunnels, never
 // answers with.
 func (n *Network) Leaves(to netip.Addr) (string, error) {
-	info, err := n.lookup(to.Unmap().WithZone(""), netip.Addr{}, 0, 0)
+	info, err := n.lookup(inet.Plain(to), netip.Addr{}, 0, 0)
 	if err != nil {
 		return "", fmt.Errorf("look up the route to %s: %w", to, err)
 	}

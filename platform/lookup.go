@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"greseal/platform/inet"
 	"greseal/platform/netlink"
 	"greseal/platform/rtnl"
 )
@@ -46,7 +47,7 @@ func (n *Network) RouteTo(remote, localHint netip.Addr, ifName string, mark uint
 	if ifName == "" {
 		ifName = remote.Zone()
 	}
-	remote, localHint = remote.Unmap().WithZone(""), localHint.Unmap().WithZone("")
+	remote, localHint = inet.Plain(remote), inet.Plain(localHint)
 	if localHint.IsValid() && localHint.Is4() != remote.Is4() {
 		return RouteInfo{}, fmt.Errorf("local address %s and remote address %s are of different IP versions", localHint, remote)
 	}
@@ -161,7 +162,7 @@ func (n *Network) around(remote, localHint netip.Addr, mark uint32) (RouteInfo, 
 			ours[l.Index] = true
 		}
 	}
-	routes, err := foreignRoutes(n.nl, rtnl.Family(remote), ours)
+	routes, err := foreignRoutes(n.nl, inet.Of(remote).Family, ours)
 	if err != nil {
 		return RouteInfo{}, err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"greseal/platform/inet"
 	"greseal/platform/rtnl"
 )
 
@@ -35,7 +36,7 @@ func (n *Network) wanted(byName map[string]*rtnl.Link) (into map[rtnl.Route]stri
 			}
 		}
 		for _, whole := range in.routes.Prefixes {
-			for _, p := range rtnl.Halves(whole) {
+			for _, p := range inet.Halves(whole) {
 				under(p, in.routes.Table)
 			}
 		}
@@ -66,7 +67,7 @@ func (n *Network) into(in *inside, l *rtnl.Link) []rtnl.Route {
 	var routes []rtnl.Route
 	has6 := false
 	for _, whole := range in.routes.Prefixes {
-		for _, p := range rtnl.Halves(whole) {
+		for _, p := range inet.Halves(whole) {
 			r := rtnl.Route{Table: in.routes.Table, Dst: p, Metric: metric, Type: unix.RTN_UNICAST, Oif: l.Index}
 			if p.Addr().Is6() {
 				has6 = true
@@ -101,7 +102,7 @@ func (n *Network) pins(foreign func() ([]rtnl.Route, error), into map[rtnl.Route
 	for _, in := range n.links {
 		if in.foreign && in.routes.Table == unix.RT_TABLE_MAIN {
 			for _, whole := range in.routes.Prefixes {
-				for _, p := range rtnl.Halves(whole) {
+				for _, p := range inet.Halves(whole) {
 					n.cover[p] = true
 				}
 			}
@@ -110,7 +111,7 @@ func (n *Network) pins(foreign func() ([]rtnl.Route, error), into map[rtnl.Route
 	for _, in := range n.links {
 		for _, peer := range in.routes.Peers {
 			if bits, ok := n.covers(peer); ok {
-				covered[peer.Unmap().WithZone("")] = bits
+				covered[inet.Plain(peer)] = bits
 			}
 		}
 	}
@@ -156,7 +157,7 @@ func (n *Network) insides() map[netip.Addr]netip.Addr {
 	all := make(map[netip.Addr]netip.Addr)
 	for _, name := range slices.Sorted(maps.Keys(n.links)) {
 		for _, i := range n.links[name].routes.Inside {
-			addr, peer := i.Addr.Unmap().WithZone(""), i.Peer.Unmap().WithZone("")
+			addr, peer := inet.Plain(i.Addr), inet.Plain(i.Peer)
 			if _, there := all[addr]; !there && addr != peer {
 				all[addr] = peer
 			}

@@ -9,6 +9,7 @@ import (
 
 	"greseal/ikev2"
 	"greseal/platform"
+	"greseal/platform/inet"
 )
 
 // laid is what became of a tunnel's addresses, or of its routes: one that the
@@ -64,7 +65,7 @@ func (of *laid) why(p netip.Prefix) string {
 		return w
 	}
 	for half, w := range of.lacks {
-		if half.Bits() == 1 && half.Addr().Is4() == p.Addr().Is4() {
+		if inet.IsHalf(half, p) {
 			return w
 		}
 	}

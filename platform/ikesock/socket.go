@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"greseal/platform"
+	"greseal/platform/inet"
 )
 
 // udpEncapESPInUDP is UDP_ENCAP_ESPINUDP of linux/udp.h.
@@ -48,12 +49,10 @@ func openSocket(c *Config, v6, nat bool) (_ *Socket, err error) {
 		s.Port = c.PortNAT
 	}
 	what := "UDP port " + strconv.Itoa(int(s.Port))
-	family := unix.AF_INET
 	if v6 {
-		family = unix.AF_INET6
 		what += " (IPv6)"
 	}
-	s.FD, err = unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	s.FD, err = inet.V(v6).Socket(unix.SOCK_DGRAM, 0)
 	if err == unix.EAFNOSUPPORT {
 		return nil, errNoFamily{fmt.Errorf("%s: %w", what, err)}
 	}
@@ -68,11 +67,7 @@ func openSocket(c *Config, v6, nat bool) (_ *Socket, err error) {
 	if err = s.options(c); err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	var sa unix.Sockaddr = &unix.SockaddrInet4{Port: int(s.Port)}
-	if v6 {
-		sa = &unix.SockaddrInet6{Port: int(s.Port)}
-	}
-	switch err = unix.Bind(s.FD, sa); err {
+	switch err = unix.Bind(s.FD, inet.V(v6).Wildcard(s.Port)); err {
 	case nil:
 		return s, nil
 	case unix.EADDRNOTAVAIL:
@@ -127,14 +122,11 @@ func (s *Socket) setDF(df bool) error {
 	if df == s.df {
 		return nil
 	}
-	level, opt, mode := unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT
-	if s.V6 {
-		level, opt, mode = unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_DONT
-	}
+	ip, mode := inet.V(s.V6), unix.IP_PMTUDISC_DONT
 	if df {
-		mode = unix.IP_PMTUDISC_PROBE // the same number as IPv6's
+		mode = unix.IP_PMTUDISC_PROBE
 	}
-	if err := unix.SetsockoptInt(s.FD, level, opt, mode); err != nil {
+	if err := ip.Set(s.FD, ip.Discover, mode); err != nil {
 		return fmt.Errorf("setting DF: %w", err)
 	}
 	s.df = df
@@ -150,17 +142,12 @@ func (s *Socket) send(local netip.Addr, remote netip.AddrPort, data []byte, mark
 		return fmt.Errorf("IKE message of %d octets does not fit in a UDP datagram", len(data))
 	}
 	oob := pktinfo(local.Unmap(), s.V6)
-	var to unix.Sockaddr
 	addr := remote.Addr().Unmap()
-	if s.V6 {
-		sa := &unix.SockaddrInet6{Port: int(remote.Port()), Addr: addr.As16()}
-		if sa.ZoneId, err = zoneID(addr); err != nil {
-			return err
-		}
-		to = sa
-	} else {
-		to = &unix.SockaddrInet4{Port: int(remote.Port()), Addr: addr.As4()}
+	zone, err := zoneID(addr)
+	if err != nil {
+		return err
 	}
+	to := inet.Sockaddr(netip.AddrPortFrom(inet.WithZone(addr, zone), remote.Port()))
 	parts := [][]byte{data}
 	if marker {
 		parts = [][]byte{nonESPMarker[:], data}
@@ -200,13 +187,8 @@ func (s *Socket) receive(buf, oob []byte) (platform.Datagram, error) {
 	if err != nil {
 		return platform.Datagram{}, err
 	}
-	d := platform.Datagram{Data: buf[:n]}
-	switch sa := from.(type) {
-	case *unix.SockaddrInet4:
-		d.Remote = netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
-	case *unix.SockaddrInet6:
-		d.Remote = netip.AddrPortFrom(withZone(netip.AddrFrom16(sa.Addr), sa.ZoneId), uint16(sa.Port))
-	default:
+	d := platform.Datagram{Data: buf[:n], Remote: inet.AddrPort(from)}
+	if !d.Remote.IsValid() {
 		return platform.Datagram{}, unix.EAFNOSUPPORT
 	}
 	d.Local = netip.AddrPortFrom(LocalAddr(oob[:oobn]), s.Port)
@@ -227,7 +209,7 @@ func LocalAddr(oob []byte) netip.Addr {
 		case m.Header.Level == unix.IPPROTO_IPV6 && m.Header.Type == unix.IPV6_PKTINFO && len(m.Data) >= unix.SizeofInet6Pktinfo:
 			a := netip.AddrFrom16([16]byte(m.Data[:16]))
 			if a.IsLinkLocalUnicast() {
-				a = withZone(a, binary.NativeEndian.Uint32(m.Data[16:20]))
+				a = inet.WithZone(a, binary.NativeEndian.Uint32(m.Data[16:20]))
 			}
 			return a
 		}
@@ -260,16 +242,7 @@ func control(level, typ int32, data unsafe.Pointer, size uintptr) []byte {
 	return b
 }
 
-// Zones of link-local addresses are kept as interface numbers: names would
-// cost a lookup for each datagram.
-
-func withZone(a netip.Addr, id uint32) netip.Addr {
-	if id == 0 || !a.IsLinkLocalUnicast() {
-		return a
-	}
-	return a.WithZone(strconv.FormatUint(uint64(id), 10))
-}
-
+// zoneID is the interface's number of an address's zone, 0 without one.
 func zoneID(a netip.Addr) (uint32, error) {
 	z := a.Zone()
 	if z == "" {

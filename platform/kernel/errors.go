@@ -3,6 +3,7 @@ package kernel
 import (
 	"net/netip"
 
+	"greseal/platform/inet"
 	"greseal/platform/xfrm"
 )
 
@@ -32,7 +33,7 @@ const passPriority = guardPriority - 1
 // The one that lets pass comes first.
 func errorPolicies(remote netip.Addr) []xfrm.Policy {
 	block := xfrm.Policy{
-		Dir: xfrm.DirOut, Src: xfrm.AnyOf(remote), Dst: xfrm.Host(remote),
+		Dir: xfrm.DirOut, Src: inet.Of(remote).All(), Dst: inet.Host(remote),
 		Proto: xfrm.ProtoICMP, Priority: guardPriority, Action: xfrm.ActionBlock,
 	}
 	of := func(p xfrm.Policy, kind uint8, code ...uint8) xfrm.Policy {

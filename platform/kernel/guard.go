@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"greseal/platform"
+	"greseal/platform/inet"
 	"greseal/platform/xfrm"
 )
 
@@ -48,9 +49,9 @@ func ourReqid(id uint32) bool { return id&reqidMask == reqidBase }
 func guardPolicies(remote netip.Addr) []xfrm.Policy {
 	p := xfrm.Policy{Proto: xfrm.ProtoGRE, Priority: guardPriority, Action: xfrm.ActionBlock}
 	out, in, fwd := p, p, p
-	out.Dir, out.Src, out.Dst = xfrm.DirOut, xfrm.AnyOf(remote), xfrm.Host(remote)
-	in.Dir, in.Src, in.Dst = xfrm.DirIn, xfrm.Host(remote), xfrm.AnyOf(remote)
-	fwd.Dir, fwd.Src, fwd.Dst = xfrm.DirFwd, xfrm.Host(remote), xfrm.AnyOf(remote)
+	out.Dir, out.Src, out.Dst = xfrm.DirOut, inet.Of(remote).All(), inet.Host(remote)
+	in.Dir, in.Src, in.Dst = xfrm.DirIn, inet.Host(remote), inet.Of(remote).All()
+	fwd.Dir, fwd.Src, fwd.Dst = xfrm.DirFwd, inet.Host(remote), inet.Of(remote).All()
 	return append([]xfrm.Policy{out, in, fwd}, errorPolicies(remote)...)
 }
 
@@ -69,7 +70,7 @@ func isGuard(p xfrm.Policy) (netip.Addr, bool) {
 func (d *Datapath) Guard(link string, remotes []netip.Addr) error {
 	asked := make(map[netip.Addr]bool)
 	for _, r := range remotes {
-		if r = r.Unmap().WithZone(""); !r.IsValid() || r.IsUnspecified() {
+		if r = inet.Plain(r); !r.IsValid() || r.IsUnspecified() {
 			return fmt.Errorf("guard of %s: %s is no address of a peer", link, r)
 		}
 		asked[r] = true
@@ -210,8 +211,8 @@ func (d *Datapath) wantAllow(p *flow, out bool) *xfrm.Policy {
 		return nil
 	}
 	want := &xfrm.Policy{
-		Dir: xfrm.DirIn, Src: xfrm.Host(p.remote), Dst: xfrm.Host(p.local), Proto: xfrm.ProtoGRE, Keyed: true, Key: p.key, Priority: allowPriority,
-		Reqid: p.reqid, Mode: sa.Mode, TmplSrc: xfrm.AnyOf(sa.Dst).Addr(), TmplDst: sa.Dst,
+		Dir: xfrm.DirIn, Src: inet.Host(p.remote), Dst: inet.Host(p.local), Proto: xfrm.ProtoGRE, Keyed: true, Key: p.key, Priority: allowPriority,
+		Reqid: p.reqid, Mode: sa.Mode, TmplSrc: inet.Of(sa.Dst).Unspecified, TmplDst: sa.Dst,
 	}
 	switch {
 	case out:
@@ -250,7 +251,7 @@ func (dev *device) receives(e endpoints) bool {
 	if dev == nil || dev.leaving || dev.remote != e.remote {
 		return false
 	}
-	local := dev.want.Local.Unmap().WithZone("")
+	local := inet.Plain(dev.want.Local)
 	return local == e.local || !local.IsValid()
 }
 

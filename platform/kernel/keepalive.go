@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -12,6 +11,7 @@ import (
 
 	"greseal/platform"
 	"greseal/platform/gre"
+	"greseal/platform/inet"
 	"greseal/platform/rtnl"
 	"greseal/platform/xfrm"
 )
@@ -41,7 +41,7 @@ type keepaliveCount struct{ returned, answered atomic.Uint64 }
 // followKeepalives has the keepalives of an interface answered, after it was
 // made or changed. An Ethernet interface has none.
 func (d *Datapath) followKeepalives(dev *device, l platform.Link) {
-	want := endpoints{l.Name, l.Local.Unmap().WithZone(""), dev.remote}
+	want := endpoints{l.Name, inet.Plain(l.Local), dev.remote}
 	have := d.echoers[l.Name]
 	if have != nil && have.endpoints == want && have.index == dev.index && have.mark == l.FWMark {
 		return
@@ -79,22 +79,12 @@ func (e *echoer) open() error {
 	if err := e.openRaw(); err != nil {
 		return fmt.Errorf("open a raw socket: %w", err)
 	}
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	fd, err := inet.Tap(unix.SOCK_DGRAM, e.index, keepaliveFilter()...)
 	if err != nil {
-		return fmt.Errorf("open a packet socket: %w", err)
-	}
-	filter := keepaliveFilter()
-	// What leaves need not be looked at; kernels before 4.20 leave it to the filter.
-	_ = unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1)
-	err = unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]})
-	if err == nil {
-		all := binary.NativeEndian.Uint16([]byte{0, unix.ETH_P_ALL})
-		err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: all, Ifindex: e.index})
-	}
-	if err != nil {
-		_ = unix.Close(fd)
 		return fmt.Errorf("listen on the interface: %w", err)
 	}
+	// What leaves need not be looked at; kernels before 4.20 leave it to the filter.
+	_ = unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1)
 	e.packets = os.NewFile(uintptr(fd), "packet socket")
 	return nil
 }
@@ -103,12 +93,8 @@ func (e *echoer) open() error {
 // would only hear GRE from there: without that the kernel gave it a copy of
 // every packet of the tunnel.
 func (e *echoer) openRaw() (err error) {
-	family, level, option := unix.AF_INET, unix.IPPROTO_IP, unix.IP_TTL
-	self := netip.AddrFrom4([4]byte{127, 0, 0, 1})
-	if e.local.Is6() {
-		family, level, option, self = unix.AF_INET6, unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS, netip.IPv6Loopback()
-	}
-	if e.raw, err = unix.Socket(family, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, xfrm.ProtoGRE); err != nil {
+	ip := inet.Of(e.local)
+	if e.raw, err = ip.Socket(unix.SOCK_RAW, xfrm.ProtoGRE); err != nil {
 		return err
 	}
 	if e.mark != 0 {
@@ -118,9 +104,9 @@ func (e *echoer) openRaw() (err error) {
 	}
 	return errors.Join(
 		e.protect(nil),
-		unix.SetsockoptInt(e.raw, level, option, 255),
-		unix.Bind(e.raw, sockaddr(e.local)),
-		unix.Connect(e.raw, sockaddr(self)),
+		ip.Set(e.raw, ip.TTL, 255),
+		unix.Bind(e.raw, host(e.local)),
+		unix.Connect(e.raw, host(ip.Loopback)),
 	)
 }
 
@@ -130,28 +116,21 @@ func (e *echoer) protect(p *xfrm.Policy) error {
 	if p != nil && e.under != nil && *p == *e.under {
 		return nil
 	}
-	level, option := unix.IPPROTO_IP, unix.IP_XFRM_POLICY
-	if e.local.Is6() {
-		level, option = unix.IPPROTO_IPV6, unix.IPV6_XFRM_POLICY
-	}
-	own := xfrm.Policy{Dir: xfrm.DirOut, Src: xfrm.Host(e.local), Dst: xfrm.Host(e.remote), Proto: xfrm.ProtoGRE, Action: xfrm.ActionBlock}
+	ip := inet.Of(e.local)
+	own := xfrm.Policy{Dir: xfrm.DirOut, Src: inet.Host(e.local), Dst: inet.Host(e.remote), Proto: xfrm.ProtoGRE, Action: xfrm.ActionBlock}
 	if p != nil {
 		own = *p
 		own.Keyed, own.Key = false, 0
 	}
-	if err := unix.SetsockoptString(e.raw, level, option, string(own.Encode())); err != nil {
+	if err := unix.SetsockoptString(e.raw, ip.Level, ip.XFRMPolicy, string(own.Encode())); err != nil {
 		return fmt.Errorf("put GRE keepalives under the policy %s: %w", own, err)
 	}
 	e.under = p
 	return nil
 }
 
-func sockaddr(a netip.Addr) unix.Sockaddr {
-	if a.Is4() {
-		return &unix.SockaddrInet4{Addr: a.As4()}
-	}
-	return &unix.SockaddrInet6{Addr: a.As16()}
-}
+// host is where a raw socket is bound or sends to.
+func host(a netip.Addr) unix.Sockaddr { return inet.Sockaddr(netip.AddrPortFrom(a, 0)) }
 
 // close ends run.
 func (e *echoer) close() {
@@ -190,9 +169,7 @@ func (e *echoer) run() {
 // take handles a packet that came out of the interface, of a protocol type in
 // network order.
 func (e *echoer) take(proto uint16, packet []byte) {
-	var b [2]byte
-	binary.NativeEndian.PutUint16(b[:], proto)
-	proto = binary.BigEndian.Uint16(b[:])
+	proto = inet.NetworkOrder(proto)
 	if proto == gre.ProtoKeepalive {
 		e.count.returned.Add(1)
 		return
@@ -201,7 +178,7 @@ func (e *echoer) take(proto uint16, packet []byte) {
 	if !ok {
 		answer, _, ok = gre.RenamedKeepaliveReply(proto, packet, e.local, e.remote)
 	}
-	if ok && unix.Sendto(e.raw, answer, 0, sockaddr(e.remote)) == nil {
+	if ok && unix.Sendto(e.raw, answer, 0, host(e.remote)) == nil {
 		e.count.answered.Add(1)
 	}
 }
@@ -221,7 +198,7 @@ func (d *Datapath) SendGREKeepalive(link string) error {
 		err = e.give(gre.AppendKeepalive(nil, h, e.local, e.remote)[h.Len():])
 	} else {
 		h.HasChecksum = dev.want.Checksum
-		err = unix.Sendto(e.raw, gre.AppendKeepalive(nil, h, e.local, e.remote), 0, sockaddr(e.remote))
+		err = unix.Sendto(e.raw, gre.AppendKeepalive(nil, h, e.local, e.remote), 0, host(e.remote))
 	}
 	if err != nil {
 		return fmt.Errorf("GRE keepalive of %s: %w", link, err)
@@ -237,8 +214,7 @@ func (e *echoer) give(packet []byte) error {
 	}
 	var serr error
 	err = conn.Control(func(fd uintptr) {
-		proto := binary.NativeEndian.Uint16([]byte{byte(gre.ProtoIPv4 >> 8), byte(gre.ProtoIPv4 & 0xff)})
-		serr = unix.Sendto(int(fd), packet, 0, &unix.SockaddrLinklayer{Protocol: proto, Ifindex: e.index})
+		serr = unix.Sendto(int(fd), packet, 0, &unix.SockaddrLinklayer{Protocol: inet.NetworkOrder(gre.ProtoIPv4), Ifindex: e.index})
 	})
 	return errors.Join(err, serr)
 }

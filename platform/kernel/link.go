@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"greseal/platform"
+	"greseal/platform/inet"
 	"greseal/platform/netlink"
 	"greseal/platform/rtnl"
 	"greseal/platform/xfrm"
@@ -129,9 +130,9 @@ type attr struct {
 // greAttrs are all that a GRE interface has of its kind.
 func greAttrs(l platform.Link, remote netip.Addr, pmtudisc, ignoreDF byte) (attrs []attr) {
 	add := func(typ int, value []byte) { attrs = append(attrs, attr{typ, value}) }
-	local := l.Local.Unmap().WithZone("")
+	local := inet.Plain(l.Local)
 	if !local.IsValid() {
-		local = xfrm.AnyOf(remote).Addr()
+		local = inet.Of(remote).Unspecified
 	}
 	add(nl.IFLA_GRE_LOCAL, local.AsSlice())
 	add(nl.IFLA_GRE_REMOTE, remote.AsSlice())
@@ -227,7 +228,7 @@ func (d *Datapath) setLink(l platform.Link) (int, error) {
 	if err := rtnl.CheckName(l.Name); err != nil {
 		return 0, err
 	}
-	remote, local := l.Remote.Unmap().WithZone(""), l.Local.Unmap().WithZone("")
+	remote, local := inet.Plain(l.Remote), inet.Plain(l.Local)
 	unknown := !remote.IsValid()
 	if unknown {
 		remote = placeholder(l.Name, local.Is6(), 0)

@@ -15,6 +15,7 @@ import (
 	"greseal/crypto/esp"
 	"greseal/crypto/suite"
 	"greseal/platform"
+	"greseal/platform/inet"
 	"greseal/platform/netlink"
 	"greseal/platform/rtnl"
 	"greseal/platform/xfrm"
@@ -320,8 +321,8 @@ func newBench(d *Datapath) (*bench, error) {
 		return nil, fmt.Errorf("route on lo: %w", err)
 	}
 	for _, p := range []xfrm.Policy{
-		{Dir: xfrm.DirIn, Src: xfrm.AnyOf(probeInner), Dst: xfrm.Host(probeInner), TmplSrc: netip.IPv4Unspecified(), TmplDst: probeOuterB},
-		{Dir: xfrm.DirOut, Src: xfrm.AnyOf(probeInner), Dst: xfrm.Host(probeInner), TmplSrc: probeOuterB, TmplDst: probeOuterA},
+		{Dir: xfrm.DirIn, Src: inet.Of(probeInner).All(), Dst: inet.Host(probeInner), TmplSrc: netip.IPv4Unspecified(), TmplDst: probeOuterB},
+		{Dir: xfrm.DirOut, Src: inet.Of(probeInner).All(), Dst: inet.Host(probeInner), TmplSrc: probeOuterB, TmplDst: probeOuterA},
 	} {
 		p.Proto, p.Priority, p.Reqid, p.Mode = unix.IPPROTO_UDP, allowPriority, probeReqid, xfrm.ModeTunnel
 		if p.Dir == xfrm.DirOut {

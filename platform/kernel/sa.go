@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"greseal/platform"
+	"greseal/platform/inet"
 	"greseal/platform/xfrm"
 )
 
@@ -65,7 +66,7 @@ func (d *Datapath) add(sa platform.SA) (err error) {
 		softPackets: sa.SoftPackets,
 		watched:     sa.WatchFirstUse && !sa.Out,
 	}
-	local, remote := sa.Local.Addr().Unmap().WithZone(""), sa.Remote.Addr().Unmap().WithZone("")
+	local, remote := inet.Plain(sa.Local.Addr()), inet.Plain(sa.Remote.Addr())
 	e := endpoints{sa.Link, sa.GRELocal.Unmap(), sa.GRERemote.Unmap()}
 	switch {
 	case sa.Params.SPI < 256:
@@ -230,7 +231,7 @@ func (d *Datapath) MoveSA(key platform.SAKey, local, remote netip.AddrPort) erro
 }
 
 func unmap(a netip.AddrPort) netip.AddrPort {
-	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
+	return netip.AddrPortFrom(inet.Plain(a.Addr()), a.Port())
 }
 
 func (d *Datapath) move(s *installed, local, remote netip.AddrPort) error {

@@ -15,6 +15,7 @@ import (
 	"greseal/crypto/esp"
 	"greseal/platform"
 	"greseal/platform/gre"
+	"greseal/platform/inet"
 	"greseal/platform/xfrm"
 )
 
@@ -47,19 +48,15 @@ func (s *stranger) send(next uint8, payload []byte) {
 		packet = append(udp(4500, 4500, nil)[:8], packet...)
 		binary.BigEndian.PutUint16(packet[4:], uint16(len(packet)))
 	}
-	family := unix.AF_INET
-	if s.from.Is6() {
-		family = unix.AF_INET6
-	}
 	s.n.do(func() {
 		var fd int
-		fd, err = unix.Socket(family, unix.SOCK_RAW|unix.SOCK_CLOEXEC, proto)
+		fd, err = inet.Of(s.from).Socket(unix.SOCK_RAW, proto)
 		if err != nil {
 			return
 		}
 		defer unix.Close(fd)
-		if err = unix.Bind(fd, sockaddr(s.from)); err == nil {
-			err = unix.Sendto(fd, packet, 0, sockaddr(s.sa.Remote.Addr()))
+		if err = unix.Bind(fd, host(s.from)); err == nil {
+			err = unix.Sendto(fd, packet, 0, host(s.sa.Remote.Addr()))
 		}
 	})
 	must(s.n.t, err)
@@ -270,7 +267,7 @@ func TestTransportModeKeepsItsSelector(t *testing.T) {
 			t.Helper()
 			for _, out := range []bool{true, false} {
 				key := platform.SAKey{Link: s.name15(), Out: out, SPI: 0x1000}
-				want := xfrm.Policy{Src: xfrm.Host(a), Dst: xfrm.Host(b), Proto: xfrm.ProtoGRE}
+				want := xfrm.Policy{Src: inet.Host(a), Dst: inet.Host(b), Proto: xfrm.ProtoGRE}
 				if !out {
 					key.SPI, want.Src, want.Dst = 0x1001, want.Dst, want.Src
 				}

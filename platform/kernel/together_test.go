@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"greseal/platform"
+	"greseal/platform/inet"
 	"greseal/platform/xfrm"
 )
 
@@ -194,7 +195,7 @@ func TestPolicyIsReadBackWithItsKey(t *testing.T) {
 	l := newLab(t)
 	a, b := setup{}.outer()
 	for _, key := range []uint32{0, 5, 0x50000, 0xffffffff} {
-		p := xfrm.Policy{Dir: xfrm.DirOut, Src: xfrm.Host(a), Dst: xfrm.Host(b), Proto: xfrm.ProtoGRE, Keyed: true, Key: key, Priority: 9, Action: xfrm.ActionBlock}
+		p := xfrm.Policy{Dir: xfrm.DirOut, Src: inet.Host(a), Dst: inet.Host(b), Proto: xfrm.ProtoGRE, Keyed: true, Key: key, Priority: 9, Action: xfrm.ActionBlock}
 		every := p
 		every.Keyed, every.Key, every.TmplSrc = false, 0, netip.Addr{}
 		l.a.do(func() {

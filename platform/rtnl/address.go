@@ -9,6 +9,7 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
+	"greseal/platform/inet"
 	"greseal/platform/netlink"
 )
 
@@ -28,14 +29,6 @@ type Address struct {
 	Scope    uint8
 	Flags    uint32
 	Protocol uint8
-}
-
-// Family is the address family (unix.AF_INET, unix.AF_INET6) of an address.
-func Family(a netip.Addr) int {
-	if a.Is4() {
-		return unix.AF_INET
-	}
-	return unix.AF_INET6
 }
 
 // Addresses reads the addresses of one interface, or (0) of all.
@@ -87,7 +80,7 @@ func ParseAddress(p []byte) (Address, error) {
 
 // ChangeAddress adds (RTM_NEWADDR) or removes (RTM_DELADDR) an address.
 func ChangeAddress(n *netlink.Conn, typ uint16, l *Link, a netip.Prefix) error {
-	m := nl.NewIfAddrmsg(Family(a.Addr()))
+	m := nl.NewIfAddrmsg(inet.Of(a.Addr()).Family)
 	m.Prefixlen = uint8(a.Bits())
 	m.Index = uint32(l.Index)
 	raw := a.Addr().AsSlice()
@@ -146,11 +139,7 @@ func InterfaceAddr(n *netlink.Conn, name string, v6 bool) (netip.Addr, error) {
 		}
 	}
 	if !best.IsValid() {
-		version := "IPv4"
-		if v6 {
-			version = "IPv6"
-		}
-		return netip.Addr{}, fmt.Errorf("interface %s has no usable %s address yet", name, version)
+		return netip.Addr{}, fmt.Errorf("interface %s has no usable %s address yet", name, inet.V(v6).Name)
 	}
 	return best, nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
+	"greseal/platform/inet"
 	"greseal/platform/netlink"
 )
 
@@ -59,7 +60,7 @@ func (r Route) String() string {
 // HostRoute leads to one peer the way that r leads.
 func (r Route) HostRoute(table uint32, peer netip.Addr) Route {
 	h := Route{
-		Table: table, Dst: netip.PrefixFrom(peer, peer.BitLen()), Type: unix.RTN_UNICAST,
+		Table: table, Dst: inet.Host(peer), Type: unix.RTN_UNICAST,
 		Oif: r.Oif, gateway: r.gateway, via: r.via, Prefsrc: r.Prefsrc, metrics: r.metrics, flags: r.flags,
 	}
 	if peer.Is6() {
@@ -80,23 +81,6 @@ func (r Route) Into(ip4 bool) Route {
 // Unreachable is what lies beneath other routes to dst.
 func Unreachable(table uint32, dst netip.Prefix) Route {
 	return Route{Table: table, Dst: dst, Metric: unreachableMetric, Type: unix.RTN_UNREACHABLE}
-}
-
-// Halves splits the default route in two, which beat any other default.
-func Halves(p netip.Prefix) []netip.Prefix {
-	if p.Bits() != 0 {
-		return []netip.Prefix{p.Masked()}
-	}
-	if p.Addr().Is4() {
-		return []netip.Prefix{
-			netip.PrefixFrom(netip.IPv4Unspecified(), 1),
-			netip.PrefixFrom(netip.AddrFrom4([4]byte{0x80}), 1),
-		}
-	}
-	return []netip.Prefix{
-		netip.PrefixFrom(netip.IPv6Unspecified(), 1),
-		netip.PrefixFrom(netip.AddrFrom16([16]byte{0x80}), 1),
-	}
 }
 
 // Routes reads the unicast routing tables, of one protocol or (0) of all.
@@ -139,7 +123,7 @@ func Connected(l *Link, a netip.Prefix) []Route {
 // oif, with a mark, where these are set.
 func Lookup(n *netlink.Conn, to, local netip.Addr, oif int, mark uint32) (r Route, err error) {
 	m := &nl.RtMsg{}
-	m.Family, m.Dst_len = uint8(Family(to)), uint8(to.BitLen())
+	m.Family, m.Dst_len = uint8(inet.Of(to).Family), uint8(to.BitLen())
 	req := netlink.Request(unix.RTM_GETROUTE, 0, m, nl.NewRtAttr(unix.RTA_DST, to.AsSlice()))
 	if local.IsValid() {
 		m.Src_len = uint8(local.BitLen())
@@ -271,7 +255,7 @@ func (r *Route) Alive() bool {
 // one that is there or remove one that is not is no error.
 func ChangeRoute(n *netlink.Conn, typ uint16, r Route) error {
 	m := &nl.RtMsg{}
-	m.Family = uint8(Family(r.Dst.Addr()))
+	m.Family = uint8(inet.Of(r.Dst.Addr()).Family)
 	m.Dst_len = uint8(r.Dst.Bits())
 	m.Protocol = cmp.Or(r.Protocol, Protocol)
 	m.Type = r.Type

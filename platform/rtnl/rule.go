@@ -10,6 +10,7 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
+	"greseal/platform/inet"
 	"greseal/platform/netlink"
 )
 
@@ -74,7 +75,7 @@ func parseRule(p []byte) (r Rule, ours bool, err error) {
 // ChangeRule adds (RTM_NEWRULE) or removes (RTM_DELRULE) one of our rules.
 func ChangeRule(s *netlink.Conn, typ uint16, r Rule) error {
 	m := &nl.RtMsg{} // struct fib_rule_hdr has the same shape
-	m.Family = uint8(Family(r.To))
+	m.Family = uint8(inet.Of(r.To).Family)
 	m.Dst_len, m.Src_len = uint8(r.To.BitLen()), uint8(r.From.BitLen())
 	m.Type = ruleToTable
 	req := netlink.Request(typ, 0, m,

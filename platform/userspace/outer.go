@@ -12,6 +12,7 @@ import (
 
 	"greseal/crypto/esp"
 	"greseal/platform"
+	"greseal/platform/inet"
 )
 
 // outSocket is a socket that ESP leaves by and comes in from: the UDP socket
@@ -47,10 +48,7 @@ func (d *Datapath) bufferSizes(fd int) {
 // udpSocket prepares the NAT port's socket for ESP.
 func (d *Datapath) udpSocket(fd int, v6 bool) *outSocket {
 	s := &outSocket{fd: fd, v6: v6, udp: true}
-	family := "IPv4"
-	if v6 {
-		family = "IPv6"
-	}
+	family := inet.V(v6).Name
 	s.off = func(e unix.Errno) { // called by workers
 		d.note("UDP segmentation off (%s): the device or kernel refused it (%v); each packet is sent by itself", family, e)
 	}
@@ -76,11 +74,8 @@ func (d *Datapath) udpSocket(fd int, v6 bool) *outSocket {
 
 // receiveClass asks for the outer ECN field of what comes in.
 func (d *Datapath) receiveClass(fd int, v6 bool) {
-	if v6 {
-		_ = d.kernel.setsockopt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS, 1)
-		return
-	}
-	_ = d.kernel.setsockopt(fd, unix.IPPROTO_IP, unix.IP_RECVTOS, 1)
+	ip := inet.V(v6)
+	_ = d.kernel.setsockopt(fd, ip.Level, ip.ReceiveTOS, 1)
 }
 
 // pieces says what becomes of an outer packet larger than a link of the path takes.
@@ -95,28 +90,23 @@ const (
 // rawSocket opens a socket of IP protocol 50, or for the fragments of our own
 // making.
 func (d *Datapath) rawSocket(v6 bool, cut pieces) (*outSocket, error) {
-	family, level, discover, mode := unix.AF_INET, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE
-	pktinfo := unix.IP_PKTINFO
-	if v6 {
-		family, level, discover, mode = unix.AF_INET6, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_PROBE
-		pktinfo = unix.IPV6_RECVPKTINFO
-	}
+	ip, mode := inet.V(v6), unix.IP_PMTUDISC_PROBE
 	if cut == asRouted {
-		mode = unix.IP_PMTUDISC_DONT // the same number as IPv6's
+		mode = unix.IP_PMTUDISC_DONT
 	}
 	proto := unix.IPPROTO_ESP
 	if cut == forLeast {
 		proto = unix.IPPROTO_FRAGMENT
 	}
-	fd, err := unix.Socket(family, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, proto)
+	fd, err := ip.Socket(unix.SOCK_RAW, proto)
 	if err == unix.EPERM {
 		return nil, fmt.Errorf("raw ESP socket: run as root or with CAP_NET_RAW (%w)", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("raw ESP socket: %w", err)
 	}
-	for _, o := range [][2]int{{discover, mode}, {pktinfo, 1}} {
-		if err := unix.SetsockoptInt(fd, level, o[0], o[1]); err != nil {
+	for _, o := range [][2]int{{ip.Discover, mode}, {ip.PacketInfo, 1}} {
+		if err := ip.Set(fd, o[0], o[1]); err != nil {
 			_ = unix.Close(fd)
 			return nil, fmt.Errorf("raw ESP socket: %w", err)
 		}
@@ -134,8 +124,7 @@ func (d *Datapath) rawSocket(v6 bool, cut pieces) (*outSocket, error) {
 
 // deaf keeps a socket that only sends from collecting copies of what comes in.
 func deaf(fd int) error {
-	drop := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K}
-	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &drop})
+	return inet.Filter(fd, unix.SO_ATTACH_FILTER, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K})
 }
 
 // fragmenting opens a second, deaf UDP socket with the NAT port as its source
@@ -144,13 +133,11 @@ func deaf(fd int) error {
 // sends to, so that the first socket goes on to receive everything; the two may
 // only share the port because both say so for as long as the bind takes.
 func (d *Datapath) fragmenting(first *outSocket, port uint16) (_ *outSocket, err error) {
-	family, level, discover, freebind := unix.AF_INET, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_FREEBIND
-	var at unix.Sockaddr = &unix.SockaddrInet4{Port: int(port), Addr: [4]byte{127, 0, 0, 254}}
+	ip, at := inet.V(first.v6), netip.AddrFrom4([4]byte{127, 0, 0, 254})
 	if first.v6 {
-		family, level, discover, freebind = unix.AF_INET6, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_FREEBIND
-		at = &unix.SockaddrInet6{Port: int(port), Addr: [16]byte{0: 0x01, 15: 1}} // 100::1, discard-only (RFC 6666)
+		at = netip.AddrFrom16([16]byte{0: 0x01, 15: 1}) // 100::1, discard-only (RFC 6666)
 	}
-	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	fd, err := ip.Socket(unix.SOCK_DGRAM, 0)
 	if err != nil {
 		return nil, fmt.Errorf("UDP socket without DF: %w", err)
 	}
@@ -161,12 +148,12 @@ func (d *Datapath) fragmenting(first *outSocket, port uint16) (_ *outSocket, err
 			err = fmt.Errorf("UDP socket without DF: %w", err)
 		}
 	}()
-	for _, o := range [][4]int{
-		{fd, level, discover, unix.IP_PMTUDISC_DONT},
-		{fd, level, freebind, 1},
-		{fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1},
+	for _, o := range [][3]int{
+		{ip.Level, ip.Discover, unix.IP_PMTUDISC_DONT},
+		{ip.Level, ip.FreeBind, 1},
+		{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1},
 	} {
-		if err = unix.SetsockoptInt(o[0], o[1], o[2], o[3]); err != nil {
+		if err = unix.SetsockoptInt(fd, o[0], o[1], o[2]); err != nil {
 			return nil, err
 		}
 	}
@@ -176,7 +163,7 @@ func (d *Datapath) fragmenting(first *outSocket, port uint16) (_ *outSocket, err
 	if err = d.reuse(first.v6, 1); err != nil {
 		return nil, err
 	}
-	if err = unix.Bind(fd, at); err != nil {
+	if err = unix.Bind(fd, inet.Sockaddr(netip.AddrPortFrom(at, port))); err != nil {
 		return nil, err
 	}
 	if err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 0); err != nil {
@@ -211,10 +198,7 @@ func (d *Datapath) socketFor(encap, v6 bool, cut pieces) (*outSocket, error) {
 	var err error
 	switch {
 	case encap && cut == inOne:
-		if v6 {
-			return nil, fmt.Errorf("this machine has no IPv6: give the peer's IPv4 address")
-		}
-		return nil, fmt.Errorf("this machine has no IPv4: give the peer's IPv6 address")
+		return nil, fmt.Errorf("this machine has no %s: give the peer's %s address", inet.V(v6).Name, inet.V(!v6).Name)
 	case encap:
 		first, err := d.socketFor(true, v6, inOne)
 		if err != nil {
@@ -310,11 +294,8 @@ func (d *Datapath) routeIn(sa *esp.ChildSA, link *platform.Link, cut pieces) (*r
 	// transport mode too: inherited from the inside, it would let OSPF's
 	// packets, which have 1, die at the first router between the peers.
 	if link.TTL != 0 {
-		if remote.Is4() {
-			r.controlInt(unix.IPPROTO_IP, unix.IP_TTL, uint32(link.TTL))
-		} else {
-			r.controlInt(unix.IPPROTO_IPV6, unix.IPV6_HOPLIMIT, uint32(link.TTL))
-		}
+		ip := inet.Of(remote)
+		r.controlInt(int32(ip.Level), int32(ip.PacketTTL), uint32(link.TTL))
 	}
 	r.innerHeader(sa, link)
 	r.setLimit(link)
@@ -343,10 +324,7 @@ func peerOf(name []byte) netip.AddrPort {
 	case unix.AF_INET6:
 		if len(name) >= unix.SizeofSockaddrInet6 {
 			a := netip.AddrFrom16([16]byte(name[8:]))
-			if zone := binary.NativeEndian.Uint32(name[24:]); zone != 0 && a.IsLinkLocalUnicast() {
-				a = a.WithZone(strconv.FormatUint(uint64(zone), 10)) // as ikesock writes it
-			}
-			return netip.AddrPortFrom(a, port)
+			return netip.AddrPortFrom(inet.WithZone(a, binary.NativeEndian.Uint32(name[24:])), port)
 		}
 	}
 	return netip.AddrPort{}

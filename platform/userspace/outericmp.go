@@ -1,6 +1,7 @@
 package userspace
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net/netip"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"greseal/crypto/esp"
 	"greseal/platform"
 	"greseal/platform/gre"
+	"greseal/platform/inet"
 	"greseal/platform/userspace/vnet"
 )
 
@@ -25,18 +27,15 @@ const recentSequence = 1 << 16
 
 // icmpSocket opens a raw socket that gets nothing but "too big" of one IP version.
 func (d *Datapath) icmpSocket(v6 bool) (*outSocket, error) {
-	family, proto, level, option := unix.AF_INET, unix.IPPROTO_ICMP, unix.SOL_RAW, icmpFilter
+	ip, level, option := inet.V(v6), unix.SOL_RAW, icmpFilter
 	filter := make([]byte, 4)
 	binary.NativeEndian.PutUint32(filter, ^uint32(1<<3)) // blocked types as bits
 	if v6 {
-		family, proto, level, option = unix.AF_INET6, unix.IPPROTO_ICMPV6, unix.SOL_ICMPV6, unix.ICMPV6_FILTER
-		filter = make([]byte, 32)
-		for i := range filter {
-			filter[i] = 0xff
-		}
+		level, option = unix.SOL_ICMPV6, unix.ICMPV6_FILTER
+		filter = bytes.Repeat([]byte{0xff}, 32)
 		binary.NativeEndian.PutUint32(filter, ^uint32(1<<2))
 	}
-	fd, err := unix.Socket(family, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, proto)
+	fd, err := ip.Socket(unix.SOCK_RAW, ip.ICMP)
 	if err != nil {
 		return nil, err
 	}

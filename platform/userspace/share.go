@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"greseal/platform/inet"
 	"greseal/platform/userspace/vnet"
 )
 
@@ -35,10 +36,6 @@ func peerHash(v6, udp bool, n int) []unix.SockFilter {
 	return append(f, unix.SockFilter{Code: unix.BPF_ALU | unix.BPF_MOD | unix.BPF_K, K: uint32(n)})
 }
 
-func attach(fd, opt int, f []unix.SockFilter) error {
-	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, opt, &unix.SockFprog{Len: uint16(len(f)), Filter: &f[0]})
-}
-
 // shareUDP gives each ingress worker but the first a socket on the port of the
 // first one's. That one was bound without SO_REUSEPORT, so that a second daemon
 // was refused; only then may others join it.
@@ -61,30 +58,25 @@ func (d *Datapath) shareUDP(first *outSocket, port uint16) error {
 			return err
 		}
 	}
-	return attach(first.fd, unix.SO_ATTACH_REUSEPORT_CBPF,
-		append(peerHash(first.v6, true, n), unix.SockFilter{Code: unix.BPF_RET | unix.BPF_A}))
+	return inet.Filter(first.fd, unix.SO_ATTACH_REUSEPORT_CBPF,
+		append(peerHash(first.v6, true, n), unix.SockFilter{Code: unix.BPF_RET | unix.BPF_A})...)
 }
 
 // twin opens one more socket like ikesock's on the NAT port, to receive.
 func twin(v6 bool, port uint16) (fd int, err error) {
-	family, level, pktinfo := unix.AF_INET, unix.IPPROTO_IP, unix.IP_PKTINFO
-	var at unix.Sockaddr = &unix.SockaddrInet4{Port: int(port)}
-	if v6 {
-		family, level, pktinfo = unix.AF_INET6, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO
-		at = &unix.SockaddrInet6{Port: int(port)}
-	}
-	if fd, err = unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0); err != nil {
+	ip := inet.V(v6)
+	if fd, err = ip.Socket(unix.SOCK_DGRAM, 0); err != nil {
 		return -1, err
 	}
-	err = unix.SetsockoptInt(fd, level, pktinfo, 1)
+	err = ip.Set(fd, ip.PacketInfo, 1)
 	if err == nil && v6 {
-		err = unix.SetsockoptInt(fd, level, unix.IPV6_V6ONLY, 1)
+		err = ip.Set(fd, unix.IPV6_V6ONLY, 1)
 	}
 	if err == nil {
 		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
 	}
 	if err == nil {
-		err = unix.Bind(fd, at)
+		err = unix.Bind(fd, ip.Wildcard(port))
 	}
 	if err != nil {
 		_ = unix.Close(fd)
@@ -111,7 +103,7 @@ func (d *Datapath) shareRaw(first *outSocket) error {
 				unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: uint32(i), Jf: 1},
 				unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 1 << 18}, // octets
 				unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K})
-			if err := attach(s.fd, unix.SO_ATTACH_FILTER, f); err != nil {
+			if err := inet.Filter(s.fd, unix.SO_ATTACH_FILTER, f...); err != nil {
 				return fmt.Errorf("raw ESP socket: %w", err)
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
+	"greseal/platform/inet"
 	"greseal/platform/netlink"
 )
 
@@ -46,19 +47,19 @@ func (p *Policy) Selector() nl.XfrmSelector {
 		Family: family(p.Dst.Addr()), Proto: p.Proto,
 	}
 	if p.ICMP.Set {
-		s.Sport, s.SportMask = bigEndian16(uint16(p.ICMP.Kind)), math.MaxUint16
+		s.Sport, s.SportMask = inet.NetworkOrder(uint16(p.ICMP.Kind)), math.MaxUint16
 		if !p.ICMP.EveryCode {
-			s.Dport, s.DportMask = bigEndian16(uint16(p.ICMP.Code)), math.MaxUint16
+			s.Dport, s.DportMask = inet.NetworkOrder(uint16(p.ICMP.Code)), math.MaxUint16
 		}
 	}
 	if p.sport != 0 {
-		s.Sport, s.SportMask = bigEndian16(p.sport), math.MaxUint16
+		s.Sport, s.SportMask = inet.NetworkOrder(p.sport), math.MaxUint16
 	}
 	if p.dport != 0 {
-		s.Dport, s.DportMask = bigEndian16(p.dport), math.MaxUint16
+		s.Dport, s.DportMask = inet.NetworkOrder(p.dport), math.MaxUint16
 	}
 	if p.Keyed {
-		s.Sport, s.Dport = bigEndian16(uint16(p.Key>>16)), bigEndian16(uint16(p.Key))
+		s.Sport, s.Dport = inet.NetworkOrder(uint16(p.Key>>16)), inet.NetworkOrder(uint16(p.Key))
 		s.SportMask, s.DportMask = math.MaxUint16, math.MaxUint16
 	}
 	return s
@@ -202,17 +203,6 @@ func ParsePolicy(m []byte) (Policy, error) {
 		return nil
 	})
 }
-
-// AnyOf is the prefix of all addresses of a's IP version.
-func AnyOf(a netip.Addr) netip.Prefix {
-	if a.Is4() {
-		return netip.PrefixFrom(netip.IPv4Unspecified(), 0)
-	}
-	return netip.PrefixFrom(netip.IPv6Unspecified(), 0)
-}
-
-// Host is the prefix of one address.
-func Host(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 
 func (p Policy) String() string {
 	s := fmt.Sprintf("%s %s → %s", [...]string{"in", "out", "fwd"}[p.Dir], p.Src, p.Dst)

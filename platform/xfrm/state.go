@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"greseal/crypto/esp"
+	"greseal/platform/inet"
 	"greseal/platform/netlink"
 )
 
@@ -74,7 +75,7 @@ type State struct {
 // selector is all that a state of transport mode takes and lets out: GRE between
 // its own ends. Others fall to XfrmInStateMismatch.
 func (s *State) selector() nl.XfrmSelector {
-	p := Policy{Src: Host(s.Src), Dst: Host(s.Dst), Proto: ProtoGRE}
+	p := Policy{Src: inet.Host(s.Src), Dst: inet.Host(s.Dst), Proto: ProtoGRE}
 	return p.Selector()
 }
 
@@ -125,17 +126,7 @@ func addressOf(fam uint16, b []byte) netip.Addr {
 	return netip.AddrFrom16([16]byte(b[:16]))
 }
 
-func family(a netip.Addr) uint16 {
-	if a.Is4() {
-		return unix.AF_INET
-	}
-	return unix.AF_INET6
-}
-
-func bigEndian16(v uint16) (n uint16) { // in memory as on the wire
-	b := binary.BigEndian.AppendUint16(nil, v)
-	return binary.NativeEndian.Uint16(b)
-}
+func family(a netip.Addr) uint16 { return uint16(inet.Of(a).Family) }
 
 func bigEndian32(v uint32) uint32 {
 	b := binary.BigEndian.AppendUint32(nil, v)
@@ -240,7 +231,7 @@ func (s *State) replay() []byte {
 }
 
 func encapTemplate(sport, dport uint16) []byte {
-	e := nl.XfrmEncapTmpl{EncapType: encapESPinUDP, EncapSport: bigEndian16(sport), EncapDport: bigEndian16(dport)}
+	e := nl.XfrmEncapTmpl{EncapType: encapESPinUDP, EncapSport: inet.NetworkOrder(sport), EncapDport: inet.NetworkOrder(dport)}
 	return append([]byte(nil), e.Serialize()...)
 }
 

@@ -3,6 +3,8 @@ package config
 import (
 	"net/netip"
 	"slices"
+
+	"greseal/platform/inet"
 )
 
 // NameServerRemedy is what to do about a tunnel whose peer's name can't be asked for
@@ -21,6 +23,5 @@ func (t *Tunnel) NameServerRemedy(servers []netip.Addr) string {
 // coverEverything tells whether routes leave no address of an IP version out, also
 // as the two halves that many people write.
 func coverEverything(routes []netip.Prefix) bool {
-	has := func(p string) bool { return slices.Contains(routes, netip.MustParsePrefix(p)) }
-	return has("0.0.0.0/0") || has("::/0") || has("0.0.0.0/1") && has("128.0.0.0/1") || has("::/1") && has("8000::/1")
+	return inet.Covered(inet.V(false).All(), routes) || inet.Covered(inet.V(true).All(), routes)
 }

@@ -2,7 +2,6 @@ package demo
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"greseal/platform/inet"
 	"greseal/platform/netlink"
 	"greseal/platform/rtnl"
 )
@@ -76,23 +76,13 @@ func startCapture(wire *namespace, needles []needle) (*capture, error) {
 
 // packetSocket opens a socket that sees all frames of one interface, both ways.
 func packetSocket(index int) (int, error) {
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	fd, err := inet.Tap(unix.SOCK_RAW, index)
 	if err != nil {
 		return -1, err
 	}
 	// Without the capability the default size has to do; loss is counted.
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20)
-	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: bigEndian16(unix.ETH_P_ALL), Ifindex: index}); err != nil {
-		unix.Close(fd)
-		return -1, err
-	}
 	return fd, nil
-}
-
-// bigEndian16 is htons.
-func bigEndian16(v uint16) uint16 {
-	b := [2]byte{byte(v >> 8), byte(v)}
-	return binary.NativeEndian.Uint16(b[:])
 }
 
 func (c *capture) read(l *link) {

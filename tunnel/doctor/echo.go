@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"greseal/platform/gre"
+	"greseal/platform/inet"
 	"greseal/platform/rtnl"
 )
 
@@ -26,17 +27,14 @@ type pinger struct {
 
 func newPinger(ifname string, to netip.Addr) (*pinger, error) {
 	p := &pinger{v6: to.Is6(), to: to, size: make(map[uint16]int), id: binary.BigEndian.Uint16(randomOctets(2)) | 1}
-	family, level, discover, mode := unix.AF_INET, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE
-	if p.v6 {
-		family, level, discover, mode = unix.AF_INET6, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_PROBE
-	}
-	fd, err := unix.Socket(family, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, icmpProtocol(p.v6))
+	ip := inet.Of(to)
+	fd, err := ip.Socket(unix.SOCK_RAW, ip.ICMP)
 	if err != nil {
 		return nil, fmt.Errorf("ICMP socket: %w", err)
 	}
 	p.fd = fd
 	if err := errors.Join(
-		unix.SetsockoptInt(fd, level, discover, mode),
+		ip.Set(fd, ip.Discover, unix.IP_PMTUDISC_PROBE),
 		unix.SetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, ifname),
 	); err != nil {
 		p.close()
@@ -71,7 +69,7 @@ func (p *pinger) ask(size int) error {
 	if !p.v6 { // the kernel writes that of ICMPv6
 		binary.BigEndian.PutUint16(b[2:], gre.Checksum(b))
 	}
-	if err := unix.Sendto(p.fd, b, 0, sockaddr(netip.AddrPortFrom(p.to, 0))); err != nil {
+	if err := unix.Sendto(p.fd, b, 0, inet.Sockaddr(netip.AddrPortFrom(p.to, 0))); err != nil {
 		return err
 	}
 	p.size[p.seq] = len(b) - 8 + p.header()
@@ -270,6 +268,5 @@ func other(p netip.Prefix) netip.Addr {
 	default:
 		return netip.Addr{}
 	}
-	a, _ := netip.AddrFromSlice(b)
-	return a
+	return inet.Addr(b)
 }

@@ -7,8 +7,6 @@ import (
 	"net/netip"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"greseal/platform"
 	"greseal/platform/rtnl"
 	"greseal/tunnel/config"
@@ -177,10 +175,3 @@ func (x *exam) wanted() bool { return x.now.Tunnel.Desired == status.DesiredUp }
 
 // passive tells whether the peer must come to us: then nothing can be tried.
 func (x *exam) passive() bool { return x.Tunnel.RemoteAny && !x.now.up() }
-
-func icmpProtocol(v6 bool) int {
-	if v6 {
-		return unix.IPPROTO_ICMPV6
-	}
-	return unix.IPPROTO_ICMP
-}

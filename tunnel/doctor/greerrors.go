@@ -5,6 +5,8 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
+
+	"greseal/platform/inet"
 )
 
 // GREErrors listens for ICMP errors about GRE packets from this side of a tunnel to
@@ -18,11 +20,8 @@ type GREErrors struct {
 
 // ListenGREErrors begins to listen; local and remote are the GRE endpoints.
 func ListenGREErrors(local, remote netip.Addr) (*GREErrors, error) {
-	family := unix.AF_INET
-	if local.Is6() {
-		family = unix.AF_INET6
-	}
-	fd, err := unix.Socket(family, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, icmpProtocol(local.Is6()))
+	ip := inet.Of(local)
+	fd, err := ip.Socket(unix.SOCK_RAW, ip.ICMP)
 	if err != nil {
 		return nil, fmt.Errorf("ICMP socket: %w", err)
 	}
@@ -63,7 +62,7 @@ func aboutGRE(b []byte, local, remote netip.Addr) bool {
 			return false // 1: unreachable; 4: parameter problem, unknown next header
 		}
 		q := b[head:]
-		return q[6] == unix.IPPROTO_GRE && addrAt(q[8:24]) == local && addrAt(q[24:40]) == remote
+		return q[6] == unix.IPPROTO_GRE && inet.Addr(q[8:24]) == local && inet.Addr(q[24:40]) == remote
 	}
 	if len(b) < 20 {
 		return false
@@ -76,10 +75,5 @@ func aboutGRE(b []byte, local, remote netip.Addr) bool {
 	q := b[8:]
 	const protocolUnreachable, portUnreachable = 2, 3
 	return b[0] == 3 && (b[1] == protocolUnreachable || b[1] == portUnreachable) && q[0]>>4 == 4 &&
-		q[9] == unix.IPPROTO_GRE && addrAt(q[12:16]) == local && addrAt(q[16:20]) == remote
-}
-
-func addrAt(b []byte) netip.Addr {
-	a, _ := netip.AddrFromSlice(b)
-	return a
+		q[9] == unix.IPPROTO_GRE && inet.Addr(q[12:16]) == local && inet.Addr(q[16:20]) == remote
 }

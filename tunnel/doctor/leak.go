@@ -2,14 +2,15 @@ package doctor
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"greseal/platform/inet"
 	"greseal/tunnel/config"
 )
 
@@ -71,12 +72,8 @@ func (x *exam) leakOutside() Step {
 }
 
 func blockCommand(remote netip.Addr) string {
-	all := "0.0.0.0/0"
-	if remote.Is6() {
-		all = "::/0"
-	}
 	return fmt.Sprintf("ip xfrm policy add dir out src %s dst %s proto 47 action block priority 3000",
-		all, netip.PrefixFrom(remote, remote.BitLen()))
+		inet.Of(remote).All(), inet.Host(remote))
 }
 
 // sendClear sends the probe and watches the wire, the error and the counters.
@@ -121,48 +118,31 @@ func (x *exam) sendClear(local, remote netip.Addr, policy *xfrmPolicy) Step {
 // sendGRE sends an empty GRE packet. A plain socket is asked for on purpose: one
 // with IP_HDRINCL passes the policies by.
 func sendGRE(local, remote netip.Addr) error {
-	family := unix.AF_INET
-	if remote.Is6() {
-		family = unix.AF_INET6
-	}
-	fd, err := unix.Socket(family, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_GRE)
+	fd, err := inet.Of(remote).Socket(unix.SOCK_RAW, unix.IPPROTO_GRE)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	if err := unix.Bind(fd, sockaddr(netip.AddrPortFrom(local, 0))); err != nil {
+	if err := unix.Bind(fd, inet.Sockaddr(netip.AddrPortFrom(local, 0))); err != nil {
 		return err
 	}
-	return unix.Sendto(fd, []byte{0, 0, 0x08, 0x00}, 0, sockaddr(netip.AddrPortFrom(remote, 0)))
+	return unix.Sendto(fd, []byte{0, 0, 0x08, 0x00}, 0, inet.Sockaddr(netip.AddrPortFrom(remote, 0)))
 }
 
 // tap counts packets of protocol 47 that leave by one interface to one address.
 type tap struct {
-	fd    int
+	file  *os.File
 	to    netip.Addr
 	seen  int // read after ended is closed
-	stop  chan struct{}
 	ended chan struct{}
 }
 
 func watchWire(ifindex int, to netip.Addr) (*tap, error) {
-	var be [2]byte
-	binary.BigEndian.PutUint16(be[:], unix.ETH_P_ALL)
-	all := binary.NativeEndian.Uint16(be[:])
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, int(all))
+	fd, err := inet.Tap(unix.SOCK_DGRAM, ifindex)
 	if err != nil {
 		return nil, err
 	}
-	wait := unix.NsecToTimeval(int64(50 * time.Millisecond))
-	err = errors.Join(
-		unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: all, Ifindex: ifindex}),
-		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait),
-	)
-	if err != nil {
-		unix.Close(fd)
-		return nil, err
-	}
-	t := &tap{fd: fd, to: to, stop: make(chan struct{}), ended: make(chan struct{})}
+	t := &tap{file: os.NewFile(uintptr(fd), "packet socket"), to: to, ended: make(chan struct{})}
 	go t.run()
 	return t, nil
 }
@@ -171,26 +151,21 @@ func (t *tap) run() {
 	defer close(t.ended)
 	buf := make([]byte, 128)
 	for {
-		n, _, err := unix.Recvfrom(t.fd, buf, 0)
-		if err == nil {
-			if clearGRE(buf[:n], t.to) {
-				t.seen++
-			}
-			continue // until what waits is read
-		}
-		select {
-		case <-t.stop:
+		n, err := t.file.Read(buf)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return
-		default:
+		}
+		if err == nil && clearGRE(buf[:n], t.to) {
+			t.seen++
 		}
 	}
 }
 
-// end stops the count and returns it.
+// end returns the count, with what waits still to be read.
 func (t *tap) end() int {
-	close(t.stop)
+	_ = t.file.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
 	<-t.ended
-	unix.Close(t.fd)
+	_ = t.file.Close()
 	return t.seen
 }
 
@@ -198,11 +173,9 @@ func (t *tap) end() int {
 func clearGRE(b []byte, to netip.Addr) bool {
 	switch {
 	case len(b) >= 20 && b[0]>>4 == 4:
-		dst, _ := netip.AddrFromSlice(b[16:20])
-		return b[9] == unix.IPPROTO_GRE && dst == to
+		return b[9] == unix.IPPROTO_GRE && inet.Addr(b[16:20]) == to
 	case len(b) >= 40 && b[0]>>4 == 6:
-		dst, _ := netip.AddrFromSlice(b[24:40])
-		return b[6] == unix.IPPROTO_GRE && dst == to
+		return b[6] == unix.IPPROTO_GRE && inet.Addr(b[24:40]) == to
 	}
 	return false
 }
@@ -224,9 +197,13 @@ func (x *exam) leakInside() Step {
 	if err != nil {
 		return skip("the routes cannot be read: " + err.Error())
 	}
+	var under []netip.Prefix
+	for _, h := range all {
+		under = append(under, h.Dst)
+	}
 	var missing []string
 	for _, p := range x.Tunnel.Routes {
-		if !covered(p, all) {
+		if !inet.Covered(p, under) {
 			missing = append(missing, "no unreachable route lies under "+p.String())
 		}
 	}
@@ -234,19 +211,4 @@ func (x *exam) leakInside() Step {
 		return fault("restart the daemon, and find out who deletes its routes", missing...)
 	}
 	return fine(fmt.Sprintf("an unreachable route lies under each of its %d routes: while it is down they lead nowhere", len(x.Tunnel.Routes)))
-}
-
-// covered tells whether unreachable routes cover p: as it is, or a default route
-// by its two halves.
-func covered(p netip.Prefix, unreachable []hop) bool {
-	halves := 0
-	for _, h := range unreachable {
-		if h.Dst == p {
-			return true
-		}
-		if p.Bits() == 0 && h.Dst.Bits() == 1 && h.Dst.Addr().Is4() == p.Addr().Is4() {
-			halves++
-		}
-	}
-	return halves == 2
 }

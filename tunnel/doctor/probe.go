@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"greseal/ikev2/wire"
+	"greseal/platform/inet"
 )
 
 // kind tells what came of a probe.
@@ -84,7 +85,7 @@ func (p probe) send(ctx context.Context) *answer {
 			return a
 		}
 		a.tries++
-		if err := unix.Sendto(fd, data, 0, sockaddr(p.to)); err != nil {
+		if err := unix.Sendto(fd, data, 0, inet.Sockaddr(p.to)); err != nil {
 			if a.router, a.kind = hint(fd, err); a.kind != silent {
 				a.err = err
 				return a
@@ -120,21 +121,17 @@ func (p probe) send(ctx context.Context) *answer {
 }
 
 func (p probe) open() (fd int, err error) {
-	family, level, recverr, discover := unix.AF_INET, unix.IPPROTO_IP, unix.IP_RECVERR, unix.IP_MTU_DISCOVER
-	if p.to.Addr().Is6() {
-		family, level, recverr, discover = unix.AF_INET6, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, unix.IPV6_MTU_DISCOVER
-	}
-	fd, err = unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
+	ip := inet.Of(p.to.Addr())
+	if fd, err = ip.Socket(unix.SOCK_DGRAM, 0); err != nil {
 		return -1, fmt.Errorf("UDP socket: %w", err)
 	}
 	fail := func(err error) (int, error) {
 		unix.Close(fd)
 		return -1, err
 	}
-	_ = unix.SetsockoptInt(fd, level, recverr, 1) // without it a refusal looks like silence
+	_ = ip.Set(fd, ip.ReceiveErr, 1) // without it a refusal looks like silence
 	if p.fragmented {
-		if err := unix.SetsockoptInt(fd, level, discover, unix.IP_PMTUDISC_DONT); err != nil {
+		if err := ip.Set(fd, ip.Discover, unix.IP_PMTUDISC_DONT); err != nil {
 			return fail(err)
 		}
 	}
@@ -144,7 +141,7 @@ func (p probe) open() (fd int, err error) {
 		}
 	}
 	if p.local.IsValid() {
-		if err := unix.Bind(fd, sockaddr(netip.AddrPortFrom(p.local, 0))); err != nil {
+		if err := unix.Bind(fd, inet.Sockaddr(netip.AddrPortFrom(p.local, 0))); err != nil {
 			return fail(fmt.Errorf("come from %s: %w", p.local, err))
 		}
 	}
@@ -160,7 +157,7 @@ func (p probe) read(fd int, a *answer) bool {
 		if err != nil {
 			return false
 		}
-		from, b := addrPort(sa), buf[:n]
+		from, b := inet.AddrPort(sa), buf[:n]
 		if p.marker && len(b) >= 4 && binary.BigEndian.Uint32(b) == 0 {
 			b = b[4:]
 		}
@@ -270,30 +267,11 @@ func offender(b []byte) netip.Addr {
 	}
 	switch binary.NativeEndian.Uint16(b) {
 	case unix.AF_INET:
-		a, _ := netip.AddrFromSlice(b[4:8])
-		return a
+		return inet.Addr(b[4:8])
 	case unix.AF_INET6:
 		if len(b) >= 24 {
-			a, _ := netip.AddrFromSlice(b[8:24])
-			return a.Unmap()
+			return inet.Addr(b[8:24]).Unmap()
 		}
 	}
 	return netip.Addr{}
-}
-
-func sockaddr(a netip.AddrPort) unix.Sockaddr {
-	if a.Addr().Is4() {
-		return &unix.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())}
-	}
-	return &unix.SockaddrInet6{Addr: a.Addr().As16(), Port: int(a.Port())}
-}
-
-func addrPort(sa unix.Sockaddr) netip.AddrPort {
-	switch s := sa.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(s.Addr), uint16(s.Port))
-	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(s.Addr).Unmap(), uint16(s.Port))
-	}
-	return netip.AddrPort{}
 }

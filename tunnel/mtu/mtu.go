@@ -11,6 +11,7 @@ import (
 	"fmt"
 
 	"greseal/crypto/suite"
+	"greseal/platform/inet"
 )
 
 // Params is what the sizes depend on.
@@ -71,7 +72,7 @@ func Fit(p Params) (Result, error) {
 		r.Lines = append(r.Lines, Line{name, n})
 	}
 	take("path MTU", p.Outer)
-	take("outer "+family(p.OuterV6)+" header", -ipHeader(p.OuterV6))
+	take("outer "+inet.V(p.OuterV6).Name+" header", -ipHeader(p.OuterV6))
 	if p.Encap {
 		take("UDP header", -udpHeader)
 	}
@@ -83,7 +84,7 @@ func Fit(p Params) (Result, error) {
 	}
 	take("ESP trailer", -espTrailer)
 	if !p.Transport {
-		take("inner "+family(p.InnerV6)+" header", -ipHeader(p.InnerV6))
+		take("inner "+inet.V(p.InnerV6).Name+" header", -ipHeader(p.InnerV6))
 	}
 	take("GRE header", -greHeader)
 	for _, o := range p.options() {
@@ -161,11 +162,4 @@ func ipHeader(v6 bool) int {
 		return ipv6Header
 	}
 	return ipv4Header
-}
-
-func family(v6 bool) string {
-	if v6 {
-		return "IPv6"
-	}
-	return "IPv4"
 }

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"greseal/platform/inet"
 	"greseal/tunnel/status"
 )
 
@@ -161,7 +162,7 @@ func update(t *status.Tunnel, p place) Table {
 		if err != nil {
 			continue
 		}
-		for _, prefix := range halves(prefix) {
+		for _, prefix := range inet.Halves(prefix) {
 			item := Table{{"target", prefix.Addr().String()}, {"netmask", bits(prefix)}}
 			if p.table != "" {
 				item = append(item, Field{"table", p.table})
@@ -185,17 +186,6 @@ func update(t *status.Tunnel, p place) Table {
 }
 
 func bits(p netip.Prefix) string { return strconv.Itoa(p.Bits()) }
-
-// halves splits a default route, so that it beats the one of the WAN.
-func halves(p netip.Prefix) []netip.Prefix {
-	if p.Bits() != 0 {
-		return []netip.Prefix{p.Masked()}
-	}
-	if p.Addr().Is4() {
-		return []netip.Prefix{netip.MustParsePrefix("0.0.0.0/1"), netip.MustParsePrefix("128.0.0.0/1")}
-	}
-	return []netip.Prefix{netip.MustParsePrefix("::/1"), netip.MustParsePrefix("8000::/1")}
-}
 
 func downMessage(name string) Table {
 	return Table{{"action", 0}, {"link-up", false}, {"interface", name}}
