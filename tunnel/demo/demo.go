@@ -115,7 +115,7 @@ func (s *show) run(ctx context.Context, datapath string) (err error) {
 		return err
 	}
 	defer s.capture.stop()
-	if s.ping, err = newPinger(s.world.left, leftLAN.Addr(), rightLAN.Addr(), binary.BigEndian.Uint16(tag[:]), s.text); err != nil {
+	if s.ping, err = newPinger(s.world.left, leftLAN.Addr(), rightLAN.Addr(), s.text); err != nil {
 		return err
 	}
 	defer s.ping.close()

@@ -104,7 +104,7 @@ func TestCaptureFindsAClearPingAndClearGRE(t *testing.T) {
 	if n := s.capture.sum().packets; n != 0 {
 		t.Errorf("%d frames were not forgotten", n)
 	}
-	s.ping, err = newPinger(w.left, leftOuter.Addr(), rightOuter.Addr(), 7, s.text)
+	s.ping, err = newPinger(w.left, leftOuter.Addr(), rightOuter.Addr(), s.text)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +128,7 @@ func TestRefusedPingsAreNoAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.close()
-	p, err := newPinger(w.left, leftLAN.Addr(), netip.MustParseAddr("240.0.0.1"), 7, []byte("x"))
+	p, err := newPinger(w.left, leftLAN.Addr(), netip.MustParseAddr("240.0.0.1"), []byte("x"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,27 +1,20 @@
 package demo
 
 import (
+	"bytes"
 	"context"
-	"encoding/binary"
-	"fmt"
 	"net/netip"
-	"os"
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"greseal/platform/gre"
+	"greseal/platform/ping"
 )
 
-// pinger sends ICMP echo requests (RFC 792) from one namespace and counts the
-// answers. Its payload is the text that must not be readable on the wire.
+// pinger counts the answers to echo requests from one namespace. Its payload is the
+// text that must not be readable on the wire.
 type pinger struct {
-	fd       *os.File
-	raw      int
-	src, dst netip.Addr
-	id       uint16
-	payload  []byte
+	socket  *ping.Socket
+	payload []byte
 
 	mu       sync.Mutex
 	sent     map[uint16]time.Time
@@ -31,30 +24,22 @@ type pinger struct {
 	wg       sync.WaitGroup
 }
 
-func newPinger(in *namespace, src, dst netip.Addr, id uint16, payload []byte) (*pinger, error) {
-	p := &pinger{src: src, dst: dst, id: id, payload: payload,
+func newPinger(in *namespace, src, dst netip.Addr, payload []byte) (*pinger, error) {
+	p := &pinger{payload: payload,
 		sent: map[uint16]time.Time{}, answered: map[uint16]time.Duration{}, refused: map[uint16]error{}}
-	err := in.do(func() error {
-		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_ICMP)
-		if err != nil {
-			return err
-		}
-		if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: src.As4()}); err != nil {
-			unix.Close(fd)
-			return err
-		}
-		p.raw, p.fd = fd, os.NewFile(uintptr(fd), "icmp")
-		return nil
+	err := in.do(func() (err error) {
+		p.socket, err = ping.Open(dst, src, "")
+		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("ping socket: %w", err)
+		return nil, err
 	}
 	p.wg.Go(p.read)
 	return p, nil
 }
 
 func (p *pinger) close() {
-	p.fd.Close()
+	p.socket.Close()
 	p.wg.Wait()
 }
 
@@ -62,45 +47,29 @@ func (p *pinger) close() {
 func (p *pinger) send() uint16 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.seq++
-	b := make([]byte, 8, 8+len(p.payload))
-	b[0] = 8 // echo request
-	binary.BigEndian.PutUint16(b[4:], p.id)
-	binary.BigEndian.PutUint16(b[6:], p.seq)
-	b = append(b, p.payload...)
-	binary.BigEndian.PutUint16(b[2:], gre.Checksum(b))
-	p.sent[p.seq] = time.Now()
-	if err := unix.Sendto(p.raw, b, 0, &unix.SockaddrInet4{Addr: p.dst.As4()}); err != nil {
-		p.refused[p.seq] = err
+	begun := time.Now()
+	seq, err := p.socket.Send(p.payload)
+	p.seq, p.sent[seq] = seq, begun
+	if err != nil {
+		p.refused[seq] = err
 	}
-	return p.seq
+	return seq
 }
 
 func (p *pinger) read() {
-	buf := make([]byte, 2048)
 	for {
-		n, err := p.fd.Read(buf)
+		seq, payload, err := p.socket.Receive(time.Time{})
 		if err != nil {
 			return
 		}
-		p.take(buf[:n])
+		if bytes.Equal(payload, p.payload) {
+			p.take(seq)
+		}
 	}
 }
 
-// take looks whether an IPv4 packet is one of our answers.
-func (p *pinger) take(b []byte) {
-	if len(b) < 20 {
-		return
-	}
-	ihl := int(b[0]&15) * 4
-	if netip.AddrFrom4([4]byte(b[12:16])) != p.dst || ihl < 20 || len(b) < ihl+8+len(p.payload) {
-		return
-	}
-	m := b[ihl:]
-	if m[0] != 0 || binary.BigEndian.Uint16(m[4:]) != p.id || string(m[8:8+len(p.payload)]) != string(p.payload) {
-		return
-	}
-	seq := binary.BigEndian.Uint16(m[6:])
+// take notes the answer to a request, the first that comes.
+func (p *pinger) take(seq uint16) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	at, ours := p.sent[seq]

@@ -161,7 +161,7 @@ func checkMTU(x *exam) Step {
 	if err != nil {
 		return skip(err.Error())
 	}
-	defer p.close()
+	defer p.Close()
 	if x.comesBack(p, []int{size, size, size}) == size {
 		come := fmt.Sprintf("%d bytes come back unfragmented (%s: %s)", size, m.How, m.Why)
 		switch {
@@ -172,12 +172,12 @@ func checkMTU(x *exam) Step {
 		}
 		return fine(come, fmt.Sprintf("both sides have the same MTU: %d here alone, %d at the peer", m.Own, m.Peer))
 	}
-	fits := x.largest(p, p.header(), size)
+	fits := x.largest(p, p.Overhead(), size)
 	says := fmt.Sprintf("echo requests of %d bytes, the interface's MTU, do not come back", size)
 	if x.comesBack(p, []int{size, size, size}) == size {
 		return fine(fmt.Sprintf("%d bytes come back unfragmented, at the second try (%s: %s)", size, m.How, m.Why))
 	}
-	if fits <= p.header() {
+	if fits <= p.Overhead() {
 		return fault("check the path for packet loss", says, "smaller ones come back too rarely to find a size that works")
 	}
 	remedy := fmt.Sprintf("set mtu = %d here and on the peer", fits)

@@ -1,127 +1,57 @@
 package doctor
 
 import (
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"net/netip"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"greseal/platform/gre"
 	"greseal/platform/inet"
+	"greseal/platform/ping"
 	"greseal/platform/rtnl"
 )
 
-// pinger sends ICMP echo requests through one interface, with DF set and
-// whatever size the interface takes.
+// pinger sends ICMP echo requests of chosen sizes through one interface.
 type pinger struct {
-	fd   int
-	v6   bool
-	to   netip.Addr
-	id   uint16
-	seq  uint16
+	*ping.Socket
 	size map[uint16]int // of the requests sent, by sequence number
 }
 
 func newPinger(ifname string, to netip.Addr) (*pinger, error) {
-	p := &pinger{v6: to.Is6(), to: to, size: make(map[uint16]int), id: binary.BigEndian.Uint16(randomOctets(2)) | 1}
-	ip := inet.Of(to)
-	fd, err := ip.Socket(unix.SOCK_RAW, ip.ICMP)
+	s, err := ping.Open(to, netip.Addr{}, ifname)
 	if err != nil {
-		return nil, fmt.Errorf("ICMP socket: %w", err)
+		return nil, fmt.Errorf("%s: %w", ifname, err)
 	}
-	p.fd = fd
-	if err := errors.Join(
-		ip.Set(fd, ip.Discover, unix.IP_PMTUDISC_PROBE),
-		unix.SetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, ifname),
-	); err != nil {
-		p.close()
-		return nil, fmt.Errorf("ICMP socket on %s: %w", ifname, err)
-	}
-	return p, nil
-}
-
-func (p *pinger) close() { unix.Close(p.fd) }
-
-// header is the length of the IP and ICMP headers of a request.
-func (p *pinger) header() int {
-	if p.v6 {
-		return 48
-	}
-	return 28
+	return &pinger{s, make(map[uint16]int)}, nil
 }
 
 // ask sends one request whose IP packet has size octets.
 func (p *pinger) ask(size int) error {
-	p.seq++
-	b := make([]byte, max(size-p.header(), 0)+8)
-	b[0] = 8
-	if p.v6 {
-		b[0] = 128
+	payload := make([]byte, max(size-p.Overhead(), 0))
+	for i := range payload {
+		payload[i] = byte(i)
 	}
-	binary.BigEndian.PutUint16(b[4:], p.id)
-	binary.BigEndian.PutUint16(b[6:], p.seq)
-	for i := 8; i < len(b); i++ {
-		b[i] = byte(i)
+	seq, err := p.Send(payload)
+	if err == nil {
+		p.size[seq] = len(payload) + p.Overhead()
 	}
-	if !p.v6 { // the kernel writes that of ICMPv6
-		binary.BigEndian.PutUint16(b[2:], gre.Checksum(b))
-	}
-	if err := unix.Sendto(p.fd, b, 0, inet.Sockaddr(netip.AddrPortFrom(p.to, 0))); err != nil {
-		return err
-	}
-	p.size[p.seq] = len(b) - 8 + p.header()
-	return nil
+	return err
 }
 
 // answers collects the sizes that were answered, until all were or time is up.
 func (p *pinger) answers(limit time.Duration) (sizes []int) {
-	buf := make([]byte, 65536)
 	end := time.Now().Add(limit)
 	for len(p.size) > 0 {
-		ms := int(time.Until(end) / time.Millisecond)
-		if ms <= 0 {
+		seq, _, err := p.Receive(end)
+		if err != nil {
 			break
 		}
-		fds := []unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}
-		if _, err := unix.Poll(fds, ms); err != nil && err != unix.EINTR {
-			break
-		}
-		for {
-			n, _, err := unix.Recvfrom(p.fd, buf, unix.MSG_DONTWAIT)
-			if err != nil {
-				break
-			}
-			if seq, ok := p.reply(buf[:n]); ok {
-				if size, asked := p.size[seq]; asked {
-					sizes = append(sizes, size)
-					delete(p.size, seq)
-				}
-			}
+		if size, asked := p.size[seq]; asked {
+			sizes = append(sizes, size)
+			delete(p.size, seq)
 		}
 	}
 	clear(p.size) // what comes later is late
 	return sizes
-}
-
-// reply is the sequence number of an echo reply to one of our requests.
-func (p *pinger) reply(b []byte) (uint16, bool) {
-	want := byte(129)
-	if !p.v6 {
-		want = 0
-		if len(b) < 20 {
-			return 0, false
-		}
-		if n := int(b[0]&15) * 4; n <= len(b) {
-			b = b[n:]
-		}
-	}
-	if len(b) < 8 || b[0] != want || binary.BigEndian.Uint16(b[4:]) != p.id {
-		return 0, false
-	}
-	return binary.BigEndian.Uint16(b[6:]), true
 }
 
 // echoes is what small echo requests through the tunnel came to, with the
@@ -158,7 +88,7 @@ func (x *exam) ping() *echoes {
 		e.err = err
 		return e
 	}
-	defer p.close()
+	defer p.Close()
 	before, was, took := x.now, readCounters(), x.received()
 	refusals := x.greErrors()
 	defer refusals.Close()
@@ -248,7 +178,7 @@ func Echo(ifname string, to netip.Addr) (answered bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	defer p.close()
+	defer p.Close()
 	if err := p.ask(84); err != nil {
 		return false, err
 	}

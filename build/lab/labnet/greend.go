@@ -243,3 +243,18 @@ func (o GREOptions) open(packet []byte) (inner []byte, why string) {
 	}
 	return packet[size:], ""
 }
+
+// checksum is the Internet checksum (RFC 1071), not by the code that is under test.
+func checksum(b []byte) uint16 {
+	var sum uint32
+	for i := 0; i+1 < len(b); i += 2 {
+		sum += uint32(binary.BigEndian.Uint16(b[i:]))
+	}
+	if len(b)%2 == 1 {
+		sum += uint32(b[len(b)-1]) << 8
+	}
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	return ^uint16(sum)
+}

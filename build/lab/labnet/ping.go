@@ -1,11 +1,13 @@
 package labnet
 
 import (
-	"encoding/binary"
+	"bytes"
 	"fmt"
-	"net"
+	"net/netip"
 	"sync"
 	"time"
+
+	"greseal/platform/ping"
 )
 
 // PingPayload is what every ping here carries, to be searched for on the wire:
@@ -49,10 +51,9 @@ func (n *NS) WaitPing(address string, limit time.Duration) time.Duration {
 // answer matched to its request.
 type Pinger struct {
 	lab      *Lab
-	conn     net.PacketConn
-	to       net.Addr
-	reply    byte
-	sent     []time.Time
+	socket   *ping.Socket
+	to       netip.Addr
+	sent     []time.Time // the first request has sequence number 1
 	answered []bool
 	first    time.Time // of the first answer
 	stop     chan struct{}
@@ -68,39 +69,27 @@ func (n *NS) StartPing(address string, interval time.Duration) *Pinger {
 
 func (n *NS) startPing(address string, interval time.Duration, count int) *Pinger {
 	p := &Pinger{lab: n.lab, stop: make(chan struct{}), done: make(chan struct{})}
-	ip := net.ParseIP(address)
-	p.to = &net.IPAddr{IP: ip}
-	network, listen, request := "ip4:icmp", "0.0.0.0", byte(8)
-	if ip.To4() == nil {
-		network, listen, request, p.reply = "ip6:ipv6-icmp", "::", 128, 129
-	}
+	var err error
+	p.to, err = netip.ParseAddr(address)
+	n.lab.Must(err, "ping")
 	n.Must("open ICMP socket", func() (err error) {
-		p.conn, err = net.ListenPacket(network, listen)
+		p.socket, err = ping.Open(p.to, netip.Addr{}, "")
 		return err
 	})
-	id := uint16(time.Now().UnixNano()) | 1
-	go p.receive(id)
-	go p.send(request, id, interval, count)
+	go p.receive()
+	go p.send(interval, count)
 	return p
 }
 
-func (p *Pinger) send(request byte, id uint16, interval time.Duration, count int) {
+func (p *Pinger) send(interval time.Duration, count int) {
 	defer close(p.done)
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
 		p.mu.Lock()
-		seq := uint16(len(p.sent))
 		p.sent, p.answered = append(p.sent, time.Now()), append(p.answered, false)
 		p.mu.Unlock()
-		b := []byte{request, 0, 0, 0}
-		b = binary.BigEndian.AppendUint16(b, id)
-		b = binary.BigEndian.AppendUint16(b, seq)
-		for range 6 {
-			b = append(b, PingPayload...)
-		}
-		binary.BigEndian.PutUint16(b[2:], checksum(b)) // for ICMPv6 the kernel writes it
-		p.conn.WriteTo(b, p.to)                        // an error is a ping without an answer
+		p.socket.Send(bytes.Repeat(PingPayload, 6)) // an error is a ping without an answer
 		if count--; count == 0 {
 			return
 		}
@@ -112,19 +101,15 @@ func (p *Pinger) send(request byte, id uint16, interval time.Duration, count int
 	}
 }
 
-func (p *Pinger) receive(id uint16) {
-	b := make([]byte, 2048)
+func (p *Pinger) receive() {
 	for {
-		n, _, err := p.conn.ReadFrom(b)
+		seq, _, err := p.socket.Receive(time.Time{})
 		if err != nil {
 			return
 		}
-		if n < 8 || b[0] != p.reply || binary.BigEndian.Uint16(b[4:]) != id {
-			continue
-		}
 		p.mu.Lock()
-		if seq := int(binary.BigEndian.Uint16(b[6:])); seq < len(p.answered) {
-			p.answered[seq] = true
+		if at := int(seq) - 1; at >= 0 && at < len(p.answered) {
+			p.answered[at] = true
 			if p.first.IsZero() {
 				p.first = time.Now()
 			}
@@ -196,20 +181,5 @@ func (p *Pinger) LongestGap() time.Duration {
 func (p *Pinger) Quit() {
 	p.once.Do(func() { close(p.stop) })
 	<-p.done
-	p.conn.Close()
-}
-
-// checksum is the internet checksum (RFC 1071).
-func checksum(b []byte) uint16 {
-	var sum uint32
-	for i := 0; i+1 < len(b); i += 2 {
-		sum += uint32(binary.BigEndian.Uint16(b[i:]))
-	}
-	if len(b)%2 == 1 {
-		sum += uint32(b[len(b)-1]) << 8
-	}
-	for sum > 0xffff {
-		sum = sum>>16 + sum&0xffff
-	}
-	return ^uint16(sum)
+	p.socket.Close()
 }
