@@ -3,7 +3,6 @@ package ikev2
 import (
 	"net/netip"
 	"slices"
-	"strings"
 
 	"greseal/crypto/sign/id"
 	"greseal/crypto/suite"
@@ -127,12 +126,8 @@ func (e *Engine) index() {
 // by their octets.
 func idKey(i Identity) string {
 	switch i.Type {
-	case id.FQDN:
-		return "fqdn:" + strings.ToLower(i.Data)
-	case id.IPv4, id.IPv6:
-		return "address:" + i.Data
-	case id.KeyID:
-		return "keyid:" + i.Data
+	case id.FQDN, id.IPv4, id.IPv6, id.KeyID:
+		return id.Exact(i).Class()
 	}
 	return ""
 }

@@ -1,6 +1,7 @@
 package ikev2
 
 import (
+	"cmp"
 	"io"
 	"net/netip"
 	"time"
@@ -84,12 +85,8 @@ type Stats struct {
 
 // New returns an engine without peers.
 func New(cfg Config) *Engine {
-	if cfg.PortIKE == 0 {
-		cfg.PortIKE = 500
-	}
-	if cfg.PortNAT == 0 {
-		cfg.PortNAT = 4500
-	}
+	cfg.PortIKE = cmp.Or(cfg.PortIKE, wire.PortIKE)
+	cfg.PortNAT = cmp.Or(cfg.PortNAT, wire.PortNAT)
 	if cfg.NATKeepalive <= 0 {
 		cfg.NATKeepalive = 20 * time.Second
 	}

@@ -221,7 +221,7 @@ func (s *ikeSA) timeoutFailure(r *request) *Failure {
 	switch {
 	case r.exchange == wire.IKESAInit:
 		f.Remedy = fmt.Sprintf("check that %s is the peer's address, that IKE runs there, and that no firewall drops UDP %d in between", s.remote.Addr(), s.remote.Port())
-	case s.local.Port() != 500 && r.exchange == wire.IKEAuth:
+	case s.local.Port() != wire.PortIKE && r.exchange == wire.IKEAuth:
 		f.Detail = "IKE_SA_INIT was answered"
 		f.Remedy = fmt.Sprintf("UDP %d must pass as UDP 500 does; a peer that refuses in silence says why in its log", s.remote.Port())
 	case r.exchange == wire.IKEIntermediate:

@@ -2,6 +2,7 @@ package ikev2
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"net/netip"
 	"slices"
@@ -75,13 +76,10 @@ func (e *Engine) reached(s *ikeSA) {
 // ports completes the addresses of an attempt: a remote port other than 500 is
 // spoken to from the NAT port, with the non-ESP marker.
 func (e *Engine) ports(local, remote netip.AddrPort) (netip.AddrPort, netip.AddrPort) {
-	lp, rp := local.Port(), remote.Port()
-	if rp == 0 {
-		rp = 500
-	}
+	lp, rp := local.Port(), cmp.Or(remote.Port(), wire.PortIKE)
 	if lp == 0 {
 		lp = e.cfg.PortIKE
-		if rp != 500 {
+		if rp != wire.PortIKE {
 			lp = e.cfg.PortNAT
 		}
 	}

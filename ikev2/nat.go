@@ -92,8 +92,8 @@ func (e *Engine) floatPorts(s *ikeSA) {
 		return
 	}
 	s.local = netip.AddrPortFrom(s.local.Addr(), e.cfg.PortNAT)
-	if s.remote.Port() == 500 {
-		s.remote = netip.AddrPortFrom(s.remote.Addr(), natPort)
+	if s.remote.Port() == wire.PortIKE {
+		s.remote = netip.AddrPortFrom(s.remote.Addr(), wire.PortNAT)
 	}
 }
 

@@ -3,6 +3,8 @@ package ikev2
 import (
 	"net/netip"
 	"time"
+
+	"greseal/ikev2/wire"
 )
 
 // Two flows go between two peers, and a NAT in between keeps a mapping for each:
@@ -68,7 +70,7 @@ func (e *Engine) derive(s *ikeSA) espWay {
 	// IKE on port 500, as with a peer that saw no NAT or that goes back to it,
 	// says nothing about the port of ESP in UDP.
 	w.local = netip.AddrPortFrom(s.local.Addr(), e.cfg.PortNAT)
-	w.remote = netip.AddrPortFrom(s.verified.Addr(), natPort)
+	w.remote = netip.AddrPortFrom(s.verified.Addr(), wire.PortNAT)
 	if s.esp.encap && s.esp.remote.Addr() == w.remote.Addr() {
 		w.remote = s.esp.remote
 	}

@@ -119,11 +119,6 @@ func (l *loop) initiate(p *peer, passed []string) wait {
 	return p.wait
 }
 
-const (
-	portIKE = 500
-	portNAT = 4500
-)
-
 // listen prepares a tunnel whose peer speaks first.
 func (l *loop) listen(p *peer) wait {
 	if err := l.prepare(p); err != nil {

@@ -8,6 +8,7 @@ import (
 
 	sys "golang.org/x/sys/unix"
 
+	"greseal/ikev2/wire"
 	"greseal/platform"
 	"greseal/platform/kernel"
 	"greseal/platform/rtnl"
@@ -18,7 +19,7 @@ import (
 // kept GRE and the tunnels' traffic from going in the clear. It refuses while
 // something listens on IKE's port, which a daemon with another status socket does.
 func RemoveLeftovers(log *slog.Logger) error {
-	c, err := net.ListenUDP("udp", &net.UDPAddr{Port: 500})
+	c, err := net.ListenUDP("udp", &net.UDPAddr{Port: wire.PortIKE})
 	if errors.Is(err, sys.EADDRINUSE) {
 		return errors.New("an IKE daemon is running; if it is greseal, name its status socket with --socket")
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"greseal/ikev2/wire"
 	"greseal/tunnel/standby"
 )
 
@@ -127,9 +128,9 @@ func (l *loop) answered(p *peer, remote netip.Addr) {
 
 // ports completes the addresses of an attempt.
 func (p *peer) ports(local, remote netip.Addr) (netip.AddrPort, netip.AddrPort) {
-	from := uint16(portIKE)
-	if p.cfg.RemotePort != portIKE {
-		from = portNAT // anything but 500 is spoken to with the non-ESP marker
+	from := uint16(wire.PortIKE)
+	if p.cfg.RemotePort != wire.PortIKE {
+		from = wire.PortNAT // anything but 500 is spoken to with the non-ESP marker
 	}
 	return netip.AddrPortFrom(local, from), netip.AddrPortFrom(remote, p.cfg.RemotePort)
 }

@@ -9,6 +9,7 @@ import (
 	"greseal/crypto/kex"
 	"greseal/crypto/suite"
 	"greseal/ikev2"
+	"greseal/ikev2/rate"
 )
 
 // Strangers may have this part of one processor, and of what Go's memory is to stay
@@ -62,26 +63,22 @@ const (
 	strangerEvery = 10 * time.Second // one more
 )
 
-// bucket is a token bucket. The zero value is full.
-type bucket struct {
-	used  int        // tokens taken and not come back
-	since ikev2.Time // when the count of used was last right
-	muted uint64     // refused since the last one taken
+// lineLimit lets so many lines pass, and counts those in between.
+type lineLimit struct {
+	rate.Bucket
+	muted uint64 // refused since the last one taken
 }
 
-// take takes a token, and tells how many times there was none before.
-func (b *bucket) take(now ikev2.Time) (ok bool, muted uint64) {
-	back := int((now - b.since) / strangerEvery)
-	if b.used -= back; b.used <= 0 {
-		b.used, b.since = 0, now
-	} else {
-		b.since += time.Duration(back) * strangerEvery
-	}
-	if b.used >= strangerBurst {
+func newLineLimit() lineLimit {
+	return lineLimit{Bucket: rate.Bucket{Rate: 1 / strangerEvery.Seconds(), Burst: strangerBurst}}
+}
+
+// take tells whether a line may be written now, and how many before it were not.
+func (b *lineLimit) take(now ikev2.Time) (ok bool, muted uint64) {
+	if !b.Take(now) {
 		b.muted++
 		return false, 0
 	}
-	b.used++
 	muted, b.muted = b.muted, 0
 	return true, muted
 }

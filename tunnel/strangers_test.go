@@ -9,7 +9,7 @@ import (
 )
 
 func TestStrangersWriteFewLinesHoweverMuchTheySend(t *testing.T) {
-	var b bucket
+	b := newLineLimit()
 	now := ikev2.Time(time.Hour)
 	lines, told := 0, uint64(0)
 	const seconds, each = 600, 1000
@@ -37,7 +37,7 @@ func TestStrangersWriteFewLinesHoweverMuchTheySend(t *testing.T) {
 }
 
 func TestOwnAttemptsAreAlwaysLogged(t *testing.T) {
-	var b bucket
+	b := newLineLimit()
 	now := ikev2.Time(time.Second)
 	for failures := range 200 {
 		if ok, _ := b.take(now); !ok {

@@ -128,10 +128,10 @@ type peer struct {
 	// remark about the present one; nil since the tunnel was up.
 	failure   *ikev2.Failure
 	failedAt  ikev2.Time
-	wait      wait     // while it is not up
-	passed    []string // why other remotes were passed over at the last attempt
-	hindrance string   // what of this machine stood in its way last
-	strangers bucket   // for lines that unauthenticated input can cause
+	wait      wait      // while it is not up
+	passed    []string  // why other remotes were passed over at the last attempt
+	hindrance string    // what of this machine stood in its way last
+	strangers lineLimit // for lines that unauthenticated input can cause
 
 	// What is known of the outside.
 	attempt   attempt.Attempt
@@ -169,12 +169,13 @@ func newTunnel(c *config.Tunnel) *tunnel {
 		events: status.NewEventLog(tunnelEvents),
 	}
 	p := &peer{
-		tunnel:   t,
-		cfg:      c,
-		id:       ikev2.PeerID(c.Name),
-		ike:      map[ikev2.SAID]ikev2.IKEInfo{},
-		children: map[ikev2.ChildID]*childSA{},
-		since:    time.Now(),
+		tunnel:    t,
+		cfg:       c,
+		id:        ikev2.PeerID(c.Name),
+		ike:       map[ikev2.SAID]ikev2.IKEInfo{},
+		children:  map[ikev2.ChildID]*childSA{},
+		strangers: newLineLimit(),
+		since:     time.Now(),
 	}
 	t.peers = []*peer{p}
 	switch {

@@ -66,7 +66,7 @@ func sections(path string, p *syntax.Package, paths string) (config.File, config
 			t := r.section(s)
 			t.Wrong = wrong
 			// A section's name cannot have "-" and ".", which an interface may.
-			if named := has(t, "name"); !named && !s.Anonymous {
+			if named := t.Has("name"); !named && !s.Anonymous {
 				t.Entries = append([]config.Entry{entry("name", s.Name, t.At)}, t.Entries...)
 			}
 			f.Tunnels = append(f.Tunnels, t)
@@ -88,10 +88,6 @@ func unread(path string, s *syntax.Section) config.Problems {
 		return nil
 	}
 	return config.Problems{problem(path, s.Err)}
-}
-
-func has(s config.Section, key string) bool {
-	return slices.ContainsFunc(s.Entries, func(e config.Entry) bool { return e.Key == key })
 }
 
 func entry(key string, value any, at config.Position) config.Entry {
@@ -199,10 +195,7 @@ func write(f config.File) (*syntax.Package, error) {
 		options(p.Add(typeDefaults, "defaults"), config.TunnelKeys(), f.Defaults)
 	}
 	for _, t := range f.Tunnels {
-		name := ""
-		if i := slices.IndexFunc(t.Entries, func(e config.Entry) bool { return e.Key == "name" }); i >= 0 {
-			name, _ = t.Entries[i].Value.(string)
-		}
+		name := t.Text("name")
 		// The names of the other two sections are taken.
 		if syntax.ValidName(name) && name != "daemon" && name != "defaults" {
 			t.Entries = slices.DeleteFunc(slices.Clone(t.Entries), func(e config.Entry) bool { return e.Key == "name" })

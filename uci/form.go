@@ -37,7 +37,7 @@ func (f *Form) Check(path string) (*config.Config, []Fault) {
 		}
 	}
 	file, _ := read(folderFor(path), path, nil) // its mistakes are others'
-	file.Tunnels = slices.DeleteFunc(file.Tunnels, func(t config.Section) bool { return f.Alone || t.Netifd && nameOf(t) == f.Name })
+	file.Tunnels = slices.DeleteFunc(file.Tunnels, func(t config.Section) bool { return f.Alone || t.Netifd && t.Text("name") == f.Name })
 	t, faults := networkInterface("", s, filepath.Dir(path))
 	file.Tunnels = append(file.Tunnels, t)
 	file.Problems = faults
@@ -61,14 +61,4 @@ func kindOf(option string) config.Kind {
 		return k.Kind
 	}
 	return 0
-}
-
-func nameOf(t config.Section) string {
-	for _, e := range t.Entries {
-		if e.Key == "name" {
-			name, _ := e.Value.(string)
-			return name
-		}
-	}
-	return ""
 }

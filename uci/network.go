@@ -64,7 +64,7 @@ func networkInterface(path string, s *syntax.Section, paths string) (config.Sect
 		}
 	}
 	out := r.section(own)
-	if e, ok := table.entry(path, out.Entries); ok && !has(out, "table") {
+	if e, ok := table.entry(path, out.Entries); ok && !out.Has("table") {
 		out.Entries = append(out.Entries, e)
 	}
 	out.Entries = append([]config.Entry{entry("name", s.Name, out.At)}, out.Entries...)

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 
 	"greseal/tunnel/cli"
-	"greseal/tunnel/status"
 	"greseal/uci/netifd"
 )
 
@@ -53,12 +52,7 @@ func Socket(file, given string) string {
 		return given
 	}
 	f, _ := read(folderFor(file), file, nil) // whatever else is wrong with it
-	for _, e := range f.Daemon.Entries {
-		if s, ok := e.Value.(string); ok && s != "" && e.Key == "status_socket" {
-			return s
-		}
-	}
-	return status.DefaultSocket
+	return cli.SocketOf(&f)
 }
 
 // Companion keeps netifd informed, where there is one; see tunnel.Options.Companion.

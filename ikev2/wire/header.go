@@ -5,6 +5,13 @@ import (
 	"fmt"
 )
 
+// UDP ports of IKE (RFC 7296 section 2): on the second, which ESP in UDP shares, IKE
+// messages carry the non-ESP marker (RFC 3948).
+const (
+	PortIKE = 500
+	PortNAT = 4500
+)
+
 // HeaderLen is the length of the IKE header in octets.
 const HeaderLen = 28
 

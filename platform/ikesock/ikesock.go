@@ -12,6 +12,7 @@
 package ikesock
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,6 +24,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"greseal/platform"
+	"greseal/platform/inet"
 )
 
 // Default ports (RFC 7296 section 2, RFC 3948 section 2).
@@ -68,15 +70,7 @@ type Sockets struct {
 // Open binds the sockets in the network namespace of the calling thread and
 // starts reading. A machine without IPv6 or without IPv4 gets the other alone.
 func Open(c Config) (*Sockets, error) {
-	if c.PortIKE == 0 {
-		c.PortIKE = DefaultPortIKE
-	}
-	if c.PortNAT == 0 {
-		c.PortNAT = DefaultPortNAT
-	}
-	if c.Inbox == 0 {
-		c.Inbox = 256
-	}
+	c.PortIKE, c.PortNAT, c.Inbox = cmp.Or(c.PortIKE, DefaultPortIKE), cmp.Or(c.PortNAT, DefaultPortNAT), cmp.Or(c.Inbox, 256)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -159,11 +153,7 @@ func (s *Sockets) HasIPv6() bool { return s.socket(true, false) != nil }
 func (s *Sockets) Listening() []string {
 	var open []string
 	for _, sock := range s.socks {
-		a := netip.IPv4Unspecified()
-		if sock.V6 {
-			a = netip.IPv6Unspecified()
-		}
-		open = append(open, netip.AddrPortFrom(a, sock.Port).String())
+		open = append(open, netip.AddrPortFrom(inet.V(sock.V6).Unspecified, sock.Port).String())
 	}
 	return open
 }

@@ -12,7 +12,6 @@
 package kernel
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -135,7 +134,7 @@ func (d *Datapath) start(o Options) error {
 	d.clamps = startClamps()
 	var err error
 	d.Sockets, err = ikesock.Open(ikesock.Config{
-		PortIKE: cmp.Or(o.PortIKE, ikesock.DefaultPortIKE), PortNAT: cmp.Or(o.PortNAT, ikesock.DefaultPortNAT), ReadNAT: true, UDPEncap: true, Mark: o.Mark, Logger: d.log,
+		PortIKE: o.PortIKE, PortNAT: o.PortNAT, ReadNAT: true, UDPEncap: true, Mark: o.Mark, Logger: d.log,
 	})
 	return err
 }

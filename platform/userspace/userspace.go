@@ -16,6 +16,7 @@
 package userspace
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -95,7 +96,7 @@ func Open(o Options) (*Datapath, error) {
 
 func open(o Options, k kernel) (_ *Datapath, err error) {
 	d := &Datapath{
-		log: o.Logger, kernel: k, off: o.Off, portNAT: o.PortNAT,
+		log: o.Logger, kernel: k, off: o.Off, portNAT: cmp.Or(o.PortNAT, ikesock.DefaultPortNAT),
 		devices: make(map[string]*device),
 		ins:     make(map[platform.SAKey]*inSA),
 		outs:    make(map[platform.SAKey]*outSA),
@@ -103,9 +104,6 @@ func open(o Options, k kernel) (_ *Datapath, err error) {
 	}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
-	}
-	if d.portNAT == 0 {
-		d.portNAT = ikesock.DefaultPortNAT
 	}
 	if d.netlink, err = netlink.Open(unix.NETLINK_ROUTE); err != nil {
 		return nil, err

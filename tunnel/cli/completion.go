@@ -38,10 +38,8 @@ func printNames(w io.Writer, path string) error {
 	}
 	f, _ := config.Read(path, data)
 	for _, t := range f.Tunnels {
-		for _, e := range t.Entries {
-			if name, ok := e.Value.(string); ok && e.Key == "name" {
-				fmt.Fprintln(w, name)
-			}
+		if name := t.Text("name"); name != "" {
+			fmt.Fprintln(w, name)
 		}
 	}
 	return nil

@@ -1,8 +1,8 @@
 package cli
 
 import (
+	"cmp"
 	"flag"
-	"os"
 
 	"greseal/tunnel/config"
 	"greseal/tunnel/status"
@@ -25,15 +25,13 @@ func (p *place) path() string {
 	if p.socket != "" {
 		return p.socket
 	}
-	if data, err := os.ReadFile(p.config); err == nil {
-		f, _ := config.Read(p.config, data)
-		for _, e := range f.Daemon.Entries {
-			if s, ok := e.Value.(string); ok && s != "" && e.Key == "status_socket" {
-				return s
-			}
-		}
-	}
-	return status.DefaultSocket
+	f, _ := config.ReadFile(p.config)
+	return SocketOf(&f)
+}
+
+// SocketOf is the status socket that a config names, else the usual one.
+func SocketOf(f *config.File) string {
+	return cmp.Or(f.Daemon.Text("status_socket"), status.DefaultSocket)
 }
 
 func (p *place) dial() (*status.Client, error) { return status.Dial(p.path()) }

@@ -213,14 +213,9 @@ func (b *builder) tunnel(number int, s Section, defaults []Entry) *reading {
 			k.put(&r.Tunnel, literal(k.Default), func(int, fault) {})
 		}
 	}
-	if i := slices.IndexFunc(s.Entries, func(e Entry) bool { return e.Key == "name" }); i >= 0 {
-		r.Name, _ = s.Entries[i].Value.(string) // for the messages about other keys
-	}
-	own := func(key string) bool {
-		return slices.ContainsFunc(s.Entries, func(e Entry) bool { return e.Key == key })
-	}
+	r.Name = s.Text("name") // for the messages about other keys
 	for _, e := range defaults {
-		if own(e.Key) || slices.ContainsFunc(instead[e.Key], own) {
+		if s.Has(e.Key) || slices.ContainsFunc(instead[e.Key], s.Has) {
 			continue
 		}
 		r.common[e.Key] = true

@@ -51,6 +51,22 @@ type Section struct {
 	Wrong Problems
 }
 
+// Has tells whether a key is written in it.
+func (s Section) Has(key string) bool {
+	return slices.ContainsFunc(s.Entries, func(e Entry) bool { return e.Key == key })
+}
+
+// Text is the value of a key, "" unless it is there and text.
+func (s Section) Text(key string) string {
+	for _, e := range s.Entries {
+		if e.Key == key {
+			text, _ := e.Value.(string)
+			return text
+		}
+	}
+	return ""
+}
+
 // File is a configuration as it was written down: what every source of tunnels
 // is turned into before Build checks it.
 type File struct {

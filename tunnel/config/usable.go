@@ -98,10 +98,7 @@ func (b *builder) outside() (out []suspect) {
 
 // concerns tells whether a mistake outside of the tunnels may be about this one.
 func (r *reading) concerns(s suspect) bool {
-	own := func(key string) bool {
-		return slices.ContainsFunc(r.section.Entries, func(e Entry) bool { return e.Key == key })
-	}
-	return s.key == "" || !own(s.key) && !slices.ContainsFunc(instead[s.key], own)
+	return s.key == "" || !r.section.Has(s.key) && !slices.ContainsFunc(instead[s.key], r.section.Has)
 }
 
 // mistakesByTunnel finds for each tunnel the mistakes met in reading it: those of the section

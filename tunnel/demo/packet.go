@@ -5,6 +5,8 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
+
+	"greseal/ikev2/wire"
 )
 
 // kind is what an observer takes a packet for.
@@ -154,12 +156,11 @@ func quotesGRE(proto uint8, p []byte) bool {
 
 // udp tells IKE, ESP and keepalives apart (RFC 3948 section 2).
 func (s *seen) udp() {
-	const portIKE, portNAT = 500, 4500
 	d := s.payload
 	switch {
-	case s.sport == portIKE || s.dport == portIKE:
+	case s.sport == wire.PortIKE || s.dport == wire.PortIKE:
 		s.kind = kindIKE
-	case s.sport != portNAT && s.dport != portNAT:
+	case s.sport != wire.PortNAT && s.dport != wire.PortNAT:
 	case len(d) == 1 && d[0] == 0xff:
 		s.kind = kindKeepalive
 	case len(d) < 8:

@@ -1,12 +1,14 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/netip"
 	"time"
 
+	"greseal/ikev2/wire"
 	"greseal/platform"
 	"greseal/platform/rtnl"
 	"greseal/tunnel/config"
@@ -145,10 +147,7 @@ func (x *exam) local() netip.Addr {
 
 // port is the UDP port the peer is first spoken to on.
 func (x *exam) port() uint16 {
-	if x.Tunnel.RemotePort == 0 {
-		return 500
-	}
-	return x.Tunnel.RemotePort
+	return cmp.Or(x.Tunnel.RemotePort, wire.PortIKE)
 }
 
 // udp tells whether ESP is expected to travel in UDP: for sure while the tunnel

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"greseal/ikev2/wire"
 )
 
 // trial is a packet the tunnel depends on, with what to write to let it pass.
@@ -56,16 +58,16 @@ func (x *exam) trials() []trial {
 	}
 	const bothPorts = "udp dport { 500, 4500 }"
 	var all []trial
-	ports := []uint16{500, 4500}
+	ports := []uint16{wire.PortIKE, wire.PortNAT}
 	if x.Tunnel.Encap == "never" {
 		ports = ports[:1]
 	}
-	if x.port() != 500 {
-		ports = []uint16{4500}
+	if x.port() != wire.PortIKE {
+		ports = []uint16{wire.PortNAT}
 	}
 	for _, port := range ports {
 		answer, first := udp(port, "established"), udp(port, "new")
-		if port != 500 {
+		if port != wire.PortIKE {
 			answer.sport = x.natPort()
 			first.sport = answer.sport
 		}
@@ -96,10 +98,10 @@ func (x *exam) trials() []trial {
 
 // natPort is the peer's port when IKE is on 4500, as far as it is known.
 func (x *exam) natPort() uint16 {
-	if x.now.up() && x.now.Remote.Port() != 500 && x.now.Remote.Port() != 0 {
-		return x.now.Remote.Port()
+	if port := x.now.Remote.Port(); x.now.up() && port != wire.PortIKE && port != 0 {
+		return port
 	}
-	return 4500
+	return wire.PortNAT
 }
 
 // turned is the packet in the other direction.

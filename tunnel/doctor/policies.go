@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"greseal/ikev2/wire"
 	"greseal/platform/netlink"
 	"greseal/platform/xfrm"
 )
@@ -108,7 +109,7 @@ func judgePolicies(all []xfrmPolicy, local, remote netip.Addr, udp, carries bool
 		proto uint8
 		port  uint16
 	}
-	ways := []way{{"UDP 500", unix.IPPROTO_UDP, 500}, {"UDP 4500", unix.IPPROTO_UDP, 4500}}
+	ways := []way{{"UDP 500", unix.IPPROTO_UDP, wire.PortIKE}, {"UDP 4500", unix.IPPROTO_UDP, wire.PortNAT}}
 	if !udp {
 		ways = append(ways, way{"ESP", unix.IPPROTO_ESP, 0})
 	}

@@ -24,7 +24,7 @@ func (x *exam) probeIKE() *answer {
 // probeNAT asks on UDP 4500.
 func (x *exam) probeNAT() *answer {
 	if x.nat == nil {
-		x.nat = x.ask(4500, 0, nil)
+		x.nat = x.ask(wire.PortNAT, 0, nil)
 	}
 	return x.nat
 }
@@ -42,7 +42,7 @@ func (x *exam) ask(port uint16, fill int, pauses []time.Duration) *answer {
 func (x *exam) sendTo(port uint16, data []byte, spi uint64, fragmented bool, pauses []time.Duration) *answer {
 	return probe{
 		local: x.local(), to: netip.AddrPortFrom(x.remote, port), mark: x.Tunnel.FWMark,
-		data: data, spi: spi, marker: port != 500, fragmented: fragmented, pauses: pauses,
+		data: data, spi: spi, marker: port != wire.PortIKE, fragmented: fragmented, pauses: pauses,
 	}.send(x.ctx)
 }
 
@@ -60,7 +60,7 @@ func (x *exam) probeV1() *answer {
 func checkUDP500(x *exam) Step {
 	port := x.port()
 	s := x.judgeUDP500()
-	if port != 500 {
+	if port != wire.PortIKE {
 		s.Title = fmt.Sprintf("the peer answers on UDP %d", port)
 	}
 	return s
@@ -176,7 +176,7 @@ func checkUDP4500(x *exam) Step {
 		return skip("not in use: the tunnel uses bare ESP")
 	case !x.remote.IsValid():
 		return skip("the peer connects to us")
-	case x.port() != 500:
+	case x.port() != wire.PortIKE:
 		return skip(fmt.Sprintf("remote_port is %d", x.port()))
 	case x.Tunnel.Encap == config.EncapNever:
 		return skip(`not in use with encap = "never"`)
@@ -185,7 +185,7 @@ func checkUDP4500(x *exam) Step {
 	if s, ok := x.reached(a); ok {
 		return s
 	}
-	if a.kind == silent && x.ask(500, 0, nil).kind == silent {
+	if a.kind == silent && x.ask(wire.PortIKE, 0, nil).kind == silent {
 		return skip("no answer on UDP 4500, and none on UDP 500 any more: this says nothing about UDP 4500 alone; examine it again")
 	}
 	s := x.unreached(a)

@@ -204,18 +204,13 @@ func (i ID) Equal(o ID) bool {
 // lower makes ASCII letters small and leaves all else, so that no two foreign
 // letters fall together.
 func lower(s string) string {
-	for i := range len(s) {
-		if c := s[i]; c >= 'A' && c <= 'Z' {
-			b := []byte(s)
-			for k, c := range b {
-				if c >= 'A' && c <= 'Z' {
-					b[k] = c + 'a' - 'A'
-				}
-			}
-			return string(b)
+	b := []byte(s)
+	for i, c := range b {
+		if c >= 'A' && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
 		}
 	}
-	return s
+	return string(b)
 }
 
 // mailbox makes the domain of a mail address small.
