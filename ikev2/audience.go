@@ -9,6 +9,18 @@ import (
 	"greseal/ikev2/wire"
 )
 
+// directory is the peers that are registered, and what finds them.
+type directory struct {
+	peers map[PeerID]*peer
+	order []*peer // in the order they were registered
+	// byRemote finds peers by their addresses, byID by their identity where it
+	// is no pattern, audiences whom a request may be for; nil when all have to
+	// be made anew.
+	byRemote  map[netip.Addr][]*peer
+	byID      map[string][]*peer
+	audiences map[audienceKey]*audience
+}
+
 // audience is what IKE_SA_INIT requests of one kind may be for, with what is
 // answered to all of them alike. It is made once for each kind, until a peer's
 // settings change: there may be hundreds of peers, and anybody sends requests.
@@ -31,22 +43,22 @@ type audienceKey struct{ local, remote netip.Addr }
 const mostAudiences = 256
 
 // audience finds whom a request from remote to local may be for.
-func (e *Engine) audience(local, remote netip.Addr) *audience {
-	e.index()
+func (d *directory) audience(local, remote netip.Addr) *audience {
+	d.index()
 	k := audienceKey{local.Unmap(), remote.Unmap()}
-	named := e.byRemote[k.remote]
+	named := d.byRemote[k.remote]
 	if named == nil {
 		k.remote = anywhere
 	}
-	if a := e.audiences[k]; a != nil {
+	if a := d.audiences[k]; a != nil {
 		return a
 	}
-	if len(e.audiences) >= mostAudiences {
-		clear(e.audiences)
+	if len(d.audiences) >= mostAudiences {
+		clear(d.audiences)
 	}
 	a := &audience{}
 	best := -1
-	for _, some := range [][]*peer{named, e.byRemote[anywhere]} {
+	for _, some := range [][]*peer{named, d.byRemote[anywhere]} {
 		for _, p := range some {
 			n, ok := p.accepts(local, remote)
 			if !ok {
@@ -63,7 +75,7 @@ func (e *Engine) audience(local, remote netip.Addr) *audience {
 	a.offers = union(a.peers)
 	a.quick = withoutSlow(a.offers)
 	a.hashes, a.requests = hashPayload(a.peers...), requests(a.peers...)
-	e.audiences[k] = a
+	d.audiences[k] = a
 	return a
 }
 
@@ -103,21 +115,21 @@ func (p *peer) comesFrom(local netip.Addr) bool {
 }
 
 // index makes the maps that find peers.
-func (e *Engine) index() {
-	if e.byRemote != nil {
+func (d *directory) index() {
+	if d.byRemote != nil {
 		return
 	}
-	e.byRemote, e.byID = map[netip.Addr][]*peer{}, map[string][]*peer{}
-	e.audiences = map[audienceKey]*audience{}
-	for _, p := range e.order {
+	d.byRemote, d.byID = map[netip.Addr][]*peer{}, map[string][]*peer{}
+	d.audiences = map[audienceKey]*audience{}
+	for _, p := range d.order {
 		for _, a := range p.cfg.Remotes {
-			e.byRemote[a] = append(e.byRemote[a], p)
+			d.byRemote[a] = append(d.byRemote[a], p)
 		}
 		if len(p.cfg.Remotes) == 0 {
-			e.byRemote[anywhere] = append(e.byRemote[anywhere], p)
+			d.byRemote[anywhere] = append(d.byRemote[anywhere], p)
 		}
 		if k := idKey(p.cfg.RemoteID.Exact()); k != "" {
-			e.byID[k] = append(e.byID[k], p)
+			d.byID[k] = append(d.byID[k], p)
 		}
 	}
 }
@@ -133,11 +145,11 @@ func idKey(i Identity) string {
 }
 
 // candidates are the peers that a request may be from (contract 9).
-func (e *Engine) candidates(local, remote netip.Addr) []*peer {
-	return e.audience(local, remote).peers
+func (d *directory) candidates(local, remote netip.Addr) []*peer {
+	return d.audience(local, remote).peers
 }
 
-// anywhere is the entry of Engine.byRemote for peers without an address.
+// anywhere is the entry of directory.byRemote for peers without an address.
 var anywhere = netip.Addr{}
 
 // answersTo is the identity we answer under when the peer asks for one of ours,

@@ -131,7 +131,7 @@ func (e *Engine) prove(s *ikeSA, p *peer, id *wire.ID) (proof, *Failure) {
 	var key *sign.PrivateKey
 	if c := p.cfg.Certificates; c != nil {
 		key = c.Own.Key()
-		g.ownFault = c.Own.Check(e.wallNow(), identityFrom(id))
+		g.ownFault = c.Own.Check(e.wall.now(e.now), identityFrom(id))
 		for _, data := range c.Own.Payloads() {
 			certs = append(certs, &wire.Cert{Encoding: wire.CertX509, Data: data})
 		}

@@ -18,7 +18,7 @@ func (e *Engine) certified(s *ikeSA, p *peer, c *wire.Contents) (*sign.PublicKey
 	if err != nil {
 		return nil, s.certificateFailure(err)
 	}
-	chain, err := cs.Anchors.Verify(leaf, others, cert.Options{Time: e.wallNow(), CRLs: cs.CRLs})
+	chain, err := cs.Anchors.Verify(leaf, others, cert.Options{Time: e.wall.now(e.now), CRLs: cs.CRLs})
 	if err == nil {
 		err = leaf.CheckIdentity(s.RemoteID, "the peer's")
 	}
@@ -87,14 +87,20 @@ func (s *ikeSA) certificateFailure(err error) *Failure {
 // SetWall tells the engine what time it is, for certificates (contract 7): wall
 // is the wall time at now, already set right when the clock was never set.
 // Without it no certificate is accepted.
-func (e *Engine) SetWall(now Time, wall time.Time) { e.wallAt, e.wall = now, wall }
+func (e *Engine) SetWall(now Time, wall time.Time) { e.wall = wallClock{wall, now} }
 
-// wallNow is the wall time, zero when it is not known.
-func (e *Engine) wallNow() time.Time {
-	if e.wall.IsZero() {
+// wallClock is the wall time as SetWall said it.
+type wallClock struct {
+	wall time.Time
+	at   Time
+}
+
+// now is the wall time, zero when it is not known.
+func (c wallClock) now(now Time) time.Time {
+	if c.wall.IsZero() {
 		return time.Time{}
 	}
-	return e.wall.Add(e.now - e.wallAt)
+	return c.wall.Add(now - c.at)
 }
 
 // chargeSignatures takes what verifying signatures of an initiator costs, that is

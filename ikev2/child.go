@@ -95,9 +95,9 @@ type agreed struct {
 // addChild makes a Child SA known and installs its inbound SA; the outbound keys are
 // kept until carry.
 func (e *Engine) addChild(s *ikeSA, a agreed) *child {
-	e.nextChild++
-	pub := &a.Child
-	pub.ID, pub.Peer, pub.IKE, pub.Created = e.nextChild, s.peer.cfg.ID, s.ID, e.now
+	pub := new(Child)
+	*pub = a.Child // not the keys beside it, which go with what is installed
+	pub.Peer, pub.IKE, pub.Created = s.peer.cfg.ID, s.ID, e.now
 	pub.Local, pub.Remote, pub.Encap = s.esp.local, s.esp.remote, s.esp.encap
 	c := &child{pub: pub, sa: s, spare: a.out, unconfirmed: !pub.Initiator, deleteAt: never}
 	if a.old != nil {
@@ -116,8 +116,7 @@ func (e *Engine) addChild(s *ikeSA, a agreed) *child {
 	beside := !s.childless()
 	s.children = append(s.children, c)
 	s.createAt = never
-	e.bySPI[pub.SPIIn] = c
-	e.childSAs[pub.ID] = c
+	e.registerChild(c)
 	e.markDirty(s)
 
 	c.in = true
@@ -267,8 +266,7 @@ func (e *Engine) forgetChild(c *child) {
 		c.in = false
 		e.emit(RemoveIn{c.pub})
 	}
-	delete(e.bySPI, c.pub.SPIIn)
-	delete(e.childSAs, c.pub.ID)
+	e.unregisterChild(c)
 	p := c.sa.peer
 	p.lingering = slices.DeleteFunc(p.lingering, func(o *child) bool { return o == c })
 	e.markDirty(c.sa)

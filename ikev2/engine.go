@@ -3,7 +3,6 @@ package ikev2
 import (
 	"cmp"
 	"io"
-	"net/netip"
 	"time"
 
 	"greseal/crypto/kex"
@@ -24,39 +23,21 @@ type Engine struct {
 	now Time
 	out []Action
 
-	peers map[PeerID]*peer
-	order []*peer // in the order they were registered
-	// byRemote finds peers by their addresses, byID by their identity where it
-	// is no pattern, audiences whom a request may be for; nil when all have to
-	// be made anew.
-	byRemote  map[netip.Addr][]*peer
-	byID      map[string][]*peer
-	audiences map[audienceKey]*audience
-	sas       map[uint64]*ikeSA
-	ids       map[SAID]*ikeSA
-	bySPI     map[uint32]*child // by inbound SPI
-	childSAs  map[ChildID]*child
+	directory
+	registry
+	lastResponses
 
-	ikeReserved map[uint64]bool // SPIs in requests of ours that are not answered yet
-	espReserved map[uint32]bool
+	half    strangers
+	cookies cookie.Jar
+	errors  rate.Bucket // unprotected error answers
 
-	half      strangers
-	cookies   cookie.Jar
-	responses map[uint64]*lastResponse
-	byExpiry  []*lastResponse // in the order they expire
-	refusals  []*lastResponse // likewise, of strangers
-	errors    rate.Bucket     // unprotected error answers
-
-	timers    timers
-	dirty     []*ikeSA
-	wall      time.Time // as SetWall said, at wallAt
-	wallAt    Time
-	reported  Time // last WakeAt, 0: none stands
-	nextSA    SAID
-	nextChild ChildID
-	stats     Stats
-	rec       recorder.Recorder
-	kex       keyExchanges
+	timers   timers
+	dirty    []*ikeSA
+	reported Time // last WakeAt, 0: none stands
+	wall     wallClock
+	stats    Stats
+	rec      recorder.Recorder
+	kex      keyExchanges
 
 	// onMessage, when set, is told what every message that is sent says.
 	onMessage func(data []byte, h wire.Header, outer, inner []wire.Payload)
@@ -91,20 +72,15 @@ func New(cfg Config) *Engine {
 		cfg.NATKeepalive = 20 * time.Second
 	}
 	return &Engine{
-		cfg:         cfg,
-		rnd:         random{cfg.Rand},
-		peers:       map[PeerID]*peer{},
-		sas:         map[uint64]*ikeSA{},
-		ids:         map[SAID]*ikeSA{},
-		bySPI:       map[uint32]*child{},
-		childSAs:    map[ChildID]*child{},
-		ikeReserved: map[uint64]bool{},
-		espReserved: map[uint32]bool{},
-		responses:   map[uint64]*lastResponse{},
-		errors:      rate.Bucket{Rate: 20, Burst: 40},
-		half:        newStrangers(&cfg),
-		rec:         recorder.New(),
-		kex:         keyExchanges{kex.New, kex.Respond},
+		cfg:           cfg,
+		rnd:           random{cfg.Rand},
+		directory:     directory{peers: map[PeerID]*peer{}},
+		registry:      newRegistry(),
+		lastResponses: lastResponses{responses: map[uint64]*lastResponse{}},
+		errors:        rate.Bucket{Rate: 20, Burst: 40},
+		half:          newStrangers(&cfg),
+		rec:           recorder.New(),
+		kex:           keyExchanges{kex.New, kex.Respond},
 	}
 }
 
@@ -135,7 +111,7 @@ func (e *Engine) Stats() Stats {
 // enter starts a call.
 func (e *Engine) enter(now Time) { e.now = max(e.now, now) }
 
-// touch notes that something about an SA changed: before the call ends its next
+// markDirty notes that something about an SA changed: before the call ends its next
 // exchange is started, if one is due, and its timer set.
 func (e *Engine) markDirty(s *ikeSA) {
 	if s != nil && !s.marked {
@@ -176,7 +152,7 @@ func (e *Engine) settle() {
 // flush ends a call: it hands over the actions and the next time to wake.
 func (e *Engine) flush() []Action {
 	e.settle()
-	e.expireResponses()
+	e.expireResponses(e.now)
 	e.half.forget(e.now)
 	wake := Time(0)
 	if s := e.timers.first(); s != nil {

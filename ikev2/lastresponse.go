@@ -17,6 +17,13 @@ type lastResponse struct {
 	expires Time
 }
 
+// lastResponses are those that are kept, by our SPI.
+type lastResponses struct {
+	responses map[uint64]*lastResponse
+	byExpiry  []*lastResponse // in the order they expire
+	refusals  []*lastResponse // likewise, of strangers
+}
+
 // A response is kept for as long as a peer is likely to repeat a request. Their
 // number is bounded; the oldest go first.
 const (
@@ -26,38 +33,38 @@ const (
 )
 
 // keepResponse keeps the last response of an SA that is gone.
-func (e *Engine) keepResponse(s *ikeSA) {
-	if s.answered.Data == nil || s.answered.at != e.now || s.own() == 0 {
+func (l *lastResponses) keepResponse(now Time, s *ikeSA) {
+	if s.answered.Data == nil || s.answered.at != now || s.own() == 0 {
 		return
 	}
-	g := &lastResponse{s.own(), s.answered, e.now + responseLife}
+	g := &lastResponse{s.own(), s.answered, now + responseLife}
 	s.answered = cached{}
-	e.responses[g.spi] = g
-	list, most := &e.byExpiry, maxResponses
+	l.responses[g.spi] = g
+	list, most := &l.byExpiry, maxResponses
 	if s.peer == nil {
-		list, most = &e.refusals, maxRefused
+		list, most = &l.refusals, maxRefused
 		g.answer.Settle()
 	}
 	if *list = append(*list, g); len(*list) > most {
-		e.evictResponse(list)
+		l.evictResponse(list)
 	}
 }
 
 // expireResponses removes responses whose time is over.
-func (e *Engine) expireResponses() {
-	for _, list := range []*[]*lastResponse{&e.byExpiry, &e.refusals} {
-		for len(*list) > 0 && (*list)[0].expires <= e.now {
-			e.evictResponse(list)
+func (l *lastResponses) expireResponses(now Time) {
+	for _, list := range []*[]*lastResponse{&l.byExpiry, &l.refusals} {
+		for len(*list) > 0 && (*list)[0].expires <= now {
+			l.evictResponse(list)
 		}
 	}
 }
 
-func (e *Engine) evictResponse(list *[]*lastResponse) {
+func (l *lastResponses) evictResponse(list *[]*lastResponse) {
 	g := (*list)[0]
 	(*list)[0] = nil
 	*list = (*list)[1:]
-	if e.responses[g.spi] == g {
-		delete(e.responses, g.spi)
+	if l.responses[g.spi] == g {
+		delete(l.responses, g.spi)
 	}
 }
 

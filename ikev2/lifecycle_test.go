@@ -160,7 +160,7 @@ func TestTimersKeepTheirOrder(t *testing.T) {
 	var h timers
 	var all []*ikeSA
 	for i := range 200 {
-		s := &ikeSA{IKESA: IKESA{ID: SAID(i)}, slot: -1}
+		s := &ikeSA{IKESA: IKESA{ID: SAID(i)}, alarm: alarm{slot: -1}}
 		all = append(all, s)
 		h.set(s, Time(n.rand.IntN(100)))
 	}

@@ -360,15 +360,13 @@ func (e *Engine) transportTaken(s *ikeSA, outer selector.Ends) bool {
 
 // disown has the peer delete a Child SA that it made and we cannot take.
 func (e *Engine) disown(s *ikeSA, spiIn uint32) {
-	e.nextChild++
 	c := &child{
-		pub: &Child{ID: e.nextChild, Peer: s.peer.cfg.ID, IKE: s.ID, Created: e.now},
+		pub: &Child{Peer: s.peer.cfg.ID, IKE: s.ID, Created: e.now},
 		sa:  s, state: childDeleting, rekeyAt: never, expireAt: never,
 	}
 	c.pub.SPIIn = spiIn
 	s.children = append(s.children, c)
-	e.bySPI[spiIn] = c
-	e.childSAs[c.pub.ID] = c
+	e.registerChild(c)
 	e.markDirty(s)
 }
 

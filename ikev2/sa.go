@@ -27,22 +27,27 @@ type ikeSA struct {
 	mob     *mobility // both sides support MOBIKE, else nil
 	toldMTU uint16    // of our interface, as the peer was told on this IKE SA
 
+	times
+	lineage
+	check    bool // a liveness check is wanted
+	suspect  bool // the peer owes an answer for so long that it may be dead
+	children []*child
+	alarm
+}
+
+// times are when something happened to an IKE SA.
+type times struct {
 	began      Time // first message
 	sent       Time // last message of ours the Child SAs' way
 	asked      Time // last repeated request of the peer
 	superseded Time // since when it is redundant
+}
 
-	check      bool     // a liveness check is wanted
-	suspect    bool     // the peer owes an answer for so long that it may be dead
+// lineage is where an IKE SA comes from, and what came of it.
+type lineage struct {
 	lowNonce   []byte   // lowest nonce of the exchange that made it
 	origin     saOrigin // of the first of the IKE SAs it was rekeyed from
 	replacedBy *ikeSA   // after rekeying: where the Child SAs went
-
-	children []*child
-
-	slot   int  // in Engine.timers
-	wake   Time // while in there
-	marked bool
 }
 
 // schedule is when an IKE SA has something to do by itself.
@@ -73,15 +78,13 @@ func (s *ikeSA) other() uint64 {
 
 // newSA makes an SA known under our SPI.
 func (e *Engine) newSA(p *peer, initiator bool, spiI, spiR uint64, local, remote netip.AddrPort) *ikeSA {
-	e.nextSA++
 	s := &ikeSA{
-		IKESA: IKESA{ID: e.nextSA, Initiator: initiator, SPIi: spiI, SPIr: spiR}, peer: p,
+		IKESA: IKESA{Initiator: initiator, SPIi: spiI, SPIr: spiR}, peer: p,
 		ways: ways{local: local, remote: remote}, natState: natState{pause: e.cfg.NATKeepalive},
-		began: e.now, sent: e.now, slot: -1,
+		times: times{began: e.now, sent: e.now}, alarm: alarm{slot: -1},
 		schedule: schedule{rekeyAt: never, expireAt: never, reauthAt: never, reauthEnd: never, createAt: never, dropAt: never},
 	}
-	e.sas[s.own()] = s
-	e.ids[s.ID] = s
+	e.register(s)
 	if p != nil {
 		p.sas = append(p.sas, s)
 		e.boundSAs(p)
@@ -173,9 +176,8 @@ func (e *Engine) drop(s *ikeSA, why *Failure, linger bool) {
 		s.keys.Wipe()
 		s.keys = nil
 	}
-	delete(e.sas, s.own())
-	delete(e.ids, s.ID)
-	e.keepResponse(s)
+	e.unregister(s)
+	e.keepResponse(e.now, s)
 	if s.peer != nil {
 		s.peer.sas = slices.DeleteFunc(s.peer.sas, func(o *ikeSA) bool { return o == s })
 	}

@@ -2,6 +2,13 @@ package ikev2
 
 import "math"
 
+// alarm is an IKE SA's place among the timers.
+type alarm struct {
+	slot   int  // in Engine.timers
+	wake   Time // while in there
+	marked bool // in Engine.dirty
+}
+
 // timers is a binary heap of IKE SAs by the time they next have something to
 // do. An SA knows its own place in it (ikeSA.slot, -1: not in it).
 type timers []*ikeSA
