@@ -2,7 +2,6 @@ package wire
 
 import (
 	"fmt"
-	"strconv"
 )
 
 // AuthMethod is an authentication method (RFC 7296 section 3.8).
@@ -19,30 +18,20 @@ const (
 	AuthSignature AuthMethod = 14 // RFC 7427
 )
 
-// String names the method.
-func (m AuthMethod) String() string {
-	switch m {
-	case AuthRSA:
-		return "RSA signature"
-	case AuthSharedKey:
-		return "shared key"
-	case 3:
-		return "DSS signature"
-	case AuthECDSA256:
-		return "ECDSA P-256"
-	case AuthECDSA384:
-		return "ECDSA P-384"
-	case AuthECDSA521:
-		return "ECDSA P-521"
-	case 12:
-		return "secure password"
-	case AuthNull:
-		return "NULL"
-	case AuthSignature:
-		return "digital signature"
-	}
-	return "method " + strconv.Itoa(int(m))
+var methodNames = [...]string{
+	AuthRSA:       "RSA signature",
+	AuthSharedKey: "shared key",
+	3:             "DSS signature",
+	AuthECDSA256:  "ECDSA P-256",
+	AuthECDSA384:  "ECDSA P-384",
+	AuthECDSA521:  "ECDSA P-521",
+	12:            "secure password",
+	AuthNull:      "NULL",
+	AuthSignature: "digital signature",
 }
+
+// String names the method.
+func (m AuthMethod) String() string { return named(methodNames[:], m, "method") }
 
 // Auth is the Authentication payload (RFC 7296 section 3.8).
 type Auth struct {
@@ -53,10 +42,7 @@ type Auth struct {
 // Type is TypeAuth.
 func (*Auth) Type() PayloadType { return TypeAuth }
 
-func parseAuth(b []byte) (*Auth, error) {
-	if len(b) < 4 {
-		return nil, syntaxf(TypeAuth, "body has %d octets, at least 4 are needed", len(b))
-	}
+func parseAuth(_ PayloadType, b []byte) (Payload, error) {
 	return &Auth{Method: AuthMethod(b[0]), Data: b[4:]}, nil
 }
 

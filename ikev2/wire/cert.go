@@ -3,7 +3,6 @@ package wire
 import (
 	"errors"
 	"fmt"
-	"strconv"
 )
 
 // CertEncoding is a certificate encoding (RFC 7296 section 3.6).
@@ -20,28 +19,19 @@ const (
 	CertRawKey     CertEncoding = 15 // RFC 7670
 )
 
-// String names the encoding.
-func (e CertEncoding) String() string {
-	switch e {
-	case CertPKCS7:
-		return "PKCS #7"
-	case CertX509:
-		return "X.509"
-	case CertCRL:
-		return "CRL"
-	case 11:
-		return "raw RSA key"
-	case CertHashURL:
-		return "hash and URL"
-	case CertHashBundle:
-		return "hash and URL of bundle"
-	case CertOCSP:
-		return "OCSP"
-	case CertRawKey:
-		return "raw public key"
-	}
-	return "encoding " + strconv.Itoa(int(e))
+var encodingNames = [...]string{
+	CertPKCS7:      "PKCS #7",
+	CertX509:       "X.509",
+	CertCRL:        "CRL",
+	11:             "raw RSA key",
+	CertHashURL:    "hash and URL",
+	CertHashBundle: "hash and URL of bundle",
+	CertOCSP:       "OCSP",
+	CertRawKey:     "raw public key",
 }
+
+// String names the encoding.
+func (e CertEncoding) String() string { return named(encodingNames[:], e, "encoding") }
 
 // Cert is the Certificate payload (RFC 7296 section 3.6).
 type Cert struct {
@@ -52,7 +42,7 @@ type Cert struct {
 // Type is TypeCert.
 func (*Cert) Type() PayloadType { return TypeCert }
 
-func parseCert(b []byte) (*Cert, error) {
+func parseCert(_ PayloadType, b []byte) (Payload, error) {
 	if len(b) < 1 {
 		return nil, syntaxf(TypeCert, "body is empty")
 	}
@@ -79,7 +69,7 @@ type CertReq struct {
 // Type is TypeCertReq.
 func (*CertReq) Type() PayloadType { return TypeCertReq }
 
-func parseCertReq(b []byte) (*CertReq, error) {
+func parseCertReq(_ PayloadType, b []byte) (Payload, error) {
 	if len(b) < 1 {
 		return nil, syntaxf(TypeCertReq, "body is empty")
 	}

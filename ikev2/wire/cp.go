@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strconv"
 )
 
 // CPKind is the type of a configuration exchange (RFC 7296 section 3.15).
@@ -19,20 +18,15 @@ const (
 	CPAck     CPKind = 4
 )
 
-// String is the RFC's name.
-func (k CPKind) String() string {
-	switch k {
-	case CPRequest:
-		return "CFG_REQUEST"
-	case CPReply:
-		return "CFG_REPLY"
-	case CPSet:
-		return "CFG_SET"
-	case CPAck:
-		return "CFG_ACK"
-	}
-	return "CFG type " + strconv.Itoa(int(k))
+var cpNames = [...]string{
+	CPRequest: "CFG_REQUEST",
+	CPReply:   "CFG_REPLY",
+	CPSet:     "CFG_SET",
+	CPAck:     "CFG_ACK",
 }
+
+// String is the RFC's name.
+func (k CPKind) String() string { return named(cpNames[:], k, "CFG type") }
 
 // CPAttr is one configuration attribute.
 type CPAttr struct {
@@ -49,10 +43,7 @@ type CP struct {
 // Type is TypeCP.
 func (*CP) Type() PayloadType { return TypeCP }
 
-func parseCP(b []byte) (*CP, error) {
-	if len(b) < 4 {
-		return nil, syntaxf(TypeCP, "body has %d octets, at least 4 are needed", len(b))
-	}
+func parseCP(_ PayloadType, b []byte) (Payload, error) {
 	p := &CP{Kind: CPKind(b[0])}
 	for b = b[4:]; len(b) > 0; {
 		if len(p.Attrs) == MaxCPAttrs {

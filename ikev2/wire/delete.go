@@ -20,10 +20,7 @@ type Delete struct {
 // Type is TypeDelete.
 func (*Delete) Type() PayloadType { return TypeDelete }
 
-func parseDelete(b []byte) (*Delete, error) {
-	if len(b) < 4 {
-		return nil, syntaxf(TypeDelete, "body has %d octets, at least 4 are needed", len(b))
-	}
+func parseDelete(_ PayloadType, b []byte) (Payload, error) {
 	p := &Delete{Protocol: suite.Protocol(b[0])}
 	size, count := int(b[1]), int(binary.BigEndian.Uint16(b[2:]))
 	b = b[4:]

@@ -3,7 +3,6 @@ package wire
 import (
 	"fmt"
 	"net/netip"
-	"strconv"
 )
 
 // IDKind is an identification type (RFC 7296 section 3.5).
@@ -21,30 +20,20 @@ const (
 	IDNull   IDKind = 13 // RFC 7619
 )
 
-// String is the IANA name.
-func (k IDKind) String() string {
-	switch k {
-	case IDIPv4:
-		return "ID_IPV4_ADDR"
-	case IDFQDN:
-		return "ID_FQDN"
-	case IDRFC822:
-		return "ID_RFC822_ADDR"
-	case IDIPv6:
-		return "ID_IPV6_ADDR"
-	case IDDN:
-		return "ID_DER_ASN1_DN"
-	case IDGN:
-		return "ID_DER_ASN1_GN"
-	case IDKeyID:
-		return "ID_KEY_ID"
-	case 12:
-		return "ID_FC_NAME"
-	case IDNull:
-		return "ID_NULL"
-	}
-	return "ID type " + strconv.Itoa(int(k))
+var idNames = [...]string{
+	IDIPv4:   "ID_IPV4_ADDR",
+	IDFQDN:   "ID_FQDN",
+	IDRFC822: "ID_RFC822_ADDR",
+	IDIPv6:   "ID_IPV6_ADDR",
+	IDDN:     "ID_DER_ASN1_DN",
+	IDGN:     "ID_DER_ASN1_GN",
+	IDKeyID:  "ID_KEY_ID",
+	12:       "ID_FC_NAME",
+	IDNull:   "ID_NULL",
 }
+
+// String is the IANA name.
+func (k IDKind) String() string { return named(idNames[:], k, "ID type") }
 
 // ID is an Identification payload, IDi or IDr (RFC 7296 section 3.5).
 type ID struct {
@@ -59,10 +48,7 @@ type ID struct {
 // Type is TypeIDi or TypeIDr.
 func (p *ID) Type() PayloadType { return p.Of }
 
-func parseID(t PayloadType, b []byte) (*ID, error) {
-	if len(b) < 4 {
-		return nil, syntaxf(t, "body has %d octets, at least 4 are needed", len(b))
-	}
+func parseID(t PayloadType, b []byte) (Payload, error) {
 	p := &ID{Of: t, Kind: IDKind(b[0]), Reserved: [3]byte(b[1:4]), Data: b[4:]}
 	if want := addrLen(p.Kind); want != 0 && len(p.Data) != want {
 		return nil, syntaxf(t, "%s of %d octets, must have %d", p.Kind, len(p.Data), want)

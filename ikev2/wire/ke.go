@@ -17,10 +17,7 @@ type KE struct {
 // Type is TypeKE.
 func (*KE) Type() PayloadType { return TypeKE }
 
-func parseKE(b []byte) (*KE, error) {
-	if len(b) < 4 {
-		return nil, syntaxf(TypeKE, "body has %d octets, at least 4 are needed", len(b))
-	}
+func parseKE(_ PayloadType, b []byte) (Payload, error) {
 	return &KE{Method: binary.BigEndian.Uint16(b), Data: b[4:]}, nil
 }
 

@@ -117,34 +117,36 @@ func parseChain(next PayloadType, b []byte, outer bool, read func(PayloadType) b
 	return ps, nil
 }
 
+// bodies are the payloads that are read: how, and what their bodies have at least,
+// octets.
+var bodies = [...]struct {
+	least int
+	parse func(PayloadType, []byte) (Payload, error)
+}{
+	TypeSA:      {0, parseSA},
+	TypeKE:      {4, parseKE},
+	TypeIDi:     {4, parseID},
+	TypeIDr:     {4, parseID},
+	TypeCert:    {0, parseCert},
+	TypeCertReq: {0, parseCertReq},
+	TypeAuth:    {4, parseAuth},
+	TypeNonce:   {0, parseNonce},
+	TypeNotify:  {4, parseNotify},
+	TypeDelete:  {4, parseDelete},
+	TypeVendor:  {0, parseVendorID},
+	TypeTSi:     {4, parseTS},
+	TypeTSr:     {4, parseTS},
+	TypeCP:      {4, parseCP},
+}
+
 func parseBody(t PayloadType, critical bool, b []byte) (Payload, error) {
-	switch t {
-	case TypeSA:
-		return parseSA(b)
-	case TypeKE:
-		return parseKE(b)
-	case TypeIDi, TypeIDr:
-		return parseID(t, b)
-	case TypeCert:
-		return parseCert(b)
-	case TypeCertReq:
-		return parseCertReq(b)
-	case TypeAuth:
-		return parseAuth(b)
-	case TypeNonce:
-		return parseNonce(b)
-	case TypeNotify:
-		return parseNotify(b)
-	case TypeDelete:
-		return parseDelete(b)
-	case TypeVendor:
-		return &VendorID{Data: b}, nil
-	case TypeTSi, TypeTSr:
-		return parseTS(t, b)
-	case TypeCP:
-		return parseCP(b)
+	if int(t) >= len(bodies) || bodies[t].parse == nil {
+		return &Unknown{Kind: t, Critical: critical, Body: b}, nil
 	}
-	return &Unknown{Kind: t, Critical: critical, Body: b}, nil
+	if least := bodies[t].least; len(b) < least {
+		return nil, syntaxf(t, "body has %d octets, at least %d are needed", len(b), least)
+	}
+	return bodies[t].parse(t, b)
 }
 
 // Append appends the message, with Next and Length computed and every other

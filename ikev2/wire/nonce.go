@@ -16,7 +16,7 @@ type Nonce struct {
 // Type is TypeNonce.
 func (*Nonce) Type() PayloadType { return TypeNonce }
 
-func parseNonce(b []byte) (*Nonce, error) {
+func parseNonce(_ PayloadType, b []byte) (Payload, error) {
 	p := &Nonce{Data: b}
 	if err := p.check(); err != nil {
 		return nil, syntaxf(TypeNonce, "%v", err)

@@ -35,10 +35,7 @@ func NewNumberNotify(t NotifyType, n uint16) *Notify {
 // Type is TypeNotify.
 func (*Notify) Type() PayloadType { return TypeNotify }
 
-func parseNotify(b []byte) (*Notify, error) {
-	if len(b) < 4 {
-		return nil, syntaxf(TypeNotify, "body has %d octets, at least 4 are needed", len(b))
-	}
+func parseNotify(_ PayloadType, b []byte) (Payload, error) {
 	p := &Notify{Protocol: suite.Protocol(b[0]), Kind: NotifyType(binary.BigEndian.Uint16(b[2:]))}
 	n := int(b[1])
 	if b = b[4:]; n > len(b) {

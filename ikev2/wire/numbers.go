@@ -16,32 +16,21 @@ const (
 	IKEFollowupKE    ExchangeType = 44 // RFC 9370
 )
 
-// String is the IANA name.
-func (t ExchangeType) String() string {
-	switch t {
-	case IKESAInit:
-		return "IKE_SA_INIT"
-	case IKEAuth:
-		return "IKE_AUTH"
-	case CreateChildSA:
-		return "CREATE_CHILD_SA"
-	case Informational:
-		return "INFORMATIONAL"
-	case IKESessionResume:
-		return "IKE_SESSION_RESUME"
-	case 39:
-		return "GSA_AUTH"
-	case 40:
-		return "GSA_REGISTRATION"
-	case 41:
-		return "GSA_REKEY"
-	case IKEIntermediate:
-		return "IKE_INTERMEDIATE"
-	case IKEFollowupKE:
-		return "IKE_FOLLOWUP_KE"
-	}
-	return "exchange " + strconv.Itoa(int(t))
+var exchangeNames = [...]string{
+	IKESAInit:        "IKE_SA_INIT",
+	IKEAuth:          "IKE_AUTH",
+	CreateChildSA:    "CREATE_CHILD_SA",
+	Informational:    "INFORMATIONAL",
+	IKESessionResume: "IKE_SESSION_RESUME",
+	39:               "GSA_AUTH",
+	40:               "GSA_REGISTRATION",
+	41:               "GSA_REKEY",
+	IKEIntermediate:  "IKE_INTERMEDIATE",
+	IKEFollowupKE:    "IKE_FOLLOWUP_KE",
 }
+
+// String is the IANA name.
+func (t ExchangeType) String() string { return named(exchangeNames[:], t, "exchange") }
 
 // PayloadType is a payload's type (RFC 7296 section 3.2); 0 ends a chain.
 type PayloadType uint8
@@ -86,4 +75,12 @@ func (t PayloadType) String() string {
 // of the critical bit (RFC 7296 section 2.5): all of RFC 7296's own, and SKF.
 func (t PayloadType) understood() bool {
 	return t >= TypeSA && t <= TypeEAP || t == TypeSKF
+}
+
+// named is the name of a number, or what it is a number of.
+func named[T ~uint8](names []string, t T, what string) string {
+	if int(t) < len(names) && names[t] != "" {
+		return names[t]
+	}
+	return what + " " + strconv.Itoa(int(t))
 }

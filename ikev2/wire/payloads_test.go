@@ -232,10 +232,11 @@ func TestTransformWithUnknownAttributeIsUnusable(t *testing.T) {
 		n := byte(8 + len(attrs))
 		body := append([]byte{0, 0, 0, 8 + n + 12 + 8, 1, 1, 0, 3, 3, 0, 0, n, 1, 0, 0, 20}, attrs...)
 		body = append(body, unhex(t, "0300000c 01000014800e0080 00000008 c8000001")...)
-		p, err := parseSA(body)
+		q, err := parseBody(TypeSA, false, body)
 		if err != nil {
 			t.Fatalf("%s: %v", c.name, err)
 		}
+		p := q.(*SA)
 		got := p.Proposals[0].Transforms[0]
 		if got.Unusable != c.unusable || got.KeyLen != c.keyLen {
 			t.Errorf("%s: read as %+v", c.name, got)
@@ -269,10 +270,11 @@ func TestProposalsCarryTheirSPI(t *testing.T) {
 // responder takes what it can use).
 func TestUnknownSelectorTypesAreSkipped(t *testing.T) {
 	body := unhex(t, "03000000 09000010 010203040506070809101112 072f0010 0000ffff c0000201c0000201 0a000008 61626364")
-	p, err := parseTS(TypeTSi, body)
+	q, err := parseBody(TypeTSi, false, body)
 	if err != nil {
 		t.Fatal(err)
 	}
+	p := q.(*TS)
 	if p.Skipped != 2 || len(p.Selectors) != 1 || p.Selectors[0] != HostSelector(netip.MustParseAddr("192.0.2.1"), 47) {
 		t.Errorf("read as %+v", p)
 	}

@@ -6,30 +6,36 @@ import (
 	"greseal/crypto/suite"
 )
 
-// reads are the payloads that an exchange is decided by. Only of these is a
+// payloadSet is a set of payload types below 64.
+type payloadSet uint64
+
+func setOf(types ...PayloadType) (s payloadSet) {
+	for _, t := range types {
+		s |= 1 << t
+	}
+	return s
+}
+
+func (s payloadSet) has(t PayloadType) bool { return s>>t&1 != 0 }
+
+// decisive are the payloads that an exchange is decided by. Only of these is a
 // malformed one, or a second one, the end of the message (RFC 7296 section 2.21);
 // all others are hints, or of no use here, and what can't be read of them is
-// passed over.
+// passed over. A Delete says that something is over.
+var decisive = map[ExchangeType]payloadSet{
+	IKESAInit:       setOf(TypeSA, TypeKE, TypeNonce),
+	IKEAuth:         setOf(TypeIDi, TypeIDr, TypeAuth, TypeSA, TypeTSi, TypeTSr, TypeDelete),
+	CreateChildSA:   setOf(TypeSA, TypeKE, TypeNonce, TypeTSi, TypeTSr, TypeNotify, TypeDelete),
+	IKEIntermediate: setOf(TypeKE, TypeDelete),
+	IKEFollowupKE:   setOf(TypeKE, TypeDelete),
+	Informational:   setOf(TypeDelete),
+}
+
+// reads tells whether the exchange is decided by such a payload; one that isn't
+// known is by all.
 func (x ExchangeType) reads(t PayloadType) bool {
-	switch x {
-	case IKESAInit:
-		return t == TypeSA || t == TypeKE || t == TypeNonce
-	case IKEAuth, CreateChildSA, IKEIntermediate, IKEFollowupKE, Informational:
-		if t == TypeDelete {
-			return true // it says that something is over
-		}
-	}
-	switch x {
-	case IKEAuth:
-		return t == TypeIDi || t == TypeIDr || t == TypeAuth || t == TypeSA || t == TypeTSi || t == TypeTSr
-	case CreateChildSA:
-		return t == TypeSA || t == TypeKE || t == TypeNonce || t == TypeTSi || t == TypeTSr || t == TypeNotify
-	case IKEIntermediate, IKEFollowupKE:
-		return t == TypeKE
-	case Informational:
-		return false
-	}
-	return true
+	s, known := decisive[x]
+	return !known || s.has(t)
 }
 
 // passOver tells whether a malformed payload, of a type that is read or not, can

@@ -107,7 +107,7 @@ func (p *SA) Offers() []suite.Proposal {
 // Type is TypeSA.
 func (*SA) Type() PayloadType { return TypeSA }
 
-func parseSA(b []byte) (*SA, error) {
+func parseSA(_ PayloadType, b []byte) (Payload, error) {
 	p := &SA{}
 	transforms := 0
 	for more := true; more; {

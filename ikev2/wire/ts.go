@@ -76,10 +76,7 @@ type TS struct {
 // Type is TypeTSi or TypeTSr.
 func (p *TS) Type() PayloadType { return p.Of }
 
-func parseTS(t PayloadType, b []byte) (*TS, error) {
-	if len(b) < 4 {
-		return nil, syntaxf(t, "body has %d octets, at least 4 are needed", len(b))
-	}
+func parseTS(t PayloadType, b []byte) (Payload, error) {
 	p := &TS{Of: t}
 	count := int(b[0])
 	b = b[4:]

@@ -8,6 +8,8 @@ type VendorID struct{ Data []byte }
 // Type is TypeVendor.
 func (*VendorID) Type() PayloadType { return TypeVendor }
 
+func parseVendorID(_ PayloadType, b []byte) (Payload, error) { return &VendorID{Data: b}, nil }
+
 // AppendBody appends the vendor ID.
 func (p *VendorID) AppendBody(b []byte) ([]byte, error) { return append(b, p.Data...), nil }
 
