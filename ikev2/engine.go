@@ -111,6 +111,15 @@ func (e *Engine) Stats() Stats {
 // enter starts a call.
 func (e *Engine) enter(now Time) { e.now = max(e.now, now) }
 
+// withPeer is a call about a peer, if there is such a one.
+func (e *Engine) withPeer(now Time, id PeerID, do func(*peer)) []Action {
+	e.enter(now)
+	if p := e.peers[id]; p != nil {
+		do(p)
+	}
+	return e.flush()
+}
+
 // markDirty notes that something about an SA changed: before the call ends its next
 // exchange is started, if one is due, and its timer set.
 func (e *Engine) markDirty(s *ikeSA) {

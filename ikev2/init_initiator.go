@@ -20,7 +20,7 @@ import (
 func (e *Engine) initiate(p *peer, local, remote netip.AddrPort) {
 	local, remote = e.ports(local, remote)
 	for _, s := range slices.Clone(p.sas) {
-		if s.handshake != nil && s.handshake.reachability {
+		if s.reachability() {
 			continue
 		}
 		same := s.remote.Addr() == remote.Addr() && s.local.Addr() == local.Addr()
@@ -47,11 +47,10 @@ func (e *Engine) initiate(p *peer, local, remote netip.AddrPort) {
 // request that nothing follows. The answer is reported as Reachable, silence not at
 // all.
 func (e *Engine) ProbeReachability(now Time, id PeerID, local, remote netip.AddrPort) []Action {
-	e.enter(now)
-	if p := e.peers[id]; p != nil {
+	return e.withPeer(now, id, func(p *peer) {
 		local, remote = e.ports(local, remote)
 		for _, s := range slices.Clone(p.sas) {
-			if s.handshake != nil && s.handshake.reachability && s.remote == remote {
+			if s.reachability() && s.remote == remote {
 				e.drop(s, nil, false)
 			}
 		}
@@ -59,9 +58,11 @@ func (e *Engine) ProbeReachability(now Time, id PeerID, local, remote netip.Addr
 			s.handshake.reachability, s.handshake.abandoned = true, true
 			s.handshake.deadline = e.now + reachTime
 		}
-	}
-	return e.flush()
+	})
 }
+
+// reachability tells whether the IKE SA is no more than such a probe.
+func (s *ikeSA) reachability() bool { return s.handshake != nil && s.handshake.reachability }
 
 // reachTime is how long the answer to a reachability probe is waited for.
 const reachTime = 4 * time.Second
@@ -355,9 +356,5 @@ func (e *Engine) initRefused(s *ikeSA, f *Failure) {
 // another address is dropped; an IKE SA to another address stays until the new
 // one is up.
 func (e *Engine) Initiate(now Time, id PeerID, local, remote netip.AddrPort) []Action {
-	e.enter(now)
-	if p := e.peers[id]; p != nil {
-		e.initiate(p, local, remote)
-	}
-	return e.flush()
+	return e.withPeer(now, id, func(p *peer) { e.initiate(p, local, remote) })
 }

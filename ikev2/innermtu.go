@@ -25,14 +25,14 @@ func (PeerMTU) isAction() {}
 // TellMTU has the peer told that our interface takes packets of mtu bytes, as far
 // as we know alone.
 func (e *Engine) TellMTU(now Time, id PeerID, mtu int) []Action {
-	e.enter(now)
-	if p := e.peers[id]; p != nil && mtu > 0 && mtu <= 0xffff && p.innerMTU != uint16(mtu) {
-		p.innerMTU = uint16(mtu)
-		for _, s := range p.sas {
-			e.markDirty(s)
+	return e.withPeer(now, id, func(p *peer) {
+		if mtu > 0 && mtu <= 0xffff && p.innerMTU != uint16(mtu) {
+			p.innerMTU = uint16(mtu)
+			for _, s := range p.sas {
+				e.markDirty(s)
+			}
 		}
-	}
-	return e.flush()
+	})
 }
 
 // sameProgram tells whether both sides have shown that they are this program.

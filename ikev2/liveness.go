@@ -191,18 +191,17 @@ func (e *Engine) doubt(s *ikeSA) {
 // Check starts a liveness check of a peer's IKE SAs at once. Where the peer is
 // suspect, the request that it has not answered is repeated now.
 func (e *Engine) Check(now Time, id PeerID) []Action {
-	e.enter(now)
-	if p := e.peers[id]; p != nil {
+	return e.withPeer(now, id, func(p *peer) {
 		for _, s := range p.sas {
-			if s.stands() {
-				s.check = true
-				if s.suspect && s.req != nil {
-					s.req.next = min(s.req.next, e.now)
-					e.retransmit(s)
-				}
-				e.markDirty(s)
+			if !s.stands() {
+				continue
 			}
+			s.check = true
+			if s.suspect && s.req != nil {
+				s.req.next = min(s.req.next, e.now)
+				e.retransmit(s)
+			}
+			e.markDirty(s)
 		}
-	}
-	return e.flush()
+	})
 }

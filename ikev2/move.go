@@ -13,17 +13,14 @@ import (
 // MOBIKE take their Child SAs along (Mobile); of others only the IKE messages
 // come from there, which serves to delete them.
 func (e *Engine) Move(now Time, id PeerID, local netip.Addr) []Action {
-	e.enter(now)
 	local = local.Unmap()
-	if p := e.peers[id]; p != nil {
+	return e.withPeer(now, id, func(p *peer) {
 		for _, s := range slices.Clone(p.sas) {
-			if s.keys == nil || s.local.Addr() == local || s.local.Addr().BitLen() != local.BitLen() {
-				continue
+			if s.keys != nil && s.local.Addr() != local && s.local.Addr().BitLen() == local.BitLen() {
+				e.moveTo(s, netip.AddrPortFrom(local, s.local.Port()), s.remote)
 			}
-			e.moveTo(s, netip.AddrPortFrom(local, s.local.Port()), s.remote)
 		}
-	}
-	return e.flush()
+	})
 }
 
 // Mobile tells whether the IKE SA in use with a peer supports MOBIKE.

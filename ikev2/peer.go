@@ -107,8 +107,7 @@ func (e *Engine) SetPeer(now Time, cfg Peer) []Action {
 
 // RemovePeer closes a peer's SAs and forgets it.
 func (e *Engine) RemovePeer(now Time, id PeerID) []Action {
-	e.enter(now)
-	if p := e.peers[id]; p != nil {
+	return e.withPeer(now, id, func(p *peer) {
 		e.closePeer(p)
 		delete(e.peers, id)
 		e.byRemote = nil
@@ -117,18 +116,13 @@ func (e *Engine) RemovePeer(now Time, id PeerID) []Action {
 		clear(p.cfg.PSK)
 		clear(p.cfg.PPK)
 		p.cfg.PSK, p.cfg.PPK = nil, nil
-	}
-	return e.flush()
+	})
 }
 
 // Close deletes all SAs of a peer and tells it, but keeps its settings. Pending
 // says when the peer has answered.
 func (e *Engine) Close(now Time, id PeerID) []Action {
-	e.enter(now)
-	if p := e.peers[id]; p != nil {
-		e.closePeer(p)
-	}
-	return e.flush()
+	return e.withPeer(now, id, e.closePeer)
 }
 
 // closePeer ends everything with a peer.

@@ -73,11 +73,7 @@ const (
 // nothing else to ask; Probed tells how it went. A newer probe takes the place of
 // one that was not sent yet.
 func (e *Engine) Probe(now Time, id PeerID, size int, token uint64) []Action {
-	e.enter(now)
-	if p := e.peers[id]; p != nil {
-		e.wantProbe(p, &probe{size: size, token: token})
-	}
-	return e.flush()
+	return e.withPeer(now, id, func(p *peer) { e.wantProbe(p, &probe{size: size, token: token}) })
 }
 
 func (e *Engine) wantProbe(p *peer, want *probe) {
@@ -90,15 +86,13 @@ func (e *Engine) wantProbe(p *peer, want *probe) {
 // ProbeRefused reports that a Send with DF was larger than what this machine's own
 // interface takes.
 func (e *Engine) ProbeRefused(now Time, id PeerID) []Action {
-	e.enter(now)
-	if p := e.peers[id]; p != nil {
+	return e.withPeer(now, id, func(p *peer) {
 		for _, s := range p.sas {
 			if s.probing() {
 				e.nextForm(s, s.req)
 			}
 		}
-	}
-	return e.flush()
+	})
 }
 
 // cutProbeShort has what is under way go on in its last form at once, because

@@ -82,7 +82,7 @@ func (e *Engine) reauthDue(s *ikeSA) {
 // this one stands.
 func (e *Engine) reauthenticate(s *ikeSA) {
 	unsettled := func(o *ikeSA) bool {
-		return o != s && o.state != stateReplaced && o.state != stateGone && !(o.handshake != nil && o.handshake.reachability)
+		return o != s && o.state != stateReplaced && o.state != stateGone && !o.reachability()
 	}
 	waits := !s.origin.ours && s.LastHeard <= s.Established && e.now < s.Established+attemptTime
 	if waits || slices.ContainsFunc(s.peer.sas, unsettled) {
