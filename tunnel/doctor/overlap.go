@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -63,78 +64,42 @@ func (x *exam) routesOf(table uint32, kind uint8) ([]hop, error) {
 	return hops, err
 }
 
+// routesBeside lists those that lead elsewhere than into the tunnel, with the names of
+// their interfaces.
+func (x *exam) routesBeside(table uint32) (hops []hop, err error) {
+	all, err := x.routesOf(table, unix.RTN_UNICAST)
+	for _, h := range all {
+		if h = x.named(h); h.ifname != "" && h.ifname != x.name() {
+			hops = append(hops, h)
+		}
+	}
+	return hops, err
+}
+
 // checkOverlap: what routes and address name leads into the tunnel, and no
 // route of somebody else takes it away.
 func checkOverlap(x *exam) Step {
-	name := x.name()
-	if len(x.Tunnel.Routes) == 0 && len(x.Tunnel.Address) == 0 {
+	t := x.Tunnel
+	if len(t.Routes) == 0 && len(t.Address) == 0 {
 		return warn("set address and routes, unless a routing daemon does", "nothing is routed into the tunnel")
 	}
-	var bad, odd, commands []string
-	for _, p := range x.Tunnel.Routes {
-		for _, o := range x.Others {
-			for _, q := range o.Routes {
-				if p == q && o.Enabled && o.Table == x.Tunnel.Table && o.Metric == x.Tunnel.Metric {
-					odd = append(odd, fmt.Sprintf("tunnel %q has the route %s with the same metric: give one of them another", o.Name, p))
-				}
-			}
-		}
-	}
-	table := x.Tunnel.Table
-	if table == 0 {
-		table = config.TableMain
-	}
-	all, err := x.routesOf(table, unix.RTN_UNICAST)
+	table := cmp.Or(t.Table, config.TableMain)
+	beside, err := x.routesBeside(table)
 	if err != nil {
 		return skip("the routes cannot be read: " + err.Error())
 	}
-	wanted := append([]netip.Prefix(nil), x.Tunnel.Routes...)
+	wanted := slices.Clone(t.Routes)
 	if table == config.TableMain {
-		for _, p := range x.Tunnel.Address {
+		for _, p := range t.Address {
 			wanted = append(wanted, p.Masked())
 		}
 	}
-	for _, h := range all {
-		h = x.named(h)
-		if h.ifname == name || h.ifname == "" {
-			continue
-		}
-		for _, p := range wanted {
-			if h.Dst.Bits() > p.Bits() && p.Contains(h.Dst.Addr()) && p.Bits() != 0 {
-				odd = append(odd, fmt.Sprintf("%s, a part of %s, goes to %s", h.Dst, p, h))
-			}
-		}
-	}
+	odd := append(x.sharedRoutes(), parts(wanted, beside)...)
+	var bad, commands []string
 	if table == config.TableMain {
 		for _, p := range wanted {
-			a := sample(p, x.Tunnel.Address)
-			known := slices.ContainsFunc(x.refused(), func(r status.Placed) bool {
-				q, err := netip.ParsePrefix(r.Prefix)
-				return err == nil && q.Masked() == p.Masked()
-			})
-			if !a.IsValid() || known { // the step before has said so
-				continue
-			}
-			h, err := x.routeOf(a)
-			if err != nil || h.ifname == name || h.Type == unix.RTN_LOCAL || x.remote == a {
-				continue
-			}
-			// A smaller network inside a large one may be meant, such as the own
-			// LAN; inside the tunnel's own little network it is not.
-			says := fmt.Sprintf("%s of %s goes to %s instead of %s", a, p, h, name)
-			meant := false
-			for _, r := range all {
-				r = x.named(r)
-				if !r.Dst.Contains(a) || r.Dst.Bits() < p.Bits() || r.ifname != h.ifname {
-					continue
-				}
-				if meant = r.Dst.Bits() > p.Bits() && !x.inside(p); !meant {
-					commands = append(commands, fmt.Sprintf("ip route delete %s dev %s metric %d", r.Dst, r.ifname, r.Metric))
-				}
-			}
-			if !meant {
-				bad = append(bad, says)
-			}
+			says, remove := x.diverted(p, beside)
+			bad, commands = append(bad, says...), append(commands, remove...)
 		}
 	}
 	switch {
@@ -143,17 +108,78 @@ func checkOverlap(x *exam) Step {
 	case len(odd) > 0:
 		return warn("", odd...)
 	}
-	return fine(fmt.Sprintf("%d routes and %d addresses lead into %s", len(x.Tunnel.Routes), len(x.Tunnel.Address), name))
+	return fine(fmt.Sprintf("%d routes and %d addresses lead into %s", len(t.Routes), len(t.Address), t.Name))
+}
+
+// sharedRoutes are those of other tunnels that are no worse and no better than ours.
+func (x *exam) sharedRoutes() (odd []string) {
+	for _, o := range x.Others {
+		if !o.Enabled || o.Table != x.Tunnel.Table || o.Metric != x.Tunnel.Metric {
+			continue
+		}
+		for _, p := range x.Tunnel.Routes {
+			if slices.Contains(o.Routes, p) {
+				odd = append(odd, fmt.Sprintf("tunnel %q has the route %s with the same metric: give one of them another", o.Name, p))
+			}
+		}
+	}
+	return odd
+}
+
+// parts are the parts of what is wanted that go elsewhere by routes of their own.
+func parts(wanted []netip.Prefix, beside []hop) (odd []string) {
+	for _, h := range beside {
+		for _, p := range wanted {
+			if h.Dst.Bits() > p.Bits() && p.Contains(h.Dst.Addr()) && p.Bits() != 0 {
+				odd = append(odd, fmt.Sprintf("%s, a part of %s, goes to %s", h.Dst, p, h))
+			}
+		}
+	}
+	return odd
+}
+
+// diverted asks the kernel where an address of p goes. Nothing is said of one that
+// goes into the tunnel, nor of what the step before has said.
+func (x *exam) diverted(p netip.Prefix, beside []hop) (says, commands []string) {
+	a := sample(p, x.Tunnel.Address)
+	refused := slices.ContainsFunc(x.refused(), func(r status.Placed) bool {
+		q, err := netip.ParsePrefix(r.Prefix)
+		return err == nil && q.Masked() == p.Masked()
+	})
+	if !a.IsValid() || a == x.remote || refused {
+		return nil, nil
+	}
+	h, err := x.routeOf(a)
+	if err != nil || h.ifname == x.name() || h.Type == unix.RTN_LOCAL {
+		return nil, nil
+	}
+	meant, commands := divertedBy(p, a, x.inside(p), h.ifname, beside)
+	if meant {
+		return nil, nil
+	}
+	return []string{fmt.Sprintf("%s of %s goes to %s instead of %s", a, p, h, x.name())}, commands
+}
+
+// divertedBy finds the routes by which an address of p goes to another interface, and
+// how to remove them. A smaller network inside a large one may be meant, such as the
+// own LAN; inside the tunnel's own little network it is not.
+func divertedBy(p netip.Prefix, a netip.Addr, inside bool, ifname string, beside []hop) (meant bool, commands []string) {
+	for _, r := range beside {
+		if !r.Dst.Contains(a) || r.Dst.Bits() < p.Bits() || r.ifname != ifname {
+			continue
+		}
+		if r.Dst.Bits() > p.Bits() && !inside {
+			meant = true
+			continue
+		}
+		commands = append(commands, fmt.Sprintf("ip route delete %s dev %s metric %d", r.Dst, r.ifname, r.Metric))
+	}
+	return meant, commands
 }
 
 // inside tells whether p is the network of one of the tunnel's own addresses.
 func (x *exam) inside(p netip.Prefix) bool {
-	for _, a := range x.Tunnel.Address {
-		if a.Masked() == p {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(x.Tunnel.Address, func(a netip.Prefix) bool { return a.Masked() == p })
 }
 
 // sample is an address of p that is none of the tunnel's own.
@@ -163,11 +189,7 @@ func sample(p netip.Prefix, own []netip.Prefix) netip.Addr {
 		a = a.Next() // not the network's own address
 	}
 	for range 4 {
-		mine := false
-		for _, o := range own {
-			mine = mine || o.Addr() == a
-		}
-		if !mine {
+		if !slices.ContainsFunc(own, func(o netip.Prefix) bool { return o.Addr() == a }) {
 			break
 		}
 		a = a.Next()

@@ -14,6 +14,7 @@ import (
 	"greseal/ikev2"
 	"greseal/ikev2/wire"
 	"greseal/platform"
+	"greseal/platform/rtnl"
 	"greseal/tunnel/config"
 	"greseal/tunnel/status"
 )
@@ -247,6 +248,52 @@ func TestASampleOfANetworkIsNotOurOwnAddress(t *testing.T) {
 		if got != want {
 			t.Errorf("%s: %q, want %q", in, got, want)
 		}
+	}
+}
+
+func TestARouteOfAPartMayBeMeant(t *testing.T) {
+	route := func(dst, ifname string) hop {
+		return hop{Route: rtnl.Route{Dst: netip.MustParsePrefix(dst), Metric: 5}, ifname: ifname}
+	}
+	const remove = "ip route delete 10.9.0.0/16 dev lan metric 5"
+	for _, c := range []struct {
+		name   string
+		inside bool
+		beside []hop
+		odd    int // parts that go elsewhere
+		meant  bool
+		remove string
+	}{
+		{"no route of its own, such as a rule", false, nil, 0, false, ""},
+		{"the same network", false, []hop{route("10.9.0.0/16", "lan")}, 0, false, remove},
+		{"by another interface than the packets", false, []hop{route("10.9.0.0/16", "wan")}, 0, false, ""},
+		{"a larger network", false, []hop{route("10.0.0.0/8", "lan")}, 0, false, ""},
+		{"a part", false, []hop{route("10.9.0.0/24", "lan")}, 1, true, ""},
+		{"another part", false, []hop{route("10.9.9.0/24", "lan")}, 1, false, ""},
+		{"a part of the tunnel's own network", true, []hop{route("10.9.0.0/24", "lan")}, 1, false, "ip route delete 10.9.0.0/24 dev lan metric 5"},
+		{"a part and the network", false, []hop{route("10.9.0.0/24", "lan"), route("10.9.0.0/16", "lan")}, 1, true, remove},
+	} {
+		p := netip.MustParsePrefix("10.9.0.0/16")
+		if odd := parts([]netip.Prefix{p}, c.beside); len(odd) != c.odd {
+			t.Errorf("%s: %q", c.name, odd)
+		}
+		meant, commands := divertedBy(p, netip.MustParseAddr("10.9.0.1"), c.inside, "lan", c.beside)
+		if meant != c.meant || strings.Join(commands, "\n") != c.remove {
+			t.Errorf("%s: meant %v, %q; want %v, %q", c.name, meant, commands, c.meant, c.remove)
+		}
+	}
+}
+
+func TestRoutesOfAnotherTunnelWithTheSameMetric(t *testing.T) {
+	net := []netip.Prefix{netip.MustParsePrefix("10.9.0.0/16")}
+	same := config.Tunnel{Name: "lab", Enabled: true, Routes: net}
+	worse, off, elsewhere := same, same, same
+	worse.Metric, off.Enabled, elsewhere.Table = 9, false, 100
+	x := examOf(status.StateUp)
+	x.Tunnel.Routes = net
+	x.Others = []config.Tunnel{same, worse, off, elsewhere}
+	if odd := x.sharedRoutes(); len(odd) != 1 || !strings.Contains(odd[0], `"lab" has the route 10.9.0.0/16`) {
+		t.Errorf("%q", odd)
 	}
 }
 
