@@ -115,7 +115,7 @@ func (s *ikeSA) refusedBy(n *wire.Notify, exchange string, offer []suite.Proposa
 		s.explainAuth(f)
 	case FailCritical:
 		if len(n.Data) == 1 {
-			f.Theirs = "it does not know payload " + wire.PayloadType(n.Data[0]).String()
+			f.Theirs = "unknown payload " + wire.PayloadType(n.Data[0]).String()
 		}
 	case FailMajorVersion:
 		f.Ours = "IKEv2"
@@ -123,7 +123,7 @@ func (s *ikeSA) refusedBy(n *wire.Notify, exchange string, offer []suite.Proposa
 		f.Detail = n.Kind.String()
 		f.Ours = "we moved to " + s.local.Addr().String()
 		if n.Kind == wire.UnexpectedNATDetected {
-			f.Ours = "we speak from " + s.local.Addr().String()
+			f.Ours = "address " + s.local.Addr().String()
 			f.Remedy = "there is a NAT in between and the peer has no NAT traversal: turn it on there"
 		}
 	case FailNotify:
@@ -135,14 +135,14 @@ func (s *ikeSA) refusedBy(n *wire.Notify, exchange string, offer []suite.Proposa
 // explainOffer explains the refusal of what we have offered.
 func (f *Failure) explainOffer(n *wire.Notify, offer []suite.Proposal) {
 	if f.Kind == FailInvalidKE {
-		f.Ours = "we offer " + suite.Words(suite.Groups(offer))
+		f.Ours = suite.Words(suite.Groups(offer))
 		if g, ok := n.Number(); ok {
-			f.Theirs = "it wants " + suite.Transform{Type: suite.TypeKE, ID: g}.Word()
+			f.Theirs = suite.Transform{Type: suite.TypeKE, ID: g}.Word()
 		}
 		f.Remedy = "add the peer's key exchange group here, or one of ours there"
 		return
 	}
-	f.Ours = "we offer " + proposalsText(offer)
+	f.Ours = proposalsText(offer)
 	key := "esp"
 	if f.Exchange == "IKE_SA_INIT" || len(offer) > 0 && offer[0].Protocol == suite.IKE {
 		key = "ike"
@@ -155,9 +155,9 @@ func (f *Failure) explainOffer(n *wire.Notify, offer []suite.Proposal) {
 
 // explainAuth explains that the peer does not accept who we are.
 func (s *ikeSA) explainAuth(f *Failure) {
-	f.Ours = "we are " + s.peer.localID(s.local.Addr()).String()
+	f.Ours = "identity " + s.peer.localID(s.local.Addr()).String()
 	if s.peer.cfg.RemoteID.Exact().IsSet() {
-		f.Ours += " and ask for " + s.peer.cfg.RemoteID.String()
+		f.Ours += ", asking for " + s.peer.cfg.RemoteID.String()
 	}
 	f.Remedy = "compare psk on both sides, and local_id here with what the peer expects; its log says which of them it was"
 	if s.handshake != nil && s.handshake.ppk.mixed {

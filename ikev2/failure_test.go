@@ -46,7 +46,7 @@ func TestRefusalsNameTheRemedy(t *testing.T) {
 	}{
 		{
 			name: "PSK", west: func(p *Peer) { p.PSK = []byte("other") },
-			kind: FailAuthentication, must: []string{"compare psk on both sides", "we are 192.0.2.1"}, atInitiator: true,
+			kind: FailAuthentication, must: []string{"compare psk on both sides", "identity 192.0.2.1"}, atInitiator: true,
 		},
 		{
 			name: "PSK, seen by the responder", west: func(p *Peer) { p.PSK = []byte("other") },
@@ -54,7 +54,7 @@ func TestRefusalsNameTheRemedy(t *testing.T) {
 		},
 		{
 			name: "identity", east: func(p *Peer) { p.RemoteID = pattern("west.example") },
-			kind: FailIdentity, must: []string{"we expect west.example", "it is 192.0.2.1", "local_id", "remote_id"},
+			kind: FailIdentity, must: []string{"expected identity west.example", "identity 192.0.2.1", "local_id", "remote_id"},
 		},
 		{
 			name: "ESP", east: func(p *Peer) { p.ESP = nil; p.ESP = append(p.ESP, espProposal("chacha20poly1305")) },
