@@ -203,7 +203,7 @@ func (s *ikeSA) explainSigned(f *Failure) {
 	case !p.signs():
 	case p.RawKeys != nil:
 		f.Ours += " with the key " + p.RawKeys.Own.Public().ShortFingerprint()
-		f.Remedy = "compare this fingerprint with the key the peer has of us, and local_id here with what the peer expects; its log says which of them it was"
+		f.Remedy = "compare this fingerprint with the key the peer has for us, and local_id here with what the peer expects; its log says which one it was"
 	default:
 		f.Ours += " with a certificate of " + p.Certificates.Own.Certificate().Issuer().String()
 		f.Remedy = "the peer must trust this authority and expect our identity; its log says what it did not accept"

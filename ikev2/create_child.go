@@ -223,7 +223,7 @@ func (x *createChild) refusedBy(e *Engine, s *ikeSA, n *wire.Notify) {
 			// A group that the peer does not allow shows at the first rekeying
 			// only. Without one it is still rekeyed, by the IKE SA's secrets.
 			f := s.refusedBy(n, "CREATE_CHILD_SA", x.offer, x.old)
-			f.Detail = "the peer may not allow a key exchange of the Child SA's own; going on without (pfs)"
+			f.Detail = "the peer may not allow a separate key exchange for the Child SA (pfs); continuing without"
 			f.Remedy = "add the group to the peer's ESP proposal, or set pfs = false here"
 			e.note(s.peer, f)
 			if x.old != nil {

@@ -124,7 +124,7 @@ func (s *ikeSA) refusedBy(n *wire.Notify, exchange string, offer []suite.Proposa
 		f.Ours = "we moved to " + s.local.Addr().String()
 		if n.Kind == wire.UnexpectedNATDetected {
 			f.Ours = "address " + s.local.Addr().String()
-			f.Remedy = "there is a NAT in between and the peer has no NAT traversal: turn it on there"
+			f.Remedy = "there is a NAT in between and the peer has no NAT traversal: turn it on at the peer"
 		}
 	case FailNotify:
 		f.Detail = n.Kind.String()
@@ -149,7 +149,7 @@ func (f *Failure) explainOffer(n *wire.Notify, offer []suite.Proposal) {
 	}
 	f.Remedy = fmt.Sprintf("allow one of these at the peer, or set %s here to what the peer allows; its log says what that is", key)
 	if f.Exchange == "IKE_SA_INIT" {
-		f.Remedy += "; a peer without a tunnel for our address, or with it taken down, answers the same"
+		f.Remedy += "; a peer with no tunnel for our address, or with that tunnel down, answers the same"
 	}
 }
 
@@ -159,9 +159,9 @@ func (s *ikeSA) explainAuth(f *Failure) {
 	if s.peer.cfg.RemoteID.Exact().IsSet() {
 		f.Ours += ", asking for " + s.peer.cfg.RemoteID.String()
 	}
-	f.Remedy = "compare psk on both sides, and local_id here with what the peer expects; its log says which of them it was"
+	f.Remedy = "compare psk on both sides, and local_id here with what the peer expects; its log says which one it was"
 	if s.handshake != nil && s.handshake.ppk.mixed {
-		f.Remedy = "compare psk, ppk_id and ppk on both sides, and local_id here with what the peer expects; its log says which of them it was"
+		f.Remedy = "compare psk, ppk_id and ppk on both sides, and local_id here with what the peer expects; its log says which one it was"
 	}
 	s.explainSigned(f)
 }
@@ -223,7 +223,7 @@ func (s *ikeSA) timeoutFailure(r *request) *Failure {
 		f.Remedy = fmt.Sprintf("check that %s is the peer's address, that IKE runs there, and that no firewall drops UDP %d in between", s.remote.Addr(), s.remote.Port())
 	case s.local.Port() != wire.PortIKE && r.exchange == wire.IKEAuth:
 		f.Detail = "IKE_SA_INIT was answered"
-		f.Remedy = fmt.Sprintf("UDP %d must pass as UDP 500 does; a peer that refuses in silence says why in its log", s.remote.Port())
+		f.Remedy = fmt.Sprintf("UDP %d must pass as UDP 500 does; a peer that refuses silently says why in its log", s.remote.Port())
 	case r.exchange == wire.IKEIntermediate:
 		f.Detail = "IKE_SA_INIT was answered"
 		f.Remedy = "this message is the first large one: a path that loses it needs IKE fragmentation at the peer, or ike without an additional key exchange"

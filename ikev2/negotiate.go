@@ -128,7 +128,7 @@ func (e *Engine) takeChild(s *ikeSA, o *childOffer, x string, c *wire.Contents, 
 			return bad(FailInvalidKE, "the response has no key exchange value for "+a.Suite.KE.Word(), "report it to the peer's maker")
 		}
 		if shared, err = o.ke.Shared(c.KE.Data); err != nil {
-			return bad(FailInvalidKE, err.Error(), "report it to the peer's maker")
+			return bad(FailInvalidKE, err.Error(), "report it to the peer's vendor")
 		}
 	}
 	if err = s.responseEnds(o, c, &a); err != nil {
@@ -143,7 +143,7 @@ func (e *Engine) takeChild(s *ikeSA, o *childOffer, x string, c *wire.Contents, 
 	}
 	if more := newSeries(&a.Suite, shared, ni, nr); more != nil {
 		if wrong := more.linked(c); wrong != "" {
-			return bad(FailSyntax, wrong, "report it to the peer's maker")
+			return bad(FailSyntax, wrong, "report it to the peer's vendor")
 		}
 		more.childSA = a
 		a.series = more

@@ -306,7 +306,7 @@ func (x *node) do(actions []Action) {
 		case Contended:
 			x.say("turned away: %v", a.Reason)
 		case PeerMTU:
-			x.say("the peer's interface takes %d octets", a.MTU)
+			x.say("the peer's interface takes %d bytes", a.MTU)
 		case Probed:
 			what := "did not reach"
 			if a.Arrived {

@@ -80,14 +80,14 @@ func (s *ikeSA) acceptPPK(p *peer, c *wire.Contents) (*wire.Auth, *Failure) {
 	case !s.handshake.ppk.agreed:
 		return c.Auth, nil
 	case id == nil:
-		return nil, s.noPPK("the peer agreed to use a post-quantum pre-shared key and does not name one", "report it to the peer's maker")
+		return nil, s.noPPK("the peer agreed to use a post-quantum pre-shared key and does not name one", "report it to the peer's vendor")
 	case cfg.usesPPK() && bytes.Equal(id.Data, append([]byte{ppkFixed}, cfg.PPKID...)):
 		if err := s.mixPPK(cfg.PPK); err != nil {
 			return nil, s.noPPK(err.Error(), "choose other ike proposals")
 		}
 		return c.Auth, nil
 	case cfg.PPKRequired || plain == nil:
-		f := s.noPPK("the two sides do not name the same post-quantum pre-shared key", "set the same ppk_id and ppk on both sides")
+		f := s.noPPK("the two sides name different post-quantum pre-shared keys", "set the same ppk_id and ppk on both sides")
 		f.Ours, f.Theirs = "ppk_id "+ppkName(cfg.PPKID), "ppk_id "+ppkName(ppkText(id.Data))
 		return nil, f
 	}
@@ -103,7 +103,7 @@ func (s *ikeSA) wrongPPK(f *Failure, c *wire.Contents, verify func(*wire.Auth) b
 	}
 	s.unmixPPK()
 	if plain := c.Notify(wire.NoPPKAuth); plain != nil && verify(&wire.Auth{Method: c.Auth.Method, Data: plain.Data}) {
-		return s.noPPK("the peer's post-quantum pre-shared key "+ppkName(s.ppkID(c))+" differs from ours; what it authenticates with is right", "write the same ppk on both sides; mind spaces and line ends")
+		return s.noPPK("the peer's post-quantum pre-shared key "+ppkName(s.ppkID(c))+" differs from ours; its authentication is right", "write the same ppk on both sides; mind spaces and line endings")
 	}
 	f.Detail += ", or its post-quantum pre-shared key does"
 	f.Remedy += "; and the same ppk"
@@ -121,7 +121,7 @@ func ppkText(data []byte) string {
 	if len(data) > 0 && data[0] == ppkFixed {
 		return string(data[1:])
 	}
-	return fmt.Sprintf("of another type (%d octets)", len(data))
+	return fmt.Sprintf("of another type (%d bytes)", len(data))
 }
 
 // ppkName writes a name that came from the network, or none.

@@ -9,7 +9,7 @@ import (
 
 // errRandom is what every exchange that needs randomness ends with when the
 // injected reader fails: nothing is ever sent with predictable values.
-var errRandom = errors.New("the source of randomness failed; look at the machine's getrandom(2)")
+var errRandom = errors.New("the source of randomness failed; check getrandom(2) on this machine")
 
 // random draws from Config.Rand.
 type random struct{ r io.Reader }

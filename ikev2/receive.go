@@ -198,7 +198,7 @@ func (e *Engine) receiveRequest(s *ikeSA, m *wire.Message, d *Datagram) {
 	case m.Exchange == wire.Informational:
 		e.onInformational(s, m, d, c.Contents)
 	default:
-		e.brokenRequest(s, m, d, &wire.Error{Notify: wire.InvalidSyntax, Reason: m.Exchange.String() + " is not an exchange of an IKE SA that stands"})
+		e.brokenRequest(s, m, d, &wire.Error{Notify: wire.InvalidSyntax, Reason: m.Exchange.String() + " is not an exchange of an established IKE SA"})
 	}
 	e.markDirty(s)
 }

@@ -84,7 +84,7 @@ func (e *Engine) recordAction(a Action) {
 			text += "; we are behind a NAT"
 		}
 		if a.NATRemote {
-			text += "; it is behind a NAT"
+			text += "; the peer is behind a NAT"
 		}
 	case IKEDown:
 		about(&a.IKEInfo)

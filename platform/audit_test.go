@@ -100,7 +100,7 @@ func TestAuditDoesNotFightForever(t *testing.T) {
 			continue
 		}
 		for _, d := range found {
-			if d.Fixed != (d.Object == ObjectGuard) || !strings.Contains(d.Text, "again and again") {
+			if d.Fixed != (d.Object == ObjectGuard) || !strings.Contains(d.Text, "keeps changing it") {
 				t.Errorf("time %d: found %+v", i, d)
 			}
 		}

@@ -28,7 +28,7 @@ type RouteInfo struct {
 // Why there is no way to a peer now; time or the network can help.
 var (
 	ErrNoRoute  = errors.New("no route")
-	ErrNoSource = errors.New("no address to come from")
+	ErrNoSource = errors.New("no source address")
 )
 
 // noSource is an ErrNoSource in words of its own.
@@ -60,7 +60,7 @@ func (n *Network) RouteTo(remote, localHint netip.Addr, ifName string, mark uint
 	}
 	l, err := rtnl.LinkByName(n.nl, ifName)
 	if errors.Is(err, rtnl.ErrNoLink) {
-		return RouteInfo{}, noSource(fmt.Sprintf("interface %s is not there", ifName))
+		return RouteInfo{}, noSource(fmt.Sprintf("interface %s does not exist", ifName))
 	}
 	if err != nil {
 		return RouteInfo{}, err
@@ -193,7 +193,7 @@ func (i RouteInfo) through(l *rtnl.Link, remote netip.Addr) (RouteInfo, error) {
 		i.PathMTU = i.MTU
 	}
 	if !i.Local.IsValid() {
-		return RouteInfo{}, noSource(fmt.Sprintf("interface %s has no address to come from", l.Name))
+		return RouteInfo{}, noSource(fmt.Sprintf("interface %s has no source address", l.Name))
 	}
 	return i, nil
 }

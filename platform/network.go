@@ -131,7 +131,7 @@ func (n *Network) own(link string) (*rtnl.Link, error) {
 		return nil, err
 	}
 	if !l.Ours() {
-		return nil, fmt.Errorf("interface %s is not ours: rename it or the tunnel", link)
+		return nil, fmt.Errorf("interface %s is not greseal's: rename it or the tunnel", link)
 	}
 	return l, nil
 }

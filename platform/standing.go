@@ -69,7 +69,7 @@ func (r *Repairs) do(found Deviation, now time.Time, fix func() error) Deviation
 	made := recent(r.made[object], now)
 	contended := len(made) >= repairsMost
 	if contended {
-		found.Text += "; another program changes it again and again"
+		found.Text += "; another program keeps changing it"
 		if found.Object != ObjectGuard {
 			return found
 		}

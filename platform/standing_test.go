@@ -21,7 +21,7 @@ func TestRepairsEndWhenAnotherProgramGoesOn(t *testing.T) {
 		}
 	}
 	got := try(mtu)
-	if got.Fixed || calls != repairsMost || got.Text != "its MTU is 1000; another program changes it again and again" {
+	if got.Fixed || calls != repairsMost || got.Text != "its MTU is 1000; another program keeps changing it" {
 		t.Errorf("after %d repairs: %+v", calls, got)
 	}
 	other := mtu
@@ -46,7 +46,7 @@ func TestAGuardIsLaidHoweverOftenItIsRemoved(t *testing.T) {
 			t.Fatalf("%+v", got)
 		}
 	}
-	if !strings.Contains(got.Text, "again and again") {
+	if !strings.Contains(got.Text, "keeps changing it") {
 		t.Errorf("%q", got.Text)
 	}
 }

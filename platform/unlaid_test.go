@@ -77,7 +77,7 @@ func TestRouteToComesFromWhereItIsTold(t *testing.T) {
 		{exitPeer6, "", "wan2", "interface wan2 has no"},
 		{exitPeer, "192.168.7.1", "", "local address 192.168.7.1 is not on this machine"},
 		{exitPeer6, "2001:db8:7::1", "", "local address 2001:db8:7::1 is not on this machine"},
-		{exitPeer, "", "ppp0", "interface ppp0 is not there"},
+		{exitPeer, "", "ppp0", "interface ppp0 does not exist"},
 	} {
 		if got, err := from(c.to, c.local, c.dev); !errors.Is(err, ErrNoSource) || !strings.HasPrefix(err.Error(), c.says) {
 			t.Errorf("%s from %q by %q: from %s, %v", c.to, c.local, c.dev, got, err)

@@ -127,7 +127,7 @@ func (n *Network) pins(foreign func() ([]rtnl.Route, error), into map[rtnl.Route
 	for peer, bits := range covered {
 		r, ok := underlay(routes, peer)
 		if !ok {
-			n.log.Debug("no way to the peer outside the tunnels", "peer", peer)
+			n.log.Debug("no route to the peer outside the tunnels", "peer", peer)
 			continue
 		}
 		if r.Dst.Bits() > bits {

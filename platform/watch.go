@@ -167,7 +167,7 @@ func (w *Watcher) read(sub *netlink.Subscription, see func(c *Change, typ uint16
 // everything is to be looked at again. The links seen so far stay; each next message
 // corrects its own.
 func (w *Watcher) everything(c *Change) {
-	w.log.Debug("netlink notifications lost, looking at everything again")
+	w.log.Debug("netlink notifications lost, reading everything again")
 	c.Underlay = true
 	for _, l := range w.links {
 		if l.own {

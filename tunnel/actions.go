@@ -131,7 +131,7 @@ func (l *loop) send(a ikev2.Send) error {
 		l.reschedule(p)
 		p.note = reason{
 			text:   fmt.Sprintf("the kernel refused to send to %s: %v", a.Remote, err),
-			remedy: "look at the route and the firewall's output rules for that address",
+			remedy: "check the route and the firewall's output rules for that address",
 		}
 	}
 	l.log.Debug("sending an IKE message", "remote", a.Remote, "error", err)

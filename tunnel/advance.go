@@ -57,7 +57,7 @@ func (l *loop) step(p *peer) wait {
 // were passed over; when all are, ok is false and w says why.
 func (l *loop) choose(p *peer) (passed []string, w wait, ok bool) {
 	w = wait{phase: phaseWaiting, until: l.now() + routeRetry, word: l.lacks(p),
-		why: reason{remedy: "the tunnel goes on by itself when the address or route appears"}}
+		why: reason{remedy: "the tunnel continues by itself when the address or route appears"}}
 	p.passed = nil
 	l.layRoutes(p.tunnel)
 	for range p.attempt.Candidates() {
@@ -131,13 +131,13 @@ func (l *loop) listen(p *peer) wait {
 	}
 	if why := l.nowhere(p); why != "" {
 		return wait{phase: phaseWaiting, word: l.lacks(p), until: l.now() + linkRetry,
-			why: reason{why + ", so no peer is let in", "the tunnel goes on by itself when the address appears"}}
+			why: reason{why + ", so no peer is let in", "the tunnel continues by itself when the address appears"}}
 	}
 	if p.phase == phaseDown && p.reason.text != p.hindrance {
 		return p.still(0, eventPeer) // why the last peer was refused says more
 	}
 	return wait{phase: phaseWaiting, event: eventPeer, why: reason{
-		text:   "no peer has come yet",
+		text:   "no peer has connected yet",
 		remedy: "start the other side; UDP 500 and 4500 must reach this machine",
 	}}
 }
@@ -159,14 +159,14 @@ func (l *loop) nowhere(p *peer) string {
 	case err != nil:
 		return ""
 	case len(p.locals) == 0:
-		return fmt.Sprintf("local = %q: the interface is not there or has no address", p.cfg.Local)
+		return fmt.Sprintf("local = %q: the interface does not exist or has no address", p.cfg.Local)
 	case !slices.ContainsFunc(p.locals, func(a netip.Addr) bool { return slices.Contains(all, a) }):
 		return fmt.Sprintf("local address %s is not on this machine", p.cfg.Local)
 	}
 	return ""
 }
 
-// lacks is what a tunnel waits for that has no address to come from: the interface
+// lacks is what a tunnel waits for that has no source address: the interface
 // that local names, where it is not there, else the address.
 func (l *loop) lacks(p *peer) string {
 	if _, err := netip.ParseAddr(p.cfg.Local); p.cfg.Local == "" || err == nil {
@@ -189,7 +189,7 @@ func (l *loop) ownAddresses(p *peer) (own []netip.Addr, only bool) {
 	}
 	own, err := l.net.InterfaceAddrs(p.cfg.Local)
 	if err != nil {
-		l.log.Warn("reading the own addresses", "tunnel", p.id, "error", err)
+		l.log.Warn("reading the local addresses", "tunnel", p.id, "error", err)
 	}
 	return own, true
 }
@@ -257,11 +257,11 @@ func (l *loop) offered(p *peer) (o offers, w wait) {
 		why = refused.Error()
 	}
 	if len(o.esp) == 0 {
-		p.hindrance = "none of the ESP proposals can be carried out here: " + why
+		p.hindrance = "none of the ESP proposals is supported here: " + why
 	}
 	return o, wait{phase: phaseDown, until: l.now() + time.Minute, why: reason{
 		text:   p.hindrance,
-		remedy: `install what is named, choose other algorithms in esp, or set datapath = "userspace"`,
+		remedy: `install what is missing, choose other algorithms in esp, or set datapath = "userspace"`,
 	}}
 }
 

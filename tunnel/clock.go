@@ -41,7 +41,7 @@ func (c clock) note(wall time.Time) string {
 	if _, unset := c.now(wall); !unset {
 		return ""
 	}
-	return fmt.Sprintf("the clock was never set (it says %s): certificates are judged as of %s, when %s; let NTP set the clock",
+	return fmt.Sprintf("the clock has never been set (it says %s): certificates are checked as of %s, when %s; let NTP set the clock",
 		wall.UTC().Format("2006-01-02 15:04"), c.floor.UTC().Format("2006-01-02 15:04"), c.from)
 }
 

@@ -89,7 +89,7 @@ func refuse(err error) status.Reply {
 			lines = append(lines, p.String())
 		}
 	}
-	r := status.Fail("mend the file and run: greseal apply", "the configuration has mistakes; nothing was changed")
+	r := status.Fail("fix the file and run: greseal apply", "the configuration has mistakes; nothing was changed")
 	r.Lines = lines
 	return r
 }
@@ -174,7 +174,7 @@ func (l *loop) beginTrial(q *status.Query) status.Reply {
 			tr.wanted[ch.Name] = l.tunnels[ch.Name].wanted
 		}
 	}
-	l.event(nil, slog.LevelInfo, "trial", fmt.Sprintf("a changed configuration runs on trial for %v", d))
+	l.event(nil, slog.LevelInfo, "trial", fmt.Sprintf("a changed configuration is on trial for %v", d))
 	l.rolled = rollback{}
 	l.trial = tr
 	return status.Done(l.take(next)...)
@@ -191,7 +191,7 @@ func (l *loop) checkTrial(now ikev2.Time) {
 	switch {
 	case why == "":
 	case l.fileDigest() == tr.digest:
-		l.settleTrial("its client replaced the config file and went without a word")
+		l.settleTrial("its client replaced the config file and disconnected")
 	default:
 		l.takeBack(why)
 	}
@@ -246,8 +246,8 @@ func (l *loop) extendTrial(q *status.Query) status.Reply {
 	}
 	l.observe(l.now())
 	if what, _ := tr.Faults(); len(what) > 0 && !q.Force {
-		return status.Fail("wait until it is, take the change back with greseal rollback, or keep it all the same with greseal confirm --force",
-			"not everything is well yet: %s", strings.Join(what, ", "))
+		return status.Fail("wait, take the change back with greseal rollback, or keep it anyway with greseal confirm --force",
+			"something is still wrong: %s", strings.Join(what, ", "))
 	}
 	tr.Extend(l.now(), q.Force)
 	r := status.Done()
@@ -261,9 +261,9 @@ func (l *loop) confirm(q *status.Query) status.Reply {
 	case l.trial == nil:
 		return l.noTrial()
 	case q.Digest != l.trial.digest:
-		return status.Fail("run: greseal confirm", "what was confirmed is not what runs")
+		return status.Fail("run: greseal confirm", "the confirmed config is not the one running")
 	case l.fileDigest() != l.trial.digest:
-		return status.Fail("run: greseal confirm", "the config file is not what runs on trial")
+		return status.Fail("run: greseal confirm", "the config file is not the one on trial")
 	}
 	l.settleTrial("")
 	return status.Done("confirmed: this is the config now")

@@ -32,7 +32,7 @@ func probeResult(log *slog.Logger) *kernel.Result {
 		err = sys.Uname(&uts)
 	}
 	if release := sys.ByteSliceToString(uts.Release[:]); err == nil && r.Kernel != release {
-		err = fmt.Errorf("it is of kernel %q, this is %s", r.Kernel, release)
+		err = fmt.Errorf("it is for kernel %q, this is %s", r.Kernel, release)
 	}
 	if err != nil {
 		log.Warn("the result of greseal probe cannot be used; probing again", "file", path, "error", err)
@@ -72,7 +72,7 @@ func openDatapath(want string, log *slog.Logger) (platform.Datapath, string, err
 // left would take packets away from ours.
 func openUserspace(log *slog.Logger) (platform.Datapath, error) {
 	if err := kernel.RemoveLeftovers(log, false); err != nil {
-		log.Warn("what a daemon with the kernel datapath left stays", "error", err)
+		log.Warn("cannot remove what a daemon with the kernel datapath left", "error", err)
 	}
 	return userspace.Open(userspace.Options{Logger: log})
 }

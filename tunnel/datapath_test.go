@@ -49,7 +49,7 @@ func TestAProbeMadeBeforeThePrivilegesWereDroppedIsTaken(t *testing.T) {
 	other := want
 	other.Kernel = "1.2.3"
 	write(other)
-	if got := probeResult(logger); reflect.DeepEqual(got, &other) || !strings.Contains(log.String(), `it is of kernel`) {
+	if got := probeResult(logger); reflect.DeepEqual(got, &other) || !strings.Contains(log.String(), `it is for kernel`) {
 		t.Errorf("the probe of another kernel: %+v, log %s", got, log.String())
 	}
 	log.Reset()

@@ -220,7 +220,7 @@ func (l *loop) giveWay(g giver) {
 		return
 	}
 	l.reschedule(p)
-	why := fmt.Sprintf("tunnel %q has the better right to the GRE endpoint %s", g.to, g.endpoint)
+	why := fmt.Sprintf("tunnel %q has the better claim to the GRE endpoint %s", g.to, g.endpoint)
 	l.event(p.tunnel, slog.LevelWarn, "endpoint", why+"; give the peer of this one another gre_local")
 	l.restart(p, why)
 	if p.tunnel.index == 0 || p.established() {

@@ -34,7 +34,7 @@ func (p *peer) remedy(f esppath.Form, n ikev2.NAT) string {
 	case f == esppath.UDP:
 		return doctor.InsteadOfUDP(p.cfg, n.NATLocal || natRemote(n))
 	case p.cfg.Encap == config.EncapAlways:
-		return "turn NAT traversal on at the peer, which takes no part in NAT detection"
+		return "turn on NAT traversal at the peer, which does not take part in NAT detection"
 	case p.cfg.RemoteAny:
 		return `set encap = "always" on the side that initiates`
 	case p.cfg.Encap == config.EncapNever:
@@ -47,7 +47,7 @@ func (p *peer) remedy(f esppath.Form, n ikev2.NAT) string {
 func encapWhy(p *peer, n ikev2.NAT, udp bool, kind string) string {
 	const silence = " does not pass: echo requests got no answer while IKE did"
 	c := p.cfg
-	often := "; tried once more when the tunnel is made anew"
+	often := "; tried once more when the tunnel restarts"
 	if p.esp.Retried() {
 		often = ", twice"
 	}
@@ -75,5 +75,5 @@ func encapWhy(p *peer, n ikev2.NAT, udp bool, kind string) string {
 	case kind == platform.KindKernel:
 		return "no NAT was found on the way"
 	}
-	return "the peer takes no part in NAT detection, as one does that is to have ESP without UDP"
+	return "the peer does not take part in NAT detection, so ESP goes without UDP"
 }

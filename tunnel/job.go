@@ -135,7 +135,7 @@ func (l *loop) startJob(what string, q *status.Query, run examination) status.Re
 		}
 	}
 	if busy := l.jobs.busy(l.now()); busy >= maxJobsRunning {
-		return status.Fail("wait until one of them is done", "%d examinations are under way, that is the most", busy)
+		return status.Fail("wait until one of them is done", "%d examinations are running, which is the maximum", busy)
 	}
 	if len(l.jobs.list) >= maxJobs {
 		if i := slices.IndexFunc(l.jobs.list, func(j *job) bool { return j.Done }); i >= 0 {
@@ -247,7 +247,7 @@ func (w *watchedTunnel) on(ctx context.Context, f func(*peer)) error {
 		return p != nil
 	})
 	if err == nil && !there {
-		err = fmt.Errorf("tunnel %q has left the configuration", w.id)
+		err = fmt.Errorf("tunnel %q was removed from the configuration", w.id)
 	}
 	return err
 }

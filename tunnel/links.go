@@ -133,7 +133,7 @@ func (l *loop) putLink(t *tunnel, want platform.Link) error {
 		l.event(t, slog.LevelInfo, "mtu", fmt.Sprintf("MTU %d instead of %d", want.MTU, t.link.MTU))
 	}
 	if !made && index != t.index {
-		l.event(t, slog.LevelInfo, "machine", fmt.Sprintf("interface made anew (index %d): the outer address family changed", index))
+		l.event(t, slog.LevelInfo, "machine", fmt.Sprintf("interface recreated (index %d): the outer address family changed", index))
 	}
 	t.link, t.index = want, index
 	l.layAddresses(t)
@@ -199,7 +199,7 @@ func (l *loop) setRunning(t *tunnel, running bool) {
 // linkLost makes an interface again that somebody deleted. Its SAs went with
 // it, so the peer is asked for new ones.
 func (l *loop) linkLost(t *tunnel) {
-	l.event(t, slog.LevelWarn, "machine", "somebody deleted the interface; making it again")
+	l.event(t, slog.LevelWarn, "machine", "another program deleted the interface; recreating it")
 	t.index, t.running = 0, false
 	for _, p := range t.peers {
 		l.restart(p, "the interface was deleted from outside")
@@ -262,7 +262,7 @@ func (l *loop) describePlaced(t *tunnel) (addrs, routes []status.Placed, guards 
 		p := status.Placed{Prefix: r.String(), InPlace: t.running, Why: t.routes.why(r)}
 		switch {
 		case !p.InPlace:
-			p.Why = "withdrawn while the peer is not there"
+			p.Why = "withdrawn while the peer does not answer"
 		case p.Why != "":
 			p.InPlace = false
 		}
@@ -297,7 +297,7 @@ func (l *loop) restore(t *tunnel) error {
 	}
 	if !info.Up() {
 		// Whoever did this meant it. The unreachable routes still close it.
-		l.event(t, slog.LevelWarn, "machine", fmt.Sprintf("somebody set the interface down; nothing passes until: ip link set %s up", t.name))
+		l.event(t, slog.LevelWarn, "machine", fmt.Sprintf("another program set the interface down; nothing passes until you run: ip link set %s up", t.name))
 		return nil
 	}
 	l.layAddresses(t)

@@ -215,7 +215,7 @@ func (l *loop) adopt() {
 	if err := l.net.Sweep(); err != nil {
 		l.log.Warn("removing routes an earlier run left", "error", err)
 	}
-	l.log.Info("closed: no packet of a tunnel leaves in clear from here on", "tunnels", len(l.order))
+	l.log.Info("closed: from now on no tunnel packet leaves in the clear", "tunnels", len(l.order))
 	for _, name := range l.order {
 		t := l.tunnels[name]
 		if t.wrong() {

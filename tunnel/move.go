@@ -18,7 +18,7 @@ func (l *loop) surroundingsChanged(ch platform.Change) {
 	l.looked = machineSeen{}
 	if ch.Underlay {
 		if err := l.net.Refresh(); err != nil {
-			l.log.Warn("laying routes anew", "error", err)
+			l.log.Warn("reinstalling routes", "error", err)
 		}
 	}
 	l.net.Batch()
@@ -28,7 +28,7 @@ func (l *loop) surroundingsChanged(ch platform.Change) {
 		}
 	}
 	if err := l.net.Commit(); err != nil {
-		l.log.Warn("laying routes anew", "error", err)
+		l.log.Warn("reinstalling routes", "error", err)
 		for _, name := range ch.Own {
 			if t := l.tunnels[name]; t != nil {
 				t.routes.again = l.now() // by themselves: that tells whose is refused
@@ -40,7 +40,7 @@ func (l *loop) surroundingsChanged(ch platform.Change) {
 	}
 	all, err := l.net.LocalAddrs()
 	if err != nil {
-		l.log.Warn("reading the own addresses", "error", err)
+		l.log.Warn("reading the local addresses", "error", err)
 		return
 	}
 	locals := make(map[netip.Addr]bool, len(all))
@@ -103,7 +103,7 @@ func (l *loop) followAddress(p *peer, locals map[netip.Addr]bool) {
 	case underlay.Move:
 		l.relocate(p, way)
 	case underlay.Wait:
-		l.event(p.tunnel, slog.LevelWarn, "moved", fmt.Sprintf("the own address %s is gone; waiting for another: %v", local, err))
+		l.event(p.tunnel, slog.LevelWarn, "moved", fmt.Sprintf("local address %s is gone; waiting for another: %v", local, err))
 	}
 }
 
@@ -121,11 +121,11 @@ func (l *loop) followSilence(p *peer) {
 // silence is why a peer that was there does not answer, as far as it is known.
 func (l *loop) silence(p *peer) reason {
 	if _, err := l.outside(p, p.current().Remote.Addr()); err != nil {
-		return reason{"the peer is out of reach: " + err.Error(), "the tunnel goes on by itself when the address or route appears"}
+		return reason{"the peer is out of reach: " + err.Error(), "the tunnel continues by itself when the address or route appears"}
 	}
 	return reason{
 		text:   "the peer has not answered liveness checks for " + p.cfg.DPDSuspect.String(),
-		remedy: "look at the path to the peer; the tunnel goes on by itself when it answers",
+		remedy: "check the path to the peer; the tunnel continues by itself when it answers",
 	}
 }
 
@@ -152,7 +152,7 @@ func (l *loop) outside(p *peer, remote netip.Addr) (platform.RouteInfo, error) {
 		return info, err
 	}
 	if really.IfIndex != info.IfIndex {
-		return info, fmt.Errorf("packets from %s to %s would leave by %s, which local = %q forbids: wait for a route to the peer by %s or add one, or look at the routing rules (ip rule)", info.Local, remote, really.IfName, p.cfg.Local, p.cfg.Local)
+		return info, fmt.Errorf("packets from %s to %s would leave through %s, which local = %q forbids: wait for a route to the peer through %s, add one, or check the routing rules (ip rule)", info.Local, remote, really.IfName, p.cfg.Local, p.cfg.Local)
 	}
 	return info, nil
 }
@@ -166,13 +166,13 @@ func (l *loop) relocate(p *peer, info platform.RouteInfo) {
 	if mobile {
 		by = "MOBIKE"
 	}
-	l.event(p.tunnel, slog.LevelInfo, "moving", fmt.Sprintf("the own address changes from %s to %s: moving by %s", c.Local.Addr(), info.Local, by))
+	l.event(p.tunnel, slog.LevelInfo, "moving", fmt.Sprintf("the local address changes from %s to %s: moving by %s", c.Local.Addr(), info.Local, by))
 	p.underlay.Arrive(info.Local)
 	l.do(l.engine.Move(l.now(), p.id, info.Local))
 	switch {
 	case mobile:
 	case p.cfg.RemoteAny:
-		l.restart(p, "the own address changed") // the peer must come again
+		l.restart(p, "the local address changed") // the peer must come again
 	default:
 		l.replace(p, standby.Moved, netip.Addr{})
 	}

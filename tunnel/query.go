@@ -52,7 +52,7 @@ func (l *loop) query(q *status.Query) {
 			l.down(t, q.Open, byRequest)
 		case status.OpRestart:
 			if !t.wanted && q.Tunnel != "" {
-				q.Answer(status.Fail("greseal up "+q.Tunnel, "%s is taken down, there is nothing to restart", name))
+				q.Answer(status.Fail("greseal up "+q.Tunnel, "%s is down by request; there is nothing to restart", name))
 				return
 			}
 			if !t.wanted {

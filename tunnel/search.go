@@ -77,7 +77,7 @@ func (l *loop) probed(p *peer, a ikev2.Probed) {
 	}
 	if a.Hopeless {
 		if p.search.Hopeless(l.now()) {
-			l.event(p.tunnel, slog.LevelInfo, "mtu", fmt.Sprintf("the path MTU is not searched: fragments of IKE messages got no answer twice, and what is small did, so they get lost on the way to the peer, or are not taken there; a lost probe would cost the IKE SA. Looked at again every %s", mtu.RaiseTime))
+			l.event(p.tunnel, slog.LevelInfo, "mtu", fmt.Sprintf("the path MTU is not searched: fragmented IKE messages got no answer twice while small ones did, so fragments are lost on the way or dropped by the peer, and a lost probe would cost the IKE SA; tried again every %s", mtu.RaiseTime))
 		}
 		return
 	}
@@ -86,7 +86,7 @@ func (l *loop) probed(p *peer, a ikev2.Probed) {
 	switch now := p.search.State(); {
 	case now == before:
 	case now == mtu.Complete:
-		l.event(p.tunnel, slog.LevelInfo, "mtu", fmt.Sprintf("packets of up to %d bytes reach the peer, of %d from %s", found, path.Max, path.Interface))
+		l.event(p.tunnel, slog.LevelInfo, "mtu", fmt.Sprintf("packets of up to %d bytes reach the peer, of %d on %s", found, path.Max, path.Interface))
 	case now == mtu.Base:
 		l.event(p.tunnel, slog.LevelWarn, "mtu", "packets of the size in use no longer reach the peer; looking for one that does")
 	case now == mtu.Error && found == 0:

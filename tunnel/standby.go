@@ -118,7 +118,7 @@ func (l *loop) answered(p *peer, remote netip.Addr) {
 		if err != nil {
 			return
 		}
-		l.event(p.tunnel, slog.LevelWarn, "forgotten", fmt.Sprintf("%s answers new handshakes, and nothing on the IKE SA: it was restarted, it seems; making a new IKE SA", remote))
+		l.event(p.tunnel, slog.LevelWarn, "forgotten", fmt.Sprintf("%s answers new handshakes but nothing on the IKE SA: it seems to have restarted; making a new IKE SA", remote))
 		l.beginHandshake(p, info.Local, remote)
 	case since != 0 && now-since >= p.cfg.Failback && p.standby.Why() == standby.None && p.phase == phaseUp && slices.Contains(p.preferred(), remote):
 		l.event(p.tunnel, slog.LevelInfo, "failback", fmt.Sprintf("%s has answered for %s: going back to it", remote, (now-since).Round(time.Second)))

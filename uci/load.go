@@ -132,7 +132,7 @@ func (m *merger) file(path string) *syntax.Package {
 }
 
 func problem(path string, err error) config.Problem {
-	p := config.Problem{Position: config.Position{File: path}, What: err.Error(), Remedy: "mend the file"}
+	p := config.Problem{Position: config.Position{File: path}, What: err.Error(), Remedy: "fix the file"}
 	var se *syntax.Error
 	if errors.As(err, &se) {
 		p.Position = config.Position{File: path, Line: se.Line, Column: se.Byte + 1}

@@ -42,7 +42,7 @@ func networkInterface(path string, s *syntax.Section, paths string) (config.Sect
 	for _, o := range s.Options {
 		switch o.Name {
 		case "name":
-			fail(o, "an interface is called by its section's name", "remove it, or rename the section")
+			fail(o, "an interface is named after its section", "remove it, or rename the section")
 		case "enabled":
 			fail(o, "netifd does not know it", "write option disabled '1', or option auto '0' to bring it up by hand")
 		case "link_down":
@@ -81,7 +81,7 @@ func foreign(o syntax.Option, warn func(o syntax.Option, what, remedy string)) {
 	if key := config.Meant(o.Name); key != "" {
 		remedy = "did you mean " + Option(key) + "?"
 	}
-	warn(syntax.Option{Line: o.Line}, "greseal takes no notice of the option "+strconv.Quote(o.Name), remedy)
+	warn(syntax.Option{Line: o.Line}, "greseal ignores the option "+strconv.Quote(o.Name), remedy)
 }
 
 // truth is a boolean as netifd takes it.

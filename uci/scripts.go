@@ -36,7 +36,7 @@ func netifdCommand(env *cli.Env, file, socket string, args []string) error {
 			return errors.New(text)
 		}
 		if text != "" {
-			fmt.Fprintln(env.Stderr, "the configuration has a mistake and the running one stays:", text)
+			fmt.Fprintln(env.Stderr, "the configuration has a mistake; the running one stays:", text)
 		}
 		return err
 	case what == "teardown":

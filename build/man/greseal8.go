@@ -10,7 +10,7 @@ func page8(commands []command) ([]byte, error) {
 	r := new(roff)
 	r.macro(`TH GRESEAL 8 "" greseal "System Administration"`)
 	r.macro("SH NAME")
-	r.text("greseal - GRE over IPsec as one thing")
+	r.text("greseal - GRE and IPsec in one")
 	r.macro("SH SYNOPSIS")
 	r.macro("B greseal")
 	r.macro("I COMMAND")

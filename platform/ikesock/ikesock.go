@@ -75,7 +75,7 @@ func Open(c Config) (*Sockets, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if c.PortIKE == c.PortNAT {
-		return nil, fmt.Errorf("IKE and NAT port are both %d: choose two", c.PortIKE)
+		return nil, fmt.Errorf("IKE and NAT port are both %d: choose two different ports different ports", c.PortIKE)
 	}
 	s := &Sockets{
 		config:  c,
@@ -291,7 +291,7 @@ func (s *Sockets) read() {
 		}
 	}
 	if !s.closing.Load() {
-		s.log.Error("the IKE sockets cannot be waited for: restart the daemon", "error", err)
+		s.log.Error("cannot wait for the IKE sockets: restart the daemon", "error", err)
 	}
 }
 

@@ -139,7 +139,7 @@ var nonESPMarker [4]byte
 // stands at DF, for others who send on it.
 func (s *Socket) send(local netip.Addr, remote netip.AddrPort, data []byte, marker, df bool) (err error) {
 	if len(data) > maxDatagram-40 {
-		return fmt.Errorf("IKE message of %d octets does not fit in a UDP datagram", len(data))
+		return fmt.Errorf("IKE message of %d bytes does not fit in a UDP datagram", len(data))
 	}
 	oob := pktinfo(local.Unmap(), s.V6)
 	addr := remote.Addr().Unmap()
@@ -174,7 +174,7 @@ func (s *Socket) send(local netip.Addr, remote netip.AddrPort, data []byte, mark
 	case nil:
 		return nil
 	case unix.EMSGSIZE:
-		return fmt.Errorf("sending %d octets to %s: more than the interface's MTU (%w)", len(data), remote, err)
+		return fmt.Errorf("sending %d bytes to %s: more than the interface's MTU (%w)", len(data), remote, err)
 	case unix.EINVAL, unix.EADDRNOTAVAIL:
 		return fmt.Errorf("sending from %s to %s: is %s an address of this machine? (%w)", local, remote, local, err)
 	}

@@ -216,7 +216,7 @@ func TestForeignPoliciesAndInterfacesAreLeftAlone(t *testing.T) {
 		t.Error("a foreign interface was deleted")
 	}
 	l.a.do(func() { err = l.a.dp.Guard("x", []netip.Addr{netip.MustParseAddr("203.0.113.1")}) })
-	if err == nil || !strings.Contains(err.Error(), "somebody else's policy") {
+	if err == nil || !strings.Contains(err.Error(), "another program's policy") {
 		t.Errorf("a foreign policy in the guard's place: %v", err)
 	}
 	sa := setup{transport: true, link: "t2"}.sa(0x900, true, true)

@@ -126,7 +126,7 @@ func (d *Datapath) xfrmEvents(typ uint16, port uint32, p []byte) []platform.Even
 		if counted {
 			s.last = s.count(info)
 		}
-		d.log.Warn("somebody deleted an SA of ours", "interface", s.key.Link, "outbound", s.key.Out)
+		d.log.Warn("another program deleted one of our SAs", "interface", s.key.Link, "outbound", s.key.Out)
 		return []platform.Event{event(platform.HardExpire, s)}
 
 	case nl.XFRM_MSG_FLUSHSA:
@@ -169,7 +169,7 @@ func (d *Datapath) gone() []platform.Event {
 		}
 	}
 	if len(events) > 0 {
-		d.log.Warn("SAs of ours are gone", "number", len(events))
+		d.log.Warn("some of our SAs are gone", "number", len(events))
 	}
 	return events
 }

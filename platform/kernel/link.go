@@ -298,7 +298,7 @@ func (d *Datapath) present(ifname, kind string) (*rtnl.Link, error) {
 	}
 	half := there.Alias == "" && there.Group == newGroup && isGRE(there.Kind)
 	if there.Alias != rtnl.Alias(ifname) && !half {
-		return nil, errors.New("an interface of this name exists and is not ours: rename the tunnel or remove the interface")
+		return nil, errors.New("an interface of this name exists and is not greseal's: rename the tunnel or remove the interface")
 	}
 	if there.Kind == kind {
 		return there, nil

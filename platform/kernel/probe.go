@@ -189,7 +189,7 @@ func inNamespace(algorithms []Algorithm, answers knownAnswers) *Result {
 		case unix.EPERM:
 			r.Problem = "the probe needs CAP_SYS_ADMIN for a network namespace of its own: run greseal probe as root"
 		case unix.EINVAL, unix.ENOSYS:
-			r.Problem = "the kernel has no network namespaces, so that its ESP cannot be tried out (CONFIG_NET_NS)"
+			r.Problem = "the kernel has no network namespaces, so its ESP cannot be tested (CONFIG_NET_NS)"
 		default:
 			r.Problem = fmt.Sprintf("make a network namespace: %v", err)
 		}
@@ -416,7 +416,7 @@ func (b *bench) run(k esp.KnownAnswer, dirs *bool) error {
 		return fmt.Errorf("send a known packet: %w", err)
 	}
 	if !await(b.clear, func(p []byte) bool { return slices.Equal(p, k.Payload) }) {
-		return errors.New("the kernel opens a known packet wrong")
+		return errors.New("the kernel decrypts a known packet wrongly")
 	}
 	// Out: the payload must leave as a packet that opens to it.
 	opener, err := esp.NewOpener(k.Params)
@@ -435,7 +435,7 @@ func (b *bench) run(k esp.KnownAnswer, dirs *bool) error {
 		opened, err := opener.Open(p[head:], new(esp.Window))
 		return err == nil && opened.Next == k.Next && slices.Equal(opened.Payload, k.Payload)
 	}) {
-		return errors.New("the kernel seals packets wrong")
+		return errors.New("the kernel encrypts packets wrongly")
 	}
 	return nil
 }

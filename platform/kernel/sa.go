@@ -72,9 +72,9 @@ func (d *Datapath) add(sa platform.SA) (err error) {
 	case sa.Params.SPI < 256:
 		return fmt.Errorf("SPI %d is reserved", sa.Params.SPI)
 	case !local.IsValid() || local.Is4() != remote.Is4() || local.IsUnspecified() || remote.IsUnspecified():
-		return fmt.Errorf("outer addresses %s and %s are no pair", sa.Local.Addr(), sa.Remote.Addr())
+		return fmt.Errorf("outer addresses %s and %s do not match", sa.Local.Addr(), sa.Remote.Addr())
 	case !e.local.IsValid() || e.local.Is4() != e.remote.Is4() || e.local.IsUnspecified() || e.remote.IsUnspecified():
-		return fmt.Errorf("GRE endpoints %s and %s are no pair", sa.GRELocal, sa.GRERemote)
+		return fmt.Errorf("GRE endpoints %s and %s do not match", sa.GRELocal, sa.GRERemote)
 	case sa.Transport && (e.local != local || e.remote != remote):
 		return fmt.Errorf("transport mode between %s and %s cannot carry GRE between %s and %s: use tunnel mode", local, remote, e.local, e.remote)
 	}
@@ -148,7 +148,7 @@ func (d *Datapath) RemoveSA(key platform.SAKey) (platform.Counters, error) {
 	}
 	if key.Out {
 		if err := d.drain(s); err != nil {
-			d.log.Warn("removing an SA before its last packets have left", "error", err)
+			d.log.Warn("removing an SA before its last packets left", "error", err)
 		}
 	}
 	c, err := d.counters(s)

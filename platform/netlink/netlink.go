@@ -196,7 +196,7 @@ func (n *Conn) exchange(req *nl.NetlinkRequest, f func(uint16, []byte) error) er
 			continue // not the kernel
 		}
 		if size > len(n.buf) {
-			return fmt.Errorf("netlink answer of %d octets: %w", size, unix.EMSGSIZE)
+			return fmt.Errorf("netlink answer of %d bytes: %w", size, unix.EMSGSIZE)
 		}
 		for rest := n.buf[:size]; len(rest) >= unix.SizeofNlMsghdr; {
 			h, payload, next, ok := nextMessage(rest)

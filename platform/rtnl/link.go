@@ -221,7 +221,7 @@ func ParseLink(p []byte) (*Link, error) {
 // CheckName refuses what the kernel would not take as an interface name.
 func CheckName(name string) error {
 	if name == "" || len(name) >= unix.IFNAMSIZ || name == "." || name == ".." || strings.ContainsAny(name, "/: \t\n\v\f\r\x00") {
-		return fmt.Errorf("interface name %q: 1 to 15 octets without space, slash or colon are allowed", name)
+		return fmt.Errorf("interface name %q: 1 to 15 bytes without space, slash or colon are allowed", name)
 	}
 	return nil
 }

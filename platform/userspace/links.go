@@ -35,7 +35,7 @@ func (d *Datapath) SetLink(l platform.Link) (int, error) {
 		return 0, err
 	}
 	if info != nil && info.Alias != rtnl.Alias(l.Name) {
-		return 0, fmt.Errorf("interface %s is there already and not ours: rename it or the tunnel", l.Name)
+		return 0, fmt.Errorf("interface %s already exists and is not greseal's: rename it or the tunnel", l.Name)
 	}
 
 	if dev != nil && (info == nil || info.Index != dev.index) {

@@ -36,7 +36,7 @@ func probe(encr, integ suite.Transform, answer func(encr, integ suite.Transform,
 			return fmt.Errorf("%s: no known answer to test it with", algorithm(encr, integ))
 		}
 		if err := compare(&k); err != nil {
-			return fmt.Errorf("%s is computed wrong on this machine (%w): leave it out of esp", algorithm(encr, integ), err)
+			return fmt.Errorf("%s is computed wrongly on this machine (%w): leave it out of esp", algorithm(encr, integ), err)
 		}
 	}
 	return nil

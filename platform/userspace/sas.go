@@ -26,7 +26,7 @@ func (d *Datapath) check(sa *platform.SA, out bool) (*device, error) {
 	case sa.Local.Addr().IsValid() && sa.Local.Addr().Unmap().Is4() != sa.Remote.Addr().Unmap().Is4():
 		return nil, fmt.Errorf("outer addresses %s and %s are of different IP versions", sa.Local.Addr(), sa.Remote.Addr())
 	case !sa.GRELocal.IsValid() || !sa.GRERemote.IsValid() || sa.GRELocal.Unmap().Is4() != sa.GRERemote.Unmap().Is4():
-		return nil, fmt.Errorf("GRE endpoints %s and %s: two addresses of one IP version are needed", sa.GRELocal, sa.GRERemote)
+		return nil, fmt.Errorf("GRE endpoints %s and %s: two addresses of the same IP version are needed", sa.GRELocal, sa.GRERemote)
 	case sa.Encap && sa.Remote.Port() == 0:
 		return nil, errors.New("UDP encapsulation without the peer's port")
 	}

@@ -158,7 +158,7 @@ func (d *Datapath) start(n int) error {
 		}
 		s, err := d.icmpSocket(v6)
 		if err != nil {
-			d.note("routers' messages about packets that are too big are not heard (%v); the path MTU search finds out by itself", err)
+			d.note("routers' messages about packets that are too big are not received (%v); the path MTU search finds out by itself", err)
 			continue
 		}
 		d.sockets = append(d.sockets, boundSocket{s, inOne, true})

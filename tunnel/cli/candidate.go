@@ -54,7 +54,7 @@ func (c candidate) read(digest string) ([]byte, error) {
 		return nil, fmt.Errorf("reading the candidate: %w", err)
 	}
 	if status.Digest(data) != digest {
-		return nil, fmt.Errorf("%s was changed meanwhile and is not what runs; take the change back with: greseal rollback", c.file.Name())
+		return nil, fmt.Errorf("%s was changed meanwhile and is not what is running; take the change back with: greseal rollback", c.file.Name())
 	}
 	return data, nil
 }
@@ -87,7 +87,7 @@ func (p *place) startTrial(env *Env, seconds int) error {
 	if err != nil {
 		return refusal(env, err)
 	}
-	fmt.Fprintf(env.Stdout, "on trial for %d s; unless you confirm, the previous config comes back then,\n"+
+	fmt.Fprintf(env.Stdout, "on trial for %d s; unless you confirm it, the previous config comes back then,\n"+
 		"or sooner if a tunnel that was up, or this SSH session's route, is gone for %d s\n"+
 		"  keep it:       greseal confirm\n"+
 		"  take it back:  greseal rollback\n", seconds, min(30, seconds/2))

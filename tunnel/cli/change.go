@@ -15,7 +15,7 @@ var (
 	Up = change(status.OpUp, "bring a tunnel up, even one that is not enabled", nil)
 
 	Down = change(status.OpDown, "take a tunnel down; its traffic stays blocked", func(fs *flag.FlagSet, r *status.Request) {
-		fs.BoolVar(&r.Open, "open", false, "also let its GRE and the traffic for its routes pass in clear")
+		fs.BoolVar(&r.Open, "open", false, "also let its GRE and the traffic for its routes pass in the clear")
 	})
 
 	Restart = change(status.OpRestart, "delete a tunnel's SAs and negotiate new ones", nil)

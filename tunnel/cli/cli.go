@@ -243,7 +243,7 @@ func (c *Command) help(w io.Writer, fs *flag.FlagSet) {
 }
 
 func usage(w io.Writer, commands []Command) {
-	fmt.Fprint(w, "greseal: GRE over IPsec as one thing. Each [[tunnel]] in the config is a network\n"+
+	fmt.Fprint(w, "greseal: GRE and IPsec in one. Each [[tunnel]] in the config is a network\n"+
 		"interface that is keyed, encrypted and kept up.\n\n"+
 		"usage: greseal COMMAND [flags] [arguments]\n"+
 		"config: "+config.DefaultFile+"\n")
@@ -262,5 +262,5 @@ func usage(w io.Writer, commands []Command) {
 		}
 	}
 	fmt.Fprint(w, "\nA command's flags: greseal COMMAND --help\n"+
-		"Exit codes: 0 fine, 1 failed, 2 wrong usage or a config that is refused.\n")
+		"Exit codes: 0 success, 1 failure, 2 wrong usage or a refused config.\n")
 }

@@ -109,7 +109,7 @@ func TestConfirmOfAChangedCandidateIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, _, errs := call(t, "confirm", "--socket", socket)
-	if code != ExitFailed || !strings.Contains(errs, "not what runs") {
+	if code != ExitFailed || !strings.Contains(errs, "not what is running") {
 		t.Errorf("exit %d, %q", code, errs)
 	}
 	if now, _ := os.ReadFile(file); string(now) != "# old\n" {

@@ -81,7 +81,7 @@ func (e *editing) run() error {
 		return err
 	}
 	if status.OthersMayReplace(socket) {
-		return fmt.Errorf("others can write to %s, where the text would wait beside the socket, and could change it; give the daemon a --socket in a folder that only root can write to", filepath.Dir(socket))
+		return fmt.Errorf("others can write to %s, where the text would wait next to the socket, and could change it; give the daemon a --socket in a folder that only root can write to", filepath.Dir(socket))
 	}
 	var err error
 	if e.cand, err = lockCandidate(socket); err != nil {
@@ -134,7 +134,7 @@ func (e *editing) find() error {
 			return err
 		}
 		if e.place.config != config.DefaultFile && !sameFile(e.place.config, file) {
-			return usagef("the daemon that answers runs with %s and not %s; name its socket with --socket", file, e.place.config)
+			return usagef("the daemon that answers runs with %s, not %s; name its socket with --socket", file, e.place.config)
 		}
 		e.file = file
 	case errors.Is(err, status.ErrNoDaemon):
@@ -208,7 +208,7 @@ func (e *editing) judge(text []byte) (again bool, err error) {
 	}
 	c.Wipe()
 	if !e.daemon {
-		return false, e.save(text, "saved; no daemon is running, so nothing was tried")
+		return false, e.save(text, "saved; no daemon is running, so nothing was put on trial")
 	}
 	if err := e.cand.write(text); err != nil {
 		return false, err
@@ -247,7 +247,7 @@ func (e *editing) unchanged() error {
 		return err
 	}
 	if e.old == nil || !bytes.Equal(now, e.old) {
-		return fmt.Errorf("%s was changed by somebody else meanwhile; edit it again", e.file)
+		return fmt.Errorf("someone else changed %s meanwhile; edit it again", e.file)
 	}
 	return nil
 }

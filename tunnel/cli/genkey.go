@@ -83,7 +83,7 @@ func openEmpty(path string, perm fs.FileMode) (*os.File, error) {
 	var some [16]byte
 	n, _ := f.ReadAt(some[:], 0)
 	if err == nil && (!st.Mode().IsRegular() || st.Size() > int64(n) || len(bytes.TrimSpace(some[:n])) > 0) {
-		err = fmt.Errorf("%s exists already; name another file, or remove it if nobody needs what is in it", path)
+		err = fmt.Errorf("%s exists already; name another file, or remove it if no one needs what is in it", path)
 	}
 	if err == nil {
 		err = errors.Join(f.Truncate(0), f.Chmod(perm)) // before there is anything to read

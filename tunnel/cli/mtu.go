@@ -13,12 +13,12 @@ import (
 // MTU explains how large a packet may be, line by line.
 var MTU = Command{
 	Name: "mtu", Args: "[NAME]", Group: groupTools,
-	Short: "show how an MTU is computed: for tunnel NAME, or for values given",
+	Short: "show how an MTU is computed: for tunnel NAME, or for given values",
 	Setup: func(fs *flag.FlagSet) func(*Env, []string) error {
 		var p place
 		p.flags(fs)
 		var in mtu.Params
-		fs.IntVar(&in.Outer, "path", 1500, "MTU of the path outside, `BYTES`")
+		fs.IntVar(&in.Outer, "path", 1500, "MTU of the outer path, `BYTES`")
 		esp := fs.String("esp", "aes128gcm16", "ESP `PROPOSAL` as in the config")
 		fs.BoolVar(&in.OuterV6, "outer6", false, "IPv6 outside")
 		fs.BoolVar(&in.InnerV6, "gre6", false, "IPv6 GRE endpoints (tunnel mode)")

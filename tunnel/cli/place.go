@@ -54,5 +54,5 @@ func atMostOne(args []string) (string, error) {
 	case 1:
 		return args[0], nil
 	}
-	return "", usagef("at most one tunnel's name can be given")
+	return "", usagef("give at most one tunnel name")
 }

@@ -13,7 +13,7 @@ import (
 // Probe says what this kernel can do.
 var Probe = Command{
 	Name: "probe", Group: groupTools,
-	Short: "try out what this kernel can do: GRE, ESP and each algorithm",
+	Short: "test what this kernel can do: GRE, ESP and each algorithm",
 	Setup: func(fs *flag.FlagSet) func(*Env, []string) error {
 		asJSON := fs.Bool("json", false, "as JSON")
 		return func(env *Env, args []string) error {

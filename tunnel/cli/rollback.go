@@ -137,7 +137,7 @@ func listKept(env *Env, file string) error {
 		return err
 	}
 	if len(all) == 0 {
-		fmt.Fprintf(env.Stdout, "no config is kept in %s yet\n", h.dir)
+		fmt.Fprintf(env.Stdout, "no config has been kept in %s yet\n", h.dir)
 		return nil
 	}
 	current, _ := os.ReadFile(file)

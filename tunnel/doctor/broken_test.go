@@ -185,7 +185,7 @@ var setups = []broken{
 			w.b = w.net.B.Greseal(w.sideB(`remote = "any"`, `ike = ["aes128-sha256-modp2048"]`))
 			w.a = w.net.A.Greseal(w.sideA(`ike = ["aes256gcm16-prfsha384-x25519"]`))
 		},
-		step: "proposals", says: "the peer takes aes128-sha256-modp2048",
+		step: "proposals", says: "the peer accepts aes128-sha256-modp2048",
 		mend: write("ike"),
 	}, {
 		what: "no IKE proposal in common, and the peer began",
@@ -487,7 +487,7 @@ func TestExaminationsAreBoundedAndEndWithTheDaemon(t *testing.T) {
 		}
 		time.Sleep(700 * time.Millisecond)
 		r := w.a.Do("doctor", "t0")
-		w.Check(r.Code == 1 && strings.Contains(r.Stderr, "3 examinations are under way"), "a fourth examination got %d: %s", r.Code, r.Out())
+		w.Check(r.Code == 1 && strings.Contains(r.Stderr, "3 examinations are running"), "a fourth examination got %d: %s", r.Code, r.Out())
 		w.a.Stop()
 		for range 3 {
 			if r := <-results; r.Code != 1 || !strings.Contains(r.Stderr, "greseal doctor:") {

@@ -48,22 +48,22 @@ func checkGREKey(x *exam) Step {
 	}
 	switch {
 	case e.refused > 0 && !e.passes():
-		return fault("set the same gre.key and gre.type on both sides, and look whether the peer has a GRE interface between the tunnel's endpoints; a Linux peer keeps such errors to itself by the policies that greseal peer-config writes",
-			fmt.Sprintf("ESP passes, and the peer has no GRE interface that takes what comes out of it: its kernel answered %d packets by ICMP errors outside ESP which quote them, and anybody on the way can read it; this side is %s", e.refused, key))
+		return fault("set the same gre.key and gre.type on both sides, and check that the peer has a GRE interface between the tunnel's endpoints; a Linux peer keeps such errors to itself by the policies that greseal peer-config writes",
+			fmt.Sprintf("ESP passes, but the peer has no GRE interface for what comes out of it: its kernel answered %d packets with ICMP errors outside ESP that quote them, readable by anyone on the way; this side is %s", e.refused, key))
 	case d.Key > 0 && !e.passes():
 		return fault("set the same gre.key on both sides, or leave it out on both",
-			fmt.Sprintf("%d packets came out of ESP with another GRE key than ours, or with one too many or too few; this side is %s", d.Key, key))
+			fmt.Sprintf("%d packets came out of ESP with a different, missing or unexpected GRE key; this side is %s", d.Key, key))
 	case d.GRE > 0 && !e.passes():
 		return fault("set gre.checksum and gre.sequence the same on both sides",
 			fmt.Sprintf("%d packets came out of ESP with a wrong GRE checksum, out of sequence, or of an unknown protocol type", d.GRE))
 	case !x.userspace() && !e.passes() && (e.inEver > 0 && e.inLinkEver == 0 || e.inSAs > 0 && e.inLink == 0):
 		// The kernel counts nowhere what fits none of its GRE interfaces.
 		return fault("set the same gre.key on both sides, or leave it out on both; and the same gre.checksum and gre.sequence",
-			fmt.Sprintf("%d packets came out of ESP, and the interface took none of them: their GRE key is another than ours, or one too many or too few; this side is %s", max(e.inSAs, e.inEver), key))
+			fmt.Sprintf("%d packets came out of ESP, and the interface took none of them: their GRE key differs from ours, or is missing or unexpected; this side is %s", max(e.inSAs, e.inEver), key))
 	case d.Key > 0 || d.GRE > 0:
 		return warn("", fmt.Sprintf("%d packets had another key and %d a bad GRE header since the interface was made; others pass", d.Key, d.GRE))
 	}
-	return fine("this side is " + key + "; no packet came with another")
+	return fine("this side is " + key + "; no packet came with a different one")
 }
 
 // checkESP concludes from echo requests that fail while IKE answers, never from
@@ -88,12 +88,12 @@ func checkESP(x *exam) Step {
 			asked, fmt.Sprintf("dropped meanwhile: %d for their integrity, %d as replayed, %d for other inner addresses", e.integrity, e.replay, e.selector))
 	}
 	if e.inSAs > 0 || e.inEver > 0 {
-		return fault(fmt.Sprintf("ESP passes: look for a firewall in the tunnel on either side that drops ICMP, and whether %s is the peer's address there; another can be given: greseal doctor --ping ADDRESS %s", e.target, x.name()),
+		return fault(fmt.Sprintf("ESP passes: check whether a firewall on either side drops ICMP inside the tunnel, and whether %s is the peer's address there; to ping another: greseal doctor --ping ADDRESS %s", e.target, x.name()),
 			asked, fmt.Sprintf("packets do come out of the tunnel: %d while it was pinged, %d on this SA", e.inSAs, e.inEver))
 	}
 	if e.silent {
-		return fault("look at the path to the peer, and examine it again when it answers",
-			fmt.Sprintf("%d echo requests to %s got no answer, and the peer answers no more on the IKE SA either", e.sent, e.target))
+		return fault("check the path to the peer, and run doctor again when it answers",
+			fmt.Sprintf("%d echo requests to %s got no answer, and the peer no longer answers on the IKE SA either", e.sent, e.target))
 	}
 	s := fault("", asked, fmt.Sprintf("%d packets left as %s, and none has ever come in on this SA: %s is dropped on the way, or the peer drops what comes out of it (its own doctor tells; GRE keys, for example)", e.outSAs, how, how)).and(x.form())
 	switch {
@@ -114,7 +114,7 @@ func checkESP(x *exam) Step {
 	return s
 }
 
-const udpAsAWhole = "let UDP 4500 pass as a whole on the way: a filter there passes IKE and not ESP in the same flow, or the peer takes no ESP in UDP"
+const udpAsAWhole = "let UDP 4500 pass as a whole on the way: a filter there passes IKE but not ESP in the same flow, or the peer does not accept ESP in UDP"
 
 // InsteadOfUDP is what the owner can do where ESP in UDP carries nothing, "" where
 // the tunnel tries bare ESP by itself.
@@ -166,7 +166,7 @@ func checkMTU(x *exam) Step {
 		come := fmt.Sprintf("%d bytes come back unfragmented (%s: %s)", size, m.How, m.Why)
 		switch {
 		case m.Differs != "":
-			return warn(m.Differs, come, fmt.Sprintf("the peer's interface takes %d: a routing protocol that compares them, as OSPF does, does not come up", m.Peer))
+			return warn(m.Differs, come, fmt.Sprintf("the peer's interface has MTU %d: a routing protocol that compares them, as OSPF does, will not come up", m.Peer))
 		case m.Peer == 0:
 			return fine(come, fmt.Sprintf("the peer does not tell the MTU of its interface; OSPF needs the same on both sides: set it to %d there, or mtu here to the peer's", size))
 		}
@@ -175,7 +175,7 @@ func checkMTU(x *exam) Step {
 	fits := x.largest(p, p.Overhead(), size)
 	says := fmt.Sprintf("echo requests of %d bytes, the interface's MTU, do not come back", size)
 	if x.comesBack(p, []int{size, size, size}) == size {
-		return fine(fmt.Sprintf("%d bytes come back unfragmented, at the second try (%s: %s)", size, m.How, m.Why))
+		return fine(fmt.Sprintf("%d bytes come back unfragmented, on the second try (%s: %s)", size, m.How, m.Why))
 	}
 	if fits <= p.Overhead() {
 		return fault("check the path for packet loss", says, "smaller ones come back too rarely to find a size that works")
@@ -184,7 +184,7 @@ func checkMTU(x *exam) Step {
 	if m.Differs != "" && m.Peer <= fits {
 		remedy = m.Differs
 	}
-	return fault(remedy, says, fmt.Sprintf("up to %d octets do: something on the way drops larger packets and its ICMP does not come through", fits),
+	return fault(remedy, says, fmt.Sprintf("up to %d bytes do: something on the way drops larger packets, and its ICMP messages do not arrive", fits),
 		fmt.Sprintf("the MTU is %s: %s", m.How, m.Why))
 }
 

@@ -53,7 +53,7 @@ func checkCertificates(x *exam) Step {
 		says = append(says, "the peer: "+x.now.Tunnel.Peer.AuthDetail)
 	}
 	if _, end := k.Own.Certificate().Validity(); end.Sub(now) < renewal {
-		return warn("renew it in time: a tunnel that is made anew after that stays down", says...)
+		return warn("renew it in time: a tunnel that restarts after that stays down", says...)
 	}
 	if gone > 0 {
 		return warn("take it out of ca, or renew it", append(says, lastErr.Error())...)

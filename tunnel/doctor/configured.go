@@ -8,7 +8,7 @@ import (
 
 // Mistaken examines a tunnel that cannot be used because of what is written of it.
 func Mistaken(_ context.Context, s Subject, found func(Step)) error {
-	step := Step{ID: "config", Title: "the configuration", Verdict: Fault, Remedy: "mend the file, then apply it; until then this tunnel's networks are closed", Commands: []string{"greseal apply"}}
+	step := Step{ID: "config", Title: "the configuration", Verdict: Fault, Remedy: "fix the file, then apply it; until then this tunnel's networks are closed", Commands: []string{"greseal apply"}}
 	for _, p := range s.Tunnel.Mistakes {
 		step.Evidence = append(step.Evidence, p.String())
 	}
@@ -29,7 +29,7 @@ func checkConfig(x *exam) Step {
 		if d.ConfigInstead != "" {
 			before = d.ConfigInstead
 		}
-		return verdict("mend the file, then apply it; until then "+before, d.ConfigProblems...).
+		return verdict("fix the file, then apply it; until then "+before, d.ConfigProblems...).
 			with("greseal apply")
 	}
 	// On a router the tunnel may stand in a file of UCI, with no other there.
@@ -39,11 +39,11 @@ func checkConfig(x *exam) Step {
 	}
 	info, err := os.Stat(file)
 	if err != nil {
-		return warn("put the file back before the daemon is started the next time", fmt.Sprintf("%s cannot be read: %v", file, err))
+		return warn("put the file back before the daemon is next started", fmt.Sprintf("%s cannot be read: %v", file, err))
 	}
 	if changed := info.ModTime().Unix(); changed > d.ConfigLoaded {
 		return verdict("apply it", fmt.Sprintf("%s was changed %d s after it was loaded", file, changed-d.ConfigLoaded)).
 			with("greseal apply")
 	}
-	return fine(file + " is what runs")
+	return fine(file + " is what is running")
 }

@@ -9,6 +9,6 @@ func checkOnePeer(x *exam) Step {
 		return fine()
 	}
 	return fault(c.Remedy,
-		fmt.Sprintf("two peers want this tunnel: %s at %s has it and answers, so that %s at %s is turned away", c.Holder, c.HolderAddress, c.Newcomer, c.NewcomerAddress),
+		fmt.Sprintf("two peers want this tunnel: %s at %s has it and answers, so %s at %s is turned away", c.Holder, c.HolderAddress, c.Newcomer, c.NewcomerAddress),
 		fmt.Sprintf("the last time %d s ago, %d in all", x.now.since(c.Last), c.Times))
 }

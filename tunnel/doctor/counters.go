@@ -61,14 +61,14 @@ func (c counters) since(before counters) counters {
 var xfrmMeanings = []struct{ counter, sentence, remedy string }{
 	{"XfrmInPolBlock", "a policy blocked packets that came in", "see: ip xfrm policy"},
 	{"XfrmOutPolBlock", "a policy blocked packets on their way out: GRE in clear, or ICMP errors that would have quoted what came out of ESP", "look whether gre.key and gre.type are the same on both sides; see: ip xfrm policy"},
-	{"XfrmInTmplMismatch", "packets came in clear, or protected otherwise than the policy wants", "the peer must send inside ESP, with the mode agreed on; see: ip xfrm policy"},
+	{"XfrmInTmplMismatch", "packets came in the clear, or protected differently than the policy requires", "the peer must send inside ESP, with the mode agreed on; see: ip xfrm policy"},
 	{"XfrmInNoPols", "packets came out of ESP and no policy lets them in", "see: ip xfrm policy"},
-	{"XfrmOutNoStates", "packets found a policy and no SA for it", "the SA was deleted by somebody else; restart the tunnel"},
+	{"XfrmOutNoStates", "packets found a policy and no SA for it", "another program deleted the SA; restart the tunnel"},
 	{"XfrmInNoStates", "ESP came with an SPI that this machine does not know", "the peer uses an SA that is gone here; restart the tunnel on the peer"},
-	{"XfrmInStateSeqError", "the anti-replay window dropped packets", "if this goes on, packets are reordered far on the way: raise replay_window"},
+	{"XfrmInStateSeqError", "the anti-replay window dropped packets", "if this continues, packets are reordered a lot on the way: raise replay_window"},
 	{"XfrmInStateProtoError", "ESP came with a wrong integrity check value", "a device on the way or a crypto accelerator damages packets; try another esp algorithm"},
 	{"XfrmOutStateModeError", "packets with DF were too large for the path", "set mtu lower"},
-	{"XfrmInStateMismatch", "what came out of ESP was not the tunnel's GRE (another protocol, other addresses), or ESP came in or out of UDP other than agreed", "see what the peer sends into the tunnel's SA; restart the tunnel on both sides"},
+	{"XfrmInStateMismatch", "what came out of ESP was not the tunnel's GRE (another protocol, other addresses), or ESP came inside or outside UDP contrary to what was agreed", "check what the peer sends into the tunnel's SA; restart the tunnel on both sides"},
 	{"XfrmInStateModeError", "ESP came in with another mode than agreed on", "set the same mode on both sides"},
 	{"XfrmInStateExpired", "ESP came in on an expired SA", "restart the tunnel on the peer"},
 	{"XfrmOutStateExpired", "an SA expired before it was replaced", "restart the tunnel"},
@@ -76,8 +76,8 @@ var xfrmMeanings = []struct{ counter, sentence, remedy string }{
 	{"XfrmOutError", "packets could not be sent by XFRM", ""},
 	{"XfrmInHdrError", "ESP came in with a broken header", ""},
 	{"XfrmOutStateProtoError", "packets could not be encrypted", "see the kernel's log"},
-	{"XfrmOutBundleGenError", "no path for protected packets could be built", "look at the route to the peer"},
-	{"XfrmAcquireError", "an SA that nobody makes is missing", "see: ip xfrm policy"},
+	{"XfrmOutBundleGenError", "no path for protected packets could be built", "check the route to the peer"},
+	{"XfrmAcquireError", "an SA that no one negotiates is missing", "see: ip xfrm policy"},
 }
 
 // explain says what the counters mean that rose, and what to do about the first.

@@ -111,8 +111,8 @@ type check struct {
 // host name to its last packet. What explains a failure stands before the
 // failure it explains, so that the cause is named and not its effect.
 var chain = []check{
-	{"wanted", "the tunnel is wanted up", nil, checkWanted},
-	{"config", "the running configuration is the one in the file", nil, checkConfig},
+	{"wanted", "the tunnel is meant to be up", nil, checkWanted},
+	{"config", "the running configuration matches the file", nil, checkConfig},
 	{"clock", "clock", nil, checkClock},
 	{"datapath", "datapath, kernel modules and algorithms", nil, checkDatapath},
 	{"name", "the peer's name resolves", nil, checkName},

@@ -60,7 +60,7 @@ type echoes struct {
 	target             netip.Addr // unset: no address of the peer's inside is known
 	sent, answered     int
 	refused            int  // ICMP errors of the peer about what came out of ESP
-	silent             bool // none was, and the peer answers no more on the IKE SA either
+	silent             bool // none was, and the peer no longer answers on the IKE SA either
 	err                error
 	rose               counters // of the kernel
 	outSAs, inSAs      uint64   // packets that left and came in on the Child SAs

@@ -33,7 +33,7 @@ func checkFirewall(x *exam) Step {
 	}
 	s := judgeFirewall(x.rules, x.trials(), x.now.up() && x.now.Tunnel.In.Packets > 0)
 	if s.Verdict != OK && onOpenWrt() {
-		s.Remedy += "; on OpenWrt for good as a rule in /etc/config/firewall"
+		s.Remedy += "; on OpenWrt permanently as a rule in /etc/config/firewall"
 	}
 	return s
 }
@@ -127,7 +127,7 @@ func judgeFirewall(r *ruleset, trials []trial, carries bool) Step {
 		for _, hook := range hooks[t.hook] {
 			f, at := r.judge(hook, t.packet)
 			if f == unclear && t.needed {
-				add(&doubtful, t.packet.what+": passes rules that could not be judged")
+				add(&doubtful, t.packet.what+": passes rules that could not be evaluated")
 			}
 			for _, c := range at {
 				says := fmt.Sprintf("%s: dropped at hook %s by table %s %s, chain %s (%s)", t.packet.what, hook, c.chain.Family, c.chain.Table, c.chain.Name, c.rule)

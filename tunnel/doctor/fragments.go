@@ -22,14 +22,14 @@ func checkFragments(x *exam) Step {
 		return fine(fmt.Sprintf("a request of %d bytes was answered", a.size))
 	}
 	if x.ask(x.port(), 0, nil).kind != ikev2Reply {
-		return skip("small requests get no answer now either, so this says nothing about large ones")
+		return skip("small requests now get no answer either, so this says nothing about large ones")
 	}
 	says := []string{
-		fmt.Sprintf("requests of %d bytes, in IP fragments, got no answer in %d tries; small ones are answered", a.size, a.tries),
+		fmt.Sprintf("requests of %d bytes, in IP fragments, got no answer in %d tries, while small ones are answered", a.size, a.tries),
 	}
 	remedy := "let IP fragments pass on the way and in the peer's firewall"
 	if x.Tunnel.Cert != "" {
 		return fault(remedy+"; a pre-shared key keeps the requests small", says...)
 	}
-	return warn(remedy, append(says, "a pre-shared key keeps the requests small, so that this tunnel can do without")...)
+	return warn(remedy, append(says, "a pre-shared key keeps the requests small, so this tunnel works without")...)
 }

@@ -13,13 +13,13 @@ func checkHandshake(x *exam) Step {
 	}
 	t := &x.now.Tunnel
 	if !x.wanted() {
-		return skip("the tunnel is not wanted up")
+		return skip("the tunnel is taken down by request or not enabled")
 	}
 	if f := x.now.Failure; f != nil {
 		return fault(f.Remedy, f.What())
 	}
 	if x.Tunnel.RemoteAny {
-		return fault("start the other side; if it runs, its own log and doctor say what it meets", t.State+": "+t.Reason)
+		return fault("start the other side; if it is running, see its own log and doctor", t.State+": "+t.Reason)
 	}
 	return fault(t.Remedy, t.State+": "+t.Reason)
 }

@@ -14,9 +14,9 @@ func checkIdentity(x *exam) Step {
 	f := x.failure()
 	switch {
 	case x.now.up():
-		return fine(fmt.Sprintf("we are %s, the peer proved to be %s", p.LocalID, p.RemoteID))
+		return fine(fmt.Sprintf("this side is %s, the peer proved to be %s", p.LocalID, p.RemoteID))
 	case f == nil:
-		return fine(fmt.Sprintf("no sign of a mismatch: we are %s and expect %s", p.LocalID, p.RemoteID))
+		return fine(fmt.Sprintf("no sign of a mismatch: this side is %s and expects %s", p.LocalID, p.RemoteID))
 	case f.Kind == ikev2.FailIdentity, f.Kind == ikev2.FailAuthentication:
 		return fault(f.Remedy, f.What()).and(x.secretNote())
 	case f.Kind == ikev2.FailInUse:
@@ -25,7 +25,7 @@ func checkIdentity(x *exam) Step {
 		return fault("the peer silently drops IKE_AUTH: its log says why; most often the pre-shared key or the identities differ",
 			f.What(), "IKE_SA_INIT is answered, IKE_AUTH is not, and UDP 4500 is open")
 	}
-	return fine(fmt.Sprintf("no sign of a mismatch: we are %s and expect %s", p.LocalID, p.RemoteID))
+	return fine(fmt.Sprintf("no sign of a mismatch: this side is %s and expects %s", p.LocalID, p.RemoteID))
 }
 
 // secretNote says where the secret comes from, and nothing about it.

@@ -8,7 +8,7 @@ import (
 func checkInstall(x *exam) Step {
 	if x.now.up() {
 		if err := x.now.Installed; err != nil {
-			return fault("somebody else deleted them: find out who (ip xfrm monitor), then restart the tunnel", "the datapath has not got the SAs: "+err.Error()).
+			return fault("another program deleted them: find out which (ip xfrm monitor), then restart the tunnel", "the datapath does not have the SAs: "+err.Error()).
 				with("greseal restart " + x.name())
 		}
 		return fine("both SAs are in the " + x.now.Daemon.Datapath + " datapath")
@@ -19,7 +19,7 @@ func checkInstall(x *exam) Step {
 	}
 	remedy := f.Remedy
 	if remedy == "" {
-		remedy = `install the kernel module or package that is named, or set datapath = "userspace"`
+		remedy = `install the missing kernel module or package, or set datapath = "userspace"`
 	}
 	return fault(remedy, f.What())
 }

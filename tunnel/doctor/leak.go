@@ -51,7 +51,7 @@ func (x *exam) ends() (local, remote netip.Addr) {
 func (x *exam) leakOutside() Step {
 	local, remote := x.ends()
 	if !remote.IsValid() || !local.IsValid() {
-		return skip("the peer's address is not known: there is nobody to send GRE to")
+		return skip("the peer's address is not known: there is no one to send GRE to")
 	}
 	own := "greseal sends no GRE in clear: the kernel's policies decide"
 	if x.userspace() {
@@ -66,7 +66,7 @@ func (x *exam) leakOutside() Step {
 			return warn("keep other GRE interfaces to that peer off this machine, or block them: a kernel with XFRM needs no ESP for it", says...).
 				with(blockCommand(remote))
 		}
-		return fault("restart the daemon, and find out who deletes XFRM policies on this machine", says...)
+		return fault("restart the daemon, and find out what deletes XFRM policies on this machine", says...)
 	}
 	return x.sendClear(local, remote, policy).and(own)
 }
@@ -80,7 +80,7 @@ func blockCommand(remote netip.Addr) string {
 func (x *exam) sendClear(local, remote netip.Addr, policy *xfrmPolicy) Step {
 	way, err := x.net.RouteTo(remote, local, "", 0)
 	if err != nil {
-		return skip("there is no way to the peer that GRE could take: " + err.Error())
+		return skip("there is no route to the peer that GRE could take: " + err.Error())
 	}
 	w, err := watchWire(way.IfIndex, remote)
 	if err != nil {
@@ -208,7 +208,7 @@ func (x *exam) leakInside() Step {
 		}
 	}
 	if len(missing) > 0 {
-		return fault("restart the daemon, and find out who deletes its routes", missing...)
+		return fault("restart the daemon, and find out what deletes its routes", missing...)
 	}
-	return fine(fmt.Sprintf("an unreachable route lies under each of its %d routes: while it is down they lead nowhere", len(x.Tunnel.Routes)))
+	return fine(fmt.Sprintf("there is an unreachable route under each of its %d routes: while it is down they lead nowhere", len(x.Tunnel.Routes)))
 }

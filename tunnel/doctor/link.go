@@ -15,7 +15,7 @@ func checkInterface(x *exam) Step {
 	name := x.name()
 	l, err := rtnl.LinkByName(x.net.Netlink(), name)
 	if err != nil {
-		return fault("restart the tunnel, and find out who deletes its interface", err.Error()).with("greseal restart " + name)
+		return fault("restart the tunnel, and find out what deletes its interface", err.Error()).with("greseal restart " + name)
 	}
 	if !l.Ours() {
 		return fault("rename that interface, or the tunnel", name+" is another program's interface")
@@ -40,7 +40,7 @@ func checkInterface(x *exam) Step {
 		}
 	}
 	if len(missing) > 0 {
-		return fault("restart the tunnel, and find out who deletes its addresses", "addresses are missing: "+strings.Join(missing, ", ")).
+		return fault("restart the tunnel, and find out what deletes its addresses", "addresses are missing: "+strings.Join(missing, ", ")).
 			with("greseal restart " + name)
 	}
 	s := fine(fmt.Sprintf("up, MTU %d", l.MTU))

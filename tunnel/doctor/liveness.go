@@ -20,13 +20,13 @@ func checkLiveness(x *exam) Step {
 		return skip(err.Error())
 	}
 	if !x.now.up() {
-		return fault("examine it again: it went down meanwhile", x.now.Tunnel.Reason)
+		return fault("run doctor again: it went down meanwhile", x.now.Tunnel.Reason)
 	}
-	s := fault("look at the path to the peer and whether it still runs; the tunnel goes on by itself when it answers",
+	s := fault("look at the path to the peer and whether it still runs; the tunnel continues by itself when it answers",
 		fmt.Sprintf("no answer to a liveness check; the peer was last heard %.0f s ago", x.now.Silence.Seconds()))
 	// Is the machine there at all, or only its IKE daemon gone?
 	if a := x.ask(x.port(), 0, nil); a.kind == ikev2Reply {
-		s.Remedy = "the peer's IKE daemon was restarted and lost this tunnel; restart it here, or wait until it is found dead"
+		s.Remedy = "the peer's IKE daemon was restarted and lost this tunnel; restart it here, or wait until the peer is found dead"
 		s = s.and("but it answers a new IKE_SA_INIT request").with("greseal restart " + x.name())
 	} else if a.kind != silent {
 		u := x.unreached(a)

@@ -20,7 +20,7 @@ func checkLocal(x *exam) Step {
 	case ifname != "":
 		l, err := rtnl.LinkByName(nl, ifname)
 		if errors.Is(err, rtnl.ErrNoLink) {
-			return fault("set local to an address or to the name of an interface that is there, or leave it out",
+			return fault("set local to an address or to the name of an existing interface, or leave it out",
 				fmt.Sprintf("local = %q: there is no such interface (see: ip link)", ifname))
 		}
 		if err != nil {

@@ -17,11 +17,11 @@ func checkDatapath(x *exam) Step {
 		if x.ESPWhy != nil {
 			why = x.ESPWhy.Error()
 		}
-		return fault(`install what is named, choose other algorithms in esp, or set datapath = "userspace"`,
+		return fault(`install what is missing, choose other algorithms in esp, or set datapath = "userspace"`,
 			says, "none of the ESP proposals can be used: "+why)
 	}
 	if x.userspace() && strings.HasPrefix(d.DatapathWhy, "the kernel cannot") {
-		return warn("install what is named to get the kernel's speed; the userspace datapath needs nothing", says)
+		return warn("install what is missing to get the kernel's speed; the userspace datapath needs nothing", says)
 	}
 	return fine(append([]string{says}, d.Notes...)...)
 }

@@ -60,11 +60,11 @@ func checkName(x *exam) Step {
 	case len(found) == 0:
 		return unresolved(&x.Tunnel, names.Servers(), bad)
 	case len(bad) > 0:
-		return warn("check that name in remote", append(bad, says...)...)
+		return warn("check the name in remote", append(bad, says...)...)
 	case asked == 0:
 		return fine("remote is an address, no name is needed")
 	case x.now.up() && !slices.Contains(found, x.remote):
-		return warn("the tunnel continues with the old address; restart it if the peer has moved", append(says, "the tunnel stands with "+x.remote.String())...)
+		return warn("the tunnel continues with the old address; restart it if the peer has moved", append(says, "the tunnel is up with "+x.remote.String())...)
 	}
 	return fine(says...)
 }

@@ -104,7 +104,7 @@ func checkOverlap(x *exam) Step {
 	}
 	switch {
 	case len(bad) > 0:
-		return fault("take the overlapping route away, or give this tunnel a lower metric or other routes; see also: ip rule", append(bad, odd...)...).with(commands...)
+		return fault("remove the overlapping route, or give this tunnel a lower metric or other routes; see also: ip rule", append(bad, odd...)...).with(commands...)
 	case len(odd) > 0:
 		return warn("", odd...)
 	}

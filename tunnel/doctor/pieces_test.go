@@ -405,7 +405,7 @@ func TestTheFirstDifferenceIsThatOfTheBestProposal(t *testing.T) {
 		return ps
 	}
 	got := firstDifference(parse("aes256gcm16-prfsha384-x25519", "aes128-sha256-x25519"), parse("aes128-sha256-modp2048")[0])
-	if !strings.Contains(got, "the peer takes modp2048, we offer x25519") {
+	if !strings.Contains(got, "the peer accepts modp2048, this side offers x25519") {
 		t.Errorf("said %q", got)
 	}
 }

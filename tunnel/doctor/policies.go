@@ -92,7 +92,7 @@ func checkPolicies(x *exam) Step {
 	all, err := listPolicies()
 	if err != nil {
 		if x.userspace() {
-			return fine("the kernel has no XFRM, so that nobody's policy is in the way")
+			return fine("the kernel has no XFRM, so no policy is in the way")
 		}
 		return skip("XFRM policies cannot be read: " + err.Error())
 	}
@@ -136,9 +136,9 @@ func judgePolicies(all []xfrmPolicy, local, remote netip.Addr, udp, carries bool
 		}
 	}
 	if len(says) == 0 {
-		return fine(fmt.Sprintf("none of %d XFRM policies catches IKE or ESP", len(all)))
+		return fine(fmt.Sprintf("none of %d XFRM policies matches IKE or ESP", len(all)))
 	}
-	remedy := "another IPsec program has made it: stop that, or give it a policy that spares IKE; a policy that was left over can be deleted"
+	remedy := "another IPsec program made it: stop that program, or have it exempt IKE; a leftover policy can be deleted"
 	if carries {
 		return warn(remedy, says...).with(commands...)
 	}
@@ -161,7 +161,7 @@ func (x *exam) checkGuards(s Step, all []xfrmPolicy) Step {
 			found = found || int(p.dir) == dir && p.block && p.proto == unix.IPPROTO_GRE && peer.Contains(remote)
 		}
 		if !found {
-			return fault("restart the daemon, and find out who deletes XFRM policies on this machine",
+			return fault("restart the daemon, and find out what deletes XFRM policies on this machine",
 				fmt.Sprintf("the policy that blocks protocol 47 in clear (dir %s, %s) is gone", word, remote))
 		}
 	}
@@ -170,8 +170,8 @@ func (x *exam) checkGuards(s Step, all []xfrmPolicy) Step {
 		return s
 	}
 	if p := portUnreachable(all, local, remote); p == nil || !p.block {
-		return fault("restart the daemon, and find out who deletes XFRM policies on this machine",
-			fmt.Sprintf("the policy that blocks ICMP errors to %s is gone: the kernel would quote in clear what came out of ESP and no interface takes", remote))
+		return fault("restart the daemon, and find out what deletes XFRM policies on this machine",
+			fmt.Sprintf("the policy that blocks ICMP errors to %s is gone: the kernel would quote in the clear what came out of ESP and no interface takes", remote))
 	}
 	return s.and("protocol 47 in clear is blocked: in, out and fwd; so are ICMP errors that would quote it")
 }

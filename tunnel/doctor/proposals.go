@@ -18,7 +18,7 @@ func checkProposals(x *exam) Step {
 	case x.now.up() && x.now.Tunnel.IKE != nil:
 		return fine("agreed: " + x.now.Tunnel.IKE.Suite)
 	case isAuth(f):
-		return fine("agreed: the handshake came as far as IKE_AUTH")
+		return fine("agreed: the handshake got as far as IKE_AUTH")
 	case f == nil || f.Kind != ikev2.FailNoProposal && f.Kind != ikev2.FailInvalidKE:
 		return fine("nothing shows that they differ").and(x.ours())
 	}
@@ -28,13 +28,13 @@ func checkProposals(x *exam) Step {
 	}
 	taken, ok := x.discover()
 	if !ok {
-		return s.and("the peer does not say what it would take; asked with every suite, it refused as well: no IKEv2 connection there is meant for this address")
+		return s.and("the peer does not say what it accepts; offered every suite, it refused as well: it has no IKEv2 connection for this address")
 	}
-	s = s.and("asked with every suite, the peer takes " + taken.String())
+	s = s.and("offered every suite, the peer accepts " + taken.String())
 	if _, err := suite.ParseIKE(taken.String()); err == nil {
 		s.Remedy = fmt.Sprintf("set ike = [%q] here, or allow one of ours at the peer", taken.String())
 	} else {
-		s.Remedy = "allow one of ours at the peer: what it takes is too weak, or greseal does not have it"
+		s.Remedy = "allow one of ours at the peer: what it accepts is too weak, or greseal does not have it"
 	}
 	if why := firstDifference(x.IKE, taken); why != "" {
 		s = s.and(why)
@@ -125,7 +125,7 @@ func firstDifference(ours []suite.Proposal, taken suite.Proposal) string {
 				has = has || t == theirs[0]
 			}
 			if !has {
-				why = fmt.Sprintf("the first transform without a match is %s: the peer takes %s, we offer %s", typ, suite.Words(theirs), suite.Words(p.Of(typ)))
+				why = fmt.Sprintf("the first transform without a match is %s: the peer accepts %s, this side offers %s", typ, suite.Words(theirs), suite.Words(p.Of(typ)))
 				break
 			}
 			matched++

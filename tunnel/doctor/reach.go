@@ -69,27 +69,27 @@ func checkUDP500(x *exam) Step {
 func (x *exam) judgeUDP500() Step {
 	switch {
 	case x.now.up():
-		return fine("an IKE SA stands with " + x.now.Remote.String())
+		return fine("an IKE SA is up with " + x.now.Remote.String())
 	case !x.remote.IsValid() && x.now.Daemon.IKE.Received == 0:
-		s := fault("let UDP 500 and 4500 in here and at every router in front; then start the peer",
+		s := fault("let UDP 500 and 4500 in here and at every router in front of this one; then start the peer",
 			"no IKE message has reached this daemon since it was started")
 		return s
 	case !x.remote.IsValid():
-		return skip("the peer connects to us; nobody has got as far as to be known")
+		return skip("the peer connects to us; no peer has identified itself yet")
 	case !x.wanted() && x.passive():
-		return skip("the tunnel only answers")
+		return skip("the tunnel only responds")
 	}
 	a := x.probeIKE()
 	if s, ok := x.reached(a); ok {
 		if f := x.now.Failure; f != nil && f.Exchange == "IKE_SA_INIT" && f.Attempts > 0 && !x.now.up() && x.attempt() == unanswered {
-			return fault(fmt.Sprintf("look for a filter here or on the way that treats UDP source port %d otherwise, and for a second IKE daemon behind the same NAT", x.port())).
+			return fault(fmt.Sprintf("look for a filter here or on the way that treats UDP source port %d differently, and for a second IKE daemon behind the same NAT", x.port())).
 				and(s.Evidence...).and("but the daemon's own requests, from port " + portOf(f.Local) + ", get no answer")
 		}
 		return s
 	}
 	if a.kind == silent || a.kind == stranger {
 		if v1 := x.probeV1(); v1.kind == v1Reply {
-			return fine(fmt.Sprintf("%s answers, but not in IKEv2", a.to))
+			return fine(fmt.Sprintf("%s answers, but not with IKEv2", a.to))
 		}
 	}
 	return x.unreached(a)
@@ -112,8 +112,8 @@ func (x *exam) reached(a *answer) (Step, bool) {
 		}
 		s := fine(says)
 		if a.from.Addr() != a.to.Addr() {
-			s = warn("the peer must answer from the address it is asked at: look for a NAT or a second address there",
-				fmt.Sprintf("asked at %s, answered from %s", a.to, a.from))
+			s = warn("the peer must answer from the address it is reached at: look for a NAT or a second address there",
+				fmt.Sprintf("reached at %s, answered from %s", a.to, a.from))
 		}
 		return s, true
 	case v1Reply:
@@ -151,16 +151,16 @@ func (x *exam) unreached(a *answer) Step {
 			fmt.Sprintf("refused: the filter of %s forbids %s (ICMP administratively prohibited)", a.router, to))
 	case unreachable:
 		if !a.router.IsValid() || x.isLocal(a.router) {
-			return fault("the next hop is switched off or on another wire: look at the cable, at its address, and at: ip neighbour",
+			return fault("the next hop is off or on another link: check the cable, its address, and: ip neighbour",
 				fmt.Sprintf("the next hop to %s does not answer (ARP or neighbour discovery)", a.to.Addr()))
 		}
 		return fault("check the peer's address, and the route of that router",
-			fmt.Sprintf("unreachable: %s has no way to %s (ICMP unreachable)", a.router, a.to.Addr()))
+			fmt.Sprintf("unreachable: %s has no route to %s (ICMP unreachable)", a.router, a.to.Addr()))
 	case unsendable:
 		return fault("check the firewall's output rules, the route and the local address", fmt.Sprintf("the kernel did not send to %s: %v", to, a.err))
 	case stranger:
 		return fault(fmt.Sprintf("check that %s is the peer's address and that IKE runs on that port there", a.to.Addr()),
-			fmt.Sprintf("answered by something else: %s sent %d bytes that are no IKE message for us, beginning % x", a.from, len(a.raw), a.raw))
+			fmt.Sprintf("answered by something else: %s sent %d bytes that are not an IKE message for us, beginning % x", a.from, len(a.raw), a.raw))
 	}
 	return fault(fmt.Sprintf("check that %s is the peer's address and that IKE runs there, and let UDP 500 and 4500 pass: in the peer's firewall first, then on the way", a.to.Addr()),
 		fmt.Sprintf("no answer: %d IKE_SA_INIT requests to %s got none within %.1f s", a.tries, to, a.took.Seconds()))

@@ -34,7 +34,7 @@ func checkRoute(x *exam) Step {
 		return fault("check the interface", fmt.Sprintf("%s: %v", r.IfName, err))
 	}
 	if link.Up() && !link.Carrier() {
-		return fault("plug the cable in, or fix what "+r.IfName+" is connected to", says, r.IfName+" has no carrier")
+		return fault("plug in the cable, or fix what "+r.IfName+" is connected to", says, r.IfName+" has no carrier")
 	}
 	if r.PathMTU < r.MTU {
 		says += fmt.Sprintf(", path MTU %d by ICMP", r.PathMTU)

@@ -32,7 +32,7 @@ func checkRPFilterOutside(x *exam) Step {
 	}
 	strict := x.strictOutside()
 	if len(strict) == 0 {
-		return fine("no interface that faces the peer filters strictly")
+		return fine("no interface towards the peer filters strictly")
 	}
 	if x.now.up() {
 		return fine("strict on " + strings.Join(strict, ", ") + "; the peer's packets come in anyway")
@@ -41,7 +41,7 @@ func checkRPFilterOutside(x *exam) Step {
 		return fine("strict on " + strings.Join(strict, ", ") + "; it dropped none of the peer's answers")
 	}
 	r, _ := x.way()
-	s := fault("make the filter loose there, in /etc/sysctl.d or /etc/sysctl.conf for good; or let packets to the peer leave by the interface its answers come in by",
+	s := fault("make the filter loose there, permanently in /etc/sysctl.d or /etc/sysctl.conf; or let packets to the peer leave by the interface its answers come in by",
 		fmt.Sprintf("%d packets were dropped by the reverse path filter while UDP %d was probed (TcpExt %s)", x.ikeFiltered, x.port(), pathFiltered),
 		fmt.Sprintf("the route to the peer goes through %s, but answers to %s come in by another interface; strict: %s", r.IfName, r.Local, strings.Join(strict, ", ")))
 	for _, ifname := range strict {
@@ -81,10 +81,10 @@ func checkRPFilterInside(x *exam) Step {
 	case e.passes() || e.rose[pathFiltered] == 0 || e.inSAs == 0:
 		return fine("strict on " + name + "; it dropped nothing")
 	}
-	s := fault("make the filter loose there, in /etc/sysctl.d or /etc/sysctl.conf for good, or route the peer's networks into the tunnel",
+	s := fault("make the filter loose there, permanently in /etc/sysctl.d or /etc/sysctl.conf, or route the peer's networks into the tunnel",
 		fmt.Sprintf("%d packets came out of the tunnel and %d were dropped by the reverse path filter (TcpExt %s)", e.inSAs, e.rose[pathFiltered], pathFiltered))
 	if to, err := x.routeOf(e.target); err == nil && to.ifname != name {
-		s = s.and(fmt.Sprintf("the way back to %s is %s, not %s", e.target, to, name))
+		s = s.and(fmt.Sprintf("the route back to %s is %s, not %s", e.target, to, name))
 	}
 	return s.with("sysctl -w net.ipv4.conf." + strings.ReplaceAll(name, ".", "/") + ".rp_filter=2")
 }

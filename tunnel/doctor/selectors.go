@@ -19,7 +19,7 @@ func checkESPProposals(x *exam) Step {
 	}
 	s := fault(f.Remedy, f.What())
 	if f.ByPeer {
-		s = s.and("the peer does not say what it would take; if it is a greseal, its own doctor does")
+		s = s.and("the peer does not say what it accepts; if it runs greseal, its own doctor does")
 	}
 	return s
 }

@@ -7,10 +7,10 @@ func checkWanted(x *exam) Step {
 	}
 	why := x.now.Tunnel.Reason
 	if why == "" {
-		why = "it was taken down"
+		why = "it was taken down by request by request"
 	}
 	if !x.now.Tunnel.Enabled {
-		return fault("set enabled = true in its [[tunnel]] and apply it, or bring it up until the next start of the daemon", why).
+		return fault("set enabled = true in its [[tunnel]] and apply that, or bring it up until the daemon next starts", why).
 			with("greseal up " + x.name())
 	}
 	return fault("bring it up", why).with("greseal up " + x.name())

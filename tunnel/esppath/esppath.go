@@ -234,12 +234,12 @@ func (p *Path) Passes(form Form) (v Verdict) {
 	case !p.silent:
 	case p.asked == form:
 		p.helps++
-		v.Text = fmt.Sprintf("packets come back in %s: it is kept", form)
+		v.Text = fmt.Sprintf("packets come back over %s: keeping it", form)
 		if !p.retried {
-			v.Text += fmt.Sprintf(" until the tunnel is made anew; then %s is tried again, in case it passes by then", form.other().short())
+			v.Text += fmt.Sprintf(" until the tunnel restarts; then %s is tried again, in case it passes by then", form.other().short())
 		}
 	case p.retried:
-		v.Text = fmt.Sprintf("packets come back in %s, too: it was not dropped on the way, or is no longer", form)
+		v.Text = fmt.Sprintf("packets come back over %s, too: it was not dropped on the way, or no longer is", form)
 		p.helps, p.retried = 0, false
 	}
 	p.silent, p.useless, p.told, p.lostAt = false, false, false, 0
@@ -293,12 +293,12 @@ func (p *Path) Blocked(now time.Duration, form Form, remedy string) Verdict {
 func (p *Path) inVain(form Form, seen string) Verdict {
 	asked := p.asked
 	p.asked, p.useless = Usual, true
-	how := "in UDP as without"
+	how := "with or without UDP"
 	switch {
 	case form != asked:
-		how = "and the peer takes no part in NAT detection, which UDP needs"
+		how = "and the peer does not take part in NAT detection, which UDP needs"
 	case asked == Bare:
-		how = "without UDP as in it; going back to UDP"
+		how = "with or without UDP; going back to UDP"
 	}
 	v := Verdict{Warn: true, Text: fmt.Sprintf("%s, %s", seen, how), Register: true, Doctor: true}
 	if asked == Bare {

@@ -80,7 +80,7 @@ func Fit(p Params) (Result, error) {
 	take("ESP IV", -p.Encr.IVBytes())
 	take("ESP ICV", -p.icv())
 	if rest := r.MTU % block; r.MTU > 0 && rest != 0 {
-		take(fmt.Sprintf("alignment to %d", block), -rest)
+		take(fmt.Sprintf("padding to a multiple of %d", block), -rest)
 	}
 	take("ESP trailer", -espTrailer)
 	if !p.Transport {

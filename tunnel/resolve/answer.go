@@ -67,7 +67,7 @@ func plain(err error) string {
 	case dns.IsTimeout:
 		return "no name server answers"
 	case dns.Err == "server misbehaving": // Go's words for any other answer
-		return "the name server answers that it can't tell"
+		return "the name server reports a failure"
 	case strings.Contains(dns.Err, "connection refused"):
 		return "no name server runs where /etc/resolv.conf says"
 	}

@@ -141,7 +141,7 @@ func TestAnswers(t *testing.T) {
 		{"nothing", nil, nil, nil, "answers none"},
 		{"no such name", nil, &net.DNSError{IsNotFound: true}, nil, "knows no such name"},
 		{"silence", nil, &net.DNSError{IsTimeout: true}, nil, "no name server answers"},
-		{"a failure", nil, &net.DNSError{Err: "server misbehaving"}, nil, "can't tell"},
+		{"a failure", nil, &net.DNSError{Err: "server misbehaving"}, nil, "reports a failure"},
 		{"no server", nil, &net.DNSError{Err: "read: connection refused"}, nil, "no name server runs"},
 		{"anything else", nil, errors.New("odd"), nil, "does not resolve: odd"},
 	} {

@@ -93,7 +93,7 @@ func removeStale(path string) error {
 		return fmt.Errorf("status socket: %w", err)
 	}
 	if fi.Mode()&fs.ModeSocket == 0 {
-		return fmt.Errorf("status socket %s: a file that is no socket has this name; remove it or choose another --socket", path)
+		return fmt.Errorf("status socket %s: a file of that name is not a socket; remove it or choose another --socket", path)
 	}
 	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
 	if err == nil {

@@ -244,7 +244,7 @@ func (f *follower) hangUp() {
 func (f *follower) complain(err error) {
 	if text := err.Error(); text != f.last {
 		f.last = text
-		f.log.Warn("netifd is not told of its interfaces", "error", err)
+		f.log.Warn("netifd is not told about its interfaces", "error", err)
 	}
 }
 

@@ -378,7 +378,7 @@ func TestSetupBringsTheTunnelUpAndSaysWhyItCannot(t *testing.T) {
 		t.Errorf("without a daemon: %q, %v", text, err)
 	}
 	var asked []string
-	refused := status.Fail("mend the file", "the configuration has mistakes")
+	refused := status.Fail("fix the file", "the configuration has mistakes")
 	refused.Lines = []string{"/etc/config/network:9: no"}
 	reload, up := status.Done(), status.Done()
 	socket := daemon(t, func(r status.Request) status.Reply {

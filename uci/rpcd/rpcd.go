@@ -156,7 +156,7 @@ func (c *call) read(in io.Reader) error {
 		if errors.As(err, &typ) && typ.Field != "" {
 			return errors.New("the argument " + typ.Field + " is of the wrong type")
 		}
-		return errors.New("the arguments are no JSON object")
+		return errors.New("the arguments are not a JSON object")
 	}
 	return nil
 }

@@ -139,8 +139,8 @@ func TestEveryArgumentIsChecked(t *testing.T) {
 		{"up", `{"tunnel":"` + strings.Repeat("x", 100) + `"}`, ""},
 		{"doctor_poll", `{}`, "the argument job is missing"},
 		{"doctor_poll", `{"job":"5e5510n"}`, "the argument job is of the wrong type"},
-		{"status", `5e5510n`, "the arguments are no JSON object"},
-		{"status", `[1]`, "the arguments are no JSON object"},
+		{"status", `5e5510n`, "the arguments are not a JSON object"},
+		{"status", `[1]`, "the arguments are not a JSON object"},
 		{"status", `{"tunnel":"` + strings.Repeat("x", maxArguments) + `"}`, "the arguments are too long"},
 		{"nonsense", `{}`, "there is no such method"},
 	} {
@@ -153,12 +153,12 @@ func TestEveryArgumentIsChecked(t *testing.T) {
 
 func TestARefusalKeepsReasonRemedyAndLines(t *testing.T) {
 	p := daemon(t, func(status.Request) status.Reply {
-		r := status.Fail("mend the file", "the configuration has mistakes")
+		r := status.Fail("fix the file", "the configuration has mistakes")
 		r.Lines = []string{"line 1"}
 		return r
 	})
 	got := ask(t, p, "reload", `{}`)
-	want := map[string]any{"ok": false, "running": true, "error": "the configuration has mistakes", "remedy": "mend the file", "lines": []any{"line 1"}}
+	want := map[string]any{"ok": false, "running": true, "error": "the configuration has mistakes", "remedy": "fix the file", "lines": []any{"line 1"}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}

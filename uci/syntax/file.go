@@ -21,7 +21,7 @@ func Load(path string) (*Package, error) {
 	if info, err := f.Stat(); err != nil {
 		return nil, err
 	} else if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no regular file; a package of UCI is one", path)
+		return nil, fmt.Errorf("%s is not a regular file, as a UCI package must be", path)
 	}
 	if err := lock(f, syscall.LOCK_SH); err != nil {
 		return nil, err

@@ -255,7 +255,7 @@ func (p *parser) option(list bool) error {
 		return err
 	}
 	if !list && value.text == "" && !value.quoted {
-		return p.fail(fmt.Sprintf("no value for %s, which libuci leaves out without a word", name), "write one, or remove the line")
+		return p.fail(fmt.Sprintf("no value for %s, which libuci drops silently", name), "write one, or remove the line")
 	}
 	i, known := p.options[name]
 	if !list && value.text == "" {

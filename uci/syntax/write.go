@@ -26,7 +26,7 @@ func (p *Package) Bytes() ([]byte, error) {
 
 func (s *Section) write(b *bytes.Buffer) error {
 	if !ValidType(s.Type) {
-		return fmt.Errorf("%q is no type of a section", s.Type)
+		return fmt.Errorf("%q is not a section type", s.Type)
 	}
 	// libuci writes a type without quotes, and what it wrote is then read as
 	// something else.
@@ -36,7 +36,7 @@ func (s *Section) write(b *bytes.Buffer) error {
 	b.WriteString("\nconfig " + s.Type)
 	if !s.Anonymous {
 		if !ValidName(s.Name) {
-			return fmt.Errorf("%q is no name of a section; use letters, digits and _", s.Name)
+			return fmt.Errorf("%q is not a section name; use letters, digits and _", s.Name)
 		}
 		b.WriteString(" '" + s.Name + "'")
 	}
@@ -56,7 +56,7 @@ func (o Option) write(b *bytes.Buffer) error {
 	}
 	switch {
 	case !ValidName(o.Name):
-		return fmt.Errorf("%q is no name of an option; use letters, digits and _", o.Name)
+		return fmt.Errorf("%q is not an option name; use letters, digits and _", o.Name)
 	case !o.List && len(o.Values) != 1, len(o.Values) == 0:
 		return fmt.Errorf("%d values", len(o.Values))
 	case !o.List && o.Values[0] == "":

@@ -35,7 +35,7 @@ func sameMTU(l *labnet.Lab) {
 		return ta, tb
 	}
 	_, tb := is("1314 on both sides", 1314)
-	l.Check(tb.MTU.Decides == status.MTUOfPeer && contains(tb.MTU.Why, "the peer's interface takes 1314"), "B says: %s: %s", tb.MTU.Decides, tb.MTU.Why)
+	l.Check(tb.MTU.Decides == status.MTUOfPeer && contains(tb.MTU.Why, "the peer's MTU is 1314"), "B says: %s: %s", tb.MTU.Decides, tb.MTU.Why)
 	l.Check(tb.MTU.MSS4 == 1274, "B clamps to %d", tb.MTU.MSS4)
 	net.B.Addr("lo", "10.77.0.1/32")
 	fa := net.A.OSPF("t0", "10.255.0.2")

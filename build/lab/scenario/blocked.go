@@ -43,7 +43,7 @@ func espDropped(l *labnet.Lab) {
 	})
 	net.A.WaitPing(innerB, 10*time.Second)
 	if l.Datapath == "kernel" {
-		l.Wait(30*time.Second, "the word that it is kept", func() bool { return strings.Contains(a.Log(), "it is kept") })
+		l.Wait(30*time.Second, "the word that UDP is kept", func() bool { return strings.Contains(a.Log(), "keeping it") })
 		t := a.Tunnel("t0")
 		l.Check(t.UpCount == 2 && strings.Contains(t.Outside.EncapWhy, "bare ESP does not pass"), "up %d times; in UDP because: %s", t.UpCount, t.Outside.EncapWhy)
 		l.Fact("in UDP after %.0f s", took.Seconds())
@@ -93,7 +93,7 @@ func espDroppedAll(l *labnet.Lab) {
 	a := net.A.Greseal(side(labnet.AddrB, innerA))
 	net.B.Greseal(side("any", innerB))
 	a.WaitUp("t0", 20*time.Second)
-	l.Wait(60*time.Second, "the word that UDP does not help", func() bool { return strings.Contains(a.Log(), "in UDP as without") })
+	l.Wait(60*time.Second, "the word that UDP does not help", func() bool { return strings.Contains(a.Log(), "with or without UDP") })
 	ping := net.A.StartPing(innerB, 100*time.Millisecond) // goes on leaving and never comes back
 	time.Sleep(15 * time.Second)                          // the next look at the counters is after 10 s
 	ping.Quit()
@@ -113,7 +113,7 @@ func peerGRELate(l *labnet.Lab) {
 	time.Sleep(30 * time.Second) // the look at ESP would conclude after 20
 	l.Check(strings.Contains(w.greseal.Log(), "the peer has no GRE interface"), "it does not say what the peer lacks:\n%s", w.greseal.Log())
 	doctor := strings.Join(strings.Fields(w.greseal.Do("doctor", "t0").Out()), " ")
-	l.Check(contains(doctor, "ESP passes, and the peer has no GRE interface"), "doctor says:\n%s", doctor)
+	l.Check(contains(doctor, "ESP passes, but the peer has no GRE interface"), "doctor says:\n%s", doctor)
 	w.swan.raiseGRE()
 	w.net.A.WaitPing(innerB, 20*time.Second)
 	t := w.greseal.Tunnel("t0")

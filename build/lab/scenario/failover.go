@@ -72,7 +72,7 @@ func failover(l *labnet.Lab) {
 	after := a.Tunnel("t0")
 	l.Check(back < l.Stretch(time.Second), "going back, no ping was answered for %v", back)
 	l.Check(after.Interface.Index == before.Interface.Index, "the interface's index changed")
-	l.Check(after.State == "up" && !strings.Contains(a.Log(), "no Child SA carries packets"), "the tunnel was down for a moment")
+	l.Check(after.State == "up" && !strings.Contains(a.Log(), "no Child SA left to carry packets"), "the tunnel was down for a moment")
 	net.A.MustPing(innerB, 20)
 	net.Wire.MustBeSealed()
 	l.Fact("gap %v at failover (suspect after %v), %v going back", gap.Round(time.Millisecond), suspect, back.Round(time.Millisecond))

@@ -166,7 +166,7 @@ func TestDescriptionsRecommendTheKernelsModulesAndRequireNone(t *testing.T) {
 			t.Errorf("%s: %q, want %q", field, got, want)
 		}
 	}
-	if !strings.HasPrefix(ipk.fields["Description"], "GRE over IPsec as one thing\n") {
+	if !strings.HasPrefix(ipk.fields["Description"], "GRE and IPsec in one\n") {
 		t.Errorf("description %q", ipk.fields["Description"])
 	}
 	if got := ipk.lists["conffiles"]; !slices.Equal(got, []string{"/etc/config/greseal"}) {

@@ -51,7 +51,7 @@ func (b *builder) packages(a arch, binary []byte) ([]*pkg, error) {
 	at := func(folder string) string { return filepath.Join(b.top, "build/openwrt", folder) }
 	main := &pkg{
 		name: "greseal", arch: a.name, section: "net",
-		title: "GRE over IPsec as one thing",
+		title: "GRE and IPsec in one",
 		description: []string{
 			"Tunnels of GRE in IPsec (IKEv2 and ESP), each a network interface that",
 			"is keyed, encrypted and kept up by one daemon. Uses the kernel's GRE and",
