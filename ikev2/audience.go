@@ -186,14 +186,14 @@ func (e *Engine) choosePeer(s *ikeSA, idi Identity, idr Identity) (*peer, *Failu
 	if len(byIDr) > 0 {
 		f := s.failure(FailIdentity, "IKE_AUTH", "no tunnel here expects the peer's identity",
 			"set local_id at the peer, or remote_id here, so that they are equal")
-		f.Theirs = "it is " + idi.String()
-		f.Ours = "we expect " + identities(byIDr, func(p *peer) string { return p.cfg.RemoteID.String() })
+		f.Theirs = "identity " + idi.String()
+		f.Ours = "expected identity " + identities(byIDr, func(p *peer) string { return p.cfg.RemoteID.String() })
 		return byIDr[0], f
 	}
 	f := s.failure(FailIdentity, "IKE_AUTH", "no tunnel here has the identity the peer asks for",
 		"set remote_id at the peer, or local_id here, so that they are equal")
-	f.Theirs = "it asks for " + idr.String()
-	f.Ours = "we are " + identities(cands, func(p *peer) string { return p.localID(s.local.Addr()).String() })
+	f.Theirs = "asks for identity " + idr.String()
+	f.Ours = "identity " + identities(cands, func(p *peer) string { return p.localID(s.local.Addr()).String() })
 	if len(cands) > 0 {
 		best = cands[0]
 	}

@@ -137,7 +137,7 @@ func (x *saAuth) answer(e *Engine, s *ikeSA, r *request, c content, _ *Datagram)
 // unreadable explains a response that neither authenticates the peer nor refuses
 // us, and what to tell the peer.
 func (x *saAuth) unreadable(s *ikeSA, c content) (*Failure, *wire.Notify) {
-	f := s.failure(FailSyntax, "IKE_AUTH", "", "report it to the peer's maker")
+	f := s.failure(FailSyntax, "IKE_AUTH", "", "report it to the peer's vendor")
 	switch {
 	case c.broken != nil:
 		f.Detail = c.broken.Error()
@@ -157,7 +157,7 @@ func (e *Engine) checkPeer(s *ikeSA, c *wire.Contents) *Failure {
 	// With a certificate, the expected name may be another of the peer's.
 	if !s.RemoteID.IsSet() || s.peer.cfg.Certificates == nil && !want.Matches(s.RemoteID) {
 		f := s.failure(FailIdentity, "IKE_AUTH", "", "set local_id at the peer, or remote_id here, so that they are equal")
-		f.Ours, f.Theirs = "we expect "+want.String(), "it is "+s.RemoteID.String()
+		f.Ours, f.Theirs = "expected identity "+want.String(), "identity "+s.RemoteID.String()
 		return f
 	}
 	f := e.verify(s, s.peer, c, c.Auth, c.IDr)

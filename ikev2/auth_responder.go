@@ -78,8 +78,8 @@ func (s *ikeSA) checkSuite(p *peer) *Failure {
 		}
 	}
 	f := s.failure(FailNoProposal, "IKE_AUTH",
-		"the suite agreed on is another tunnel's of the same address, not this one's",
-		"offer at the peer what ike of this tunnel allows, or give the tunnels remote addresses of their own")
+		"the agreed suite belongs to another tunnel of the same address, not to this one",
+		"offer what this tunnel's ike allows at the peer, or give each tunnel its own remote address")
 	f.Ours, f.Theirs = proposalsText(p.cfg.IKE), s.Suite.String()
 	return f
 }
@@ -100,7 +100,7 @@ func (e *Engine) authenticated(s *ikeSA, p *peer, m *wire.Message, d *Datagram, 
 			e.refuse(s, m, d, notify(wire.UnexpectedNATDetected))
 			f := s.failure(FailAddresses, "IKE_AUTH",
 				wire.UnexpectedNATDetected.String(),
-				"the peer has no NAT traversal and there is a NAT in between: turn NAT traversal on at the peer")
+				"the peer has no NAT traversal and there is a NAT in between: turn on NAT traversal at the peer")
 			e.drop(s, f, false)
 			e.emit(Failed{p.cfg.ID, f})
 			return

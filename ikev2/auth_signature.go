@@ -156,7 +156,7 @@ func (e *Engine) prove(s *ikeSA, p *peer, id *wire.ID) (proof, *Failure) {
 // wantsEAP explains a request without AUTH.
 func (s *ikeSA) wantsEAP(p *peer) *Failure {
 	f := s.failure(FailAuthentication, "IKE_AUTH", "the peer wants to authenticate by EAP, "+p.cfg.way(), p.cfg.wayRemedy())
-	f.Theirs = "it is " + s.RemoteID.String()
+	f.Theirs = "identity " + s.RemoteID.String()
 	return f
 }
 
@@ -248,13 +248,13 @@ func (s *ikeSA) verifyAuth(a *wire.Auth, psk []byte, id *wire.ID) bool {
 // wrongAuth explains an AUTH payload that does not authenticate.
 func (s *ikeSA) wrongAuth(p *peer, a *wire.Auth) *Failure {
 	f := s.failure(FailAuthentication, "IKE_AUTH", "", "")
-	f.Theirs = "it is " + s.RemoteID.String()
+	f.Theirs = "identity " + s.RemoteID.String()
 	if p.cfg.signs() || a.Method != wire.AuthSharedKey {
 		f.Detail = "the peer authenticates by " + a.Method.String() + ", " + p.cfg.way()
 		f.Remedy = p.cfg.wayRemedy()
 		return f
 	}
 	f.Detail = "the peer's pre-shared key differs from ours"
-	f.Remedy = "write the same psk on both sides; mind spaces and line ends"
+	f.Remedy = "write the same psk on both sides; mind spaces and line endings"
 	return f
 }

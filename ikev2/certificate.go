@@ -73,7 +73,7 @@ func received(payloads []*wire.Cert) (leaf *cert.Certificate, others []*cert.Cer
 func (s *ikeSA) certificateFailure(err error) *Failure {
 	f := s.failure(FailCertificate, "IKE_AUTH", "", "")
 	if s.RemoteID.IsSet() {
-		f.Theirs = "it is " + s.RemoteID.String()
+		f.Theirs = "identity " + s.RemoteID.String()
 	}
 	var known *sign.Error
 	if errors.As(err, &known) {

@@ -105,7 +105,7 @@ func (e *Engine) addChild(s *ikeSA, a agreed) *child {
 		c.noPFS = a.old.noPFS
 		if a.old.pub.Transport && !pub.Transport {
 			e.note(s.peer, s.failure(FailModeChanged, "CREATE_CHILD_SA",
-				"the peer left USE_TRANSPORT_MODE out, so that the new Child SA is in tunnel mode; each packet is 20 bytes longer, with IPv6 40",
+				"the peer left out USE_TRANSPORT_MODE, so the new Child SA is in tunnel mode; each packet is 20 bytes longer, 40 with IPv6",
 				"set transport mode at the peer for rekeying as well, or mode = \"tunnel\" on both sides"))
 		}
 	}
@@ -303,7 +303,7 @@ func (e *Engine) installFailed(c *child, err error) {
 		return
 	}
 	s := c.sa
-	f := s.failure(FailInstall, "", err.Error(), "look at the kernel's modules and at what else uses IPsec on this machine")
+	f := s.failure(FailInstall, "", err.Error(), "check the kernel's modules and what else uses IPsec on this machine")
 	if known, ok := errors.AsType[Remedied](err); ok {
 		f.Remedy = known.Remedy()
 	}

@@ -21,7 +21,7 @@ func criticalNotify(c content) *wire.Notify {
 }
 
 func (s *ikeSA) criticalFailure(c content, exchange string) *Failure {
-	f := s.failure(FailCritical, exchange, "", "turn the extension off at the peer")
+	f := s.failure(FailCritical, exchange, "", "turn off the extension at the peer")
 	f.Theirs = "payload of type " + c.critical.String() + ", marked as critical"
 	return f
 }

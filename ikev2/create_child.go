@@ -378,7 +378,7 @@ func (x *createChild) takeFollowup(s *ikeSA, r *request, c *wire.Contents) (agre
 	more := x.series
 	if bad := more.take(c); bad != "" {
 		more.wipe()
-		return agreed{}, s.failure(FailSyntax, r.exchange.String(), bad, "report it to the peer's maker")
+		return agreed{}, s.failure(FailSyntax, r.exchange.String(), bad, "report it to the peer's vendor")
 	}
 	a := more.childSA
 	if len(more.methods) > 0 {

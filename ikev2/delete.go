@@ -81,7 +81,7 @@ func (e *Engine) onDeleteIKE(s *ikeSA) {
 	case s.redundant(), s.state == stateDeleting:
 		e.drop(s, nil, true)
 	default:
-		f := s.failure(FailDeleted, "INFORMATIONAL", "", "it was closed at the peer, by hand or because the peer goes down").byPeer()
+		f := s.failure(FailDeleted, "INFORMATIONAL", "", "it was closed at the peer, by hand or because the peer is going down").byPeer()
 		other := func(o *ikeSA) bool { return o != s && o.stands() }
 		e.drop(s, f, slices.ContainsFunc(s.peer.sas, other))
 	}

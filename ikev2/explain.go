@@ -107,7 +107,7 @@ func (s *ikeSA) refusedBy(n *wire.Notify, exchange string, offer []suite.Proposa
 	case FailNoProposal, FailInvalidKE:
 		f.explainOffer(n, offer)
 	case FailSelectors:
-		f.Ours = "we ask for " + s.wantedEnds(old).String()
+		f.Ours = s.wantedEnds(old).String()
 		if s.NATLocal || s.NATRemote {
 			f.Remedy = "there is a NAT in between, so that the peer sees other addresses: set gre_local and gre_remote on both sides, or use mode = \"transport\"; " + f.Remedy
 		}
@@ -121,7 +121,7 @@ func (s *ikeSA) refusedBy(n *wire.Notify, exchange string, offer []suite.Proposa
 		f.Ours = "IKEv2"
 	case FailAddresses:
 		f.Detail = n.Kind.String()
-		f.Ours = "we moved to " + s.local.Addr().String()
+		f.Ours = "new address " + s.local.Addr().String()
 		if n.Kind == wire.UnexpectedNATDetected {
 			f.Ours = "address " + s.local.Addr().String()
 			f.Remedy = "there is a NAT in between and the peer has no NAT traversal: turn it on at the peer"
@@ -204,7 +204,7 @@ func anyGRE(ts *wire.TS) bool {
 func (s *ikeSA) expired(what string) *Failure {
 	f := s.failure(FailNotify, "CREATE_CHILD_SA",
 		"the "+what+" reached the end of its lifetime before it could be rekeyed",
-		"a new one is made; if this repeats, look at the path to the peer and at its log for refused rekeying").byPeer()
+		"a new one is made; if this repeats, check the path to the peer, and its log for refused rekeying").byPeer()
 	switch {
 	case s.req != nil:
 		f.Kind, f.Attempts = FailTimeout, s.req.tries
@@ -229,7 +229,7 @@ func (s *ikeSA) timeoutFailure(r *request) *Failure {
 		f.Remedy = "this message is the first large one: a path that loses it needs IKE fragmentation at the peer, or ike without an additional key exchange"
 	case r.exchange == wire.IKEAuth:
 		f.Detail = "IKE_SA_INIT was answered"
-		f.Remedy = "the peer drops what it cannot verify in silence: its log says why; a forged IKE_SA_INIT response has the same effect"
+		f.Remedy = "the peer silently drops what it cannot verify: its log says why; a forged IKE_SA_INIT response has the same effect"
 	}
 	return f
 }

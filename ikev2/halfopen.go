@@ -94,7 +94,7 @@ func (e *Engine) refuseUnknown(s *ikeSA, m *wire.Message, d *Datagram, n *wire.N
 // refuseSyntax is refuseUnknown for what lacks something or can't be read.
 func (e *Engine) refuseSyntax(s *ikeSA, m *wire.Message, d *Datagram, detail string) {
 	f := s.failure(FailSyntax, m.Exchange.String(),
-		detail, "look at what the peer is configured to offer; if that is right, report it to the peer's maker")
+		detail, "check what the peer is configured to offer; if that is right, report it to the peer's vendor")
 	e.refuseUnknown(s, m, d, notify(wire.InvalidSyntax), f)
 }
 

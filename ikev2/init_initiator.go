@@ -208,7 +208,7 @@ func (saInit) answer(e *Engine, s *ikeSA, _ *request, c content, d *Datagram) {
 		return
 	case err != nil:
 		e.initRefused(s, s.failure(FailNoProposal, "IKE_SA_INIT",
-			err.Error(), "the peer breaks RFC 7296 section 2.7, or somebody forges its answers"))
+			err.Error(), "the peer breaks RFC 7296 section 2.7, or someone is forging its answers"))
 		return
 	case chosen.KE.ID != h.ke.Group() || c.KE.Method != h.ke.Group():
 		e.oddAnswer(s, d, errors.New("its key exchange method is not the one that we sent a value for"))
@@ -221,7 +221,7 @@ func (saInit) answer(e *Engine, s *ikeSA, _ *request, c content, d *Datagram) {
 	shared, err := h.ke.Shared(c.KE.Data)
 	if err != nil {
 		e.initRefused(s, s.failure(FailInvalidKE, "IKE_SA_INIT",
-			err.Error(), "the peer's key exchange value is invalid, or somebody forges its answers"))
+			err.Error(), "the peer's key exchange value is invalid, or someone is forging its answers"))
 		return
 	}
 	h.nr = bytes.Clone(c.Nonce.Data)
@@ -255,7 +255,7 @@ func (s *ikeSA) lacking(chosen *suite.Suite, c *wire.Contents) *Failure {
 	if len(h.inter.methods) > 0 && c.Notify(wire.IntermediateExchangeSupported) == nil {
 		f := s.failure(FailNoProposal, "IKE_SA_INIT",
 			"the peer accepts an additional key exchange without IKE_INTERMEDIATE",
-			"the peer breaks RFC 9370 section 2.2.1, or somebody forges its answers")
+			"the peer breaks RFC 9370 section 2.2.1, or someone is forging its answers")
 		return f
 	}
 	h.ppk.agreed = s.peer.cfg.usesPPK() && c.Notify(wire.UsePPK) != nil
@@ -315,8 +315,8 @@ func (e *Engine) oddAnswer(s *ikeSA, d *Datagram, what error) {
 		return
 	}
 	e.noteStranger(s.peer, s.failure(FailSyntax, "IKE_SA_INIT",
-		"the answer can't be used: "+what.Error(),
-		"update the peer's software, and report it to its maker if that does not help; or somebody forges its answers"))
+		"the response can't be used: "+what.Error(),
+		"update the peer's software, and report it to its vendor if that does not help; or someone is forging its answers"))
 }
 
 // maxCookies and maxRegroups bound what unauthenticated answers can make us

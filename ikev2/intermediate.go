@@ -128,7 +128,7 @@ func (additionalKE) answer(e *Engine, s *ikeSA, _ *request, c content, _ *Datagr
 		return
 	}
 	refuse := func(kind FailureKind, detail string) {
-		e.fail(s, s.failure(kind, "IKE_INTERMEDIATE", detail, "report it to the peer's maker"))
+		e.fail(s, s.failure(kind, "IKE_INTERMEDIATE", detail, "report it to the peer's vendor"))
 	}
 	method := suite.Transform{Type: suite.TypeKE, ID: x.ke.Group()}
 	switch {

@@ -117,8 +117,8 @@ func (e *Engine) liveness(s *ikeSA) bool {
 	c := &s.peer.cfg
 	if s.silence()+c.Dead <= e.now || s.req.first+deafness*c.Dead <= e.now {
 		f := s.failure(FailDead, s.req.exchange.String(),
-			"nothing authentic came back for "+(e.now-s.silence()).Round(time.Second).String(),
-			"look at the path to the peer and whether it runs; a new IKE SA is made")
+			"nothing authenticated came back for "+(e.now-s.silence()).Round(time.Second).String(),
+			"check the path to the peer and whether it is running; a new IKE SA is made")
 		f.Attempts = s.req.tries
 		e.drop(s, f, false)
 		if s.replacedBy != nil && s.replacedBy.stands() {

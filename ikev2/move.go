@@ -185,8 +185,8 @@ func (e *Engine) onMobility(s *ikeSA, d *Datagram, c *wire.Contents) (answer []w
 		answer = append(answer, notify(refusal))
 		f := s.failure(FailAddresses, "INFORMATIONAL",
 			refusal.String(),
-			"the peer makes a new IKE SA; an address it moves to must be of the same IP version, and local here must be where it speaks to")
-		f.Theirs = "it moved to " + d.Remote.String() + ", and to " + d.Local.String() + " here"
+			"the peer makes a new IKE SA; an address it moves to must be of the same IP version, and local here must be the address it sends to")
+		f.Theirs = "moved to " + d.Remote.String() + ", sending to " + d.Local.String()
 		e.note(s.peer, f)
 	} else {
 		if list {
@@ -246,7 +246,7 @@ func (e *Engine) overdue(s *ikeSA) bool {
 		return false
 	}
 	e.closeSA(s, s.failure(FailTimeout, "INFORMATIONAL",
-		"the peer was told of our new address and has not moved its SAs there", "a new IKE SA is made"), false)
+		"the peer was told our new address and has not moved its SAs there", "a new IKE SA is made"), false)
 	return true
 }
 

@@ -120,12 +120,12 @@ func (e *Engine) takeChild(s *ikeSA, o *childOffer, x string, c *wire.Contents, 
 		return bad(FailNoProposal, err.Error(), "the peer breaks RFC 7296 section 2.7; report it to its maker")
 	}
 	if a.SPIOut = c.SA.Proposals[0].SPI32(); a.SPIOut < 256 {
-		return bad(FailSyntax, "the response has no usable SPI", "report it to the peer's maker")
+		return bad(FailSyntax, "the response has no usable SPI", "report it to the peer's vendor")
 	}
 	var shared []byte
 	if a.Suite.KE.ID != 0 {
 		if c.KE == nil || o.ke == nil || c.KE.Method != o.ke.Group() || a.Suite.KE.ID != o.ke.Group() {
-			return bad(FailInvalidKE, "the response has no key exchange value for "+a.Suite.KE.Word(), "report it to the peer's maker")
+			return bad(FailInvalidKE, "the response has no key exchange value for "+a.Suite.KE.Word(), "report it to the peer's vendor")
 		}
 		if shared, err = o.ke.Shared(c.KE.Data); err != nil {
 			return bad(FailInvalidKE, err.Error(), "report it to the peer's vendor")
@@ -192,7 +192,7 @@ func (s *ikeSA) responseEnds(o *childOffer, c *wire.Contents, a *agreed) error {
 // IKE_SA_INIT. Nothing is installed yet.
 func (e *Engine) acceptChild(s *ikeSA, exchange wire.ExchangeType, c *wire.Contents, old *child, ni, nr []byte, first bool) (agreed, []wire.Payload, *refusal) {
 	bad := func(detail string) (agreed, []wire.Payload, *refusal) {
-		return agreed{}, nil, &refusal{notify(wire.InvalidSyntax), s.failure(FailSyntax, exchange.String(), detail, "report it to the peer's maker")}
+		return agreed{}, nil, &refusal{notify(wire.InvalidSyntax), s.failure(FailSyntax, exchange.String(), detail, "report it to the peer's vendor")}
 	}
 	if c.SA == nil || c.TSi == nil || c.TSr == nil || len(ni) == 0 {
 		return bad("the request for a Child SA lacks a payload")
@@ -268,7 +268,7 @@ func (e *Engine) keyChild(s *ikeSA, exchange wire.ExchangeType, c *wire.Contents
 		}
 		if err != nil {
 			return nil, nil, &refusal{notify(wire.InvalidSyntax), s.failure(FailInvalidKE, exchange.String(),
-				err.Error(), "report it to the peer's maker")}
+				err.Error(), "report it to the peer's vendor")}
 		}
 		shared, ke = secret, []wire.Payload{&wire.KE{Method: a.Suite.KE.ID, Data: public}}
 	}

@@ -210,7 +210,7 @@ func (e *Engine) turnAway(s, holder *ikeSA) {
 func (s *ikeSA) tunnelInUse() *Failure {
 	f := s.failure(FailInUse, "IKE_AUTH",
 		"",
-		"the peer has one tunnel for two of us: give it a tunnel for each, with the identity as remote_id; its log names both").byPeer()
-	f.Ours = "we are " + s.LocalID.String()
+		"the peer has one tunnel for two initiators: give it a tunnel for each, with its identity as remote_id; its log names both").byPeer()
+	f.Ours = "identity " + s.LocalID.String()
 	return f
 }

@@ -22,8 +22,8 @@ func (s *ikeSA) pinned(p *peer, c *wire.Contents) (*sign.PublicKey, *Failure) {
 		}
 		f := s.failure(FailAuthentication, "IKE_AUTH",
 			"the peer's public key is not the configured one",
-			"copy the peer's public key to peer_raw_key here, by a way that nobody can tamper with")
-		f.Ours, f.Theirs = "peer_raw_key "+key.ShortFingerprint(), "it has "+theirs
+			"copy the peer's public key to peer_raw_key here, over a channel that nobody can tamper with")
+		f.Ours, f.Theirs = "peer_raw_key "+key.ShortFingerprint(), "key "+theirs
 		return nil, f
 	}
 	s.Auth.Key = key.Fingerprint()

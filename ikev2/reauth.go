@@ -67,7 +67,7 @@ func (e *Engine) authLifetime(s *ikeSA, c *wire.Contents) {
 func (e *Engine) reauthDue(s *ikeSA) {
 	if s.reauthEnd <= e.now {
 		e.closeSA(s, s.failure(FailNotify, "IKE_AUTH",
-			"the peers did not authenticate each other anew in time (reauth)",
+			"the peers did not reauthenticate in time (reauth)",
 			"a new IKE SA is made; the log says why the attempts before failed"), false)
 		return
 	}

@@ -217,7 +217,7 @@ func (e *Engine) rekeyedIKE(s, ours, theirs *ikeSA) {
 // is still to come, and there is a series instead.
 func (x *rekeyIKE) take(e *Engine, s *ikeSA, _ *request, c *wire.Contents) (*ikeSA, *series, *Failure) {
 	bad := func(detail string) (*ikeSA, *series, *Failure) {
-		return nil, nil, s.failure(FailSyntax, "CREATE_CHILD_SA", detail, "report it to the peer's maker; a new IKE SA is made")
+		return nil, nil, s.failure(FailSyntax, "CREATE_CHILD_SA", detail, "report it to the peer's vendor; a new IKE SA is made")
 	}
 	chosen, err := accepted(x.offer, c.SA)
 	if err != nil {
@@ -312,7 +312,7 @@ func (e *Engine) onRekeyIKE(s *ikeSA, m *wire.Message, d *Datagram, c *wire.Cont
 	}
 	if err != nil {
 		e.refuse(s, m, d, notify(wire.InvalidSyntax))
-		e.drop(s, s.failure(FailInvalidKE, "CREATE_CHILD_SA", err.Error(), "report it to the peer's maker; a new IKE SA is made"), false)
+		e.drop(s, s.failure(FailInvalidKE, "CREATE_CHILD_SA", err.Error(), "report it to the peer's vendor; a new IKE SA is made"), false)
 		return
 	}
 	e.acceptRekeyIKE(s, m, d, c, chosen, offer, public, shared)
@@ -409,7 +409,7 @@ func (x *rekeyIKE) takeFollowup(e *Engine, s *ikeSA, r *request, c *wire.Content
 		}
 		bad = err.Error()
 	}
-	return nil, nil, s.failure(FailSyntax, r.exchange.String(), bad, "report it to the peer's maker; a new IKE SA is made")
+	return nil, nil, s.failure(FailSyntax, r.exchange.String(), bad, "report it to the peer's vendor; a new IKE SA is made")
 }
 
 // followUp goes on with the series of a new IKE SA. theirs is the one of the

@@ -115,7 +115,7 @@ func (x *series) linked(c *wire.Contents) string {
 	case n == nil || len(n.Data) == 0:
 		return "the response has no ADDITIONAL_KEY_EXCHANGE for the key exchange that is to follow"
 	case len(n.Data) > maxKept:
-		return "the response has an ADDITIONAL_KEY_EXCHANGE that is too long to be sent back"
+		return "the response has an ADDITIONAL_KEY_EXCHANGE too long to be sent back"
 	}
 	x.link = bytes.Clone(n.Data)
 	return ""

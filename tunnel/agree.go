@@ -51,7 +51,7 @@ func (l *loop) agreeMTU(p *peer, want *platform.Link) {
 		least = mtu.IPv6MinMTU
 	}
 	if want.MTU = a.lower(least); want.MTU < a.own {
-		p.tunnel.sizing.why = fmt.Sprintf("the peer's interface takes %d; here %d would fit, %s", a.peer, a.own, p.tunnel.sizing.why)
+		p.tunnel.sizing.why = fmt.Sprintf("the peer's MTU is %d; %d would fit here, %s", a.peer, a.own, p.tunnel.sizing.why)
 	}
 }
 

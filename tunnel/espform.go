@@ -55,7 +55,7 @@ func encapWhy(p *peer, n ikev2.NAT, udp bool, kind string) string {
 	case udp && n.NATLocal && !n.EncapForced:
 		return "this side is behind a NAT"
 	case udp && natRemote(n):
-		return "the peer is behind a NAT, or says so on purpose"
+		return "the peer is behind a NAT, or claims to be"
 	case udp && c.Encap == config.EncapAlways:
 		return `encap = "always"`
 	case udp && p.esp.Asked() == esppath.UDP:

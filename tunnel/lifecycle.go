@@ -146,7 +146,7 @@ func (l *loop) carries(p *peer) {
 	}
 	if p.phase == phaseUp {
 		if c.Replaces == 0 {
-			l.event(p.tunnel, slog.LevelInfo, "up", fmt.Sprintf("another Child SA carries the traffic: %s, %s", c.Remote, c.Suite))
+			l.event(p.tunnel, slog.LevelInfo, "up", fmt.Sprintf("another Child SA now carries the traffic: %s, %s", c.Remote, c.Suite))
 			l.settleIn(p)
 			return
 		}
@@ -188,6 +188,6 @@ func (l *loop) carriesNot(p *peer) {
 		return
 	}
 	p.set(phaseDown, reason{text: "the Child SA is gone; making a new one"})
-	l.event(p.tunnel, slog.LevelWarn, "down", "no Child SA carries packets any more")
+	l.event(p.tunnel, slog.LevelWarn, "down", "there is no Child SA left to carry packets")
 	l.markDirty(p)
 }

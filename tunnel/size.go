@@ -26,7 +26,7 @@ func (l *loop) size(p *peer, child *ikev2.Child, want *platform.Link) {
 		// fit in outer fragments by itself (RFC 8200 section 5).
 		want.MTU = mtu.IPv6MinMTU
 		want.IgnoreDF = want.IgnoreDF || l.dp.Kind() == platform.KindKernel
-		p.tunnel.sizing.why += fmt.Sprintf("; but IPv6 needs %d, so larger packets than %d leave in fragments", mtu.IPv6MinMTU, p.tunnel.sizing.largest)
+		p.tunnel.sizing.why += fmt.Sprintf("; but IPv6 needs %d, so packets larger than %d leave in fragments", mtu.IPv6MinMTU, p.tunnel.sizing.largest)
 	}
 	l.agreeMTU(p, want)
 	// A configured MTU may be more than what fits outside in one piece.
@@ -103,7 +103,7 @@ func (l *loop) leastFit(p *peer, all []mtu.Params, outer int, way mtu.Path, sear
 		p.tunnel.sizing.how = "searched"
 	}
 	if least.MTU == 0 {
-		p.tunnel.sizing.why = says(way, outer, searched) + " leaves no room; the least of IPv6 is taken"
+		p.tunnel.sizing.why = says(way, outer, searched) + " leaves no room; the IPv6 minimum is used"
 		least.MTU = mtu.IPv6MinMTU
 	} else {
 		p.tunnel.sizing.why = fmt.Sprintf("%s less %d for %s", says(way, outer, searched), outer-least.MTU, taken(least))

@@ -120,11 +120,11 @@ func (a Ask) no(remedy, format string, args ...any) error {
 func (a Ask) OnMachine(m Machine) error {
 	switch name := m.Foreign[a.Remote]; {
 	case !ofOneMachine(a.Remote):
-		return a.no(another, "is no address of one machine")
+		return a.no(another, "is not a unicast address")
 	case m.Own[a.Remote]:
 		return a.no(another, "is an address of this machine")
 	case name != "" && a.By != Named:
-		return a.no(another+", or remove that interface", "is the far end of the GRE interface %q of somebody else", name)
+		return a.no(another+", or remove that interface", "is the remote end of GRE interface %q, which is not greseal's", name)
 	}
 	return nil
 }
@@ -149,7 +149,7 @@ func (a Ask) Beside(others []Other) (giveWay []string, err error) {
 			switch c.judge(a.By, o) {
 			case givesWay:
 				giveWay = append(giveWay, o.Name)
-				err = a.no("wait for the next attempt: that tunnel gives way", "tunnel %q has had until now without as good a right to it", o.Name)
+				err = a.no("wait for the next attempt: that tunnel gives way", "tunnel %q has used until now with a weaker claim", o.Name)
 			case ownKeys:
 				return nil, a.no(keys, "tunnel %q already has", o.Name)
 			case refused:
