@@ -110,11 +110,11 @@ func TestOfAnotherMachine(t *testing.T) {
 		{"192.0.2.1", Named, ""},
 		{"192.0.2.1", Reached, `"gre9"`},
 		{"198.51.100.1", Named, "this machine"},
-		{"::ffff:192.0.2.2", Named, "no address of one"},
-		{"127.0.0.1", Named, "no address of one"},
-		{"224.0.0.5", Named, "no address of one"},
-		{"255.255.255.255", Named, "no address of one"},
-		{"::", Named, "no address of one"},
+		{"::ffff:192.0.2.2", Named, "not a unicast address"},
+		{"127.0.0.1", Named, "not a unicast address"},
+		{"224.0.0.5", Named, "not a unicast address"},
+		{"255.255.255.255", Named, "not a unicast address"},
+		{"::", Named, "not a unicast address"},
 	} {
 		err := Ask{ours, netip.MustParseAddr(c.remote), c.by}.OnMachine(m)
 		if (err == nil) != (c.want == "") || err != nil && (!strings.Contains(err.Error(), c.want) || remedyOf(err) == "") {
