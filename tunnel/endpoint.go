@@ -31,7 +31,7 @@ func (l *loop) admit(p *peer, c *ikev2.Child) error {
 	if err := ask.OnMachine(m); err != nil {
 		return err
 	}
-	giveWay, err := ask.Beside(l.othersWith(p, c))
+	giveWay, err := ask.Against(l.othersWith(p, c))
 	for _, name := range giveWay {
 		l.givers = append(l.givers, giver{ikev2.PeerID(name), c.GRERemote, p.id})
 	}

@@ -135,9 +135,9 @@ func ofOneMachine(a netip.Addr) bool {
 	return !a.IsMulticast() && !a.IsLoopback() && !a.IsUnspecified() && !a.Is4In6() && a != broadcast
 }
 
-// Beside refuses an endpoint that other tunnels have. Where those have it by less
+// Against refuses an endpoint that other tunnels have. Where those have it by less
 // right they have to give way, and it is refused until they did.
-func (a Ask) Beside(others []Other) (giveWay []string, err error) {
+func (a Ask) Against(others []Other) (giveWay []string, err error) {
 	for _, o := range others {
 		if o.Promised && a.By == Chosen && !o.Apart {
 			return nil, a.no(another, "is that of tunnel %q", o.Name)

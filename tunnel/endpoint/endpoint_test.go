@@ -58,7 +58,7 @@ func TestWhoHasTheBetterRight(t *testing.T) {
 			{Other{Name: "b", Claims: c.claims}, c.busy},
 			{Other{Name: "b", Claims: c.claims, Idle: true}, c.waiting},
 		} {
-			gives, err := a.Beside([]Other{state.other})
+			gives, err := a.Against([]Other{state.other})
 			if (err == nil) != (state.want == ok) || !strings.Contains(remedyOf(err), state.want) {
 				t.Errorf("%s, apart %v, idle %v: %v, %q; want %q", c.name, state.other.Apart, state.other.Idle, err, remedyOf(err), state.want)
 			}
@@ -73,11 +73,11 @@ func TestNobodyGivesWayToWhoIsRefused(t *testing.T) {
 	chose, named := Other{Name: "b", Claims: []Claim{{ours, Chosen, true}}}, Other{Name: "c", Claims: []Claim{{ours, Named, true}}}
 	a := Ask{ours, theirs, Reached}
 	for _, others := range [][]Other{{chose, named}, {named, chose}} {
-		if gives, err := a.Beside(others); err == nil || gives != nil {
+		if gives, err := a.Against(others); err == nil || gives != nil {
 			t.Errorf("%v, %v give way", err, gives)
 		}
 	}
-	if gives, err := a.Beside([]Other{chose, {Name: "d", Claims: chose.Claims}}); err == nil || !slices.Equal(gives, []string{"b", "d"}) {
+	if gives, err := a.Against([]Other{chose, {Name: "d", Claims: chose.Claims}}); err == nil || !slices.Equal(gives, []string{"b", "d"}) {
 		t.Errorf("%v, %v give way", err, gives)
 	}
 }
@@ -88,7 +88,7 @@ func TestAPromiseIsKept(t *testing.T) {
 		apart bool
 		ok    bool
 	}{{Chosen, false, false}, {Chosen, true, true}, {Reached, false, true}, {Named, false, true}} {
-		_, err := Ask{ours, theirs, c.by}.Beside([]Other{{Name: "b", Promised: true, Apart: c.apart}})
+		_, err := Ask{ours, theirs, c.by}.Against([]Other{{Name: "b", Promised: true, Apart: c.apart}})
 		if (err == nil) != c.ok {
 			t.Errorf("right %d, told apart %v: %v", c.by, c.apart, err)
 		}
