@@ -86,7 +86,7 @@ func (l *loop) up(t *tunnel, by string) {
 		}
 		return
 	}
-	l.event(t, slog.LevelInfo, "request", "taken up "+by)
+	l.event(t, slog.LevelInfo, "request", "brought up "+by)
 	t.wanted = true
 	l.close(t)
 	for _, p := range t.peers {
