@@ -127,7 +127,7 @@ func (d *Datapath) layGuard(p xfrm.Policy, laid bool) error {
 	case laid || there.Action == p.Action:
 		return xfrm.WritePolicy(d.xfrm, nl.XFRM_MSG_UPDPOLICY, p)
 	}
-	return fmt.Errorf("somebody else's policy lets it pass (ip xfrm policy: %s proto %d): remove that", there, p.Proto)
+	return fmt.Errorf("another program's policy lets it pass (ip xfrm policy: %s proto %d): remove that policy", there, p.Proto)
 }
 
 // closes reports whether what is there does what the guard's policy p is for. Somebody

@@ -231,5 +231,5 @@ func (d *Datapath) MSSClampError(link string) error {
 	if !d.clamps.want[link].ethernet || d.clamps.bridgeErr == nil {
 		return nil
 	}
-	return fmt.Errorf("what is bridged into it is not clamped: install or load nftables' support for bridges (kmod-nft-bridge) (%w)", d.clamps.bridgeErr)
+	return fmt.Errorf("bridged traffic is not clamped: install or load nftables' support for bridges (kmod-nft-bridge) (%w)", d.clamps.bridgeErr)
 }

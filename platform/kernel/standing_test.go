@@ -201,7 +201,7 @@ func TestAFlushIsPutRightAsOften(t *testing.T) {
 		n.found("somebody removed it", "somebody removed it", "somebody removed it")
 	}
 	n.sh("ip xfrm policy flush")
-	n.found("somebody removed it; another program changes it again and again", "!again and again", "!again and again")
+	n.found("somebody removed it; another program keeps changing it", "!again and again", "!again and again")
 	if out := n.sh("ip xfrm policy"); strings.Count(out, "action block") != guardBlocks || strings.Contains(out, "tmpl") {
 		t.Errorf("the guard alone should stand: %s", out)
 	}

@@ -204,7 +204,7 @@ func (x *exam) leakInside() Step {
 	var missing []string
 	for _, p := range x.Tunnel.Routes {
 		if !inet.Covered(p, under) {
-			missing = append(missing, "no unreachable route lies under "+p.String())
+			missing = append(missing, "there is no unreachable route under "+p.String())
 		}
 	}
 	if len(missing) > 0 {

@@ -186,7 +186,7 @@ func checkUDP4500(x *exam) Step {
 		return s
 	}
 	if a.kind == silent && x.ask(wire.PortIKE, 0, nil).kind == silent {
-		return skip("no answer on UDP 4500, and none on UDP 500 any more: this says nothing about UDP 4500 alone; examine it again")
+		return skip("no answer on UDP 4500, and none on UDP 500 any more: this says nothing about UDP 4500 alone; run doctor again")
 	}
 	s := x.unreached(a)
 	s = s.and("UDP 500 of the same address answers")
