@@ -122,7 +122,7 @@ func TestAGuardThatCannotBeLaidIsTold(t *testing.T) {
 		t.Error("somebody else's policy was taken for the guard")
 	}
 	for range 7 { // more often than anything is put right
-		n.found("!somebody else's policy lets it pass (ip xfrm policy: out 0.0.0.0/0 → 203.0.113.1/32 proto 47): remove that")
+		n.found("!another program's policy lets it pass (ip xfrm policy: out 0.0.0.0/0 → 203.0.113.1/32 proto 47): remove that policy")
 	}
 	n.sh("ip xfrm policy delete dir out src 0.0.0.0/0 dst 203.0.113.1/32 proto 47")
 	n.found("it is not laid")
@@ -201,7 +201,7 @@ func TestAFlushIsPutRightAsOften(t *testing.T) {
 		n.found("somebody removed it", "somebody removed it", "somebody removed it")
 	}
 	n.sh("ip xfrm policy flush")
-	n.found("somebody removed it; another program keeps changing it", "!again and again", "!again and again")
+	n.found("somebody removed it; another program keeps changing it", "!keeps changing it", "!keeps changing it")
 	if out := n.sh("ip xfrm policy"); strings.Count(out, "action block") != guardBlocks || strings.Contains(out, "tmpl") {
 		t.Errorf("the guard alone should stand: %s", out)
 	}
@@ -260,8 +260,8 @@ func TestClampsAreWrittenAgain(t *testing.T) {
 				n.found(c.text)
 			}
 			n.sh(c.command)
-			n.found("!another program changes it again and again")
-			n.found("!another program changes it again and again")
+			n.found("!another program keeps changing it")
+			n.found("!another program keeps changing it")
 			if err := clamps("hq"); err == nil || !strings.Contains(err.Error(), c.text) {
 				t.Errorf("clamped, says %v", err)
 			}
