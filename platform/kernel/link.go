@@ -258,7 +258,9 @@ func (d *Datapath) setLink(l platform.Link) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	fresh := d.links[l.Name] == nil // made now, or left by an earlier daemon
+	before := d.links[l.Name]
+	fresh := before == nil // made now, or left by an earlier daemon
+	free := l.Bridge == "" && (fresh || before.want.Bridge == "")
 	for try := 1; ; try++ {
 		err = d.write(dev, l, kind, remote)
 		if !errors.Is(err, unix.EEXIST) || !unknown || try == 8 {
@@ -274,7 +276,7 @@ func (d *Datapath) setLink(l platform.Link) (int, error) {
 		return 0, err
 	}
 	d.remotes[l.Name] = remote
-	if err := d.finish(d.links[l.Name], l, !unknown, fresh); err != nil {
+	if err := d.finish(d.links[l.Name], l, !unknown, fresh, free); err != nil {
 		return 0, err
 	}
 	d.clamp(l)
@@ -295,6 +297,12 @@ func (d *Datapath) present(ifname, kind string) (*rtnl.Link, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if have := d.links[ifname]; have != nil && have.index == there.Index && there.Alias != rtnl.Alias(ifname) {
+		if err := rtnl.MarkLink(d.route, there.Index, ifname); err != nil {
+			return nil, fmt.Errorf("mark it as ours: %w", err)
+		}
+		there.Alias = rtnl.Alias(ifname)
 	}
 	half := there.Alias == "" && there.Group == newGroup && isGRE(there.Kind)
 	if there.Alias != rtnl.Alias(ifname) && !half {
@@ -386,7 +394,7 @@ func (d *Datapath) keep(dev *device) {
 // finish marks a new interface as ours, not running and silent, and brings it
 // up when its remote is the peer's. An adopted one is not running either: its
 // SAs are gone.
-func (d *Datapath) finish(dev *device, l platform.Link, up, fresh bool) error {
+func (d *Datapath) finish(dev *device, l platform.Link, up, fresh, free bool) error {
 	info, err := rtnl.LinkByIndex(d.route, dev.index)
 	if err != nil {
 		return err
@@ -408,8 +416,10 @@ func (d *Datapath) finish(dev *device, l platform.Link, up, fresh bool) error {
 		}
 		dev.running = false
 	}
-	if err := d.setMaster(info, l); err != nil {
-		return err
+	if !free { // else whoever made it a port of something decides
+		if err := d.setMaster(info, l); err != nil {
+			return err
+		}
 	}
 	if info.Up() != up {
 		if err := rtnl.SetUp(d.route, dev.index, up); err != nil {

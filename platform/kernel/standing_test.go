@@ -329,6 +329,30 @@ func TestAuditPutsGREInterfacesRight(t *testing.T) {
 	}
 }
 
+// SetLink may be called before an audit: it knows its interface by the index.
+func TestSetLinkKnowsItsInterfaceByIndex(t *testing.T) {
+	needKernel(t)
+	n := newNode(t, "A")
+	n.sh("ip link add wan type veth peer name other", "ip link set wan up", "ip addr add 198.18.1.2/24 dev wan", "ip link add lan type bridge")
+	n.open()
+	l := setup{ethernet: true}.linkAt(true)
+	was := n.setLink(l)
+	n.sh("ip link set hq down", "ip link set hq name other9", "ip link set other9 master lan")
+	if now := n.setLink(l); now != was {
+		t.Errorf("renamed: index %d became %d", was, now)
+	}
+	n.sh("ip link set hq alias mine")
+	l.MTU = 1300
+	if now := n.setLink(l); now != was {
+		t.Errorf("without its mark: index %d became %d", was, now)
+	}
+	// Without a bridge in the configuration whoever made it a port decides.
+	if hq, lan := n.info("hq"), n.info("lan"); hq.Master != lan.Index {
+		t.Errorf("its master is %d", hq.Master)
+	}
+	n.stands()
+}
+
 func TestAMovedGREInterfaceIsMadeAnewAndOnlyOnce(t *testing.T) {
 	l := newLab(t)
 	s := setup{transport: true, inner: 1}

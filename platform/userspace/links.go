@@ -34,6 +34,12 @@ func (d *Datapath) SetLink(l platform.Link) (int, error) {
 	if err != nil && !errors.Is(err, rtnl.ErrNoLink) {
 		return 0, err
 	}
+	if info != nil && info.Alias != rtnl.Alias(l.Name) && dev != nil && dev.index == info.Index {
+		if err := rtnl.MarkLink(d.netlink, info.Index, l.Name); err != nil {
+			return 0, fmt.Errorf("interface %s: mark it as ours: %w", l.Name, err)
+		}
+		info.Alias = rtnl.Alias(l.Name)
+	}
 	if info != nil && info.Alias != rtnl.Alias(l.Name) {
 		return 0, fmt.Errorf("interface %s already exists and is not greseal's: rename it or the tunnel", l.Name)
 	}

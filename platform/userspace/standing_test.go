@@ -169,7 +169,7 @@ func TestAMovedInterfaceIsMadeAnewAndOnlyOnce(t *testing.T) {
 }
 
 // SetLink may be called before an audit.
-func TestSetLinkGivesARenamedInterfaceItsNameBack(t *testing.T) {
+func TestSetLinkKnowsItsInterfaceByIndex(t *testing.T) {
 	h := newHost(t)
 	h.start(Options{})
 	link := platform.Link{Name: "hq", MTU: innerMTU}
@@ -179,13 +179,44 @@ func TestSetLinkGivesARenamedInterfaceItsNameBack(t *testing.T) {
 		return err
 	})
 	h.ip("link set hq name other")
-	link.MTU = 1300
-	h.must(func() (err error) {
-		now, err = h.dp.SetLink(link)
-		return err
-	})
+	set := func() {
+		h.must(func() (err error) {
+			now, err = h.dp.SetLink(link)
+			return err
+		})
+	}
+	set()
 	if was != now || h.linkInfo("other") != nil {
 		t.Errorf("index %d became %d", was, now)
+	}
+	h.ip("link set hq alias mine")
+	link.MTU = 1300
+	set()
+	if was != now {
+		t.Errorf("index %d became %d", was, now)
+	}
+	h.stands()
+}
+
+// Without a bridge in the configuration whoever made it a port decides.
+func TestAPortThatSomebodyElseMadeStaysOne(t *testing.T) {
+	h := newHost(t)
+	h.start(Options{})
+	link := platform.Link{Name: "hq", Ethernet: true, MTU: innerMTU}
+	set := func() {
+		h.must(func() error {
+			_, err := h.dp.SetLink(link)
+			return err
+		})
+	}
+	set()
+	h.ip("link add lan type bridge")
+	h.ip("link set hq master lan")
+	h.stands()
+	link.MTU = 1300
+	set()
+	if hq, lan := h.linkInfo("hq"), h.linkInfo("lan"); hq.Master != lan.Index {
+		t.Errorf("its master is %d", hq.Master)
 	}
 	h.stands()
 }
