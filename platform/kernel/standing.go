@@ -265,7 +265,7 @@ func (d *Datapath) auditLink(dev *device, all *platform.Interfaces) []platform.D
 		mend.Add(text, func() error { return d.write(there, dev.want, dev.kind, dev.remote) })
 	}
 	if dev.up && there.Up() && dev.running != there.Running() {
-		mend.Add("its link state was changed", func() error { return rtnl.SetRunning(d.route, dev.index, dev.running) })
+		mend.Add("its link state does not show the peer's liveness", func() error { return rtnl.SetRunning(d.route, dev.index, dev.running) })
 	}
 	if repaired, differs := d.repairs.DoAll(platform.Deviation{Link: dev.want.Name, Object: platform.ObjectLink, Name: dev.want.Name}, mend); differs {
 		found = append(found, repaired)
