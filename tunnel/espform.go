@@ -43,32 +43,19 @@ func (p *peer) remedy(f esppath.Form, n ikev2.NAT) string {
 	return ""
 }
 
+const silence = " does not pass: echo requests got no answer while IKE did"
+
 // encapWhy is the reason for the form that is used, one sentence.
 func encapWhy(p *peer, n ikev2.NAT, udp bool, kind string) string {
-	const silence = " does not pass: echo requests got no answer while IKE did"
-	c := p.cfg
 	often := "; tried once more when the tunnel restarts"
 	if p.esp.Retried() {
 		often = ", twice"
 	}
+	if udp {
+		return udpWhy(p, n, often, kind)
+	}
 	switch {
-	case udp && n.NATLocal && !n.EncapForced:
-		return "this side is behind a NAT"
-	case udp && natRemote(n):
-		return "the peer is behind a NAT, or claims to be"
-	case udp && c.Encap == config.EncapAlways:
-		return `encap = "always"`
-	case udp && p.esp.Asked() == esppath.UDP:
-		return "bare ESP" + silence + often
-	case udp && n.EncapForced && kind == platform.KindKernel:
-		return "it was tried because bare ESP" + silence + ", and does not pass either"
-	case udp && n.EncapForced:
-		return "the userspace datapath is three times faster in UDP than in raw ESP"
-	case udp && n.EncapForcedByPeer:
-		return "the peer forces UDP encapsulation"
-	case udp:
-		return "NAT detection found an address translated on the way"
-	case c.Encap == config.EncapNever:
+	case p.cfg.Encap == config.EncapNever:
 		return `encap = "never"`
 	case p.esp.Asked() == esppath.Bare:
 		return "ESP in UDP" + silence + often
@@ -76,4 +63,24 @@ func encapWhy(p *peer, n ikev2.NAT, udp bool, kind string) string {
 		return "no NAT was found on the way"
 	}
 	return "the peer does not take part in NAT detection, so ESP goes without UDP"
+}
+
+func udpWhy(p *peer, n ikev2.NAT, often, kind string) string {
+	switch {
+	case n.NATLocal && !n.EncapForced:
+		return "this side is behind a NAT"
+	case natRemote(n):
+		return "the peer is behind a NAT, or claims to be"
+	case p.cfg.Encap == config.EncapAlways:
+		return `encap = "always"`
+	case p.esp.Asked() == esppath.UDP:
+		return "bare ESP" + silence + often
+	case n.EncapForced && kind == platform.KindKernel:
+		return "it was tried because bare ESP" + silence + ", and does not pass either"
+	case n.EncapForced:
+		return "the userspace datapath is three times faster in UDP than in raw ESP"
+	case n.EncapForcedByPeer:
+		return "the peer forces UDP encapsulation"
+	}
+	return "NAT detection found an address translated on the way"
 }

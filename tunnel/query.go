@@ -1,7 +1,6 @@
 package tunnel
 
 import (
-	"fmt"
 	"log/slog"
 
 	"greseal/ikev2"
@@ -36,37 +35,41 @@ func (l *loop) query(q *status.Query) {
 	}
 	var lines []string
 	for _, name := range names {
-		t := l.tunnels[name]
-		if t.wrong() && q.Op != status.OpDown {
-			if q.Tunnel != "" {
-				q.Answer(refuseWrong(t))
-				return
-			}
-			lines = append(lines, fmt.Sprintf("%s: %s", name, t.shown().reason))
-			continue
+		line, refused := l.request(l.tunnels[name], q)
+		if refused != nil && q.Tunnel != "" {
+			q.Answer(*refused)
+			return
 		}
-		switch q.Op {
-		case status.OpUp:
-			l.up(t, byRequest)
-		case status.OpDown:
-			l.down(t, q.Open, byRequest)
-		case status.OpRestart:
-			if !t.wanted && q.Tunnel != "" {
-				q.Answer(status.Fail("greseal up "+q.Tunnel, "%s is down by request; there is nothing to restart", name))
-				return
-			}
-			if !t.wanted {
-				continue
-			}
-			l.event(t, slog.LevelInfo, "request", "restarted by request")
-			for _, p := range t.peers {
-				l.restart(p, "restarted by request")
-			}
+		if line != "" {
+			lines = append(lines, name+": "+line)
 		}
-		l.settle(entirely)
-		lines = append(lines, fmt.Sprintf("%s: %s", name, t.shown().phase))
 	}
 	q.Answer(status.Done(lines...))
+}
+
+// request carries out a request for one tunnel, and says what came of it; refused is
+// why nothing did.
+func (l *loop) request(t *tunnel, q *status.Query) (line string, refused *status.Reply) {
+	if t.wrong() && q.Op != status.OpDown {
+		r := refuseWrong(t)
+		return t.shown().reason.String(), &r
+	}
+	switch {
+	case q.Op == status.OpUp:
+		l.up(t, byRequest)
+	case q.Op == status.OpDown:
+		l.down(t, q.Open, byRequest)
+	case q.Op == status.OpRestart && !t.wanted:
+		r := status.Fail("greseal up "+t.name, "%s is down by request; there is nothing to restart", t.name)
+		return "", &r
+	case q.Op == status.OpRestart:
+		l.event(t, slog.LevelInfo, "request", "restarted by request")
+		for _, p := range t.peers {
+			l.restart(p, "restarted by request")
+		}
+	}
+	l.settle(entirely)
+	return t.shown().phase.String(), nil
 }
 
 // Whose will it is that a tunnel is up or down.

@@ -77,34 +77,57 @@ func (l *loop) notes() []string {
 	return notes
 }
 
-func (l *loop) describe(of *tunnel) status.Tunnel {
-	p, c := of.shown(), of.cfg
-	s := status.Tunnel{
-		Name:       p.tunnel.name,
-		Source:     c.Source.String(),
-		Netifd:     c.Netifd,
-		Enabled:    c.Enabled,
-		Desired:    status.DesiredDown,
-		State:      p.word(),
-		WaitingFor: p.wait.word,
-		Since:      unix(p.since),
-		Reason:     p.reason.text,
-		Remedy:     p.reason.remedy,
-		Attempts:   uint64(p.attempt.Failures()),
-		UpCount:    p.ups,
-		Events:     p.tunnel.events.Last(tunnelEvents, ""),
+func (l *loop) describe(t *tunnel) status.Tunnel {
+	p, c := t.shown(), t.cfg
+	s := l.describeState(p)
+	ike, known := l.freshIKE(p)
+	s.Peer = l.describePeer(p, ike, known)
+	s.Contention = p.contention.describe(l, p)
+	if known {
+		s.IKE = l.describeIKE(p, ike)
 	}
-	if p.tunnel.wanted || p.tunnel.wrong() && c.Enabled {
+	s.In, s.Out, s.Drops = l.describeTraffic(p)
+	if sas := p.current(); sas != nil {
+		s.Child = l.describeChild(p, sas)
+	}
+	s.Outside = l.describeOutside(p, ike.NAT)
+	s.Interface = status.Interface{
+		Name: c.Name, Index: t.index, Kind: l.linkKind(t), Running: t.running, Bridge: c.GRE.Bridge,
+	}
+	s.MTU = l.describeMTU(p)
+	s.Keepalives = l.describeKeepalives(t)
+	s.Addresses, s.Routes, s.Guards = l.describePlaced(t)
+	return s
+}
+
+// describeState says what is wanted, what has become of it, and why.
+func (l *loop) describeState(p *peer) status.Tunnel {
+	t, c := p.tunnel, p.cfg
+	s := status.Tunnel{
+		Name:     t.name,
+		Source:   c.Source.String(),
+		Netifd:   c.Netifd,
+		Enabled:  c.Enabled,
+		Desired:  status.DesiredDown,
+		State:    p.word(),
+		Since:    unix(p.since),
+		Reason:   p.reason.text,
+		Remedy:   p.reason.remedy,
+		Attempts: uint64(p.attempt.Failures()),
+		UpCount:  p.ups,
+		Events:   t.events.Last(tunnelEvents, ""),
+	}
+	if t.wanted || t.wrong() && c.Enabled {
 		s.Desired = status.DesiredUp
 	}
-	if p.phase != phaseWaiting {
-		s.WaitingFor = ""
-	}
-	if p.failure != nil && p.tunnel.wanted {
+	switch {
+	case t.wrong():
+		s.Code = status.CodeConfig
+	case p.failure != nil && t.wanted:
 		s.Code = failureCode(p.failure.Kind)
 	}
-	if p.tunnel.wrong() {
-		s.Code = status.CodeConfig
+	if p.phase == phaseWaiting {
+		s.WaitingFor = p.wait.word
 	}
 	if (p.phase == phaseConnecting || p.phase == phaseWaiting) && p.note.text != "" {
 		s.Reason, s.Remedy = p.note.text, p.note.remedy
@@ -112,36 +135,25 @@ func (l *loop) describe(of *tunnel) status.Tunnel {
 	if (p.phase == phaseConnecting || p.phase == phaseDown) && len(p.passed) > 0 {
 		s.Reason += "; " + sentence(p.passed)
 	}
-	if at := p.wait.until; at != 0 && p.tunnel.wanted && !p.established() && p.attempt.State() != attempt.UnderWay {
+	if at := p.wait.until; at != 0 && t.wanted && !p.established() && p.attempt.State() != attempt.UnderWay {
 		s.NextAttempt = endOf(at - l.now())
 	}
-	ike, known := l.freshIKE(p)
-	s.Peer = l.describePeer(p, ike, known)
-	s.Contention = p.contention.describe(l, p)
-	if known {
-		s.IKE = l.describeIKE(p, ike)
-	}
-	in, out := l.totals(p)
-	if sas := p.current(); sas != nil {
-		s.Child = l.describeChild(p, sas)
-	}
-	s.In = status.Traffic{Packets: in.Packets, Bytes: in.Bytes}
-	s.Out = status.Traffic{Packets: out.Packets, Bytes: out.Bytes}
-	s.Drops = status.Drops{Replay: in.Replay, Integrity: in.Integrity, Selector: in.Selector, Malformed: in.Malformed}
+	return s
+}
+
+// describeTraffic counts what went through, and what did not.
+func (l *loop) describeTraffic(p *peer) (in, out status.Traffic, drops status.Drops) {
+	i, o := l.totals(p)
+	in = status.Traffic{Packets: i.Packets, Bytes: i.Bytes}
+	out = status.Traffic{Packets: o.Packets, Bytes: o.Bytes}
+	drops = status.Drops{Replay: i.Replay, Integrity: i.Integrity, Selector: i.Selector, Malformed: i.Malformed}
 	if p.tunnel.index != 0 {
 		if d, err := l.dp.LinkDrops(p.tunnel.name); err == nil {
-			s.Drops.NoSA, s.Drops.TooBig, s.Drops.Queue = d.NoSA, d.TooBig, d.Queue
-			s.Drops.Key, s.Drops.GRE = d.Key, d.GRE
+			drops.NoSA, drops.TooBig, drops.Queue = d.NoSA, d.TooBig, d.Queue
+			drops.Key, drops.GRE = d.Key, d.GRE
 		}
 	}
-	s.Outside = l.describeOutside(p, ike.NAT)
-	s.Interface = status.Interface{
-		Name: c.Name, Index: p.tunnel.index, Kind: l.linkKind(p.tunnel), Running: p.tunnel.running, Bridge: c.GRE.Bridge,
-	}
-	s.MTU = l.describeMTU(p)
-	s.Keepalives = l.describeKeepalives(p.tunnel)
-	s.Addresses, s.Routes, s.Guards = l.describePlaced(p.tunnel)
-	return s
+	return in, out, drops
 }
 
 // failureCode is a kind of failure in the schema's words.
