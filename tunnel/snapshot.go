@@ -196,15 +196,12 @@ func (p *peer) word() string {
 // freshIKE is the current IKE SA as the engine knows it now.
 func (l *loop) freshIKE(p *peer) (ikev2.IKEInfo, bool) {
 	i, ok := p.currentIKE()
-	if !ok {
-		return i, false
-	}
-	for _, f := range l.engine.SAs(p.id) {
-		if f.ID == i.ID {
-			return f, true
+	for _, now := range l.engine.SAs(p.id) {
+		if now.ID == i.ID {
+			i = now
 		}
 	}
-	return i, true
+	return i, ok
 }
 
 func (l *loop) describePeer(p *peer, i ikev2.IKEInfo, known bool) status.Peer {

@@ -59,7 +59,7 @@ func (p *Plugin) list(c *call) error {
 	}
 	var b bytes.Buffer
 	fmt.Fprintf(&b, `{"running":true,"time":%d,"daemon":`, reply.Snapshot.Time)
-	b.Write(bytes.TrimSpace(daemon))
+	b.Write(daemon)
 	b.WriteString(`,"tunnels":[`)
 
 	n, rest, err := msgp.ReadArrayHeaderBytes(msgp.Locate("tunnels", msgp.Locate("snapshot", raw)))

@@ -37,7 +37,16 @@ func (c *call) must() error {
 func object(raw []byte, key string) ([]byte, error) {
 	var b bytes.Buffer
 	err := status.JSONLine(&b, raw, key)
-	return b.Bytes(), err
+	return bytes.TrimSpace(b.Bytes()), err
+}
+
+// part answers with one key of a raw reply, under a name; "": with all of it.
+func (c *call) part(name string, raw []byte, key string) error {
+	b, err := object(raw, key)
+	if err == nil {
+		c.object(fmt.Appendf(nil, `{%q:%s}`, name, b))
+	}
+	return err
 }
 
 // status answers with the snapshot, "running" true beside it.
@@ -50,7 +59,7 @@ func (p *Plugin) status(c *call) error {
 	if err != nil {
 		return err
 	}
-	c.object(append([]byte(`{"running":true,`), bytes.TrimSpace(b)[1:]...))
+	c.object(append([]byte(`{"running":true,`), b[1:]...))
 	return nil
 }
 
@@ -59,34 +68,20 @@ func (p *Plugin) events(c *call) error {
 	if c.Last != nil {
 		r.Last = min(max(*c.Last, 1), 500)
 	}
-	raw, reply, err := p.ask(r)
+	raw, _, err := p.ask(r)
 	if err != nil {
 		return err
 	}
-	list := []byte("[]")
-	if len(reply.Events) > 0 {
-		if list, err = object(raw, "events"); err != nil {
-			return err
-		}
-	}
-	c.object(fmt.Appendf(nil, `{"events":%s}`, bytes.TrimSpace(list)))
-	return nil
+	return c.part("events", raw, "events")
 }
 
 // handshakes answers with the latest handshakes of a tunnel, or of all.
 func (p *Plugin) handshakes(c *call) error {
-	raw, reply, err := p.ask(status.Request{Op: status.OpHandshakes, Tunnel: c.tunnel()})
+	raw, _, err := p.ask(status.Request{Op: status.OpHandshakes, Tunnel: c.tunnel()})
 	if err != nil {
 		return err
 	}
-	list := []byte("[]")
-	if len(reply.Handshakes) > 0 {
-		if list, err = object(raw, "handshakes"); err != nil {
-			return err
-		}
-	}
-	c.object(fmt.Appendf(nil, `{"handshakes":%s}`, bytes.TrimSpace(list)))
-	return nil
+	return c.part("handshakes", raw, "handshakes")
 }
 
 // mtu answers with the sum behind a tunnel's MTU.
@@ -102,12 +97,7 @@ func (p *Plugin) mtu(c *call) error {
 	if err != nil {
 		return err
 	}
-	b, err := object(raw, "")
-	if err != nil {
-		return err
-	}
-	c.object(fmt.Appendf(nil, `{"mtu":%s}`, bytes.TrimSpace(b)))
-	return nil
+	return c.part("mtu", raw, "")
 }
 
 // request is a method that asks the daemon to do something.
@@ -157,12 +147,7 @@ func (p *Plugin) job(c *call, r status.Request) error {
 	if err != nil {
 		return err
 	}
-	b, err := object(raw, "job")
-	if err != nil {
-		return err
-	}
-	c.object(fmt.Appendf(nil, `{"job":%s}`, bytes.TrimSpace(b)))
-	return nil
+	return c.part("job", raw, "job")
 }
 
 // genpsk answers with a new pre-shared key for a form to put in.
