@@ -110,7 +110,11 @@ func (f *Failure) What() string {
 		b.WriteString(what)
 	}
 	if f.Attempts > 0 {
-		fmt.Fprintf(&b, " after %d attempts", f.Attempts)
+		attempts := "attempts"
+		if f.Attempts == 1 {
+			attempts = "attempt"
+		}
+		fmt.Fprintf(&b, " after %d %s", f.Attempts, attempts)
 		if f.Local != "" {
 			fmt.Fprintf(&b, " from %s", f.Local)
 		}

@@ -165,7 +165,7 @@ type Links interface {
 	// SetLink makes the interface or changes it in place (same index wherever
 	// the kernel allows it), brings it up administratively with link state
 	// "not running" when new, and returns its index. A foreign interface of
-	// that name is an error and is left alone.
+	// that name is an error and is left alone. An error names the interface.
 	SetLink(Link) (index int, err error)
 
 	// DeleteLink removes the interface and every SA and allowing policy of it;

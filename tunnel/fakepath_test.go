@@ -55,10 +55,10 @@ func (p *worldPath) SetLink(l platform.Link) (int, error) {
 	w := p.w
 	w.links++
 	if err := w.fails("SetLink"); err != nil {
-		return 7, err
+		return 7, fmt.Errorf("interface %s: %w", l.Name, err)
 	}
 	if w.linkErr != nil {
-		return 7, w.linkErr
+		return 7, fmt.Errorf("interface %s: %w", l.Name, w.linkErr)
 	}
 	for name, other := range p.links {
 		if w.kind == platform.KindKernel && name != l.Name && w.devices[name] && other.Remote.IsValid() && other.Ethernet == l.Ethernet &&

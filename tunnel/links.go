@@ -127,7 +127,7 @@ func (l *loop) putLink(t *tunnel, want platform.Link) error {
 	made := t.index == 0
 	index, err := l.dp.SetLink(want)
 	if err != nil {
-		return fmt.Errorf("interface %s: %w", want.Name, err)
+		return err
 	}
 	if !made && want.MTU != t.link.MTU {
 		l.event(t, slog.LevelInfo, "mtu", fmt.Sprintf("MTU %d instead of %d", want.MTU, t.link.MTU))

@@ -10,6 +10,7 @@ import (
 
 	"greseal/platform/names"
 	"greseal/tunnel/config"
+	"greseal/tunnel/status"
 )
 
 // Check reads the config and reports every mistake.
@@ -47,10 +48,10 @@ var Check = Command{
 			}
 			n := len(ps.Mistakes())
 			if n > 0 {
-				return refusedConfig{plural(n, "mistake") + " in " + *file}
+				return refusedConfig{status.Plural(n, "mistake") + " in " + *file}
 			}
 			if !*asJSON {
-				fmt.Fprintf(env.Stdout, "%s: fine, %s, %s\n", *file, plural(len(cfg.Tunnels), "tunnel"), plural(len(ps), "warning"))
+				fmt.Fprintf(env.Stdout, "%s: fine, %s, %s\n", *file, status.Plural(len(cfg.Tunnels), "tunnel"), status.Plural(len(ps), "warning"))
 			}
 			return nil
 		}
@@ -103,11 +104,4 @@ func writeJSON(env *Env, v any) error {
 	}
 	_, err = env.Stdout.Write(append(b, '\n'))
 	return err
-}
-
-func plural(n int, word string) string {
-	if n == 1 {
-		return "1 " + word
-	}
-	return fmt.Sprintf("%d %ss", n, word)
 }

@@ -108,7 +108,7 @@ func checkOverlap(x *exam) Step {
 	case len(odd) > 0:
 		return warn("", odd...)
 	}
-	return fine(fmt.Sprintf("%d routes and %d addresses lead into %s", len(t.Routes), len(t.Address), t.Name))
+	return fine(fmt.Sprintf("%s and %s on %s", status.Plural(len(t.Routes), "route"), status.Plural(len(t.Address), "address"), t.Name))
 }
 
 // sharedRoutes are those of other tunnels that are no worse and no better than ours.

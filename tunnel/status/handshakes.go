@@ -73,7 +73,7 @@ func (s *HandshakeStep) line() string {
 	if s.Response {
 		text = s.Exchange + " response"
 	}
-	text += fmt.Sprintf(" %d, %d octets", s.MessageID, s.Octets)
+	text += fmt.Sprintf(" %d, %d bytes", s.MessageID, s.Octets)
 	if s.Fragments > 1 {
 		text += fmt.Sprintf(" in %d fragments", s.Fragments)
 	}

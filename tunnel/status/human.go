@@ -236,7 +236,7 @@ func (p *page) sas(t *Tunnel) {
 			ppk = ", with a post-quantum pre-shared key"
 		}
 		p.field("IKE SA", "%s%s, %s", k.Suite, ppk, k.Role)
-		p.field("", "SPIs %s %s, made %s ago, %s, rekeyed %s, %d retransmits", k.SPIi, k.SPIr, p.since(k.Established), p.rekey(k.Rekey), times(k.Rekeys), k.Retransmits)
+		p.field("", "SPIs %s %s, made %s ago, %s, rekeyed %s, %s", k.SPIi, k.SPIr, p.since(k.Established), p.rekey(k.Rekey), times(k.Rekeys), Plural(k.Retransmits, "retransmit"))
 	}
 	if c := t.Child; c != nil {
 		esn := ""
@@ -312,7 +312,7 @@ func (p *page) inside(t *Tunnel) {
 			p.field("", "TCP MSS not clamped: %s", m.Unclamped)
 		}
 	}
-	p.field("traffic", "in %d packets, %s; out %d packets, %s", t.In.Packets, Size(t.In.Bytes), t.Out.Packets, Size(t.Out.Bytes))
+	p.field("traffic", "in %s, %s; out %s, %s", Plural(t.In.Packets, "packet"), Size(t.In.Bytes), Plural(t.Out.Packets, "packet"), Size(t.Out.Bytes))
 	p.field("drops", "%s", drops(&t.Drops))
 	if k := &t.Keepalives; k.IntervalS > 0 || k.Answered > 0 {
 		own := "none sent"

@@ -158,7 +158,19 @@ func Span(s int64) string {
 	return fmt.Sprintf("%dd%02dh", s/86400, s/3600%24)
 }
 
-// Size writes a number of octets with a decimal unit.
+// Plural is a number of things, such as "1 packet" or "2 addresses".
+func Plural[N int | uint64](n N, word string) string {
+	switch {
+	case n == 1:
+	case strings.HasSuffix(word, "s"):
+		word += "es"
+	default:
+		word += "s"
+	}
+	return fmt.Sprintf("%d %s", n, word)
+}
+
+// Size writes a number of bytes with a decimal unit.
 func Size(n uint64) string {
 	if n < 1000 {
 		return fmt.Sprintf("%d B", n)
