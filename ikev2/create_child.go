@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 
+	"greseal/crypto/kex"
 	"greseal/crypto/suite"
 	"greseal/ikev2/wire"
 )
@@ -73,16 +74,13 @@ func (x *createChild) payloads(e *Engine, s *ikeSA) (wire.ExchangeType, []wire.P
 		return 0, nil, false
 	}
 	var err error
-	if x.nonce, err = e.rnd.nonce(); err != nil {
-		return 0, nil, false
-	}
-	if x.spi, err = e.newESPSPI(); err != nil {
-		return 0, nil, false
-	}
+	x.nonce = drawn(&err, e.rnd.nonce)
+	x.spi = drawn(&err, e.newESPSPI)
 	if groups := suite.Groups(x.offer); len(groups) > 0 {
-		if x.ke, err = e.startKE(groups, x.group, s.Suite.KE.ID); err != nil {
-			return 0, nil, false
-		}
+		x.ke = drawn(&err, func() (kex.Exchange, error) { return e.startKE(groups, x.group, s.Suite.KE.ID) })
+	}
+	if err != nil {
+		return 0, nil, false
 	}
 	mode, sa, tsi, tsr := e.offerChild(s, &x.childOffer)
 	ps := append(mode, sa, &wire.Nonce{Data: x.nonce})
@@ -259,54 +257,54 @@ func (x *createChild) fails(e *Engine, s *ikeSA, f *Failure) {
 // onCreateChild answers CREATE_CHILD_SA.
 func (e *Engine) onCreateChild(s *ikeSA, m *wire.Message, d *Datagram, c *wire.Contents) {
 	if !s.peer.renewals.Take(e.now) {
-		e.refuse(s, m, d, notify(wire.TemporaryFailure))
+		e.decline(s, m, d, temporary())
 		return
 	}
 	if c.SA != nil && len(c.SA.Proposals) > 0 && c.SA.Proposals[0].Protocol == suite.IKE {
 		e.onRekeyIKE(s, m, d, c)
 		return
 	}
+	a, low, answer, no := e.judgeChild(s, c)
+	switch {
+	case no != nil:
+		e.decline(s, m, d, no)
+		return
+	case a.series != nil:
+		e.hold(s, a.series)
+	default:
+		e.grantChild(s, a, low)
+	}
+	e.respond(s, m, d, answer)
+}
+
+// judgeChild decides on a request for a Child SA, and answers it. low is the lowest
+// nonce.
+func (e *Engine) judgeChild(s *ikeSA, c *wire.Contents) (a agreed, low []byte, answer []wire.Payload, no *refusal) {
 	// An IKE SA that is being rekeyed or closed takes no new Child SAs (RFC 7296
 	// section 2.25.2), and neither does one that is not settled yet.
 	if !s.settled() {
-		e.refuse(s, m, d, notify(wire.TemporaryFailure))
-		return
+		return a, nil, nil, temporary()
 	}
-	old, no := s.rekeyed(c)
+	old, refused := s.rekeyed(c)
 	switch {
-	case no != nil:
+	case refused != nil:
+		return a, nil, nil, &refusal{refused, nil}
 	case s.peer.childSAs() >= maxChildren:
-		no = notify(wire.NoAdditionalSAs)
+		return a, nil, nil, &refusal{notify(wire.NoAdditionalSAs), nil}
 	case c.Nonce == nil:
-		e.brokenRequest(s, m, d, &wire.Error{Notify: wire.InvalidSyntax, Reason: "CREATE_CHILD_SA without nonce"})
-		return
+		return a, nil, nil, s.lacks(wire.CreateChildSA, "CREATE_CHILD_SA without nonce")
 	case s.unverified() && s.encap() != s.esp.encap:
-		no = notify(wire.TemporaryFailure)
-	}
-	if no != nil {
-		e.refuse(s, m, d, no)
-		return
+		return a, nil, nil, temporary()
 	}
 	nr, err := e.rnd.nonce()
 	if err != nil {
-		e.refuse(s, m, d, notify(wire.TemporaryFailure))
-		return
+		return a, nil, nil, temporary()
 	}
-	a, answer, refused := e.acceptChild(s, wire.CreateChildSA, c, old, c.Nonce.Data, nr, false)
-	if refused != nil {
-		e.refuseChild(s, m, d, refused)
-		return
+	a, answer, no = e.acceptChild(s, wire.CreateChildSA, c, old, c.Nonce.Data, nr, false)
+	if no == nil && a.series != nil && !s.meets(crossing{old: old, followUp: true}) {
+		no = temporary()
 	}
-	if a.series != nil && !s.meets(crossing{old: old, followUp: true}) {
-		e.refuse(s, m, d, notify(wire.TemporaryFailure))
-		return
-	}
-	if a.series != nil {
-		e.hold(s, a.series)
-	} else {
-		e.grantChild(s, a, lowest(c.Nonce.Data, nr))
-	}
-	e.respond(s, m, d, answer)
+	return a, lowest(c.Nonce.Data, nr), answer, no
 }
 
 // rekeyed finds the Child SA that the peer asks to be rekeyed, nil: it wants another
@@ -331,21 +329,6 @@ func (s *ikeSA) rekeyed(c *wire.Contents) (old *child, no *wire.Notify) {
 		return nil, notify(wire.TemporaryFailure)
 	}
 	return old, nil
-}
-
-// refuseChild answers a request for a Child SA that we do not agree to.
-func (e *Engine) refuseChild(s *ikeSA, m *wire.Message, d *Datagram, no *refusal) {
-	if s.unverified() && no.notify.Kind == wire.TSUnacceptable {
-		// Perhaps right for where the peer has moved to, and soon verified.
-		no = &refusal{notify(wire.TemporaryFailure), nil}
-	}
-	e.refuse(s, m, d, no.notify)
-	switch {
-	case no.notify.Kind == wire.InvalidSyntax:
-		e.drop(s, no.why, false) // fatal on both sides (RFC 7296 section 2.21.3)
-	case no.why != nil:
-		e.note(s.peer, no.why)
-	}
 }
 
 // grantChild makes the Child SA that the peer asked for in an exchange, or series of

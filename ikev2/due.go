@@ -35,13 +35,18 @@ func (e *Engine) pump(s *ikeSA) {
 func (e *Engine) pumpInUse(s *ikeSA) {
 	switch {
 	case e.pumpMobility(s):
-	case s.pending == nil && !s.mob.testDue(e.now) && (e.pumpDeletes(s) || e.pumpRekeyIKE(s) || e.pumpRekeyChild(s) || e.pumpNewChild(s)):
+	case s.pending == nil && !s.mob.testDue(e.now) && e.pumpSAs(s):
 	case e.pumpProbe(s):
 		s.check = false
 	case s.check || e.idle(s) || e.tells(s):
 		s.check = false
 		e.ask(s, livenessCheck{})
 	}
+}
+
+// pumpSAs starts the exchange that deletes, rekeys or makes an SA, when one is due.
+func (e *Engine) pumpSAs(s *ikeSA) bool {
+	return e.pumpDeletes(s) || e.pumpRekeyIKE(s) || e.pumpRekeyChild(s) || e.pumpNewChild(s)
 }
 
 // nextWake is the next time an SA has something to do by itself.

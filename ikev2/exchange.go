@@ -228,12 +228,39 @@ func (e *Engine) refuse(s *ikeSA, m *wire.Message, d *Datagram, n *wire.Notify) 
 	e.respond(s, m, d, []wire.Payload{n})
 }
 
-// brokenRequest answers an authentic but malformed request, which is fatal on
-// both sides (RFC 7296 section 2.21.3).
-func (e *Engine) brokenRequest(s *ikeSA, m *wire.Message, d *Datagram, err *wire.Error) {
-	e.refuse(s, m, d, notify(wire.InvalidSyntax))
-	e.drop(s, s.failure(FailSyntax, m.Exchange.String(),
-		err.Error(), "a new IKE SA is made; if this repeats, the peer's software is at fault"), false)
+// refusal is what a request is answered with, and the sentence for our side.
+type refusal struct {
+	notify *wire.Notify
+	why    *Failure
+}
+
+// temporary asks the peer to try again later.
+func temporary() *refusal { return &refusal{notify(wire.TemporaryFailure), nil} }
+
+// malformed refuses an authentic but malformed request, which is fatal on both
+// sides (RFC 7296 section 2.21.3).
+func (s *ikeSA) malformed(x wire.ExchangeType, err *wire.Error) *refusal {
+	return &refusal{notify(wire.InvalidSyntax), s.failure(FailSyntax, x.String(),
+		err.Error(), "a new IKE SA is made; if this repeats, the peer's software is at fault")}
+}
+
+// lacks is malformed for a request without what it has to have.
+func (s *ikeSA) lacks(x wire.ExchangeType, what string) *refusal {
+	return s.malformed(x, &wire.Error{Notify: wire.InvalidSyntax, Reason: what})
+}
+
+// decline answers a request that we do not agree to.
+func (e *Engine) decline(s *ikeSA, m *wire.Message, d *Datagram, no *refusal) {
+	if s.unverified() && no.notify.Kind == wire.TSUnacceptable {
+		no = temporary() // perhaps right for where the peer has moved to, and soon verified
+	}
+	e.refuse(s, m, d, no.notify)
+	switch {
+	case no.notify.Kind == wire.InvalidSyntax:
+		e.drop(s, no.why, false)
+	case no.why != nil:
+		e.note(s.peer, no.why)
+	}
 }
 
 // sound tells whether a response on an IKE SA that stands can be read at all.

@@ -20,36 +20,43 @@ func (e *Engine) onFollowup(s *ikeSA, m *wire.Message, d *Datagram, c *wire.Cont
 		e.refuse(s, m, d, notify(wire.StateNotFound))
 		return
 	}
+	ps, no := e.goOn(s, x, c)
+	switch {
+	case no != nil:
+		e.release(s)
+		e.decline(s, m, d, no)
+	case len(x.methods) > 0:
+		e.respond(s, m, d, ps)
+	default:
+		e.grantSeries(s, m, d, x, ps)
+		e.release(s)
+	}
+}
+
+// goOn makes our half of the key exchange that is due in a series, and answers it.
+func (e *Engine) goOn(s *ikeSA, x *series, c *wire.Contents) ([]wire.Payload, *refusal) {
 	if !s.settled() ||
 		x.ike && !s.meets(crossing{ike: true, followUp: true}) || x.childSA.old != nil && x.childSA.old.closing() {
-		e.release(s)
-		e.refuse(s, m, d, notify(wire.TemporaryFailure))
-		return
+		return nil, temporary()
 	}
 	if c.KE == nil || c.KE.Method != x.methods[0] {
-		e.brokenRequest(s, m, d, &wire.Error{Notify: wire.InvalidSyntax, Reason: "IKE_FOLLOWUP_KE without the key exchange value that is due"})
-		return
+		return nil, s.lacks(wire.IKEFollowupKE, "IKE_FOLLOWUP_KE without the key exchange value that is due")
 	}
 	public, shared, err := e.kex.respond(x.methods[0], e.rnd.r, c.KE.Data)
 	if err != nil {
-		e.brokenRequest(s, m, d, &wire.Error{Notify: wire.InvalidSyntax, Reason: err.Error()})
-		return
+		return nil, s.lacks(wire.IKEFollowupKE, err.Error())
 	}
 	ps := []wire.Payload{&wire.KE{Method: x.methods[0], Data: public}}
 	x.shared, x.methods = append(x.shared, shared), x.methods[1:]
 	x.expires = e.now + seriesLife
-	if len(x.methods) > 0 {
-		link := x.relink(e)
-		if link == nil {
-			e.release(s)
-			e.refuse(s, m, d, notify(wire.TemporaryFailure))
-			return
-		}
-		e.respond(s, m, d, append(ps, link))
-		return
+	if len(x.methods) == 0 {
+		return ps, nil
 	}
-	e.grantSeries(s, m, d, x, ps)
-	e.release(s)
+	link := x.relink(e)
+	if link == nil {
+		return nil, temporary()
+	}
+	return append(ps, link), nil
 }
 
 // grantSeries ends a series with what it was to make; ps is the last answer.

@@ -91,10 +91,7 @@ func (e *Engine) ports(local, remote netip.AddrPort) (netip.AddrPort, netip.Addr
 func (e *Engine) attempt(p *peer, local, remote netip.AddrPort) *ikeSA {
 	groups := p.groups()
 	spi, err := e.newIKESPI()
-	var ni []byte
-	if err == nil {
-		ni, err = e.rnd.nonce()
-	}
+	ni := drawn(&err, e.rnd.nonce)
 	if err != nil || len(groups) == 0 || len(p.cfg.ESP) == 0 {
 		f := &Failure{Kind: FailNoProposal, Exchange: "IKE_SA_INIT", Local: local.String(), Remote: remote.String(),
 			Detail: "nothing can be proposed with what is configured and can be done here",

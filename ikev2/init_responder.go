@@ -150,10 +150,7 @@ func (e *Engine) openHalf(m *wire.Message, d *Datagram, c *wire.Contents, key ha
 		return
 	}
 	spi, err := e.newIKESPI()
-	if err != nil {
-		return
-	}
-	nr, err := e.rnd.nonce()
+	nr := drawn(&err, e.rnd.nonce)
 	if err != nil {
 		return
 	}
@@ -165,10 +162,8 @@ func (e *Engine) openHalf(m *wire.Message, d *Datagram, c *wire.Contents, key ha
 	s.natDetect(c, d, 0)
 
 	offer := &c.SA.Proposals[number-1]
-	answer := wire.NewProposal(offer.Number, nil, chosen.Answer(offer.Offer()))
-	offer.Echo(&answer)
 	ps := []wire.Payload{
-		&wire.SA{Proposals: []wire.Proposal{answer}},
+		answerSA(offer, nil, chosen.Answer(offer.Offer())),
 		&wire.KE{Method: chosen.KE.ID, Data: ke.Public()},
 		&wire.Nonce{Data: nr},
 	}

@@ -166,47 +166,54 @@ func (s *ikeSA) alivePayloads() []wire.Payload {
 // onMobility handles what an INFORMATIONAL request says about addresses, and
 // returns what is answered to it.
 func (e *Engine) onMobility(s *ikeSA, d *Datagram, c *wire.Contents) (answer []wire.Payload) {
-	m := s.mob
-	if m == nil {
+	if s.mob == nil {
 		return nil
 	}
+	if refusal := e.onAddresses(s, d, c); refusal != 0 {
+		answer = append(answer, notify(refusal))
+	} else if c.Notify(wire.NATDetectionDestinationIP) != nil && s.natd {
+		answer = append(answer, s.natPayloadsOf(d.Local, d.Remote)...)
+	}
+	if n := c.Notify(wire.Cookie2); n != nil && len(n.Data) >= 8 && len(n.Data) <= 64 {
+		answer = append(answer, wire.NewNotify(wire.Cookie2, bytes.Clone(n.Data)))
+		s.mob.test = 0
+	}
+	return answer
+}
+
+// onAddresses takes an UPDATE_SA_ADDRESSES, or the list of the peer's addresses; not
+// 0: it is refused.
+func (e *Engine) onAddresses(s *ikeSA, d *Datagram, c *wire.Contents) (refusal wire.NotifyType) {
 	update := c.Notify(wire.UpdateSAAddresses) != nil && !s.origin.ours
 	others := additional(c)
 	list := len(others) > 0 || c.Notify(wire.NoAdditionalAddresses) != nil
-	refusal := wire.NotifyType(0)
 	switch {
 	case !update && !list:
+		return 0
 	case natsFound(c, d):
 		refusal = wire.UnexpectedNATDetected
 	case !s.acceptable(d):
 		refusal = wire.UnacceptableAddresses
 	}
 	if refusal != 0 {
-		answer = append(answer, notify(refusal))
 		f := s.failure(FailAddresses, "INFORMATIONAL",
 			refusal.String(),
 			"the peer makes a new IKE SA; an address it moves to must be of the same IP version, and local here must be the address it sends to")
 		f.Theirs = "moved to " + d.Remote.String() + ", sending to " + d.Local.String()
 		e.note(s.peer, f)
-	} else {
-		if list {
-			m.others = others
-		}
-		if update {
-			e.follows(s, d, c)
-		} else if list && s.origin.ours && d.Remote != s.remote && !slices.Contains(others, s.remote.Addr()) {
-			// The responder is no longer where we speak to.
-			e.moveTo(s, s.local, d.Remote)
-		}
-		if c.Notify(wire.NATDetectionDestinationIP) != nil && s.natd {
-			answer = append(answer, s.natPayloadsOf(d.Local, d.Remote)...)
-		}
+		return refusal
 	}
-	if n := c.Notify(wire.Cookie2); n != nil && len(n.Data) >= 8 && len(n.Data) <= 64 {
-		answer = append(answer, wire.NewNotify(wire.Cookie2, bytes.Clone(n.Data)))
-		m.test = 0
+	if list {
+		s.mob.others = others
 	}
-	return answer
+	switch {
+	case update:
+		e.follows(s, d, c)
+	case s.origin.ours && d.Remote != s.remote && !slices.Contains(others, s.remote.Addr()):
+		// The responder is no longer where we speak to.
+		e.moveTo(s, s.local, d.Remote)
+	}
+	return 0
 }
 
 // acceptable judges the addresses of an update. Who the peer is was verified by

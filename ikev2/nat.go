@@ -3,6 +3,7 @@ package ikev2
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 	"time"
 
 	"greseal/ikev2/wire"
@@ -48,26 +49,14 @@ func (s *ikeSA) natDetect(c *wire.Contents, d *Datagram, spiR uint64) {
 	if s.natNever {
 		return
 	}
-	src := wire.NATDetectionHash(s.SPIi, spiR, d.Remote)
-	asked := wire.NATDetectionHash(s.SPIi, spiR, forcedSource(d.Remote))
-	dst := wire.NATDetectionHash(s.SPIi, spiR, d.Local)
-	var sources, destinations int
-	var sourceFits, sourceForced, destinationFits bool
-	for _, n := range c.Notifies {
-		switch n.Kind {
-		case wire.NATDetectionSourceIP:
-			sources++
-			sourceFits = sourceFits || bytes.Equal(n.Data, src[:])
-			sourceForced = sourceForced || bytes.Equal(n.Data, asked[:])
-		case wire.NATDetectionDestinationIP:
-			destinations++
-			destinationFits = destinationFits || bytes.Equal(n.Data, dst[:])
-		}
+	says := func(kind wire.NotifyType, a netip.AddrPort) bool {
+		hash := wire.NATDetectionHash(s.SPIi, spiR, a)
+		return slices.ContainsFunc(c.Notifies, func(n *wire.Notify) bool { return n.Kind == kind && bytes.Equal(n.Data, hash[:]) })
 	}
-	s.natd = sources > 0 && destinations > 0
-	s.NATRemote = s.natd && !sourceFits
-	s.EncapForcedByPeer = s.NATRemote && sourceForced
-	s.NATLocal = s.natd && !destinationFits
+	s.natd = c.Notify(wire.NATDetectionSourceIP) != nil && c.Notify(wire.NATDetectionDestinationIP) != nil
+	s.NATRemote = s.natd && !says(wire.NATDetectionSourceIP, d.Remote)
+	s.EncapForcedByPeer = s.NATRemote && says(wire.NATDetectionSourceIP, forcedSource(d.Remote))
+	s.NATLocal = s.natd && !says(wire.NATDetectionDestinationIP, d.Local)
 }
 
 // seenAs is the hash of the address that the sender of a message sees us at, nil

@@ -11,12 +11,6 @@ import (
 	"greseal/ikev2/wire"
 )
 
-// refusal is what a request is answered with, and the sentence for our side.
-type refusal struct {
-	notify *wire.Notify
-	why    *Failure
-}
-
 // chooseKE picks a suite as responder. Our own order decides on the algorithms;
 // the key exchange method is the one the initiator has already sent a value for
 // (0: none), where our list allows that with the same algorithms, which saves a
@@ -57,6 +51,25 @@ func saPayload(ps []suite.Proposal, spi []byte) *wire.SA {
 		sa.Proposals[i] = wire.NewProposal(uint8(i+1), spi, p)
 	}
 	return sa
+}
+
+// answerSA answers an offered proposal by what was chosen of it.
+func answerSA(offer *wire.Proposal, spi []byte, chosen suite.Proposal) *wire.SA {
+	answer := wire.NewProposal(offer.Number, spi, chosen)
+	offer.Echo(&answer)
+	return &wire.SA{Proposals: []wire.Proposal{answer}}
+}
+
+// respondKE makes our half of a key exchange, as responder.
+func (e *Engine) respondKE(s *ikeSA, exchange wire.ExchangeType, method uint16, peer []byte, remedy string) (public, shared []byte, no *refusal) {
+	public, shared, err := e.kex.respond(method, e.rnd.r, peer)
+	switch {
+	case err == nil:
+		return public, shared, nil
+	case !errors.Is(err, kex.ErrPublic):
+		return nil, nil, temporary() // no randomness
+	}
+	return nil, nil, &refusal{notify(wire.InvalidSyntax), s.failure(FailInvalidKE, exchange.String(), err.Error(), remedy)}
 }
 
 // accepted checks the one proposal of a response against what was offered.
@@ -231,13 +244,11 @@ func (e *Engine) acceptChild(s *ikeSA, exchange wire.ExchangeType, c *wire.Conte
 	if no != nil {
 		return a, nil, no
 	}
-	answer := wire.NewProposal(offer.Number, binary.BigEndian.AppendUint32(nil, a.SPIIn), a.Suite.Answer(offers[number-1]))
-	offer.Echo(&answer)
 	var ps []wire.Payload
 	if a.Transport {
 		ps = append(ps, notify(wire.UseTransportMode))
 	}
-	ps = append(ps, &wire.SA{Proposals: []wire.Proposal{answer}})
+	ps = append(ps, answerSA(offer, binary.BigEndian.AppendUint32(nil, a.SPIIn), a.Suite.Answer(offers[number-1])))
 	if !first {
 		ps = append(ps, &wire.Nonce{Data: nr})
 	}
@@ -262,15 +273,12 @@ func (s *ikeSA) noSelectors(exchange wire.ExchangeType, c *wire.Contents, old *c
 func (e *Engine) keyChild(s *ikeSA, exchange wire.ExchangeType, c *wire.Contents, a *agreed, ni, nr []byte) (ke, link []wire.Payload, no *refusal) {
 	var shared []byte
 	if a.Suite.KE.ID != 0 {
-		public, secret, err := e.kex.respond(a.Suite.KE.ID, e.rnd.r, c.KE.Data)
-		if err != nil && !errors.Is(err, kex.ErrPublic) {
-			return nil, nil, &refusal{notify(wire.TemporaryFailure), nil} // no randomness
+		var public []byte
+		public, shared, no = e.respondKE(s, exchange, a.Suite.KE.ID, c.KE.Data, "report it to the peer's vendor")
+		if no != nil {
+			return nil, nil, no
 		}
-		if err != nil {
-			return nil, nil, &refusal{notify(wire.InvalidSyntax), s.failure(FailInvalidKE, exchange.String(),
-				err.Error(), "report it to the peer's vendor")}
-		}
-		shared, ke = secret, []wire.Payload{&wire.KE{Method: a.Suite.KE.ID, Data: public}}
+		ke = []wire.Payload{&wire.KE{Method: a.Suite.KE.ID, Data: public}}
 	}
 	more := newSeries(&a.Suite, shared, ni, nr)
 	var err error
@@ -307,21 +315,10 @@ func (e *Engine) acceptEnds(s *ikeSA, c *wire.Contents, a *agreed) (tsi, tsr *wi
 	if a.old != nil {
 		wanted = a.old.pub.Transport
 	}
-	if wanted && c.Notify(wire.UseTransportMode) != nil && w == outer && !e.transportTaken(s, outer) {
-		theirs, ours, fits := c.TSi, c.TSr, true
-		if s.NATRemote {
-			theirs, fits = selector.Substitute(theirs, outer.Remote)
-		}
-		if s.NATLocal && fits {
-			ours, fits = selector.Substitute(ours, outer.Local)
-		}
-		if fits {
-			if got, ok := selector.Narrow(theirs, ours, w, false, outer.Remote); ok {
-				a.GRELocal, a.GRERemote, a.Transport = got.Local, got.Remote, true
-				tsi, tsr = selector.Payloads(got.Remote, got.Local)
-				return tsi, tsr, true
-			}
-		}
+	if wanted && c.Notify(wire.UseTransportMode) != nil && w == outer && !e.transportTaken(s, outer) && s.substitutes(c, outer) {
+		a.GRELocal, a.GRERemote, a.Transport = w.Local, w.Remote, true
+		tsi, tsr = selector.Payloads(w.Remote, w.Local)
+		return tsi, tsr, true
 	}
 	got, ok := selector.Narrow(c.TSi, c.TSr, w, any, outer.Remote)
 	if !ok && s.renewable(a.old) {
@@ -337,6 +334,22 @@ func (e *Engine) acceptEnds(s *ikeSA, c *wire.Contents, a *agreed) (tsi, tsr *wi
 	a.GRELocal, a.GRERemote = got.Local, got.Remote
 	tsi, tsr = selector.Payloads(got.Remote, got.Local)
 	return tsi, tsr, true
+}
+
+// substitutes tells whether a request for transport mode has selectors for the outer
+// addresses, with those that a NAT changed substituted.
+func (s *ikeSA) substitutes(c *wire.Contents, outer selector.Ends) bool {
+	theirs, ours, fits := c.TSi, c.TSr, true
+	if s.NATRemote {
+		theirs, fits = selector.Substitute(theirs, outer.Remote)
+	}
+	if s.NATLocal && fits {
+		ours, fits = selector.Substitute(ours, outer.Local)
+	}
+	if fits {
+		_, fits = selector.Narrow(theirs, ours, outer, false, outer.Remote)
+	}
+	return fits
 }
 
 // transportTaken tells whether another peer, behind the same NAT, already has a

@@ -42,6 +42,15 @@ func (r random) between(lo, hi time.Duration) time.Duration {
 // jitter draws a duration around d: from 7/8 to 9/8 of it.
 func (r random) jitter(d time.Duration) time.Duration { return d - d/8 + r.between(0, d/4) }
 
+// drawn draws what an exchange needs, one thing after another, until the first
+// error: then nothing more is drawn.
+func drawn[T any](err *error, draw func() (T, error)) (v T) {
+	if *err == nil {
+		v, *err = draw()
+	}
+	return v
+}
+
 // nonceLen is the length of our nonces: at least half the key size of every PRF
 // (RFC 7296 section 2.10), of which HMAC-SHA2-512's 64 octets is the largest.
 const nonceLen = 32

@@ -187,7 +187,7 @@ func (e *Engine) receiveRequest(s *ikeSA, m *wire.Message, d *Datagram) {
 	}
 	switch {
 	case c.broken != nil:
-		e.brokenRequest(s, m, d, c.broken)
+		e.decline(s, m, d, s.malformed(m.Exchange, c.broken))
 	case c.critical != 0:
 		e.refuse(s, m, d, criticalNotify(c))
 		e.note(s.peer, s.criticalFailure(c, m.Exchange.String()))
@@ -198,7 +198,7 @@ func (e *Engine) receiveRequest(s *ikeSA, m *wire.Message, d *Datagram) {
 	case m.Exchange == wire.Informational:
 		e.onInformational(s, m, d, c.Contents)
 	default:
-		e.brokenRequest(s, m, d, &wire.Error{Notify: wire.InvalidSyntax, Reason: m.Exchange.String() + " is not an exchange of an established IKE SA"})
+		e.decline(s, m, d, s.lacks(m.Exchange, m.Exchange.String()+" is not an exchange of an established IKE SA"))
 	}
 	e.markDirty(s)
 }

@@ -3,7 +3,6 @@ package ikev2
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"slices"
 	"time"
 
@@ -54,13 +53,10 @@ func (x *rekeyIKE) payloads(e *Engine, s *ikeSA) (wire.ExchangeType, []wire.Payl
 	if len(groups) == 0 {
 		return 0, nil, false
 	}
-	if x.nonce, err = e.rnd.nonce(); err != nil {
-		return 0, nil, false
-	}
-	if x.spi, err = e.newIKESPI(); err != nil {
-		return 0, nil, false
-	}
-	if x.ke, err = e.startKE(groups, x.group, s.Suite.KE.ID); err != nil {
+	x.nonce = drawn(&err, e.rnd.nonce)
+	x.spi = drawn(&err, e.newIKESPI)
+	x.ke = drawn(&err, func() (kex.Exchange, error) { return e.startKE(groups, x.group, s.Suite.KE.ID) })
+	if err != nil {
 		return 0, nil, false
 	}
 	e.ikeReserved[x.spi] = true
@@ -278,44 +274,40 @@ func (x *rekeyIKE) refused(e *Engine, s *ikeSA, n *wire.Notify, theirs *ikeSA) {
 
 // onRekeyIKE answers a request to rekey the IKE SA.
 func (e *Engine) onRekeyIKE(s *ikeSA, m *wire.Message, d *Datagram, c *wire.Contents) {
-	if !s.settled() || !s.meets(crossing{ike: true}) {
-		e.refuse(s, m, d, notify(wire.TemporaryFailure))
-		return
+	chosen, offer, no := s.judgeRekeyIKE(c)
+	var public, shared []byte
+	if no == nil {
+		public, shared, no = e.respondKE(s, wire.CreateChildSA, chosen.KE.ID, c.KE.Data, "report it to the peer's vendor; a new IKE SA is made")
 	}
-	if c.Nonce == nil || c.KE == nil {
-		e.brokenRequest(s, m, d, &wire.Error{Notify: wire.InvalidSyntax, Reason: "rekeying the IKE SA without nonce or key exchange value"})
-		return
-	}
-	chosen, number, want, err := chooseKE(s.peer.cfg.IKE, c.SA.Offers(), c.KE.Method)
-	if err != nil {
-		e.refuse(s, m, d, notify(wire.NoProposalChosen))
-		e.note(s.peer, s.noProposal("CREATE_CHILD_SA", err))
-		return
-	}
-	if want != 0 {
-		e.refuse(s, m, d, invalidKE(want))
-		return
-	}
-	if !s.meets(crossing{ike: true, followUp: len(addKEs(&chosen)) > 0}) {
-		e.refuse(s, m, d, notify(wire.TemporaryFailure))
-		return
-	}
-	offer := &c.SA.Proposals[number-1]
-	if offer.SPI64() == 0 {
-		e.brokenRequest(s, m, d, &wire.Error{Notify: wire.InvalidSyntax, Reason: "rekeying the IKE SA without SPI"})
-		return
-	}
-	public, shared, err := e.kex.respond(chosen.KE.ID, e.rnd.r, c.KE.Data)
-	if err != nil && !errors.Is(err, kex.ErrPublic) {
-		e.refuse(s, m, d, notify(wire.TemporaryFailure)) // no randomness
-		return
-	}
-	if err != nil {
-		e.refuse(s, m, d, notify(wire.InvalidSyntax))
-		e.drop(s, s.failure(FailInvalidKE, "CREATE_CHILD_SA", err.Error(), "report it to the peer's vendor; a new IKE SA is made"), false)
+	if no != nil {
+		e.decline(s, m, d, no)
 		return
 	}
 	e.acceptRekeyIKE(s, m, d, c, chosen, offer, public, shared)
+}
+
+// judgeRekeyIKE decides on a request to rekey the IKE SA, and chooses of its offer.
+func (s *ikeSA) judgeRekeyIKE(c *wire.Contents) (chosen suite.Suite, offer *wire.Proposal, no *refusal) {
+	if !s.settled() || !s.meets(crossing{ike: true}) {
+		return chosen, nil, temporary()
+	}
+	if c.Nonce == nil || c.KE == nil {
+		return chosen, nil, s.lacks(wire.CreateChildSA, "rekeying the IKE SA without nonce or key exchange value")
+	}
+	chosen, number, want, err := chooseKE(s.peer.cfg.IKE, c.SA.Offers(), c.KE.Method)
+	switch {
+	case err != nil:
+		return chosen, nil, &refusal{notify(wire.NoProposalChosen), s.noProposal("CREATE_CHILD_SA", err)}
+	case want != 0:
+		return chosen, nil, &refusal{invalidKE(want), nil}
+	case !s.meets(crossing{ike: true, followUp: len(addKEs(&chosen)) > 0}):
+		return chosen, nil, temporary()
+	}
+	offer = &c.SA.Proposals[number-1]
+	if offer.SPI64() == 0 {
+		no = s.lacks(wire.CreateChildSA, "rekeying the IKE SA without SPI")
+	}
+	return chosen, offer, no
 }
 
 // acceptRekeyIKE answers a request that we agree to, with our half of the key
@@ -323,10 +315,7 @@ func (e *Engine) onRekeyIKE(s *ikeSA, m *wire.Message, d *Datagram, c *wire.Cont
 func (e *Engine) acceptRekeyIKE(s *ikeSA, m *wire.Message, d *Datagram, c *wire.Contents, chosen suite.Suite, offer *wire.Proposal, public, shared []byte) {
 	spiI := offer.SPI64()
 	spiR, err := e.newIKESPI()
-	var nr []byte
-	if err == nil {
-		nr, err = e.rnd.nonce()
-	}
+	nr := drawn(&err, e.rnd.nonce)
 	var next *ikeSA
 	var link *wire.Notify
 	x := newSeries(&chosen, shared, c.Nonce.Data, nr)
@@ -344,10 +333,9 @@ func (e *Engine) acceptRekeyIKE(s *ikeSA, m *wire.Message, d *Datagram, c *wire.
 		e.refuse(s, m, d, notify(wire.TemporaryFailure))
 		return
 	}
-	answer := wire.NewProposal(offer.Number, binary.BigEndian.AppendUint64(nil, spiR), chosen.Answer(offer.Offer()))
-	offer.Echo(&answer)
 	ps := []wire.Payload{
-		&wire.SA{Proposals: []wire.Proposal{answer}}, &wire.Nonce{Data: nr}, &wire.KE{Method: chosen.KE.ID, Data: public},
+		answerSA(offer, binary.BigEndian.AppendUint64(nil, spiR), chosen.Answer(offer.Offer())),
+		&wire.Nonce{Data: nr}, &wire.KE{Method: chosen.KE.ID, Data: public},
 	}
 	if x != nil {
 		e.hold(s, x)
