@@ -131,7 +131,7 @@ type Peer struct {
 	Certificates *Certificates
 	RawKeys      *RawKeys
 
-	// PPK is a post-quantum preshared key (RFC 8784) and PPKID its name; both
+	// PPK is a post-quantum pre-shared key (RFC 8784) and PPKID its name; both
 	// empty: none. PPKRequired refuses a peer that does not use it.
 	PPKID       string
 	PPK         []byte
@@ -274,7 +274,7 @@ type AuthInfo struct {
 type Authenticated struct {
 	LocalID, RemoteID Identity
 	Auth              AuthInfo
-	PPK               bool // a post-quantum preshared key is in the keys
+	PPK               bool // a post-quantum pre-shared key is in the keys
 }
 
 // NAT is what NAT detection found.

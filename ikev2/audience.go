@@ -187,13 +187,13 @@ func (e *Engine) choosePeer(s *ikeSA, idi Identity, idr Identity) (*peer, *Failu
 		f := s.failure(FailIdentity, "IKE_AUTH", "no tunnel here expects the peer's identity",
 			"set local_id at the peer, or remote_id here, so that they are equal")
 		f.Theirs = "identity " + idi.String()
-		f.Ours = "expected identity " + identities(byIDr, func(p *peer) string { return p.cfg.RemoteID.String() })
+		f.Ours = "expected identity " + some(byIDr, func(p *peer) string { return p.cfg.RemoteID.String() })
 		return byIDr[0], f
 	}
 	f := s.failure(FailIdentity, "IKE_AUTH", "no tunnel here has the identity the peer asks for",
 		"set remote_id at the peer, or local_id here, so that they are equal")
 	f.Theirs = "asks for identity " + idr.String()
-	f.Ours = "identity " + identities(cands, func(p *peer) string { return p.localID(s.local.Addr()).String() })
+	f.Ours = "identity " + some(cands, func(p *peer) string { return p.localID(s.local.Addr()).String() })
 	if len(cands) > 0 {
 		best = cands[0]
 	}
@@ -221,18 +221,4 @@ func (e *Engine) bestOf(peers []*peer, s *ikeSA, idi, idr Identity) (best *peer,
 		}
 	}
 	return best, byIDr
-}
-
-func identities(ps []*peer, of func(*peer) string) string {
-	out := ""
-	for i, p := range ps {
-		if i == 4 {
-			return out + ", …"
-		}
-		if i > 0 {
-			out += ", "
-		}
-		out += of(p)
-	}
-	return out
 }

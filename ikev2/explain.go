@@ -54,13 +54,17 @@ func choices(ts []suite.Transform) string {
 }
 
 func proposalsText(ps []suite.Proposal) string {
-	out := make([]string, 0, len(ps))
-	for i, p := range ps {
-		if i == 4 {
-			out = append(out, "…")
-			break
-		}
-		out = append(out, strings.ReplaceAll(p.String(), "-KE NONE", ""))
+	return some(ps, func(p suite.Proposal) string { return strings.ReplaceAll(p.String(), "-KE NONE", "") })
+}
+
+// some names the first four of a list.
+func some[T any](list []T, name func(T) string) string {
+	out := make([]string, 0, 5)
+	for _, e := range list[:min(len(list), 4)] {
+		out = append(out, name(e))
+	}
+	if len(list) > 4 {
+		out = append(out, "…")
 	}
 	return strings.Join(out, ", ")
 }

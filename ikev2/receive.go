@@ -185,12 +185,17 @@ func (e *Engine) receiveRequest(s *ikeSA, m *wire.Message, d *Datagram) {
 	for _, c := range s.children {
 		c.unconfirmed = false // a new request shows that the last answer came (window 1)
 	}
+	e.takeRequest(s, m, d, c)
+	e.markDirty(s)
+}
+
+// takeRequest hands a request on an IKE SA that stands to its exchange.
+func (e *Engine) takeRequest(s *ikeSA, m *wire.Message, d *Datagram, c content) {
 	switch {
 	case c.broken != nil:
 		e.decline(s, m, d, s.malformed(m.Exchange, c.broken))
 	case c.critical != 0:
-		e.refuse(s, m, d, criticalNotify(c))
-		e.note(s.peer, s.criticalFailure(c, m.Exchange.String()))
+		e.decline(s, m, d, &refusal{criticalNotify(c), s.criticalFailure(c, m.Exchange.String())})
 	case m.Exchange == wire.CreateChildSA:
 		e.onCreateChild(s, m, d, c.Contents)
 	case m.Exchange == wire.IKEFollowupKE:
@@ -200,7 +205,6 @@ func (e *Engine) receiveRequest(s *ikeSA, m *wire.Message, d *Datagram) {
 	default:
 		e.decline(s, m, d, s.lacks(m.Exchange, m.Exchange.String()+" is not an exchange of an established IKE SA"))
 	}
-	e.markDirty(s)
 }
 
 // receiveResponse handles a response; only the one to the outstanding request

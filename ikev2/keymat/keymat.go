@@ -23,7 +23,7 @@ type Keys struct {
 	Out    wire.Sealer // what we send
 	In     wire.Opener // what we receive
 
-	unmixed [3][]byte // SK_d', SK_pi' and SK_pr': without the post-quantum preshared key
+	unmixed [3][]byte // SK_d', SK_pi' and SK_pr': without the post-quantum pre-shared key
 }
 
 // New splits SKEYSEED's expansion for an IKE SA; rand is for the ciphers' IVs. It
@@ -69,7 +69,7 @@ func (k *Keys) Next(shared, ni, nr []byte, additional ...[]byte) []byte {
 	return k.PRF.NextSKEYSEED(k.D, shared, ni, nr, additional...)
 }
 
-// Mix mixes a post-quantum preshared key in, and keeps the keys without it until
+// Mix mixes a post-quantum pre-shared key in, and keeps the keys without it until
 // both sides are authenticated (RFC 8784 section 3):
 //
 //	SK_d = prf+ (PPK, SK_d'), SK_pi = prf+ (PPK, SK_pi'), SK_pr = prf+ (PPK, SK_pr')
