@@ -208,7 +208,7 @@ func TestForeignPoliciesAndInterfacesAreLeftAlone(t *testing.T) {
 		"ip xfrm policy add dir out src 198.18.1.2/32 dst 198.18.2.2/32 proto 47 priority 9 tmpl proto esp mode transport reqid 5")
 	var err error
 	l.a.do(func() { _, err = l.a.dp.SetLink(setup{}.linkAt(true)) })
-	if err == nil || !strings.Contains(err.Error(), "not ours") {
+	if err == nil || !strings.Contains(err.Error(), "not greseal's") {
 		t.Errorf("a foreign interface: %v", err)
 	}
 	l.a.do(func() { err = l.a.dp.DeleteLink("hq") })
