@@ -245,7 +245,7 @@ func TestForeignInterfaceIsLeftAlone(t *testing.T) {
 	was := a.linkInfo(ifName)
 	var err error
 	a.do(func() { _, err = a.dp.SetLink(platform.Link{Name: ifName, MTU: 1400}) })
-	if err == nil || !strings.Contains(err.Error(), "not ours") {
+	if err == nil || !strings.Contains(err.Error(), "not greseal's") {
 		t.Errorf("%v", err)
 	}
 	a.must(func() error { return a.dp.DeleteLink(ifName) })
