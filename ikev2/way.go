@@ -170,6 +170,3 @@ const fitPause = time.Second
 func (s *ikeSA) handOverWays(next *ikeSA) {
 	next.esp, next.verified, next.told, next.mapped = s.esp, s.verified, s.told, s.mapped
 }
-
-// natPort is the peer's port once a NAT was found (RFC 7296 section 2.23).
-const natPort = 4500
