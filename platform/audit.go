@@ -14,6 +14,9 @@ import (
 
 var _ Standing = (*Network)(nil)
 
+// NeedAdmin is the remedy where the kernel lets this process change nothing.
+const NeedAdmin = "run greseal as root or with CAP_NET_ADMIN; in a container: --cap-add NET_ADMIN"
+
 // Audit implements Standing for addresses, routes and rules. What the kernel lays
 // by itself for an address is read back as well: it does that only once.
 func (n *Network) Audit() []Deviation {
@@ -24,11 +27,14 @@ func (n *Network) Audit() []Deviation {
 	found := n.found
 	n.found = nil
 	for _, u := range refused {
-		object := ObjectRoute
-		if u.Address {
-			object = ObjectAddress
+		d := Deviation{Link: n.owner(u.Prefix), Object: u.Object, Name: u.Prefix.String(), Text: u.What + ": " + u.Why()}
+		if u.Object == ObjectGuard {
+			d.Name = "unreachable " + d.Name
 		}
-		found = append(found, Deviation{Link: n.owner(u.Prefix), Object: object, Name: u.Prefix.String(), Text: u.What + ": " + u.Why()})
+		if errors.Is(u.Err, unix.EPERM) {
+			d.Remedy = NeedAdmin
+		}
+		found = append(found, d)
 	}
 	if rest != nil {
 		found = append(found, Deviation{Object: ObjectRoute, Text: rest.Error()})
@@ -93,6 +99,7 @@ func (n *Network) auditAddresses() error {
 			continue
 		}
 		errs = append(errs, n.layAddresses(l, in, have[l.Index]))
+		n.auditLinkLocal(l, have[l.Index])
 		for _, a := range have[l.Index] {
 			// Into a VRF's table the kernel lays them itself; IPv6 waits for the carrier.
 			if slices.Contains(in.addresses, a.Prefix) && l.Master == 0 && (a.Prefix.Addr().Is4() || l.Running()) {
@@ -101,6 +108,22 @@ func (n *Network) auditAddresses() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// auditLinkLocal lays the IPv6 link-local address again that the kernel made with the
+// interface.
+func (n *Network) auditLinkLocal(l *rtnl.Link, have []rtnl.Address) {
+	for _, a := range have {
+		if a.Prefix.Addr().Is6() && a.Prefix.Addr().IsLinkLocalUnicast() {
+			if n.ipv6[l.Index] {
+				n.linkLocal[l.Index] = a.Prefix
+			}
+			return
+		}
+	}
+	if p, made := n.linkLocal[l.Index]; made && l.Running() {
+		n.again(ObjectAddress, l.Name, p.String(), func() error { return rtnl.ChangeAddress(n.nl, unix.RTM_NEWADDR, l, p) })
+	}
 }
 
 // auditForeign notes which addresses netifd has not laid on an interface that runs.

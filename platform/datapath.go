@@ -236,6 +236,7 @@ type IKE interface {
 // Datapath carries packets: one per daemon. The methods that it does not inherit from
 // IKE are called from one goroutine (the tunnel loop); the channels are read anywhere.
 type Datapath interface {
+	Standing
 	Guards
 	Links
 	SAs

@@ -20,14 +20,15 @@ import (
 // a device that goes down loses its routes and IPv6 addresses, and coming up
 // brings none of them back. It belongs to one goroutine.
 type Network struct {
-	nl    *netlink.Conn
-	log   *slog.Logger
-	links map[string]*inside
-	laid  laid[rtnl.Route]
-	ipv6  map[int]bool    // interfaces that were given their link-local address
-	exits map[string]exit // by the interface
-	ruled laid[rtnl.Rule]
-	swept bool
+	nl        *netlink.Conn
+	log       *slog.Logger
+	links     map[string]*inside
+	laid      laid[rtnl.Route]
+	ipv6      map[int]bool         // interfaces that were given their link-local address
+	linkLocal map[int]netip.Prefix // and with which they have been seen
+	exits     map[string]exit      // by the interface
+	ruled     laid[rtnl.Rule]
+	swept     bool
 
 	batching bool     // until Commit
 	batched  []string // links changed meanwhile
@@ -102,7 +103,7 @@ func OpenNetwork(log *slog.Logger) (*Network, error) {
 		return nil, err
 	}
 	s.SelectInDumps() // of routes by their protocol
-	return &Network{nl: s, log: log, links: make(map[string]*inside), laid: make(laid[rtnl.Route]), ipv6: make(map[int]bool), ruled: make(laid[rtnl.Rule])}, nil
+	return &Network{nl: s, log: log, links: make(map[string]*inside), laid: make(laid[rtnl.Route]), ipv6: make(map[int]bool), linkLocal: make(map[int]netip.Prefix), ruled: make(laid[rtnl.Rule])}, nil
 }
 
 // Close closes the socket and leaves the kernel as it is.
@@ -174,11 +175,11 @@ func (n *Network) layAddresses(l *rtnl.Link, in *inside, have []rtnl.Address) er
 			}
 			continue
 		}
-		if a.Protocol != rtnl.Protocol && !in.ours[a.Prefix] {
+		if a.Protocol != rtnl.Protocol && !in.ours[a.Prefix] || a.Prefix == n.linkLocal[l.Index] {
 			continue
 		}
 		if err := rtnl.ChangeAddress(n.nl, unix.RTM_DELADDR, l, a.Prefix); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
-			errs = append(errs, &Unlaid{a.Prefix, fmt.Sprintf("remove address %s from %s", a.Prefix, link), err, true})
+			errs = append(errs, &Unlaid{a.Prefix, fmt.Sprintf("remove address %s from %s", a.Prefix, link), err, ObjectAddress})
 			continue
 		}
 		delete(in.ours, a.Prefix)
@@ -192,7 +193,7 @@ func (n *Network) layAddresses(l *rtnl.Link, in *inside, have []rtnl.Address) er
 		}
 		add := func() error {
 			if err := rtnl.ChangeAddress(n.nl, unix.RTM_NEWADDR, l, p); err != nil && !errors.Is(err, unix.EEXIST) {
-				return &Unlaid{p, fmt.Sprintf("add address %s to %s", p, link), err, true}
+				return &Unlaid{p, fmt.Sprintf("add address %s to %s", p, link), err, ObjectAddress}
 			}
 			return nil
 		}

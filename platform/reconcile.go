@@ -222,11 +222,14 @@ func (n *Network) removeRule(r rtnl.Rule) error   { return rtnl.ChangeRule(n.nl,
 // *Unlaid.
 func (n *Network) changeRoute(typ uint16, r rtnl.Route) error {
 	err := rtnl.ChangeRoute(n.nl, typ, r)
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case typ == unix.RTM_NEWROUTE:
-		return &Unlaid{Prefix: r.Dst, What: "add route " + r.String(), Err: err}
 	}
-	return &Unlaid{Prefix: r.Dst, What: "remove route " + r.String(), Err: err}
+	u := &Unlaid{r.Dst, "add route " + r.String(), err, ObjectRoute}
+	if typ == unix.RTM_DELROUTE {
+		u.What = "remove route " + r.String()
+	} else if r.Type == unix.RTN_UNREACHABLE && !u.noIPv6() {
+		u.Object = ObjectGuard // without IPv6 there is nothing to keep in
+	}
+	return u
 }

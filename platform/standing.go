@@ -2,6 +2,7 @@ package platform
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 )
@@ -32,6 +33,10 @@ type Deviation struct {
 	Remedy string // what to do about one that stays
 	Fixed  bool   // it was put right; otherwise it still differs
 }
+
+// String is the object and how it differs, such as
+// "interface hq: somebody set it down; nothing passes".
+func (d Deviation) String() string { return fmt.Sprintf("%s %s: %s", d.Object, d.Name, d.Text) }
 
 // Standing is implemented by whatever lays things on the machine.
 type Standing interface {

@@ -14,8 +14,7 @@ type Unlaid struct {
 	Prefix netip.Prefix
 	What   string // what was tried
 	Err    error
-
-	Address bool // otherwise a route
+	Object Object
 }
 
 func (u *Unlaid) Error() string { return u.What + ": " + u.Why() }
@@ -23,11 +22,15 @@ func (u *Unlaid) Unwrap() error { return u.Err }
 
 // Why is the reason alone.
 func (u *Unlaid) Why() string {
-	off := errors.Is(u.Err, unix.EACCES) || errors.Is(u.Err, unix.EOPNOTSUPP) || errors.Is(u.Err, unix.EAFNOSUPPORT)
-	if off && u.Prefix.Addr().Is6() {
+	if u.noIPv6() {
 		return fmt.Sprintf("IPv6 is switched off here (%v): set the sysctl disable_ipv6 to 0, or take the IPv6 address and routes out of the configuration", u.Err)
 	}
 	return u.Err.Error()
+}
+
+// noIPv6 reports that it was refused because IPv6 is switched off.
+func (u *Unlaid) noIPv6() bool {
+	return u.Prefix.Addr().Is6() && (errors.Is(u.Err, unix.EACCES) || errors.Is(u.Err, unix.EOPNOTSUPP) || errors.Is(u.Err, unix.EAFNOSUPPORT))
 }
 
 // Refused lists what an error of SetAddresses or SetRoutes says of single

@@ -31,8 +31,8 @@ func TestIPv6SwitchedOffLeavesIPv4(t *testing.T) {
 }
 
 func TestRefusedTakesErrorsApart(t *testing.T) {
-	one := &Unlaid{netip.MustParsePrefix("10.0.0.0/8"), "add route 10.0.0.0/8", unix.ENODEV, false}
-	two := &Unlaid{netip.MustParsePrefix("fd00::/8"), "add route fd00::/8", unix.EACCES, false}
+	one := &Unlaid{netip.MustParsePrefix("10.0.0.0/8"), "add route 10.0.0.0/8", unix.ENODEV, ObjectRoute}
+	two := &Unlaid{netip.MustParsePrefix("fd00::/8"), "add route fd00::/8", unix.EACCES, ObjectRoute}
 	other := errors.New("read routes: interrupted")
 	list, rest := Refused(errors.Join(errors.Join(one, nil), other, two))
 	if len(list) != 2 || list[0] != one || list[1] != two || rest == nil || rest.Error() != other.Error() {

@@ -47,6 +47,7 @@ import (
 //	NAME is somebody's GRE           a GRE interface that is not ours ends at this address
 //	something changes                in the network, without saying what
 //	somebody deletes|changes|sets down NAME   an interface of ours
+//	audit finds|mends OBJECT WHICH of NAME: TEXT   as long as said, or once; "audit finds nothing" ends it
 //
 //	peer NAME ADDRESS … [KEY=VALUE]  a node at the other end; "greseal": of this program
 //	peer NAME is silent|answers|restarts|moves to ADDRESS|has another key|has the key|has no room|has room
@@ -94,6 +95,7 @@ var commands = map[string]func(*conversation, []string){
 	"SSH":       func(c *conversation, w []string) { c.act(func() { c.leaves = w[2] }) },
 	"something": func(c *conversation, _ []string) { c.changed() },
 	"somebody":  (*conversation).cmdSomebody,
+	"audit":     (*conversation).cmdAudit,
 
 	"peer":     (*conversation).cmdPeer,
 	"datapath": (*conversation).cmdDatapath,
@@ -518,6 +520,22 @@ func (c *conversation) cmdSomebody(w []string) {
 		c.act(func() { c.setDown = false; clear(c.laid) })
 		c.changes <- platform.Change{Own: []string{name}}
 	}
+}
+
+func (c *conversation) cmdAudit(w []string) {
+	before, text, _ := strings.Cut(strings.Join(w, " "), ": ")
+	f := strings.Fields(before)
+	c.act(func() {
+		if f[1] == "nothing" {
+			c.deviations = nil
+			return
+		}
+		c.deviations = append(c.deviations, platform.Deviation{
+			Object: platform.Object(f[1]), Name: f[2], Link: f[len(f)-1], Text: text, Fixed: f[0] == "mends",
+		})
+	})
+	c.changes <- platform.Change{Other: true}
+	c.run("250ms")
 }
 
 // The datapath.

@@ -102,7 +102,9 @@ func (c *conversation) start() {
 	c.l = c.newLoop(opt, cfg, constant(0x80), seeded("own"))
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.done = make(chan struct{})
-	c.l.adopt()
+	if err := c.l.adopt(); err != nil {
+		c.t.Fatal(err)
+	}
 	if refused != nil {
 		c.l.refusedAtStart(refused)
 	}

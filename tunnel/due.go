@@ -59,6 +59,9 @@ func (l *loop) untilDue() time.Duration {
 	if l.wake != 0 {
 		due = min(due, l.wake)
 	}
+	if l.audits.next != 0 {
+		due = min(due, l.audits.next)
+	}
 	if l.trial != nil {
 		due = min(due, l.trial.Wake(now))
 	}
@@ -76,6 +79,9 @@ func (l *loop) tick() {
 	if l.dueAt <= now {
 		l.dueAt = 0
 		l.tickAll(now)
+	}
+	if at := l.audits.next; at != 0 && at <= now {
+		l.audit()
 	}
 	l.checkTrial(now)
 }

@@ -20,6 +20,8 @@ func (worldNet) Sweep() error            { return nil }
 func (worldNet) SetForeign(string, bool) {}
 func (worldNet) Close()                  {}
 
+func (worldNet) Audit() []platform.Deviation { return nil }
+
 func (n worldNet) Leaves(netip.Addr) (string, error) {
 	if n.w.leaves == "nowhere" {
 		return "", errors.New("no way there")

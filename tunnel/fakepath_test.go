@@ -38,6 +38,19 @@ func (p *worldPath) Supports(encr, _ suite.Transform) error {
 	return nil
 }
 
+// Audit finds what it is told to, and an interface that somebody has set down.
+func (p *worldPath) Audit() []platform.Deviation {
+	found := slices.Clone(p.w.deviations)
+	p.w.deviations = slices.DeleteFunc(p.w.deviations, func(d platform.Deviation) bool { return d.Fixed })
+	for name := range p.links {
+		if p.w.setDown && p.w.devices[name] {
+			found = append(found, platform.Deviation{Link: name, Object: platform.ObjectLink, Name: name,
+				Text: "somebody set it down; nothing passes", Remedy: "ip link set " + name + " up"})
+		}
+	}
+	return found
+}
+
 func (p *worldPath) Guard(link string, remotes []netip.Addr) error {
 	if err := p.w.fails("Guard"); err != nil {
 		return err
@@ -215,7 +228,6 @@ func (p *worldPath) Events() <-chan platform.Event           { return p.w.events
 func (p *worldPath) SendKeepalive(_, _ netip.AddrPort) error { return nil }
 func (p *worldPath) IKEOpening() <-chan platform.Datagram    { return p.w.opening }
 func (p *worldPath) IKE() <-chan platform.Datagram           { return p.w.ike }
-func (p *worldPath) Audit() []platform.Deviation             { return p.w.deviations }
 func (p *worldPath) Close() error                            { return nil }
 
 func (p *worldPath) SendGREKeepalive(link string) error {

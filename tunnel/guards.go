@@ -12,6 +12,7 @@ func (l *loop) guard(t *tunnel, addrs ...netip.Addr) error {
 	if len(added) == 0 {
 		return nil
 	}
+	l.laidSomething()
 	if err := l.dp.Guard(t.name, want); err != nil { // the datapath keeps what it had closed before
 		return fmt.Errorf("closing protocol 47 towards %v: %w", added, err)
 	}

@@ -20,8 +20,12 @@ type laid struct {
 	again ikev2.Time              // when to try once more, 0: nothing is missing
 }
 
+// tells reports whether the log has this complaint already.
+func (of *laid) tells(text string) bool { return strings.Contains(of.said, text) }
+
 // took notes how laying went.
 func (l *loop) took(t *tunnel, of *laid, what string, err error) {
+	l.laidSomething()
 	refused, rest := platform.Refused(err)
 	of.lacks = map[netip.Prefix]string{}
 	var words []string

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -136,6 +137,7 @@ func (l *loop) putLink(t *tunnel, want platform.Link) error {
 		l.event(t, slog.LevelInfo, "machine", fmt.Sprintf("interface recreated (index %d): the outer address family changed", index))
 	}
 	t.link, t.index = want, index
+	l.laidSomething()
 	l.layAddresses(t)
 	return nil
 }
@@ -245,30 +247,44 @@ func (l *loop) linkKind(t *tunnel) string {
 	return kind
 }
 
+// describeInterface is the interface as it is now.
+func (l *loop) describeInterface(t *tunnel) status.Interface {
+	s := status.Interface{Name: t.name, Kind: l.linkKind(t)}
+	info, err := l.net.Link(t.name)
+	if t.index == 0 || err != nil {
+		return s
+	}
+	s.Index, s.Up, s.Running = info.Index, info.Up(), info.Up() && info.Running()
+	if info.Master != 0 {
+		s.Bridge = t.cfg.GRE.Bridge
+	}
+	return s
+}
+
 // describePlaced lists addresses, routes and guards with whether they are in
-// place.
-func (l *loop) describePlaced(t *tunnel) (addrs, routes []status.Placed, guards []status.Guard) {
-	for _, a := range t.cfg.Address {
-		p := status.Placed{Prefix: a.String(), InPlace: t.index != 0, Why: t.addresses.why(a)}
-		switch {
-		case !p.InPlace:
-			p.Why = "there is no interface yet"
-		case p.Why != "":
-			p.InPlace = false
+// place; up is the interface's administrative state.
+func (l *loop) describePlaced(t *tunnel, up bool) (addrs, routes []status.Placed, guards []status.Guard) {
+	placed := func(p netip.Prefix, wanted bool, without string, why ...string) status.Placed {
+		if !wanted {
+			why = []string{without}
 		}
-		addrs = append(addrs, p)
+		w := cmp.Or(why...)
+		return status.Placed{Prefix: p.String(), InPlace: w == "", Why: w}
+	}
+	for _, a := range t.cfg.Address {
+		addrs = append(addrs, placed(a, t.index != 0, "there is no interface yet", t.addresses.why(a), t.standing.Why(platform.ObjectAddress, a.String())))
+	}
+	guard := func(what, target, how, not string) {
+		guards = append(guards, status.Guard{What: what, Target: target, InPlace: not == "", How: cmp.Or(not, how)})
 	}
 	for _, r := range t.cfg.Routes {
-		p := status.Placed{Prefix: r.String(), InPlace: t.running, Why: t.routes.why(r)}
-		switch {
-		case !p.InPlace:
-			p.Why = "withdrawn while the peer does not answer"
-		case p.Why != "":
-			p.InPlace = false
+		without := "withdrawn while the peer does not answer"
+		if t.running {
+			without = "the interface is down"
 		}
-		routes = append(routes, p)
+		routes = append(routes, placed(r, up && t.running, without, t.routes.why(r), t.standing.WhyRoute(platform.ObjectRoute, "", r)))
 		if !t.cfg.Fallback && !t.guards.Opened() {
-			guards = append(guards, status.Guard{What: "route", Target: r.String(), InPlace: true, How: "unreachable route"})
+			guard("route", r.String(), "unreachable route", t.standing.WhyRoute(platform.ObjectGuard, "unreachable ", r))
 		}
 	}
 	how := "xfrm block policy"
@@ -276,9 +292,30 @@ func (l *loop) describePlaced(t *tunnel) (addrs, routes []status.Placed, guards 
 		how = "no code path sends GRE outside ESP"
 	}
 	for _, a := range t.guards.Laid() {
-		guards = append(guards, status.Guard{What: "gre", Target: a.String(), InPlace: true, How: how})
+		guard("gre", a.String(), how, t.standing.Why(platform.ObjectGuard, a.String()))
 	}
 	return addrs, routes, guards
+}
+
+// describeDiffering shows what is not as wanted. With a tunnel that is up and whose
+// interface is down, or which is not closed, it is the reason.
+func (l *loop) describeDiffering(t *tunnel, s *status.Tunnel) {
+	for _, d := range t.standing.differs {
+		s.Differs = append(s.Differs, d.String())
+	}
+	d, any := t.standing.Hindrance()
+	up := s.State == status.StateUp || s.State == status.StateSuspect
+	if !any || !up && d.Object != platform.ObjectGuard {
+		return
+	}
+	s.Reason, s.Remedy, s.Code = d.String(), d.Remedy, status.CodeUnavailable
+	if d.Object == platform.ObjectGuard {
+		s.Reason = "NOT CLOSED: " + s.Reason
+	}
+	// netifd sets its interfaces up when it hears that the tunnel is.
+	if up && !(t.cfg.Netifd && d.Object == platform.ObjectLink) {
+		s.State = status.StateDown
+	}
 }
 
 // restore repairs an interface that somebody else changed: its own settings,
@@ -292,12 +329,9 @@ func (l *loop) restore(t *tunnel) error {
 	if err != nil {
 		return err
 	}
-	if !info.Up() && t.cfg.Netifd {
-		return nil // netifd sets it down until it hears that the tunnel is up
-	}
 	if !info.Up() {
-		// Whoever did this meant it. The unreachable routes still close it.
-		l.event(t, slog.LevelWarn, "machine", fmt.Sprintf("another program set the interface down; nothing passes until you run: ip link set %s up", t.name))
+		// Whoever did this meant it, or netifd waits to hear that the tunnel is up.
+		// The unreachable routes still close it.
 		return nil
 	}
 	l.layAddresses(t)

@@ -20,7 +20,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
+
+	sys "golang.org/x/sys/unix"
 
 	"greseal/ikev2"
 	"greseal/platform"
@@ -149,7 +152,9 @@ func (l *loop) start(ctx context.Context, refused error) error {
 	l.around = watch.Changes()
 	l.dropPrivileges()
 
-	l.adopt()
+	if err := l.adopt(); err != nil {
+		return err
+	}
 	if refused != nil {
 		l.refusedAtStart(refused)
 	}
@@ -197,7 +202,7 @@ func (l *loop) dropPrivileges() {
 
 // adopt takes over what an earlier daemon left and closes every tunnel's
 // protocol 47 and routes before anything else happens (contract 8).
-func (l *loop) adopt() {
+func (l *loop) adopt() error {
 	l.loadedAt = time.Now()
 	for i := range l.cfg.Tunnels {
 		l.add(&l.cfg.Tunnels[i])
@@ -206,8 +211,9 @@ func (l *loop) adopt() {
 	for _, name := range l.order {
 		l.close(l.tunnels[name])
 	}
-	if err := l.net.Commit(); err != nil {
-		l.log.Error("routes", "error", err)
+	laying := l.net.Commit()
+	if laying != nil {
+		l.log.Error("routes", "error", laying)
 	}
 	if err := l.dp.Sweep(l.order); err != nil {
 		l.log.Warn("removing what an earlier run left", "error", err)
@@ -215,7 +221,15 @@ func (l *loop) adopt() {
 	if err := l.net.Sweep(); err != nil {
 		l.log.Warn("removing routes an earlier run left", "error", err)
 	}
-	l.log.Info("closed: from now on no tunnel packet leaves in the clear", "tunnels", len(l.order))
+	l.audit()
+	switch open := l.notClosed(); {
+	case len(open) == 0:
+		l.log.Info("closed: from now on no tunnel packet leaves in the clear", "tunnels", len(l.order))
+	case errors.Is(laying, sys.EPERM):
+		return fmt.Errorf("NOT CLOSED: tunnels %s: %w; %s", strings.Join(open, ", "), laying, platform.NeedAdmin)
+	default:
+		l.log.Error("NOT CLOSED: packets of these tunnels can leave in the clear", "tunnels", strings.Join(open, ", "))
+	}
 	for _, name := range l.order {
 		t := l.tunnels[name]
 		if t.wrong() {
@@ -225,6 +239,7 @@ func (l *loop) adopt() {
 			l.markDirty(p)
 		}
 	}
+	return nil
 }
 
 // run is the loop.

@@ -28,6 +28,8 @@ type network interface {
 	Link(name string) (*platform.LinkInfo, error)
 	ForeignGRE() (map[netip.Addr]string, error)
 
+	platform.Standing
+
 	Close()
 }
 

@@ -16,6 +16,7 @@ import (
 // surroundingsChanged is called when addresses, links or routes changed.
 func (l *loop) surroundingsChanged(ch platform.Change) {
 	l.looked = machineSeen{}
+	l.laidSomething()
 	if ch.Underlay {
 		if err := l.net.Refresh(); err != nil {
 			l.log.Warn("reinstalling routes", "error", err)

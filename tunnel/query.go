@@ -27,6 +27,9 @@ func (l *loop) query(q *status.Query) {
 	}
 	switch q.Op {
 	case status.OpStatus:
+		if l.audits.Stale(l.now()) {
+			l.audit()
+		}
 		q.Answer(status.Reply{OK: true, Snapshot: l.snapshot(names)})
 		return
 	case status.OpHandshakes:

@@ -66,6 +66,9 @@ func (l *loop) describeTotals() status.IKETotals {
 // notes are the datapath's, and that of the clock where it matters.
 func (l *loop) notes() []string {
 	notes := l.dp.Notes()
+	for _, d := range l.standing.differs {
+		notes = append(notes, d.String())
+	}
 	for i := range l.cfg.Tunnels {
 		if l.cfg.Tunnels[i].Credentials.Own != nil {
 			if n := l.clock.note(time.Now()); n != "" {
@@ -78,7 +81,7 @@ func (l *loop) notes() []string {
 }
 
 func (l *loop) describe(t *tunnel) status.Tunnel {
-	p, c := t.shown(), t.cfg
+	p := t.shown()
 	s := l.describeState(p)
 	ike, known := l.freshIKE(p)
 	s.Peer = l.describePeer(p, ike, known)
@@ -91,12 +94,11 @@ func (l *loop) describe(t *tunnel) status.Tunnel {
 		s.Child = l.describeChild(p, sas)
 	}
 	s.Outside = l.describeOutside(p, ike.NAT)
-	s.Interface = status.Interface{
-		Name: c.Name, Index: t.index, Kind: l.linkKind(t), Running: t.running, Bridge: c.GRE.Bridge,
-	}
+	s.Interface = l.describeInterface(t)
 	s.MTU = l.describeMTU(p)
 	s.Keepalives = l.describeKeepalives(t)
-	s.Addresses, s.Routes, s.Guards = l.describePlaced(t)
+	s.Addresses, s.Routes, s.Guards = l.describePlaced(t, s.Interface.Up)
+	l.describeDiffering(t, &s)
 	return s
 }
 

@@ -40,6 +40,8 @@ type loop struct {
 	outs        uint64     // outbound SAs installed so far
 	givers      []giver    // tunnels that lose their endpoint to another
 	looked      machineSeen
+	audits      audits
+	standing    standing // of what serves all tunnels
 
 	clock      clock
 	clockUnset bool

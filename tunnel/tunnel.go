@@ -89,6 +89,7 @@ type tunnel struct {
 	running bool
 
 	addresses, routes laid
+	standing          standing
 	sizing            sizing
 
 	// GRE keepalives of our own.

@@ -140,7 +140,9 @@ func play(t *testing.T, text string, prepare func(*world), f func(*world)) {
 	var cancel context.CancelFunc
 	w.ctx, cancel = context.WithCancel(context.Background())
 	done := make(chan struct{})
-	w.l.adopt()
+	if err := w.l.adopt(); err != nil {
+		w.t.Fatal(err)
+	}
 	go func() { defer close(done); w.l.run(w.ctx) }()
 	f(w)
 	cancel()

@@ -35,12 +35,9 @@ func (d *Datapath) Audit() []platform.Deviation {
 	return found
 }
 
-// needAdmin is the remedy where the kernel refuses to be asked.
-const needAdmin = "run greseal as root or with CAP_NET_ADMIN; in a container: --cap-add NET_ADMIN"
-
 func remedyOf(err error) string {
 	if errors.Is(err, unix.EPERM) {
-		return needAdmin
+		return platform.NeedAdmin
 	}
 	return ""
 }

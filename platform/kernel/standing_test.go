@@ -136,7 +136,7 @@ func TestAuditWithoutPrivilegesSaysThatNothingIsKnown(t *testing.T) {
 	var found []platform.Deviation
 	must(t, withoutNetAdmin(func() { found = n.dp.Audit() }))
 	if len(found) == 0 || found[0].Fixed || found[0].Object != platform.ObjectGuard || found[0].Link != "hq" ||
-		!strings.Contains(found[0].Text, "CAP_NET_ADMIN is needed: operation not permitted") || found[0].Remedy != needAdmin {
+		!strings.Contains(found[0].Text, "CAP_NET_ADMIN is needed: operation not permitted") || found[0].Remedy != platform.NeedAdmin {
 		t.Errorf("%+v", found)
 	}
 }

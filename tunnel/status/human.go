@@ -335,6 +335,9 @@ func (p *page) inside(t *Tunnel) {
 		g = append(g, s)
 	}
 	p.field("guards", "%s", strings.Join(g, ", "))
+	for _, d := range t.Differs {
+		p.field("differs", "%s", d)
+	}
 }
 
 func (p *page) placed(label string, list []Placed) {

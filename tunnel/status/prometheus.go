@@ -124,7 +124,7 @@ var perTunnel = []struct {
 	name, kind, help string
 	value            func(*Tunnel) (v uint64, there bool)
 }{
-	{"up", gauge, "Whether there is a Child SA and the peer answers.", func(t *Tunnel) (uint64, bool) { return flag(t.State == StateUp), true }},
+	{"up", gauge, "Whether there is a Child SA, the peer answers and the interface lets packets pass.", func(t *Tunnel) (uint64, bool) { return flag(t.State == StateUp), true }},
 	{"wanted", gauge, "Whether the tunnel is meant to be up.", func(t *Tunnel) (uint64, bool) { return flag(t.Desired == DesiredUp), true }},
 	{"ups_total", counter, "Times the tunnel came up.", func(t *Tunnel) (uint64, bool) { return t.UpCount, true }},
 	{"state_change_timestamp_seconds", gauge, "When the tunnel entered its state, Unix time.", func(t *Tunnel) (uint64, bool) { return positive(t.Since), true }},
@@ -138,6 +138,14 @@ var perTunnel = []struct {
 	{"child_rekeys_total", counter, "Times the Child SA was rekeyed since the tunnel came up.", ofChild(func(c *ChildSA) (uint64, bool) { return c.Rekeys, true })},
 	{"child_established_timestamp_seconds", gauge, "When the Child SA in use was created, Unix time.", ofChild(func(c *ChildSA) (uint64, bool) { return positive(c.Established), true })},
 	{"child_rekey_timestamp_seconds", gauge, "When the Child SA is due to be rekeyed, Unix time.", ofChild(func(c *ChildSA) (uint64, bool) { return present(c.Rekey) })},
+	{"open_guards", gauge, "Guards that do not stand: packets of the tunnel can leave in clear.", func(t *Tunnel) (uint64, bool) {
+		open := uint64(0)
+		for _, g := range t.Guards {
+			open += flag(!g.InPlace)
+		}
+		return open, true
+	}},
+	{"differs", gauge, "What on the machine is not as the tunnel wants it and cannot be put right.", func(t *Tunnel) (uint64, bool) { return uint64(len(t.Differs)), true }},
 	{"link_running", gauge, "Whether the interface shows its link as running.", func(t *Tunnel) (uint64, bool) { return flag(t.Interface.Running), true }},
 	{"udp_encapsulation", gauge, "Whether ESP travels in UDP.", func(t *Tunnel) (uint64, bool) { return flag(t.Outside.Encap == "udp"), t.Outside.Encap != "" }},
 	{"mtu_bytes", gauge, "MTU of the interface.", func(t *Tunnel) (uint64, bool) { return present(int64(t.MTU.Bytes)) }},

@@ -138,7 +138,8 @@ type Tunnel struct {
 	Addresses []Placed  `msg:"addresses"`
 	Routes    []Placed  `msg:"routes"`
 	Guards    []Guard   `msg:"guards"`
-	Events    []Event   `msg:"events"` // the latest, oldest first
+	Differs   []string  `msg:"differs"` // what on the machine is not as wanted and cannot be put right, one sentence each
+	Events    []Event   `msg:"events"`  // the latest, oldest first
 
 	Keepalives Keepalives `msg:"gre_keepalives"`
 
@@ -242,6 +243,7 @@ type Interface struct {
 	Name    string `msg:"name"`
 	Index   int    `msg:"index"`   // 0 while there is none
 	Kind    string `msg:"kind"`    // gre, ip6gre, gretap, ip6gretap, tun, tap
+	Up      bool   `msg:"up"`      // administrative state
 	Running bool   `msg:"running"` // link state: operational
 	Bridge  string `msg:"bridge"`  // bridge it is a port of, or empty
 }
@@ -308,7 +310,7 @@ type Guard struct {
 	What    string `msg:"what"`   // "gre" for protocol 47, "route" for an unreachable route
 	Target  string `msg:"target"` // address or prefix
 	InPlace bool   `msg:"in_place"`
-	How     string `msg:"how"` // such as "xfrm block policy", "no code path", "unreachable route"
+	How     string `msg:"how"` // such as "xfrm block policy", "no code path", "unreachable route", or why it is not in place
 }
 
 // Levels of events, those of log/slog.

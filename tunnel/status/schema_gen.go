@@ -1885,9 +1885,9 @@ func (z *IKETotals) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *Interface) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 5
+	// map header, size 6
 	// string "name"
-	o = append(o, 0x85, 0xa4, 0x6e, 0x61, 0x6d, 0x65)
+	o = append(o, 0x86, 0xa4, 0x6e, 0x61, 0x6d, 0x65)
 	o = msgp.AppendString(o, z.Name)
 	// string "index"
 	o = append(o, 0xa5, 0x69, 0x6e, 0x64, 0x65, 0x78)
@@ -1895,6 +1895,9 @@ func (z *Interface) MarshalMsg(b []byte) (o []byte, err error) {
 	// string "kind"
 	o = append(o, 0xa4, 0x6b, 0x69, 0x6e, 0x64)
 	o = msgp.AppendString(o, z.Kind)
+	// string "up"
+	o = append(o, 0xa2, 0x75, 0x70)
+	o = msgp.AppendBool(o, z.Up)
 	// string "running"
 	o = append(o, 0xa7, 0x72, 0x75, 0x6e, 0x6e, 0x69, 0x6e, 0x67)
 	o = msgp.AppendBool(o, z.Running)
@@ -1944,6 +1947,12 @@ func (z *Interface) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Kind")
 				return
 			}
+		case "up":
+			z.Up, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Up")
+				return
+			}
 		case "running":
 			z.Running, bts, err = msgp.ReadBoolBytes(bts)
 			if err != nil {
@@ -1970,7 +1979,7 @@ func (z *Interface) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *Interface) Msgsize() (s int) {
-	s = 1 + 5 + msgp.StringPrefixSize + len(z.Name) + 6 + msgp.IntSize + 5 + msgp.StringPrefixSize + len(z.Kind) + 8 + msgp.BoolSize + 7 + msgp.StringPrefixSize + len(z.Bridge)
+	s = 1 + 5 + msgp.StringPrefixSize + len(z.Name) + 6 + msgp.IntSize + 5 + msgp.StringPrefixSize + len(z.Kind) + 3 + msgp.BoolSize + 8 + msgp.BoolSize + 7 + msgp.StringPrefixSize + len(z.Bridge)
 	return
 }
 
@@ -3464,9 +3473,9 @@ func (z Traffic) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *Tunnel) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 31
+	// map header, size 32
 	// string "name"
-	o = append(o, 0xde, 0x0, 0x1f, 0xa4, 0x6e, 0x61, 0x6d, 0x65)
+	o = append(o, 0xde, 0x0, 0x20, 0xa4, 0x6e, 0x61, 0x6d, 0x65)
 	o = msgp.AppendString(o, z.Name)
 	// string "source"
 	o = append(o, 0xa6, 0x73, 0x6f, 0x75, 0x72, 0x63, 0x65)
@@ -3628,13 +3637,19 @@ func (z *Tunnel) MarshalMsg(b []byte) (o []byte, err error) {
 			return
 		}
 	}
+	// string "differs"
+	o = append(o, 0xa7, 0x64, 0x69, 0x66, 0x66, 0x65, 0x72, 0x73)
+	o = msgp.AppendArrayHeader(o, uint32(len(z.Differs)))
+	for za0004 := range z.Differs {
+		o = msgp.AppendString(o, z.Differs[za0004])
+	}
 	// string "events"
 	o = append(o, 0xa6, 0x65, 0x76, 0x65, 0x6e, 0x74, 0x73)
 	o = msgp.AppendArrayHeader(o, uint32(len(z.Events)))
-	for za0004 := range z.Events {
-		o, err = z.Events[za0004].MarshalMsg(o)
+	for za0005 := range z.Events {
+		o, err = z.Events[za0005].MarshalMsg(o)
 		if err != nil {
-			err = msgp.WrapError(err, "Events", za0004)
+			err = msgp.WrapError(err, "Events", za0005)
 			return
 		}
 	}
@@ -4066,26 +4081,49 @@ func (z *Tunnel) UnmarshalMsg(bts []byte) (o []byte, err error) {
 					return
 				}
 			}
-		case "events":
+		case "differs":
 			var zb0009 uint32
 			zb0009, bts, err = msgp.ReadArrayHeaderBytes(bts)
 			if err != nil {
-				err = msgp.WrapError(err, "Events")
+				err = msgp.WrapError(err, "Differs")
 				return
 			}
 			if zb0009 > zb417a25dlimitArrays {
 				err = msgp.ErrLimitExceeded
 				return
 			}
-			if cap(z.Events) >= int(zb0009) {
-				z.Events = (z.Events)[:zb0009]
+			if cap(z.Differs) >= int(zb0009) {
+				z.Differs = (z.Differs)[:zb0009]
 			} else {
-				z.Events = make([]Event, zb0009)
+				z.Differs = make([]string, zb0009)
 			}
-			for za0004 := range z.Events {
-				bts, err = z.Events[za0004].UnmarshalMsg(bts)
+			for za0004 := range z.Differs {
+				z.Differs[za0004], bts, err = msgp.ReadStringBytes(bts)
 				if err != nil {
-					err = msgp.WrapError(err, "Events", za0004)
+					err = msgp.WrapError(err, "Differs", za0004)
+					return
+				}
+			}
+		case "events":
+			var zb0010 uint32
+			zb0010, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Events")
+				return
+			}
+			if zb0010 > zb417a25dlimitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.Events) >= int(zb0010) {
+				z.Events = (z.Events)[:zb0010]
+			} else {
+				z.Events = make([]Event, zb0010)
+			}
+			for za0005 := range z.Events {
+				bts, err = z.Events[za0005].UnmarshalMsg(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Events", za0005)
 					return
 				}
 			}
@@ -4150,9 +4188,13 @@ func (z *Tunnel) Msgsize() (s int) {
 	for za0003 := range z.Guards {
 		s += z.Guards[za0003].Msgsize()
 	}
+	s += 8 + msgp.ArrayHeaderSize
+	for za0004 := range z.Differs {
+		s += msgp.StringPrefixSize + len(z.Differs[za0004])
+	}
 	s += 7 + msgp.ArrayHeaderSize
-	for za0004 := range z.Events {
-		s += z.Events[za0004].Msgsize()
+	for za0005 := range z.Events {
+		s += z.Events[za0005].Msgsize()
 	}
 	s += 15 + z.Keepalives.Msgsize() + 11
 	if z.Contention == nil {

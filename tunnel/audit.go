@@ -1,0 +1,111 @@
+package tunnel
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"greseal/ikev2"
+	"greseal/platform"
+)
+
+const (
+	auditEvery = 30 * time.Second       // at the latest
+	auditAfter = 250 * time.Millisecond // what was laid, or a change by somebody else
+	auditAgain = time.Second            // something that may pass by itself
+	auditShare = 20                     // audits take no more than one part in so many of the time
+)
+
+// audits is when the machine is read back.
+type audits struct {
+	next ikev2.Time // 0: not begun
+	at   ikev2.Time // when the last one was made
+	free ikev2.Time // not before, since that took its time
+}
+
+// Soon has an audit made within a time.
+func (a *audits) Soon(now ikev2.Time, within time.Duration) {
+	if at := max(now+within, a.free); a.next == 0 || at < a.next {
+		a.next = at
+	}
+}
+
+// Done notes one that has just been made and took so long.
+func (a *audits) Done(now ikev2.Time, took time.Duration) {
+	a.next, a.at, a.free = now+auditEvery, now, now+took*auditShare
+}
+
+// Stale reports that what is known is not fresh enough to be shown.
+func (a *audits) Stale(now ikev2.Time) bool {
+	return a.next != 0 && now >= max(a.free, a.at+auditAgain)
+}
+
+// laidSomething has what was laid read back.
+func (l *loop) laidSomething() { l.audits.Soon(l.now(), auditAfter) }
+
+// audit reads back what stands on the machine, and says what somebody has changed.
+func (l *loop) audit() {
+	begun := l.now()
+	found := map[string][]platform.Deviation{}
+	for _, d := range append(l.dp.Audit(), l.net.Audit()...) {
+		switch t := l.tunnels[d.Link]; {
+		case t == nil:
+			d.Link = ""
+		case t.cfg.Netifd && d.Object == platform.ObjectLink && !d.Fixed:
+			if !t.netifdHeard() {
+				continue
+			}
+			d.Remedy = "ifup " + t.name
+		}
+		found[d.Link] = append(found[d.Link], d)
+	}
+	l.audits.Done(l.now(), l.now()-begun)
+	l.learn(nil, &l.standing, found[""])
+	for _, name := range l.order {
+		t := l.tunnels[name]
+		l.learn(t, &t.standing, found[name])
+	}
+}
+
+// netifdHeard reports whether netifd has had time to set the interface up, as it does
+// when it hears that the tunnel is.
+func (t *tunnel) netifdHeard() bool {
+	p := t.shown()
+	return p.established() && time.Since(p.since) > 10*time.Second
+}
+
+// learn takes what an audit found of a tunnel, or (nil) of all together.
+func (l *loop) learn(t *tunnel, s *standing, found []platform.Deviation) {
+	say, gone, again := s.Audited(found)
+	for _, d := range say {
+		level, text := slog.LevelError, d.String()
+		switch {
+		case d.Fixed:
+			level, text = slog.LevelWarn, text+"; put right"
+		case d.Object == platform.ObjectGuard:
+			text = "NOT CLOSED: " + text
+		case t != nil && (t.addresses.tells(d.Text) || t.routes.tells(d.Text)):
+			continue
+		}
+		if d.Remedy != "" && !d.Fixed {
+			text += "; " + d.Remedy
+		}
+		l.event(t, level, "machine", text)
+	}
+	for _, d := range gone {
+		l.event(t, slog.LevelInfo, "machine", fmt.Sprintf("%s %s: as wanted again", d.Object, d.Name))
+	}
+	if again {
+		l.audits.Soon(l.now(), auditAgain)
+	}
+}
+
+// notClosed names the tunnels of which the last audit found a guard missing.
+func (l *loop) notClosed() (names []string) {
+	for _, name := range l.order {
+		if d, any := l.tunnels[name].standing.Hindrance(); any && d.Object == platform.ObjectGuard {
+			names = append(names, name)
+		}
+	}
+	return names
+}

@@ -1,0 +1,87 @@
+package tunnel
+
+import (
+	"net/netip"
+	"slices"
+
+	"greseal/platform"
+	"greseal/platform/inet"
+)
+
+// standing is what differs on the machine from what is wanted, of one tunnel or of all
+// of them together, as the last audit found it and could not put it right.
+type standing struct{ differs []difference }
+
+type difference struct {
+	platform.Deviation
+	told bool
+}
+
+// Audited takes what an audit found and returns what is to be said of it: what was put
+// right and a guard that is open at once, the rest when a second audit finds it too,
+// since much of it passes, such as an SA for which another is being negotiated. again
+// asks for that audit; gone is what no longer differs although it was said.
+func (s *standing) Audited(found []platform.Deviation) (say, gone []platform.Deviation, again bool) {
+	before := s.differs
+	s.differs = nil
+	for _, d := range found {
+		if d.Fixed {
+			say = append(say, d)
+			continue
+		}
+		now := difference{Deviation: d}
+		i := slices.IndexFunc(before, func(b difference) bool { return b.Deviation == d })
+		switch {
+		case i >= 0 && before[i].told:
+			now.told = true
+		case i >= 0 || d.Object == platform.ObjectGuard:
+			now.told = true
+			say = append(say, d)
+		default:
+			again = true
+		}
+		s.differs = append(s.differs, now)
+	}
+	for _, b := range before {
+		if b.told && !slices.ContainsFunc(s.differs, func(d difference) bool { return d.about(b.Object, b.Name) }) {
+			gone = append(gone, b.Deviation)
+		}
+	}
+	return say, gone, again
+}
+
+func (d *difference) about(o platform.Object, name string) bool {
+	return d.Object == o && d.Name == name
+}
+
+// Why says how an object differs, "" when it stands.
+func (s *standing) Why(o platform.Object, name string) string {
+	for _, d := range s.differs {
+		if d.about(o, name) {
+			return d.Text
+		}
+	}
+	return ""
+}
+
+// WhyRoute is Why of a route, or with a word before it of an unreachable one. A
+// default route is laid as two halves.
+func (s *standing) WhyRoute(o platform.Object, lead string, p netip.Prefix) string {
+	for _, half := range inet.Halves(p) {
+		if why := s.Why(o, lead+half.String()); why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+// Hindrance is what keeps packets from passing, or would let them pass in clear: the
+// first of a guard, the interface and a policy.
+func (s *standing) Hindrance() (d platform.Deviation, any bool) {
+	for _, o := range []platform.Object{platform.ObjectGuard, platform.ObjectLink, platform.ObjectPolicy} {
+		if i := slices.IndexFunc(s.differs, func(d difference) bool { return d.Object == o }); i >= 0 {
+			return s.differs[i].Deviation, true
+		}
+	}
+	return d, false
+}
