@@ -23,35 +23,30 @@ const (
 	Identity Hash = 5 // the algorithm takes the message itself: Ed25519
 )
 
+var hashFunctions = [...]struct {
+	name string
+	std  crypto.Hash
+}{
+	SHA1:     {"SHA1", crypto.SHA1},
+	SHA2_256: {"SHA2-256", crypto.SHA256},
+	SHA2_384: {"SHA2-384", crypto.SHA384},
+	SHA2_512: {"SHA2-512", crypto.SHA512},
+	Identity: {"Identity", 0},
+}
+
 // String is IANA's name.
 func (h Hash) String() string {
-	switch h {
-	case SHA1:
-		return "SHA1"
-	case SHA2_256:
-		return "SHA2-256"
-	case SHA2_384:
-		return "SHA2-384"
-	case SHA2_512:
-		return "SHA2-512"
-	case Identity:
-		return "Identity"
+	if h < SHA1 || h > Identity {
+		return "hash " + strconv.Itoa(int(h))
 	}
-	return "hash " + strconv.Itoa(int(h))
+	return hashFunctions[h].name
 }
 
 func (h Hash) crypto() crypto.Hash {
-	switch h {
-	case SHA1:
-		return crypto.SHA1
-	case SHA2_256:
-		return crypto.SHA256
-	case SHA2_384:
-		return crypto.SHA384
-	case SHA2_512:
-		return crypto.SHA512
+	if h > Identity {
+		return 0
 	}
-	return 0
+	return hashFunctions[h].std
 }
 
 func (h Hash) sum(message []byte) []byte {

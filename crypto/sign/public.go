@@ -75,19 +75,10 @@ func (k *PublicKey) String() string {
 
 // String names the kind.
 func (k Kind) String() string {
-	switch k {
-	case RSA:
-		return "RSA"
-	case P256:
-		return "ECDSA P-256"
-	case P384:
-		return "ECDSA P-384"
-	case P521:
-		return "ECDSA P-521"
-	case Ed25519:
-		return "Ed25519"
+	if k < RSA || k > Ed25519 {
+		return "no key"
 	}
-	return "no key"
+	return [...]string{RSA: "RSA", P256: "ECDSA P-256", P384: "ECDSA P-384", P521: "ECDSA P-521", Ed25519: "Ed25519"}[k]
 }
 
 // Std is the key as crypto/x509 has it: *rsa.PublicKey, *ecdsa.PublicKey or

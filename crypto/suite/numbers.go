@@ -96,13 +96,8 @@ var (
 
 // String is the registry's name of the protocol.
 func (p Protocol) String() string {
-	switch p {
-	case IKE:
-		return "IKE"
-	case AH:
-		return "AH"
-	case ESP:
-		return "ESP"
+	if p >= IKE && p <= ESP {
+		return [...]string{IKE: "IKE", AH: "AH", ESP: "ESP"}[p]
 	}
 	return "protocol " + strconv.Itoa(int(p))
 }
@@ -117,19 +112,23 @@ func (t Type) IsAddKE() bool { return t >= TypeAddKE1 && t <= TypeAddKE7 }
 // Known reports whether t is a transform type that this package can match.
 func (t Type) Known() bool { return t >= TypeEncr && t <= TypeAddKE7 }
 
+// types are the registry's short names of transform types, and the names of their IDs.
+var types = [...]struct {
+	name string
+	ids  map[uint16]string
+}{
+	TypeEncr:  {"ENCR", encrNames},
+	TypePRF:   {"PRF", prfNames},
+	TypeInteg: {"INTEG", integNames},
+	TypeKE:    {"KE", keNames},
+	TypeESN:   {"ESN", esnNames},
+}
+
 // String is the registry's short name of the transform type.
 func (t Type) String() string {
 	switch {
-	case t == TypeEncr:
-		return "ENCR"
-	case t == TypePRF:
-		return "PRF"
-	case t == TypeInteg:
-		return "INTEG"
-	case t == TypeKE:
-		return "KE"
-	case t == TypeESN:
-		return "ESN"
+	case t >= TypeEncr && t <= TypeESN:
+		return types[t].name
 	case t.IsAddKE():
 		return "ADDKE" + strconv.Itoa(int(t-TypeAddKE1)+1)
 	}
@@ -138,19 +137,13 @@ func (t Type) String() string {
 
 // registry returns the names of t's transform IDs, nil when t is unknown.
 func (t Type) registry() map[uint16]string {
-	switch {
-	case t == TypeEncr:
-		return encrNames
-	case t == TypePRF:
-		return prfNames
-	case t == TypeInteg:
-		return integNames
-	case t.IsKE():
-		return keNames
-	case t == TypeESN:
-		return esnNames
+	if t.IsAddKE() {
+		t = TypeKE
 	}
-	return nil
+	if int(t) >= len(types) {
+		return nil
+	}
+	return types[t].ids
 }
 
 // String is the registry's name: "ENCR_AES_GCM_16-256" (the key length in bits

@@ -24,9 +24,6 @@ const (
 // the Code of an error, and may be a warning without one.
 func Setup(socket, name string) (string, error) {
 	c, err := status.Dial(socket)
-	if errors.Is(err, status.ErrNoDaemon) {
-		return err.Error(), DaemonDown
-	}
 	if err != nil {
 		return err.Error(), DaemonDown
 	}
@@ -51,14 +48,19 @@ func mistakes(err error) string {
 	return refused.Lines[0]
 }
 
-// Teardown takes the tunnel of an interface down. Its guards stay.
-func Teardown(socket, name string) error {
-	c, err := status.Dial(socket)
+// orNone is an error but for that of a daemon that does not run.
+func orNone(err error) error {
 	if errors.Is(err, status.ErrNoDaemon) {
 		return nil
 	}
+	return err
+}
+
+// Teardown takes the tunnel of an interface down. Its guards stay.
+func Teardown(socket, name string) error {
+	c, err := status.Dial(socket)
 	if err != nil {
-		return err
+		return orNone(err)
 	}
 	defer c.Close()
 	_, err = c.Call(status.Request{Op: status.OpDown, Tunnel: name})
@@ -69,11 +71,8 @@ func Teardown(socket, name string) error {
 // interface of the router came up. Those that are up are left alone.
 func Changed(socket string) error {
 	c, err := status.Dial(socket)
-	if errors.Is(err, status.ErrNoDaemon) {
-		return nil
-	}
 	if err != nil {
-		return err
+		return orNone(err)
 	}
 	defer c.Close()
 	r, err := c.Call(status.Request{Op: status.OpStatus})

@@ -66,10 +66,7 @@ func (p *Plugin) list(c *call) error {
 	if err != nil {
 		return err
 	}
-	next, room, from := 0, maxMessage-blobBound(b.Bytes())-100, 0
-	if c.From != nil {
-		from = max(*c.From, 0)
-	}
+	next, room, from := 0, maxMessage-blobBound(b.Bytes())-100, max(c.From, 0)
 	for i := range int(n) {
 		if i < from {
 			if rest, err = msgp.Skip(rest); err != nil {

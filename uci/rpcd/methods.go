@@ -23,11 +23,9 @@ func (p *Plugin) ask(r status.Request) ([]byte, *status.Reply, error) {
 	return c.CallRaw(r)
 }
 
-func (c *call) tunnel() string { return text(c.Tunnel) }
-
 // must is for methods that act on one tunnel.
 func (c *call) must() error {
-	if c.tunnel() == "" {
+	if c.Tunnel == "" {
 		return errors.New("the argument tunnel is missing")
 	}
 	return nil
@@ -49,9 +47,18 @@ func (c *call) part(name string, raw []byte, key string) error {
 	return err
 }
 
+// pass answers with what the daemon says under a key.
+func (p *Plugin) pass(c *call, r status.Request, key string) error {
+	raw, _, err := p.ask(r)
+	if err != nil {
+		return err
+	}
+	return c.part(key, raw, key)
+}
+
 // status answers with the snapshot, "running" true beside it.
 func (p *Plugin) status(c *call) error {
-	raw, _, err := p.ask(status.Request{Op: status.OpStatus, Tunnel: c.tunnel()})
+	raw, _, err := p.ask(status.Request{Op: status.OpStatus, Tunnel: c.Tunnel})
 	if err != nil {
 		return err
 	}
@@ -64,24 +71,12 @@ func (p *Plugin) status(c *call) error {
 }
 
 func (p *Plugin) events(c *call) error {
-	r := status.Request{Op: status.OpEvents, Tunnel: c.tunnel(), Last: 50}
-	if c.Last != nil {
-		r.Last = min(max(*c.Last, 1), 500)
-	}
-	raw, _, err := p.ask(r)
-	if err != nil {
-		return err
-	}
-	return c.part("events", raw, "events")
+	return p.pass(c, status.Request{Op: status.OpEvents, Tunnel: c.Tunnel, Last: min(max(c.Last, 1), 500)}, "events")
 }
 
 // handshakes answers with the latest handshakes of a tunnel, or of all.
 func (p *Plugin) handshakes(c *call) error {
-	raw, _, err := p.ask(status.Request{Op: status.OpHandshakes, Tunnel: c.tunnel()})
-	if err != nil {
-		return err
-	}
-	return c.part("handshakes", raw, "handshakes")
+	return p.pass(c, status.Request{Op: status.OpHandshakes, Tunnel: c.Tunnel}, "handshakes")
 }
 
 // mtu answers with the sum behind a tunnel's MTU.
@@ -89,7 +84,7 @@ func (p *Plugin) mtu(c *call) error {
 	if err := c.must(); err != nil {
 		return err
 	}
-	_, reply, err := p.ask(status.Request{Op: status.OpStatus, Tunnel: c.tunnel()})
+	_, reply, err := p.ask(status.Request{Op: status.OpStatus, Tunnel: c.Tunnel})
 	if err != nil {
 		return err
 	}
@@ -108,8 +103,8 @@ func request(op string) func(*Plugin, *call) error {
 			if err := c.must(); err != nil {
 				return err
 			}
-			r.Tunnel = c.tunnel()
-			r.Open = op == status.OpDown && c.Open != nil && *c.Open
+			r.Tunnel = c.Tunnel
+			r.Open = op == status.OpDown && c.Open
 		}
 		_, reply, err := p.ask(r)
 		if err != nil {
@@ -120,34 +115,24 @@ func request(op string) func(*Plugin, *call) error {
 }
 
 func (c *call) lines(lines []string) error {
-	return c.give(struct {
-		Lines []string `json:"lines"`
-	}{append([]string{}, lines...)})
+	return c.give(map[string][]string{"lines": append([]string{}, lines...)})
 }
 
 // doctorStart begins an examination, whose ID doctor_poll wants. It may take
 // longer than a browser waits for one answer.
 func (p *Plugin) doctorStart(c *call) error {
-	r := status.Request{Op: status.OpDoctorStart, Tunnel: c.tunnel()}
-	if c.Target != nil {
-		r.Target = *c.Target
-	}
-	return p.job(c, r)
+	return p.job(c, status.Request{Op: status.OpDoctorStart, Tunnel: c.Tunnel, Target: c.Target})
 }
 
 func (p *Plugin) doctorPoll(c *call) error {
-	if c.Job == nil || *c.Job < 1 {
+	if c.Job < 1 {
 		return errors.New("the argument job is missing")
 	}
-	return p.job(c, status.Request{Op: status.OpDoctorPoll, Job: *c.Job})
+	return p.job(c, status.Request{Op: status.OpDoctorPoll, Job: c.Job})
 }
 
 func (p *Plugin) job(c *call, r status.Request) error {
-	raw, _, err := p.ask(r)
-	if err != nil {
-		return err
-	}
-	return c.part("job", raw, "job")
+	return p.pass(c, r, "job")
 }
 
 // genpsk answers with a new pre-shared key for a form to put in.
@@ -156,40 +141,34 @@ func (p *Plugin) genpsk(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.give(struct {
-		PSK string `json:"psk"`
-	}{strings.TrimSpace(out)})
+	return c.give(map[string]string{"psk": strings.TrimSpace(out)})
 }
 
 // peerConfig answers with the other side's configuration, with a placeholder for
 // the key; without a vendor with the vendors there are.
 func (p *Plugin) peerConfig(c *call) error {
-	if c.Vendor == nil || *c.Vendor == "" {
-		return c.give(struct {
-			Vendors []string `json:"vendors"`
-		}{peerconf.Vendors()})
+	if c.Vendor == "" {
+		return c.give(map[string][]string{"vendors": peerconf.Vendors()})
 	}
 	if err := c.must(); err != nil {
 		return err
 	}
-	args := append(p.where(), "--for="+*c.Vendor)
-	for flag, value := range map[string]*string{"own": c.Own, "peer": c.Peer, "networks": c.Networks} {
-		if value != nil && *value != "" {
-			args = append(args, "--"+flag+"="+*value)
+	args := append(p.where(), "--for="+c.Vendor)
+	for flag, value := range map[string]string{"own": c.Own, "peer": c.Peer, "networks": c.Networks} {
+		if value != "" {
+			args = append(args, "--"+flag+"="+value)
 		}
 	}
-	out, err := command(cli.PeerConfig, append(args, "--", c.tunnel())...)
+	out, err := command(cli.PeerConfig, append(args, "--", c.Tunnel)...)
 	if err != nil {
 		return err
 	}
-	return c.give(struct {
-		Text string `json:"text"`
-	}{out})
+	return c.give(map[string]string{"text": out})
 }
 
 // form is the interface that the arguments describe.
 func (c *call) form() *uci.Form {
-	f := &uci.Form{Name: c.tunnel(), Options: map[string][]string{}, Alone: c.Alone != nil && *c.Alone}
+	f := &uci.Form{Name: c.Tunnel, Options: map[string][]string{}, Alone: c.Alone}
 	for name, v := range c.Options {
 		f.Options[name] = v
 	}
@@ -206,9 +185,7 @@ func (p *Plugin) check(c *call) error {
 	if cfg != nil {
 		cfg.Wipe()
 	}
-	return c.give(struct {
-		Problems []uci.Fault `json:"problems"`
-	}{faults})
+	return c.give(map[string][]uci.Fault{"problems": faults})
 }
 
 // peerPreview is peer_config for an interface as a form holds it.
@@ -230,25 +207,16 @@ func (p *Plugin) peerPreview(c *call) error {
 	}
 	defer cfg.Wipe()
 	var out bytes.Buffer
-	other := cli.OtherSide{Tunnel: f.Name, Vendor: text(c.Vendor), Own: text(c.Own), Peer: text(c.Peer), Networks: text(c.Networks)}
+	other := cli.OtherSide{Tunnel: f.Name, Vendor: c.Vendor, Own: c.Own, Peer: c.Peer, Networks: c.Networks}
 	if err := other.Write(&out, cfg, p.Socket); err != nil {
 		return err
 	}
-	return c.give(struct {
-		Text string `json:"text"`
-	}{out.String()})
-}
-
-func text(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
+	return c.give(map[string]string{"text": out.String()})
 }
 
 func (p *Plugin) confirm(c *call) error {
 	args := p.where()
-	if c.Force != nil && *c.Force {
+	if c.Force {
 		args = append(args, "--force")
 	}
 	out, err := command(cli.Confirm, args...)

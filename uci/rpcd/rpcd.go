@@ -34,20 +34,20 @@ type Plugin struct {
 // arguments are what a caller may give; which of them count is the method's
 // business.
 type arguments struct {
-	Tunnel *string `json:"tunnel"`
-	From   *int    `json:"from"`
-	Last   *int    `json:"last"`
-	Job    *int    `json:"job"`
-	Target *string `json:"target"`
-	Open   *bool   `json:"open"`
-	Force  *bool   `json:"force"`
+	Tunnel string `json:"tunnel"`
+	From   int    `json:"from"`
+	Last   int    `json:"last"`
+	Job    int    `json:"job"`
+	Target string `json:"target"`
+	Open   bool   `json:"open"`
+	Force  bool   `json:"force"`
 
-	Vendor   *string `json:"vendor"`
-	Own      *string `json:"own"`
-	Peer     *string `json:"peer"`
-	Networks *string `json:"networks"`
+	Vendor   string `json:"vendor"`
+	Own      string `json:"own"`
+	Peer     string `json:"peer"`
+	Networks string `json:"networks"`
 
-	Alone   *bool             `json:"alone"`
+	Alone   bool              `json:"alone"`
 	Options map[string]values `json:"options"`
 }
 
@@ -121,7 +121,7 @@ func (p *Plugin) answer(name string, in io.Reader) []byte {
 		if m.name != name {
 			continue
 		}
-		var c call
+		c := call{arguments: arguments{Last: 50}}
 		err := c.read(in)
 		if err == nil {
 			err = m.run(p, &c)
