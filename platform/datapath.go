@@ -149,11 +149,11 @@ const (
 	KindUserspace = "userspace"
 )
 
-// Guards close protocol 47 in clear. Fail closed is the datapath's own duty: no order
+// Guards close protocol 47 in the clear. Fail closed is the datapath's own duty: no order
 // of calls, and no failure or kill between them, lets protocol 47 leave or enter in
 // clear for a guarded remote, or makes an interface that sends outside ESP.
 type Guards interface {
-	// Guard closes protocol 47 in clear between this machine and remotes, for
+	// Guard closes protocol 47 in the clear between this machine and remotes, for
 	// a link; it may be called again with more or other addresses. Unguard
 	// opens what no other link needs. Guards outlive the daemon.
 	Guard(link string, remotes []netip.Addr) error

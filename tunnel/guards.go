@@ -5,7 +5,7 @@ import (
 	"net/netip"
 )
 
-// guard closes protocol 47 in clear towards addresses, keeping those closed
+// guard closes protocol 47 in the clear towards addresses, keeping those closed
 // before.
 func (l *loop) guard(t *tunnel, addrs ...netip.Addr) error {
 	want, added := t.guards.With(addrs...)

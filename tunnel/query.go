@@ -126,6 +126,6 @@ func (l *loop) down(t *tunnel, open bool, by string) {
 	l.dismantle(t)
 	if open {
 		l.open(t)
-		l.event(t, slog.LevelWarn, "open", "guards removed by request: its networks may use other routes in clear")
+		l.event(t, slog.LevelWarn, "open", "guards removed by request: its networks may use other routes in the clear")
 	}
 }

@@ -6,7 +6,7 @@ import (
 )
 
 // tellReady tells a service manager that waits for it (sd_notify(3)) that nothing
-// leaves in clear from here on: what is ordered after the daemon, such as bringing
+// leaves in the clear from here on: what is ordered after the daemon, such as bringing
 // the network up, can begin.
 func tellReady() error {
 	path := os.Getenv("NOTIFY_SOCKET")

@@ -106,7 +106,7 @@ func (l *loop) leastFit(p *peer, all []mtu.Params, outer int, way mtu.Path, sear
 		p.tunnel.sizing.why = says(way, outer, searched) + " leaves no room; the IPv6 minimum is used"
 		least.MTU = mtu.IPv6MinMTU
 	} else {
-		p.tunnel.sizing.why = fmt.Sprintf("%s less %d for %s", says(way, outer, searched), outer-least.MTU, taken(least))
+		p.tunnel.sizing.why = fmt.Sprintf("%s less %d: %s", says(way, outer, searched), outer-least.MTU, taken(least))
 	}
 	p.tunnel.sizing.largest = least.MTU
 	if m := p.cfg.MTU; m != 0 {
@@ -138,7 +138,7 @@ func says(p mtu.Path, outer int, searched bool) string {
 func taken(r mtu.Result) string {
 	var words []string
 	for _, line := range r.Lines[1:] {
-		words = append(words, fmt.Sprintf("%s %d", line.Name, -line.Bytes))
+		words = append(words, fmt.Sprintf("%d %s", -line.Bytes, line.Name))
 	}
 	return strings.Join(words, ", ")
 }

@@ -70,7 +70,7 @@ func refuseWrong(t *tunnel) status.Reply {
 }
 
 // leaveClosed lays the unreachable routes of a daemon that cannot start, so that
-// the tunnels' traffic does not leave in clear; it makes no interface of its own
+// the tunnels' traffic does not leave in the clear; it makes no interface of its own
 // whose GRE could.
 func leaveClosed(opt Options, cfg *config.Config, why error) error {
 	net, err := platform.OpenNetwork(opt.Logger)

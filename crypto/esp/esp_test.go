@@ -76,7 +76,7 @@ func TestWhatIsSealedOpens(t *testing.T) {
 					t.Fatalf("%s: %d octets become %d, PacketLen says %d", words, n, len(wire), s.PacketLen(n))
 				}
 				if n > 8 && bytes.Contains(wire, payload[:8]) {
-					t.Fatalf("%s: payload in clear", words)
+					t.Fatalf("%s: payload in the clear", words)
 				}
 				if spi, low, ok := Header(wire); !ok || spi != p.SPI || low != uint32(seq) {
 					t.Fatalf("%s: header %08x %d", words, spi, low)

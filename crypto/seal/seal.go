@@ -5,7 +5,7 @@
 //
 // It works on a whole message in place and knows of its structure one thing
 // only: where the body of the Encrypted payload begins. Before it stand, with
-// their final values, the IKE header, any payloads in clear, the generic header
+// their final values, the IKE header, any payloads in the clear, the generic header
 // of the SK payload and, in a fragment, the fragment numbers: all of that is
 // authenticated. The body runs to the end of the message.
 package seal

@@ -78,7 +78,7 @@ func TestWhatIsSealedOpens(t *testing.T) {
 				t.Fatalf("%s, %d octets: message of %d, want %d", words, n, len(msg), len(h)+a.BodyLen(n))
 			}
 			if n > 8 && bytes.Contains(msg, payloads[:8]) {
-				t.Fatalf("%s: payloads in clear", words)
+				t.Fatalf("%s: payloads in the clear", words)
 			}
 			got, err := b.Open(msg, len(h))
 			if err != nil || !bytes.Equal(got, payloads) {

@@ -7,7 +7,7 @@
 // A datagram goes through ParseHeader (who is it for), Parse (header and the
 // chain of payloads, the last of which may be an SK or SKF), Message.Open
 // (authenticate, decrypt, parse the inner chain) and Collect (sort a chain by
-// kind). A message to be sent goes through Message.Append when it is in clear,
+// kind). A message to be sent goes through Message.Append when it is in the clear,
 // and AppendSealed or SealFragments when it is protected.
 //
 // Parsing copies nothing: every []byte in a parsed payload is part of the

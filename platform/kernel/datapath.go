@@ -5,7 +5,7 @@
 // Open first asks the kernel what it can do (Probe): each ESP algorithm is run
 // over a known packet in a throw-away network namespace. A tunnel is then driven
 // through platform.Datapath: Guard, SetLink, InstallIn, InstallOut, SetRunning,
-// and back. Whatever the order of these calls, protocol 47 in clear is blocked
+// and back. Whatever the order of these calls, protocol 47 in the clear is blocked
 // for a remote before a device, an SA or an allowing policy names it (guard.go
 // has the two layers of policies). Objects of ours carry a mark (ifalias,
 // policy priority, reqid range), by which Sweep finds what a killed daemon left.

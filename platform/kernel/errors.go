@@ -9,7 +9,7 @@ import (
 
 // What the kernel says about a packet that came out of ESP and that nobody takes
 // (another GRE key, IP against Ethernet, no GRE module, a fragment without the
-// rest) it says outside ESP, and an ICMP error quotes the packet, in clear. RFC
+// rest) it says outside ESP, and an ICMP error quotes the packet, in the clear. RFC
 // 4301 section 6.2 has such errors discarded, so the guard blocks to a remote
 // those that the kernel makes before or instead of looking at its inbound
 // policies:

@@ -64,7 +64,7 @@ func isGuard(p xfrm.Policy) (netip.Addr, bool) {
 	return remote.Addr(), remote.IsSingleIP() && slices.Contains(guardPolicies(remote.Addr()), p)
 }
 
-// Guard closes protocol 47 in clear between this machine and remotes. Called
+// Guard closes protocol 47 in the clear between this machine and remotes. Called
 // again, the new list replaces the old one, except for addresses that link's
 // device or SAs still use.
 func (d *Datapath) Guard(link string, remotes []netip.Addr) error {
@@ -108,7 +108,7 @@ func (d *Datapath) Unguard(link string) error {
 func (d *Datapath) closeTo(remote netip.Addr) error {
 	for _, p := range guardPolicies(remote) {
 		if err := d.layGuard(p, d.guards[remote]); err != nil {
-			return fmt.Errorf("close protocol 47 in clear for %s: %w", remote, explain(err))
+			return fmt.Errorf("close protocol 47 in the clear for %s: %w", remote, explain(err))
 		}
 	}
 	d.guards[remote] = true
@@ -245,7 +245,7 @@ func keyOf(l *platform.Link) uint32 {
 
 // receives tells whether the interface takes the GRE packets of these endpoints.
 // Where it does not they must not get past the policies: nobody would take them,
-// and the kernel would say so to their sender by an ICMP error in clear, with
+// and the kernel would say so to their sender by an ICMP error in the clear, with
 // the beginning of what was in ESP.
 func (dev *device) receives(e endpoints) bool {
 	if dev == nil || dev.leaving || dev.remote != e.remote {

@@ -19,7 +19,7 @@ func TestGREKeepalivesGoThereAndBack(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			l := newLab(t)
 			l.links(s)
-			// Without an SA nothing leaves, and what goes the other way in clear
+			// Without an SA nothing leaves, and what goes the other way in the clear
 			// finds nobody who answers.
 			l.a.do(func() { _ = l.a.dp.SendGREKeepalive("hq") })
 			l.wire.noGRE(t, "a keepalive before there is an SA")

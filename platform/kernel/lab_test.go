@@ -312,7 +312,7 @@ func (c *wire) counts() (gre, esp, udpESP int) {
 func (c *wire) noGRE(t *testing.T, when string) {
 	t.Helper()
 	if gre, _, _ := c.counts(); gre != 0 {
-		t.Errorf("%s: %d packets of protocol 47 in clear on the wire, the last: %x", when, gre, c.clear)
+		t.Errorf("%s: %d packets of protocol 47 in the clear on the wire, the last: %x", when, gre, c.clear)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -371,7 +371,7 @@ func (b *bench) tryGuard() error {
 	defer func() { _ = unix.Close(fd) }()
 	err = unix.Sendto(fd, make([]byte, 4), 0, &unix.SockaddrInet4{Addr: probeGuard.As4()})
 	if err == nil {
-		return errors.New("the kernel sent protocol 47 in clear in spite of a policy that blocks it")
+		return errors.New("the kernel sent protocol 47 in the clear in spite of a policy that blocks it")
 	}
 	if !errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("send protocol 47: %w", err)

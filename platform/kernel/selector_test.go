@@ -154,7 +154,7 @@ func (n *node) xfrmDrops() (count int) {
 
 // TestNothingButTheTunnelsGREComesOutOfESP is RFC 4301 section 5.2 for each mode:
 // whatever else a peer puts into its SA reaches nobody, is counted, and is
-// answered by nothing in clear.
+// answered by nothing in the clear.
 func TestNothingButTheTunnelsGREComesOutOfESP(t *testing.T) {
 	needKernel(t)
 	for _, s := range []setup{

@@ -16,7 +16,7 @@ import (
 
 // Audit reads back what is laid, by one dump each of policies, SAs and interfaces, and
 // by nf_tables where its rules have changed. Guards come first, so that nothing passes
-// in clear whatever else is missing.
+// in the clear whatever else is missing.
 func (d *Datapath) Audit() []platform.Deviation {
 	found := d.auditPolicies()
 	found = append(found, d.auditSAs()...)

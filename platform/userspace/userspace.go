@@ -207,7 +207,7 @@ func (d *Datapath) Notes() []string {
 // Kind is platform.KindUserspace.
 func (d *Datapath) Kind() string { return platform.KindUserspace }
 
-// Guard has nothing to close: nothing here sends or takes protocol 47 in clear.
+// Guard has nothing to close: nothing here sends or takes protocol 47 in the clear.
 // It remembers its arguments so that Unguard of a link that was never guarded
 // stays harmless.
 func (d *Datapath) Guard(link string, remotes []netip.Addr) error {

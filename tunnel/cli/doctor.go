@@ -17,7 +17,7 @@ var Doctor = Command{
 		var p place
 		p.flags(fs)
 		asJSON := fs.Bool("json", false, "as JSON")
-		leak := fs.Bool("leak-test", false, "try to send GRE in clear, and show where it is dropped")
+		leak := fs.Bool("leak-test", false, "try to send GRE in the clear, and show where it is dropped")
 		ping := fs.String("ping", "", "`ADDRESS` inside the tunnel to ping (default: the other host of its network)")
 		return func(env *Env, args []string) error {
 			name, err := atMostOne(args)

@@ -319,7 +319,7 @@ var ikeKeys = []Key{
 	{
 		Name: "reauth", Kind: Duration, Min: second, Max: 365 * day, Class: Hitless, Example: `"168h"`,
 		Tab: TabAdvanced, Title: "Reauthenticate after", Unset: "never",
-		Doc:   "Age by which the peers have authenticated each other anew.",
+		Doc:   "Age by which the peers have reauthenticated.",
 		More:  "The new IKE SA is made before the old one goes; where that fails, the old one is closed then. A peer that initiated is asked to do it (AUTH_LIFETIME).",
 		field: func(t *Tunnel) any { return &t.Reauth },
 	},
@@ -348,7 +348,7 @@ var livenessKeys = []Key{
 	{
 		Name: "dpd_dead", Kind: Duration, Default: `"120s"`, Min: second, Max: 24 * hour, Class: Hitless,
 		Tab: TabAdvanced, Title: "Peer dead after",
-		Doc:   "Silence after which the SAs are given up and made anew.",
+		Doc:   "Silence after which the SAs are given up and negotiated again.",
 		More:  "A shorter outage needs no new handshake. Without it, at least twice dpd_suspect.",
 		field: func(t *Tunnel) any { return &t.DPDDead },
 	},

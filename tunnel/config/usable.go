@@ -12,7 +12,7 @@ import (
 // A running daemon keeps the config it has when the file is refused. One that is
 // just being started has none, and without a last good copy it uses what is right
 // in the file: every tunnel that has no mistake, and of the others what is needed
-// to keep their networks from leaving in clear.
+// to keep their networks from leaving in the clear.
 
 // suspect is a mistake outside of the tunnels that concerns those which do not
 // have the key themselves; "" concerns all.

@@ -321,7 +321,7 @@ var setups = []broken{
 			w.a.WaitUp("t0", 20*time.Second)
 			w.net.A.MustRun("ip", "xfrm", "policy", "flush")
 		},
-		step: "policies", says: "the policy that blocks protocol 47 in clear",
+		step: "policies", says: "the policy that blocks protocol 47 in the clear",
 		mend: func(w *world, _ finding) { w.a.Stop(); w.a.Start() },
 	}, {
 		what: "the own firewall drops ESP", kernel: true,

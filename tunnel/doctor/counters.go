@@ -60,7 +60,7 @@ func (c counters) since(before counters) counters {
 // meanings of XFRM's counters, for the sentences of the step xfrm-errors.
 var xfrmMeanings = []struct{ counter, sentence, remedy string }{
 	{"XfrmInPolBlock", "a policy blocked packets that came in", "see: ip xfrm policy"},
-	{"XfrmOutPolBlock", "a policy blocked packets on their way out: GRE in clear, or ICMP errors that would have quoted what came out of ESP", "look whether gre.key and gre.type are the same on both sides; see: ip xfrm policy"},
+	{"XfrmOutPolBlock", "a policy blocked packets on their way out: GRE in the clear, or ICMP errors that would have quoted what came out of ESP", "look whether gre.key and gre.type are the same on both sides; see: ip xfrm policy"},
 	{"XfrmInTmplMismatch", "packets came in the clear, or protected differently than the policy requires", "the peer must send inside ESP, with the mode agreed on; see: ip xfrm policy"},
 	{"XfrmInNoPols", "packets came out of ESP and no policy lets them in", "see: ip xfrm policy"},
 	{"XfrmOutNoStates", "packets found a policy and no SA for it", "another program deleted the SA; restart the tunnel"},

@@ -10,7 +10,7 @@ import (
 )
 
 // GREErrors listens for ICMP errors about GRE packets from this side of a tunnel to
-// the other. The peer's kernel sends them, in clear, when a packet comes out of ESP and
+// the other. The peer's kernel sends them, in the clear, when a packet comes out of ESP and
 // no GRE interface takes it: whoever sees such a packet has decrypted it, so ESP
 // passes. Nobody proves who sends them; they only keep from a conclusion.
 type GREErrors struct {

@@ -14,7 +14,7 @@ import (
 	"greseal/tunnel/config"
 )
 
-// LeakTest tries to send one GRE packet in clear from this machine to the peer,
+// LeakTest tries to send one GRE packet in the clear from this machine to the peer,
 // as another program would, and shows where it was dropped. It never sends what
 // nothing is seen to stop.
 func LeakTest(ctx context.Context, s Subject, emit func(Step)) error {
@@ -27,7 +27,7 @@ func LeakTest(ctx context.Context, s Subject, emit func(Step)) error {
 		checkName(x)
 	}
 	step := x.leakOutside()
-	step.ID, step.Title = "outside", "protocol 47 in clear to the peer"
+	step.ID, step.Title = "outside", "protocol 47 in the clear to the peer"
 	emit(step)
 	step = x.leakInside()
 	step.ID, step.Title = "inside", "the tunnel's networks without the tunnel"
@@ -53,15 +53,15 @@ func (x *exam) leakOutside() Step {
 	if !remote.IsValid() || !local.IsValid() {
 		return skip("the peer's address is not known: there is no one to send GRE to")
 	}
-	own := "greseal sends no GRE in clear: the kernel's policies decide"
+	own := "greseal sends no GRE in the clear: the kernel's policies decide"
 	if x.userspace() {
-		own = "greseal itself cannot send GRE in clear: in the userspace datapath packets go from the interface into ESP, and there is no other way out"
+		own = "greseal itself cannot send GRE in the clear: in the userspace datapath packets go from the interface into ESP, and there is no other way out"
 	}
 	all, err := listPolicies()
 	policy := best(all, 1, local, remote, unix.IPPROTO_GRE, 0)
 	if err != nil || policy == nil || !policy.block && !policy.protects {
 		says := []string{own,
-			fmt.Sprintf("no XFRM policy blocks protocol 47 from %s to %s, so a GRE packet of another program on this machine would leave in clear: none was sent to prove it", local, remote)}
+			fmt.Sprintf("no XFRM policy blocks protocol 47 from %s to %s, so a GRE packet of another program on this machine would leave in the clear: none was sent to prove it", local, remote)}
 		if x.userspace() {
 			return warn("keep other GRE interfaces to that peer off this machine, or block them: a kernel with XFRM needs no ESP for it", says...).
 				with(blockCommand(remote))
@@ -184,7 +184,7 @@ func clearGRE(b []byte, to netip.Addr) bool {
 // routes, so that its traffic never follows another route while it is down.
 func (x *exam) leakInside() Step {
 	if x.Tunnel.Fallback {
-		return fine("fallback = true: while the tunnel is down its networks may use other routes in clear, as configured")
+		return fine("fallback = true: while the tunnel is down its networks may use other routes in the clear, as configured")
 	}
 	if len(x.Tunnel.Routes) == 0 {
 		return fine("the tunnel has no routes")

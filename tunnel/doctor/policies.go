@@ -83,7 +83,7 @@ func best(all []xfrmPolicy, dir uint8, src, dst netip.Addr, proto uint8, port ui
 }
 
 // checkPolicies: no policy of somebody else's catches IKE or ESP, and the ones
-// that keep GRE from leaving in clear are there.
+// that keep GRE from leaving in the clear are there.
 func checkPolicies(x *exam) Step {
 	local := x.local()
 	if !x.remote.IsValid() || !local.IsValid() {
@@ -162,7 +162,7 @@ func (x *exam) checkGuards(s Step, all []xfrmPolicy) Step {
 		}
 		if !found {
 			return fault("restart the daemon, and find out what deletes XFRM policies on this machine",
-				fmt.Sprintf("the policy that blocks protocol 47 in clear (dir %s, %s) is gone", word, remote))
+				fmt.Sprintf("the policy that blocks protocol 47 in the clear (dir %s, %s) is gone", word, remote))
 		}
 	}
 	local, err := netip.ParseAddr(x.now.Tunnel.Outside.GRELocal)
@@ -173,7 +173,7 @@ func (x *exam) checkGuards(s Step, all []xfrmPolicy) Step {
 		return fault("restart the daemon, and find out what deletes XFRM policies on this machine",
 			fmt.Sprintf("the policy that blocks ICMP errors to %s is gone: the kernel would quote in the clear what came out of ESP and no interface takes", remote))
 	}
-	return s.and("protocol 47 in clear is blocked: in, out and fwd; so are ICMP errors that would quote it")
+	return s.and("protocol 47 in the clear is blocked: in, out and fwd; so are ICMP errors that would quote it")
 }
 
 // portUnreachable is the policy that decides about the ICMP error which the kernel

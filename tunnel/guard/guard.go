@@ -1,5 +1,5 @@
 // Package guard keeps what closes a tunnel: the addresses towards which protocol 47
-// may not pass in clear, and whether unreachable routes lie under its networks. It
+// may not pass in the clear, and whether unreachable routes lie under its networks. It
 // asks no datapath: the caller lays what is wanted and tells what came to stand.
 //
 //	          Stand: the first is laid           Open
@@ -32,7 +32,7 @@ type Guards struct {
 	open bool
 }
 
-// Has tells whether protocol 47 in clear is closed towards a.
+// Has tells whether protocol 47 in the clear is closed towards a.
 func (g *Guards) Has(a netip.Addr) bool { return g.laid[a] }
 
 // Laid are the addresses towards which it is closed, in order.

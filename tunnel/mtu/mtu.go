@@ -34,7 +34,7 @@ type Line struct {
 	Bytes int // negative for what is taken away
 }
 
-// Result is an MTU and how it was come by.
+// Result is an MTU and how it is computed.
 type Result struct {
 	MTU   int // largest inner IP packet, bytes
 	MSS4  int // largest TCP segment inside IPv4

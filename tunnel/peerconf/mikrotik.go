@@ -113,7 +113,7 @@ func renderMikroTik(p *page, s *side) {
 	}
 	filter := menu(s.greThere, "firewall filter")
 	p.line("")
-	p.rem("The firewall: move these rules before the one that drops. IKE and ESP come in, GRE only out of ESP, and none leaves in clear.")
+	p.rem("The firewall: move these rules before the one that drops. IKE and ESP come in, GRE only out of ESP, and none leaves in the clear.")
 	for _, rule := range []string{
 		"chain=input action=accept protocol=udp dst-port=500,4500 src-address=" + s.thereAddr(),
 		"chain=input action=accept protocol=ipsec-esp src-address=" + s.thereAddr(),

@@ -108,7 +108,7 @@ func renderStrongSwan(p *page, s *side) {
 	p.line("swanctl --load-all")
 }
 
-// linuxGRE are the commands that make a GRE interface which never speaks in clear.
+// linuxGRE are the commands that make a GRE interface which never speaks in the clear.
 func linuxGRE(p *page, s *side) {
 	name := s.device("gre-")
 	family, any := "", "0.0.0.0/0"

@@ -109,7 +109,7 @@ func renderVyOS(p *page, s *side) {
 	}
 
 	p.line("")
-	p.rem("VyOS does not keep this GRE from leaving in clear by itself (these matches are there since 1.5).")
+	p.rem("VyOS does not keep this GRE from leaving in the clear by itself (these matches are there since 1.5).")
 	family, any := "ipv4", s.greThere
 	if strings.Contains(s.greThere, ":") {
 		family = "ipv6"

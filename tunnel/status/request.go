@@ -22,7 +22,7 @@ const (
 	OpReload  = "reload"  // read the config file again; answered when it is carried out
 
 	OpDoctorStart = "doctor-start" // examine the tunnel, or all; the reply's Job is to be polled
-	OpLeakStart   = "leak-start"   // try to send GRE in clear to the tunnel's peer
+	OpLeakStart   = "leak-start"   // try to send GRE in the clear to the tunnel's peer
 	OpDoctorPoll  = "doctor-poll"  // what Job has found so far
 
 	OpPlan          = "plan"            // what OpReload would do; changes nothing

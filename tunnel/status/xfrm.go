@@ -14,7 +14,7 @@ var stopped = []struct {
 }{
 	{"came in and was not a tunnel's GRE inside ESP", []string{
 		"XfrmInStateMismatch", "XfrmInTmplMismatch", "XfrmInNoPols", "XfrmInPolBlock", "XfrmInStateModeError"}},
-	{"kept from leaving in clear", []string{"XfrmOutPolBlock"}},
+	{"kept from leaving in the clear", []string{"XfrmOutPolBlock"}},
 }
 
 // stoppedByKernel writes a line for each kind that there was.

@@ -14,7 +14,7 @@ func TestStatusSaysWhatTheKernelStopped(t *testing.T) {
 	}
 	for _, want := range []string{
 		"came in and was not a tunnel's GRE inside ESP: XfrmInStateMismatch 12\n",
-		"kept from leaving in clear: XfrmOutPolBlock 3\n",
+		"kept from leaving in the clear: XfrmOutPolBlock 3\n",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("it lacks %q:\n%s", want, b.String())

@@ -10,7 +10,7 @@ import (
 )
 
 // BlockGRE keeps this side from sending GRE to remote or taking it from there
-// in clear when its SAs are gone, so that whatever clear GRE the wire shows is
+// in the clear when its SAs are gone, so that whatever clear GRE the wire shows is
 // the other side's. The selectors differ from those of the policies that
 // protect the tunnel, which go first.
 func (n *NS) BlockGRE(remote string) {
@@ -33,7 +33,7 @@ func (n *NS) BlockGRE(remote string) {
 }
 
 // BlockErrors keeps this side's kernel from answering a decrypted packet that no
-// interface takes, as before its GRE interface is made, by an ICMP error in clear
+// interface takes, as before its GRE interface is made, by an ICMP error in the clear
 // which quotes it: so that whatever of that kind the wire shows is the other side's.
 func (n *NS) BlockErrors() {
 	for _, e := range [][]string{

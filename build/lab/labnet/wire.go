@@ -14,7 +14,7 @@ type Kind string
 
 // Kinds of frames.
 const (
-	GRE       Kind = "GRE"        // IP protocol 47 in clear
+	GRE       Kind = "GRE"        // IP protocol 47 in the clear
 	ESP       Kind = "ESP"        // IP protocol 50
 	ESPinUDP  Kind = "ESP-in-UDP" // UDP 4500 without the non-ESP marker
 	IKE       Kind = "IKE"        // UDP 500, or 4500 with the marker
@@ -191,7 +191,7 @@ func (w *Wire) Find(pattern []byte) int {
 	return w.count(func(p Packet) bool { return bytes.Contains(p.frame, pattern) })
 }
 
-// About counts packets in clear to or from a network since a moment.
+// About counts packets in the clear to or from a network since a moment.
 func (w *Wire) About(network string, since time.Time) int {
 	prefix := netip.MustParsePrefix(network)
 	return w.count(func(p Packet) bool { return (prefix.Contains(p.Src) || prefix.Contains(p.Dst)) && p.At.After(since) })
@@ -213,7 +213,7 @@ func (w *Wire) Summary() string {
 }
 
 // MustBeSealed fails the scenario when protocol 47, a ping's payload or an ICMP
-// error that quotes what is inside was seen in clear, when the capture lost packets, or when nothing was protected.
+// error that quotes what is inside was seen in the clear, when the capture lost packets, or when nothing was protected.
 func (w *Wire) MustBeSealed() {
 	w.MustHideGRE()
 	count := w.Count(ESP) + w.Count(ESPinUDP)
@@ -223,13 +223,13 @@ func (w *Wire) MustBeSealed() {
 // MustHideGRE is MustBeSealed for scenarios in which no SA ever stands.
 func (w *Wire) MustHideGRE() {
 	if w.Count(GRE) > 0 {
-		w.lab.Leakf("protocol 47 in clear on the wire: %s", w.Summary())
+		w.lab.Leakf("protocol 47 in the clear on the wire: %s", w.Summary())
 	}
 	if w.Count(Quote) > 0 {
-		w.lab.Leakf("an ICMP error in clear quotes what is inside ESP: %s", w.Summary())
+		w.lab.Leakf("an ICMP error in the clear quotes what is inside ESP: %s", w.Summary())
 	}
 	if found := w.Find(PingPayload); found > 0 {
-		w.lab.Leakf("the payload of a ping stands in clear in %d packets: %s", found, w.Summary())
+		w.lab.Leakf("the payload of a ping stands in the clear in %d packets: %s", found, w.Summary())
 	}
 	w.MustBeWhole()
 	w.lab.Logf("wire %s: %s", w.name, w.Summary())

@@ -107,7 +107,7 @@ func espDroppedAll(l *labnet.Lab) {
 func peerGRELate(l *labnet.Lab) {
 	w := newWorld(l, nil)
 	w.start()
-	// The lab's peers are kept from saying in clear what they have decrypted; others do.
+	// The lab's peers are kept from saying in the clear what they have decrypted; others do.
 	w.net.B.MustRun("ip", "xfrm", "policy", "delete", "dir", "out", "src", "0.0.0.0/0", "dst", "0.0.0.0/0", "proto", "icmp", "type", "3")
 	w.greseal.WaitUp("t0", 20*time.Second)
 	time.Sleep(30 * time.Second) // the look at ESP would conclude after 20

@@ -12,7 +12,7 @@ import (
 // which no route leads, and one of which is an address of nobody's: the tunnel
 // carries packets all the same, also after its daemon was killed, and nothing of
 // it is left at the end. A GRE key, or Ethernet, on one side only: nothing passes,
-// nothing is said of it in clear, and the status says that something was held
+// nothing is said of it in the clear, and the status says that something was held
 // back. GRE keepalives in transport mode through a NAT come back.
 func init() {
 	add(
@@ -75,7 +75,7 @@ func oneSided(l *labnet.Lab, line, mode, addrA, addrB string) {
 	net.Wire.MustBeSealed()
 	for _, g := range []*labnet.Greseal{a, b} {
 		text := g.Must("status")
-		l.Check(l.Datapath != "kernel" || strings.Contains(text, "kept from leaving in clear: XfrmOutPolBlock"), "the status does not say that something was held back:\n%s", text)
+		l.Check(l.Datapath != "kernel" || strings.Contains(text, "kept from leaving in the clear: XfrmOutPolBlock"), "the status does not say that something was held back:\n%s", text)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 // A peer that is honest up to IKE puts something else than the tunnel's GRE into its
 // SA: ICMP, TCP, UDP, IP in IP, GRE of other endpoints. Seen, in either mode: nothing
 // of it reaches the machine or comes out of the tunnel's interface, nothing is said
-// of it in clear, and the status counts every packet. RFC 4301 section 5.2.
+// of it in the clear, and the status counts every packet. RFC 4301 section 5.2.
 func init() {
 	for _, mode := range []string{"tunnel", "transport"} {
 		add(Scenario{Name: "other packets in ESP, " + mode + " mode", Peer: Greseal, Paths: both, Where: VM, Run: func(l *labnet.Lab) { otherInESP(l, mode) }})

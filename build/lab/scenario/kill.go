@@ -74,7 +74,7 @@ func killed(l *labnet.Lab) {
 	traffic := []*labnet.Pinger{
 		a.StartPing(innerB, 20*time.Millisecond), lan.StartPing(farHost6, 20*time.Millisecond), lan.StartPing(farHost, 10*time.Millisecond)}
 	for _, inside := range insideNets {
-		l.Wait(5*time.Second, "traffic of "+inside+" in clear before greseal is there", func() bool { return k.net.Wire.About(inside, time.Time{}) > 0 })
+		l.Wait(5*time.Second, "traffic of "+inside+" in the clear before greseal is there", func() bool { return k.net.Wire.About(inside, time.Time{}) > 0 })
 	}
 
 	k.g = a.GresealLater(k.config())
@@ -133,14 +133,14 @@ func killed(l *labnet.Lab) {
 // mustBeClosed looks at everything that was captured.
 func (k *killing) mustBeClosed(since time.Time) {
 	if n := k.net.Wire.Count(labnet.GRE); n > 0 {
-		k.Leakf("%d packets of protocol 47 in clear: %s", n, k.net.Wire.Summary())
+		k.Leakf("%d packets of protocol 47 in the clear: %s", n, k.net.Wire.Summary())
 	}
 	if n := k.net.Wire.Since(labnet.Quote, since); n > 0 {
-		k.Leakf("%d ICMP errors in clear quote what is inside ESP: %s", n, k.net.Wire.Summary())
+		k.Leakf("%d ICMP errors in the clear quote what is inside ESP: %s", n, k.net.Wire.Summary())
 	}
 	for _, inside := range insideNets {
 		if n := k.net.Wire.About(inside, since); n > 0 {
-			k.Leakf("%d packets of %s left in clear after greseal had said it is closed", n, inside)
+			k.Leakf("%d packets of %s left in the clear after greseal had said it is closed", n, inside)
 		}
 	}
 	k.net.Wire.MustBeWhole()

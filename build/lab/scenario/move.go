@@ -134,9 +134,9 @@ func swanMoves(l *labnet.Lab, mobike, responder bool) {
 	w.oneSA()
 	w.counters()
 	if w.swan.end == nil {
-		// The kernel below strongSwan says in clear that nobody takes GRE for the
+		// The kernel below strongSwan says in the clear that nobody takes GRE for the
 		// new endpoint, with some of it, until its owner has moved the interface.
-		l.Check(w.net.Wire.Count(labnet.GRE) == 0, "protocol 47 in clear: %s", w.net.Wire.Summary())
+		l.Check(w.net.Wire.Count(labnet.GRE) == 0, "protocol 47 in the clear: %s", w.net.Wire.Summary())
 		return
 	}
 	w.net.Wire.MustBeSealed()

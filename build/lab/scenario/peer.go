@@ -44,7 +44,7 @@ func newSwan(l *labnet.Lab, n *labnet.NS, c labnet.Swan, inner string) *swanPeer
 }
 
 // raiseGRE makes the GRE interface "gre1". In the kernel it must not be done
-// before the policies stand: a hand-made GRE link speaks in clear until then.
+// before the policies stand: a hand-made GRE link speaks in the clear until then.
 func (s *swanPeer) raiseGRE() {
 	local, remote := s.config.Local, s.config.Remote
 	if s.greLocal != "" {

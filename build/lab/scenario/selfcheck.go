@@ -10,7 +10,7 @@ import (
 // lab's wire, and everything the other scenarios rely on is seen to work: the
 // capture tells ESP from GRE, lists and commands of swanctl are understood,
 // pings are counted. A capture that could not see clear GRE would prove
-// nothing, so at the end GRE is sent in clear on purpose and must be found.
+// nothing, so at the end GRE is sent in the clear on purpose and must be found.
 func init() {
 	add(
 		Scenario{Name: "lab self-check, tunnel mode", Peer: StrongSwan, Run: func(l *labnet.Lab) { selfCheck(l, false) }},
@@ -51,6 +51,6 @@ func selfCheck(l *labnet.Lab, transport bool) {
 
 	a.TerminateIKE()
 	b.WaitGone(5 * time.Second)
-	net.Router.Must("send GRE in clear", func() error { return labnet.SendClearGRE(labnet.RouterA, labnet.AddrA) })
+	net.Router.Must("send GRE in the clear", func() error { return labnet.SendClearGRE(labnet.RouterA, labnet.AddrA) })
 	l.Check(net.Wire.Count(labnet.GRE) == 1, "the capture does not see clear GRE: %s", net.Wire.Summary())
 }

@@ -9,7 +9,7 @@ import (
 // SAs end. When the peer deletes the Child SA or the whole IKE SA, greseal
 // brings the tunnel up again by itself. When greseal's owner takes the tunnel
 // down, the peer is told and forgets it, and `up` brings it back. Seen: pings
-// stop and start accordingly, and at no time does protocol 47 leave in clear,
+// stop and start accordingly, and at no time does protocol 47 leave in the clear,
 // although pings into the tunnel go on throughout.
 func init() {
 	addOnce(

@@ -11,7 +11,7 @@ import (
 // waits for the other side, which finds out long before the dead threshold; the
 // kernel's SAs are flushed by hand; half-open handshakes make the other side
 // ask for a cookie. Seen: the tunnel comes back by itself, with one IKE SA; and
-// protocol 47 never leaves in clear, although pings into the tunnel go on.
+// protocol 47 never leaves in the clear, although pings into the tunnel go on.
 func init() {
 	add(
 		Scenario{Name: "peer killed and started again", Peer: StrongSwan, Paths: both, Run: peerKilled},

@@ -98,7 +98,7 @@ async function details(t) {
 		[ 'security', [ /192\.0\.2\.1:4500/, /proved/, /ENCR_AES_GCM_16/, /proto 47/, /ESP in UDP, tunnel/ ] ],
 		[ 'traffic', [ /in\s*\d+/, /largest packet inside\s*1\d\d\d/, /GRE/ ] ],
 		[ 'events', [ /up/ ] ],
-		[ 'handshakes', [ /IKE_SA_INIT request 0, \d+ octets/, /IKE_AUTH response \d/ ] ],
+		[ 'handshakes', [ /IKE_SA_INIT request 0, \d+ bytes/, /IKE_AUTH response \d/ ] ],
 		[ 'peer', [ /Product/ ] ]
 	]) {
 		await page.click('.modal .cbi-tabmenu [data-tab=' + tab + '] a');

@@ -34,7 +34,7 @@ function finding(f) {
 
 /* runs doctor: it is started, then asked for what it has found */
 function run(name) {
-	const box = E('div', { 'data-doctor': 'running' }, [ E('p', { 'class': 'spinning' }, [ _('Examining the tunnel…') ]) ]);
+	const box = E('div', { 'data-doctor': 'running' }, [ E('p', { 'class': 'spinning' }, [ _('Checking the tunnel…') ]) ]);
 	const modal = ui.showModal(_('Diagnosis of %s').format(name), [ box, dismiss() ], 'cbi-modal');
 	let id = 0;
 	const open = () => box.isConnected && modal != null;
@@ -48,7 +48,7 @@ function run(name) {
 			job.done
 				? E('div', { 'class': 'alert-message %s'.format(first ? 'danger' : 'success') }, first
 					? [ E('strong', {}, [ first.title, ': ' ]), first.remedy || _('this is the first step that fails.') ] : [ _('Nothing is wrong with this tunnel.') ])
-				: E('p', { 'class': 'spinning' }, [ _('Examining the tunnel…') ]),
+				: E('p', { 'class': 'spinning' }, [ _('Checking the tunnel…') ]),
 			table([ _('Step') ], d.steps.map(finding), _('nothing yet'))
 		]);
 	};

@@ -158,7 +158,7 @@ return view.extend({
 
 		if (d.pending)
 			out.push(E('div', { 'class': 'alert-message warning', 'data-notice': 'pending' }, [
-				E('p', {}, [ _('A configuration runs on trial. Unless it is kept, the one before comes back in %s.').format(span(now, d.pending.until)) ]),
+				E('p', {}, [ _('A configuration is on trial. Unless it is kept, the previous one comes back in %s.').format(span(now, d.pending.until)) ]),
 				...L.toArray(d.pending.waiting).map(w => line(w)),
 				E('div', { 'class': 'right' }, this.readonly() ? [] : [
 					E('button', { 'class': 'btn cbi-button cbi-button-negative', 'click': ui.createHandlerFn(this, 'act', callRollback) }, [ _('Take back') ]), ' ',
