@@ -120,13 +120,7 @@ func word(s string) int {
 		if i := strings.IndexByte("01345@$", c); i >= 0 && n > 0 && n+1 < len(s) && letter(s[n+1]) {
 			c = "oleasas"[i]
 		}
-		if !letter(c) {
-			break
-		}
-		if letter(s[n]) && (n == 1 && lower(s[0]) || n > 1 && letter(s[1]) && lower(s[1])) && !lower(s[n]) {
-			break
-		}
-		if letter(s[n]) && n > 1 && letter(s[1]) && !lower(s[1]) && lower(s[n]) {
+		if !letter(c) || changesCase(s, n) {
 			break
 		}
 		if strings.IndexByte("aeiouyAEIOUY", c) >= 0 {
@@ -141,6 +135,15 @@ func word(s string) int {
 		return 0
 	}
 	return n
+}
+
+// changesCase tells whether another word begins at s[n]: an upper case letter after
+// lower case ones, or the reverse but for a capital at the beginning.
+func changesCase(s string, n int) bool {
+	if !letter(s[n]) || n == 0 || n == 1 && !lower(s[0]) || n > 1 && !letter(s[1]) {
+		return false
+	}
+	return lower(s[min(n-1, 1)]) != lower(s[n])
 }
 
 func letter(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }

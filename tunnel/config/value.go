@@ -192,61 +192,72 @@ func unicast(a netip.Addr) fault {
 // parsePrefix reads an interface address or a route with its prefix length.
 func parsePrefix(s string, route bool) (netip.Prefix, fault) {
 	p, err := netip.ParsePrefix(s)
-	if err != nil {
-		if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
-			bits := strconv.Itoa(a.BitLen())
-			if !route && a.Is4() {
-				bits = "30"
-			} else if !route {
-				bits = "64"
-			}
-			return p, fault{quote(s) + " has no prefix length", "write for example " + quote(s+"/"+bits)}
-		}
-		if addr, mask, ok := strings.Cut(s, "/"); ok {
-			if bits, ok := maskBits(mask); ok && isAddr4(addr) {
-				return p, fault{quote(s) + " has a netmask", "write " + quote(addr+"/"+strconv.Itoa(bits))}
-			}
-			if a, err := netip.ParseAddr(addr); err == nil && a.Zone() != "" {
-				return p, fault{quote(s) + " has a zone", "write " + quote(a.WithZone("").String()+"/"+mask)}
-			} else if err == nil {
-				return p, fault{"the prefix length of " + quote(s) + " is not a number from 0 to " + strconv.Itoa(a.BitLen()), "write for example " + quote(addr+"/"+strconv.Itoa(a.BitLen()-8))}
-			}
-		}
-		if s == "default" {
-			return p, fault{quote(s) + " is not an address with prefix length", `write "0.0.0.0/0", "::/0" or both`}
-		}
-		return p, fault{quote(s) + " is not an address with prefix length", `write for example "10.255.0.2/30" or "2001:db8::2/64"`}
-	}
-	a := p.Addr()
-	if a.Is4In6() {
+	switch {
+	case err != nil:
+		return p, noPrefix(s, route)
+	case p.Addr().Is4In6():
 		return p, fault{quote(s) + " is an IPv4-mapped IPv6 address", "write it as IPv4"}
+	case route:
+		return p, badRoute(s, p)
 	}
-	if route {
-		switch {
-		case p != p.Masked():
-			return p, fault{quote(s) + " has bits set behind its prefix length", "write " + quote(p.Masked().String()) + ", or " + quote(a.String()+"/"+strconv.Itoa(a.BitLen())) + " for that one host"}
-		case a.IsMulticast():
-			return p, fault{quote(s) + " is a multicast range, which no route is needed for", "remove it"}
-		case a.IsLoopback():
-			return p, fault{quote(s) + " is a loopback range", "remove it"}
+	return p, badAddress(s, p)
+}
+
+// noPrefix says why s is no address with prefix length.
+func noPrefix(s string, route bool) fault {
+	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
+		bits := strconv.Itoa(a.BitLen())
+		if !route && a.Is4() {
+			bits = "30"
+		} else if !route {
+			bits = "64"
 		}
-		return p, fault{}
+		return fault{quote(s) + " has no prefix length", "write for example " + quote(s+"/"+bits)}
 	}
+	if addr, mask, ok := strings.Cut(s, "/"); ok {
+		if bits, ok := maskBits(mask); ok && isAddr4(addr) {
+			return fault{quote(s) + " has a netmask", "write " + quote(addr+"/"+strconv.Itoa(bits))}
+		}
+		if a, err := netip.ParseAddr(addr); err == nil && a.Zone() != "" {
+			return fault{quote(s) + " has a zone", "write " + quote(a.WithZone("").String()+"/"+mask)}
+		} else if err == nil {
+			return fault{"the prefix length of " + quote(s) + " is not a number from 0 to " + strconv.Itoa(a.BitLen()), "write for example " + quote(addr+"/"+strconv.Itoa(a.BitLen()-8))}
+		}
+	}
+	if s == "default" {
+		return fault{quote(s) + " is not an address with prefix length", `write "0.0.0.0/0", "::/0" or both`}
+	}
+	return fault{quote(s) + " is not an address with prefix length", `write for example "10.255.0.2/30" or "2001:db8::2/64"`}
+}
+
+func badRoute(s string, p netip.Prefix) fault {
+	a := p.Addr()
+	switch {
+	case p != p.Masked():
+		return fault{quote(s) + " has bits set behind its prefix length", "write " + quote(p.Masked().String()) + ", or " + quote(a.String()+"/"+strconv.Itoa(a.BitLen())) + " for that one host"}
+	case a.IsMulticast():
+		return fault{quote(s) + " is a multicast range, which no route is needed for", "remove it"}
+	case a.IsLoopback():
+		return fault{quote(s) + " is a loopback range", "remove it"}
+	}
+	return fault{}
+}
+
+func badAddress(s string, p netip.Prefix) fault {
+	a := p.Addr()
 	if f := unicast(a); f.bad() {
-		return p, f
+		return f
 	}
-	if a.Is4() && p.Bits() < 31 {
-		switch last := lastAddr(p); {
-		case a == p.Masked().Addr():
-			return p, fault{quote(s) + " is the address of the network itself", "write for example " + quote(a.Next().String()+"/"+strconv.Itoa(p.Bits()))}
-		case a == last:
-			return p, fault{quote(s) + " is the broadcast address of its network", "write for example " + quote(a.Prev().String()+"/"+strconv.Itoa(p.Bits()))}
-		}
+	small := a.Is4() && p.Bits() < 31
+	switch {
+	case small && a == p.Masked().Addr():
+		return fault{quote(s) + " is the address of the network itself", "write for example " + quote(a.Next().String()+"/"+strconv.Itoa(p.Bits()))}
+	case small && a == lastAddr(p):
+		return fault{quote(s) + " is the broadcast address of its network", "write for example " + quote(a.Prev().String()+"/"+strconv.Itoa(p.Bits()))}
+	case p.Bits() == 0:
+		return fault{quote(s) + " makes the whole internet one link", "write the prefix length of the tunnel's own network"}
 	}
-	if p.Bits() == 0 {
-		return p, fault{quote(s) + " makes the whole internet one link", "write the prefix length of the tunnel's own network"}
-	}
-	return p, fault{}
+	return fault{}
 }
 
 func isAddr4(s string) bool {

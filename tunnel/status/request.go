@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/tinylib/msgp/msgp"
 )
@@ -72,50 +73,85 @@ func (r Request) Changes() bool {
 	return true
 }
 
+// requestKey is one key of a request on the wire.
+type requestKey struct {
+	name   string
+	set    func(*Request) bool
+	append func(*Request, []byte) []byte
+	read   func(*Request, []byte) ([]byte, error)
+}
+
+// requestKeys are all keys, in the order in which they are written. The first two
+// must be there.
+var requestKeys = [...]requestKey{
+	{"v", always, func(_ *Request, b []byte) []byte { return msgp.AppendInt(b, Version) }, readVersion},
+	{"op", always, func(r *Request, b []byte) []byte { return msgp.AppendString(b, r.Op) }, wordKey("op", func(r *Request) *string { return &r.Op }).read},
+	wordKey("tunnel", func(r *Request) *string { return &r.Tunnel }),
+	flagKey("open", func(r *Request) *bool { return &r.Open }),
+	numberKey("last", maxLast, func(r *Request) *int { return &r.Last }),
+	flagKey("follow", func(r *Request) *bool { return &r.Follow }),
+	numberKey("interval", maxInterval, func(r *Request) *int { return &r.Interval }),
+	numberKey("job", maxJob, func(r *Request) *int { return &r.Job }),
+	wordKey("target", func(r *Request) *string { return &r.Target }),
+	numberKey("seconds", MaxSeconds, func(r *Request) *int { return &r.Seconds }),
+	wordKey("client", func(r *Request) *string { return &r.Client }),
+	wordKey("digest", func(r *Request) *string { return &r.Digest }),
+	flagKey("force", func(r *Request) *bool { return &r.Force }),
+}
+
+func always(*Request) bool { return true }
+
+func readVersion(_ *Request, b []byte) ([]byte, error) {
+	v, rest, err := readInt(b, 1<<30)
+	if err == nil && v != Version {
+		err = fmt.Errorf("request is of schema version %d, this daemon speaks %d: use the greseal of the same version", v, Version)
+	}
+	return rest, err
+}
+
+func wordKey(name string, of func(*Request) *string) requestKey {
+	return requestKey{name,
+		func(r *Request) bool { return *of(r) != "" },
+		func(r *Request, b []byte) []byte { return msgp.AppendString(b, *of(r)) },
+		func(r *Request, b []byte) (rest []byte, err error) { *of(r), rest, err = readWord(b); return rest, err },
+	}
+}
+
+func flagKey(name string, of func(*Request) *bool) requestKey {
+	return requestKey{name,
+		func(r *Request) bool { return *of(r) },
+		func(r *Request, b []byte) []byte { return msgp.AppendBool(b, *of(r)) },
+		func(r *Request, b []byte) (rest []byte, err error) {
+			*of(r), rest, err = msgp.ReadBoolBytes(b)
+			return rest, err
+		},
+	}
+}
+
+func numberKey(name string, most int64, of func(*Request) *int) requestKey {
+	return requestKey{name,
+		func(r *Request) bool { return *of(r) != 0 },
+		func(r *Request, b []byte) []byte { return msgp.AppendInt(b, *of(r)) },
+		func(r *Request, b []byte) (rest []byte, err error) {
+			*of(r), rest, err = readInt(b, most)
+			return rest, err
+		},
+	}
+}
+
 // Append appends the request's MessagePack form to b.
 func (r Request) Append(b []byte) []byte {
-	n := uint32(2)
-	for _, set := range []bool{r.Tunnel != "", r.Open, r.Last != 0, r.Follow, r.Interval != 0, r.Job != 0, r.Target != "",
-		r.Seconds != 0, r.Client != "", r.Digest != "", r.Force} {
-		if set {
+	n := uint32(0)
+	for _, k := range requestKeys {
+		if k.set(&r) {
 			n++
 		}
 	}
 	b = msgp.AppendMapHeader(b, n)
-	b = msgp.AppendInt(msgp.AppendString(b, "v"), Version)
-	b = msgp.AppendString(msgp.AppendString(b, "op"), r.Op)
-	if r.Tunnel != "" {
-		b = msgp.AppendString(msgp.AppendString(b, "tunnel"), r.Tunnel)
-	}
-	if r.Open {
-		b = msgp.AppendBool(msgp.AppendString(b, "open"), true)
-	}
-	if r.Last != 0 {
-		b = msgp.AppendInt(msgp.AppendString(b, "last"), r.Last)
-	}
-	if r.Follow {
-		b = msgp.AppendBool(msgp.AppendString(b, "follow"), true)
-	}
-	if r.Interval != 0 {
-		b = msgp.AppendInt(msgp.AppendString(b, "interval"), r.Interval)
-	}
-	if r.Job != 0 {
-		b = msgp.AppendInt(msgp.AppendString(b, "job"), r.Job)
-	}
-	if r.Target != "" {
-		b = msgp.AppendString(msgp.AppendString(b, "target"), r.Target)
-	}
-	if r.Seconds != 0 {
-		b = msgp.AppendInt(msgp.AppendString(b, "seconds"), r.Seconds)
-	}
-	if r.Client != "" {
-		b = msgp.AppendString(msgp.AppendString(b, "client"), r.Client)
-	}
-	if r.Digest != "" {
-		b = msgp.AppendString(msgp.AppendString(b, "digest"), r.Digest)
-	}
-	if r.Force {
-		b = msgp.AppendBool(msgp.AppendString(b, "force"), true)
+	for _, k := range requestKeys {
+		if k.set(&r) {
+			b = k.append(&r, msgp.AppendString(b, k.name))
+		}
 	}
 	return b
 }
@@ -145,9 +181,9 @@ func ParseRequest(b []byte) (Request, []byte, error) {
 	return r, rest, nil
 }
 
-// requestKeys are the keys in the order of their bits in parseRequest's seen.
-var requestKeys = [...]string{"v", "op", "tunnel", "open", "last", "follow", "interval", "job", "target",
-	"seconds", "client", "digest", "force"}
+// operations are those that a request may ask for.
+var operations = [...]string{OpStatus, OpWatch, OpEvents, OpHandshakes, OpUp, OpDown, OpRestart, OpReload, OpDoctorStart, OpLeakStart,
+	OpDoctorPoll, OpPlan, OpPlanCandidate, OpCandidate, OpHold, OpConfirm, OpRollback}
 
 func parseRequest(b []byte) (r Request, rest []byte, err error) {
 	n, b, err := msgp.ReadMapHeaderBytes(b)
@@ -157,68 +193,28 @@ func parseRequest(b []byte) (r Request, rest []byte, err error) {
 	if n > uint32(len(requestKeys)) {
 		return r, nil, fmt.Errorf("request has %d keys, at most %d are known", n, len(requestKeys))
 	}
-	var seen uint
+	var seen [len(requestKeys)]bool
 	for range n {
-		var key []byte
-		if key, b, err = readText(b); err != nil {
+		var name []byte
+		if name, b, err = readText(b); err != nil {
 			return r, nil, notA("a string as key", err)
 		}
-		bit := -1
-		for i, k := range requestKeys {
-			if string(key) == k {
-				bit = i
-			}
+		i := slices.IndexFunc(requestKeys[:], func(k requestKey) bool { return k.name == string(name) })
+		if i < 0 {
+			return r, nil, fmt.Errorf("request has the unknown key %.40q", name)
 		}
-		if bit < 0 {
-			return r, nil, fmt.Errorf("request has the unknown key %.40q", key)
+		if seen[i] {
+			return r, nil, fmt.Errorf("request has the key %q twice", name)
 		}
-		if seen&(1<<bit) != 0 {
-			return r, nil, fmt.Errorf("request has the key %q twice", requestKeys[bit])
-		}
-		seen |= 1 << bit
-		switch requestKeys[bit] {
-		case "v":
-			var v int
-			v, b, err = readInt(b, 1<<30)
-			if err == nil && v != Version {
-				err = fmt.Errorf("request is of schema version %d, this daemon speaks %d: use the greseal of the same version", v, Version)
-			}
-		case "op":
-			r.Op, b, err = readWord(b)
-		case "tunnel":
-			r.Tunnel, b, err = readWord(b)
-		case "open":
-			r.Open, b, err = msgp.ReadBoolBytes(b)
-		case "last":
-			r.Last, b, err = readInt(b, maxLast)
-		case "follow":
-			r.Follow, b, err = msgp.ReadBoolBytes(b)
-		case "interval":
-			r.Interval, b, err = readInt(b, maxInterval)
-		case "job":
-			r.Job, b, err = readInt(b, maxJob)
-		case "target":
-			r.Target, b, err = readWord(b)
-		case "seconds":
-			r.Seconds, b, err = readInt(b, MaxSeconds)
-		case "client":
-			r.Client, b, err = readWord(b)
-		case "digest":
-			r.Digest, b, err = readWord(b)
-		case "force":
-			r.Force, b, err = msgp.ReadBoolBytes(b)
-		}
-		if err != nil {
-			return r, nil, notA("key "+requestKeys[bit]+" of its type", err)
+		seen[i] = true
+		if b, err = requestKeys[i].read(&r, b); err != nil {
+			return r, nil, notA("key "+requestKeys[i].name+" of its type", err)
 		}
 	}
-	if seen&3 != 3 {
+	if !seen[0] || !seen[1] {
 		return r, nil, errors.New(`request lacks "v" or "op"`)
 	}
-	switch r.Op {
-	case OpStatus, OpWatch, OpEvents, OpHandshakes, OpUp, OpDown, OpRestart, OpReload, OpDoctorStart, OpLeakStart, OpDoctorPoll,
-		OpPlan, OpPlanCandidate, OpCandidate, OpHold, OpConfirm, OpRollback:
-	default:
+	if !slices.Contains(operations[:], r.Op) {
 		return r, nil, fmt.Errorf("request asks for the unknown op %.40q", r.Op)
 	}
 	return r, b, nil
