@@ -49,7 +49,8 @@ func machineState(t *testing.T) string {
 
 func TestAuditLaysAgainWhatSomebodyRemoved(t *testing.T) {
 	atStartAndLater(t, func(t *testing.T, n *Network) {
-		sh(t, "ip link set hq up")
+		// The end of DAD brings routes of its own, at any time between two looks.
+		sh(t, "sysctl -q -w net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.hq.accept_dad=0", "ip link set hq up")
 		must(t, n.SetAddresses("hq", []netip.Prefix{netip.MustParsePrefix("10.0.0.1/30"), netip.MustParsePrefix("fd00::1/64"), netip.MustParsePrefix("10.9.9.9/32")}))
 		must(t, n.SetRoutes("hq", RouteSet{Prefixes: []netip.Prefix{netip.MustParsePrefix("10.20.0.0/16"), netip.MustParsePrefix("::/0")}}, true))
 		for deadline := 200; !strings.Contains(machineState(t), "local fe80::") || !strings.Contains(machineState(t), "local fd00::"); deadline-- {
