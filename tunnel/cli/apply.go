@@ -2,7 +2,6 @@ package cli
 
 import (
 	"flag"
-	"fmt"
 	"os"
 
 	"greseal/tunnel/status"
@@ -11,15 +10,13 @@ import (
 // Apply makes the daemon take over the config file.
 var Apply = Command{
 	Name: "apply", Group: groupChange,
-	Short: "load the config file; touches only the tunnels that changed",
+	Instead: "the file is the one the daemon was started with",
+	Short:   "load the config file; touches only the tunnels that changed",
 	Setup: func(fs *flag.FlagSet) func(*Env, []string) error {
 		var p place
 		p.flags(fs)
 		dry := fs.Bool("dry-run", false, "only say what it would do to each tunnel")
-		return func(env *Env, args []string) error {
-			if len(args) > 0 {
-				return usagef("takes no arguments; the file is the one the daemon was started with")
-			}
+		return func(env *Env, _ []string) error {
 			req := status.Request{Op: status.OpReload}
 			if *dry {
 				req = status.Request{Op: status.OpPlan, Client: sshClient()}
@@ -28,9 +25,7 @@ var Apply = Command{
 			if err != nil {
 				return refusal(env, err)
 			}
-			for _, l := range r.Lines {
-				fmt.Fprintln(env.Stdout, l)
-			}
+			printLines(env.Stdout, r.Lines)
 			if !*dry {
 				p.rememberApplied(env)
 			}

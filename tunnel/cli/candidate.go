@@ -98,9 +98,7 @@ func (p *place) startTrial(env *Env, seconds int) error {
 func refusal(env *Env, err error) error {
 	var refused *status.RequestError
 	if errors.As(err, &refused) && len(refused.Lines) > 0 {
-		for _, l := range refused.Lines {
-			fmt.Fprintln(env.Stderr, l)
-		}
+		printLines(env.Stderr, refused.Lines)
 		return refusedConfig{refused.Error()}
 	}
 	return err

@@ -60,9 +60,7 @@ func change(op, short string, more func(*flag.FlagSet, *status.Request)) Command
 					if err != nil {
 						return err
 					}
-					for _, l := range reply.Lines {
-						fmt.Fprintln(env.Stdout, l)
-					}
+					printLines(env.Stdout, reply.Lines)
 				}
 				return nil
 			}

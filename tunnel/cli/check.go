@@ -16,15 +16,13 @@ import (
 // Check reads the config and reports every mistake.
 var Check = Command{
 	Name: "check", Group: groupChange,
-	Short: "report every mistake in the config file; changes nothing",
+	Instead: "name the file with -c",
+	Short:   "report every mistake in the config file; changes nothing",
 	Setup: func(fs *flag.FlagSet) func(*Env, []string) error {
 		file := fs.String("c", config.DefaultFile, "the config `FILE`")
 		asJSON := fs.Bool("json", false, "as JSON")
 		keep := fs.Bool("keep", false, "also save a config without mistakes in the history")
-		return func(env *Env, args []string) error {
-			if len(args) > 0 {
-				return usagef("takes no arguments; name the file with -c")
-			}
+		return func(env *Env, _ []string) error {
 			cfg, err := LoadWhole(*file, nil)
 			var ps config.Problems
 			if err != nil && !errors.As(err, &ps) {

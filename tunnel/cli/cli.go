@@ -41,6 +41,10 @@ type Command struct {
 	Args  string // what follows the name in its usage line
 	Short string // one line for the list of commands
 	Group string // heading in the list of commands
+
+	// Instead is, for a command without arguments, where to say what one was to say.
+	Instead string
+
 	Setup func(*flag.FlagSet) func(*Env, []string) error
 }
 
@@ -148,10 +152,10 @@ func (c *Command) run(env *Env, args []string) int {
 		c.help(env.Stdout, fs)
 		return ExitOK
 	}
-	if err == nil {
-		err = do(env, rest)
-	} else {
+	if err != nil {
 		err = usageError{err.Error()}
+	} else if err = c.checkArgs(rest); err == nil {
+		err = do(env, rest)
 	}
 	var usage usageError
 	var refused refusedConfig
@@ -176,6 +180,19 @@ func (c *Command) run(env *Env, args []string) int {
 	return ExitFailed
 }
 
+// checkArgs refuses more arguments than the command takes.
+func (c *Command) checkArgs(args []string) error {
+	switch {
+	case c.Args == "" && len(args) > 0 && c.Instead != "":
+		return usagef("takes no arguments; %s", c.Instead)
+	case c.Args == "" && len(args) > 0:
+		return usagef("takes no arguments")
+	case strings.Trim(c.Args, "[]") == "NAME" && len(args) > 1:
+		return usagef("at most one tunnel's name can be given")
+	}
+	return nil
+}
+
 // parse takes flags before, between and after the arguments; what follows "--"
 // is arguments only.
 func parse(fs *flag.FlagSet, args []string) ([]string, error) {
@@ -198,11 +215,15 @@ func parse(fs *flag.FlagSet, args []string) ([]string, error) {
 func printError(w io.Writer, name string, err error) {
 	var re *status.RequestError
 	if errors.As(err, &re) {
-		for _, l := range re.Lines {
-			fmt.Fprintln(w, l)
-		}
+		printLines(w, re.Lines)
 	}
 	fmt.Fprintf(w, "greseal %s: %v\n", name, err)
+}
+
+func printLines(w io.Writer, lines []string) {
+	for _, l := range lines {
+		fmt.Fprintln(w, l)
+	}
 }
 
 // line is the usage line of a command.

@@ -17,10 +17,7 @@ var Completion = Command{
 	Setup: func(fs *flag.FlagSet) func(*Env, []string) error {
 		names := fs.Bool("names", false, "print the names of the tunnels instead")
 		file := fs.String("c", config.DefaultFile, "the config `FILE`, for --names")
-		return func(env *Env, args []string) error {
-			if len(args) > 0 {
-				return usagef("takes no arguments")
-			}
+		return func(env *Env, _ []string) error {
 			if *names {
 				return printNames(env.Stdout, *file)
 			}

@@ -18,10 +18,7 @@ var Confirm = Command{
 		var p place
 		p.flags(fs)
 		force := fs.Bool("force", false, "even while a tunnel that was up before is down")
-		return func(env *Env, args []string) error {
-			if len(args) > 0 {
-				return usagef("takes no arguments")
-			}
+		return func(env *Env, _ []string) error {
 			return p.confirm(env, *force)
 		}
 	},

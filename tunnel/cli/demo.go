@@ -16,10 +16,7 @@ var Demo = Command{
 	Short: "show a tunnel between two namespaces, and that nothing leaks",
 	Setup: func(fs *flag.FlagSet) func(*Env, []string) error {
 		datapath := fs.String("datapath", config.DatapathAuto, "`KIND`: auto, kernel or userspace")
-		return func(env *Env, args []string) error {
-			if len(args) > 0 {
-				return usagef("takes no arguments")
-			}
+		return func(env *Env, _ []string) error {
 			switch *datapath {
 			case config.DatapathAuto, config.DatapathKernel, config.DatapathUserspace:
 			default:

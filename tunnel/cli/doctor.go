@@ -20,10 +20,8 @@ var Doctor = Command{
 		leak := fs.Bool("leak-test", false, "try to send GRE in the clear, and show where it is dropped")
 		ping := fs.String("ping", "", "`ADDRESS` inside the tunnel to ping (default: the other host of its network)")
 		return func(env *Env, args []string) error {
-			name, err := atMostOne(args)
+			name := first(args)
 			switch {
-			case err != nil:
-				return err
 			case *leak && name == "":
 				return usagef("--leak-test needs a tunnel's name")
 			case *ping != "" && (name == "" || *leak):

@@ -21,16 +21,14 @@ import (
 // Edit changes the config without the fear of being locked out.
 var Edit = Command{
 	Name: "edit", Group: groupChange,
-	Short: "edit the config and run it on trial until you confirm it",
+	Instead: "name the file with -c",
+	Short:   "edit the config and run it on trial until you confirm it",
 	Setup: func(fs *flag.FlagSet) func(*Env, []string) error {
 		var p place
 		p.flags(fs)
 		seconds := trialFlag(fs)
 		yes := fs.Bool("yes", false, "start the trial without asking")
-		return func(env *Env, args []string) error {
-			if len(args) > 0 {
-				return usagef("takes no arguments; name the file with -c")
-			}
+		return func(env *Env, _ []string) error {
 			if err := checkTrialFlag(*seconds); err != nil {
 				return err
 			}

@@ -17,10 +17,7 @@ var Events = Command{
 		follow := fs.Bool("f", false, "keep printing new events as they happen")
 		asJSON := fs.Bool("json", false, "one JSON event per line")
 		return func(env *Env, args []string) error {
-			name, err := atMostOne(args)
-			if err != nil {
-				return err
-			}
+			name := first(args)
 			if *last < 0 || *last > 1000 {
 				return usagef("-n takes 0 to 1000 events")
 			}

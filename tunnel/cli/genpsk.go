@@ -10,13 +10,11 @@ import (
 // GenPSK makes a pre-shared key.
 var GenPSK = Command{
 	Name: "genpsk", Group: groupTools,
-	Short: "make a pre-shared key of 256 random bits",
+	Instead: "name the file with -o",
+	Short:   "make a pre-shared key of 256 random bits",
 	Setup: func(f *flag.FlagSet) func(*Env, []string) error {
 		out := f.String("o", "", "`FILE` to write it to, readable by its owner only; never overwrites a key")
-		return func(env *Env, args []string) error {
-			if len(args) > 0 {
-				return usagef("takes no arguments; name the file with -o")
-			}
+		return func(env *Env, _ []string) error {
 			var random [32]byte
 			rand.Read(random[:]) // never fails
 			key := append(base64.StdEncoding.AppendEncode(nil, random[:]), '\n')

@@ -30,11 +30,9 @@ var MTU = Command{
 		fs.BoolVar(&in.Ethernet, "ethernet", false, "Ethernet inside GRE")
 		asJSON := fs.Bool("json", false, "as JSON")
 		return func(env *Env, args []string) error {
-			name, err := atMostOne(args)
-			if err != nil {
-				return err
-			}
+			name := first(args)
 			var sum sizes
+			var err error
 			if name != "" {
 				given := ""
 				fs.Visit(func(f *flag.Flag) {

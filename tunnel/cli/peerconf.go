@@ -25,10 +25,8 @@ var PeerConfig = Command{
 		networks := fs.String("networks", "", "`LIST` of the networks behind this side, for the other side's routes")
 		secrets := fs.Bool("show-secrets", false, "write the pre-shared key, not a placeholder")
 		return func(env *Env, args []string) error {
-			name, err := atMostOne(args)
+			name := first(args)
 			switch {
-			case err != nil:
-				return err
 			case name == "":
 				return usagef("which tunnel? Give its name")
 			case *vendor == "":

@@ -46,13 +46,10 @@ func (p *place) call(r status.Request) (*status.Reply, error) {
 	return c.Call(r)
 }
 
-// atMostOne returns the single optional argument.
-func atMostOne(args []string) (string, error) {
-	switch len(args) {
-	case 0:
-		return "", nil
-	case 1:
-		return args[0], nil
+// first is the argument of a command that takes at most one, "" without it.
+func first(args []string) string {
+	if len(args) == 0 {
+		return ""
 	}
-	return "", usagef("give at most one tunnel name")
+	return args[0]
 }

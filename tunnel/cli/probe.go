@@ -16,10 +16,7 @@ var Probe = Command{
 	Short: "test what this kernel can do: GRE, ESP and each algorithm",
 	Setup: func(fs *flag.FlagSet) func(*Env, []string) error {
 		asJSON := fs.Bool("json", false, "as JSON")
-		return func(env *Env, args []string) error {
-			if len(args) > 0 {
-				return usagef("takes no arguments")
-			}
+		return func(env *Env, _ []string) error {
 			r := kernel.Probe(kernel.DefaultAlgorithms())
 			if *asJSON {
 				return writeJSON(env, r)

@@ -13,17 +13,16 @@ import (
 // Rollback takes a change back.
 var Rollback = Command{
 	Name: "rollback", Group: groupChange,
-	Short: "take back the config on trial, or try an earlier one",
+	Instead: "an earlier config is named with --to",
+	Short:   "take back the config on trial, or try an earlier one",
 	Setup: func(fs *flag.FlagSet) func(*Env, []string) error {
 		var p place
 		p.flags(fs)
 		list := fs.Bool("list", false, "list the configs that are kept")
 		to := fs.Int("to", 0, "run the kept config `NUMBER` on trial")
 		seconds := trialFlag(fs)
-		return func(env *Env, args []string) error {
+		return func(env *Env, _ []string) error {
 			switch {
-			case len(args) > 0:
-				return usagef("takes no arguments; an earlier config is named with --to")
 			case *list && *to != 0:
 				return usagef("use either --list or --to")
 			case *to < 0:
@@ -60,9 +59,7 @@ func (p *place) takeBack(env *Env) error {
 	if err != nil {
 		return err
 	}
-	for _, l := range r.Lines {
-		fmt.Fprintln(env.Stdout, l)
-	}
+	printLines(env.Stdout, r.Lines)
 	fmt.Fprintln(env.Stdout, "taken back: the config file was not touched")
 	return nil
 }
@@ -110,9 +107,7 @@ func (p *place) goBack(env *Env, file string, number, seconds int) error {
 	if err != nil {
 		return refusal(env, err)
 	}
-	for _, l := range r.Lines {
-		fmt.Fprintln(env.Stdout, l)
-	}
+	printLines(env.Stdout, r.Lines)
 	return p.startTrial(env, seconds)
 }
 

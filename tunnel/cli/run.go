@@ -17,14 +17,12 @@ import (
 // Run is the daemon.
 var Run = Command{
 	Name: "run", Group: groupDaemon,
-	Short: "bring the tunnels up and keep them up, in the foreground",
+	Instead: "name the config file with -c",
+	Short:   "bring the tunnels up and keep them up, in the foreground",
 	Setup: func(fs *flag.FlagSet) func(*Env, []string) error {
 		file := fs.String("c", config.DefaultFile, "the config `FILE`")
 		socket := fs.String("socket", "", "`PATH` of the status socket (default: from the config)")
-		return func(env *Env, args []string) error {
-			if len(args) > 0 {
-				return usagef("takes no arguments; name the config file with -c")
-			}
+		return func(env *Env, _ []string) error {
 			level := new(slog.LevelVar)
 			err := daemon(tunnel.Options{
 				ConfigPath: *file,

@@ -19,10 +19,7 @@ var Status = Command{
 		prometheus := fs.Bool("prometheus", false, "as metrics in Prometheus text format")
 		textfile := fs.String("textfile", "", "with --prometheus: replace this `FILE`, for node_exporter")
 		return func(env *Env, args []string) error {
-			name, err := atMostOne(args)
-			if err != nil {
-				return err
-			}
+			name := first(args)
 			if *prometheus || *textfile != "" {
 				if *asJSON || *all || *handshakes || name != "" {
 					return usagef("--prometheus takes neither a tunnel's name nor --json nor --all nor --handshakes")

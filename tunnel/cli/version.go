@@ -12,10 +12,7 @@ var PrintVersion = Command{
 	Short: "print the version",
 	Setup: func(fs *flag.FlagSet) func(*Env, []string) error {
 		asJSON := fs.Bool("json", false, "as JSON")
-		return func(env *Env, args []string) error {
-			if len(args) > 0 {
-				return usagef("takes no arguments")
-			}
+		return func(env *Env, _ []string) error {
 			if *asJSON {
 				return writeJSON(env, struct {
 					Version  string `json:"version"`

@@ -23,10 +23,7 @@ var Watch = Command{
 		every := fs.Int("n", 1, "`SECONDS` between updates")
 		asJSON := fs.Bool("json", false, "one JSON snapshot per line")
 		return func(env *Env, args []string) error {
-			name, err := atMostOne(args)
-			if err != nil {
-				return err
-			}
+			name := first(args)
 			if *every < 1 || *every > 3600 {
 				return usagef("-n takes 1 to 3600 seconds")
 			}
