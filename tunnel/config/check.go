@@ -165,31 +165,34 @@ func (r *reading) greEndpoints() {
 		}
 	}
 	for _, e := range []struct {
-		key, other string
-		addr       netip.Addr
-		outer      []string
+		key   string
+		addr  netip.Addr
+		outer []string
 	}{
-		{"gre_local", "local", l, []string{r.Local}},
-		{"gre_remote", "remote", m, r.Remotes},
+		{"gre_local", l, []string{r.Local}},
+		{"gre_remote", m, r.Remotes},
 	} {
-		if !e.addr.IsValid() {
-			continue
-		}
 		same := len(e.outer) == 1 && e.outer[0] == e.addr.String()
-		if r.Transport() && !same && !r.bad["mode"] {
+		if e.addr.IsValid() && r.Transport() && !same && !r.bad["mode"] {
 			r.mistake(e.key, -1, fault{"transport mode has no inner header for an address of its own", "leave it out, or write mode = \"tunnel\""})
 		}
 	}
-	// One endpoint of its own stands against the other side's outer address.
-	if l.IsValid() && !m.IsValid() && !r.Transport() {
+	if l.IsValid() != m.IsValid() && !r.Transport() {
+		r.oneEndpoint(l, m)
+	}
+}
+
+// oneEndpoint checks the one of gre_local and gre_remote that is written: it stands
+// against the other side's outer address.
+func (r *reading) oneEndpoint(l, m netip.Addr) {
+	if l.IsValid() {
 		for i, s := range r.Remotes {
 			if a, err := netip.ParseAddr(s); err == nil && a.Is4() != l.Is4() {
 				r.mistake("remote", i, fault{s + " and gre_local, " + l.String() + ", are of different IP versions", "write gre_remote too"})
-				break
+				return
 			}
 		}
-	}
-	if a, err := netip.ParseAddr(r.Local); err == nil && m.IsValid() && !l.IsValid() && a.Is4() != m.Is4() && !r.Transport() {
+	} else if a, err := netip.ParseAddr(r.Local); err == nil && a.Is4() != m.Is4() {
 		r.mistake("local", -1, fault{r.Local + " and gre_remote, " + m.String() + ", are of different IP versions", "write gre_local too"})
 	}
 }

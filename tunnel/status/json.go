@@ -58,7 +58,7 @@ func compactJSON(b *bytes.Buffer, raw []byte, key string) error {
 // indent writes compact JSON with two spaces a level; empty maps and lists, and
 // lists of plain values, stay on their line.
 func indent(w *bytes.Buffer, b []byte) {
-	depth, inString := 0, false
+	depth := 0
 	var flat []bool // for each open bracket: keeps to its line
 	newline := func() {
 		w.WriteByte('\n')
@@ -68,21 +68,12 @@ func indent(w *bytes.Buffer, b []byte) {
 	}
 	for i := 0; i < len(b); i++ {
 		c := b[i]
-		if inString {
-			w.WriteByte(c)
-			if c == '\\' && i+1 < len(b) {
-				i++
-				w.WriteByte(b[i])
-			} else if c == '"' {
-				inString = false
-			}
-			continue
-		}
 		onLine := len(flat) > 0 && flat[len(flat)-1]
 		switch c {
 		case '"':
-			inString = true
-			w.WriteByte(c)
+			end := stringEnd(b, i)
+			w.Write(b[i:end])
+			i = end - 1
 		case '{', '[':
 			w.WriteByte(c)
 			keeps := i+1 < len(b) && (b[i+1] == '}' || b[i+1] == ']' || c == '[' && b[i+1] != '{' && b[i+1] != '[')
@@ -114,4 +105,17 @@ func indent(w *bytes.Buffer, b []byte) {
 			w.WriteByte(c)
 		}
 	}
+}
+
+// stringEnd is where the string that begins at b[i] ends.
+func stringEnd(b []byte, i int) int {
+	for i++; i < len(b); i++ {
+		switch b[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return len(b)
 }
