@@ -12,7 +12,7 @@ import (
 )
 
 // The load of small packets: `bench load -to ADDRESS` sends datagrams of 64
-// octets, 64 with a system call, as fast as it can or at a rate; `bench load
+// bytes, 64 with a system call, as fast as it can or at a rate; `bench load
 // -listen` counts them and prints how many came in how many seconds, from the
 // first to the last. iperf3 needs a system call for each and measures itself.
 

@@ -26,7 +26,7 @@ type peer struct {
 // outer addresses of the two namespaces.
 const outerA, outerB = "192.0.2.1", "192.0.2.2"
 
-// joined makes two namespaces with a wire of 1500 octets between them.
+// joined makes two namespaces with a wire of 1500 bytes between them.
 func joined(l *labnet.Lab, name string) (a, b *labnet.NS) {
 	a, b = l.NewNS(name+"-a"), l.NewNS(name+"-b")
 	l.Veth(a, "wire", b, "wire")

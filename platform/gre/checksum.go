@@ -6,10 +6,10 @@ import (
 )
 
 // Sum adds b to a sum of 16-bit big-endian words (RFC 1071) that Fold makes a
-// checksum of. An odd last octet counts as if a zero followed it, so only the
+// checksum of. An odd last byte counts as if a zero followed it, so only the
 // last part of a sum may have odd length.
 //
-// The sum is taken over native words, a word at a time, and its octets are
+// The sum is taken over native words, a word at a time, and its bytes are
 // swapped once at the end: RFC 1071 section 2 (B).
 func Sum(b []byte, initial uint32) uint32 {
 	var s uint64

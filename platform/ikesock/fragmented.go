@@ -77,7 +77,7 @@ func udp4(local, remote netip.AddrPort, marker bool, data []byte) []byte {
 	return b
 }
 
-// split4 makes IPv4 packets of a datagram's octets, two at least. The kernel fills in
+// split4 makes IPv4 packets of a datagram's bytes, two at least. The kernel fills in
 // header checksums.
 func split4(local, remote netip.Addr, datagram []byte) [][]byte {
 	var id [2]byte

@@ -209,7 +209,7 @@ func (s *Sockets) SendIKE(local, remote netip.AddrPort, data []byte, df bool) er
 	return sock.send(local.Addr(), remote, data, sock.NAT, df)
 }
 
-// SendKeepalive sends a NAT keepalive, the one octet 0xff (RFC 3948 section
+// SendKeepalive sends a NAT keepalive, the one byte 0xff (RFC 3948 section
 // 2.3), from the NAT port.
 func (s *Sockets) SendKeepalive(local, remote netip.AddrPort) error {
 	sock, err := s.choose(local, remote)

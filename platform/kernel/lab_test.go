@@ -249,7 +249,7 @@ func (c *wire) read(fd int) {
 		if err != nil || !ok || n < 20 {
 			continue
 		}
-		// In network order. Not every frame is IP: an octet of ARP's MAC
+		// In network order. Not every frame is IP: an byte of ARP's MAC
 		// addresses may well be 47.
 		switch proto := binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, ll.Protocol)); {
 		case proto == unix.ETH_P_IP && b[0]>>4 == 4, proto == unix.ETH_P_IPV6 && b[0]>>4 == 6 && n >= 40:
@@ -333,7 +333,7 @@ type setup struct {
 	integ     suite.Transform
 	key       uint32
 	link      string
-	inner     int // third octet of the inner addresses
+	inner     int // third byte of the inner addresses
 }
 
 var (
@@ -500,7 +500,7 @@ func (l *lab) pings(s setup, count int, every time.Duration) (answered func() in
 	return func() int { return <-done }
 }
 
-// echoRequest is an ICMP echo request with 100 octets of a pattern.
+// echoRequest is an ICMP echo request with 100 bytes of a pattern.
 func echoRequest(id, seq uint16) []byte {
 	b := make([]byte, 108)
 	b[0] = 8

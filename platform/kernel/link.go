@@ -158,7 +158,7 @@ func greAttrs(l platform.Link, remote netip.Addr, pmtudisc, ignoreDF byte) (attr
 	add(greFWMark, nl.Uint32Attr(l.FWMark))
 
 	if remote.Is6() {
-		// The encapsulation limit (RFC 2473) would cost 8 octets and stand
+		// The encapsulation limit (RFC 2473) would cost 8 bytes and stand
 		// outside ESP in transport mode.
 		flags := uint32(ip6IgnoreEncapLimit)
 		flow := uint32(l.TOS) << 20

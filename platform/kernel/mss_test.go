@@ -178,7 +178,7 @@ func TestClampsFollowLinksThatAreBridged(t *testing.T) {
 			continue
 		}
 		here, there := try.from.segmentSizes(try.to, try.addr)
-		// Both announce timestamps, which take 12 octets of a segment.
+		// Both announce timestamps, which take 12 bytes of a segment.
 		if here != try.most-12 || there != try.most-12 {
 			t.Errorf("to %s: segments of %d and %d octets, wanted %d with the timestamps\n%s", try.addr, here, there, try.most, out)
 		}

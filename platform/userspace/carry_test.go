@@ -85,7 +85,7 @@ func TestEveryFormOfTunnelCarriesEverything(t *testing.T) {
 	}
 }
 
-// shows looks for octets in everything captured.
+// shows looks for bytes in everything captured.
 func (c *capture) shows(b []byte) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

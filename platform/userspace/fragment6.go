@@ -20,7 +20,7 @@ import (
 
 const (
 	fragmentLen = 8 // of the fragment header
-	// fragmentMost is what a fragment holds at most, octets, a multiple of 8.
+	// fragmentMost is what a fragment holds at most, bytes, a multiple of 8.
 	fragmentMost = ipv6MinMTU - vnet.IP6Len - fragmentLen
 )
 
@@ -45,7 +45,7 @@ func newCut6(sa *esp.ChildSA, port uint16) *cut6 {
 	return c
 }
 
-// cut takes the packet of n octets that was written where room said, in pieces.
+// cut takes the packet of n bytes that was written where room said, in pieces.
 func (o *outbox) cut(r *route, dev *device, n int, tos uint8) {
 	whole, next := o.wide[:0], uint8(unix.IPPROTO_ESP)
 	if r.cut.udp {

@@ -274,7 +274,7 @@ func (f *form) makeLink(h, peer *host) {
 	h.must(func() error { return addAddress(ifName, fmt.Sprintf("fd77::%d/64", n)) })
 }
 
-// innerMTU fits inside every form over a wire of 1500 octets.
+// innerMTU fits inside every form over a wire of 1500 bytes.
 const innerMTU = 1320
 
 // run shows liveness, and waits until the kernel acts by it.
@@ -342,7 +342,7 @@ func (h *host) command(name string, args ...string) (string, error) {
 	return out.String(), err
 }
 
-// ping wants n answers to pings with so many octets. On a busy machine they may
+// ping wants n answers to pings with so many bytes. On a busy machine they may
 // be late.
 func (h *host) ping(to string, n, size int) {
 	h.t.Helper()
@@ -364,7 +364,7 @@ func (h *host) noPing(to string) {
 	}
 }
 
-// transfer sends octets by TCP from h to peer and compares them.
+// transfer sends bytes by TCP from h to peer and compares them.
 func (h *host) transfer(peer *host, to string, size int) {
 	h.t.Helper()
 	var ln net.Listener

@@ -78,7 +78,7 @@ type message struct {
 	sock   *outSocket
 	remote netip.AddrPort
 	ctl    []byte
-	gso    int   // octets of each datagram in the run, 0: it is one
+	gso    int   // bytes of each datagram in the run, 0: it is one
 	ecn    uint8 // of the outer header
 	local  netip.Addr
 }
@@ -368,7 +368,7 @@ func (sa *inSA) inner(m *message, p esp.Packet) (packet []byte, ecn uint8, v ver
 	return p.Payload, m.ecn, accept
 }
 
-// deliver takes GRE off the last n octets of b and hands on what was inside.
+// deliver takes GRE off the last n bytes of b and hands on what was inside.
 func (w *ingress) deliver(sa *inSA, b []byte, n int, ecn uint8) {
 	d := w.locked
 	link := d.link.Load()

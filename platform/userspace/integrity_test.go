@@ -127,7 +127,7 @@ func (h *host) oneSegment() {
 	})
 }
 
-// stream sends size octets of a random stream by TCP in writes of random sizes
+// stream sends size bytes of a random stream by TCP in writes of random sizes
 // and compares the sums.
 func (h *host) stream(peer *host, to string, size int64) {
 	h.t.Helper()

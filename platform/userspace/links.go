@@ -224,7 +224,7 @@ func (d *Datapath) configure(dev *device, l *platform.Link, fresh bool) error {
 }
 
 // gsoMaxSize is the largest TCP packet whose segments, each with the largest
-// overhead that occurs (about 110 octets: inner IPv6, GRE, ESP), fit into one
+// overhead that occurs (about 110 bytes: inner IPv6, GRE, ESP), fit into one
 // UDP message.
 func gsoMaxSize(mtu int) uint32 {
 	n := min(maxUDPPayload/(mtu+110), maxSegments)

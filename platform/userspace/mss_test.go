@@ -15,7 +15,7 @@ import (
 	"greseal/platform/userspace/vnet"
 )
 
-// mssOption is the option, behind n octets of no operation and filled up.
+// mssOption is the option, behind n bytes of no operation and filled up.
 func mssOption(mss uint16, before int) []byte {
 	b := bytes.Repeat([]byte{1}, before)
 	b = append(b, 2, 4, byte(mss>>8), byte(mss))
@@ -25,7 +25,7 @@ func mssOption(mss uint16, before int) []byte {
 	return b
 }
 
-// A SYN that was clamped is, octet for octet, the SYN of a host that had
+// A SYN that was clamped is, byte for byte, the SYN of a host that had
 // announced the smaller size: checksum included, wherever the option stands.
 func TestClampedSYNIsThatOfASmallerHost(t *testing.T) {
 	for _, s := range []packetSpec{{}, {v6: true}, {ethernet: true}, {ethernet: true, vlan: true, v6: true}} {

@@ -15,7 +15,7 @@ const (
 	// batch that was just below flushAt.
 	outboxLen = 160 << 10
 	maxRuns   = 64
-	flushAt   = 40 << 10 // octets after which reading on gains nothing
+	flushAt   = 40 << 10 // bytes after which reading on gains nothing
 	batch     = 64       // packets, likewise
 
 	maxUDPPayload = 65507 // of one message, however it is cut
@@ -26,8 +26,8 @@ type run struct {
 	route  *route
 	dev    *device
 	off    int
-	size   int   // octets in all
-	seg    int   // octets of each packet, the last may be shorter
+	size   int   // bytes in all
+	seg    int   // bytes of each packet, the last may be shorter
 	n      int   // packets
 	tos    uint8 // of the outer header
 	closed bool
@@ -53,7 +53,7 @@ func newOutbox(k kernel, wait func(int) bool) *outbox {
 // full reports that the batch is large enough to be sent.
 func (o *outbox) full() bool { return o.used >= flushAt || o.n == maxRuns }
 
-// room returns n octets for a packet; what waits is sent when there are none.
+// room returns n bytes for a packet; what waits is sent when there are none.
 // It is nil for a packet that fits into no message at all.
 func (o *outbox) room(n int) []byte {
 	if n > maxUDPPayload {
@@ -65,7 +65,7 @@ func (o *outbox) room(n int) []byte {
 	return o.buf[o.used : o.used+n]
 }
 
-// commit takes the packet of n octets that was written where room said.
+// commit takes the packet of n bytes that was written where room said.
 func (o *outbox) commit(r *route, dev *device, n int, tos uint8) {
 	off := o.used
 	o.used += n

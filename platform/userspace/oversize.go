@@ -43,7 +43,7 @@ func (r *route) setLimit(link *platform.Link) {
 }
 
 // oversize handles what was read from d and is in w.segs, of which the largest
-// packet has more than r.limit octets. The IP header stands at p[at:].
+// packet has more than r.limit bytes. The IP header stands at p[at:].
 func (w *egress) oversize(d *device, sa *outSA, r *route, p []byte, at int, version uint8) {
 	if version == 6 && r.wide != nil && w.segs.Max-at <= ipv6MinMTU {
 		w.carry(d, sa, r.wide, p, at, version)
@@ -101,7 +101,7 @@ func (w *egress) fragment(d *device, sa *outSA, r *route) {
 }
 
 // fragment4 writes the fragment of p whose data begins at p[off:] and returns
-// its length, at most limit; 0 when not even 8 octets of data fit. A packet that
+// its length, at most limit; 0 when not even 8 bytes of data fit. A packet that
 // fits is its own only fragment.
 func fragment4(dst, p []byte, off, limit int) int {
 	head := int(p[0]&15) * 4
@@ -130,7 +130,7 @@ func fragment4(dst, p []byte, off, limit int) int {
 }
 
 // copyOptions copies the IPv4 options with the copied flag, padded to a multiple
-// of 4 octets, and returns their length.
+// of 4 bytes, and returns their length.
 func copyOptions(dst, options []byte) int {
 	n := 0
 	for len(options) > 0 && options[0] != 0 {
@@ -195,7 +195,7 @@ func tooBig(dst, p []byte, at int, version uint8, mtu int, from netip.Addr) int 
 		if !mayRefuse4(ip) {
 			return 0
 		}
-		// As much as fits into 576 octets (RFC 1812 section 4.3.2.3).
+		// As much as fits into 576 bytes (RFC 1812 section 4.3.2.3).
 		quote := ip[:min(len(ip), 576-vnet.IP4Len-icmpLen)]
 		n := vnet.IP4Len + icmpLen + len(quote)
 		clear(d[:vnet.IP4Len+icmpLen])

@@ -60,7 +60,7 @@ func TestPacketsTooBigForThePathAreRefusedOrFragmentedInside(t *testing.T) {
 				a.withoutDF(b, inner4(2), []int{1000, fits - 28, fits - 27, 1400, 1472, 9000})
 			}
 			wire.stop()
-			// Inner header, GRE, ESP, UDP, outer header: 86 octets around fits.
+			// Inner header, GRE, ESP, UDP, outer header: 86 bytes around fits.
 			for _, frame := range wire.all {
 				if n := binary.BigEndian.Uint16(frame[16:]); frame[23] == 17 && n > fits+86+14 {
 					t.Errorf("an outer packet of %d octets left", n)

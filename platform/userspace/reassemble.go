@@ -25,7 +25,7 @@ const (
 type piece struct {
 	v6   bool
 	id   uint32
-	off  int // octets
+	off  int // bytes
 	more bool
 	data []byte
 }
@@ -59,7 +59,7 @@ type reassembly struct {
 	id      uint32
 	begun   time.Time
 	buf     []byte
-	have    [(maxIPLen/8 + 64) / 64]uint64 // blocks of 8 octets
+	have    [(maxIPLen/8 + 64) / 64]uint64 // blocks of 8 bytes
 	blocks  int
 	total   int // 0 until the last fragment has come
 	ecn     uint8
@@ -72,7 +72,7 @@ type reassembler struct {
 }
 
 // add takes a fragment and returns the GRE packet when it is whole: the
-// octets from reassemblyRoom on, valid until the next call.
+// bytes from reassemblyRoom on, valid until the next call.
 func (r *reassembler) add(dev *device, p *piece, ecn uint8, now time.Time) (whole []byte, outECN uint8) {
 	s := r.slot(dev, p, now)
 	if s == nil {

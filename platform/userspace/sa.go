@@ -134,7 +134,7 @@ type route struct {
 	greLen int
 	prefix int // ipLen and greLen
 
-	limit int    // octets of the largest packet from the device that fits
+	limit int    // bytes of the largest packet from the device that fits
 	wide  *route // the same in outer fragments, where IPv6's least is more
 	cut   *cut6  // of a wide one over IPv6
 
@@ -196,7 +196,7 @@ func hopLimit(p []byte, at int, version uint8) uint8 {
 }
 
 // putInner writes the inner IP header, if there is one, for a packet whose GRE
-// part has n octets. id is the identification of a packet that may be
+// part has n bytes. id is the identification of a packet that may be
 // fragmented.
 func (r *route) putInner(b []byte, n int, tos, ttl uint8, id uint16) {
 	switch r.ipLen {
@@ -221,7 +221,7 @@ func (r *route) putInner(b []byte, n int, tos, ttl uint8, id uint16) {
 }
 
 // spiTable finds inbound SAs by SPI without a lock: SPIs are random, so their
-// low octet spreads them over shards, each an immutable slice that the loop
+// low byte spreads them over shards, each an immutable slice that the loop
 // replaces. A look-up reads one pointer and some 32-bit numbers.
 type spiTable [256]atomic.Pointer[[]*inSA]
 

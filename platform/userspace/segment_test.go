@@ -143,7 +143,7 @@ func split(t *testing.T, b []byte, ethernet bool) [][]byte {
 	return out
 }
 
-// withHead gives packets the free octets in front that a coalescer needs.
+// withHead gives packets the free bytes in front that a coalescer needs.
 func withHead(p []byte) []byte { return append(bytes.Repeat([]byte{0xee}, vnet.HeaderLen), p...) }
 
 // coalesce runs packets through a coalescer in one batch.

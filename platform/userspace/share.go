@@ -101,7 +101,7 @@ func (d *Datapath) shareRaw(first *outSocket) error {
 		if n > 1 {
 			f := append(peerHash(first.v6, false, n),
 				unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: uint32(i), Jf: 1},
-				unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 1 << 18}, // octets
+				unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 1 << 18}, // bytes
 				unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K})
 			if err := inet.Filter(s.fd, unix.SO_ATTACH_FILTER, f...); err != nil {
 				return fmt.Errorf("raw ESP socket: %w", err)

@@ -10,7 +10,7 @@ import (
 // it as C does.
 type mmsghdr struct {
 	hdr unix.Msghdr
-	n   uint32 // octets received
+	n   uint32 // bytes received
 }
 
 // kernel is every system call a worker makes on its packets: the seam at which
@@ -97,7 +97,7 @@ func manglesRuns(release string) bool {
 	return v[0] == 7 && (v[1] == 0 || v[1] == 1 && v[2] < 5)
 }
 
-// putControl writes a control message into b and returns the octets it takes
+// putControl writes a control message into b and returns the bytes it takes
 // with its padding. b needs no alignment.
 func putControl(b []byte, level, typ int32, value []byte) int {
 	h := unix.Cmsghdr{Level: level, Type: typ}

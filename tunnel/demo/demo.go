@@ -146,7 +146,7 @@ func (s *show) stopDaemons() {
 	wg.Wait()
 }
 
-// greHeader is a GRE header of version 0 for IPv4 and the first octet of the
+// greHeader is a GRE header of version 0 for IPv4 and the first byte of the
 // packet inside (RFC 2784).
 func greHeader() []byte { return []byte{0, 0, 8, 0, 0x45} }
 
@@ -287,7 +287,7 @@ func inUDP(t tally) string {
 
 // statuses prints what both daemons say, then what the provider can read.
 func (s *show) statuses(ctx, _ context.Context) error {
-	iv := 0 // octets of the ESP initialization vector, which is public
+	iv := 0 // bytes of the ESP initialization vector, which is public
 	for _, d := range []*daemon{s.left, s.right} {
 		s.title("What greseal status says on the " + d.name)
 		r, err := d.ask(ctx, status.Request{Op: status.OpStatus, Tunnel: tunnelName})

@@ -24,7 +24,7 @@ func newPinger(ifname string, to netip.Addr) (*pinger, error) {
 	return &pinger{s, make(map[uint16]int)}, nil
 }
 
-// ask sends one request whose IP packet has size octets.
+// ask sends one request whose IP packet has size bytes.
 func (p *pinger) ask(size int) error {
 	payload := make([]byte, max(size-p.Overhead(), 0))
 	for i := range payload {

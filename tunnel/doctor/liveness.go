@@ -22,7 +22,7 @@ func checkLiveness(x *exam) Step {
 	if !x.now.up() {
 		return fault("run doctor again: it went down meanwhile", x.now.Tunnel.Reason)
 	}
-	s := fault("look at the path to the peer and whether it still runs; the tunnel continues by itself when it answers",
+	s := fault("check the path to the peer and whether it is still running; the tunnel continues by itself when it answers",
 		fmt.Sprintf("no answer to a liveness check; the peer was last heard %.0f s ago", x.now.Silence.Seconds()))
 	// Is the machine there at all, or only its IKE daemon gone?
 	if a := x.ask(x.port(), 0, nil); a.kind == ikev2Reply {

@@ -16,7 +16,7 @@ const modp768 = 1
 // and none keeps state for: beside the tunnel's own groups, in front, each
 // proposal lists MODP-768, and the KE payload is of that group. A responder that
 // likes a proposal wants another group and says INVALID_KE_PAYLOAD (RFC 7296
-// section 1.2), one that likes none says NO_PROPOSAL_CHOSEN. fill octets of
+// section 1.2), one that likes none says NO_PROPOSAL_CHOSEN. fill bytes of
 // vendor ID make it large.
 func initRequest(offer []suite.Proposal, fill int) (data []byte, spi uint64) {
 	var ps []suite.Proposal

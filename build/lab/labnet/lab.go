@@ -107,7 +107,7 @@ func Run(parent, name, datapath, binary string, story func(*Lab)) (facts []strin
 	return l.facts, err
 }
 
-// longestDir leaves room for a file's name in the 107 octets that the path of a
+// longestDir leaves room for a file's name in the 107 bytes that the path of a
 // unix socket may have.
 const longestDir = 70
 

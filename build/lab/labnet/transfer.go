@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Transfer sends size octets by TCP from n to an address of to, and has an error
+// Transfer sends size bytes by TCP from n to an address of to, and has an error
 // unless exactly these arrive within the time.
 func (n *NS) Transfer(to *NS, address string, size int, within time.Duration) error {
 	deadline := time.Now().Add(within)
@@ -37,7 +37,7 @@ func (n *NS) Transfer(to *NS, address string, size int, within time.Duration) er
 		c.SetDeadline(deadline)
 		all, err := io.ReadAll(c)
 		if err == nil && !bytes.Equal(all, data) {
-			err = fmt.Errorf("%d octets arrived of %d, or others", len(all), size)
+			err = fmt.Errorf("%d bytes arrived of %d, or others", len(all), size)
 		}
 		got <- err
 	}()

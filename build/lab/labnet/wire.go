@@ -18,7 +18,7 @@ const (
 	ESP       Kind = "ESP"        // IP protocol 50
 	ESPinUDP  Kind = "ESP-in-UDP" // UDP 4500 without the non-ESP marker
 	IKE       Kind = "IKE"        // UDP 500, or 4500 with the marker
-	Keepalive Kind = "keepalive"  // the one octet of RFC 3948 section 2.3
+	Keepalive Kind = "keepalive"  // the one byte of RFC 3948 section 2.3
 	Quote     Kind = "ICMP error" // that quotes GRE, or a packet with an inner address
 	Other     Kind = "other"
 )

@@ -9,7 +9,7 @@ import (
 
 // What strongSwan 6.1 can and 5.9.8 cannot: several key exchanges (RFC 9370),
 // ML-KEM among them, in the first handshake and in each rekeying; and on both
-// postquantum pre-shared keys (RFC 8784), required, optional, and only with one
+// post-quantum pre-shared keys (RFC 8784), required, optional, and only with one
 // side. Seen: the agreed suite on both SAs, also after strongSwan and after
 // greseal has rekeyed them, or that the key is in use; pings; a sealed wire.
 func init() {
@@ -58,7 +58,7 @@ func init() {
 			})
 			first := w.up()
 			w.pings()
-			l.Check(first.IKE.PPK == o.inUse, "a postquantum pre-shared key is in use: %v", first.IKE.PPK)
+			l.Check(first.IKE.PPK == o.inUse, "a post-quantum pre-shared key is in use: %v", first.IKE.PPK)
 			l.Check(o.suite == "" || first.IKE.Suite == o.suite, "IKE suite is %s", first.IKE.Suite)
 			ping := w.net.A.StartPing(innerB, 10*time.Millisecond)
 			suites := func(who string) {
