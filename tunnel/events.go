@@ -39,10 +39,8 @@ func levelWord(level slog.Level) string {
 		return status.LevelError
 	case level >= slog.LevelWarn:
 		return status.LevelWarn
-	case level >= slog.LevelInfo:
-		return status.LevelInfo
 	}
-	return status.LevelDebug
+	return status.LevelInfo
 }
 
 // strangerEvent is event for what unauthenticated input can cause.

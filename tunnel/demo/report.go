@@ -64,7 +64,7 @@ func (r *report) event(daemon string, e status.Event) {
 	r.mu.Lock()
 	muted := r.muted
 	r.mu.Unlock()
-	if muted || e.Level == status.LevelDebug {
+	if muted {
 		return
 	}
 	at := time.Unix(e.Time, int64(e.Millis)*1e6).Sub(r.start).Seconds()

@@ -212,10 +212,10 @@ func play(t *testing.T, story func(*world)) {
 	if labnet.KernelESP() {
 		datapath = "kernel"
 	}
-	facts, err := labnet.Run(t.TempDir(), "w", datapath, path, func(l *labnet.Lab) {
+	o, err := labnet.Run(t.TempDir(), "w", datapath, path, func(l *labnet.Lab) {
 		story(&world{Lab: l, net: l.NewPair(), name: labnet.AddrB})
 	})
-	for _, f := range facts {
+	for _, f := range o.Facts {
 		t.Log(f)
 	}
 	var skip *labnet.SkipError

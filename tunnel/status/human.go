@@ -359,8 +359,6 @@ func (p *page) event(lead string, e Event) {
 		color = colWarn
 	case LevelError:
 		color = colBad
-	case LevelDebug:
-		color = colDim
 	}
 	at := time.Unix(e.Time, int64(e.Millis)*1e6).Format("15:04:05.000")
 	name := ""

@@ -313,9 +313,8 @@ type Guard struct {
 	How     string `msg:"how"` // such as "xfrm block policy", "no code path", "unreachable route", or why it is not in place
 }
 
-// Levels of events, those of log/slog.
+// Levels of events, as log/slog has them.
 const (
-	LevelDebug = "debug"
 	LevelInfo  = "info"
 	LevelWarn  = "warn"
 	LevelError = "error"

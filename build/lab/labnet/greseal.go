@@ -40,9 +40,17 @@ func (n *NS) GresealLater(config string) *Greseal {
 		n.lab.Failf("no greseal to test; use labtest run -greseal FILE")
 	}
 	g := &Greseal{ns: n, Socket: filepath.Join(n.lab.Dir, "greseal-"+n.Name+".sock")}
+	n.lab.owns(g)
 	g.Config = filepath.Join(n.lab.Dir, "greseal-"+n.Name+".toml")
 	g.Write(config)
 	return g
+}
+
+// owns has a daemon asked for everything when the lab closes.
+func (l *Lab) owns(g *Greseal) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.daemons = append(l.daemons, g)
 }
 
 // Write replaces the config file, without telling the daemon.
@@ -71,7 +79,7 @@ func (g *Greseal) WaitAnswer() {
 		if !g.proc.Running() {
 			g.ns.lab.Failf("greseal ended at once: %s", lastLines(g.proc.Output(), 8))
 		}
-		_, err := g.ask()
+		_, err := g.Ask(status.Request{Op: status.OpStatus})
 		return err == nil
 	})
 }
@@ -111,6 +119,7 @@ func (g *Greseal) LoggedAt(words string, limit time.Duration) time.Time {
 
 // Stop is SIGTERM; the daemon must end with 0 within 10 s.
 func (g *Greseal) Stop() {
+	g.lookAll()
 	g.proc.Signal(syscall.SIGTERM)
 	code := g.proc.WaitExit(10 * time.Second)
 	g.ns.lab.Check(code == 0, "greseal ended with %d on SIGTERM: %s", code, lastLines(g.proc.Output(), 5))
@@ -141,25 +150,45 @@ func (g *Greseal) Must(command string, args ...string) string {
 	return r.Stdout
 }
 
-// Status asks the daemon on its socket, as `greseal status` does, but without
-// the cost of a process.
+// Status asks the daemon as `greseal status` does.
 func (g *Greseal) Status() status.Snapshot {
-	snapshot, err := g.ask()
+	reply, err := g.Ask(status.Request{Op: status.OpStatus})
 	g.ns.lab.Must(err, "ask greseal for its status")
-	return *snapshot
+	return *reply.Snapshot
 }
 
-func (g *Greseal) ask() (*status.Snapshot, error) {
+// Ask sends the daemon a request, as its commands do, but without the cost of a
+// process. What the reply holds is noted as seen; a refusal has a reply and an
+// error.
+func (g *Greseal) Ask(r status.Request) (*status.Reply, error) {
 	client, err := status.Dial(g.Socket)
 	if err != nil {
 		return nil, err
 	}
 	defer client.Close()
-	reply, err := client.Call(status.Request{Op: status.OpStatus})
-	if err != nil {
-		return nil, err
+	reply, err := client.Call(r)
+	if reply != nil {
+		g.ns.lab.seen.Reply(reply)
 	}
-	return reply.Snapshot, nil
+	return reply, err
+}
+
+// lookAll asks a daemon that still runs for everything it can tell, the jobs of
+// doctor among it, for the account of what was seen.
+func (g *Greseal) lookAll() {
+	if g.proc == nil || !g.proc.Running() {
+		return
+	}
+	for _, op := range []string{status.OpStatus, status.OpEvents, status.OpHandshakes} {
+		if _, err := g.Ask(status.Request{Op: op, Last: 1000}); err != nil {
+			return
+		}
+	}
+	for job := 1; ; job++ {
+		if _, err := g.Ask(status.Request{Op: status.OpDoctorPoll, Job: job}); err != nil {
+			return
+		}
+	}
 }
 
 // Tunnel is the status of one tunnel.

@@ -21,6 +21,7 @@ type Insider struct {
 	src, dst netip.Addr
 	sealer   *esp.Sealer
 	seq      uint64
+	last     []byte // packet
 }
 
 var (
@@ -54,11 +55,30 @@ func (n *NS) Insider(src, dst string) *Insider {
 
 // Send puts one payload into the SA, with a next header of its own.
 func (i *Insider) Send(next uint8, payload []byte) {
+	i.last = i.seal(next, payload)
+	i.send(i.last)
+}
+
+// Again sends the same packet again.
+func (i *Insider) Again() { i.send(i.last) }
+
+// Forge sends a packet whose ICV is wrong.
+func (i *Insider) Forge() {
+	packet := i.seal(47, Echo())
+	packet[len(packet)-1] ^= 1
+	i.send(packet)
+}
+
+func (i *Insider) seal(next uint8, payload []byte) []byte {
 	b := make([]byte, i.sealer.PacketLen(len(payload)))
 	copy(b[i.sealer.Headroom():], payload)
 	i.seq++
 	size, err := i.sealer.Seal(b, len(payload), next, i.seq)
 	i.ns.lab.Must(err, "seal a packet")
+	return b[:size]
+}
+
+func (i *Insider) send(packet []byte) {
 	i.ns.Must("send a packet of ESP", func() error {
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_ESP)
 		if err != nil {
@@ -68,7 +88,7 @@ func (i *Insider) Send(next uint8, payload []byte) {
 		if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: i.src.As4()}); err != nil {
 			return err
 		}
-		return unix.Sendto(fd, b[:size], 0, &unix.SockaddrInet4{Addr: i.dst.As4()})
+		return unix.Sendto(fd, packet, 0, &unix.SockaddrInet4{Addr: i.dst.As4()})
 	})
 }
 

@@ -22,6 +22,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"greseal/build/lab/seen"
 )
 
 // Lab is one scenario's world.
@@ -37,6 +39,8 @@ type Lab struct {
 	log     *os.File
 	start   time.Time
 	pace    float64
+	daemons []*Greseal
+	seen    seen.Set
 }
 
 // failure is what Failf panics with.
@@ -61,25 +65,25 @@ func (e *SkipError) Error() string { return e.Reason }
 
 // Run calls story with a fresh Lab under parent and cleans up after it. The
 // error is nil, a *SkipError, or the failure. The scratch folder with its logs
-// stays when keep is set or the story failed. Facts are what the story noted.
-func Run(parent, name, datapath, binary string, story func(*Lab)) (facts []string, err error) {
+// stays when keep is set or the story failed.
+func Run(parent, name, datapath, binary string, story func(*Lab)) (o Outcome, err error) {
 	l := &Lab{Dir: filepath.Join(parent, name), Datapath: datapath, Binary: binary, start: time.Now()}
 	if err := os.RemoveAll(l.Dir); err != nil {
-		return nil, err
+		return o, err
 	}
 	if err := os.MkdirAll(l.Dir, 0o755); err != nil {
-		return nil, err
+		return o, err
 	}
 	if len(l.Dir) > longestDir {
 		short, err := shortcut(l.Dir)
 		if err != nil {
-			return nil, err
+			return o, err
 		}
 		defer os.Remove(short)
 		l.Dir = short
 	}
 	if l.log, err = os.Create(filepath.Join(l.Dir, "story.log")); err != nil {
-		return nil, err
+		return o, err
 	}
 	defer l.log.Close()
 	l.pace = pace()
@@ -104,7 +108,13 @@ func Run(parent, name, datapath, binary string, story func(*Lab)) (facts []strin
 	if err != nil {
 		fmt.Fprintf(l.log, "ended with: %v\n", err)
 	}
-	return l.facts, err
+	return Outcome{Facts: l.facts, Seen: l.seen.List()}, err
+}
+
+// Outcome is what is left of a scenario.
+type Outcome struct {
+	Facts []string // what the story noted
+	Seen  []string // of the status schema, see package seen
 }
 
 // longestDir leaves room for a file's name in the 107 bytes that the path of a
@@ -231,8 +241,11 @@ func (l *Lab) Defer(f func()) {
 
 func (l *Lab) close() {
 	l.mu.Lock()
-	procs, cleanup := l.procs, l.cleanup
+	procs, cleanup, daemons := l.procs, l.cleanup, l.daemons
 	l.mu.Unlock()
+	for _, g := range daemons {
+		g.lookAll()
+	}
 	for i := len(procs) - 1; i >= 0; i-- {
 		procs[i].Kill()
 	}

@@ -95,6 +95,8 @@ func (s *part) played(name, title, on string, limit time.Duration, argv ...strin
 	failed := false
 	for _, r := range rows {
 		failed = failed || r.Result == "FAIL"
+		s.seen.Add(r.Seen...)
+		r.Seen = nil
 		if on != "" {
 			r.Datapath = strings.TrimPrefix(r.Datapath+" on "+on, "- ")
 		}
@@ -105,6 +107,10 @@ func (s *part) played(name, title, on string, limit time.Duration, argv ...strin
 		s.add(Row{Scenario: title, Datapath: on, Result: "FAIL", Note: fmt.Sprintf("no scenario was played: %v\n%s", err, lastLines(out, 15))})
 	case err != nil && !failed:
 		s.add(Row{Scenario: title, Datapath: on, Result: "FAIL", Note: fmt.Sprintf("%v\n%s", err, lastLines(out, 15))})
+	default:
+		s.mu.Lock()
+		s.whole[name] = true
+		s.mu.Unlock()
 	}
 	return out
 }

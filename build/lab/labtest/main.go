@@ -4,11 +4,13 @@
 //	labtest run [-greseal FILE] [-dir FOLDER] [-out FILE] [-j N] [-where host|vm|router] [-path userspace|kernel] [words…]
 //	labtest list
 //	labtest suite [-owner]
+//	labtest fields ROWS…
 //	labtest interop
 //
 // Words choose the scenarios whose name, peer and datapath hold all of them.
 // A failed scenario's folder below -dir keeps its logs and captures. suite is
-// the whole of make test, see suite.go; interop is make interop.
+// the whole of make test, see suite.go; interop is make interop. fields judges
+// files that run -out wrote by what the status schema has, see fields.go.
 package main
 
 import (
@@ -32,6 +34,8 @@ func main() {
 		}
 	case "suite":
 		os.Exit(suiteCommand(os.Args[2:]))
+	case "fields":
+		os.Exit(fieldsCommand(os.Args[2:]))
 	case "interop":
 		if len(os.Args) > 2 {
 			fmt.Fprintln(os.Stderr, "usage: labtest interop")
@@ -39,7 +43,7 @@ func main() {
 		}
 		os.Exit(playSuite(interopPhases, ".lab-interop", ""))
 	default:
-		fmt.Fprintln(flag.CommandLine.Output(), "usage: labtest run|list|suite|interop")
+		fmt.Fprintln(flag.CommandLine.Output(), "usage: labtest run|list|suite|fields|interop")
 		os.Exit(2)
 	}
 }

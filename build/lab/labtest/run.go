@@ -27,6 +27,7 @@ type Row struct {
 	Result   string // pass, FAIL, skip
 	Note     string // the reason, or the facts noted
 	Seconds  float64
+	Seen     []string `json:",omitempty"` // of the status schema, see package seen
 
 	order int // of its step in the table
 }
@@ -129,8 +130,8 @@ func play(j job, dir, binary string) Row {
 func playOnce(j job, dir, binary string) (Row, error) {
 	begin := time.Now()
 	row := Row{Scenario: j.Name, Peer: j.Peer, Datapath: j.path, Result: "pass"}
-	facts, err := labnet.Run(dir, folder(row), j.path, binary, j.Run)
-	row.Note, row.Seconds = strings.Join(facts, ", "), time.Since(begin).Seconds()
+	o, err := labnet.Run(dir, folder(row), j.path, binary, j.Run)
+	row.Note, row.Seconds, row.Seen = strings.Join(o.Facts, ", "), time.Since(begin).Seconds(), o.Seen
 	skip := (*labnet.SkipError)(nil)
 	switch {
 	case errors.As(err, &skip):

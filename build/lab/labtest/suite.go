@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"greseal/build/lab/seen"
 )
 
 // suite is make test: every step adds rows to one table and none ends the run.
@@ -29,6 +31,9 @@ type suite struct {
 
 	skips []skippedTest // unit tests skipped on this machine
 	owner bool          // only what make owner plays
+
+	seen  seen.Set        // what the scenarios saw of the status schema
+	whole map[string]bool // steps whose scenarios were all played
 }
 
 // part is one step at work: its rows stand together in the table.
@@ -53,6 +58,7 @@ var phases = [][][]step{
 		{{"lab", (*part).lab}, {"demo", (*part).demo}},
 	},
 	{{{"vm", (*part).vm}, {"malta", (*part).malta}}},
+	{{{"fields", (*part).fields}}},
 }
 
 // ownerPhases are make owner's.
@@ -68,7 +74,7 @@ var ownerPackages = []string{"./tunnel/doctor", "./tunnel/mtu", "./tunnel/cli", 
 
 func suiteCommand(args []string) int {
 	flags := flag.NewFlagSet("labtest suite", flag.ExitOnError)
-	only := flags.String("only", "", "only these steps, comma between: setup, build, time, source, unit, fuzz, mips, cross, lab, demo, vm, malta")
+	only := flags.String("only", "", "only these steps, comma between: setup, build, time, source, unit, fuzz, mips, cross, lab, demo, vm, malta, fields")
 	owner := flags.Bool("owner", false, "only what a router's owner lives through")
 	flags.Parse(args)
 	if *owner {
@@ -87,7 +93,7 @@ func playSuite(phases [][][]step, logs, only string) int {
 		fmt.Fprintln(os.Stderr, "labtest:", err)
 		return 1
 	}
-	s := &suite{ctx: ctx, root: root, logs: filepath.Join(root, logs), start: time.Now()}
+	s := &suite{ctx: ctx, root: root, logs: filepath.Join(root, logs), start: time.Now(), whole: map[string]bool{}}
 	if err := os.RemoveAll(s.logs); err != nil {
 		fmt.Fprintln(os.Stderr, "labtest:", err)
 		return 1

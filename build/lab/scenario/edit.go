@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"greseal/build/lab/labnet"
+	"greseal/tunnel/status"
 )
 
 // Editing over SSH without fear: a change that costs a tunnel that was up, or
@@ -60,6 +61,10 @@ func editWrongKey(l *labnet.Lab) {
 	l.Check(contains(r.Stdout, "t0: re-establish (psk)") && contains(r.Stdout, "greseal confirm"), "edit does not say what it does: %s", r.Stdout)
 	l.Check(!contains(r.Out(), "lab-xxxx"), "edit shows the key: %s", r.Out())
 	l.Wait(5*time.Second, "the tunnel is down", func() bool { return a.Tunnel("t0").State != "up" })
+	l.Wait(3*time.Second, "what the trial waits for", func() bool {
+		p := a.Status().Daemon.Pending
+		return p != nil && len(p.Waiting) == 1 && contains(p.Waiting[0], "t0") && p.Patient > 0
+	})
 
 	r = a.Do("confirm")
 	l.Check(r.Code == 1 && contains(r.Stderr, "t0 was up before"), "confirm with a tunnel down: exit code %d: %s", r.Code, r.Out())
@@ -82,9 +87,12 @@ func editConfirmed(l *labnet.Lab) {
 	l.Check(r.Code == 0 && contains(r.Stdout, "t0: hitless (routes)"), "edit: exit code %d: %s", r.Code, r.Out())
 	l.Check(contains(net.A.MustRun("ip", "route"), "10.8.0.0/24"), "the new route is not there")
 	l.Check(content(l, a.Config) == file, "the file was changed before the confirmation")
+	edited := strings.Replace(file, "10.9.0.0/24", "10.8.0.0/24", 1)
+	held, err := a.Ask(status.Request{Op: status.OpHold})
+	l.Check(err == nil && held.Digest == status.Digest([]byte(edited)), "the daemon holds another file than the edited one: %+v, %v", held, err)
 	a.Must("confirm")
 	changed := content(l, a.Config)
-	l.Check(changed == strings.Replace(file, "10.9.0.0/24", "10.8.0.0/24", 1), "the file is not the edited one:\n%s", changed)
+	l.Check(changed == edited, "the file is not the edited one:\n%s", changed)
 	time.Sleep(11 * time.Second)
 	l.Check(contains(net.A.MustRun("ip", "route"), "10.8.0.0/24"), "the route went after the confirmation")
 	l.Check(a.Tunnel("t0").Child.SPIIn == before.Child.SPIIn, "a hitless change made a new Child SA")

@@ -6,13 +6,15 @@ import (
 	"time"
 
 	"greseal/build/lab/labnet"
+	"greseal/tunnel/status"
 )
 
 // What comes out of ESP and what becomes of it. GRE endpoints of their own, to
 // which no route leads, and one of which is an address of nobody's: the tunnel
 // carries packets all the same, also after its daemon was killed, and nothing of
-// it is left at the end. A GRE key, or Ethernet, on one side only: nothing passes,
-// nothing is said of it in the clear, and the status says that something was held
+// it is left at the end; it is refused, with the reason, while the other one is an
+// address of the machine itself. A GRE key, or Ethernet, on one side only: nothing
+// passes, nothing is said of it in the clear, and the status says that something was held
 // back. GRE keepalives in transport mode through a NAT come back.
 func init() {
 	add(
@@ -54,6 +56,15 @@ func endpointsWithoutRoute(l *labnet.Lab) {
 	way := func() string { return net.A.MustRun("ip", "route", "show", endB) }
 	l.Check(l.Datapath != "kernel" || strings.Contains(way(), "via "+labnet.RouterA), "the route to the GRE endpoint: %q", way())
 
+	a.Must("down", "t0")
+	net.A.Addr("lo", endB+"/32")
+	a.Must("up", "t0")
+	l.Wait(20*time.Second, "the refusal of an endpoint that is this machine's", func() bool {
+		t := a.Tunnel("t0")
+		return t.Code == status.CodeUnavailable && contains(t.Reason, endB+", which is an address of this machine")
+	})
+	net.A.DelAddr("lo", endB+"/32")
+	a.WaitUp("t0", 60*time.Second)
 	a.Kill()
 	a.Start()
 	a.WaitUp("t0", 40*time.Second)

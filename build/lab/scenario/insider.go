@@ -12,7 +12,8 @@ import (
 // A peer that is honest up to IKE puts something else than the tunnel's GRE into its
 // SA: ICMP, TCP, UDP, IP in IP, GRE of other endpoints. Seen, in either mode: nothing
 // of it reaches the machine or comes out of the tunnel's interface, nothing is said
-// of it in the clear, and the status counts every packet. RFC 4301 section 5.2.
+// of it in the clear, and the status counts every packet (RFC 4301 section 5.2), as it
+// does one that comes twice, one that nobody sealed, and GRE cut short.
 func init() {
 	for _, mode := range []string{"tunnel", "transport"} {
 		add(Scenario{Name: "other packets in ESP, " + mode + " mode", Peer: Greseal, Paths: both, Where: VM, Run: func(l *labnet.Lab) { otherInESP(l, mode) }})
@@ -65,6 +66,20 @@ func otherInESP(l *labnet.Lab, mode string) {
 	l.Check(linkReceived(net.A) == received, "%d packets came out of the interface", linkReceived(net.A)-received)
 	text := a.Must("status")
 	l.Check(strings.Contains(text, "was not a tunnel's GRE inside ESP") || strings.Contains(text, "selector "), "the status does not show them:\n%s", text)
+	insider.Again()
+	insider.Forge()
+	l.Wait(10*time.Second, "a repeated and a forged packet counted", func() bool {
+		d := a.Tunnel("t0").Drops
+		return d.Replay > 0 && d.Integrity > 0
+	})
+	if l.Datapath == "userspace" { // the kernel's GRE keeps no such count
+		if cut := []byte{0}; mode == "tunnel" {
+			insider.Send(4, labnet.IPv4(labnet.AddrB, labnet.AddrA, 47, cut))
+		} else {
+			insider.Send(47, cut)
+		}
+		l.Wait(10*time.Second, "a GRE header cut short counted", func() bool { return a.Tunnel("t0").Drops.Malformed > 0 })
+	}
 	net.B.MustPing(innerA, 5)
 	net.Wire.MustHideGRE()
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"greseal/build/lab/labnet"
+	"greseal/tunnel/status"
 )
 
 // greseal against itself: with fixed addresses on both sides, so that both
@@ -152,6 +153,8 @@ func reload(l *labnet.Lab) {
 	ping := net.A.StartPing("10.255.1.1", 10*time.Millisecond)
 
 	a.Write(config(`esp = "aes256gcm16"`))
+	plan, err := a.Ask(status.Request{Op: status.OpPlan})
+	l.Check(err == nil && len(plan.Lines) == 1 && contains(plan.Lines[0], "t2: "), "the plan is not the one change: %+v, %v", plan, err)
 	a.Reload()
 	l.Wait(20*time.Second, "the second tunnel with its new suite", func() bool {
 		t := a.Tunnel("t2")
@@ -166,6 +169,8 @@ func reload(l *labnet.Lab) {
 	a.Reload()
 	time.Sleep(300 * time.Millisecond)
 	net.A.MustPing("10.255.2.1", 5)
+	r = a.Do("doctor", "t1")
+	l.Check(contains(r.Out(), "modus") && contains(r.Out(), "greseal apply"), "doctor does not warn of the file: %s", r.Out())
 
 	got := ping.Stop()
 	after1 := a.Tunnel("t1")

@@ -4,10 +4,11 @@ import (
 	"time"
 
 	"greseal/build/lab/labnet"
+	"greseal/tunnel/status"
 )
 
-// No boot order, no giving up. greseal starts before its address and its route
-// are there, says what it waits for, and comes up when they appear. An outage
+// No boot order, no giving up. greseal starts before its interface, its address and
+// its route are there, says what it waits for, and comes up when they appear. An outage
 // of the path makes the tunnel suspect and takes its link down, and when the
 // path is back the same SAs go on without a handshake. And the inner side is
 // closed too: what belongs into a tunnel that is down, or whose daemon was
@@ -24,9 +25,20 @@ func waits(l *labnet.Lab) {
 	net := l.NewPair()
 	net.A.DelAddr("wan", labnet.AddrA+"/24")
 	net.B.Greseal(side("any", innerB))
-	a := net.A.Greseal(side(labnet.AddrB, innerA))
-	t := a.WaitState("t0", "waiting", 10*time.Second)
-	l.Check(t.WaitingFor != "" && t.Reason != "", "it does not say what it waits for: %q, %q", t.WaitingFor, t.Reason)
+	a := net.A.Greseal(side(labnet.AddrB, innerA, `local = "lte"`))
+	waitsFor := func(what string) {
+		l.Wait(10*time.Second, "that it waits for the "+what, func() bool {
+			t := a.Tunnel("t0")
+			return t.State == status.StateWaiting && t.WaitingFor == what && t.Reason != ""
+		})
+	}
+	waitsFor(status.WaitInterface)
+	a.Write(side(labnet.AddrB, innerA, `local = "wan"`))
+	a.Reload()
+	waitsFor(status.WaitAddress)
+	a.Write(side(labnet.AddrB, innerA))
+	a.Reload()
+	waitsFor(status.WaitRoute)
 	net.A.MustNotPing(innerB, 3)
 	net.A.Addr("wan", labnet.AddrA+"/24")
 	time.Sleep(200 * time.Millisecond)
@@ -86,6 +98,7 @@ func closedInside(l *labnet.Lab) {
 	net.A.WaitPing(inside, 10*time.Second)
 	b.Stop()
 	net.A.MustNotPing(inside, 5)
+	l.Wait(60*time.Second, "that nobody answers", func() bool { return a.Tunnel("t0").Code == status.CodeNoAnswer })
 	b.Start()
 	a.WaitUp("t0", 60*time.Second)
 	net.A.WaitPing(inside, 10*time.Second)

@@ -1,6 +1,8 @@
 package scenario
 
 import (
+	"crypto/rand"
+	"fmt"
 	"strings"
 	"time"
 
@@ -13,10 +15,12 @@ import (
 // greseal in either role. Seen: the tunnel's reason names the thing; pings get
 // no answer; the wire shows neither ESP nor GRE; and once the mistake is
 // corrected, on whichever side, the tunnel comes up without a restart.
+const noProposal = "no common IKE proposal"
+
 func init() {
 	wrong := []refusal{
 		{"wrong PSK", func(c *labnet.Swan) { c.PSK = "another-Tq4nVw7PzLc2RkXs9J" }, []string{"psk", "pre-shared key", "authentic"}},
-		{"no common IKE proposal", func(c *labnet.Swan) { c.IKE = "aes256-sha1-modp2048" }, []string{"proposal"}},
+		{noProposal, func(c *labnet.Swan) { c.IKE = "aes256-sha1-modp2048" }, []string{"proposal"}},
 		{"no common ESP proposal", func(c *labnet.Swan) { c.ESP = "aes128-sha1" }, []string{"proposal"}},
 		{"other traffic selectors", func(c *labnet.Swan) { c.LocalTS, c.RemoteTS = "10.77.0.0/24", "10.78.0.0/24" }, []string{"selector"}},
 	}
@@ -25,6 +29,27 @@ func init() {
 			addOnce(Scenario{Name: r.name + ", " + role, Peer: StrongSwan, Paths: both, Run: func(l *labnet.Lab) { r.run(l, role) }})
 		}
 	}
+}
+
+// strangers send what cannot be agreed on from one address after the other, and
+// something that is no IKE message. It is counted, and does not fill the log.
+func strangers(w *world) {
+	request := firstRequest(w, labnet.AddrB)
+	var strangers []string
+	for i := range 12 {
+		strangers = append(strangers, fmt.Sprintf("198.51.100.%d", 100+i))
+		w.net.B.Addr("wan", strangers[i]+"/24")
+	}
+	for _, from := range strangers {
+		rand.Read(request[:8])
+		labnet.SendUDP(w.net.B, from, labnet.AddrA, 500, request)
+	}
+	labnet.SendUDP(w.net.B, labnet.AddrB, labnet.AddrA, 500, request[:27])
+	var ike status.IKETotals
+	w.Wait(5*time.Second, "that the datagrams of strangers are counted", func() bool {
+		ike = w.greseal.Status().Daemon.IKE
+		return ike.Malformed > 0 && ike.Unlogged > 0
+	})
 }
 
 type refusal struct {
@@ -67,6 +92,10 @@ func (r refusal) run(l *labnet.Lab, role string) {
 	w.net.A.MustNotPing(innerB, 5)
 	w.net.Wire.MustHideGRE()
 	l.Check(w.net.Wire.Count(labnet.ESP)+w.net.Wire.Count(labnet.ESPinUDP) == 0, "there is ESP: %s", w.net.Wire.Summary())
+
+	if r.name == noProposal && w.responder {
+		strangers(w)
+	}
 
 	good.Libipsec = w.swan.config.Libipsec
 	w.swan.config = good

@@ -111,7 +111,7 @@ func cookie(l *labnet.Lab) {
 	w.up()
 	w.greseal.Must("down", "t0")
 	w.swan.WaitGone(waitGone)
-	request := firstRequest(w)
+	request := firstRequest(w, labnet.AddrA)
 	for range 4 {
 		rand.Read(request[:8])
 		labnet.SendUDP(w.net.A, labnet.AddrA, labnet.AddrB, 500, request)
@@ -125,14 +125,14 @@ func cookie(l *labnet.Lab) {
 	w.net.Wire.MustBeSealed()
 }
 
-// firstRequest is greseal's first IKE_SA_INIT request.
-func firstRequest(w *world) []byte {
+// firstRequest is the first IKE_SA_INIT request that came from an address.
+func firstRequest(w *world, from string) []byte {
 	for _, p := range w.net.Wire.Packets() {
-		if p.Kind == labnet.IKE && len(p.Payload) >= 28 && p.Payload[18] == 34 && p.Src.String() == labnet.AddrA {
+		if p.Kind == labnet.IKE && len(p.Payload) >= 28 && p.Payload[18] == 34 && p.Src.String() == from {
 			return append([]byte(nil), p.Payload...)
 		}
 	}
-	w.Failf("no IKE_SA_INIT request of greseal on the wire")
+	w.Failf("no IKE_SA_INIT request of %s on the wire", from)
 	return nil
 }
 
