@@ -15,7 +15,7 @@ type directory struct {
 	order []*peer // in the order they were registered
 	// byRemote finds peers by their addresses, byID by their identity where it
 	// is no pattern, audiences whom a request may be for; nil when all have to
-	// be made anew.
+	// be recreated.
 	byRemote  map[netip.Addr][]*peer
 	byID      map[string][]*peer
 	audiences map[audienceKey]*audience

@@ -65,7 +65,7 @@ func TestAuthenticatedPeerIsBounded(t *testing.T) {
 		}
 		l.n.run(l.n.now + 20*time.Millisecond)
 	}
-	// anew makes a new IKE SA, as a peer that was started again, without a word about
+	// again makes a new IKE SA, as a peer that was started again, without a word about
 	// that.
 	anew := func(l *liar) {
 		l.w.boot()

@@ -9,7 +9,7 @@ import (
 )
 
 // Several IKE SAs with one peer arise when both sides start at once, when the
-// peer was restarted, and when it authenticates anew. One of them is kept:
+// peer was restarted, and when it authenticates again. One of them is kept:
 //
 //   - of two whose handshakes overlapped, in whichever direction, the one whose
 //     exchange holds the lowest nonce goes, by the hand of the side that began

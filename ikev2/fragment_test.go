@@ -119,7 +119,7 @@ func TestFragmentsOfAnUnfinishedMessageAreForgotten(t *testing.T) {
 }
 
 // A request is to be repeated bit for bit (RFC 7296 section 2.1). One that is sealed
-// anew is answered by what the first was answered by, and done once.
+// again is answered by what the first was answered by, and done once.
 func TestRequestSealedAnewIsAnsweredAgain(t *testing.T) {
 	n, w, e := twoNodes(t, 3, nil)
 	w.initiate()

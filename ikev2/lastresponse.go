@@ -85,7 +85,7 @@ func (c *cached) is(id uint32, datagram []byte) bool {
 
 // askedAnew tells whether a request is the answered one in more fragments than
 // before, of which the first asks for the answer (RFC 7383 section 2.6.1), or as
-// a peer sends it that seals its repetitions anew (against RFC 7296 section 2.1).
+// a peer sends it that seals its repetitions again (against RFC 7296 section 2.1).
 func (c *cached) askedAnew(m *wire.Message, keys *keymat.Keys) bool {
 	p := m.SKF()
 	if c.Data == nil || m.MessageID != c.id || keys == nil || p != nil && (p.Number != 1 || p.Total < c.total) {

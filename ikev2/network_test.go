@@ -167,7 +167,7 @@ func (n *network) add(name, local, remote string, p Peer) *node {
 	return x
 }
 
-// boot starts a node's engine anew, with nothing in the datapath.
+// boot starts a node's engine again, with nothing in the datapath.
 func (x *node) boot() {
 	x.net.seq++
 	seed := x.net.rand.Uint64()

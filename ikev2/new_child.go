@@ -2,7 +2,7 @@ package ikev2
 
 import "greseal/ikev2/wire"
 
-// A Child SA made anew by CREATE_CHILD_SA (RFC 7296 section 1.3.1): where the IKE SA
+// A new Child SA by CREATE_CHILD_SA (RFC 7296 section 1.3.1): where the IKE SA
 // has none left, or beside one whose GRE endpoint is no longer our address. When
 // both sides ask at the same time one of the two Child SAs goes, as in simultaneous
 // rekeying.

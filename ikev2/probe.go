@@ -31,7 +31,7 @@ import (
 // The answer to a probe's second form says two things at once: the peer is there,
 // and what was large was lost. Without it nothing is concluded about sizes, and
 // neither where it does not come at once: a peer that was slow may be answering what
-// went before. Such a probe is sent anew, and that a rehearsal's first form is lost
+// went before. Such a probe is sent again, and that a rehearsal's first form is lost
 // must show twice in a row. What a rehearsal found to be of no use is looked at again
 // after a while. The silence after a probe counts towards suspect and dead from its
 // second form on.
@@ -208,7 +208,7 @@ func (e *Engine) shape(s *ikeSA, r *request, p *probe) {
 	}
 }
 
-// nextForm goes over to a request's next form. Its timers start anew.
+// nextForm goes over to a request's next form. Its timers start again.
 func (e *Engine) nextForm(s *ikeSA, r *request) {
 	p := r.probe()
 	if p.rehearse {
@@ -265,7 +265,7 @@ func (p *probe) answer(e *Engine, s *ikeSA, r *request, c content, _ *Datagram) 
 // repeated.
 func (p *probe) atOnce(e *Engine, r *request) bool { return r.tries == 1 && e.now-p.formAt <= r.wait }
 
-// rehearsed takes the result of a rehearsal, which is made anew where it may not be
+// rehearsed takes the result of a rehearsal, which is repeated where it may not be
 // true.
 func (p *probe) rehearsed(e *Engine, s *ikeSA, r *request) {
 	first := p.form == recoverFragments || p.form == recoverSplit && p.pieces == nil

@@ -14,7 +14,7 @@ import (
 // new one stands (duplicates.go). The initiator of the old one begins, some time
 // before the end; the responder asks it to with AUTH_LIFETIME (RFC 4478) and
 // begins by itself when that was in vain. An IKE SA that nobody could
-// authenticate anew is closed at the end.
+// authenticate again is closed at the end.
 
 // reauthPause is the wait before another try.
 const reauthPause = 30 * time.Second
@@ -41,7 +41,7 @@ func (s *ikeSA) planReauth(e *Engine) {
 	e.markDirty(s)
 }
 
-// lifetimeNotify tells an initiator by when it has to authenticate anew, in whole
+// lifetimeNotify tells an initiator by when it has to authenticate again, in whole
 // seconds (RFC 4478 section 3); nil: never.
 func (p *peer) lifetimeNotify() []wire.Payload {
 	if p.cfg.Reauth < time.Second {

@@ -11,7 +11,7 @@ import (
 	"greseal/ikev2/wire"
 )
 
-// kept is what a ring holds, counted anew.
+// kept is what a ring holds, counted again.
 func kept(g *recorder.Ring) (n int) {
 	for i := range g.Records {
 		n += g.Records[i].Size()

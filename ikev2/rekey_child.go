@@ -51,7 +51,7 @@ func (x *rekeyChild) refused(e *Engine, s *ikeSA, n *wire.Notify) bool {
 		// The peer's own rekeying, or Delete, was first.
 		e.wantChild(s, s.recreatePause())
 	case n.Kind == wire.ChildSANotFound:
-		// The peer has lost it: remove it in silence and begin anew (RFC 7296
+		// The peer has lost it: remove it in silence and begin again (RFC 7296
 		// section 2.25).
 		e.retire(x.old, false)
 		e.wantChild(s, 0)

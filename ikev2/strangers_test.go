@@ -180,7 +180,7 @@ func (c *crowd) finish(v *visitor) bool {
 // bot is the address number i of a botnet, each in a network of its own.
 func bot(i int) string { return fmt.Sprintf("10.%d.%d.7", i>>8, i&255) }
 
-// accounted fails unless the budget is what is counted anew, within its bounds.
+// accounted fails unless the budget is what is counted again, within its bounds.
 func (c *crowd) accounted() {
 	c.t.Helper()
 	h := &c.e.half

@@ -33,7 +33,7 @@ func TestRoutesOfOneLinkChangeWithoutALookAtEverything(t *testing.T) {
 	sh(t, "ip route del 10.0.0.0/16 dev hq")
 	must(t, n.SetRoutes("hq", set, true))
 	hasRoute(t, "10.0.0.0/16 dev hq scope link metric 50")
-	// The interface made anew has another index.
+	// The interface recreated has another index.
 	sh(t, "ip link del hq", "ip link add hq type veth peer name hqpeer", "ip link set hqpeer up")
 	mark(t, n, "hq")
 	must(t, n.SetRoutes("hq", set, true))

@@ -237,7 +237,7 @@ func (n *Network) SetRoutes(link string, set RouteSet, running bool) error {
 	return n.update(link)
 }
 
-// Refresh lays the peers' host routes anew after the underlay has changed, and
+// Refresh lays the peers' host routes again after the underlay has changed, and
 // whatever else went missing on interfaces that are up.
 func (n *Network) Refresh() error {
 	return n.reconcile(slices.Collect(maps.Keys(n.links))...)

@@ -318,7 +318,7 @@ func possible(ps []suite.Proposal, supports func(encr, integ suite.Transform) er
 	return out, last
 }
 
-// restart closes a tunnel's SAs and starts anew at once.
+// restart closes a tunnel's SAs and starts again at once.
 func (l *loop) restart(p *peer, why string) {
 	l.do(l.engine.Close(l.now(), p.id))
 	p.attempt.Reset()

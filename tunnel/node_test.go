@@ -42,7 +42,7 @@ func seeded(name string) *rand.ChaCha8 {
 	return rand.NewChaCha8(s)
 }
 
-// setPeer makes the node's engine anew: it has forgotten all.
+// setPeer makes the node's engine again: it has forgotten all.
 func (n *node) setPeer() {
 	if n.wake != nil {
 		n.wake.Stop()

@@ -12,7 +12,7 @@ import (
 
 // The search of the path MTU: tunnel/mtu decides what is probed, the engine
 // probes, and the interface, the clamp and the size of IKE messages follow. It
-// begins when a Child SA carries traffic, and anew whenever the path is another one:
+// begins when a Child SA carries traffic, and again whenever the path is another one:
 // own or peer's address, the interface below or its MTU.
 
 // pathOf is the path to the peer of a Child SA, or of the candidate that is tried.

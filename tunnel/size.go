@@ -15,7 +15,7 @@ import (
 )
 
 // The size of a tunnel: the MTU of its interface and the TCP segment size, from
-// what was agreed with the peer and from the path outside. They are computed anew
+// what was agreed with the peer and from the path outside. They are computed again
 // at every change (another suite, a NAT, another address or MTU of the way out).
 
 // size gives the interface its MTU, and the TCP segment size that fits into it.

@@ -1,7 +1,7 @@
 // Command man makes greseal(8) and greseal.toml(5): the commands from what the
 // program itself prints with --help, the keys from the schema that the program
 // checks them by, and the rest from build/doc. The pages are committed beside it, and a test holds that they
-// are current; go generate writes them anew.
+// are current; go generate writes them again.
 package main
 
 import (

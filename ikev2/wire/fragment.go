@@ -99,7 +99,7 @@ func (r *Reassembly) Wanted(p *SKF) error {
 }
 
 // Add authenticates a fragment and stores its content; a fragment of a set with
-// more fragments than the stored one starts anew. It reports whether the
+// more fragments than the stored one starts again. It reports whether the
 // message is now complete. On any error nothing has changed.
 func (r *Reassembly) Add(m *Message, o Opener) (complete bool, err error) {
 	p := m.SKF()

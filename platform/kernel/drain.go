@@ -20,7 +20,7 @@ const (
 // right after a newer one has taken its place, which is how a rekeying ends.
 //
 // The kernel outdates what it remembers of the old SA a moment before it lets the
-// new one be found, so a sender may remember the old one anew in between: the
+// new one be found, so a sender may remember the old one again in between: the
 // policy is written once more, which makes all look again. Whoever has chosen
 // before is inside an RCU read-side critical section, and membarrier(2) returns
 // when those that had begun are over, after some ticks of the kernel's clock.

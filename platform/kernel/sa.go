@@ -265,7 +265,7 @@ func (d *Datapath) move(s *installed, local, remote netip.AddrPort) error {
 		if err := xfrm.AlterState(d.xfrm, s.ID, c); err != nil {
 			return explain(err)
 		}
-		// Packets and bytes went over; drop counters begin anew.
+		// Packets and bytes went over; drop counters begin again.
 		s.base.Replay += uint64(before.Replay) + uint64(before.TooOld)
 		s.base.Integrity += uint64(before.Bad)
 	}

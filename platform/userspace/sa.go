@@ -115,7 +115,7 @@ func (l *limits) left(c *platform.Counters) uint64 {
 const lowSequence = 1 << 30
 
 // route is how the packets of an outbound SA look outside of their payload:
-// made anew when SA or link change, never changed itself but for noGSO, which
+// recreated when SA or link change, never changed itself but for noGSO, which
 // its worker learns.
 type route struct {
 	sock    *outSocket

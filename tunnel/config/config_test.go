@@ -36,7 +36,7 @@ func all(ps Problems) string {
 }
 
 // Each file of testdata/wrong stands beside the exact messages it must give.
-// GRESEAL_UPDATE=1 writes them anew, to be read before they are committed.
+// GRESEAL_UPDATE=1 writes them again, to be read before they are committed.
 func TestWrongFilesGiveTheseMessages(t *testing.T) {
 	files, err := filepath.Glob("testdata/wrong/*.toml")
 	if err != nil || len(files) < 20 {

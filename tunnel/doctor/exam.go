@@ -56,7 +56,7 @@ func newExam(ctx context.Context, s Subject) (*exam, error) {
 
 func (x *exam) close() { x.net.Close() }
 
-// refresh asks the daemon anew.
+// refresh asks the daemon again.
 func (x *exam) refresh() error {
 	m, err := x.Daemon.Observe(x.ctx)
 	if err != nil {

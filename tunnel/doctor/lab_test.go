@@ -67,7 +67,7 @@ func tunnel(lines []string) string {
 	return labnet.Tunnel("t0", out...)
 }
 
-// set writes A's file anew and applies it, as a person does.
+// set writes A's file again and applies it, as a person does.
 func (w *world) set(lines ...string) {
 	w.a.Write(w.sideA(lines...))
 	w.a.Must("apply", "-c", w.a.Config)

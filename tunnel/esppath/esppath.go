@@ -16,7 +16,7 @@
 //	|    |      | lost there too: nothing helps     |     | packets come back:
 //	|    |      +-----------------------------------+     | it helps
 //	|    |                                                v
-//	|    |      the tunnel is made anew for another    KEPT
+//	|    |      the tunnel is restarted for another    KEPT
 //	|    |      reason, the first time                    |
 //	|    +<-----------------------------------------------+
 //	|    |
@@ -134,7 +134,7 @@ func (p *Path) Asked() Form { return p.asked }
 // Retried tells whether the usual form was tried twice.
 func (p *Path) Retried() bool { return p.retried }
 
-// Forget begins anew: the configuration or the operator did.
+// Forget begins again: the configuration or the operator did.
 func (p *Path) Forget() { *p = Path{asking: p.asking} }
 
 // Up takes that the tunnel has come up in a form.
@@ -246,7 +246,7 @@ func (p *Path) Passes(form Form) (v Verdict) {
 	return v
 }
 
-// Down takes that the tunnel is to be made anew. It tells whether the usual form is
+// Down takes that the tunnel is to be restarted. It tells whether the usual form is
 // tried once more.
 func (p *Path) Down() (register bool) {
 	if p.asked == Usual || p.helps == 0 || p.retried {

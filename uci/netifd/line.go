@@ -9,7 +9,7 @@ import (
 	"greseal/tunnel/status"
 )
 
-// Each ifup makes the firewall load its rules anew, so a flapping tunnel is
+// Each ifup makes the firewall load its rules again, so a flapping tunnel is
 // reported with growing patience.
 const (
 	downHold  = 2 * time.Second // a tunnel that is back by then was never down

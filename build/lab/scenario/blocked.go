@@ -121,7 +121,7 @@ func peerGRELate(l *labnet.Lab) {
 }
 
 // peerGRELateSilent: the same, and the peer's kernel says nothing. Only the time helped,
-// and not UDP: when the tunnel is made anew, ESP is tried once more.
+// and not UDP: when the tunnel is recreated, ESP is tried once more.
 func peerGRELateSilent(l *labnet.Lab) {
 	w := newWorld(l, nil)
 	w.start()

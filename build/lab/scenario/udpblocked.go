@@ -11,7 +11,7 @@ import (
 // and nothing else, or a peer whose kernel has no UDP encapsulation over IPv6. UDP
 // is in use only because the userspace datapath feigns a NAT, this side's or the
 // peer's: so with encap = "auto" the tunnel goes over to bare ESP by itself, tries
-// UDP once more when it is made anew, and then stays with ESP. With encap = "always"
+// UDP once more when it is recreated, and then stays with ESP. With encap = "always"
 // it says what to change, and behind a NAT that bare ESP does not pass one. Where ESP
 // does not help either it is tried once and UDP is used again.
 func init() {

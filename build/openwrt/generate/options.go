@@ -19,7 +19,7 @@ func keys(yield func(*config.Key) bool) {
 }
 
 // declarations are the options of the protocol handler, whose changes have netifd
-// set the interface up anew. Secrets are left out, since netifd hands on what is
+// set the interface up again. Secrets are left out, since netifd hands on what is
 // declared as an argument, which every user can read; so is metric, one of the
 // defaults.
 func declarations() string {
