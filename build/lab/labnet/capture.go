@@ -21,13 +21,15 @@ import (
 // the very pages that reference points to: the capture would show as clear
 // what never was.
 type Wire struct {
-	lab  *Lab
-	name string
-	fd   int
-	mark int // socket that sends markers
-	ring []byte
-	stop chan struct{}
-	done chan struct{}
+	lab   *Lab
+	name  string
+	fd    int
+	mark  int // socket that sends markers
+	ring  []byte
+	stop  int // a pipe's end: the capture ends when it is closed
+	ended int // the pipe's other end
+	once  sync.Once
+	done  chan struct{}
 
 	mu      sync.Mutex
 	packets []Packet
@@ -60,7 +62,10 @@ func blocks() int {
 // Capture starts capturing on an interface of the namespace. The packets are
 // written to NAME.pcap in the lab's folder at the end.
 func (n *NS) Capture(name, ifname string) *Wire {
-	w := &Wire{lab: n.lab, name: name, stop: make(chan struct{}), done: make(chan struct{})}
+	w := &Wire{lab: n.lab, name: name, done: make(chan struct{})}
+	var ends [2]int
+	n.lab.Must(unix.Pipe2(ends[:], unix.O_CLOEXEC), "make a pipe")
+	w.ended, w.stop = ends[0], ends[1]
 	index := n.LinkIndex(ifname)
 	n.Must("capture on "+ifname, func() error {
 		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
@@ -102,17 +107,13 @@ func (w *Wire) read() {
 		block := w.ring[i*blockSize : (i+1)*blockSize]
 		status := (*uint32)(unsafe.Pointer(&block[8])) // struct tpacket_block_desc
 		for atomic.LoadUint32(status)&unix.TP_STATUS_USER == 0 {
-			fds := []unix.PollFd{{Fd: int32(w.fd), Events: unix.POLLIN}}
-			unix.Poll(fds, 2*blockTimeout)
+			fds := []unix.PollFd{{Fd: int32(w.fd), Events: unix.POLLIN}, {Fd: int32(w.ended)}}
+			unix.Poll(fds, -1)
 			if fds[0].Revents&unix.POLLERR != 0 { // the interface went down, say
 				unix.GetsockoptInt(w.fd, unix.SOL_SOCKET, unix.SO_ERROR) // takes the error
 			}
-			select {
-			case <-w.stop:
-				if fds[0].Revents&unix.POLLIN == 0 {
-					return
-				}
-			default:
+			if fds[1].Revents != 0 && fds[0].Revents&unix.POLLIN == 0 {
+				return
 			}
 		}
 		w.take(block)
@@ -200,17 +201,17 @@ func (w *Wire) dropped() uint32 {
 
 // Close ends the capture and writes it out.
 func (w *Wire) Close() {
-	select {
-	case <-w.stop:
-		return
-	default:
-	}
+	w.once.Do(w.close)
+}
+
+func (w *Wire) close() {
 	w.settle()
-	close(w.stop)
+	unix.Close(w.stop)
 	<-w.done
 	unix.Munmap(w.ring)
-	unix.Close(w.fd)
-	unix.Close(w.mark)
+	for _, fd := range []int{w.fd, w.mark, w.ended} {
+		unix.Close(fd)
+	}
 	var b bytes.Buffer
 	binary.Write(&b, binary.LittleEndian, []uint32{0xa1b23c4d, 2 | 4<<16, 0, 0, 65600, 1}) // pcap with nanoseconds, Ethernet
 	for _, p := range w.packets {

@@ -213,6 +213,7 @@ func (g *Greseal) WaitState(name, state string, limit time.Duration) status.Tunn
 	limit = time.Duration(float64(limit) * g.ns.lab.patience())
 	begin := time.Now()
 	for {
+		asked := time.Now()
 		t := g.Tunnel(name)
 		if t.State == state {
 			g.ns.lab.Logf("tunnel %s is %s after %v", name, state, time.Since(begin).Round(time.Millisecond))
@@ -220,7 +221,7 @@ func (g *Greseal) WaitState(name, state string, limit time.Duration) status.Tunn
 		}
 		g.ns.lab.Check(time.Since(begin) < limit, "tunnel %s is %q and not %q after %v; it says: %s; %s; last log lines:\n%s",
 			name, t.State, state, limit, t.Reason, t.Remedy, lastLines(g.Log(), 8))
-		time.Sleep(50 * time.Millisecond)
+		pause(asked)
 	}
 }
 

@@ -205,13 +205,14 @@ func (l *Lab) Stretch(d time.Duration) time.Duration {
 // patience is how many times longer than usual things may take here.
 func (l *Lab) patience() float64 { return max(1, l.pace/3.5) }
 
-// Wait calls ok every 20 ms until it is true, and fails the scenario after
+// Wait calls ok again and again until it is true, and fails the scenario after
 // limit, or later on a machine that is slower than a virtual machine should
 // be. what says what was waited for.
 func (l *Lab) Wait(limit time.Duration, what string, ok func() bool) time.Duration {
 	limit = time.Duration(float64(limit) * l.patience())
 	begin := time.Now()
 	for {
+		asked := time.Now()
 		if ok() {
 			took := time.Since(begin)
 			l.Logf("%s: after %v", what, took.Round(time.Millisecond))
@@ -220,8 +221,15 @@ func (l *Lab) Wait(limit time.Duration, what string, ok func() bool) time.Durati
 		if time.Since(begin) > limit {
 			l.Failf("waited %v in vain for: %s", limit, what)
 		}
-		time.Sleep(20 * time.Millisecond)
+		pause(asked)
 	}
+}
+
+// pause lies between two looks at what is waited for; the last began at asked. It
+// is four times as long as that look took: an emulated processor needs so long
+// for one that a row that only waits would otherwise keep it busy.
+func pause(asked time.Time) {
+	time.Sleep(min(max(20*time.Millisecond, 4*time.Since(asked)), 250*time.Millisecond))
 }
 
 // File writes a scratch file with mode 0600 and returns its path.
