@@ -23,7 +23,7 @@ var Command = cli.Command{
 		c := conversion{}
 		fs.StringVar(&c.config, "c", config.DefaultFile, "the config `FILE` in TOML")
 		fs.StringVar(&c.folder, "folder", Folder, "`FOLDER` of the UCI files")
-		fs.StringVar(&c.out, "o", "", "`FILE` to write; it is created anew, readable by its owner only")
+		fs.StringVar(&c.out, "o", "", "`FILE` to write; it is replaced, and readable by its owner only")
 		fs.BoolVar(&c.network, "network", false, "import: also the interfaces with proto greseal of FOLDER/network")
 		socket := fs.String("socket", "", "`PATH` of the status socket (default: from the config)")
 		return func(env *cli.Env, args []string) error {
