@@ -193,17 +193,17 @@ func (s *part) unit() {
 			plain = append(plain, p)
 		}
 	}
-	s.goTests("unit-tests.log", "unit tests", append([]string{"go", "test", "-json"}, plain...), nil)
-	s.goTests("race-tests.log", "unit tests, race detector", append([]string{"go", "test", "-json", "-race"}, race...), nil)
+	s.skips = append(s.goTests("unit-tests.log", "unit tests", append([]string{"go", "test", "-json"}, plain...), nil),
+		s.goTests("race-tests.log", "unit tests, race detector", append([]string{"go", "test", "-json", "-race"}, race...), nil)...)
 }
 
-// goTests runs go test -json and adds a row a package. Skipped tests are kept
-// for the virtual machines, which may be able to run them.
-func (s *part) goTests(log, name string, argv, env []string) {
-	if len(argv) <= 3 {
-		return
+// goTests runs go test -json, adds a row a package and returns which tests were
+// skipped: the virtual machines may be able to run them.
+func (s *part) goTests(log, name string, argv, env []string) (skipped []skippedTest) {
+	if !slices.ContainsFunc(argv, isPackage) {
+		return nil
 	}
-	out, err := s.command(log, 15*time.Minute, env, argv...)
+	out, err := s.command(log, 30*time.Minute, env, argv...)
 	packages := count(out)
 	names := make([]string, 0, len(packages))
 	failed := false
@@ -223,12 +223,12 @@ func (s *part) goTests(log, name string, argv, env []string) {
 			// tells what the first was like.
 			first = strings.Join(t.failures, " ")
 			again := append(slices.DeleteFunc(slices.Clone(argv), isPackage), "-count=1", p)
-			out, _ := s.command("again-"+log, 15*time.Minute, env, again...)
+			out, _ := s.command("again-"+log, 30*time.Minute, env, again...)
 			if u := count(out)[p]; u != nil {
 				t = u
 			}
 		}
-		s.skips = append(s.skips, t.skipped...)
+		skipped = append(skipped, t.skipped...)
 		row := t.row(name + ": " + strings.TrimPrefix(p, "greseal/"))
 		if first != "" && row.Result == "pass" {
 			row.Note += ", at the second try; the first failed in " + first
@@ -238,6 +238,7 @@ func (s *part) goTests(log, name string, argv, env []string) {
 	if err != nil && !failed {
 		s.add(Row{Scenario: name, Result: "FAIL", Note: fmt.Sprintf("%v: %s (.lab/%s)", err, tail(out, 5), log)})
 	}
+	return skipped
 }
 
 // isPackage tells packages and their patterns from go test's other arguments.
@@ -317,8 +318,7 @@ func (s *part) mips() {
 		s.add(Row{Scenario: name, Result: "skip", Note: missing + " is not installed; run build/lab/setup"})
 		return
 	}
-	kept := s.skips // what is skipped under emulation says nothing new
-	s.goTests("mips-tests.log", name, []string{"go", "test", "-json", "-short", "-exec", "qemu-mips-static",
+	// What is skipped under emulation says nothing new.
+	s.goTests("mips-tests.log", name, []string{"go", "test", "-json", "-short", "-timeout", "25m", "-exec", "qemu-mips-static",
 		"./crypto/...", "./ikev2/...", "./platform/gre", "./tunnel", "./tunnel/config", "./tunnel/mtu", "./tunnel/peerconf", "./tunnel/status"}, []string{"GOOS=linux", "GOARCH=mips", "GOMIPS=softfloat", "CGO_ENABLED=0"})
-	s.skips = kept
 }
