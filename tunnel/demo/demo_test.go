@@ -112,8 +112,8 @@ func TestCaptureFindsAClearPingAndClearGRE(t *testing.T) {
 	if _, ok := s.ping.answer(ctx, s.ping.send(), 5*time.Second); !ok {
 		t.Fatal("a ping between the outer addresses was not answered")
 	}
-	// Request and answer, each on both links.
-	if tally := s.capture.sum(); tally.found[needleText] != 4 || tally.kinds[kindICMP] != 4 || tally.kinds[kindGRE] != 0 {
+	// Request and answer, each on both links. The ICMP error about the control's GRE may be late.
+	if tally := s.capture.sum(); tally.found[needleText] != 4 || tally.kinds[kindICMP] < 4 || tally.kinds[kindGRE] != 0 {
 		t.Errorf("captured %+v", tally)
 	}
 	if sent, answered, refused := s.ping.count(0, s.ping.last()); sent != 1 || answered != 1 || refused != 0 {

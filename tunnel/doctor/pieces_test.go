@@ -363,7 +363,7 @@ func TestESPIsBlockedOnlyWhenNothingEverCameIn(t *testing.T) {
 		{"something came in", echoes{sent: 5, outSAs: 5, inSAs: 1, inEver: 1}, false, "ESP passes"},
 		{"damaged on the way", echoes{sent: 5, outSAs: 5, integrity: 3}, false, "changes or repeats"},
 		{"nothing left", echoes{sent: 5}, false, "interface's own drops"},
-		{"the peer is silent by now", echoes{sent: 5, outSAs: 5, silent: true}, false, "look at the path"},
+		{"the peer is silent by now", echoes{sent: 5, outSAs: 5, silent: true}, false, "check the path"},
 	} {
 		x := examOf(status.StateUp)
 		if c.udp {
