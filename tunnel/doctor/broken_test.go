@@ -315,14 +315,16 @@ var setups = []broken{
 			w.net.A.MustRun("ip", "xfrm", "policy", "delete", "dir", "out", "src", labnet.AddrA+"/32", "dst", labnet.AddrB+"/32", "proto", "47")
 		},
 	}, {
-		what: "somebody flushed the policies", kernel: true,
+		// One that comes later the daemon replaces by itself.
+		what: "another program's policy lets GRE leave in the clear", kernel: true,
 		fault: func(w *world) {
+			w.net.A.MustRun("ip", "xfrm", "policy", "add", "dir", "out", "src", "0.0.0.0/0", "dst", labnet.AddrB+"/32", "proto", "47", "priority", "5", "action", "allow")
 			w.start()
-			w.a.WaitUp("t0", 20*time.Second)
-			w.net.A.MustRun("ip", "xfrm", "policy", "flush")
 		},
-		step: "policies", says: "the policy that blocks protocol 47 in the clear",
-		mend: func(w *world, _ finding) { w.a.Stop(); w.a.Start() },
+		step: "install", says: "another program's policy lets it pass",
+		mend: func(w *world, _ finding) {
+			w.net.A.MustRun("ip", "xfrm", "policy", "delete", "dir", "out", "src", "0.0.0.0/0", "dst", labnet.AddrB+"/32", "proto", "47")
+		},
 	}, {
 		what: "the own firewall drops ESP", kernel: true,
 		fault: func(w *world) {
