@@ -42,7 +42,13 @@ func laidOn(l *labnet.Lab, n *labnet.NS) string {
 		for i, line := range lines {
 			lines[i] = strings.TrimSpace(anotherEachTime.ReplaceAllString(line, ""))
 		}
-		if !strings.HasPrefix(c, "ip xfrm") && !strings.HasPrefix(c, "nft") {
+		if strings.HasPrefix(c, "ip xfrm") { // one policy in a line
+			lines = strings.Split(strings.ReplaceAll(strings.Join(lines, " "), " src ", "\nsrc "), "\n")
+			for i, line := range lines {
+				lines[i] = strings.TrimSpace(line)
+			}
+		}
+		if !strings.HasPrefix(c, "nft") {
 			slices.Sort(lines)
 		}
 		text += "# " + c + "\n" + strings.Join(lines, "\n") + "\n"
