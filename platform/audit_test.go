@@ -48,35 +48,35 @@ func machineState(t *testing.T) string {
 }
 
 func TestAuditLaysAgainWhatSomebodyRemoved(t *testing.T) {
-	atStartAndLater(t, func(t *testing.T, n *Network) {
-		// The end of DAD brings routes of its own, at any time between two looks.
-		sh(t, "sysctl -q -w net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.hq.accept_dad=0", "ip link set hq up")
-		must(t, n.SetAddresses("hq", []netip.Prefix{netip.MustParsePrefix("10.0.0.1/30"), netip.MustParsePrefix("fd00::1/64"), netip.MustParsePrefix("10.9.9.9/32")}))
-		must(t, n.SetRoutes("hq", RouteSet{Prefixes: []netip.Prefix{netip.MustParsePrefix("10.20.0.0/16"), netip.MustParsePrefix("::/0")}}, true))
-		for deadline := 200; !strings.Contains(machineState(t), "local fe80::") || !strings.Contains(machineState(t), "local fd00::"); deadline-- {
-			if deadline == 0 {
-				t.Fatal("DAD does not end")
-			}
-			time.Sleep(50 * time.Millisecond)
+	n := inNamespace(t)
+	must(t, n.Sweep())
+	// The end of DAD brings routes of its own, at any time between two looks.
+	sh(t, "sysctl -q -w net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.hq.accept_dad=0", "ip link set hq up")
+	must(t, n.SetAddresses("hq", []netip.Prefix{netip.MustParsePrefix("10.0.0.1/30"), netip.MustParsePrefix("fd00::1/64"), netip.MustParsePrefix("10.9.9.9/32")}))
+	must(t, n.SetRoutes("hq", RouteSet{Prefixes: []netip.Prefix{netip.MustParsePrefix("10.20.0.0/16"), netip.MustParsePrefix("::/0")}}, true))
+	for deadline := 200; !strings.Contains(machineState(t), "local fe80::") || !strings.Contains(machineState(t), "local fd00::"); deadline-- {
+		if deadline == 0 {
+			t.Fatal("DAD does not end")
 		}
-		if found := n.Audit(); len(found) != 0 {
-			t.Fatalf("found %v where all stands", found)
-		}
-		connected, into := "route 10.0.0.0/30", "route 10.20.0.0/16"
-		audited(t, n, []string{connected}, "ip route del 10.0.0.0/30 dev hq")
-		audited(t, n, []string{into}, "ip route del 10.20.0.0/16 dev hq")
-		audited(t, n, []string{"address 10.9.9.9/32"}, "ip addr del 10.9.9.9/32 dev hq")
-		audited(t, n, []string{connected, into}, "ip route flush dev hq")
-		audited(t, n, []string{"route fd00::/64"}, "ip -6 route del fd00::/64 dev hq proto kernel")
-		audited(t, n, []string{"guard unreachable 10.20.0.0/16"}, "ip route del unreachable 10.20.0.0/16 metric 4294967295")
-		audited(t, n, []string{"route 10.9.9.9/32"}, "ip route del local 10.9.9.9 dev hq table local")
-		n.Audit()
-		sh(t, "ip -6 addr flush dev hq scope link")
-		if found := n.Audit(); len(found) != 1 || !found[0].Fixed || !strings.HasPrefix(found[0].Name, "fe80::") || !strings.Contains(sh(t, "ip addr show dev hq"), "inet6 fe80::") {
-			t.Errorf("the link-local address is not there again: %+v", found)
-		}
-		audited(t, n, []string{"route 8000::/1"}, "ip -6 route del 8000::/1 dev hq")
-	})
+		time.Sleep(50 * time.Millisecond)
+	}
+	if found := n.Audit(); len(found) != 0 {
+		t.Fatalf("found %v where all stands", found)
+	}
+	connected, into := "route 10.0.0.0/30", "route 10.20.0.0/16"
+	audited(t, n, []string{connected}, "ip route del 10.0.0.0/30 dev hq")
+	audited(t, n, []string{into}, "ip route del 10.20.0.0/16 dev hq")
+	audited(t, n, []string{"address 10.9.9.9/32"}, "ip addr del 10.9.9.9/32 dev hq")
+	audited(t, n, []string{connected, into}, "ip route flush dev hq")
+	audited(t, n, []string{"route fd00::/64"}, "ip -6 route del fd00::/64 dev hq proto kernel")
+	audited(t, n, []string{"guard unreachable 10.20.0.0/16"}, "ip route del unreachable 10.20.0.0/16 metric 4294967295")
+	audited(t, n, []string{"route 10.9.9.9/32"}, "ip route del local 10.9.9.9 dev hq table local")
+	n.Audit()
+	sh(t, "ip -6 addr flush dev hq scope link")
+	if found := n.Audit(); len(found) != 1 || !found[0].Fixed || !strings.HasPrefix(found[0].Name, "fe80::") || !strings.Contains(sh(t, "ip addr show dev hq"), "inet6 fe80::") {
+		t.Errorf("the link-local address is not there again: %+v", found)
+	}
+	audited(t, n, []string{"route 8000::/1"}, "ip -6 route del 8000::/1 dev hq")
 }
 
 func TestAuditNamesWhatStaysRefused(t *testing.T) {
