@@ -27,7 +27,7 @@ func (n *Network) Audit() []Deviation {
 	found := n.found
 	n.found = nil
 	for _, u := range refused {
-		d := Deviation{Link: n.owner(u.Prefix), Object: u.Object, Name: u.Prefix.String(), Text: u.What + ": " + u.Why()}
+		d := Deviation{Link: n.owner(u.Prefix), Object: u.Object, Name: u.Prefix.String(), Text: u.Error()}
 		if u.Object == ObjectGuard {
 			d.Name = "unreachable " + d.Name
 		}

@@ -20,7 +20,6 @@ const (
 	ObjectPolicy  Object = "policy"
 	ObjectSA      Object = "SA"
 	ObjectClamp   Object = "MSS clamp"
-	ObjectSysctl  Object = "sysctl"
 )
 
 // Deviation is a difference between what is wanted on the machine and what was read
@@ -36,7 +35,10 @@ type Deviation struct {
 
 // String is the object and how it differs, such as
 // "interface hq: somebody set it down; nothing passes".
-func (d Deviation) String() string { return fmt.Sprintf("%s %s: %s", d.Object, d.Name, d.Text) }
+func (d Deviation) String() string { return d.What() + ": " + d.Text }
+
+// What is the object, such as "interface hq"; a kind of them where none is named.
+func (d Deviation) What() string { return strings.TrimSpace(fmt.Sprintf("%s %s", d.Object, d.Name)) }
 
 // Standing is implemented by whatever lays things on the machine.
 type Standing interface {

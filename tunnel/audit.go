@@ -1,7 +1,6 @@
 package tunnel
 
 import (
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -93,7 +92,7 @@ func (l *loop) learn(t *tunnel, s *standing, found []platform.Deviation) {
 		l.event(t, level, "machine", text)
 	}
 	for _, d := range gone {
-		l.event(t, slog.LevelInfo, "machine", fmt.Sprintf("%s %s: as wanted again", d.Object, d.Name))
+		l.event(t, slog.LevelInfo, "machine", d.What()+": as wanted again")
 	}
 	if again {
 		l.audits.Soon(l.now(), auditAgain)

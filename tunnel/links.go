@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"greseal/ikev2"
 	"greseal/platform"
@@ -293,6 +294,16 @@ func (l *loop) describePlaced(t *tunnel, up bool) (addrs, routes []status.Placed
 	}
 	for _, a := range t.guards.Laid() {
 		guard("gre", a.String(), how, t.standing.Why(platform.ObjectGuard, a.String()))
+	}
+	for _, d := range t.standing.differs { // those that were never laid, or lie beneath an address
+		if d.Object != platform.ObjectGuard || slices.ContainsFunc(guards, func(g status.Guard) bool { return !g.InPlace && g.How == d.Text }) {
+			continue
+		}
+		if network, route := strings.CutPrefix(d.Name, "unreachable "); route {
+			guard("route", network, "", d.Text)
+		} else {
+			guard("gre", d.Name, "", d.Text)
+		}
 	}
 	return addrs, routes, guards
 }

@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,6 +29,27 @@ func TestTheStatusTellsWhatWasLost(t *testing.T) {
 			}
 			if d := s.Tunnels[0].Drops; d != (status.Drops{NoSA: 1, TooBig: 2, Queue: 3, Key: 4, GRE: 5}) {
 				t.Errorf("drops: %+v", d)
+			}
+		})
+	})
+}
+
+// A guard that was never laid is open too, and so is one beneath an address.
+func TestEveryGuardThatIsMissingIsListed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		play(t, hq(`remote = "192.0.2.1"`), func(w *world) {
+			for _, name := range []string{"192.0.2.7", "unreachable 10.255.0.0/30"} {
+				w.deviations = append(w.deviations, platform.Deviation{Link: "hq", Object: platform.ObjectGuard, Name: name, Text: "no room for " + name})
+			}
+		}, func(w *world) {
+			var open []string
+			for _, g := range w.ask(status.Request{Op: status.OpStatus}).Snapshot.Tunnels[0].Guards {
+				if !g.InPlace {
+					open = append(open, g.What+" "+g.Target)
+				}
+			}
+			if want := []string{"gre 192.0.2.7", "route 10.255.0.0/30"}; !slices.Equal(open, want) {
+				t.Errorf("open: %q, want %q", open, want)
 			}
 		})
 	})
