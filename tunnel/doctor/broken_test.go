@@ -273,6 +273,39 @@ var setups = []broken{
 		},
 		step: "routes", says: "goes to wan",
 	}, {
+		what: "the own LAN among the routes",
+		fault: func(w *world) {
+			w.lan("192.168.1.1/24")
+			w.start(`routes = ["192.168.1.0/24", "10.9.0.0/16"]`)
+			w.a.WaitUp("t0", 20*time.Second)
+		},
+		step: "routes", says: "192.168.1.0/24 is the network of this machine's own interface lan",
+		mend: right(`routes = ["10.9.0.0/16"]`),
+	}, {
+		what: "the WAN's network among the routes",
+		fault: func(w *world) {
+			w.start(`routes = ["192.0.2.0/24"]`)
+			w.a.WaitUp("t0", 20*time.Second)
+		},
+		step: "routes", says: "this machine's own interface wan",
+		mend: right(),
+	}, {
+		what: "a blackhole for the same network",
+		fault: func(w *world) {
+			w.start(`routes = ["10.9.0.0/16"]`, "metric = 100")
+			w.a.WaitUp("t0", 20*time.Second)
+			w.net.A.MustRun("ip", "route", "add", "blackhole", "10.9.0.0/16")
+		},
+		step: "routes", says: "the route 10.9.0.0/16 to blackhole",
+	}, {
+		what: "somebody's route to the peer leads into the tunnel",
+		fault: func(w *world) {
+			w.start()
+			w.a.WaitUp("t0", 20*time.Second)
+			w.net.A.MustRun("ip", "route", "add", labnet.AddrB+"/32", "dev", "t0")
+		},
+		step: "route", says: "leads into t0, the tunnel itself",
+	}, {
 		what: "another GRE key", either: true,
 		fault: func(w *world) {
 			w.start("gre.key = 7")

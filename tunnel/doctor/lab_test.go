@@ -234,3 +234,11 @@ func (w *world) works() {
 	r, _ := w.doctor(w.a)
 	w.Check(r.Faults == 0, "after the remedy the doctor still finds:\n%s", summary(r))
 }
+
+// lan gives A an interface "lan" with an address.
+func (w *world) lan(address string) {
+	w.net.A.MustRun("ip", "link", "add", "lan", "type", "veth", "peer", "name", "lan-host")
+	w.net.A.MustRun("ip", "address", "add", address, "dev", "lan")
+	w.net.A.LinkUp("lan")
+	w.net.A.LinkUp("lan-host")
+}

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"greseal/crypto/suite"
 	"greseal/ikev2"
 	"greseal/ikev2/wire"
@@ -239,8 +241,8 @@ func TestTheOtherHostOfALittleNetwork(t *testing.T) {
 }
 
 func TestASampleOfANetworkIsNotOurOwnAddress(t *testing.T) {
-	own := []netip.Prefix{netip.MustParsePrefix("10.255.0.1/30")}
-	for in, want := range map[string]string{"10.255.0.0/30": "10.255.0.2", "10.9.0.0/16": "10.9.0.1", "10.255.0.1/32": "", "10.255.0.0/31": "10.255.0.0"} {
+	own := []netip.Addr{netip.MustParseAddr("10.255.0.1"), netip.MustParseAddr("192.168.1.1")}
+	for in, want := range map[string]string{"10.255.0.0/30": "10.255.0.2", "10.9.0.0/16": "10.9.0.1", "10.255.0.1/32": "", "10.255.0.0/31": "10.255.0.0", "192.168.1.0/24": "192.168.1.2"} {
 		got := ""
 		if a := sample(netip.MustParsePrefix(in), own); a.IsValid() {
 			got = a.String()
@@ -251,35 +253,58 @@ func TestASampleOfANetworkIsNotOurOwnAddress(t *testing.T) {
 	}
 }
 
-func TestARouteOfAPartMayBeMeant(t *testing.T) {
-	route := func(dst, ifname string) hop {
-		return hop{Route: rtnl.Route{Dst: netip.MustParsePrefix(dst), Metric: 5}, ifname: ifname}
+func TestWhoseRouteKeepsPacketsOutOfTheTunnel(t *testing.T) {
+	route := func(dst, ifname string, protocol uint8) hop {
+		return hop{Route: rtnl.Route{Dst: netip.MustParsePrefix(dst), Type: unix.RTN_UNICAST, Metric: 5, Protocol: protocol}, ifname: ifname}
 	}
+	hand := func(dst, ifname string) hop { return route(dst, ifname, unix.RTPROT_STATIC) }
 	const remove = "ip route delete 10.9.0.0/16 dev lan metric 5"
+	lan := hand("10.9.0.0/16", "lan")
+	nowhere := hop{Route: rtnl.Route{Dst: lan.Dst, Type: unix.RTN_BLACKHOLE, Metric: 5}}
 	for _, c := range []struct {
 		name   string
 		inside bool
+		to     hop
 		beside []hop
 		odd    int // parts that go elsewhere
 		meant  bool
+		says   string
 		remove string
 	}{
-		{"no route of its own, such as a rule", false, nil, 0, false, ""},
-		{"the same network", false, []hop{route("10.9.0.0/16", "lan")}, 0, false, remove},
-		{"by another interface than the packets", false, []hop{route("10.9.0.0/16", "wan")}, 0, false, ""},
-		{"a larger network", false, []hop{route("10.0.0.0/8", "lan")}, 0, false, ""},
-		{"a part", false, []hop{route("10.9.0.0/24", "lan")}, 1, true, ""},
-		{"another part", false, []hop{route("10.9.9.0/24", "lan")}, 1, false, ""},
-		{"a part of the tunnel's own network", true, []hop{route("10.9.0.0/24", "lan")}, 1, false, "ip route delete 10.9.0.0/24 dev lan metric 5"},
-		{"a part and the network", false, []hop{route("10.9.0.0/24", "lan"), route("10.9.0.0/16", "lan")}, 1, true, remove},
+		{"no route of its own, such as a rule", false, lan, nil, 0, false, "", "greseal restart t0"},
+		{"the same network", false, lan, []hop{lan}, 0, false, "not greseal's", remove},
+		{"by another interface than the packets", false, lan, []hop{hand("10.9.0.0/16", "wan")}, 0, false, "", "greseal restart t0"},
+		{"a larger network", false, lan, []hop{hand("10.0.0.0/8", "lan")}, 0, false, "", "greseal restart t0"},
+		{"a part", false, lan, []hop{hand("10.9.0.0/24", "lan")}, 1, true, "", ""},
+		{"another part", false, lan, []hop{hand("10.9.9.0/24", "lan")}, 1, false, "", "greseal restart t0"},
+		{"a part of the tunnel's own network", true, lan, []hop{hand("10.9.0.0/24", "lan")}, 1, false, "", "ip route delete 10.9.0.0/24 dev lan metric 5"},
+		{"a part and the network", false, lan, []hop{hand("10.9.0.0/24", "lan"), lan}, 1, true, "", ""},
+		{"the own LAN", false, lan, []hop{route("10.9.0.0/16", "lan", unix.RTPROT_KERNEL)}, 0, false, "this machine's own interface lan", ""},
+		{"the own LAN is a part", false, lan, []hop{route("10.9.0.0/24", "lan", unix.RTPROT_KERNEL)}, 0, true, "", ""},
+		{"another tunnel", false, lan, []hop{route("10.9.0.0/16", "lan", rtnl.Protocol)}, 0, true, "", ""},
+		{"the host route of a peer", false, lan, []hop{route("10.9.7.7/32", "wan", rtnl.Protocol)}, 0, false, "", "greseal restart t0"},
+		{"a blackhole", false, hop{Route: rtnl.Route{Type: unix.RTN_BLACKHOLE}}, []hop{nowhere}, 0, false, "blackhole", "ip route delete blackhole 10.9.0.0/16 metric 5"},
 	} {
 		p := netip.MustParsePrefix("10.9.0.0/16")
 		if odd := parts([]netip.Prefix{p}, c.beside); len(odd) != c.odd {
 			t.Errorf("%s: %q", c.name, odd)
 		}
-		meant, commands := divertedBy(p, netip.MustParseAddr("10.9.0.1"), c.inside, "lan", c.beside)
-		if meant != c.meant || strings.Join(commands, "\n") != c.remove {
-			t.Errorf("%s: meant %v, %q; want %v, %q", c.name, meant, commands, c.meant, c.remove)
+		a := netip.MustParseAddr("10.9.0.1")
+		by, meant := divertedBy(p, a, c.inside, c.to, c.beside)
+		if meant != c.meant {
+			t.Errorf("%s: meant %v", c.name, meant)
+		}
+		if meant {
+			continue
+		}
+		s := blame("t0", p, a, c.to, by)
+		if strings.Join(s.Commands, "\n") != c.remove || s.Remedy == "" || !strings.Contains(strings.Join(s.Evidence, "\n"), c.says) {
+			t.Errorf("%s: %+v; want %q and %q", c.name, s, c.says, c.remove)
+		}
+	}
+	for _, h := range []hop{hand("0.0.0.0/0", "wan"), route("10.9.0.0/16", "lan", unix.RTPROT_KERNEL), route("10.9.0.0/16", "t1", rtnl.Protocol)} {
+		if h.remove() != "" {
+			t.Errorf("%s: %s", h.Dst, h.remove())
 		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"greseal/platform"
 	"greseal/platform/rtnl"
 )
@@ -36,8 +38,33 @@ func checkRoute(x *exam) Step {
 	if link.Up() && !link.Carrier() {
 		return fault("plug in the cable, or fix what "+r.IfName+" is connected to", says, r.IfName+" has no carrier")
 	}
+	if s := x.intoTunnel(r); s.Verdict == Fault {
+		return s
+	}
 	if r.PathMTU < r.MTU {
 		says += fmt.Sprintf(", path MTU %d by ICMP", r.PathMTU)
 	}
 	return fine(says)
+}
+
+// intoTunnel: what is sent to the peer must not enter the tunnel itself. greseal finds
+// the path around its own routes, but not one that another program added.
+func (x *exam) intoTunnel(r *platform.RouteInfo) Step {
+	to, err := x.routeFrom(x.remote, r.Local, x.Tunnel.FWMark)
+	if err != nil || to.ifname != x.name() {
+		return Step{}
+	}
+	s := fault("remove that route, or add one to "+x.remote.String()+" outside the tunnel",
+		fmt.Sprintf("the kernel's route to the peer, %s, leads into %s, the tunnel itself", x.remote, x.name()))
+	all, err := rtnl.Routes(x.net.Netlink(), unix.AF_UNSPEC, 0)
+	if err != nil {
+		return s
+	}
+	for _, route := range all {
+		h := x.named(hop{Route: route})
+		if h.ifname == x.name() && h.Dst.Contains(x.remote) && h.remove() != "" {
+			s = s.and(fmt.Sprintf("another program added the route %s to %s", h.Dst, h)).with(h.remove())
+		}
+	}
+	return s
 }
