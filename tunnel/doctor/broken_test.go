@@ -306,6 +306,41 @@ var setups = []broken{
 		},
 		step: "route", says: "leads into t0, the tunnel itself",
 	}, {
+		what: "the own firewall forwards nothing into the tunnel",
+		fault: func(w *world) {
+			w.lan("192.168.1.1/24")
+			w.net.A.Sysctl("net.ipv4.ip_forward", "1")
+			nft(w.net.A, `add table inet fw; add chain inet fw forward { type filter hook forward priority 0; policy drop; }; add rule inet fw forward oifname "wan" accept`)
+			w.start(`routes = ["10.9.0.0/16"]`)
+			w.a.WaitUp("t0", 20*time.Second)
+		},
+		step: "forwarding", says: "from 192.168.1.0/24 (lan) to 10.9.0.0/16: dropped at hook forward",
+	}, {
+		what: "the own firewall drops what the tunnel is asked",
+		fault: func(w *world) {
+			nft(w.net.A, `add table inet fw; add chain inet fw out { type filter hook output priority 0; }; add rule inet fw out oifname "t0" icmp type echo-request drop`)
+			w.start()
+			w.a.WaitUp("t0", 20*time.Second)
+		},
+		step: "firewall-inside", says: "outgoing echo requests to the peer: dropped at hook output",
+	}, {
+		what: "an interface of no firewall zone",
+		fault: func(w *world) {
+			w.lan("192.168.1.1/24")
+			w.net.A.Sysctl("net.ipv4.ip_forward", "1")
+			for _, hook := range []string{"input", "forward"} {
+				nft(w.net.A, `add table inet fw4; add chain inet fw4 `+hook+` { type filter hook `+hook+` priority 0; policy drop; }; add rule inet fw4 `+hook+` ct state established accept; add rule inet fw4 `+hook+` iifname { "lan", "wan", "lo" } accept`)
+			}
+			w.start(`routes = ["10.9.0.0/16"]`)
+			w.a.WaitUp("t0", 20*time.Second)
+			nft(w.net.A, `insert rule inet fw4 forward oifname != "wan" drop`)
+		},
+		step: "forwarding", says: "t0 belongs to no firewall zone",
+		mend: func(w *world, f finding) {
+			w.Check(strings.HasPrefix(f.Commands[0], "uci add_list firewall.@zone[0].device='t0'"), "the commands are not those of a zone: %q", f.Commands)
+			nft(w.net.A, `insert rule inet fw4 input iifname "t0" accept; insert rule inet fw4 forward iifname "t0" accept; insert rule inet fw4 forward oifname "t0" accept`)
+		},
+	}, {
 		what: "another GRE key", either: true,
 		fault: func(w *world) {
 			w.start("gre.key = 7")

@@ -139,8 +139,10 @@ var chain = []check{
 	{"xfrm-errors", "XFRM error counters", []string{"liveness", "interface"}, checkXfrmErrors},
 	{"gre-key", "GRE key, checksum and sequence numbers", []string{"liveness", "interface"}, checkGREKey},
 	{"rp-filter-inside", "reverse path filter of the tunnel", []string{"liveness", "interface"}, checkRPFilterInside},
-	{"esp", "packets come back through the tunnel", []string{"liveness", "interface", "xfrm-errors", "gre-key", "rp-filter-inside"}, checkESP},
+	{"firewall-inside", "firewall (nftables) inside the tunnel", []string{"interface"}, checkFirewallInside},
+	{"esp", "packets come back through the tunnel", []string{"liveness", "interface", "firewall-inside", "xfrm-errors", "gre-key", "rp-filter-inside"}, checkESP},
 	{"mtu", "packets of the full MTU come back", []string{"esp"}, checkMTU},
+	{"forwarding", "networks behind this machine", []string{"interface", "routes"}, checkForwarding},
 }
 
 // Run examines the subject and calls emit for each step. It ends early when ctx

@@ -22,20 +22,28 @@ type trial struct {
 // checkFirewall follows the packets of the tunnel through the nftables rules of
 // this machine, and names those that would drop them.
 func checkFirewall(x *exam) Step {
-	if x.rules == nil && x.rulesErr == nil {
-		x.rules, x.rulesErr = loadRules(x.ctx)
-	}
-	if x.rulesErr != nil {
-		if errors.Is(x.rulesErr, errNoNFT) {
-			return skip(x.rulesErr.Error())
-		}
-		return skip("the firewall could not be read: " + x.rulesErr.Error())
+	if s := x.readFirewall(); s.Verdict != OK {
+		return s
 	}
 	s := judgeFirewall(x.rules, x.trials(), x.now.up() && x.now.Tunnel.In.Packets > 0)
 	if s.Verdict != OK && onOpenWrt() {
 		s.Remedy += "; on OpenWrt permanently as a rule in /etc/config/firewall"
 	}
 	return s
+}
+
+// readFirewall reads the rules once an examination.
+func (x *exam) readFirewall() Step {
+	if x.rules == nil && x.rulesErr == nil {
+		x.rules, x.rulesErr = loadRules(x.ctx)
+	}
+	switch {
+	case errors.Is(x.rulesErr, errNoNFT):
+		return skip(x.rulesErr.Error())
+	case x.rulesErr != nil:
+		return skip("the firewall could not be read: " + x.rulesErr.Error())
+	}
+	return fine()
 }
 
 func onOpenWrt() bool {
@@ -114,39 +122,56 @@ func turned(p packet, what string) packet {
 }
 
 // hooks that a packet of each direction passes.
-var hooks = map[string][]string{"input": {"prerouting", "input"}, "output": {"output", "postrouting"}}
+var hooks = map[string][]string{"input": {"prerouting", "input"}, "output": {"output", "postrouting"}, "forward": {"prerouting", "forward", "postrouting"}}
 
-func judgeFirewall(r *ruleset, trials []trial, carries bool) Step {
-	var lost, harmless, doubtful, commands []string
+// losses is what a set of rules takes of the packets tried.
+type losses struct {
+	needed, others, doubtful []string // a sentence each
+	commands                 []string // that let them pass
+}
+
+func (l *losses) try(r *ruleset, t trial) (f fate) {
 	add := func(list *[]string, s string) {
 		if !slices.Contains(*list, s) {
 			*list = append(*list, s)
 		}
 	}
-	for _, t := range trials {
-		for _, hook := range hooks[t.hook] {
-			f, at := r.judge(hook, t.packet)
-			if f == unclear && t.needed {
-				add(&doubtful, t.packet.what+": passes rules that could not be evaluated")
+	f = passes
+	for _, hook := range hooks[t.hook] {
+		one, at := r.judge(hook, t.packet)
+		if one == dropped || f != dropped && one == unclear {
+			f = one
+		}
+		if one == unclear && t.needed {
+			add(&l.doubtful, t.packet.what+": passes rules that could not be evaluated")
+		}
+		for _, c := range at {
+			says := fmt.Sprintf("%s: dropped at hook %s by table %s %s, chain %s (%s)", t.packet.what, hook, c.chain.Family, c.chain.Table, c.chain.Name, c.rule)
+			if t.needed {
+				add(&l.needed, says)
+			} else {
+				add(&l.others, says)
 			}
-			for _, c := range at {
-				says := fmt.Sprintf("%s: dropped at hook %s by table %s %s, chain %s (%s)", t.packet.what, hook, c.chain.Family, c.chain.Table, c.chain.Name, c.rule)
-				if t.needed && !carries {
-					add(&lost, says)
-				} else {
-					add(&harmless, says)
-				}
-				add(&commands, fmt.Sprintf("nft insert rule %s %s %s %s accept", c.chain.Family, c.chain.Table, c.chain.Name, t.accept))
-			}
+			add(&l.commands, fmt.Sprintf("nft insert rule %s %s %s %s accept", c.chain.Family, c.chain.Table, c.chain.Name, t.accept))
 		}
 	}
+	return f
+}
+
+// judgeFirewall tries packets outside the tunnel; carries tells that they do come in.
+func judgeFirewall(r *ruleset, trials []trial, carries bool) Step {
+	var l losses
+	for _, t := range trials {
+		t.needed = t.needed && !carries
+		l.try(r, t)
+	}
 	switch {
-	case len(lost) > 0:
-		return fault("let them pass in this machine's firewall", append(lost, harmless...)...).with(commands...)
-	case len(harmless) > 0:
-		return warn("let them pass in this machine's firewall, so that the peer can begin too", harmless...).with(commands...)
+	case len(l.needed) > 0:
+		return fault("let them pass in this machine's firewall", append(l.needed, l.others...)...).with(l.commands...)
+	case len(l.others) > 0:
+		return warn("let them pass in this machine's firewall, so that the peer can begin too", l.others...).with(l.commands...)
 	case len(r.chains) == 0:
 		return fine("there are no nftables chains")
 	}
-	return fine(append([]string{"IKE and ESP pass the nftables rules"}, doubtful...)...)
+	return fine(append([]string{"IKE and ESP pass the nftables rules"}, l.doubtful...)...)
 }

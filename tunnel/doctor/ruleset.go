@@ -117,6 +117,7 @@ type packet struct {
 	sport, dport uint16     // of udp
 	in, out      string     // interface names, empty: not known
 	state        string     // established or new
+	icmp         string     // type, empty: not known
 	ipsec        bool       // came out of ESP, or goes into it
 	mark         uint32
 }
@@ -383,20 +384,22 @@ func payload(proto, field string, p packet) (any, bool) {
 		if p.proto == "udp" {
 			return float64(p.dport), true
 		}
-		return nil, true
+		return nil, p.proto != "tcp"
 	case "udp sport", "th sport":
 		if p.proto == "udp" {
 			return float64(p.sport), true
 		}
-		return nil, true
+		return nil, p.proto != "tcp"
+	case "icmp type", "icmpv6 type":
+		if p.icmp != "" && (proto == "icmpv6") == p.v6 {
+			return p.icmp, true
+		}
 	}
 	switch proto {
-	case "tcp", "icmp", "icmpv6", "sctp", "dccp", "udplite", "ah", "igmp", "comp":
-		return nil, true // of other packets
-	case "udp":
-		if p.proto != "udp" {
-			return nil, true
-		}
+	case "tcp", "icmp", "sctp", "dccp", "udplite", "ah", "igmp", "comp", "udp":
+		return nil, proto != p.proto // of other packets
+	case "icmpv6":
+		return nil, p.proto != "ipv6-icmp"
 	}
 	return nil, false
 }
@@ -507,4 +510,20 @@ func when(b bool) truth {
 		return yes
 	}
 	return no
+}
+
+// names reports whether a rule of the table matches an interface by its name.
+func (r *ruleset) names(family, table, ifname string) bool {
+	for _, rule := range r.rules {
+		if rule.Family != family || rule.Table != table {
+			continue
+		}
+		for _, e := range rule.Expr {
+			key := textAt(e, "match", "left", "meta", "key")
+			if (key == "iifname" || key == "oifname") && r.equal(rule, ifname, at(e, "match", "right"), packet{}) == yes {
+				return true
+			}
+		}
+	}
+	return false
 }

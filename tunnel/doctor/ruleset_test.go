@@ -129,3 +129,61 @@ func TestBrokenListsOfRulesAreErrors(t *testing.T) {
 		t.Errorf("odd objects: %v, %+v", err, r)
 	}
 }
+
+// forward builds a router's forward chain.
+func forward(t *testing.T, policy string, expr ...string) *ruleset {
+	r := rules(t, policy, expr...)
+	r.chains[0].Hook = "forward"
+	return r
+}
+
+func TestWhoMayUseTheTunnel(t *testing.T) {
+	const (
+		fromLAN  = `{"match":{"op":"==","left":{"meta":{"key":"iifname"}},"right":"br-lan"}},`
+		toTunnel = `{"match":{"op":"==","left":{"meta":{"key":"oifname"}},"right":"t0"}},`
+		ofTunnel = `{"match":{"op":"==","left":{"meta":{"key":"iifname"}},"right":{"set":["t0","t1"]}}},`
+		web      = `{"match":{"op":"==","left":{"payload":{"protocol":"tcp","field":"dport"}},"right":443}},`
+	)
+	own := lan{netip.MustParsePrefix("192.168.1.0/24"), "br-lan"}
+	guests := lan{netip.MustParsePrefix("192.168.9.0/24"), "guest"}
+	routes := []netip.Prefix{netip.MustParsePrefix("10.2.0.0/24")}
+	for _, c := range []struct {
+		what string
+		*ruleset
+		lans []lan
+		want Verdict
+	}{
+		{"no chain", rules(t, "drop"), []lan{own}, OK},
+		{"policy accept", forward(t, "accept"), []lan{own}, OK},
+		{"policy drop", forward(t, "drop"), []lan{own}, Fault},
+		{"answers alone", forward(t, "drop", ofAnswers+","+accept), []lan{own}, Fault},
+		{"out, and answers", forward(t, "drop", ofAnswers+","+accept, fromLAN+toTunnel+accept), []lan{own}, Warning},
+		{"both ways", forward(t, "drop", fromLAN+toTunnel+accept, ofTunnel+accept), []lan{own}, OK},
+		{"in alone", forward(t, "drop", ofTunnel+accept), []lan{own}, Fault},
+		{"the guests may not", forward(t, "drop", fromLAN+toTunnel+accept, ofTunnel+accept), []lan{own, guests}, OK},
+		{"one port, so only perhaps", forward(t, "drop", fromLAN+web+accept, ofTunnel+accept), []lan{own}, OK},
+		{"IPv6 behind, IPv4 routed", forward(t, "accept"), []lan{own, {netip.MustParsePrefix("fd00:1::/64"), "br-lan"}}, OK},
+	} {
+		s := judgeForwarding(c.ruleset, "t0", c.lans, routes)
+		if s.Verdict != c.want || s.Verdict != OK && (s.Remedy == "" || len(s.Commands) == 0) {
+			t.Errorf("%s: %+v, want %s", c.what, s, c.want)
+		}
+	}
+	s := notForwarded([]lan{own, guests}, "t0", func(ifname string, v6 bool) bool { return ifname == "guest" })
+	if s.Verdict != Warning || len(s.Evidence) != 2 || len(s.Commands) != 1 {
+		t.Errorf("forwarding is off: %+v", s)
+	}
+	if s := notForwarded([]lan{own}, "t0", func(string, bool) bool { return true }); s.Verdict != OK {
+		t.Errorf("forwarding is on: %+v", s)
+	}
+}
+
+func TestAnInterfaceOfNoZoneIsSeen(t *testing.T) {
+	const ofTunnel = `{"match":{"op":"==","left":{"meta":{"key":"iifname"}},"right":{"set":["t0","vpn*"]}}},{"jump":{"target":"input_vpn"}}`
+	r := rules(t, "drop", ofTunnel)
+	for name, want := range map[string]bool{"t0": true, "vpn3": true, "t1": false} {
+		if r.names("inet", "t", name) != want || r.names("inet", "fw4", name) {
+			t.Errorf("%s: not %v", name, want)
+		}
+	}
+}
