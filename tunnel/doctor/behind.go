@@ -29,7 +29,7 @@ func inside(what, proto string, src, dst netip.Addr, state string) packet {
 }
 
 // checkFirewallInside follows echo requests and answers between both ends of the
-// tunnel through this machine's nftables rules.
+// tunnel through the rules of this machine.
 func checkFirewallInside(x *exam) Step {
 	if x.Tunnel.GRE.Bridge != "" {
 		return fine("it is a port of " + x.Tunnel.GRE.Bridge + ": what it carries is not routed here")
@@ -58,7 +58,7 @@ func checkFirewallInside(x *exam) Step {
 	case len(l.others) > 0:
 		return x.zoned(warn("let them pass, if the peer is meant to reach this machine", l.others...).with(l.commands...))
 	}
-	return fine(append([]string{"echo requests and answers pass the nftables rules"}, l.doubtful...)...)
+	return fine(append([]string{"echo requests and answers pass its rules"}, l.doubtful...)...)
 }
 
 // lan is a network behind this machine.

@@ -117,6 +117,20 @@ var setups = []broken{
 		},
 		step: "firewall", says: "chain odd",
 	}, {
+		what: "iptables of nftables drops what comes in",
+		fault: func(w *world) {
+			w.iptables("iptables-nft", "-P INPUT DROP", "-A INPUT -i lo -j ACCEPT", "-A INPUT -p tcp -m multiport --dports 22,80 -m comment --comment 'the admin' -j ACCEPT", "-A INPUT -i t0 -j ACCEPT")
+			w.start()
+		},
+		step: "firewall", says: "chain INPUT (policy drop)",
+	}, {
+		what: "the old packet filter drops what comes in",
+		fault: func(w *world) {
+			w.iptables("iptables-legacy", "-P INPUT DROP", "-A INPUT -i lo -j ACCEPT", "-A INPUT -p tcp -m multiport --dports 22,80 -m comment --comment 'the admin' -j ACCEPT", "-A INPUT -i t0 -j ACCEPT")
+			w.start()
+		},
+		step: "firewall", says: "chain INPUT (policy drop)",
+	}, {
 		what: "another program's XFRM policy blocks IKE",
 		fault: func(w *world) {
 			w.net.A.MustRun("ip", "xfrm", "policy", "add", "dir", "in", "src", labnet.AddrB+"/32", "dst", labnet.AddrA+"/32", "proto", "udp", "action", "block")

@@ -19,7 +19,7 @@ type trial struct {
 	accept string // the nft rule, less "accept"
 }
 
-// checkFirewall follows the packets of the tunnel through the nftables rules of
+// checkFirewall follows the packets of the tunnel through the firewall rules of
 // this machine, and names those that would drop them.
 func checkFirewall(x *exam) Step {
 	if s := x.readFirewall(); s.Verdict != OK {
@@ -152,7 +152,7 @@ func (l *losses) try(r *ruleset, t trial) (f fate) {
 			} else {
 				add(&l.others, says)
 			}
-			add(&l.commands, fmt.Sprintf("nft insert rule %s %s %s %s accept", c.chain.Family, c.chain.Table, c.chain.Name, t.accept))
+			add(&l.commands, c.chain.accept(t.accept))
 		}
 	}
 	return f
@@ -171,7 +171,7 @@ func judgeFirewall(r *ruleset, trials []trial, carries bool) Step {
 	case len(l.others) > 0:
 		return warn("let them pass in this machine's firewall, so that the peer can begin too", l.others...).with(l.commands...)
 	case len(r.chains) == 0:
-		return fine("there are no nftables chains")
+		return fine("there are no rules of nftables or iptables")
 	}
-	return fine(append([]string{"IKE and ESP pass the nftables rules"}, l.doubtful...)...)
+	return fine(append([]string{"IKE and ESP pass its rules"}, l.doubtful...)...)
 }

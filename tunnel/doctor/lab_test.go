@@ -242,3 +242,13 @@ func (w *world) lan(address string) {
 	w.net.A.LinkUp("lan")
 	w.net.A.LinkUp("lan-host")
 }
+
+// iptables gives A rules.
+func (w *world) iptables(program string, rules ...string) {
+	if _, err := exec.LookPath(program); err != nil {
+		w.Skipf("%s is not installed", program)
+	}
+	for _, r := range rules {
+		w.net.A.MustRun("sh", "-c", program+" "+r)
+	}
+}

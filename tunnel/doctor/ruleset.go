@@ -30,6 +30,16 @@ type nftTable struct{ Family, Name string }
 type nftChain struct {
 	Family, Table, Name, Type, Hook, Policy string
 	Prio                                    int
+
+	iptables string // the program whose rules these are, or empty
+}
+
+// accept is the command that lets packets pass which the nft match describes.
+func (c nftChain) accept(match string) string {
+	if c.iptables != "" {
+		return fmt.Sprintf("%s -I %s %s -j ACCEPT", c.iptables, c.Name, inIPTables.Replace(match))
+	}
+	return fmt.Sprintf("nft insert rule %s %s %s %s accept", c.Family, c.Table, c.Name, match)
 }
 
 type nftRule struct {
@@ -72,7 +82,11 @@ func loadRules(ctx context.Context) (*ruleset, error) {
 		first, _, _ := strings.Cut(strings.TrimSpace(stderr.String()), "\n")
 		return nil, fmt.Errorf("nft -j list ruleset: %w: %s", err, first)
 	}
-	return parseRules(stdout.Bytes())
+	r, err := parseRules(stdout.Bytes())
+	if err == nil {
+		r.loadIPTables(ctx)
+	}
+	return r, err
 }
 
 var errNoNFT = errors.New("nft is not installed, so the firewall cannot be read")
@@ -94,7 +108,7 @@ func parseRules(text []byte) (*ruleset, error) {
 				r.tables = append(r.tables, nftTable{family, name})
 			case "chain":
 				prio, _ := at(o, "prio").(float64)
-				r.chains = append(r.chains, nftChain{family, table, name, textAt(o, "type"), textAt(o, "hook"), textAt(o, "policy"), int(prio)})
+				r.chains = append(r.chains, nftChain{family, table, name, textAt(o, "type"), textAt(o, "hook"), textAt(o, "policy"), int(prio), ""})
 			case "rule":
 				r.rules = append(r.rules, nftRule{family, table, textAt(o, "chain"), listAt(o, "expr")})
 			case "set", "map":
@@ -102,9 +116,13 @@ func parseRules(text []byte) (*ruleset, error) {
 			}
 		}
 	}
-	// Chains of one hook are passed in the order of their priorities.
-	sort.SliceStable(r.chains, func(i, j int) bool { return r.chains[i].Prio < r.chains[j].Prio })
+	r.sortChains()
 	return r, nil
+}
+
+// sortChains: those of one hook are passed in the order of their priorities.
+func (r *ruleset) sortChains() {
+	sort.SliceStable(r.chains, func(i, j int) bool { return r.chains[i].Prio < r.chains[j].Prio })
 }
 
 // packet is what is followed through the rules.

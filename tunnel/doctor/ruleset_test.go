@@ -187,3 +187,48 @@ func TestAnInterfaceOfNoZoneIsSeen(t *testing.T) {
 		}
 	}
 }
+
+func TestRulesOfIPTablesAreFollowed(t *testing.T) {
+	for _, c := range []struct {
+		what, rules string
+		want        fate
+	}{
+		{"the policy", "", dropped},
+		{"ports and a comment", `-A INPUT -p udp -m multiport --dports 500,4500 -m comment --comment "let \"IKE\" in -j" -j ACCEPT`, passes},
+		{"other ports", `-A INPUT -p udp -m multiport --dports 53,4500:4510 -j ACCEPT`, dropped},
+		{"not these ports", `-A INPUT -p udp -m multiport ! --dports 53 -j ACCEPT`, passes},
+		{"the state", `-A INPUT -m conntrack --ctstate NEW,RELATED -j ACCEPT`, passes},
+		{"another state", `-A INPUT -m state --state RELATED,ESTABLISHED -j ACCEPT`, dropped},
+		{"addresses and an interface", `-A INPUT -s 198.51.100.0/24 -d 192.0.2.1/32 -i wa+ -j ACCEPT`, passes},
+		{"another source", `-A INPUT -s 203.0.113.0/24 -j ACCEPT`, dropped},
+		{"a chain of its own", "-A INPUT -j ufw-user-input\n-A ufw-user-input -p udp -m udp --dport 500 -j ACCEPT", passes},
+		{"back from a chain", "-A INPUT -j ufw-user-input\n-A ufw-user-input -p udp -j RETURN\n-A ufw-user-input -j ACCEPT", dropped},
+		{"logged first", "-A INPUT -j LOG --log-prefix \"all of it: \" --log-level 4\n-A INPUT -p 17 -j ACCEPT", passes},
+		{"protocol by number", `-A INPUT -p 50 -j ACCEPT`, dropped},
+		{"out of ESP only", `-A INPUT -m policy --dir in --pol ipsec -j ACCEPT`, dropped},
+		{"a match that is not understood", `-A INPUT -m geoip --source-country DE,FR -j ACCEPT`, unclear},
+		{"a limit", `-A INPUT -m limit --limit 3/sec --limit-burst 5 -j ACCEPT`, unclear},
+	} {
+		r := rules(t, "accept")
+		r.add("ip", "iptables-nft", "*filter\n:INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\n:ufw-user-input - [0:0]\n"+c.rules+"\nCOMMIT\n")
+		got, at := r.judge("input", ikePacket)
+		if got != c.want {
+			t.Errorf("%s: fate %d at %v, want %d", c.what, got, at, c.want)
+		}
+		if got == dropped && at[0].chain.accept("udp dport { 500, 4500 }") != "iptables-nft -I INPUT -p udp -m multiport --dports 500,4500 -j ACCEPT" {
+			t.Errorf("%s: %s", c.what, at[0].chain.accept("udp dport { 500, 4500 }"))
+		}
+	}
+	r, err := parseRules([]byte(`{"nftables":[{"chain":{"family":"ip","table":"filter","name":"INPUT","type":"filter","hook":"input","prio":0,"policy":"drop"}},
+		{"rule":{"family":"ip","table":"filter","chain":"INPUT","expr":[{"xt":{"name":"multiport"}},{"accept":null}]}}]}`))
+	if err != nil || !r.hasXT("ip") || r.hasXT("ip6") {
+		t.Fatalf("%v, %+v", err, r)
+	}
+	if got, _ := r.judge("input", ikePacket); got != unclear {
+		t.Errorf("what nft does not print was judged: %d", got)
+	}
+	r.replace("ip", "iptables", "*filter\n:INPUT DROP [0:0]\n-A INPUT -p udp -m multiport --dports 500 -j ACCEPT\nCOMMIT\n")
+	if got, _ := r.judge("input", ikePacket); got != passes || len(r.chains) != 1 {
+		t.Errorf("iptables' own words were not taken instead: %d, %+v", got, r.chains)
+	}
+}
