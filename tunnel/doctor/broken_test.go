@@ -155,9 +155,31 @@ var setups = []broken{
 		step: "udp-500", says: labnet.RouterA,
 		mend: passAgain,
 	}, {
+		what:  "a firewall on the way rejects",
+		fault: func(w *world) { w.drop("udp dport { 500, 4500 }", "reject"); w.start() },
+		step:  "udp-500", says: "refused: " + labnet.RouterA + ", which is not the peer",
+		mend: passAgain,
+	}, {
+		what: "the peer's firewall rejects",
+		fault: func(w *world) {
+			nft(w.net.B, "add table inet fw; add chain inet fw in { type filter hook input priority 0; }; add rule inet fw in udp dport { 500, 4500 } reject")
+			nft(w.net.B, "add chain inet fw out { type filter hook output priority 0; }; add rule inet fw out udp dport { 500, 4500 } drop")
+			w.start()
+		},
+		step: "udp-500", says: "nothing listens there, or a firewall there rejects it",
+		mend: func(w *world, _ finding) { nft(w.net.B, "delete table inet fw") },
+	}, {
+		what: "both sides wait for each other",
+		fault: func(w *world) {
+			w.b = w.net.B.Greseal(w.sideB(`remote = "any"`))
+			w.a = w.net.A.Greseal(w.sideA(`remote = "any"`, `address = ["10.255.0.2/30"]`))
+		},
+		step: "udp-500", says: "this side waits for the peer to begin",
+		mend: right(),
+	}, {
 		what:  "nothing listens at the peer",
 		fault: func(w *world) { w.a = w.net.A.Greseal(w.sideA()) },
-		step:  "udp-500", says: "refused: " + labnet.AddrB,
+		step:  "udp-500", says: "nothing listens there, or a firewall there rejects it",
 		mend: func(w *world, _ finding) { w.b = w.net.B.Greseal(w.sideB()) },
 	}, {
 		what: "something else listens at the peer",

@@ -71,9 +71,8 @@ func (x *exam) judgeUDP500() Step {
 	case x.now.up():
 		return fine("an IKE SA is up with " + x.now.Remote.String())
 	case !x.remote.IsValid() && x.now.Daemon.IKE.Received == 0:
-		s := fault("let UDP 500 and 4500 in here and at every router in front of this one; then start the peer",
-			"no IKE message has reached this daemon since it was started")
-		return s
+		return fault("start the peer, with an address or name of this router as its remote: two sides that both have remote = \"any\" wait for each other. Let UDP 500 and 4500 in here and at every router in front of this one",
+			"this side waits for the peer to begin (remote = \"any\")", "no IKE message has reached this daemon since it was started")
 	case !x.remote.IsValid():
 		return skip("the peer connects to us; no peer has identified itself yet")
 	case !x.wanted() && x.passive():
@@ -144,8 +143,12 @@ func (x *exam) unreached(a *answer) Step {
 	to := fmt.Sprintf("UDP %d of %s", a.to.Port(), a.to.Addr())
 	switch a.kind {
 	case refused:
-		return fault(fmt.Sprintf("start IKE on the peer, and check that %s is its address", a.to.Addr()),
-			fmt.Sprintf("refused: %s says that nothing listens on %s (ICMP port unreachable)", a.router, to))
+		if a.router.IsValid() && a.router != a.to.Addr() {
+			return fault(fmt.Sprintf("let UDP 500 and 4500 pass in the firewall of %s", a.router),
+				fmt.Sprintf("refused: %s, which is not the peer, answers for %s (ICMP port unreachable)", a.router, to))
+		}
+		return fault(fmt.Sprintf("start IKE on the peer, let UDP 500 and 4500 in through its firewall, and check that %s is its address", a.to.Addr()),
+			fmt.Sprintf("refused: ICMP port unreachable from the peer for %s: nothing listens there, or a firewall there rejects it; both look the same from here", to))
 	case prohibited:
 		return fault(fmt.Sprintf("let UDP 500 and 4500 pass in the filter of %s", a.router),
 			fmt.Sprintf("refused: the filter of %s forbids %s (ICMP administratively prohibited)", a.router, to))
