@@ -19,11 +19,11 @@ const NeedAdmin = "run greseal as root or with CAP_NET_ADMIN; in a container: --
 
 // Audit implements Standing for addresses, routes and rules. What the kernel lays
 // by itself for an address is read back as well: it does that only once.
-func (n *Network) Audit() []Deviation {
-	if n.batching {
+func (n *Network) Audit(there *Interfaces) []Deviation {
+	if n.batching || there == nil {
 		return nil
 	}
-	refused, rest := Refused(errors.Join(n.auditAddresses(), n.Refresh()))
+	refused, rest := Refused(errors.Join(n.auditAddresses(there), n.reconcileIn(there, slices.Collect(maps.Keys(n.links)))))
 	found := n.found
 	n.found = nil
 	for _, u := range refused {
@@ -64,13 +64,9 @@ func (n *Network) owner(p netip.Prefix) string {
 
 // auditAddresses reads back the addresses of all links and the routes that come
 // with them.
-func (n *Network) auditAddresses() error {
+func (n *Network) auditAddresses(there *Interfaces) error {
 	if !slices.ContainsFunc(slices.Collect(maps.Values(n.links)), func(in *inside) bool { return len(in.addresses) > 0 }) {
 		return nil
-	}
-	links, err := rtnl.Links(n.nl)
-	if err != nil {
-		return err
 	}
 	all, err := rtnl.Addresses(n.nl, 0)
 	if err != nil {
@@ -89,7 +85,7 @@ func (n *Network) auditAddresses() error {
 		stand[whatever(r)] = true
 	}
 	var errs []error
-	for _, l := range links {
+	for _, l := range there.byIndex {
 		in := n.links[l.Name]
 		if in == nil || !l.Ours() || !l.Up() {
 			continue

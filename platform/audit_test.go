@@ -19,7 +19,7 @@ func audited(t *testing.T, n *Network, want []string, commands ...string) {
 		t.Fatalf("%q changed nothing", commands)
 	}
 	var got []string
-	for _, d := range n.Audit() {
+	for _, d := range n.readBack(t) {
 		if !d.Fixed || d.Link != "hq" {
 			t.Errorf("not put right: %+v", d)
 		}
@@ -31,9 +31,17 @@ func audited(t *testing.T, n *Network, want []string, commands ...string) {
 	if after := machineState(t); after != before {
 		t.Errorf("%q: the machine is\n%s\ninstead of\n%s", commands, after, before)
 	}
-	if again := n.Audit(); len(again) != 0 || machineState(t) != before {
+	if again := n.readBack(t); len(again) != 0 || machineState(t) != before {
 		t.Errorf("%q: a second audit found %v", commands, again)
 	}
+}
+
+// readBack is an audit as the loop makes it.
+func (n *Network) readBack(t *testing.T) []Deviation {
+	t.Helper()
+	there, err := n.Interfaces()
+	must(t, err)
+	return n.Audit(there)
 }
 
 // machineState is what iproute2 shows of addresses and routes, in its order made up
@@ -60,7 +68,7 @@ func TestAuditLaysAgainWhatSomebodyRemoved(t *testing.T) {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	if found := n.Audit(); len(found) != 0 {
+	if found := n.readBack(t); len(found) != 0 {
 		t.Fatalf("found %v where all stands", found)
 	}
 	connected, into := "route 10.0.0.0/30", "route 10.20.0.0/16"
@@ -71,9 +79,9 @@ func TestAuditLaysAgainWhatSomebodyRemoved(t *testing.T) {
 	audited(t, n, []string{"route fd00::/64"}, "ip -6 route del fd00::/64 dev hq proto kernel")
 	audited(t, n, []string{"guard unreachable 10.20.0.0/16"}, "ip route del unreachable 10.20.0.0/16 metric 4294967295")
 	audited(t, n, []string{"route 10.9.9.9/32"}, "ip route del local 10.9.9.9 dev hq table local")
-	n.Audit()
+	n.readBack(t)
 	sh(t, "ip -6 addr flush dev hq scope link")
-	if found := n.Audit(); len(found) != 1 || !found[0].Fixed || !strings.HasPrefix(found[0].Name, "fe80::") || !strings.Contains(sh(t, "ip addr show dev hq"), "inet6 fe80::") {
+	if found := n.readBack(t); len(found) != 1 || !found[0].Fixed || !strings.HasPrefix(found[0].Name, "fe80::") || !strings.Contains(sh(t, "ip addr show dev hq"), "inet6 fe80::") {
 		t.Errorf("the link-local address is not there again: %+v", found)
 	}
 	audited(t, n, []string{"route 8000::/1"}, "ip -6 route del 8000::/1 dev hq")
@@ -84,7 +92,7 @@ func TestAuditNamesWhatStaysRefused(t *testing.T) {
 	sh(t, "ip link set hq up", "sysctl -q -w net.ipv6.conf.all.disable_ipv6=1")
 	_ = n.SetAddresses("hq", []netip.Prefix{netip.MustParsePrefix("10.0.0.1/30"), netip.MustParsePrefix("fd00::1/64")})
 	for range 2 {
-		found := n.Audit()
+		found := n.readBack(t)
 		if len(found) == 0 {
 			t.Fatal("nothing is found of an address that the kernel refuses")
 		}
@@ -105,7 +113,7 @@ func TestAuditDoesNotFightForever(t *testing.T) {
 	remove := []string{"ip route del 10.20.0.0/16 dev hq", "ip route del unreachable 10.20.0.0/16 metric 4294967295"}
 	for i := range 2 * repairsMost {
 		_ = exec.Command("sh", "-c", strings.Join(remove, ";")).Run()
-		found := n.Audit()
+		found := n.readBack(t)
 		if i < repairsMost {
 			if len(found) != 2 || !found[0].Fixed || !found[1].Fixed {
 				t.Fatalf("time %d: found %+v", i, found)

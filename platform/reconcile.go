@@ -70,14 +70,10 @@ type observed struct {
 	foreign func() ([]rtnl.Route, error)
 }
 
-func (n *Network) observe() (observed, error) {
+func (n *Network) observe(there *Interfaces) (observed, error) {
 	v := observed{links: make(map[string]*rtnl.Link)}
-	all, err := rtnl.Links(n.nl)
-	if err != nil {
-		return v, err
-	}
 	ours := make(map[int]bool)
-	for _, l := range all {
+	for _, l := range there.byIndex {
 		if l.Ours() {
 			v.links[l.Name] = l
 			ours[l.Index] = true
@@ -139,10 +135,26 @@ func (n *Network) reconcile(links ...string) error {
 		n.batched, n.full = append(n.batched, links...), true
 		return nil
 	}
-	if n.settled && len(n.laid) == 0 && !n.wantsAny() {
-		return nil // a hub of many tunnels without routes lists nothing
+	if n.idle() {
+		return nil
 	}
-	v, err := n.observe()
+	there, err := n.Interfaces()
+	if err != nil {
+		return err
+	}
+	return n.reconcileIn(there, links)
+}
+
+// idle reports that there is nothing to do: a hub of many tunnels without routes lists
+// nothing.
+func (n *Network) idle() bool { return n.settled && len(n.laid) == 0 && !n.wantsAny() }
+
+// reconcileIn is reconcile where the interfaces are these.
+func (n *Network) reconcileIn(there *Interfaces, links []string) error {
+	if n.idle() {
+		return nil
+	}
+	v, err := n.observe(there)
 	if err != nil {
 		return err
 	}

@@ -43,11 +43,12 @@ func (d Deviation) What() string { return strings.TrimSpace(fmt.Sprintf("%s %s",
 // Standing is implemented by whatever lays things on the machine.
 type Standing interface {
 	// Audit reads back everything that is wanted, puts right what is ours and
-	// returns what it found to differ, fixed or not. Asked again when nothing
+	// returns what it found to differ, fixed or not. there are the machine's
+	// interfaces now, nil where they cannot be read. Asked again when nothing
 	// has changed it writes nothing and returns the same deviations, without
 	// those it fixed. An object that somebody else changes again and again is
 	// put right no more than a few times a minute; its text says so.
-	Audit() []Deviation
+	Audit(there *Interfaces) []Deviation
 }
 
 // Repairs puts deviations right, and bounds how often: an object that somebody else

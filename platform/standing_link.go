@@ -14,6 +14,9 @@ type Interfaces struct {
 	byName  map[string]*rtnl.Link
 }
 
+// Interfaces reads all of them in the network's namespace.
+func (n *Network) Interfaces() (*Interfaces, error) { return ReadInterfaces(n.nl) }
+
 // ReadInterfaces reads all of them.
 func ReadInterfaces(n *netlink.Conn) (*Interfaces, error) {
 	all, err := rtnl.Links(n)

@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"log/slog"
+	"slices"
 	"time"
 
 	"greseal/ikev2"
@@ -46,7 +47,7 @@ func (l *loop) laidSomething() { l.audits.Soon(l.now(), auditAfter) }
 func (l *loop) audit() {
 	begun := l.now()
 	found := map[string][]platform.Deviation{}
-	for _, d := range append(l.dp.Audit(), l.net.Audit()...) {
+	for _, d := range l.deviations() {
 		switch t := l.tunnels[d.Link]; {
 		case t == nil:
 			d.Link = ""
@@ -64,6 +65,20 @@ func (l *loop) audit() {
 		t := l.tunnels[name]
 		l.learn(t, &t.standing, found[name])
 	}
+}
+
+// deviations has everything read back, in one picture of the interfaces as long as nothing
+// is to be put right of them.
+func (l *loop) deviations() []platform.Deviation {
+	there, err := l.net.Interfaces()
+	found := l.dp.Audit(there)
+	if slices.ContainsFunc(found, func(d platform.Deviation) bool { return d.Object == platform.ObjectLink }) {
+		there, err = l.net.Interfaces()
+	}
+	if err != nil {
+		found = append(found, platform.Deviation{Object: platform.ObjectLink, Text: "the interfaces cannot be read back: " + err.Error()})
+	}
+	return append(found, l.net.Audit(there)...)
 }
 
 // netifdHeard reports whether netifd has had time to set the interface up, as it does

@@ -20,7 +20,9 @@ func (worldNet) Sweep() error            { return nil }
 func (worldNet) SetForeign(string, bool) {}
 func (worldNet) Close()                  {}
 
-func (worldNet) Audit() []platform.Deviation { return nil }
+func (worldNet) Audit(*platform.Interfaces) []platform.Deviation { return nil }
+
+func (worldNet) Interfaces() (*platform.Interfaces, error) { return nil, nil }
 
 func (n worldNet) Leaves(netip.Addr) (string, error) {
 	if n.w.leaves == "nowhere" {

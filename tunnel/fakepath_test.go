@@ -39,7 +39,7 @@ func (p *worldPath) Supports(encr, _ suite.Transform) error {
 }
 
 // Audit finds what it is told to, and an interface that somebody has set down.
-func (p *worldPath) Audit() []platform.Deviation {
+func (p *worldPath) Audit(*platform.Interfaces) []platform.Deviation {
 	found := slices.Clone(p.w.deviations)
 	p.w.deviations = slices.DeleteFunc(p.w.deviations, func(d platform.Deviation) bool { return d.Fixed })
 	for name := range p.links {

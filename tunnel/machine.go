@@ -29,6 +29,7 @@ type network interface {
 	ForeignGRE() (map[netip.Addr]string, error)
 
 	platform.Standing
+	Interfaces() (*platform.Interfaces, error)
 
 	Close()
 }

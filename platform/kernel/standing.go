@@ -14,13 +14,17 @@ import (
 	"greseal/platform/xfrm"
 )
 
-// Audit reads back what is laid, by one dump each of policies, SAs and interfaces, and
-// by nf_tables where its rules have changed. Guards come first, so that nothing passes
-// in the clear whatever else is missing.
-func (d *Datapath) Audit() []platform.Deviation {
+// Audit reads back what is laid, by one dump each of policies and SAs, and by nf_tables
+// where its rules have changed. Guards come first, so that nothing passes in the clear
+// whatever else is missing.
+func (d *Datapath) Audit(there *platform.Interfaces) []platform.Deviation {
 	found := d.auditPolicies()
 	found = append(found, d.auditSAs()...)
-	found = append(found, d.auditLinks()...)
+	if there != nil {
+		for _, dev := range d.links {
+			found = append(found, d.auditLink(dev, there)...)
+		}
+	}
 	found = append(found, d.auditClamps()...)
 	sort.Slice(found, func(i, j int) bool {
 		a, b := &found[i], &found[j]
@@ -238,17 +242,6 @@ func (d *Datapath) tell(events []platform.Event) {
 			}
 		}
 	})
-}
-
-func (d *Datapath) auditLinks() (found []platform.Deviation) {
-	all, err := platform.ReadInterfaces(d.route)
-	if err != nil {
-		return []platform.Deviation{{Object: platform.ObjectLink, Text: "the interfaces cannot be read back: " + err.Error(), Remedy: remedyOf(err)}}
-	}
-	for _, dev := range d.links {
-		found = append(found, d.auditLink(dev, all)...)
-	}
-	return found
 }
 
 // auditLink looks at one interface.

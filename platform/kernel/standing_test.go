@@ -33,7 +33,11 @@ func (n *node) openBare() {
 }
 
 func (n *node) audit() (found []platform.Deviation) {
-	n.do(func() { found = n.dp.Audit() })
+	n.do(func() {
+		there, err := platform.ReadInterfaces(n.dp.route)
+		must(n.t, err)
+		found = n.dp.Audit(there)
+	})
 	return found
 }
 
@@ -134,7 +138,7 @@ func TestAuditWithoutPrivilegesSaysThatNothingIsKnown(t *testing.T) {
 	n.openBare()
 	must(t, n.guard("hq", "203.0.113.1"))
 	var found []platform.Deviation
-	must(t, withoutNetAdmin(func() { found = n.dp.Audit() }))
+	must(t, withoutNetAdmin(func() { found = n.dp.Audit(nil) }))
 	if len(found) == 0 || found[0].Fixed || found[0].Object != platform.ObjectGuard || found[0].Link != "hq" ||
 		!strings.Contains(found[0].Text, "CAP_NET_ADMIN is needed: operation not permitted") || found[0].Remedy != platform.NeedAdmin {
 		t.Errorf("%+v", found)

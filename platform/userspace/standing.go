@@ -8,15 +8,14 @@ import (
 	"greseal/platform/rtnl"
 )
 
-// Audit reads back the interfaces with one dump and puts right what somebody changed, but
-// for the administrative state. Guards and SAs are this process's own.
-func (d *Datapath) Audit() (found []platform.Deviation) {
-	all, err := platform.ReadInterfaces(d.netlink)
-	if err != nil {
-		return []platform.Deviation{{Object: platform.ObjectLink, Text: "the interfaces cannot be read back: " + err.Error()}}
+// Audit puts right what somebody changed of the interfaces, but for the administrative
+// state. Guards and SAs are this process's own.
+func (d *Datapath) Audit(there *platform.Interfaces) (found []platform.Deviation) {
+	if there == nil {
+		return nil
 	}
 	for _, dev := range d.devices {
-		found = append(found, d.audit(dev, all)...)
+		found = append(found, d.audit(dev, there)...)
 	}
 	sort.Slice(found, func(i, j int) bool { return found[i].Link < found[j].Link })
 	return found

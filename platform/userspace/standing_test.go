@@ -20,7 +20,11 @@ func (h *host) ip(command string) {
 }
 
 func (h *host) audit() (found []platform.Deviation) {
-	h.do(func() { found = h.dp.Audit() })
+	h.must(func() error {
+		there, err := platform.ReadInterfaces(h.dp.netlink)
+		found = h.dp.Audit(there)
+		return err
+	})
 	return found
 }
 
