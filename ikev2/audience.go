@@ -169,21 +169,33 @@ func (p *peer) answersTo(asked Identity, local netip.Addr) (Identity, bool) {
 // choosePeer finds the peer an IKE_AUTH request belongs to (contract 9): by
 // IDr, then by the most specific remote identity, then by the most specific
 // addresses. On failure it says how close it came.
-func (e *Engine) choosePeer(s *ikeSA, idi Identity, idr Identity) (*peer, *Failure) {
+func (e *Engine) choosePeer(s *ikeSA, c *wire.Contents) (*peer, *Failure) {
 	e.index()
+	idi, idr := identityFrom(c.IDi), identityFrom(c.IDr)
+	bears := func(p *peer) bool { return p.cfg.RemoteID.Matches(idi) }
 	// Who is expected by exactly this identity is found at once: no pattern is
 	// more specific. Only when none fits do all the others matter.
-	if p, _ := e.bestOf(e.byID[idKey(idi)], s, idi, idr); p != nil {
-		return p, nil
+	if best, _ := s.bestOf(e.byID[idKey(idi)], idr, bears); len(best) > 0 {
+		return best[0], nil
 	}
 	cands := e.candidates(s.local.Addr(), s.remote.Addr())
 	e.half.charge(e.now, &s.handshake.standing, float64(len(cands))*lookCost)
-	best, byIDr := e.bestOf(cands, s, idi, idr)
-	if best != nil {
-		return best, nil
+	best, byIDr := s.bestOf(cands, idr, bears)
+	if len(best) > 0 {
+		return best[0], nil
+	}
+	if best = e.certifiedAs(s, byIDr, idi, idr, c); len(best) == 1 {
+		return best[0], nil
 	}
 	// Named after a tunnel so that somebody gets to see it.
-	if len(byIDr) > 0 {
+	switch {
+	case len(best) > 1:
+		f := s.failure(FailIdentity, "IKE_AUTH", "the peer's certificate has the names that several tunnels expect, and its identity is none of them",
+			"set local_id at the peer to the name that the tunnel expects")
+		f.Theirs = "identity " + idi.String()
+		f.Ours = "expected identity " + some(best, func(p *peer) string { return p.cfg.RemoteID.String() })
+		return best[0], f
+	case len(byIDr) > 0:
 		f := s.failure(FailIdentity, "IKE_AUTH", "no tunnel here expects the peer's identity",
 			"set local_id at the peer, or remote_id here, so that they are equal")
 		f.Theirs = "identity " + idi.String()
@@ -195,15 +207,15 @@ func (e *Engine) choosePeer(s *ikeSA, idi Identity, idr Identity) (*peer, *Failu
 	f.Theirs = "asks for identity " + idr.String()
 	f.Ours = "identity " + some(cands, func(p *peer) string { return p.localID(s.local.Addr()).String() })
 	if len(cands) > 0 {
-		best = cands[0]
+		return cands[0], f
 	}
-	return best, f
+	return nil, f
 }
 
-// bestOf chooses among peers the most specific one that fits, nil for none, and
-// lists those that have the identity the peer asks for.
-func (e *Engine) bestOf(peers []*peer, s *ikeSA, idi, idr Identity) (best *peer, byIDr []*peer) {
-	bestScore := -1
+// bestOf chooses among peers the most specific ones that fit, the first
+// registered first, and lists those that have the identity the peer asks for.
+func (s *ikeSA) bestOf(peers []*peer, idr Identity, fits func(*peer) bool) (best, byIDr []*peer) {
+	bestScore := 0
 	for _, p := range peers {
 		specific, ok := p.accepts(s.local.Addr(), s.remote.Addr())
 		if !ok {
@@ -213,12 +225,37 @@ func (e *Engine) bestOf(peers []*peer, s *ikeSA, idi, idr Identity) (best *peer,
 			continue
 		}
 		byIDr = append(byIDr, p)
-		if !p.cfg.RemoteID.Matches(idi) {
+		if !fits(p) {
 			continue
 		}
-		if score := 8*p.cfg.RemoteID.Specificity() + specific; score > bestScore {
-			best, bestScore = p, score
+		score := 8*p.cfg.RemoteID.Specificity() + specific
+		if score > bestScore {
+			best, bestScore = nil, score
+		}
+		if score == bestScore {
+			best = append(best, p)
 		}
 	}
 	return best, byIDr
+}
+
+// certifiedAs chooses among peers by the other names of the certificate that
+// speaks for idi: many products send its subject, or their address, where we
+// expect its domain name (RFC 4945 section 3.1). The identity itself comes first,
+// and nothing is believed here: the peer chosen verifies the certificate as
+// every other.
+func (e *Engine) certifiedAs(s *ikeSA, peers []*peer, idi, idr Identity, c *wire.Contents) []*peer {
+	signing := func(p *peer) bool { return p.cfg.Certificates != nil }
+	if !slices.ContainsFunc(peers, signing) {
+		return nil
+	}
+	leaf, _, err := received(c.Certs[:min(1, len(c.Certs))])
+	if err != nil || !leaf.Has(idi) {
+		return nil
+	}
+	e.half.charge(e.now, &s.handshake.standing, float64(len(peers))*lookCost)
+	best, _ := s.bestOf(peers, idr, func(p *peer) bool {
+		return signing(p) && leaf.CheckPattern(p.cfg.RemoteID) == nil
+	})
+	return best
 }

@@ -28,7 +28,7 @@ func (e *Engine) onAuthRequest(s *ikeSA, m *wire.Message, d *Datagram, c content
 		return
 	}
 	s.RemoteID = identityFrom(c.IDi)
-	p, f := e.choosePeer(s, s.RemoteID, identityFrom(c.IDr))
+	p, f := e.choosePeer(s, c.Contents)
 	if f == nil && c.Auth == nil {
 		f = s.wantsEAP(p)
 	}

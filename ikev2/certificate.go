@@ -23,8 +23,9 @@ func (e *Engine) certified(s *ikeSA, p *peer, c *wire.Contents) (*sign.PublicKey
 		err = leaf.CheckIdentity(s.RemoteID, "the peer's")
 	}
 	if err == nil && !p.cfg.RemoteID.Matches(s.RemoteID) {
-		// A responder may answer under another of its names (RFC 7296
-		// section 3.5); the one we expect must be in its certificate.
+		// A peer may call itself by another of its names (RFC 7296 section
+		// 3.5, RFC 4945 section 3.1); the one we expect must be in its
+		// certificate.
 		err = leaf.CheckPattern(p.cfg.RemoteID)
 	}
 	var key *sign.PublicKey

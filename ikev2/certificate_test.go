@@ -11,6 +11,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -166,8 +167,9 @@ func revoking(name string) *cert.CRLs {
 	return s
 }
 
-// signers are two peers that authenticate each other by certificates.
-func signers(change func(west, east *Peer)) *network {
+// signers are two peers that authenticate each other by certificates; east has
+// more tunnels beside the one that change sees.
+func signers(change func(west, east *Peer), more ...Peer) *network {
 	n := newNetwork(3)
 	west, east := testPeer("t"), testPeer("t")
 	west.PSK, east.PSK = nil, nil
@@ -179,6 +181,9 @@ func signers(change func(west, east *Peer)) *network {
 	}
 	n.add("west", "192.0.2.1", "192.0.2.2", west)
 	n.add("east", "192.0.2.2", "192.0.2.1", east)
+	for _, p := range more {
+		n.nodes[1].e.SetPeer(n.now, p)
+	}
 	n.nodes[0].initiate()
 	n.run(n.now + time.Second)
 	return n
@@ -345,6 +350,99 @@ func TestCertificateSpeaksForAllItsNames(t *testing.T) {
 	n = signers(func(_, e *Peer) { e.LocalID = ident("O=example, CN=east") })
 	if len(n.nodes[0].failed) != 1 || n.nodes[1].noted[0].Reason.Kind != FailIdentity {
 		t.Errorf("another name than local_id: %v", n.nodes[1].noted)
+	}
+}
+
+// subject is how an initiator that has no other identity configured calls itself.
+const subject = "O=example, CN=west"
+
+// An initiator calls itself by one name of its certificate, and is expected by
+// another: the certificate has both (RFC 4945 section 3.1).
+func TestResponderFindsTheExpectedNameInTheCertificate(t *testing.T) {
+	for _, expected := range []string{"west.example", "WEST.example", "*.example", "*"} {
+		n := signers(func(w, e *Peer) { w.LocalID, e.RemoteID = ident(subject), pattern(expected) })
+		if sas := n.nodes[1].e.SAs("t"); len(sas) != 1 || sas[0].RemoteID.String() != subject || sas[0].Auth.Subject != subject {
+			t.Errorf("%s: %v, %v", expected, sas, n.nodes[1].noted)
+		}
+	}
+	n := signers(func(w, e *Peer) {
+		w.LocalID, e.RemoteID = ident("west.example"), pattern("192.0.2.1")
+		ca := authorities()["lab"]
+		w.Certificates.Own = credential(ca, ca.issue("west", rawEd("west").Public(), func(c *x509.Certificate) {
+			c.IPAddresses = []net.IP{net.IPv4(192, 0, 2, 1)}
+		}), rawEd("west"))
+	})
+	if sas := n.nodes[1].e.SAs("t"); len(sas) != 1 {
+		t.Errorf("an address: %v", n.nodes[1].noted)
+	}
+}
+
+// A name that the certificate only seems to have opens nothing, nor does the name
+// of a certificate that is not the sender's.
+func TestNamesThatAreNotTheCertificatesOpenNothing(t *testing.T) {
+	with := func(change func(*x509.Certificate)) func(w, e *Peer) {
+		return func(w, e *Peer) {
+			ca := authorities()["lab"]
+			leaf := ca.issue("west", rawEd("west").Public(), change)
+			w.LocalID = Identity{Type: IDDN, Data: string(leaf.RawSubject)}
+			w.Certificates.Own = credential(ca, leaf, rawEd("west"))
+			e.RemoteID = pattern("west.example")
+		}
+	}
+	for name, c := range map[string]struct {
+		change func(w, e *Peer)
+		kind   FailureKind
+	}{
+		"another name":          {func(w, e *Peer) { w.LocalID, e.RemoteID = ident(subject), pattern("north.example") }, FailIdentity},
+		"an identity of no one": {func(w, e *Peer) { w.LocalID, e.RemoteID = ident("keyid:west"), pattern("west.example") }, FailIdentity},
+		"another's identity":    {func(w, e *Peer) { w.LocalID, e.RemoteID = ident("O=example, CN=north"), pattern("west.example") }, FailIdentity},
+		"a common name alone": {with(func(c *x509.Certificate) {
+			c.DNSNames, c.Subject = []string{"other.example"}, pkix.Name{CommonName: "west.example"}
+		}), FailIdentity},
+		"a wildcard":             {with(func(c *x509.Certificate) { c.DNSNames = []string{"*.example"} }), FailIdentity},
+		"a name of another type": {with(func(c *x509.Certificate) { c.DNSNames, c.EmailAddresses = nil, []string{"west.example"} }), FailIdentity},
+		"a foreign authority": {func(w, e *Peer) {
+			w.Certificates, w.LocalID, e.RemoteID = certificatesOf("west@other"), ident(subject), pattern("west.example")
+		}, FailCertificate},
+		"another's certificate": {func(w, e *Peer) {
+			w.Certificates.Own, w.LocalID, e.RemoteID = mismatched(), ident(subject), pattern("west.example")
+		}, FailAuthentication},
+		"a tunnel with a shared key": {func(w, e *Peer) {
+			ca, k := authorities()["lab"], p256()
+			w.Certificates.Own = credential(ca, ca.issue("west", k.Public(), nil), k)
+			w.LocalID, e.RemoteID = ident(subject), pattern("west.example")
+			e.Certificates, e.PSK, e.LocalID = nil, []byte("one"), ident("east.example")
+		}, FailIdentity},
+	} {
+		n := signers(c.change)
+		if got := n.nodes[1].noted; len(n.nodes[1].e.SAs("t")) > 0 || len(got) != 1 || got[0].Reason.Kind != c.kind {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// The identity decides before the certificate's other names do, and names that fit
+// two tunnels decide nothing.
+func TestIdentityDecidesBeforeOtherNames(t *testing.T) {
+	names := func(w, e *Peer) {
+		ca := authorities()["lab"]
+		w.Certificates.Own = credential(ca, ca.issue("west", rawEd("west").Public(), func(c *x509.Certificate) {
+			c.DNSNames = append(c.DNSNames, "north.example")
+		}), rawEd("west"))
+		e.RemoteID = pattern("west.example")
+	}
+	north := testPeer("north")
+	north.PSK, north.Certificates, north.RemoteID, north.GRERemoteAny = nil, certificatesOf("east"), pattern("north.example"), true
+	for identity, tunnel := range map[string]PeerID{"west.example": "t", "north.example": "north", subject: ""} {
+		n := signers(func(w, e *Peer) { names(w, e); w.LocalID = ident(identity) }, north)
+		for _, id := range []PeerID{"t", "north"} {
+			if sas := n.nodes[1].e.SAs(id); (len(sas) == 1) != (id == tunnel) {
+				t.Errorf("%s: %d SAs of tunnel %q: %v", identity, len(sas), id, n.nodes[1].noted)
+			}
+		}
+		if noted := n.nodes[1].noted; tunnel == "" && (len(noted) != 1 || !strings.Contains(noted[0].Reason.Error(), "several tunnels expect")) {
+			t.Errorf("%s: %v", identity, noted)
+		}
 	}
 }
 
