@@ -155,6 +155,7 @@ func (e *Engine) due(s *ikeSA) {
 func (e *Engine) dropDue(s *ikeSA) bool {
 	switch s.state {
 	case stateHalfOpen:
+		e.unfinished(s)
 		e.turnOut(s, 1)
 		return false
 	case stateReplaced:

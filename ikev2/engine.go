@@ -3,6 +3,7 @@ package ikev2
 import (
 	"cmp"
 	"io"
+	"net/netip"
 	"time"
 
 	"greseal/crypto/kex"
@@ -27,9 +28,11 @@ type Engine struct {
 	registry
 	lastResponses
 
-	half    strangers
-	cookies cookie.Jar
-	errors  rate.Bucket // unprotected error answers
+	half strangers
+
+	oldVersion Sighting // of IKEv1
+	cookies    cookie.Jar
+	errors     rate.Bucket // unprotected error answers
 
 	timers   timers
 	dirty    []*ikeSA
@@ -63,6 +66,15 @@ type Stats struct {
 	Displaced     uint64 // half-open IKE SAs that made room for others
 	HalfOpen      int    // IKE SAs waiting for IKE_AUTH now
 }
+
+// Sighting is who sent something, and when. From is unset when nobody did.
+type Sighting struct {
+	From netip.AddrPort
+	At   Time
+}
+
+// IKEv1 is who sent a message of IKE version 1 last.
+func (e *Engine) IKEv1() Sighting { return e.oldVersion }
 
 // New returns an engine without peers.
 func New(cfg Config) *Engine {

@@ -225,9 +225,12 @@ func (s *ikeSA) timeoutFailure(r *request) *Failure {
 	switch {
 	case r.exchange == wire.IKESAInit:
 		f.Remedy = fmt.Sprintf("check that %s is the peer's address, that IKE runs there, and that no firewall drops UDP %d in between", s.remote.Addr(), s.remote.Port())
-	case s.local.Port() != wire.PortIKE && r.exchange == wire.IKEAuth:
-		f.Detail = "IKE_SA_INIT was answered"
-		f.Remedy = fmt.Sprintf("UDP %d must pass as UDP 500 does; a peer that refuses silently says why in its log", s.remote.Port())
+	case s.remote.Port() == wire.PortNAT && s.handshake != nil && !s.handshake.followed:
+		f.Detail = "IKE_SA_INIT was answered on UDP 500, and nothing has come back from UDP 4500"
+		f.Remedy = "let UDP 4500 pass as UDP 500 does; a peer that refuses silently says why in its log"
+		if r.exchange == wire.IKEIntermediate && !s.Fragmentation {
+			f.Remedy += "; this message is also the first large one, so a path that loses IP fragments needs IKE fragmentation at the peer"
+		}
 	case r.exchange == wire.IKEIntermediate:
 		f.Detail = "IKE_SA_INIT was answered"
 		f.Remedy = "this message is the first large one: a path that loses it needs IKE fragmentation at the peer, or ike without an additional key exchange"

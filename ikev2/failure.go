@@ -30,6 +30,7 @@ const (
 	FailAddresses                             // UNACCEPTABLE_ADDRESSES or UNEXPECTED_NAT_DETECTED
 	FailInUse                                 // another peer has the tunnel, and lives
 	FailModeChanged                           // a Child SA was rekeyed without transport mode
+	FailUnfinished                            // the peer's IKE_SA_INIT was answered, and nothing followed
 	FailCertificate                           // a certificate or key that cannot be accepted or used
 )
 
@@ -71,6 +72,7 @@ var failureWhat = [...]string{
 	FailInUse:          "another peer has the tunnel",
 	FailAddresses:      "addresses that are not accepted",
 	FailModeChanged:    "transport mode was dropped in rekeying",
+	FailUnfinished:     "answered, and nothing followed",
 	FailCertificate:    "certificate not accepted (AUTHENTICATION_FAILED)",
 }
 
@@ -99,7 +101,7 @@ func (f *Failure) What() string {
 		what = failureWhat[f.Kind]
 	}
 	switch f.Kind {
-	case FailTimeout, FailDead, FailDeleted, FailInstall, FailModeChanged:
+	case FailTimeout, FailDead, FailDeleted, FailInstall, FailModeChanged, FailUnfinished:
 		b.WriteString(what)
 	default:
 		if f.ByPeer {

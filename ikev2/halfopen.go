@@ -98,6 +98,24 @@ func (e *Engine) refuseSyntax(s *ikeSA, m *wire.Message, d *Datagram, detail str
 	e.refuseUnknown(s, m, d, notify(wire.InvalidSyntax), f)
 }
 
+// toldAtMost is how many tunnels learn of a stranger who went no further: on a hub, for
+// whose tunnels it means nothing one by one, it is not worth the time.
+const toldAtMost = 8
+
+// unfinished tells the tunnels a half-open SA may have been meant for that nothing
+// followed its IKE_SA_INIT.
+func (e *Engine) unfinished(s *ikeSA) {
+	if s.handshake.followed || !e.errors.Take(e.now) {
+		return
+	}
+	to := e.candidates(s.local.Addr(), s.remote.Addr())
+	if len(to) > toldAtMost {
+		return
+	}
+	e.noteStrangers(to, s.failure(FailUnfinished, "IKE_SA_INIT", "",
+		"unless the other side gave up by itself, let UDP 4500 in here and on the way, as UDP 500 is; the other side's doctor or log says how far it got"))
+}
+
 // strangerPause is how often the same note about unauthenticated input is made.
 const strangerPause = 30 * time.Second
 

@@ -24,6 +24,7 @@ type handshake struct {
 
 	signatures signatures
 	seen       []byte // NAT_DETECTION_DESTINATION_IP of the response
+	followed   bool   // a message came after IKE_SA_INIT, whoever sent it
 
 	recorded int // messages in the flight recorder, 0: it is not to be there
 

@@ -50,6 +50,9 @@ func (e *Engine) receive(d *Datagram) {
 		e.stats.UnknownSPI++
 		return
 	}
+	if s.handshake != nil {
+		s.handshake.followed = true
+	}
 	m, err := wire.Parse(d.Data)
 	if err != nil {
 		e.stats.Malformed++
@@ -134,6 +137,7 @@ func (e *Engine) otherVersion(h wire.Header, d *Datagram) {
 	if h.Major() != 1 {
 		return
 	}
+	e.oldVersion = Sighting{d.Remote, e.now}
 	for _, p := range e.candidates(d.Local.Addr(), d.Remote.Addr()) {
 		if len(p.cfg.Remotes) == 0 || len(p.established()) > 0 {
 			continue

@@ -313,6 +313,9 @@ func (l *loop) moment(p *peer) doctor.Moment {
 		f := *p.failure
 		m.Failure, m.Age = &f, l.now()-p.failedAt
 	}
+	if v1 := l.engine.IKEv1(); v1.From.IsValid() {
+		m.IKEv1, m.IKEv1Age = v1.From, l.now()-v1.At
+	}
 	m.Drops, m.DropsErr = l.dp.LinkDrops(p.tunnel.name)
 	if sas := p.current(); sas != nil {
 		for _, out := range []bool{false, true} {

@@ -59,7 +59,7 @@ func (l *loop) noted(p *peer, f *ikev2.Failure) {
 		if f.Kind == ikev2.FailModeChanged {
 			kind = "mode"
 		}
-	case f.Kind == ikev2.FailTimeout && p.note.text != "":
+	case (f.Kind == ikev2.FailTimeout || f.Kind == ikev2.FailUnfinished) && p.note.text != "":
 		return
 	default:
 		l.keep(p, f)

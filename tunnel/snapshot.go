@@ -161,7 +161,7 @@ func (l *loop) describeTraffic(p *peer) (in, out status.Traffic, drops status.Dr
 // failureCode is a kind of failure in the schema's words.
 func failureCode(k ikev2.FailureKind) string {
 	switch k {
-	case ikev2.FailTimeout, ikev2.FailDead:
+	case ikev2.FailTimeout, ikev2.FailDead, ikev2.FailUnfinished:
 		return status.CodeNoAnswer
 	case ikev2.FailAuthentication, ikev2.FailIdentity, ikev2.FailCertificate:
 		return status.CodeAuth

@@ -216,6 +216,17 @@ var setups = []broken{
 		step:  "udp-4500", says: "no answer",
 		mend: write("encap"),
 	}, {
+		what: "UDP 4500 does not get to a side that waits",
+		fault: func(w *world) {
+			w.drop("ip saddr "+labnet.AddrB+" udp dport 4500", "drop")
+			w.b = w.net.B.Greseal(w.sideB())
+			w.a = w.net.A.Greseal(w.sideA(`remote = "any"`, fmt.Sprintf("remote_id = %q", labnet.AddrB)))
+			w.reason(w.b, 30*time.Second, "nothing has come back from UDP 4500")
+			w.reason(w.a, 60*time.Second, "IKE_SA_INIT with "+labnet.AddrB+":500: answered, and nothing followed")
+		},
+		step: "udp-4500", says: "answered, and nothing followed",
+		mend: func(w *world, _ finding) { w.pass(); w.b.Must("restart", "t0") },
+	}, {
 		what: "no IKE proposal in common",
 		fault: func(w *world) {
 			w.b = w.net.B.Greseal(w.sideB(`remote = "any"`, `ike = ["aes128-sha256-modp2048"]`))

@@ -76,6 +76,9 @@ type Moment struct {
 	Failure *ikev2.Failure
 	Age     time.Duration
 
+	IKEv1    netip.AddrPort // who sent IKE version 1 last, to whichever tunnel; unset when nobody did
+	IKEv1Age time.Duration
+
 	Drops     platform.Drops
 	DropsErr  error // no interface, most likely
 	Installed error // nil while both SAs of the carrying Child SA stand in the datapath

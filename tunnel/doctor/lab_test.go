@@ -252,3 +252,8 @@ func (w *world) iptables(program string, rules ...string) {
 		w.net.A.MustRun("sh", "-c", program+" "+r)
 	}
 }
+
+// reason waits until g's status says text about the tunnel.
+func (w *world) reason(g *labnet.Greseal, limit time.Duration, text string) {
+	w.Wait(limit, text, func() bool { return strings.Contains(g.Tunnel("t0").Reason, text) })
+}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"greseal/crypto/suite"
+	"greseal/ikev2"
 	"greseal/ikev2/wire"
 	"greseal/tunnel/config"
 )
@@ -177,6 +178,8 @@ func checkUDP4500(x *exam) Step {
 		return fine("ESP and IKE use it")
 	case x.now.up():
 		return skip("not in use: the tunnel uses bare ESP")
+	case x.now.Failure != nil && x.now.Failure.Kind == ikev2.FailUnfinished:
+		return fault(x.now.Failure.Remedy, x.now.Failure.What())
 	case !x.remote.IsValid():
 		return skip("the peer connects to us")
 	case x.port() != wire.PortIKE:

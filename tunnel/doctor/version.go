@@ -1,6 +1,8 @@
 package doctor
 
 import (
+	"fmt"
+
 	"greseal/ikev2"
 	"greseal/ikev2/wire"
 )
@@ -17,7 +19,11 @@ func checkIKEv1(x *exam) Step {
 		if x.now.up() {
 			return fine("it does")
 		}
-		return skip("the peer connects to us; it has not sent IKEv1 so far")
+		if from := x.now.IKEv1; from.IsValid() {
+			return warn("if that is the peer: "+remedy,
+				fmt.Sprintf("%s sent a message of IKEv1 %.0f s ago", from, x.now.IKEv1Age.Seconds()))
+		}
+		return skip("the peer connects to us; nobody has sent IKEv1 so far")
 	}
 	a := x.probeIKE()
 	if a.kind == v1Reply {
