@@ -2,6 +2,9 @@
 # up the rest by itself.
 #
 #   make            ./greseal for this machine
+#   make install    the binary, systemd's unit, man pages and bash completion, for Debian and
+#                   the like (root); DESTDIR=FOLDER puts them below another root
+#   make uninstall  takes them away again; /etc/greseal stays
 #   make demo       build it and watch a tunnel come up (root)
 #   make quick      what every change has to pass, in a minute: gofmt, vet, staticcheck,
 #                   unreachable code, and the tests that need neither root nor long
@@ -54,7 +57,7 @@ TARGETS = mips-softfloat mipsle-softfloat arm-5 arm-6 arm-7 arm64 amd64 386 risc
 # These two are for OpenWrt's packages alone.
 MORE = mips64-softfloat 386-softfloat
 
-.PHONY: sim bench bench-ike interop integrity greseal all size packages demo test unit lab ui-test kill generate clean $(TARGETS) $(MORE) cover-ike cover-tunnel
+.PHONY: install uninstall sim bench bench-ike interop integrity greseal all size packages demo test unit lab ui-test kill generate clean $(TARGETS) $(MORE) cover-ike cover-tunnel
 
 greseal:
 	@CGO_ENABLED=0 go build $(BUILDFLAGS) -ldflags '$(LDFLAGS)' -o $@ .
@@ -74,6 +77,33 @@ KEYS ?= $(HOME)/.config/greseal-packages
 
 packages: $(TARGETS) $(MORE)
 	@go run ./build/openwrt/mkpkg build -keys '$(KEYS)' -version '$(VERSION)' -epoch $(shell git log -1 --format=%ct)
+
+# Where Debian's own packages put these; the unit names the binary's path. One
+# that was built before is taken, since root may have no Go.
+BINARY ?= greseal
+INSTALLED = /usr/sbin/greseal /usr/lib/systemd/system/greseal.service /usr/share/man/man8/greseal.8 \
+	/usr/share/man/man5/greseal.toml.5 /usr/share/bash-completion/completions/greseal
+LIVE = $(if $(DESTDIR),false,[ -d /run/systemd/system ])
+
+install:
+	@[ -x '$(BINARY)' ] || $(MAKE) --no-print-directory greseal
+	@install -D -m 755 '$(BINARY)' '$(DESTDIR)/usr/sbin/greseal'
+	@install -D -m 644 build/systemd/greseal.service '$(DESTDIR)/usr/lib/systemd/system/greseal.service'
+	@install -D -m 644 build/man/greseal.8 '$(DESTDIR)/usr/share/man/man8/greseal.8'
+	@install -D -m 644 build/man/greseal.toml.5 '$(DESTDIR)/usr/share/man/man5/greseal.toml.5'
+	@install -d '$(DESTDIR)/usr/share/bash-completion/completions'
+	@'$(DESTDIR)/usr/sbin/greseal' completion >'$(DESTDIR)/usr/share/bash-completion/completions/greseal'
+	@[ -d '$(DESTDIR)/etc/greseal' ] || install -d -m 700 '$(DESTDIR)/etc/greseal'
+	@! $(LIVE) || systemctl daemon-reload
+	@printf '  %s\n' $(foreach f,$(INSTALLED),'$(DESTDIR)$(f)')
+	@! $(LIVE) || echo 'Once the config is written: systemctl enable --now greseal'
+
+# What keeps the tunnels' networks closed goes with the binary.
+uninstall:
+	@! $(LIVE) || systemctl disable --now greseal || true
+	@! $(LIVE) || greseal down --all --open || true
+	@rm -f $(foreach f,$(INSTALLED),'$(DESTDIR)$(f)')
+	@! $(LIVE) || systemctl daemon-reload
 
 demo: greseal
 	@./greseal demo

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -57,6 +58,74 @@ func TestSandboxIsTight(t *testing.T) {
 	}
 }
 
+func build(t *testing.T, dir string) string {
+	t.Helper()
+	binary := filepath.Join(dir, "greseal")
+	build := exec.Command("go", "build", "-o", binary, "greseal")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return binary
+}
+
+// make install puts everything where the unit, man and bash look for it, and
+// make uninstall leaves what is the owner's.
+func TestInstallAndUninstall(t *testing.T) {
+	for _, need := range []string{"make", "install"} {
+		if _, err := exec.LookPath(need); err != nil {
+			t.Skipf("%s is not installed", need)
+		}
+	}
+	dir := t.TempDir()
+	binary, root := build(t, dir), filepath.Join(dir, "root of a package")
+	do := func(target string) {
+		t.Helper()
+		cmd := exec.Command("make", "-C", "../..", target, "DESTDIR="+root, "BINARY="+binary)
+		cmd.Env = append(os.Environ(), "MAKEFLAGS=")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("make %s: %v\n%s", target, err, out)
+		}
+	}
+	files := func() (found []string) {
+		err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				info, _ := d.Info()
+				found = append(found, strings.TrimPrefix(path, root)+" "+info.Mode().Perm().String())
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	want := []string{
+		"/usr/lib/systemd/system/greseal.service -rw-r--r--", "/usr/sbin/greseal -rwxr-xr-x",
+		"/usr/share/bash-completion/completions/greseal -rw-r--r--",
+		"/usr/share/man/man5/greseal.toml.5 -rw-r--r--", "/usr/share/man/man8/greseal.8 -rw-r--r--",
+	}
+	do("install")
+	if got := files(); !slices.Equal(got, want) {
+		t.Errorf("installed are %q", got)
+	}
+	if st, err := os.Stat(filepath.Join(root, "etc/greseal")); err != nil || st.Mode().Perm() != 0o700 {
+		t.Errorf("/etc/greseal: %v, %v", st, err)
+	}
+	if text, err := os.ReadFile(filepath.Join(root, "usr/share/bash-completion/completions/greseal")); err != nil || !strings.Contains(string(text), "complete -F _greseal greseal") {
+		t.Errorf("completion: %v, %s", err, text)
+	}
+	config := filepath.Join(root, "etc/greseal/greseal.toml")
+	if err := os.WriteFile(config, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	do("install")
+	do("uninstall")
+	if got := files(); !slices.Equal(got, []string{"/etc/greseal/greseal.toml -rw-------"}) {
+		t.Errorf("left are %q", got)
+	}
+}
+
 // The unit is booted by a real systemd: in namespaces, on a throw-away copy of
 // this machine's files, with nothing else.
 func TestDaemonWorksInItsSandbox(t *testing.T) {
@@ -69,12 +138,7 @@ func TestDaemonWorksInItsSandbox(t *testing.T) {
 		}
 	}
 	dir := t.TempDir()
-	binary := filepath.Join(dir, "greseal")
-	build := exec.Command("go", "build", "-o", binary, "greseal")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	binary := build(t, dir)
 	config := filepath.Join(dir, "greseal.toml")
 	if err := os.WriteFile(config, []byte("[daemon]\nstatus_group = \"adm\"\n[[tunnel]]\nname = \"lab\"\nremote = \"192.0.2.99\"\n"+
 		"psk = \"GJTxJYV3W2/9C51ui5Pb1tFyyNiQvMHc3WTxLurJqLM=\"\naddress = [\"10.255.0.2/30\"]\nroutes = [\"10.77.0.0/16\"]\n"), 0o600); err != nil {
