@@ -17,83 +17,46 @@ var greseal = vendor{
 
 // renderGreseal writes what differs from the defaults, as a person would.
 func renderGreseal(p *page, s *side) {
-	set := func(key, format string, args ...any) { p.line("%s = %s", key, fmt.Sprintf(format, args...)) }
 	quote := func(v string) string { return doubleQuoted(v, "") }
+	inner := make([]netip.Prefix, len(s.inner))
+	for i, a := range s.inner {
+		inner[i] = a.here
+	}
 	p.line("[[tunnel]]")
-	set("name", "%s", quote(s.Name))
-	set("remote", "%s", quote(s.there))
-	if s.hereIP.IsValid() {
-		set("local", "%s", quote(s.here))
-	}
-	set("psk", "%s", quote(s.secret))
-	if s.LocalID != "" {
-		set("remote_id", "%s", quote(s.LocalID))
-	}
-	if s.RemoteID != "" {
-		set("local_id", "%s", quote(s.RemoteID))
-	}
-	if len(s.inner) > 0 {
-		var list []netip.Prefix
-		for _, a := range s.inner {
-			list = append(list, a.here)
+	for _, k := range []struct {
+		wanted     bool
+		key, value string
+	}{
+		{true, "name", quote(s.Name)},
+		{true, "remote", quote(s.there)},
+		{s.hereIP.IsValid(), "local", quote(s.here)},
+		{true, "psk", quote(s.secret)},
+		{s.LocalID != "", "remote_id", quote(s.LocalID)},
+		{s.RemoteID != "", "local_id", quote(s.RemoteID)},
+		{len(inner) > 0, "address", tomlList(inner)},
+		{len(s.networks) > 0, "routes", tomlList(s.networks)},
+		{len(s.networks) == 0, "# routes", `["…"]: the networks behind the greseal this was printed on`},
+		{s.Mode != config.ModeTunnel, "mode", quote(s.Mode)},
+		{s.Encap != config.EncapAuto, "encap", quote(s.Encap)},
+		{s.IKE != nil, "ike", tomlList(s.IKE)},
+		{s.ESP != nil, "esp", tomlList(s.ESP)},
+		{!s.PFS, "pfs", "false"},
+		{s.IKELifetime != 24*time.Hour, "ike_lifetime", quote(duration(s.IKELifetime))},
+		{s.ChildLifetime != time.Hour, "child_lifetime", quote(duration(s.ChildLifetime))},
+		{s.DPD != 10*time.Second, "dpd", quote(duration(s.DPD))},
+		{s.GRELocal.IsValid(), "gre_remote", quote(s.GRELocal.String())},
+		{s.GRERemote.IsValid(), "gre_local", quote(s.GRERemote.String())},
+		{s.Tunnel.MTU != 0, "mtu", fmt.Sprint(s.Tunnel.MTU)},
+		{s.GRE.Ethernet, "gre.type", `"ethernet"`},
+		{s.GRE.HasKey, "gre.key", fmt.Sprint(s.GRE.Key)},
+		{s.GRE.Sequence, "gre.sequence", "true"},
+		{s.GRE.Checksum, "gre.checksum", "true"},
+		{s.GRE.TTL != 64, "gre.ttl", fmt.Sprint(s.GRE.TTL)},
+		{s.GRE.IgnoreDF, "gre.ignore_df", "true"},
+	} {
+		if k.wanted {
+			p.line("%s = %s", k.key, k.value)
 		}
-		set("address", "%s", tomlList(list))
-	}
-	if len(s.networks) > 0 {
-		set("routes", "%s", tomlList(s.networks))
-	} else {
-		p.rem(`routes = ["…"]: the networks behind the greseal this was printed on`)
-	}
-	if s.Mode != config.ModeTunnel {
-		set("mode", "%s", quote(s.Mode))
-	}
-	if s.Encap != config.EncapAuto {
-		set("encap", "%s", quote(s.Encap))
-	}
-	if s.IKE != nil {
-		set("ike", "%s", tomlList(s.IKE))
-	}
-	if s.ESP != nil {
-		set("esp", "%s", tomlList(s.ESP))
-	}
-	if !s.PFS {
-		set("pfs", "false")
-	}
-	if s.IKELifetime != 24*time.Hour {
-		set("ike_lifetime", "%s", quote(duration(s.IKELifetime)))
-	}
-	if s.ChildLifetime != time.Hour {
-		set("child_lifetime", "%s", quote(duration(s.ChildLifetime)))
-	}
-	if s.DPD != 10*time.Second {
-		set("dpd", "%s", quote(duration(s.DPD)))
-	}
-	if s.GRELocal.IsValid() {
-		set("gre_remote", "%s", quote(s.GRELocal.String()))
-	}
-	if s.GRERemote.IsValid() {
-		set("gre_local", "%s", quote(s.GRERemote.String()))
-	}
-	if s.Tunnel.MTU != 0 {
-		set("mtu", "%d", s.Tunnel.MTU)
-	}
-	if s.GRE.Ethernet {
-		set("gre.type", `"ethernet"`)
-	}
-	if s.GRE.HasKey {
-		set("gre.key", "%d", s.GRE.Key)
-	}
-	if s.GRE.Sequence {
-		set("gre.sequence", "true")
-	}
-	if s.GRE.Checksum {
-		set("gre.checksum", "true")
-	}
-	if s.GRE.TTL != 64 {
-		set("gre.ttl", "%d", s.GRE.TTL)
-	}
-	if s.GRE.IgnoreDF {
-		set("gre.ignore_df", "true")
 	}
 }
 

@@ -65,22 +65,7 @@ func renderMikroTik(p *page, s *side) {
 	add(ip+" ipsec peer", "name", s.label, "address", remote, "local-address", local, "exchange-mode", "ike2", "profile", s.label)
 	add(ip+" ipsec identity", "peer", s.label, "auth-method", "pre-shared-key", "secret", doubleQuoted(s.secret, "$"),
 		"my-id", mikroTikID(s.hereID), "remote-id", mikroTikID(s.thereID), "generate-policy", "no")
-	var encr, auth []string
-	for _, e := range s.espSuites {
-		encr = append(encr, mikroTikCipher(e.Encr))
-		if e.Integ.Type != 0 {
-			auth = append(auth, "sha"+hash(e.Integ))
-		}
-	}
-	if len(auth) == 0 {
-		auth = []string{"null"}
-	}
-	pfs := "none"
-	if s.pfsGroup.Type != 0 {
-		pfs = s.pfsGroup.Word()
-	}
-	add(ip+" ipsec proposal", "name", s.label, "enc-algorithms", strings.Join(encr, ","), "auth-algorithms", strings.Join(auth, ","),
-		"pfs-group", pfs, "lifetime", mikroTikTime(s.ChildLifetime))
+	add(ip+" ipsec proposal", mikroTikProposal(s)...)
 	add(ip+" ipsec policy", "peer", s.label, "src-address", host(s.greHere), "dst-address", host(s.greThere), "protocol", "gre",
 		"tunnel", yesNo(!s.Transport()), "level", "require", "proposal", s.label)
 	ttl := "no"
@@ -111,6 +96,29 @@ func renderMikroTik(p *page, s *side) {
 	if len(s.networks) == 0 {
 		p.rem("Networks behind greseal: %s add dst-address=NETWORK gateway=%s", menu("", "route"), s.device("gre-"))
 	}
+	mikroTikFirewall(p, s)
+}
+
+func mikroTikProposal(s *side) []string {
+	var encr, auth []string
+	for _, e := range s.espSuites {
+		encr = append(encr, mikroTikCipher(e.Encr))
+		if e.Integ.Type != 0 {
+			auth = append(auth, "sha"+hash(e.Integ))
+		}
+	}
+	if len(auth) == 0 {
+		auth = []string{"null"}
+	}
+	pfs := "none"
+	if s.pfsGroup.Type != 0 {
+		pfs = s.pfsGroup.Word()
+	}
+	return []string{"name", s.label, "enc-algorithms", strings.Join(encr, ","), "auth-algorithms", strings.Join(auth, ","),
+		"pfs-group", pfs, "lifetime", mikroTikTime(s.ChildLifetime)}
+}
+
+func mikroTikFirewall(p *page, s *side) {
 	filter := menu(s.greThere, "firewall filter")
 	p.line("")
 	p.rem("The firewall: move these rules before the one that drops. IKE and ESP come in, GRE only out of ESP, and none leaves in the clear.")

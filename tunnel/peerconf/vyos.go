@@ -31,7 +31,6 @@ func renderVyOS(p *page, s *side) {
 
 	p.rem("For VyOS 1.4 and newer, in configure mode.")
 	set := func(format string, args ...any) { p.line("set "+format, args...) }
-	q := func(v string) string { return "'" + v + "'" }
 	ike := "vpn ipsec ike-group " + s.label
 	set("%s key-exchange ikev2", ike)
 	set("%s lifetime %d", ike, seconds(s.IKELifetime, 60e9, 86400e9))
@@ -63,6 +62,29 @@ func renderVyOS(p *page, s *side) {
 		set("%s proposal %d hash sha%s", esp, 10*(n+1), h)
 	}
 
+	vyOSPeer(s, set)
+	vyOSInterface(s, set)
+	if len(s.networks) == 0 {
+		p.rem("Networks behind greseal: set protocols static route NETWORK interface tun0")
+	}
+
+	p.line("")
+	p.rem("VyOS does not keep this GRE from leaving in the clear by itself (these matches are there since 1.5).")
+	family, any := "ipv4", s.greThere
+	if strings.Contains(s.greThere, ":") {
+		family = "ipv6"
+	}
+	for _, rule := range []struct{ hook, end, match string }{{"input", "source", "match-none-in"}, {"output", "destination", "match-none-out"}} {
+		f := fmt.Sprintf("firewall %s %s filter rule 10", family, rule.hook)
+		set("%s action drop", f)
+		set("%s protocol gre", f)
+		set("%s %s address %s", f, rule.end, any)
+		set("%s ipsec %s", f, rule.match)
+	}
+}
+
+func vyOSPeer(s *side, set func(string, ...any)) {
+	q := func(v string) string { return "'" + v + "'" }
 	psk := "vpn ipsec authentication psk " + s.label
 	for _, id := range []ikev2.Identity{s.hereID, s.thereID} {
 		if id.IsSet() {
@@ -102,24 +124,6 @@ func renderVyOS(p *page, s *side) {
 	if !s.Transport() {
 		set("%s tunnel 1 local prefix %s", peer, host(s.greHere))
 		set("%s tunnel 1 remote prefix %s", peer, host(s.greThere))
-	}
-	vyOSInterface(s, set)
-	if len(s.networks) == 0 {
-		p.rem("Networks behind greseal: set protocols static route NETWORK interface tun0")
-	}
-
-	p.line("")
-	p.rem("VyOS does not keep this GRE from leaving in the clear by itself (these matches are there since 1.5).")
-	family, any := "ipv4", s.greThere
-	if strings.Contains(s.greThere, ":") {
-		family = "ipv6"
-	}
-	for _, rule := range []struct{ hook, end, match string }{{"input", "source", "match-none-in"}, {"output", "destination", "match-none-out"}} {
-		f := fmt.Sprintf("firewall %s %s filter rule 10", family, rule.hook)
-		set("%s action drop", f)
-		set("%s protocol gre", f)
-		set("%s %s address %s", f, rule.end, any)
-		set("%s ipsec %s", f, rule.match)
 	}
 }
 
