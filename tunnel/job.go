@@ -302,6 +302,8 @@ func (w *watchedTunnel) CheckLiveness(ctx context.Context) (bool, error) {
 
 func (l *loop) moment(p *peer) doctor.Moment {
 	m := doctor.Moment{Time: time.Now().Unix(), Daemon: l.describeDaemon(), Tunnel: l.describe(p.tunnel), Local: p.underlay.Local(), Silence: -1}
+	m.Wall, _ = l.clock.now(time.Now())
+	m.ClockNote = l.clock.note(time.Now())
 	if r := p.remote(); r.IsValid() {
 		m.Remote = netip.AddrPortFrom(r, p.cfg.RemotePort)
 	}

@@ -25,7 +25,7 @@ func checkCertificates(x *exam) Step {
 		}
 		return skip("not used: the tunnel authenticates by " + map[bool]string{true: "raw public keys", false: "a pre-shared key"}[k.RawOwn != nil])
 	}
-	now := time.Now()
+	now := x.now.Wall
 	if err := k.Own.Check(now, x.ownIdentity()); err != nil {
 		s := certificateFault(err, "the own one, of "+x.Tunnel.Cert)
 		if x.now.up() {

@@ -64,12 +64,14 @@ type Subject struct {
 
 // Moment is what the daemon knows of the tunnel at one moment.
 type Moment struct {
-	Time    int64 // Unix seconds
-	Daemon  status.Daemon
-	Tunnel  status.Tunnel
-	Local   netip.Addr     // own outer address, unset while unknown
-	Remote  netip.AddrPort // the peer's outer address, unset while unknown
-	Silence time.Duration  // since the last authenticated message of the peer; -1 without an IKE SA
+	Time      int64     // Unix seconds
+	Wall      time.Time // what certificates are judged by
+	Daemon    status.Daemon
+	Tunnel    status.Tunnel
+	Local     netip.Addr     // own outer address, unset while unknown
+	Remote    netip.AddrPort // the peer's outer address, unset while unknown
+	ClockNote string         // why that is not this machine's clock, empty when it is
+	Silence   time.Duration  // since the last authenticated message of the peer; -1 without an IKE SA
 
 	// Failure is why the last attempt failed or the present one gets nowhere,
 	// Age ago; nil when nothing is known.
@@ -130,7 +132,7 @@ var chain = []check{
 	{"fragments", "IP fragments reach the peer", []string{"udp-500", "ikev1"}, checkFragments},
 	{"proposals", "proposals of the IKE SA", []string{"wanted", "udp-500", "ikev1"}, checkProposals},
 	{"certificates", "certificates", []string{"proposals", "udp-4500"}, checkCertificates},
-	{"identity", "identity and authentication", []string{"certificates"}, checkIdentity},
+	{"identity", "identity and authentication", []string{"certificates", "fragments"}, checkIdentity},
 	{"esp-proposals", "proposals of the Child SA", []string{"identity"}, checkESPProposals},
 	{"selectors", "traffic selectors and mode", []string{"esp-proposals"}, checkSelectors},
 	{"install", "SAs in the datapath", []string{"selectors"}, checkInstall},

@@ -27,9 +27,12 @@ func checkFragments(x *exam) Step {
 	says := []string{
 		fmt.Sprintf("requests of %d bytes, in IP fragments, got no answer in %d tries, while small ones are answered", a.size, a.tries),
 	}
-	remedy := "let IP fragments pass on the way and in the peer's firewall"
-	if x.Tunnel.Cert != "" {
+	remedy := "turn on IKE fragmentation (RFC 7383) at the peer, or let IP fragments pass on the way and in its firewall"
+	switch {
+	case x.Tunnel.Cert == "":
+		return warn(remedy, append(says, "a pre-shared key keeps the requests small, so this tunnel works without")...)
+	case x.attempt() == unanswered:
 		return fault(remedy+"; a pre-shared key keeps the requests small", says...)
 	}
-	return warn(remedy, append(says, "a pre-shared key keeps the requests small, so this tunnel works without")...)
+	return warn(remedy, append(says, "the peer answers all the same, by IKE fragmentation or since the certificates are small")...)
 }

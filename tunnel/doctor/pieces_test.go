@@ -36,16 +36,14 @@ func TestEveryStepNeedsOnlyEarlierOnes(t *testing.T) {
 	}
 }
 
-func TestAClockBeforeItsTimeMattersToCertificatesOnly(t *testing.T) {
-	past := time.Date(1970, 1, 2, 3, 4, 5, 0, time.UTC)
-	for _, c := range []struct {
-		now     time.Time
-		matters bool
-		want    Verdict
-	}{{past, true, Fault}, {past, false, Warning}, {sane.Add(time.Hour), true, OK}} {
-		if s := judgeClock(c.now, c.matters); s.Verdict != c.want || c.want != OK && s.Remedy == "" {
-			t.Errorf("%v, certificates %v: %+v, want %s", c.now, c.matters, s, c.want)
-		}
+func TestAClockThatWasNeverSetIsNoFaultByItself(t *testing.T) {
+	x := examOf(status.StateDown)
+	if s := checkClock(x); s.Verdict != OK {
+		t.Errorf("a clock that is right: %+v", s)
+	}
+	x.now.ClockNote = "the clock has never been set"
+	if s := checkClock(x); s.Verdict != Warning || s.Remedy == "" {
+		t.Errorf("a clock in 1970: %+v", s)
 	}
 }
 
