@@ -3,10 +3,13 @@ package tunnel
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	sys "golang.org/x/sys/unix"
 
 	"greseal/ikev2"
+	"greseal/tunnel/cause"
+	"greseal/tunnel/status"
 )
 
 // round is what a list of actions leaves to do at its end.
@@ -127,12 +130,12 @@ func (l *loop) send(a ikev2.Send) error {
 		return errProbeSize
 	}
 	l.ike.SendErrors++
-	if p := l.peers[a.Peer]; p != nil && !p.established() {
+	if p := l.peers[a.Peer]; p != nil && !p.established() && (p.phase == phaseConnecting || p.cfg.RemoteAny) {
 		l.reschedule(p)
-		p.note = reason{
-			text:   fmt.Sprintf("the kernel refused to send to %s: %v", a.Remote, err),
-			remedy: "check the route and the firewall's output rules for that address",
-		}
+		why := cause.Here(status.CodeUnavailable, fmt.Sprintf("the kernel refused to send to %s: %v", a.Remote, err),
+			"check the route and the firewall's output rules for that address")
+		p.cause.Set(time.Now(), why)
+		p.said = why.String()
 	}
 	l.log.Debug("sending an IKE message", "remote", a.Remote, "error", err)
 	return err

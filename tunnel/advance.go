@@ -13,7 +13,9 @@ import (
 	"greseal/ikev2"
 	"greseal/platform"
 	"greseal/tunnel/attempt"
+	"greseal/tunnel/cause"
 	"greseal/tunnel/resolve"
+	"greseal/tunnel/status"
 )
 
 // advance decides what a tunnel does next. It may be called at any time and
@@ -56,8 +58,7 @@ func (l *loop) step(p *peer) wait {
 // spoken to from here, and makes the machine ready for it. passed says why others
 // were passed over; when all are, ok is false and w says why.
 func (l *loop) choose(p *peer) (passed []string, w wait, ok bool) {
-	w = wait{phase: phaseWaiting, until: l.now() + routeRetry, word: l.lacks(p),
-		why: reason{remedy: "the tunnel continues by itself when the address or route appears"}}
+	w = wait{phase: phaseWaiting, until: l.now() + routeRetry, word: l.lacks(p), why: cause.Here(status.CodeNoPath, "", appears)}
 	p.passed = nil
 	l.layRoutes(p.tunnel)
 	for range p.attempt.Candidates() {
@@ -73,7 +74,7 @@ func (l *loop) choose(p *peer) (passed []string, w wait, ok bool) {
 		p.underlay.Choose(info)
 		if err := l.prepare(p); err != nil {
 			passed = append(passed, err.Error())
-			w.phase, w.word, w.until, w.why.remedy = phaseDown, "", l.now()+linkRetry, ""
+			w.phase, w.word, w.until, w.why = phaseDown, "", l.now()+linkRetry, hindered(err)
 			p.attempt.Next()
 			continue
 		}
@@ -81,9 +82,9 @@ func (l *loop) choose(p *peer) (passed []string, w wait, ok bool) {
 	}
 	p.attempt.First()
 	p.underlay.None()
-	w.why.text = sentence(passed)
+	w.why.Text = sentence(passed)
 	if w.phase == phaseDown {
-		l.stuck(p, w.why.text)
+		l.stuck(p, w.why.Text)
 	}
 	return passed, w, false
 }
@@ -104,11 +105,10 @@ func (l *loop) initiate(p *peer, passed []string) wait {
 		return w
 	}
 	p.attempt.Begin(now)
-	p.note = reason{}
-	w := wait{phase: phaseConnecting, until: p.attempt.Wake(), event: eventHandshake}
-	w.why.text, p.passed = fmt.Sprintf("waiting for %s to answer", p.remote()), passed
+	p.said, p.passed = "", passed
+	w := wait{phase: phaseConnecting, until: p.attempt.Wake(), event: eventHandshake, why: cause.Progress(fmt.Sprintf("waiting for %s to answer", p.remote()))}
 	if p.attempt.Failures() > 0 {
-		w.why = p.reason // why the last attempt failed says more
+		w.why = *p.cause.Known() // why the last attempt failed says more
 	}
 	// What the engine says at once, such as that it failed, counts for more.
 	p.stays(w, now)
@@ -123,7 +123,7 @@ func (l *loop) initiate(p *peer, passed []string) wait {
 func (l *loop) listen(p *peer) wait {
 	if err := l.prepare(p); err != nil {
 		l.stuck(p, err.Error())
-		return wait{phase: phaseDown, why: reason{text: err.Error()}, until: l.now() + linkRetry}
+		return wait{phase: phaseDown, why: hindered(err), until: l.now() + linkRetry}
 	}
 	l.register(p)
 	if o, w := l.offered(p); len(o.esp) == 0 {
@@ -131,15 +131,24 @@ func (l *loop) listen(p *peer) wait {
 	}
 	if why := l.nowhere(p); why != "" {
 		return wait{phase: phaseWaiting, word: l.lacks(p), until: l.now() + linkRetry,
-			why: reason{why + ", so no peer is let in", "the tunnel continues by itself when the address appears"}}
+			why: cause.Here(status.CodeNoPath, why+", so no peer is let in", "the tunnel continues by itself when the address appears")}
 	}
-	if p.phase == phaseDown && p.reason.text != p.hindrance {
+	if p.cause.Known().Failure != nil {
 		return p.still(0, eventPeer) // why the last peer was refused says more
 	}
-	return wait{phase: phaseWaiting, event: eventPeer, why: reason{
-		text:   "no peer has connected yet",
-		remedy: "start the other side; UDP 500 and 4500 must reach this machine",
+	return wait{phase: phaseWaiting, event: eventPeer, why: cause.Cause{
+		Text:   "no peer has connected yet",
+		Remedy: "start the other side; UDP 500 and 4500 must reach this machine",
 	}}
+}
+
+// hindered is what of this machine stands in a tunnel's way.
+func hindered(err error) cause.Cause {
+	c := cause.Here(status.CodeUnavailable, err.Error(), tried)
+	if known, ok := errors.AsType[ikev2.Remedied](err); ok {
+		c.Remedy = known.Remedy()
+	}
+	return c
 }
 
 // stuck tells, once, what of this machine stands in a tunnel's way.
@@ -259,10 +268,8 @@ func (l *loop) offered(p *peer) (o offers, w wait) {
 	if len(o.esp) == 0 {
 		p.hindrance = "none of the ESP proposals is supported here: " + why
 	}
-	return o, wait{phase: phaseDown, until: l.now() + time.Minute, why: reason{
-		text:   p.hindrance,
-		remedy: `install what is missing, choose other algorithms in esp, or set datapath = "userspace"`,
-	}}
+	return o, wait{phase: phaseDown, until: l.now() + time.Minute, why: cause.Here(status.CodeUnavailable, p.hindrance,
+		`install what is missing, choose other algorithms in esp, or set datapath = "userspace"`)}
 }
 
 // proposalsOf are the configured or built-in lists less the ESP algorithms that
@@ -324,7 +331,7 @@ func (l *loop) restart(p *peer, why string) {
 	p.attempt.Reset()
 	p.standby.Stop()
 	if p.tunnel.wanted {
-		p.set(phaseWaiting, reason{text: why})
+		p.set(phaseWaiting, cause.Progress(why))
 	}
 	l.retryNow(p)
 }

@@ -32,7 +32,7 @@ func (l *loop) contended(p *peer, a ikev2.Contended) {
 	c.times++
 	if !same {
 		c.told = now
-		l.event(p.tunnel, slog.LevelWarn, "peer", why(a.Reason).String())
+		l.event(p.tunnel, slog.LevelWarn, "peer", a.Reason.Error())
 	}
 }
 

@@ -352,8 +352,18 @@ func (c *conversation) show(t *status.Tunnel) {
 	if t.Remedy != "" {
 		c.line("  remedy: %s", t.Remedy)
 	}
+	for _, command := range t.Commands {
+		c.line("  run: %s", command)
+	}
+	for _, e := range t.Evidence {
+		c.line("  shown by: %s", e)
+	}
 	if t.Code != "" {
-		c.line("  code: %s", t.Code)
+		code := t.Code + ", " + t.Side
+		if ago := time.Now().Unix() - t.Confirmed; t.Confirmed != 0 && ago > 60 {
+			code += fmt.Sprintf(", %d s ago", ago)
+		}
+		c.line("  code: %s", code)
 	}
 	if t.NextAttempt != 0 {
 		c.line("  next attempt in %d s, %d so far", t.NextAttemptInS, t.Attempts)

@@ -200,7 +200,7 @@ func TestAnInterfaceIsMadeWhereAnothersPeerChoseItsEndpoint(t *testing.T) {
 				time.Sleep(time.Second)
 				w.do(func() {
 					if p := w.l.peers["hq"]; p.tunnel.index == 0 || p.tunnel.link.Remote != nobody {
-						t.Errorf("key %s: no interface: %s", key, p.reason)
+						t.Errorf("key %s: no interface: %s", key, p.cause.Is())
 					}
 					if has := w.l.peers["branch"].tunnel.link.Remote; (has == nobody) == gives {
 						t.Errorf("key %s: the other's goes to %v", key, has)

@@ -311,9 +311,9 @@ func (l *loop) moment(p *peer) doctor.Moment {
 		m.Local, m.Remote = i.Local.Addr(), i.Remote
 		m.Silence = l.now() - i.LastHeard
 	}
-	if p.failure != nil {
-		f := *p.failure
-		m.Failure, m.Age = &f, l.now()-p.failedAt
+	if m.Cause = *p.cause.Known(); m.Cause.Failure != nil {
+		f := *m.Cause.Failure
+		m.Failure, m.Age = &f, time.Since(m.Cause.Confirmed)
 	}
 	if v1 := l.engine.IKEv1(); v1.From.IsValid() {
 		m.IKEv1, m.IKEv1Age = v1.From, l.now()-v1.At

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"greseal/ikev2"
+	"greseal/tunnel/cause"
 	"greseal/tunnel/esppath"
 	"greseal/tunnel/resolve"
 	"greseal/tunnel/standby"
@@ -36,11 +37,10 @@ func (l *loop) ikeDown(p *peer, a ikev2.IKEDown) {
 	delete(p.ike, a.ID)
 	l.probesCost(p, a)
 	if a.Reason != nil {
-		r := why(a.Reason)
-		l.keep(p, a.Reason)
-		l.event(p.tunnel, slog.LevelWarn, "ike", r.String())
+		why := cause.Of(a.Reason)
+		l.event(p.tunnel, slog.LevelWarn, "ike", why.String())
 		if !p.established() {
-			l.lost(p, r)
+			l.lost(p, why)
 		}
 	}
 	l.markDirty(p)
@@ -49,7 +49,7 @@ func (l *loop) ikeDown(p *peer, a ikev2.IKEDown) {
 // noted tells a remark of the engine, and keeps it while an attempt is under way. An
 // answer, even one that nobody authenticated, says more than the silence after it.
 func (l *loop) noted(p *peer, f *ikev2.Failure) {
-	level, kind := slog.LevelInfo, "note"
+	level, kind, why := slog.LevelInfo, "note", cause.Of(f)
 	switch {
 	case p.established():
 		if f.Kind == ikev2.FailTimeout || f.Kind == ikev2.FailInstall {
@@ -59,36 +59,32 @@ func (l *loop) noted(p *peer, f *ikev2.Failure) {
 		if f.Kind == ikev2.FailModeChanged {
 			kind = "mode"
 		}
-	case (f.Kind == ikev2.FailTimeout || f.Kind == ikev2.FailUnfinished) && p.note.text != "":
+	case (f.Kind == ikev2.FailTimeout || f.Kind == ikev2.FailUnfinished) && p.said != "":
 		return
-	default:
-		l.keep(p, f)
+	case p.tunnel.wanted:
+		p.cause.Set(time.Now(), why)
 	}
-	if r := why(f); p.note != r {
-		p.note = r
-		l.strangerEvent(p, level, kind, r.String())
+	if text := why.String(); p.said != text {
+		p.said = text
+		l.strangerEvent(p, level, kind, text)
 	}
 }
 
 // failed notes the end of an attempt; a tunnel that carries packets all the
 // same (a second SA was refused, say) is not disturbed.
 func (l *loop) failed(p *peer, f *ikev2.Failure) {
-	r := why(f)
-	l.strangerEvent(p, slog.LevelWarn, "failed", r.String())
+	why := cause.Of(f)
+	l.strangerEvent(p, slog.LevelWarn, "failed", why.String())
 	if p.established() {
 		p.standby.Failed()
 		return
 	}
-	l.keep(p, f)
-	l.lost(p, r)
+	l.lost(p, why)
 }
-
-// keep remembers the typed reason of a failure for doctor.
-func (l *loop) keep(p *peer, f *ikev2.Failure) { p.failure, p.failedAt = f, l.now() }
 
 // lost puts a tunnel without SAs into the state down and plans the next
 // attempt.
-func (l *loop) lost(p *peer, r reason) {
+func (l *loop) lost(p *peer, why cause.Cause) {
 	p.standby.Stop()
 	if !p.tunnel.wanted || p.cfg.RemoteAny {
 		p.attempt.Stop()
@@ -96,7 +92,7 @@ func (l *loop) lost(p *peer, r reason) {
 	if !p.tunnel.wanted {
 		return
 	}
-	p.set(phaseDown, r)
+	p.set(phaseDown, why)
 	if p.cfg.RemoteAny {
 		return
 	}
@@ -117,13 +113,13 @@ func (l *loop) liveness(p *peer, a ikev2.Liveness) {
 	switch a.State {
 	case ikev2.Suspect:
 		p.set(phaseSuspect, l.silence(p))
-		l.event(p.tunnel, slog.LevelWarn, "suspect", p.reason.text)
+		l.event(p.tunnel, slog.LevelWarn, "suspect", p.cause.Is().Text)
 		l.setRunning(p.tunnel, false)
 		l.ask(p.tunnel, resolve.Down) // its name may have another address now
 		l.replace(p, standby.Suspect, netip.Addr{})
 	case ikev2.Alive:
 		if p.phase == phaseSuspect {
-			p.set(phaseUp, reason{})
+			p.set(phaseUp, cause.Cause{})
 			p.standby.Alive()
 			l.event(p.tunnel, slog.LevelInfo, "alive", "the peer answers again")
 			l.setRunning(p.tunnel, true)
@@ -135,7 +131,7 @@ func (l *loop) liveness(p *peer, a ikev2.Liveness) {
 func (l *loop) carries(p *peer) {
 	c := p.current()
 	p.attempt.Up(l.now())
-	p.note, p.failure, p.passed = reason{}, nil, nil
+	p.said, p.passed = "", nil
 	pause := time.Duration(0)
 	if len(p.preferred()) > 0 {
 		pause = p.probePause()
@@ -156,7 +152,7 @@ func (l *loop) carries(p *peer) {
 	}
 	p.ups++
 	p.ikeRekeys, p.childRekeys = 0, 0
-	p.set(phaseUp, reason{})
+	p.set(phaseUp, cause.Cause{})
 	how := "ESP"
 	if c.Encap {
 		how = "ESP in UDP"
@@ -172,7 +168,7 @@ func (l *loop) carries(p *peer) {
 
 // carriesNot is called when the last outbound SA is gone.
 func (l *loop) carriesNot(p *peer) {
-	p.note = reason{}
+	p.said = ""
 	p.standby.Stop()
 	p.search.Stop()
 	l.setRunning(p.tunnel, false)
@@ -187,7 +183,7 @@ func (l *loop) carriesNot(p *peer) {
 	if !p.tunnel.wanted {
 		return
 	}
-	p.set(phaseDown, reason{text: "the Child SA is gone; making a new one"})
+	p.set(phaseDown, cause.Progress("the Child SA is gone; making a new one"))
 	l.event(p.tunnel, slog.LevelWarn, "down", "there is no Child SA left to carry packets")
 	l.markDirty(p)
 }

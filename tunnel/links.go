@@ -8,9 +8,11 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"greseal/ikev2"
 	"greseal/platform"
+	"greseal/tunnel/cause"
 	"greseal/tunnel/config"
 	"greseal/tunnel/doctor"
 	"greseal/tunnel/resolve"
@@ -319,10 +321,12 @@ func (l *loop) describeDiffering(t *tunnel, s *status.Tunnel) {
 	if !any || !up && d.Object != platform.ObjectGuard {
 		return
 	}
-	s.Reason, s.Remedy, s.Code = d.String(), d.Remedy, status.CodeUnavailable
+	why := cause.Here(status.CodeUnavailable, d.String(), cmp.Or(d.Remedy, tried))
+	why.Found, why.Confirmed = d.since, time.Now()
 	if d.Object == platform.ObjectGuard {
-		s.Reason = "NOT CLOSED: " + s.Reason
+		why.Text = "NOT CLOSED: " + why.Text
 	}
+	tell(&why, s)
 	// netifd sets its interfaces up when it hears that the tunnel is.
 	if up && !(t.cfg.Netifd && d.Object == platform.ObjectLink) {
 		s.State = status.StateDown

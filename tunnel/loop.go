@@ -233,7 +233,7 @@ func (l *loop) adopt() error {
 	for _, name := range l.order {
 		t := l.tunnels[name]
 		if t.wrong() {
-			l.event(t, slog.LevelError, "start", "closed, because of a mistake in the configuration: "+mistakenReason(t.cfg).String())
+			l.event(t, slog.LevelError, "start", "closed, because of a mistake in the configuration: "+t.shown().cause.Is().String())
 		}
 		for _, p := range t.peers {
 			l.markDirty(p)

@@ -9,7 +9,9 @@ import (
 	"greseal/ikev2"
 	"greseal/platform"
 	"greseal/tunnel/attempt"
+	"greseal/tunnel/cause"
 	"greseal/tunnel/standby"
+	"greseal/tunnel/status"
 	"greseal/tunnel/underlay"
 )
 
@@ -113,20 +115,21 @@ func (l *loop) followSilence(p *peer) {
 	if p.phase != phaseSuspect {
 		return
 	}
-	if why := l.silence(p); why != p.reason {
+	if why := l.silence(p); why.Text != p.cause.Known().Text {
 		p.set(phaseSuspect, why)
 		l.do(l.engine.Check(l.now(), p.id))
 	}
 }
 
 // silence is why a peer that was there does not answer, as far as it is known.
-func (l *loop) silence(p *peer) reason {
+func (l *loop) silence(p *peer) cause.Cause {
 	if _, err := l.outside(p, p.current().Remote.Addr()); err != nil {
-		return reason{"the peer is out of reach: " + err.Error(), "the tunnel continues by itself when the address or route appears"}
+		return cause.Here(status.CodeNoPath, "the peer is out of reach: "+err.Error(), appears)
 	}
-	return reason{
-		text:   "the peer has not answered liveness checks for " + p.cfg.DPDSuspect.String(),
-		remedy: "check the path to the peer; the tunnel continues by itself when it answers",
+	return cause.Cause{
+		Code: status.CodeNoAnswer, Side: status.SideUnknown,
+		Text:   "the peer has not answered liveness checks for " + p.cfg.DPDSuspect.String(),
+		Remedy: "check the path to the peer; the tunnel continues by itself when it answers",
 	}
 }
 

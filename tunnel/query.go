@@ -5,6 +5,7 @@ import (
 
 	"greseal/ikev2"
 	"greseal/tunnel/attempt"
+	"greseal/tunnel/cause"
 	"greseal/tunnel/status"
 )
 
@@ -55,7 +56,7 @@ func (l *loop) query(q *status.Query) {
 func (l *loop) request(t *tunnel, q *status.Query) (line string, refused *status.Reply) {
 	if t.wrong() && q.Op != status.OpDown {
 		r := refuseWrong(t)
-		return t.shown().reason.String(), &r
+		return t.shown().cause.Is().String(), &r
 	}
 	switch {
 	case q.Op == status.OpUp:
@@ -98,7 +99,7 @@ func (l *loop) up(t *tunnel, by string) {
 	for _, p := range t.peers {
 		p.attempt.Reset()
 		p.esp.Forget()
-		p.set(phaseWaiting, reason{text: "starting"})
+		p.set(phaseWaiting, cause.Progress("starting"))
 		l.register(p)
 		l.retryNow(p)
 	}
@@ -116,10 +117,7 @@ func (l *loop) down(t *tunnel, open bool, by string) {
 		p.standby.Stop()
 		p.wait = wait{}
 		if !t.wrong() {
-			p.set(phaseClosed, reason{
-				text:   "taken down by request",
-				remedy: "greseal up " + t.name,
-			})
+			p.set(phaseClosed, cause.Cause{Text: "taken down by request", Remedy: "bring it up", Commands: []string{"greseal up " + t.name}})
 		}
 		l.do(l.engine.RemovePeer(l.now(), p.id))
 	}

@@ -117,7 +117,7 @@ func (l *loop) changed(t *tunnel, ch config.Change) {
 				l.up(t, byConfig)
 			} else {
 				l.down(t, false, byConfig)
-				t.shown().set(phaseDisabled, disabledReason)
+				t.shown().set(phaseDisabled, disabled)
 			}
 		}
 	}

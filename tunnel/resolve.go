@@ -11,7 +11,9 @@ import (
 
 	"greseal/ikev2"
 	"greseal/tunnel/attempt"
+	"greseal/tunnel/cause"
 	"greseal/tunnel/resolve"
+	"greseal/tunnel/status"
 )
 
 // The host names in remote: tunnel/resolve decides when one is asked for and what
@@ -171,14 +173,14 @@ func (l *loop) unresolved(p *peer) (w wait, must bool) {
 		best = len(p.cfg.Remotes)
 	}
 	lack := l.names.Lacks(l.now(), p.cfg.Remotes, best, p.attempt.Failures() > 0)
-	w = wait{phase: phaseWaiting, word: waitName, until: lack.Until, why: reason{text: "resolving " + strings.Join(p.cfg.Remotes, ", ")}}
+	w = wait{phase: phaseWaiting, word: waitName, until: lack.Until, why: cause.Progress("resolving " + strings.Join(p.cfg.Remotes, ", "))}
 	if lack.Asking {
 		w.event = eventName
 	}
 	if len(lack.Failed) > 0 {
-		w.why = reason{strings.Join(lack.Failed, "; "), "check the name in remote, and that this router can reach a name server"}
+		w.why = cause.Here(status.CodeNoPath, strings.Join(lack.Failed, "; "), "check the name in remote, and that this router can reach a name server")
 		if l.names.servers != nil {
-			w.why.remedy = cmp.Or(p.cfg.NameServerRemedy(l.nameServers()), w.why.remedy)
+			w.why.Remedy = cmp.Or(p.cfg.NameServerRemedy(l.nameServers()), w.why.Remedy)
 		}
 	}
 	return w, lack.Must

@@ -39,11 +39,11 @@ func (l *loop) moveTo(a ikev2.InstallOut, r *round) {
 
 // notInstalled tells why a Child SA could not be installed.
 func (l *loop) notInstalled(p *peer, err error) {
-	r := reason{text: fmt.Sprintf("Child SA not installed: %v", err)}
+	text := fmt.Sprintf("Child SA not installed: %v", err)
 	if known, ok := errors.AsType[ikev2.Remedied](err); ok {
-		r.remedy = known.Remedy()
+		text += "; " + known.Remedy()
 	}
-	l.event(p.tunnel, slog.LevelError, "install", r.String())
+	l.event(p.tunnel, slog.LevelError, "install", text)
 }
 
 // installIn brings the machine to where the new Child SA fits (guards, interface)

@@ -12,6 +12,7 @@ import (
 	"greseal/crypto/suite"
 	"greseal/ikev2"
 	"greseal/tunnel/attempt"
+	"greseal/tunnel/cause"
 	"greseal/tunnel/status"
 )
 
@@ -113,8 +114,6 @@ func (l *loop) describeState(p *peer) status.Tunnel {
 		Desired:  status.DesiredDown,
 		State:    p.word(),
 		Since:    unix(p.since),
-		Reason:   p.reason.text,
-		Remedy:   p.reason.remedy,
 		Attempts: uint64(p.attempt.Failures()),
 		UpCount:  p.ups,
 		Events:   t.events.Last(tunnelEvents, ""),
@@ -122,25 +121,24 @@ func (l *loop) describeState(p *peer) status.Tunnel {
 	if t.wanted || t.wrong() && c.Enabled {
 		s.Desired = status.DesiredUp
 	}
-	switch {
-	case t.wrong():
-		s.Code = status.CodeConfig
-	case p.failure != nil && t.wanted:
-		s.Code = failureCode(p.failure.Kind)
-	}
+	tell(p.cause.Is(), &s)
 	if p.phase == phaseWaiting {
 		s.WaitingFor = p.wait.word
 	}
-	if (p.phase == phaseConnecting || p.phase == phaseWaiting) && p.note.text != "" {
-		s.Reason, s.Remedy = p.note.text, p.note.remedy
-	}
-	if (p.phase == phaseConnecting || p.phase == phaseDown) && len(p.passed) > 0 {
-		s.Reason += "; " + sentence(p.passed)
+	if p.phase == phaseConnecting || p.phase == phaseDown {
+		s.Evidence = append(slices.Clip(s.Evidence), p.passed...)
 	}
 	if at := p.wait.until; at != 0 && t.wanted && !p.established() && p.attempt.State() != attempt.UnderWay {
 		s.NextAttempt = endOf(at - l.now())
 	}
 	return s
+}
+
+// tell shows a cause.
+func tell(c *cause.Cause, s *status.Tunnel) {
+	s.Code, s.Side, s.Reason, s.Remedy = c.Code, c.Side, c.Text, c.Remedy
+	s.Evidence, s.Commands = c.Evidence, c.Commands
+	s.Found, s.Confirmed = unix(c.Found), unix(c.Confirmed)
 }
 
 // describeTraffic counts what went through, and what did not.
@@ -156,23 +154,6 @@ func (l *loop) describeTraffic(p *peer) (in, out status.Traffic, drops status.Dr
 		}
 	}
 	return in, out, drops
-}
-
-// failureCode is a kind of failure in the schema's words.
-func failureCode(k ikev2.FailureKind) string {
-	switch k {
-	case ikev2.FailTimeout, ikev2.FailDead, ikev2.FailUnfinished:
-		return status.CodeNoAnswer
-	case ikev2.FailAuthentication, ikev2.FailIdentity, ikev2.FailCertificate:
-		return status.CodeAuth
-	case ikev2.FailNoProposal, ikev2.FailInvalidKE, ikev2.FailMode:
-		return status.CodeNoProposal
-	case ikev2.FailSelectors:
-		return status.CodeSelectors
-	case ikev2.FailInstall:
-		return status.CodeUnavailable
-	}
-	return status.CodeRefused
 }
 
 // word is the phase in the schema's words.

@@ -3,6 +3,7 @@ package tunnel
 import (
 	"net/netip"
 	"slices"
+	"time"
 
 	"greseal/platform"
 	"greseal/platform/inet"
@@ -14,7 +15,8 @@ type standing struct{ differs []difference }
 
 type difference struct {
 	platform.Deviation
-	told bool
+	since time.Time // it was found, by the first audit that did
+	told  bool
 }
 
 // Audited takes what an audit found and returns what is to be said of it: what was put
@@ -29,8 +31,11 @@ func (s *standing) Audited(found []platform.Deviation) (say, gone []platform.Dev
 			say = append(say, d)
 			continue
 		}
-		now := difference{Deviation: d}
+		now := difference{Deviation: d, since: time.Now()}
 		i := slices.IndexFunc(before, func(b difference) bool { return b.Deviation == d })
+		if i >= 0 {
+			now.since = before[i].since
+		}
 		switch {
 		case i >= 0 && before[i].told:
 			now.told = true
@@ -77,10 +82,10 @@ func (s *standing) WhyRoute(o platform.Object, lead string, p netip.Prefix) stri
 
 // Hindrance is what keeps packets from passing, or would let them pass in clear: the
 // first of a guard, the interface and a policy.
-func (s *standing) Hindrance() (d platform.Deviation, any bool) {
+func (s *standing) Hindrance() (d difference, any bool) {
 	for _, o := range []platform.Object{platform.ObjectGuard, platform.ObjectLink, platform.ObjectPolicy} {
 		if i := slices.IndexFunc(s.differs, func(d difference) bool { return d.Object == o }); i >= 0 {
-			return s.differs[i].Deviation, true
+			return s.differs[i], true
 		}
 	}
 	return d, false

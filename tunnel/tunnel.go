@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"greseal/ikev2"
 	"greseal/platform"
 	"greseal/tunnel/attempt"
+	"greseal/tunnel/cause"
 	"greseal/tunnel/config"
 	"greseal/tunnel/endpoint"
 	"greseal/tunnel/esppath"
@@ -33,18 +35,6 @@ const (
 
 func (p phase) String() string {
 	return [...]string{"disabled", "closed", "waiting", "connecting", "up", "suspect", "down"}[p]
-}
-
-// reason is why a tunnel is not up: one sentence and what to change.
-type reason struct {
-	text, remedy string
-}
-
-func (r reason) String() string {
-	if r.remedy == "" {
-		return r.text
-	}
-	return r.text + "; " + r.remedy
 }
 
 // childSA is a Child SA as the datapath has it.
@@ -121,18 +111,14 @@ type peer struct {
 
 	promise endpoint.Promise // an endpoint that another tunnel has made room at
 
-	phase  phase
-	since  time.Time // of phase, wall time
-	reason reason
-	note   reason // the newest remark about the attempt under way, or since it is up
-	// failure is the typed reason of the last failed attempt, or the newest
-	// remark about the present one; nil since the tunnel was up.
-	failure   *ikev2.Failure
-	failedAt  ikev2.Time
-	wait      wait      // while it is not up
-	passed    []string  // why other remotes were passed over at the last attempt
-	hindrance string    // what of this machine stood in its way last
-	strangers lineLimit // for lines that unauthenticated input can cause
+	phase     phase
+	since     time.Time  // of phase, wall time
+	cause     cause.Held // why it is not up, or carries nothing
+	said      string     // the engine's last remark about the attempt under way, or since it is up
+	wait      wait       // while it is not up
+	passed    []string   // why other remotes were passed over at the last attempt
+	hindrance string     // what of this machine stood in its way last
+	strangers lineLimit  // for lines that unauthenticated input can cause
 
 	// What is known of the outside.
 	attempt   attempt.Attempt
@@ -183,9 +169,9 @@ func newTunnel(c *config.Tunnel) *tunnel {
 	case t.wrong():
 		t.stop()
 	case c.Enabled:
-		p.set(phaseWaiting, reason{text: "starting"})
+		p.set(phaseWaiting, cause.Progress("starting"))
 	default:
-		p.reason = disabledReason
+		p.set(phaseDisabled, disabled)
 	}
 	return t
 }
@@ -201,14 +187,14 @@ func (t *tunnel) configure(c *config.Tunnel) {
 // shown is the peer whose state is the tunnel's.
 func (t *tunnel) shown() *peer { return t.peers[0] }
 
-var disabledReason = reason{text: "enabled = false in the configuration", remedy: "set enabled = true and run: greseal apply"}
+var disabled = cause.Cause{Text: "enabled = false in the configuration", Remedy: "set enabled = true, then apply it", Commands: []string{"greseal apply"}}
 
 // set moves p to another phase; since only changes with the phase.
-func (p *peer) set(next phase, r reason) {
+func (p *peer) set(next phase, why cause.Cause) {
 	if p.phase != next {
 		p.phase, p.since = next, time.Now()
 	}
-	p.reason = r
+	p.cause.Set(time.Now(), why)
 }
 
 // established reports whether a Child SA carries packets.
@@ -261,11 +247,11 @@ func (t *tunnel) wrong() bool { return len(t.cfg.Mistakes) > 0 }
 // stop is the state of such a tunnel.
 func (t *tunnel) stop() {
 	t.wanted = false
-	t.shown().set(phaseDown, mistakenReason(t.cfg))
+	t.shown().set(phaseDown, mistaken(t.cfg))
 }
 
-// mistakenReason names the first mistake of a tunnel.
-func mistakenReason(c *config.Tunnel) reason {
+// mistaken names the first mistake of a tunnel.
+func mistaken(c *config.Tunnel) cause.Cause {
 	p := c.Mistakes[0]
 	text := p.Position.String() + ": "
 	if p.Key != "" {
@@ -275,9 +261,5 @@ func mistakenReason(c *config.Tunnel) reason {
 	if n := len(c.Mistakes) - 1; n > 0 {
 		text += fmt.Sprintf(" (and %d more, see greseal check)", n)
 	}
-	remedy := "run: greseal apply"
-	if p.Remedy != "" {
-		remedy = p.Remedy + ", then " + remedy
-	}
-	return reason{text, remedy}
+	return cause.Here(status.CodeConfig, text, cmp.Or(p.Remedy, "correct it")+", then apply it", "greseal apply")
 }

@@ -6,6 +6,7 @@ import (
 
 	"greseal/ikev2"
 	"greseal/platform"
+	"greseal/tunnel/cause"
 	"greseal/tunnel/config"
 )
 
@@ -23,11 +24,11 @@ func TestCountersOfARemovedSAAreNeverLost(t *testing.T) {
 func TestSinceChangesOnlyWithThePhase(t *testing.T) {
 	s := newTunnel(&config.Tunnel{Name: "hq", Enabled: true}).shown()
 	s.since = time.Unix(1000, 0)
-	s.set(phaseWaiting, reason{text: "resolving"})
-	if s.since != time.Unix(1000, 0) || s.reason.text != "resolving" {
-		t.Errorf("same phase: since %v, reason %q", s.since, s.reason.text)
+	s.set(phaseWaiting, cause.Progress("resolving"))
+	if s.since != time.Unix(1000, 0) || s.cause.Is().Text != "resolving" {
+		t.Errorf("same phase: since %v, reason %q", s.since, s.cause.Is().Text)
 	}
-	s.set(phaseConnecting, reason{})
+	s.set(phaseConnecting, cause.Cause{})
 	if s.since == time.Unix(1000, 0) {
 		t.Error("another phase kept the old since")
 	}

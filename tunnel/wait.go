@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"greseal/ikev2"
+	"greseal/tunnel/cause"
 	"greseal/tunnel/status"
 )
 
@@ -12,7 +13,7 @@ import (
 // is bound to come: so nothing stays down because nobody looks at it again.
 type wait struct {
 	phase phase
-	why   reason
+	why   cause.Cause
 	word  string     // in phaseWaiting, one of the Wait words of status
 	until ikev2.Time // then the tunnel is advanced again, whatever comes; 0: only with event
 	event event      // what advances it sooner
@@ -22,6 +23,12 @@ const (
 	routeRetry = 5 * time.Second  // without a route; a change of routes comes sooner
 	linkRetry  = 30 * time.Second // after the interface could not be made
 )
+
+// appears is what to do about a way out that is not there yet.
+const appears = "the tunnel continues by itself when the address or route appears"
+
+// tried is what to do about something of this machine that says nothing better.
+const tried = "mend what is named; it is tried again by itself"
 
 // event is what comes by itself.
 type event uint8
@@ -43,16 +50,13 @@ const (
 
 // still is a wait that has nothing better to say than what is said already.
 func (p *peer) still(until ikev2.Time, e event) wait {
-	return wait{phase: p.phase, why: p.reason, word: p.wait.word, until: until, event: e}
+	return wait{phase: p.phase, why: *p.cause.Known(), word: p.wait.word, until: until, event: e}
 }
 
 // stays makes w what p waits for.
 func (p *peer) stays(w wait, now ikev2.Time) {
 	if w.until == 0 && w.event == eventNone {
 		w.until = now + routeRetry
-	}
-	if w.phase == phaseWaiting && w.why != p.reason {
-		p.note = reason{} // of an attempt that is over
 	}
 	p.wait = w
 	p.set(w.phase, w.why)

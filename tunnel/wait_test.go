@@ -93,7 +93,7 @@ func TestARemoteThatCannotBeTriedDoesNotKeepTheOthersBack(t *testing.T) {
 				}
 			}, func(w *world) {
 				time.Sleep(4 * time.Second)
-				if s := w.look(); s.State != "connecting" || !strings.Contains(s.Reason, "2001:db8::1") || !strings.Contains(s.Reason, passed) {
+				if s := w.look(); s.State != "connecting" || !strings.Contains(s.Reason, "2001:db8::1") || !strings.Contains(strings.Join(s.Evidence, "; "), passed) {
 					t.Errorf("%s: %s: %s", remote, s.State, s.Reason)
 				}
 				w.do(func() { w.silent = false })
@@ -445,8 +445,8 @@ func (w *world) mustWait(told []string) {
 		if !ok {
 			w.t.Errorf("at %v %s waits for nothing: %+v", w.l.now(), h.phase, v)
 		}
-		if h.reason.text == "" || v.word == waitName && h.phase == phaseWaiting && !strings.Contains(h.reason.text, unknown) {
-			w.t.Errorf("the reason is %q, known is %v", h.reason.text, unknown)
+		if h.cause.Is().Text == "" || v.word == waitName && h.phase == phaseWaiting && !strings.Contains(h.cause.Is().Text, unknown) {
+			w.t.Errorf("the reason is %q, known is %v", h.cause.Is().Text, unknown)
 		}
 		if w.t.Failed() {
 			w.t.Errorf("after %s", strings.Join(told, "\n"))

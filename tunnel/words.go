@@ -3,8 +3,6 @@ package tunnel
 import (
 	"net/netip"
 	"time"
-
-	"greseal/ikev2"
 )
 
 // How the status and the log put things.
@@ -37,8 +35,6 @@ func mode(transport bool) string {
 	}
 	return "tunnel"
 }
-
-func why(f *ikev2.Failure) reason { return reason{f.What(), f.Remedy} }
 
 func addrPort(a netip.AddrPort) string {
 	if !a.IsValid() {

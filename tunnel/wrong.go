@@ -59,14 +59,14 @@ func (l *loop) mended(t *tunnel) {
 	case t.cfg.Enabled:
 		l.up(t, byConfig)
 	default:
-		t.shown().set(phaseDisabled, disabledReason)
+		t.shown().set(phaseDisabled, disabled)
 	}
 }
 
 // refuseWrong answers a request that such a tunnel cannot fulfil.
 func refuseWrong(t *tunnel) status.Reply {
-	r := mistakenReason(t.cfg)
-	return status.Fail(r.remedy, "%s cannot be used: %s", t.name, r.text)
+	c := mistaken(t.cfg)
+	return status.Fail(c.What(), "%s cannot be used: %s", t.name, c.Text)
 }
 
 // leaveClosed lays the unreachable routes of a daemon that cannot start, so that

@@ -102,7 +102,7 @@ func TestThePagesKnowEveryWordOfTheStatus(t *testing.T) {
 	form := source(t, formJS)
 	for _, code := range []string{
 		status.CodeNoAnswer, status.CodeAuth, status.CodeNoProposal, status.CodeSelectors, status.CodeRefused, status.CodeUnavailable,
-		status.CodeConfig, "NOT_CONFIGURED", "SETUP_FAILED",
+		status.CodeConfig, status.CodeNoPath, "NOT_CONFIGURED", "SETUP_FAILED",
 	} {
 		if !strings.Contains(form, "registerErrorCode('"+code+"', ") {
 			t.Errorf("LuCI has no words for the error %s", code)

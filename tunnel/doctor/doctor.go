@@ -26,6 +26,7 @@ import (
 	"greseal/crypto/suite"
 	"greseal/ikev2"
 	"greseal/platform"
+	"greseal/tunnel/cause"
 	"greseal/tunnel/config"
 	"greseal/tunnel/status"
 )
@@ -73,8 +74,10 @@ type Moment struct {
 	ClockNote string         // why that is not this machine's clock, empty when it is
 	Silence   time.Duration  // since the last authenticated message of the peer; -1 without an IKE SA
 
-	// Failure is why the last attempt failed or the present one gets nowhere,
-	// Age ago; nil when nothing is known.
+	// Cause is why the tunnel is not up, as far as the daemon knows by itself.
+	Cause cause.Cause
+	// Failure is that of IKE among them, why the last attempt failed or the present one
+	// gets nowhere, Age ago; nil when it is none.
 	Failure *ikev2.Failure
 	Age     time.Duration
 

@@ -47,7 +47,7 @@ func Line(t *Tunnel) string {
 	if t.Peer.Address != "" {
 		line += ", peer " + t.Peer.Address
 	}
-	if why := sentence(t); why != "" {
+	if why := sentence(t, ""); why != "" {
 		line += ": " + why
 	}
 	return Clean(line)
@@ -112,7 +112,7 @@ func (p *page) table(ts []Tunnel) {
 		p.WriteString(pad(t.Name, name) + " " + p.paint(stateColor(t.State), pad(t.State, state)) + " " +
 			pad(p.since(t.Since), since) + " " + pad(who, peer) + " " +
 			fmt.Sprintf("%*s %*s\n", size, Size(t.In.Bytes), size, Size(t.Out.Bytes)))
-		if why := sentence(&t); why != "" {
+		if why := sentence(&t, p.age(&t)); why != "" {
 			p.fill(strings.Repeat(" ", name+1), stateColor(t.State), why)
 		}
 		if c := t.Contention; c != nil {
@@ -121,14 +121,25 @@ func (p *page) table(ts []Tunnel) {
 	}
 }
 
-// sentence joins what is wrong and what to do, empty when nothing is.
-func sentence(t *Tunnel) string {
+// age says when a fault was last met, when that was more than a minute ago.
+func (p *page) age(t *Tunnel) string {
+	if t.Code == "" || Seconds(t.Confirmed, p.now) <= 60 {
+		return ""
+	}
+	return " (" + p.since(t.Confirmed) + " ago)"
+}
+
+// sentence joins what is wrong, its age and what to do, empty when nothing is.
+func sentence(t *Tunnel, age string) string {
 	why := t.Reason
 	if why == "" && t.State == StateWaiting && t.WaitingFor != "" {
 		why = waitingFor(t)
 	}
 	if t.Remedy != "" && !strings.HasSuffix(why, t.Remedy) {
-		why = strings.TrimSuffix(why, ".") + "; " + t.Remedy
+		why = strings.TrimSuffix(why, ".") + age + "; " + t.Remedy
+	}
+	for _, command := range t.Commands {
+		why += ": " + command
 	}
 	return why
 }
@@ -153,8 +164,11 @@ func (p *page) tunnel(t *Tunnel) {
 		head += ", wanted down"
 	}
 	p.fill("", colBold, head)
-	if why := sentence(t); why != "" {
+	if why := sentence(t, p.age(t)); why != "" {
 		p.fill("  "+pad("because", labelWidth), stateColor(t.State), why)
+	}
+	for _, e := range t.Evidence {
+		p.field("", "%s", e)
 	}
 	if t.State != StateUp && t.Attempts > 0 {
 		next := ""

@@ -37,8 +37,9 @@ func several() *Snapshot {
 	s.Tunnels = append(s.Tunnels,
 		Tunnel{Name: "branch-with-long-name", Enabled: true, Desired: DesiredUp, State: StateDown, Since: s.Time - 7, Attempts: 3, NextAttempt: s.Time + 12,
 			Reason: "the peer refused every proposal: it has no Diffie-Hellman group in common with x25519, ecp256",
-			Remedy: "add modp2048 to this tunnel's ike list or x25519 to the peer's",
-			Peer:   Peer{Configured: []string{"198.51.100.1", "198.51.100.2"}, Address: "198.51.100.1:500", RemoteID: "any", Auth: "psk"}},
+			Remedy: "add modp2048 to this tunnel's ike list or x25519 to the peer's", Commands: []string{"greseal apply"},
+			Code: CodeNoProposal, Side: SideUnknown, Evidence: []string{"the peer accepts modp2048"}, Found: s.Time - 900, Confirmed: s.Time - 200,
+			Peer: Peer{Configured: []string{"198.51.100.1", "198.51.100.2"}, Address: "198.51.100.1:500", RemoteID: "any", Auth: "psk"}},
 		Tunnel{Name: "lte", Enabled: true, Desired: DesiredUp, State: StateWaiting, WaitingFor: WaitName, Since: s.Time - 100000, Peer: Peer{Configured: []string{"dyn.example.org"}}},
 		Tunnel{Name: "old", State: StateDisabled, Desired: DesiredDown, Since: s.Time - 5, Peer: Peer{Configured: []string{"any"}}})
 	return s

@@ -19,6 +19,7 @@ func Prometheus(w io.Writer, s *Snapshot) error {
 		m.sample(1)
 		m.daemon(s)
 		m.tunnels(s.Tunnels)
+		m.causes(s.Tunnels)
 		m.drops(s.Tunnels)
 	}
 	_, err := w.Write(m.Bytes())
@@ -183,6 +184,22 @@ func (m *metrics) tunnels(ts []Tunnel) {
 		for _, state := range states {
 			m.sample(flag(ts[i].State == state), "tunnel", ts[i].Name, "state", state)
 		}
+	}
+}
+
+// causes say why tunnels are not up.
+func (m *metrics) causes(ts []Tunnel) {
+	begun := false
+	for i := range ts {
+		t := &ts[i]
+		if t.Code == "" {
+			continue
+		}
+		if !begun {
+			m.family("greseal_tunnel_cause_info", gauge, "Why the tunnel is not up, or carries nothing, and on which side that lies.")
+			begun = true
+		}
+		m.sample(1, "tunnel", t.Name, "code", t.Code, "side", t.Side)
 	}
 }
 

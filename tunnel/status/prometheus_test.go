@@ -19,7 +19,7 @@ func sampleSnapshot() *Snapshot {
 				Outside: Outside{Encap: "udp", OverheadBytes: 86}, Interface: Interface{Running: true},
 				MTU: MTU{Bytes: 1414, OuterMTU: 1500}, In: Traffic{Packets: 5, Bytes: 500}, Out: Traffic{Packets: 6, Bytes: 600},
 				Drops: Drops{Replay: 1, Integrity: 2, Selector: 3, Malformed: 4, NoSA: 5, TooBig: 6, Queue: 7}},
-			{Name: "branch-1", State: StateListening, Desired: DesiredUp},
+			{Name: "branch-1", State: StateListening, Desired: DesiredUp, Code: CodeAuth, Side: SideUnknown},
 		},
 	}
 }
@@ -75,6 +75,7 @@ func TestPrometheusTextFollowsTheNamingConventions(t *testing.T) {
 		`greseal_build_info{version="1.0\"x\\",platform="linux/mipsle",datapath="kernel"} 1`,
 		`greseal_tunnel_up{tunnel="hq"} 1`, `greseal_tunnel_up{tunnel="branch-1"} 0`,
 		`greseal_tunnel_state{tunnel="branch-1",state="listening"} 1`,
+		`greseal_tunnel_cause_info{tunnel="branch-1",code="AUTH_FAILED",side="unknown"} 1`,
 		`greseal_tunnel_mtu_bytes{tunnel="hq"} 1414`, `greseal_tunnel_last_handshake_timestamp_seconds{tunnel="hq"} 1700000190`,
 		`greseal_tunnel_dropped_packets_total{tunnel="hq",direction="out",reason="too_big"} 6`,
 		`greseal_xfrm_errors_total{error="XfrmInStateProtoError"} 18446744073709551615`,

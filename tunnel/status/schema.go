@@ -34,6 +34,15 @@ const (
 	CodeRefused     = "PEER_REFUSED"       // the peer gave another error, or deleted the SA
 	CodeUnavailable = "MACHINE_FAILED"     // this machine could not install an SA
 	CodeConfig      = "CONFIG_INVALID"     // what is written of it has a mistake
+	CodeNoPath      = "NO_PATH"            // no address to come from, no name's address, or no route to the peer
+)
+
+// On which side the fault lies that Reason tells.
+const (
+	SideHere    = "here"    // this machine or its configuration
+	SidePeer    = "peer"    // the peer
+	SidePath    = "path"    // between them
+	SideUnknown = "unknown" // cannot be told from here, such as which of two keys is the wrong one
 )
 
 // Wishes about a tunnel.
@@ -119,7 +128,13 @@ type Tunnel struct {
 	InStateS   int64  `msg:"in_state_s"`  // deprecated, see Ages
 	Reason     string `msg:"reason"`      // why it is not up, one sentence that may end with Remedy; empty when it is up
 	Remedy     string `msg:"remedy"`      // what to change, one sentence; may be empty
-	Code       string `msg:"code"`        // kind of the last failure, one of the Code words; empty when there is none
+	Code       string `msg:"code"`        // kind of fault, one of the Code words; empty when Reason is none
+
+	Side      string   `msg:"side"`      // where it lies, one of the Side words; empty without Code
+	Evidence  []string `msg:"evidence"`  // what else shows it, a sentence each; may be empty
+	Commands  []string `msg:"commands"`  // what to run on this machine for Remedy; may be empty
+	Found     int64    `msg:"found"`     // when Reason was found, Unix seconds
+	Confirmed int64    `msg:"confirmed"` // when it was found again for the last time, Unix seconds
 
 	Attempts       uint64 `msg:"attempts"`          // handshakes begun since it was last up
 	NextAttempt    int64  `msg:"next_attempt"`      // Unix seconds, 0 when none is planned

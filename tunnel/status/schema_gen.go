@@ -3473,9 +3473,9 @@ func (z Traffic) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *Tunnel) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 32
+	// map header, size 37
 	// string "name"
-	o = append(o, 0xde, 0x0, 0x20, 0xa4, 0x6e, 0x61, 0x6d, 0x65)
+	o = append(o, 0xde, 0x0, 0x25, 0xa4, 0x6e, 0x61, 0x6d, 0x65)
 	o = msgp.AppendString(o, z.Name)
 	// string "source"
 	o = append(o, 0xa6, 0x73, 0x6f, 0x75, 0x72, 0x63, 0x65)
@@ -3510,6 +3510,27 @@ func (z *Tunnel) MarshalMsg(b []byte) (o []byte, err error) {
 	// string "code"
 	o = append(o, 0xa4, 0x63, 0x6f, 0x64, 0x65)
 	o = msgp.AppendString(o, z.Code)
+	// string "side"
+	o = append(o, 0xa4, 0x73, 0x69, 0x64, 0x65)
+	o = msgp.AppendString(o, z.Side)
+	// string "evidence"
+	o = append(o, 0xa8, 0x65, 0x76, 0x69, 0x64, 0x65, 0x6e, 0x63, 0x65)
+	o = msgp.AppendArrayHeader(o, uint32(len(z.Evidence)))
+	for za0001 := range z.Evidence {
+		o = msgp.AppendString(o, z.Evidence[za0001])
+	}
+	// string "commands"
+	o = append(o, 0xa8, 0x63, 0x6f, 0x6d, 0x6d, 0x61, 0x6e, 0x64, 0x73)
+	o = msgp.AppendArrayHeader(o, uint32(len(z.Commands)))
+	for za0002 := range z.Commands {
+		o = msgp.AppendString(o, z.Commands[za0002])
+	}
+	// string "found"
+	o = append(o, 0xa5, 0x66, 0x6f, 0x75, 0x6e, 0x64)
+	o = msgp.AppendInt64(o, z.Found)
+	// string "confirmed"
+	o = append(o, 0xa9, 0x63, 0x6f, 0x6e, 0x66, 0x69, 0x72, 0x6d, 0x65, 0x64)
+	o = msgp.AppendInt64(o, z.Confirmed)
 	// string "attempts"
 	o = append(o, 0xa8, 0x61, 0x74, 0x74, 0x65, 0x6d, 0x70, 0x74, 0x73)
 	o = msgp.AppendUint64(o, z.Attempts)
@@ -3600,56 +3621,56 @@ func (z *Tunnel) MarshalMsg(b []byte) (o []byte, err error) {
 	// string "addresses"
 	o = append(o, 0xa9, 0x61, 0x64, 0x64, 0x72, 0x65, 0x73, 0x73, 0x65, 0x73)
 	o = msgp.AppendArrayHeader(o, uint32(len(z.Addresses)))
-	for za0001 := range z.Addresses {
+	for za0003 := range z.Addresses {
 		// map header, size 3
 		// string "prefix"
 		o = append(o, 0x83, 0xa6, 0x70, 0x72, 0x65, 0x66, 0x69, 0x78)
-		o = msgp.AppendString(o, z.Addresses[za0001].Prefix)
+		o = msgp.AppendString(o, z.Addresses[za0003].Prefix)
 		// string "in_place"
 		o = append(o, 0xa8, 0x69, 0x6e, 0x5f, 0x70, 0x6c, 0x61, 0x63, 0x65)
-		o = msgp.AppendBool(o, z.Addresses[za0001].InPlace)
+		o = msgp.AppendBool(o, z.Addresses[za0003].InPlace)
 		// string "why"
 		o = append(o, 0xa3, 0x77, 0x68, 0x79)
-		o = msgp.AppendString(o, z.Addresses[za0001].Why)
+		o = msgp.AppendString(o, z.Addresses[za0003].Why)
 	}
 	// string "routes"
 	o = append(o, 0xa6, 0x72, 0x6f, 0x75, 0x74, 0x65, 0x73)
 	o = msgp.AppendArrayHeader(o, uint32(len(z.Routes)))
-	for za0002 := range z.Routes {
+	for za0004 := range z.Routes {
 		// map header, size 3
 		// string "prefix"
 		o = append(o, 0x83, 0xa6, 0x70, 0x72, 0x65, 0x66, 0x69, 0x78)
-		o = msgp.AppendString(o, z.Routes[za0002].Prefix)
+		o = msgp.AppendString(o, z.Routes[za0004].Prefix)
 		// string "in_place"
 		o = append(o, 0xa8, 0x69, 0x6e, 0x5f, 0x70, 0x6c, 0x61, 0x63, 0x65)
-		o = msgp.AppendBool(o, z.Routes[za0002].InPlace)
+		o = msgp.AppendBool(o, z.Routes[za0004].InPlace)
 		// string "why"
 		o = append(o, 0xa3, 0x77, 0x68, 0x79)
-		o = msgp.AppendString(o, z.Routes[za0002].Why)
+		o = msgp.AppendString(o, z.Routes[za0004].Why)
 	}
 	// string "guards"
 	o = append(o, 0xa6, 0x67, 0x75, 0x61, 0x72, 0x64, 0x73)
 	o = msgp.AppendArrayHeader(o, uint32(len(z.Guards)))
-	for za0003 := range z.Guards {
-		o, err = z.Guards[za0003].MarshalMsg(o)
+	for za0005 := range z.Guards {
+		o, err = z.Guards[za0005].MarshalMsg(o)
 		if err != nil {
-			err = msgp.WrapError(err, "Guards", za0003)
+			err = msgp.WrapError(err, "Guards", za0005)
 			return
 		}
 	}
 	// string "differs"
 	o = append(o, 0xa7, 0x64, 0x69, 0x66, 0x66, 0x65, 0x72, 0x73)
 	o = msgp.AppendArrayHeader(o, uint32(len(z.Differs)))
-	for za0004 := range z.Differs {
-		o = msgp.AppendString(o, z.Differs[za0004])
+	for za0006 := range z.Differs {
+		o = msgp.AppendString(o, z.Differs[za0006])
 	}
 	// string "events"
 	o = append(o, 0xa6, 0x65, 0x76, 0x65, 0x6e, 0x74, 0x73)
 	o = msgp.AppendArrayHeader(o, uint32(len(z.Events)))
-	for za0005 := range z.Events {
-		o, err = z.Events[za0005].MarshalMsg(o)
+	for za0007 := range z.Events {
+		o, err = z.Events[za0007].MarshalMsg(o)
 		if err != nil {
-			err = msgp.WrapError(err, "Events", za0005)
+			err = msgp.WrapError(err, "Events", za0007)
 			return
 		}
 	}
@@ -3768,6 +3789,70 @@ func (z *Tunnel) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Code")
 				return
 			}
+		case "side":
+			z.Side, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Side")
+				return
+			}
+		case "evidence":
+			var zb0002 uint32
+			zb0002, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Evidence")
+				return
+			}
+			if zb0002 > zb417a25dlimitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.Evidence) >= int(zb0002) {
+				z.Evidence = (z.Evidence)[:zb0002]
+			} else {
+				z.Evidence = make([]string, zb0002)
+			}
+			for za0001 := range z.Evidence {
+				z.Evidence[za0001], bts, err = msgp.ReadStringBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Evidence", za0001)
+					return
+				}
+			}
+		case "commands":
+			var zb0003 uint32
+			zb0003, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Commands")
+				return
+			}
+			if zb0003 > zb417a25dlimitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.Commands) >= int(zb0003) {
+				z.Commands = (z.Commands)[:zb0003]
+			} else {
+				z.Commands = make([]string, zb0003)
+			}
+			for za0002 := range z.Commands {
+				z.Commands[za0002], bts, err = msgp.ReadStringBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Commands", za0002)
+					return
+				}
+			}
+		case "found":
+			z.Found, bts, err = msgp.ReadInt64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Found")
+				return
+			}
+		case "confirmed":
+			z.Confirmed, bts, err = msgp.ReadInt64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Confirmed")
+				return
+			}
 		case "attempts":
 			z.Attempts, bts, err = msgp.ReadUint64Bytes(bts)
 			if err != nil {
@@ -3851,18 +3936,18 @@ func (z *Tunnel) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				return
 			}
 		case "in":
-			var zb0002 uint32
-			zb0002, bts, err = msgp.ReadMapHeaderBytes(bts)
+			var zb0004 uint32
+			zb0004, bts, err = msgp.ReadMapHeaderBytes(bts)
 			if err != nil {
 				err = msgp.WrapError(err, "In")
 				return
 			}
-			if zb0002 > zb417a25dlimitMaps {
+			if zb0004 > zb417a25dlimitMaps {
 				err = msgp.ErrLimitExceeded
 				return
 			}
-			for zb0002 > 0 {
-				zb0002--
+			for zb0004 > 0 {
+				zb0004--
 				field, bts, err = msgp.ReadMapKeyZC(bts)
 				if err != nil {
 					err = msgp.WrapError(err, "In")
@@ -3890,18 +3975,18 @@ func (z *Tunnel) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				}
 			}
 		case "out":
-			var zb0003 uint32
-			zb0003, bts, err = msgp.ReadMapHeaderBytes(bts)
+			var zb0005 uint32
+			zb0005, bts, err = msgp.ReadMapHeaderBytes(bts)
 			if err != nil {
 				err = msgp.WrapError(err, "Out")
 				return
 			}
-			if zb0003 > zb417a25dlimitMaps {
+			if zb0005 > zb417a25dlimitMaps {
 				err = msgp.ErrLimitExceeded
 				return
 			}
-			for zb0003 > 0 {
-				zb0003--
+			for zb0005 > 0 {
+				zb0005--
 				field, bts, err = msgp.ReadMapKeyZC(bts)
 				if err != nil {
 					err = msgp.WrapError(err, "Out")
@@ -3935,88 +4020,26 @@ func (z *Tunnel) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				return
 			}
 		case "addresses":
-			var zb0004 uint32
-			zb0004, bts, err = msgp.ReadArrayHeaderBytes(bts)
-			if err != nil {
-				err = msgp.WrapError(err, "Addresses")
-				return
-			}
-			if zb0004 > zb417a25dlimitArrays {
-				err = msgp.ErrLimitExceeded
-				return
-			}
-			if cap(z.Addresses) >= int(zb0004) {
-				z.Addresses = (z.Addresses)[:zb0004]
-			} else {
-				z.Addresses = make([]Placed, zb0004)
-			}
-			for za0001 := range z.Addresses {
-				var zb0005 uint32
-				zb0005, bts, err = msgp.ReadMapHeaderBytes(bts)
-				if err != nil {
-					err = msgp.WrapError(err, "Addresses", za0001)
-					return
-				}
-				if zb0005 > zb417a25dlimitMaps {
-					err = msgp.ErrLimitExceeded
-					return
-				}
-				for zb0005 > 0 {
-					zb0005--
-					field, bts, err = msgp.ReadMapKeyZC(bts)
-					if err != nil {
-						err = msgp.WrapError(err, "Addresses", za0001)
-						return
-					}
-					switch msgp.UnsafeString(field) {
-					case "prefix":
-						z.Addresses[za0001].Prefix, bts, err = msgp.ReadStringBytes(bts)
-						if err != nil {
-							err = msgp.WrapError(err, "Addresses", za0001, "Prefix")
-							return
-						}
-					case "in_place":
-						z.Addresses[za0001].InPlace, bts, err = msgp.ReadBoolBytes(bts)
-						if err != nil {
-							err = msgp.WrapError(err, "Addresses", za0001, "InPlace")
-							return
-						}
-					case "why":
-						z.Addresses[za0001].Why, bts, err = msgp.ReadStringBytes(bts)
-						if err != nil {
-							err = msgp.WrapError(err, "Addresses", za0001, "Why")
-							return
-						}
-					default:
-						bts, err = msgp.Skip(bts)
-						if err != nil {
-							err = msgp.WrapError(err, "Addresses", za0001)
-							return
-						}
-					}
-				}
-			}
-		case "routes":
 			var zb0006 uint32
 			zb0006, bts, err = msgp.ReadArrayHeaderBytes(bts)
 			if err != nil {
-				err = msgp.WrapError(err, "Routes")
+				err = msgp.WrapError(err, "Addresses")
 				return
 			}
 			if zb0006 > zb417a25dlimitArrays {
 				err = msgp.ErrLimitExceeded
 				return
 			}
-			if cap(z.Routes) >= int(zb0006) {
-				z.Routes = (z.Routes)[:zb0006]
+			if cap(z.Addresses) >= int(zb0006) {
+				z.Addresses = (z.Addresses)[:zb0006]
 			} else {
-				z.Routes = make([]Placed, zb0006)
+				z.Addresses = make([]Placed, zb0006)
 			}
-			for za0002 := range z.Routes {
+			for za0003 := range z.Addresses {
 				var zb0007 uint32
 				zb0007, bts, err = msgp.ReadMapHeaderBytes(bts)
 				if err != nil {
-					err = msgp.WrapError(err, "Routes", za0002)
+					err = msgp.WrapError(err, "Addresses", za0003)
 					return
 				}
 				if zb0007 > zb417a25dlimitMaps {
@@ -4027,103 +4050,165 @@ func (z *Tunnel) UnmarshalMsg(bts []byte) (o []byte, err error) {
 					zb0007--
 					field, bts, err = msgp.ReadMapKeyZC(bts)
 					if err != nil {
-						err = msgp.WrapError(err, "Routes", za0002)
+						err = msgp.WrapError(err, "Addresses", za0003)
 						return
 					}
 					switch msgp.UnsafeString(field) {
 					case "prefix":
-						z.Routes[za0002].Prefix, bts, err = msgp.ReadStringBytes(bts)
+						z.Addresses[za0003].Prefix, bts, err = msgp.ReadStringBytes(bts)
 						if err != nil {
-							err = msgp.WrapError(err, "Routes", za0002, "Prefix")
+							err = msgp.WrapError(err, "Addresses", za0003, "Prefix")
 							return
 						}
 					case "in_place":
-						z.Routes[za0002].InPlace, bts, err = msgp.ReadBoolBytes(bts)
+						z.Addresses[za0003].InPlace, bts, err = msgp.ReadBoolBytes(bts)
 						if err != nil {
-							err = msgp.WrapError(err, "Routes", za0002, "InPlace")
+							err = msgp.WrapError(err, "Addresses", za0003, "InPlace")
 							return
 						}
 					case "why":
-						z.Routes[za0002].Why, bts, err = msgp.ReadStringBytes(bts)
+						z.Addresses[za0003].Why, bts, err = msgp.ReadStringBytes(bts)
 						if err != nil {
-							err = msgp.WrapError(err, "Routes", za0002, "Why")
+							err = msgp.WrapError(err, "Addresses", za0003, "Why")
 							return
 						}
 					default:
 						bts, err = msgp.Skip(bts)
 						if err != nil {
-							err = msgp.WrapError(err, "Routes", za0002)
+							err = msgp.WrapError(err, "Addresses", za0003)
 							return
 						}
 					}
 				}
 			}
-		case "guards":
+		case "routes":
 			var zb0008 uint32
 			zb0008, bts, err = msgp.ReadArrayHeaderBytes(bts)
 			if err != nil {
-				err = msgp.WrapError(err, "Guards")
+				err = msgp.WrapError(err, "Routes")
 				return
 			}
 			if zb0008 > zb417a25dlimitArrays {
 				err = msgp.ErrLimitExceeded
 				return
 			}
-			if cap(z.Guards) >= int(zb0008) {
-				z.Guards = (z.Guards)[:zb0008]
+			if cap(z.Routes) >= int(zb0008) {
+				z.Routes = (z.Routes)[:zb0008]
 			} else {
-				z.Guards = make([]Guard, zb0008)
+				z.Routes = make([]Placed, zb0008)
 			}
-			for za0003 := range z.Guards {
-				bts, err = z.Guards[za0003].UnmarshalMsg(bts)
+			for za0004 := range z.Routes {
+				var zb0009 uint32
+				zb0009, bts, err = msgp.ReadMapHeaderBytes(bts)
 				if err != nil {
-					err = msgp.WrapError(err, "Guards", za0003)
+					err = msgp.WrapError(err, "Routes", za0004)
 					return
 				}
-			}
-		case "differs":
-			var zb0009 uint32
-			zb0009, bts, err = msgp.ReadArrayHeaderBytes(bts)
-			if err != nil {
-				err = msgp.WrapError(err, "Differs")
-				return
-			}
-			if zb0009 > zb417a25dlimitArrays {
-				err = msgp.ErrLimitExceeded
-				return
-			}
-			if cap(z.Differs) >= int(zb0009) {
-				z.Differs = (z.Differs)[:zb0009]
-			} else {
-				z.Differs = make([]string, zb0009)
-			}
-			for za0004 := range z.Differs {
-				z.Differs[za0004], bts, err = msgp.ReadStringBytes(bts)
-				if err != nil {
-					err = msgp.WrapError(err, "Differs", za0004)
+				if zb0009 > zb417a25dlimitMaps {
+					err = msgp.ErrLimitExceeded
 					return
 				}
+				for zb0009 > 0 {
+					zb0009--
+					field, bts, err = msgp.ReadMapKeyZC(bts)
+					if err != nil {
+						err = msgp.WrapError(err, "Routes", za0004)
+						return
+					}
+					switch msgp.UnsafeString(field) {
+					case "prefix":
+						z.Routes[za0004].Prefix, bts, err = msgp.ReadStringBytes(bts)
+						if err != nil {
+							err = msgp.WrapError(err, "Routes", za0004, "Prefix")
+							return
+						}
+					case "in_place":
+						z.Routes[za0004].InPlace, bts, err = msgp.ReadBoolBytes(bts)
+						if err != nil {
+							err = msgp.WrapError(err, "Routes", za0004, "InPlace")
+							return
+						}
+					case "why":
+						z.Routes[za0004].Why, bts, err = msgp.ReadStringBytes(bts)
+						if err != nil {
+							err = msgp.WrapError(err, "Routes", za0004, "Why")
+							return
+						}
+					default:
+						bts, err = msgp.Skip(bts)
+						if err != nil {
+							err = msgp.WrapError(err, "Routes", za0004)
+							return
+						}
+					}
+				}
 			}
-		case "events":
+		case "guards":
 			var zb0010 uint32
 			zb0010, bts, err = msgp.ReadArrayHeaderBytes(bts)
 			if err != nil {
-				err = msgp.WrapError(err, "Events")
+				err = msgp.WrapError(err, "Guards")
 				return
 			}
 			if zb0010 > zb417a25dlimitArrays {
 				err = msgp.ErrLimitExceeded
 				return
 			}
-			if cap(z.Events) >= int(zb0010) {
-				z.Events = (z.Events)[:zb0010]
+			if cap(z.Guards) >= int(zb0010) {
+				z.Guards = (z.Guards)[:zb0010]
 			} else {
-				z.Events = make([]Event, zb0010)
+				z.Guards = make([]Guard, zb0010)
 			}
-			for za0005 := range z.Events {
-				bts, err = z.Events[za0005].UnmarshalMsg(bts)
+			for za0005 := range z.Guards {
+				bts, err = z.Guards[za0005].UnmarshalMsg(bts)
 				if err != nil {
-					err = msgp.WrapError(err, "Events", za0005)
+					err = msgp.WrapError(err, "Guards", za0005)
+					return
+				}
+			}
+		case "differs":
+			var zb0011 uint32
+			zb0011, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Differs")
+				return
+			}
+			if zb0011 > zb417a25dlimitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.Differs) >= int(zb0011) {
+				z.Differs = (z.Differs)[:zb0011]
+			} else {
+				z.Differs = make([]string, zb0011)
+			}
+			for za0006 := range z.Differs {
+				z.Differs[za0006], bts, err = msgp.ReadStringBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Differs", za0006)
+					return
+				}
+			}
+		case "events":
+			var zb0012 uint32
+			zb0012, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Events")
+				return
+			}
+			if zb0012 > zb417a25dlimitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.Events) >= int(zb0012) {
+				z.Events = (z.Events)[:zb0012]
+			} else {
+				z.Events = make([]Event, zb0012)
+			}
+			for za0007 := range z.Events {
+				bts, err = z.Events[za0007].UnmarshalMsg(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Events", za0007)
 					return
 				}
 			}
@@ -4164,7 +4249,15 @@ func (z *Tunnel) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *Tunnel) Msgsize() (s int) {
-	s = 3 + 5 + msgp.StringPrefixSize + len(z.Name) + 7 + msgp.StringPrefixSize + len(z.Source) + 7 + msgp.BoolSize + 8 + msgp.BoolSize + 8 + msgp.StringPrefixSize + len(z.Desired) + 6 + msgp.StringPrefixSize + len(z.State) + 12 + msgp.StringPrefixSize + len(z.WaitingFor) + 6 + msgp.Int64Size + 11 + msgp.Int64Size + 7 + msgp.StringPrefixSize + len(z.Reason) + 7 + msgp.StringPrefixSize + len(z.Remedy) + 5 + msgp.StringPrefixSize + len(z.Code) + 9 + msgp.Uint64Size + 13 + msgp.Int64Size + 18 + msgp.Int64Size + 9 + msgp.Uint64Size + 5 + z.Peer.Msgsize() + 4
+	s = 3 + 5 + msgp.StringPrefixSize + len(z.Name) + 7 + msgp.StringPrefixSize + len(z.Source) + 7 + msgp.BoolSize + 8 + msgp.BoolSize + 8 + msgp.StringPrefixSize + len(z.Desired) + 6 + msgp.StringPrefixSize + len(z.State) + 12 + msgp.StringPrefixSize + len(z.WaitingFor) + 6 + msgp.Int64Size + 11 + msgp.Int64Size + 7 + msgp.StringPrefixSize + len(z.Reason) + 7 + msgp.StringPrefixSize + len(z.Remedy) + 5 + msgp.StringPrefixSize + len(z.Code) + 5 + msgp.StringPrefixSize + len(z.Side) + 9 + msgp.ArrayHeaderSize
+	for za0001 := range z.Evidence {
+		s += msgp.StringPrefixSize + len(z.Evidence[za0001])
+	}
+	s += 9 + msgp.ArrayHeaderSize
+	for za0002 := range z.Commands {
+		s += msgp.StringPrefixSize + len(z.Commands[za0002])
+	}
+	s += 6 + msgp.Int64Size + 10 + msgp.Int64Size + 9 + msgp.Uint64Size + 13 + msgp.Int64Size + 18 + msgp.Int64Size + 9 + msgp.Uint64Size + 5 + z.Peer.Msgsize() + 4
 	if z.IKE == nil {
 		s += msgp.NilSize
 	} else {
@@ -4177,24 +4270,24 @@ func (z *Tunnel) Msgsize() (s int) {
 		s += z.Child.Msgsize()
 	}
 	s += 8 + z.Outside.Msgsize() + 10 + z.Interface.Msgsize() + 4 + z.MTU.Msgsize() + 3 + 1 + 8 + msgp.Uint64Size + 6 + msgp.Uint64Size + 4 + 1 + 8 + msgp.Uint64Size + 6 + msgp.Uint64Size + 6 + z.Drops.Msgsize() + 10 + msgp.ArrayHeaderSize
-	for za0001 := range z.Addresses {
-		s += 1 + 7 + msgp.StringPrefixSize + len(z.Addresses[za0001].Prefix) + 9 + msgp.BoolSize + 4 + msgp.StringPrefixSize + len(z.Addresses[za0001].Why)
+	for za0003 := range z.Addresses {
+		s += 1 + 7 + msgp.StringPrefixSize + len(z.Addresses[za0003].Prefix) + 9 + msgp.BoolSize + 4 + msgp.StringPrefixSize + len(z.Addresses[za0003].Why)
 	}
 	s += 7 + msgp.ArrayHeaderSize
-	for za0002 := range z.Routes {
-		s += 1 + 7 + msgp.StringPrefixSize + len(z.Routes[za0002].Prefix) + 9 + msgp.BoolSize + 4 + msgp.StringPrefixSize + len(z.Routes[za0002].Why)
+	for za0004 := range z.Routes {
+		s += 1 + 7 + msgp.StringPrefixSize + len(z.Routes[za0004].Prefix) + 9 + msgp.BoolSize + 4 + msgp.StringPrefixSize + len(z.Routes[za0004].Why)
 	}
 	s += 7 + msgp.ArrayHeaderSize
-	for za0003 := range z.Guards {
-		s += z.Guards[za0003].Msgsize()
+	for za0005 := range z.Guards {
+		s += z.Guards[za0005].Msgsize()
 	}
 	s += 8 + msgp.ArrayHeaderSize
-	for za0004 := range z.Differs {
-		s += msgp.StringPrefixSize + len(z.Differs[za0004])
+	for za0006 := range z.Differs {
+		s += msgp.StringPrefixSize + len(z.Differs[za0006])
 	}
 	s += 7 + msgp.ArrayHeaderSize
-	for za0005 := range z.Events {
-		s += z.Events[za0005].Msgsize()
+	for za0007 := range z.Events {
+		s += z.Events[za0007].Msgsize()
 	}
 	s += 15 + z.Keepalives.Msgsize() + 11
 	if z.Contention == nil {

@@ -3,6 +3,7 @@ package scenario
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -62,7 +63,7 @@ func startWithAMistake(l *labnet.Lab) {
 
 	t := a.Tunnel("new")
 	l.Check(t.State == "down" && t.Desired == "up" && t.Code == "CONFIG_INVALID", "the other tunnel is %s, wanted %s, %s", t.State, t.Desired, t.Code)
-	l.Check(contains(t.Reason, "new.psk does not exist") && contains(t.Remedy, "greseal apply"), "reason %q, remedy %q", t.Reason, t.Remedy)
+	l.Check(contains(t.Reason, "new.psk does not exist") && slices.Contains(t.Commands, "greseal apply"), "reason %q, remedy %q, commands %q", t.Reason, t.Remedy, t.Commands)
 	d := a.Status().Daemon
 	l.Check(len(d.ConfigProblems) == 1 && contains(d.ConfigInstead, "1 of the file's tunnels run") && contains(d.ConfigInstead, "1 with mistakes"), "the daemon says %q, %q", d.ConfigProblems, d.ConfigInstead)
 	l.Check(contains(a.Must("status"), "refused when the daemon started"), "status does not say that the file was refused")

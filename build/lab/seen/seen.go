@@ -73,6 +73,7 @@ var wordsIn = map[string]string{
 	"State":   "snapshot.tunnels.state",
 	"Wait":    "snapshot.tunnels.waiting_for",
 	"Code":    "snapshot.tunnels.code",
+	"Side":    "snapshot.tunnels.side",
 	"Desired": "snapshot.tunnels.desired",
 	"MTU":     "snapshot.tunnels.mtu.decides",
 	"Level":   "events.level",
@@ -80,7 +81,7 @@ var wordsIn = map[string]string{
 }
 
 // differing are the labels whose values are no part of the schema.
-var differing = regexp.MustCompile(`(tunnel|error|version|platform|datapath)="(\\.|[^"\\])*",?`)
+var differing = regexp.MustCompile(`(tunnel|error|version|platform|datapath|code|side)="(\\.|[^"\\])*",?`)
 
 // entries are a reply's fields and words that are not zero, and the series of
 // its snapshot whose line does not end in but.

@@ -103,7 +103,7 @@ function reason(t) {
 	if (t.remedy && t.reason.indexOf(t.remedy) == -1)
 		out.push(line(E('em', {}, [ _('What to do:'), ' ', t.remedy ])));
 
-	return out;
+	return out.concat(L.toArray(t.evidence).map(e => line(small(e))), L.toArray(t.commands).map(c => line(code(c))));
 }
 
 /* that a second peer wants a tunnel, who has it, and what to do; now is when that was told */
