@@ -168,6 +168,9 @@ func (s *ikeSA) explainAuth(f *Failure) {
 		f.Remedy = "compare psk, ppk_id and ppk on both sides, and local_id here with what the peer expects; its log says which one it was"
 	}
 	s.explainSigned(f)
+	if s.peer.cfg.RemoteID.Exact().IsSet() {
+		f.Remedy = fmt.Sprintf("check that %s, which remote_id here asks for, is the peer's own identity; ", s.peer.cfg.RemoteID) + f.Remedy
+	}
 }
 
 // explainTS says what is wrong with the traffic selectors of a request and what
