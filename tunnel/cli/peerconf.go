@@ -91,7 +91,8 @@ func prefixes(list string) ([]netip.Prefix, error) {
 	return out, nil
 }
 
-// learn takes from a running daemon what the config does not tell. Without one
+// learn takes from a running daemon what the config does not tell: of a tunnel that
+// was never up, what it has found out before its first handshake. Without one
 // there are placeholders.
 func (p *place) learn(o *peerconf.Options) {
 	snap, err := p.snapshot()
@@ -99,19 +100,40 @@ func (p *place) learn(o *peerconf.Options) {
 		return
 	}
 	for _, t := range snap.Tunnels {
-		if t.Name != o.Tunnel.Name || t.IKE == nil {
-			continue
+		if t.Name == o.Tunnel.Name {
+			learnFrom(o, &t)
 		}
-		if a, err := netip.ParseAddrPort(t.Peer.LocalAddr); err == nil {
-			if t.IKE.NATLocal {
-				o.GREOwn = a.Addr().String() // what this side says of itself
-			} else if o.Own == "" {
-				o.Own = a.Addr().String()
-			}
-		}
-		if a, err := netip.ParseAddrPort(t.Peer.Address); err == nil && o.Peer == "" && !t.IKE.NATRemote {
-			o.Peer = a.Addr().String()
-		}
-		o.MTU = t.MTU.Bytes
 	}
+}
+
+func learnFrom(o *peerconf.Options, t *status.Tunnel) {
+	own, peer := address(t.Peer.LocalAddr), address(t.Peer.Address)
+	natOwn, natPeer := false, false
+	if t.IKE != nil {
+		natOwn, natPeer = t.IKE.NATLocal, t.IKE.NATRemote
+	} else {
+		// Until a handshake has shown it, a private address reaches a public one
+		// by a NAT.
+		natOwn = own.IsPrivate() && peer.IsValid() && !peer.IsPrivate()
+	}
+	switch {
+	case !own.IsValid():
+	case natOwn:
+		o.GREOwn = own.String() // what this side says of itself
+	case o.Own == "":
+		o.Own = own.String()
+	}
+	if peer.IsValid() && o.Peer == "" && !natPeer {
+		o.Peer = peer.String()
+	}
+	o.MTU = t.MTU.Bytes
+}
+
+// address reads an address with or without a port.
+func address(s string) netip.Addr {
+	if a, err := netip.ParseAddrPort(s); err == nil {
+		return a.Addr()
+	}
+	a, _ := netip.ParseAddr(s)
+	return a
 }

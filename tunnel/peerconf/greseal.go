@@ -11,7 +11,7 @@ import (
 
 var greseal = vendor{
 	name: "greseal", title: "greseal", comment: "# ",
-	ike: everything + "mlkem768 mlkem1024", esp: everything + "esn", addKE: true,
+	ike: everything + "mlkem768 mlkem1024", esp: everything + "esn", addKE: true, signs: true,
 	render: renderGreseal,
 }
 
@@ -22,6 +22,14 @@ func renderGreseal(p *page, s *side) {
 	for i, a := range s.inner {
 		inner[i] = a.here
 	}
+	certs, raw, expected := s.Credentials.Own != nil, s.Credentials.RawOwn != nil, s.LocalID
+	switch {
+	case certs:
+		s.first("put the other side's certificate and key, and the authority of this side's certificate, into the files named")
+		expected = s.thereID.String()
+	case raw:
+		s.first("put the other side's private key, and the public key of this side (the file beside raw_key), into the files named")
+	}
 	p.line("[[tunnel]]")
 	for _, k := range []struct {
 		wanted     bool
@@ -30,9 +38,14 @@ func renderGreseal(p *page, s *side) {
 		{true, "name", quote(s.Name)},
 		{true, "remote", quote(s.there)},
 		{s.hereIP.IsValid(), "local", quote(s.here)},
-		{true, "psk", quote(s.secret)},
-		{s.LocalID != "", "remote_id", quote(s.LocalID)},
-		{s.RemoteID != "", "local_id", quote(s.RemoteID)},
+		{!certs && !raw, "psk", quote(s.secret)},
+		{certs, "cert", quote(s.label + ".pem")},
+		{certs, "key", quote(s.label + ".key")},
+		{certs, "ca", tomlList([]string{s.label + "-ca.pem"})},
+		{raw, "raw_key", quote(s.label + ".key")},
+		{raw, "peer_raw_key", quote(s.label + ".pub")},
+		{expected != "", "remote_id", quote(expected)},
+		{s.hereID.IsSet() && s.RemoteID != "", "local_id", quote(s.RemoteID)},
 		{len(inner) > 0, "address", tomlList(inner)},
 		{len(s.networks) > 0, "routes", tomlList(s.networks)},
 		{len(s.networks) == 0, "# routes", `["…"]: the networks behind the greseal this was printed on`},

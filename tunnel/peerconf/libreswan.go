@@ -22,8 +22,7 @@ func renderLibreswan(p *page, s *side) {
 		left = "%defaultroute"
 	}
 	p.rem("Run this script as root on libreswan 4.8 or newer.")
-	p.line("set -e")
-	p.line("umask 077")
+	p.begin()
 	p.file("/etc/ipsec.d/" + s.label + ".conf")
 	p.line("conn %s", s.label)
 	set := func(key, format string, args ...any) { p.line("\t%s=%s", key, fmt.Sprintf(format, args...)) }

@@ -44,6 +44,7 @@ type vendor struct {
 	comment     string // what begins a comment
 	ike, esp    string // words of what it can do
 	addKE       bool   // RFC 9370
+	signs       bool   // certificates and raw keys are written for it
 	render      func(*page, *side)
 }
 
@@ -92,12 +93,23 @@ func (p *page) line(format string, args ...any) {
 	fmt.Fprintf(p, format+"\n", args...)
 }
 
-// file begins a file of a shell script, up to a line END. One that is there
-// already, with a key that nobody has elsewhere perhaps, is kept beside it.
-func (p *page) file(path string) {
-	p.line(`F="%s"; [ ! -e "$F" ] || [ -e "$F.before" ] || cp -p "$F" "$F.before"`, path)
-	p.line(`cat > "$F" <<'END'`)
+// begin begins a shell script that can be run again: put writes a file, and keeps
+// one that differs beside it. It may hold a key that nobody has elsewhere.
+func (p *page) begin() {
+	p.line("set -e")
+	p.line("umask 077")
+	p.line("put() {")
+	p.line(`  cat > "$1.new"`)
+	p.line(`  if cmp -s "$1.new" "$1"; then rm "$1.new"; return; fi`)
+	p.line(`  b=$1.before`)
+	p.line(`  while [ -e "$b" ]; do b=$b~; done`)
+	p.line(`  [ ! -e "$1" ] || mv "$1" "$b"`)
+	p.line(`  mv "$1.new" "$1"`)
+	p.line("}")
 }
+
+// file begins a file of a shell script, up to a line END.
+func (p *page) file(path string) { p.line(`put "%s" <<'END'`, path) }
 
 // rem writes a comment, wrapped at 80 columns.
 func (p *page) rem(format string, args ...any) {
@@ -122,6 +134,9 @@ func (p *page) wrap(first, next, text string) {
 
 // notes writes what to replace and what the product cannot do.
 func (s *side) notes(p *page) {
+	for _, t := range s.before {
+		p.wrap(p.comment+"first: ", p.comment+"  ", t)
+	}
 	for _, t := range s.todo {
 		p.wrap(p.comment+"replace: ", p.comment+"  ", t)
 	}
@@ -132,6 +147,10 @@ func (s *side) notes(p *page) {
 
 func (s *side) warn(format string, args ...any) {
 	s.warnings = append(s.warnings, fmt.Sprintf(format, args...))
+}
+
+func (s *side) first(format string, args ...any) {
+	s.before = append(s.before, fmt.Sprintf(format, args...))
 }
 
 func (s *side) replace(format string, args ...any) {

@@ -2,7 +2,13 @@ package peerconf
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"flag"
+	"math/big"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -11,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"greseal/tunnel/config"
 )
@@ -167,23 +174,125 @@ func TestWhatAProductLacksIsSaid(t *testing.T) {
 }
 
 // A script that is run on the other side costs it no file: not one that was there
-// before, and not that one when the script runs a second time.
+// before, not that one when the script runs a second time, and not what was
+// changed by hand in between.
 func TestScriptsKeepWhatTheyWriteOver(t *testing.T) {
 	for _, c := range cases {
 		c.o.Tunnel = load(t, c.name)
 		for _, v := range []string{"strongswan", "libreswan"} {
 			script := render(t, v, c.o)
-			for _, path := range regexp.MustCompile(`(?m)^F="([^"]+)";.*$`).FindAllStringSubmatch(script, -1) {
-				begin := strings.ReplaceAll(path[0], path[1], filepath.Join(t.TempDir(), "its own.conf")) + "\ncat > \"$F\" <<'END'\nnew\nEND\n"
-				out, err := exec.Command("sh", "-euc", begin+"rm -f \"$F.before\"; echo old >\"$F\"\n"+begin+begin+`cat "$F" "$F.before"`).CombinedOutput()
-				if err != nil || string(out) != "new\nold\n" {
-					t.Errorf("%s: %v, %s", v, err, out)
-				}
-				script = strings.Replace(script, path[0]+"\ncat > \"$F\"", "", 1)
+			begin := script[strings.Index(script, "put() {"):strings.Index(script, "\n}\n")] + "\n}\n"
+			files := regexp.MustCompile(`(?m)^put "([^"]+)" <<'END'$`).FindAllString(script, -1)
+			if len(files) != map[string]int{"strongswan": 1, "libreswan": 2}[v] || strings.Count(script, " > ") != 1 || strings.Contains(script, ">>") {
+				t.Fatalf("%s writes other files than %q:\n%s", v, files, script)
 			}
-			if strings.Contains(script, " > ") {
-				t.Errorf("%s writes another file:\n%s", v, script)
+			run := begin + "cd '" + t.TempDir() + "'\nwrite() { put 'its own.conf' <<'END'\nnew\nEND\n}\n" +
+				"f='its own.conf'; write; write; cat *; echo old >\"$f\"; write; write; cat *; echo changed >\"$f\"; write; cat *; ls"
+			out, err := exec.Command("sh", "-euc", run).CombinedOutput()
+			if want := "new\n" + "new\nold\n" + "new\nold\nchanged\nits own.conf\nits own.conf.before\nits own.conf.before~\n"; err != nil || string(out) != want {
+				t.Errorf("%s: %v, %s", v, err, out)
 			}
 		}
+	}
+}
+
+// The commands of a script can be given again: none fails because what it makes
+// stands, and none replaces a route of somebody else's.
+func TestScriptsCanBeRunAgain(t *testing.T) {
+	for _, c := range cases {
+		c.o.Tunnel = load(t, c.name)
+		for _, v := range []string{"strongswan", "libreswan"} {
+			for line := range strings.Lines(render(t, v, c.o)) {
+				for _, once := range []string{"ip link add", "ip address add", "ip route add", "ip route replace"} {
+					if strings.HasPrefix(line, once) {
+						t.Errorf("%s: %s", v, line)
+					}
+				}
+			}
+		}
+	}
+}
+
+// withCredentials is the tunnel of a config whose files lie in a folder of the
+// test's: a CA of its own, and keys.
+func withCredentials(t *testing.T, lines string) (tunnel *config.Tunnel, ca string) {
+	t.Helper()
+	dir := t.TempDir()
+	write := func(name, kind string, der []byte) string {
+		text := pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	public, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, _, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	issue := func(form, above *x509.Certificate) []byte {
+		form.NotBefore, form.NotAfter, form.SerialNumber = time.Now().Add(-time.Hour), time.Now().Add(time.Hour), big.NewInt(7)
+		der, err := x509.CreateCertificate(rand.Reader, form, above, public, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return der
+	}
+	root := &x509.Certificate{Subject: pkix.Name{CommonName: "root"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	ca = write("ca.pem", "CERTIFICATE", issue(root, root))
+	write("cert.pem", "CERTIFICATE", issue(&x509.Certificate{Subject: pkix.Name{CommonName: "hq"}, DNSNames: []string{"hq.example.net"}, KeyUsage: x509.KeyUsageDigitalSignature}, root))
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write("key.pem", "PRIVATE KEY", private)
+	spki, err := x509.MarshalPKIXPublicKey(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write("peer.pub", "PUBLIC KEY", spki)
+	text := strings.ReplaceAll("[[tunnel]]\nname = \"hq\"\nremote = \"198.51.100.1\"\nlocal = \"192.0.2.1\"\naddress = [\"10.255.0.2/30\"]\n"+lines, "DIR", dir)
+	cfg, err := config.Parse("hq.toml", []byte(text), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &cfg.Tunnels[0], ca
+}
+
+// A tunnel with certificates or raw keys has no pre-shared key in its place: the
+// public halves that are known here are written, and what only the other side can
+// have is asked for.
+func TestCertificatesAndRawKeysAreWritten(t *testing.T) {
+	tunnel, ca := withCredentials(t, "cert = \"DIR/cert.pem\"\nkey = \"DIR/key.pem\"\nca = [\"DIR/ca.pem\"]\nremote_id = \"branch.example.net\"\n")
+	raw, _ := withCredentials(t, "raw_key = \"DIR/key.pem\"\npeer_raw_key = \"DIR/peer.pub\"\n")
+	for _, c := range []struct {
+		tunnel *config.Tunnel
+		vendor string
+		want   []string
+	}{
+		{tunnel, "strongswan", []string{"auth = pubkey", "certs = hq.pem", "cacerts = hq-ca.pem", "put \"$D/x509ca/hq-ca.pem\" <<'END'\n" + ca + "END\n", `id = "fqdn:branch.example.net"`, `id = "CN=hq"`,
+			"first: put the private key of the other side into /etc/swanctl/private/hq.pem", `[ -e "$D/x509/hq.pem" ] ||`}},
+		{tunnel, "greseal", []string{`cert = "hq.pem"`, `key = "hq.key"`, `ca = ["hq-ca.pem"]`, `local_id = "branch.example.net"`, `remote_id = "CN=hq"`, "# first: put"}},
+		{raw, "strongswan", []string{"pubkeys = hq.pem", "pubkeys = hq-greseal.pem", string(raw.Credentials.RawPeer.PEM()), string(raw.Credentials.RawOwn.Public().PEM())}},
+		{raw, "greseal", []string{`raw_key = "hq.key"`, `peer_raw_key = "hq.pub"`}},
+	} {
+		text := render(t, c.vendor, Options{Tunnel: c.tunnel, ShowSecrets: true})
+		for _, w := range c.want {
+			if !strings.Contains(text, w) {
+				t.Errorf("%s has no %q:\n%s", c.vendor, w, text)
+			}
+		}
+		for _, bad := range []string{secretPlaceholder, "PRIVATE KEY--", "secrets {", "auth = psk"} {
+			if strings.Contains(text, bad) {
+				t.Errorf("%s has %q:\n%s", c.vendor, bad, text)
+			}
+		}
+	}
+	wild, _ := withCredentials(t, "cert = \"DIR/cert.pem\"\nkey = \"DIR/key.pem\"\nca = [\"DIR/ca.pem\"]\nremote_id = \"*.example.net\"\n")
+	if text := render(t, "strongswan", Options{Tunnel: wild}); strings.Contains(text, `id = "fqdn:*`) || !strings.Contains(text, "fits several identities") {
+		t.Errorf("a pattern is an identity:\n%s", text)
 	}
 }

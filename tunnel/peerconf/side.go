@@ -43,7 +43,7 @@ type side struct {
 
 	secret string // or its placeholder
 
-	todo, warnings []string
+	before, todo, warnings []string
 }
 
 // inner is an address of the interface here, and there.
@@ -67,6 +67,7 @@ func newSide(v *vendor, o Options) (*side, error) {
 	s.size(o.MTU)
 	s.secret = secretPlaceholder
 	switch {
+	case !t.PSK.IsSet() && v.signs:
 	case !t.PSK.IsSet():
 		s.warn("this tunnel authenticates by certificate or raw key; what follows has a pre-shared key in its place: enrol the other side and name its certificate or key instead")
 	case o.ShowSecrets:
@@ -144,6 +145,8 @@ func (s *side) placeholders(text string) {
 func (s *side) identities() (err error) {
 	if s.LocalID != "" {
 		s.thereID, err = ikev2.ParseIdentity(s.LocalID)
+	} else if s.Credentials.Own != nil {
+		s.thereID = s.Credentials.Own.Identity()
 	} else if s.thereIP.IsValid() {
 		s.thereID = ikev2.AddrIdentity(s.thereIP)
 		if s.greThere != s.there && s.greThere != ownPlaceholder {
@@ -158,8 +161,12 @@ func (s *side) identities() (err error) {
 		return fmt.Errorf("local_id: %w", err)
 	}
 	if s.RemoteID != "" {
-		if s.hereID, err = ikev2.ParseIdentity(s.RemoteID); err != nil {
+		pattern, err := ikev2.ParsePattern(s.RemoteID)
+		if err != nil {
 			return fmt.Errorf("remote_id: %w", err)
+		}
+		if s.hereID = pattern.Exact(); pattern.IsWild() {
+			s.warn("remote_id %q fits several identities: give the other side one of its own that fits", s.RemoteID)
 		}
 	} else if s.hereIP.IsValid() {
 		s.hereID = ikev2.AddrIdentity(s.hereIP)

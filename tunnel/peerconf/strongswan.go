@@ -3,6 +3,7 @@ package peerconf
 import (
 	"encoding/hex"
 	"fmt"
+	"path"
 	"strings"
 
 	"greseal/crypto/suite"
@@ -16,7 +17,7 @@ const everything = "aes128gcm16 aes192gcm16 aes256gcm16 chacha20poly1305 aes128 
 
 var strongSwan = vendor{
 	name: "strongswan", title: "strongSwan (swanctl)", comment: "# ",
-	ike: everything + "mlkem768 mlkem1024", esp: everything + "esn", addKE: true,
+	ike: everything + "mlkem768 mlkem1024", esp: everything + "esn", addKE: true, signs: true,
 	render: renderStrongSwan,
 }
 
@@ -37,75 +38,99 @@ func renderStrongSwan(p *page, s *side) {
 		local = "%any" // the name may be that of a NAT
 	}
 	p.rem("Run this script as root. It needs nothing but strongSwan's swanctl and iproute2.")
-	p.line("set -e")
-	p.line("umask 077")
+	proof := swanProof(s)
+	p.begin()
 	p.line(`D=${SWANCTL_DIR:-/etc/swanctl}`)
+	for _, f := range proof.needed {
+		p.line(`[ -e "$D/%s" ] || { echo "first put %s into $D/%s" >&2; exit 1; }`, f.path, f.text, f.path)
+		s.first("put %s into /etc/swanctl/%s", f.text, f.path)
+	}
 	p.line(`mkdir -p "$D/conf.d"`)
+	for _, f := range proof.brought {
+		p.line(`mkdir -p "$D/%s"`, path.Dir(f.path))
+		p.file("$D/" + f.path)
+		p.WriteString(f.text)
+		p.line("END")
+	}
 	p.file("$D/conf.d/" + s.label + ".conf")
 	p.line("connections {")
 	p.line("  %s {", s.label)
-	set := func(depth int, key, format string, args ...any) {
-		p.line("%s%s = %s", strings.Repeat("  ", depth), key, fmt.Sprintf(format, args...))
+	p.set(2, "version", "2")
+	p.set(2, "local_addrs", "%s", local)
+	p.set(2, "remote_addrs", "%s", remote)
+	p.set(2, "proposals", "%s", swanSuite(s.ikeSuite, suite.Transform{}))
+	p.set(2, "encap", "%s", yesNo(s.Encap == config.EncapAlways))
+	p.set(2, "mobike", "no")
+	p.set(2, "keyingtries", "0")
+	p.set(2, "dpd_delay", "%ds", seconds(s.DPD, 1e9, 3600e9))
+	p.set(2, "rekey_time", "%ds", seconds(s.IKELifetime, 60e9, 30*86400e9))
+	if !s.PSK.IsSet() {
+		p.set(2, "send_cert", "always")
 	}
-	set(2, "version", "2")
-	set(2, "local_addrs", "%s", local)
-	set(2, "remote_addrs", "%s", remote)
-	set(2, "proposals", "%s", swanSuite(s.ikeSuite, suite.Transform{}))
-	set(2, "encap", "%s", yesNo(s.Encap == config.EncapAlways))
-	set(2, "mobike", "no")
-	set(2, "keyingtries", "0")
-	set(2, "dpd_delay", "%ds", seconds(s.DPD, 1e9, 3600e9))
-	set(2, "rekey_time", "%ds", seconds(s.IKELifetime, 60e9, 30*86400e9))
 	for _, end := range []struct {
 		name string
 		id   ikev2.Identity
-	}{{"local", s.hereID}, {"remote", s.thereID}} {
+		auth []string
+	}{{"local", s.hereID, proof.local}, {"remote", s.thereID, proof.remote}} {
 		p.line("    %s {", end.name)
-		set(3, "auth", "psk")
+		for _, line := range end.auth {
+			p.line("      %s", line)
+		}
 		if end.id.IsSet() {
-			set(3, "id", "%s", swanID(end.id))
+			p.set(3, "id", "%s", swanID(end.id))
 		}
 		p.line("    }")
 	}
 	p.line("    children {")
 	p.line("      gre {")
-	set(4, "mode", "%s", s.Mode)
+	p.set(4, "mode", "%s", s.Mode)
 	var esp []string
 	for _, e := range s.espSuites {
 		esp = append(esp, swanSuite(e, s.pfsGroup)+map[string]string{"yes": "-esn", "either": "-esn-noesn"}[s.esn])
 	}
-	set(4, "esp_proposals", "%s", strings.Join(esp, ", "))
-	set(4, "local_ts", "%s", ends(true, s.greHere))
-	set(4, "remote_ts", "%s", ends(false, s.greThere))
-	set(4, "rekey_time", "%ds", seconds(s.ChildLifetime, 60e9, 30*86400e9))
-	set(4, "replay_window", "%d", s.ReplayWindow)
-	set(4, "start_action", "start")
-	set(4, "dpd_action", "restart")
+	p.set(4, "esp_proposals", "%s", strings.Join(esp, ", "))
+	p.set(4, "local_ts", "%s", ends(true, s.greHere))
+	p.set(4, "remote_ts", "%s", ends(false, s.greThere))
+	p.set(4, "rekey_time", "%ds", seconds(s.ChildLifetime, 60e9, 30*86400e9))
+	p.set(4, "replay_window", "%d", s.ReplayWindow)
+	p.set(4, "start_action", "start")
+	p.set(4, "dpd_action", "restart")
 	if s.RemoteAny {
-		set(4, "close_action", "start") // greseal never begins here
+		p.set(4, "close_action", "start") // greseal never begins here
 	}
 	p.line("      }")
 	p.line("    }")
 	p.line("  }")
 	p.line("}")
-	p.line("secrets {")
-	p.line("  ike-%s {", s.label)
-	if s.hereID.IsSet() && s.thereID.IsSet() {
-		set(2, "id-1", "%s", swanID(s.hereID))
-		set(2, "id-2", "%s", swanID(s.thereID))
+	if s.PSK.IsSet() {
+		swanSecret(p, s)
 	}
-	if plainSecret(s.secret) {
-		set(2, "secret", `"%s"`, s.secret)
-	} else {
-		set(2, "secret", "%s", base64Secret(s.secret))
-	}
-	p.line("  }")
-	p.line("}")
 	p.line("END")
 	p.line("")
 	linuxGRE(p, s)
 	p.line("")
 	p.line("swanctl --load-all")
+}
+
+// set writes a setting of swanctl.conf.
+func (p *page) set(depth int, key, format string, args ...any) {
+	p.line("%s%s = %s", strings.Repeat("  ", depth), key, fmt.Sprintf(format, args...))
+}
+
+func swanSecret(p *page, s *side) {
+	p.line("secrets {")
+	p.line("  ike-%s {", s.label)
+	if s.hereID.IsSet() && s.thereID.IsSet() {
+		p.set(2, "id-1", "%s", swanID(s.hereID))
+		p.set(2, "id-2", "%s", swanID(s.thereID))
+	}
+	if plainSecret(s.secret) {
+		p.set(2, "secret", `"%s"`, s.secret)
+	} else {
+		p.set(2, "secret", "%s", base64Secret(s.secret))
+	}
+	p.line("  }")
+	p.line("}")
 }
 
 // linuxGRE are the commands that make a GRE interface which never speaks in the clear.
@@ -152,13 +177,18 @@ func linuxGRE(p *page, s *side) {
 	if s.GRE.IgnoreDF && family == "" {
 		options += " ignore-df nopmtudisc"
 	}
-	p.line("ip link add %s type %s local %s remote %s%s", name, kind, s.greHere, s.greThere, options)
+	p.line("if [ -e /sys/class/net/%s ]; then verb=set; else verb=add; fi", name)
+	p.line("ip link $verb %s type %s local %s remote %s%s", name, kind, s.greHere, s.greThere, options)
 	for _, a := range s.inner {
-		p.line("ip address add %s dev %s", a.here, name)
+		p.line("ip address replace %s dev %s", a.here, name)
 	}
 	p.line("ip link set %s mtu %d up", name, s.mtu)
 	for _, n := range s.networks {
-		p.line("ip route add %s dev %s", n, name)
+		family := ""
+		if n.Addr().Is6() {
+			family = "-6 "
+		}
+		p.line(`[ -n "$(ip %sroute show exact %s dev %s)" ] || ip route add %s dev %s`, family, n, name, n, name)
 	}
 	if len(s.networks) == 0 {
 		p.rem("Networks behind greseal: ip route add NETWORK dev %s", name)

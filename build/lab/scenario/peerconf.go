@@ -10,9 +10,11 @@ import (
 )
 
 // What greseal writes for its other side works: the script for strongSwan is run
-// as it is (without the kernel's GRE where there is none), and the config for
+// as it is, twice (without the kernel's GRE where there is none), and the config for
 // greseal starts a second daemon. Seen: tunnel up, pings, a rekey with its key
-// exchange, wire sealed.
+// exchange, wire sealed. With certificates the script asks for what only the other
+// side can have, and brings the authority along. greseal's own address is not in
+// the config: the daemon knows it before the first handshake.
 func init() {
 	for _, o := range []struct {
 		name  string
@@ -24,6 +26,7 @@ func init() {
 		{"peer-config: identities, GRE key",
 			[]string{`local_id = "hq.example.net"`, `remote_id = "keyid:branch-7"`, `gre.key = 7`, `esp = ["aes256-sha256", "chacha20poly1305"]`, `ike = "aes256-sha512-modp2048"`}, labnet.GREOptions{HasKey: true, Key: 7}, ""},
 		{"peer-config: transport mode", []string{`mode = "transport"`, `local_id = "hq@example.net"`}, labnet.GREOptions{}, "kernel"},
+		{"peer-config: certificates", []string{`remote_id = "` + nameB + `"`}, labnet.GREOptions{}, ""},
 	} {
 		paths := both
 		if o.modes == "kernel" {
@@ -48,7 +51,13 @@ func init() {
 func runPeerConfig(l *labnet.Lab, lines []string, gre labnet.GREOptions) {
 	net := l.NewPair()
 	const secret = `a "b" c's $d \e, 0x7`
-	lines = append([]string{fmt.Sprintf("remote = %q", labnet.AddrB), fmt.Sprintf("local = %q", labnet.AddrA), fmt.Sprintf("psk = %q", secret),
+	proof := fmt.Sprintf("psk = %q", secret)
+	var keys *credentials
+	if slices.ContainsFunc(lines, func(s string) bool { return contains(s, nameB) }) {
+		keys = newCredentials(l, "ecdsa-256")
+		proof = fmt.Sprintf("cert = %q\nkey = %q\nca = [%q]", l.File("keys/own.crt", keys.greseal.cert+keys.greseal.intermediate), l.File("keys/own.key", keys.greseal.key), l.File("keys/ca.crt", keys.root))
+	}
+	lines = append([]string{fmt.Sprintf("remote = %q", labnet.AddrB), proof,
 		fmt.Sprintf("address = [\"%s/30\"]", innerA), fmt.Sprintf("child_lifetime = %q", l.Stretch(6*time.Second))}, lines...)
 	if !labnet.KernelESP() { // kernel-libipsec has no extended sequence numbers
 		suites := `esp = ["aes128gcm16-noesn", "aes256-sha256-noesn"]`
@@ -61,6 +70,7 @@ func runPeerConfig(l *labnet.Lab, lines []string, gre labnet.GREOptions) {
 	a := net.A.Greseal(labnet.Tunnel("t0", lines...))
 	config := labnet.Swan{Local: labnet.AddrB, Remote: labnet.AddrA, PSK: "another one", Libipsec: !labnet.KernelESP()}
 	swan := net.B.StrongSwan(config)
+	l.Wait(10*time.Second, "its own address", func() bool { return a.Tunnel("t0").Peer.LocalAddr != "" })
 	script := a.Must("peer-config", "t0", "--for", "strongswan", "--show-secrets", "-c", a.Config)
 	if config.Libipsec {
 		var kept []string
@@ -71,8 +81,17 @@ func runPeerConfig(l *labnet.Lab, lines []string, gre labnet.GREOptions) {
 		}
 		script = strings.Join(kept, "")
 	}
-	r := swan.Script(script)
-	l.Check(r.Code == 0, "the script: exit code %d: %s", r.Code, r.Out())
+	if keys != nil {
+		r := swan.Script(script)
+		l.Check(r.Code == 1 && contains(r.Out(), "first put the certificate of the other side into"), "the script without certificates: exit code %d: %s", r.Code, r.Out())
+		net.B.SwanFile("etc/x509/t0.pem", keys.peer.cert)
+		net.B.SwanFile("etc/private/t0.pem", keys.peer.key)
+		net.B.SwanFile("etc/x509ca/between.pem", keys.peer.intermediate)
+	}
+	for range 2 {
+		r := swan.Script(script)
+		l.Check(r.Code == 0, "the script: exit code %d: %s", r.Code, r.Out())
+	}
 	first := a.WaitUp("t0", 20*time.Second)
 	if config.Libipsec {
 		net.B.GREEnd(labnet.AddrB, labnet.AddrA, innerB+"/30", "ipsec0", gre)
