@@ -254,6 +254,22 @@ var setups = []broken{
 		step:  "identity", says: "hq.example.test",
 		mend: right(fmt.Sprintf("remote_id = %q", labnet.AddrB)),
 	}, {
+		what: "the tunnel is disabled at the peer",
+		fault: func(w *world) {
+			w.b = w.net.B.Greseal(w.sideB("enabled = false"))
+			w.a = w.net.A.Greseal(w.sideA())
+		},
+		step: "proposals", says: "the proposals are not the problem",
+		mend: func(w *world, _ finding) { w.mendB(w.sideB()) },
+	}, {
+		what: "the peer expects another address",
+		fault: func(w *world) {
+			w.b = w.net.B.Greseal(w.sideB(`remote = "203.0.113.7"`))
+			w.a = w.net.A.Greseal(w.sideA())
+		},
+		step: "proposals", says: "it has no IKEv2 connection for this address",
+		mend: func(w *world, _ finding) { w.mendB(w.sideB()) },
+	}, {
 		what: "the own certificate has expired",
 		fault: func(w *world) {
 			w.certified(func(ca *authority, right []string) []string {

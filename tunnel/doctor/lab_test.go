@@ -257,3 +257,10 @@ func (w *world) iptables(program string, rules ...string) {
 func (w *world) reason(g *labnet.Greseal, limit time.Duration, text string) {
 	w.Wait(limit, text, func() bool { return strings.Contains(g.Tunnel("t0").Reason, text) })
 }
+
+// mendB gives B another file, and has A try again.
+func (w *world) mendB(config string) {
+	w.b.Write(config)
+	w.b.Must("apply", "-c", w.b.Config)
+	w.a.Must("restart", "t0")
+}

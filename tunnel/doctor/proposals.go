@@ -28,7 +28,8 @@ func checkProposals(x *exam) Step {
 	}
 	taken, ok := x.discover()
 	if !ok {
-		return s.and("the peer does not say what it accepts; offered every suite, it refused as well: it has no IKEv2 connection for this address")
+		s.Remedy = fmt.Sprintf("at the peer, enable the tunnel and check that its remote is this side's address as it arrives there (%s, unless a NAT changes it); its log says why it refuses", x.local())
+		return s.and("offered every suite there is, the peer still refused: the proposals are not the problem; it has no IKEv2 connection for this address, or has it disabled")
 	}
 	s = s.and("offered every suite, the peer accepts " + taken.String())
 	if _, err := suite.ParseIKE(taken.String()); err == nil {
