@@ -435,6 +435,39 @@ var setups = []broken{
 		step: "esp", says: "none has ever come in on this SA",
 		mend: write("encap"),
 	}, {
+		what: "ESP is dropped after it had passed",
+		fault: func(w *world) {
+			w.start(`encap = "never"`)
+			w.a.WaitUp("t0", 20*time.Second)
+			w.net.A.WaitPing(innerB, 10*time.Second)
+			w.drop("meta l4proto esp", "drop")
+		},
+		step: "esp", says: "so it passed then",
+		mend: passAgain,
+	}, {
+		what: "ESP is dropped on the way there alone", either: true,
+		fault: func(w *world) {
+			w.start(`encap = "never"`)
+			w.a.WaitUp("t0", 20*time.Second)
+			w.net.A.WaitPing(innerB, 10*time.Second)
+			w.drop("ip saddr "+labnet.AddrA+" meta l4proto esp", "drop")
+			w.net.B.StartPing(innerA, 100*time.Millisecond)
+		},
+		step: "esp", says: "the peer's ESP arrives",
+		mend: passAgain,
+	}, {
+		what: "both sides have the same address inside",
+		fault: func(w *world) {
+			w.b = w.net.B.Greseal(w.sideB(fmt.Sprintf("address = [\"%s/30\"]", innerA)))
+			w.a = w.net.A.Greseal(w.sideA())
+			w.a.WaitUp("t0", 20*time.Second)
+		},
+		step: "esp", says: "none has ever come in on this SA",
+		mend: func(w *world, f finding) {
+			w.Check(strings.Contains(f.Remedy, "check that "+innerB+" is the peer's address inside the tunnel"), "the remedy says nothing of the addresses: %s", f.Remedy)
+			w.mendB(w.sideB())
+		},
+	}, {
 		what: "another program's policy stands where ours must", kernel: true,
 		fault: func(w *world) {
 			w.net.A.MustRun("ip", "xfrm", "policy", "add", "dir", "out", "src", labnet.AddrA+"/32", "dst", labnet.AddrB+"/32", "proto", "47", "priority", "5",

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"greseal/tunnel/config"
+	"greseal/tunnel/status"
 )
 
 // noTarget is the evidence of steps that need an address to ping.
@@ -87,15 +88,22 @@ func checkESP(x *exam) Step {
 		return fault("something on the way changes or repeats packets; try another esp algorithm, and a larger replay_window",
 			asked, fmt.Sprintf("dropped meanwhile: %d for their integrity, %d as replayed, %d for other inner addresses", e.integrity, e.replay, e.selector))
 	}
-	if e.inSAs > 0 || e.inEver > 0 {
-		return fault(fmt.Sprintf("ESP passes: check whether a firewall on either side drops ICMP inside the tunnel, and whether %s is the peer's address there; to ping another: greseal doctor --ping ADDRESS %s", e.target, x.name()),
-			asked, fmt.Sprintf("packets do come out of the tunnel: %d while it was pinged, %d on this SA", e.inSAs, e.inEver))
+	const there = "the other side's packets in (greseal status there; strongSwan: swanctl --list-sas)"
+	if e.inSAs > 0 {
+		return fault(fmt.Sprintf("ping %s again and watch %s. If they do not rise, let %s pass on the way there. If they do, see whether a firewall drops ICMP inside the tunnel and whether %s is the peer's address, not this side's own; to ping another: greseal doctor --ping ADDRESS %s",
+			e.target, there, how, e.target, x.name()),
+			asked, fmt.Sprintf("the peer's ESP arrives: %s came out of the tunnel meanwhile; whether this side's arrives there cannot be seen from here", status.Plural(int(e.inSAs), "packet")))
 	}
 	if e.silent {
 		return fault("check the path to the peer, and run doctor again when it answers",
 			fmt.Sprintf("%d echo requests to %s got no answer, and the peer no longer answers on the IKE SA either", e.sent, e.target))
 	}
-	s := fault("", asked, fmt.Sprintf("%d packets left as %s, and none has ever come in on this SA: %s is dropped on the way, or the peer drops what comes out of it (its own doctor tells; GRE keys, for example)", e.outSAs, how, how)).and(x.form())
+	before := "and none has ever come in on this SA"
+	if e.inEver > 0 {
+		before = fmt.Sprintf("and none came in meanwhile; earlier %d did on this SA, so it passed then", e.inEver)
+	}
+	s := fault("", asked, fmt.Sprintf("%s left as %s, %s: it is dropped on the way there or back, or the peer drops what comes out of it (its own doctor tells; GRE keys, for example)", status.Plural(int(e.outSAs), "packet"), how, before)).
+		and("if " + there + " rise while it is pinged, it is dropped on the way back").and(x.form())
 	switch {
 	case e.outSAs == 0:
 		s.Evidence = []string{asked, "no packet has left on the SA: " + x.dropsOut()}
@@ -108,8 +116,13 @@ func checkESP(x *exam) Step {
 		}
 	case x.Tunnel.Encap == config.EncapNever:
 		s.Remedy = `set encap = "always" instead of "never": ESP then travels in UDP 4500, as IKE does; or let IP protocol 50 pass on the way`
+	case x.Tunnel.RemoteAny || x.now.Tunnel.IKE != nil && x.now.Tunnel.IKE.Role == "responder":
+		s.Remedy = `set encap = "always" at the peer, which begins this tunnel: ESP then travels in UDP 4500, as IKE does; or let IP protocol 50 pass on the way`
 	default:
 		s.Remedy = `set encap = "always": ESP then travels in UDP 4500, as IKE does; or let IP protocol 50 pass on the way`
+	}
+	if e.outSAs > 0 && e.inEver == 0 {
+		s.Remedy = fmt.Sprintf("check that %s is the peer's address inside the tunnel, and not this side's own; if it is: ", e.target) + s.Remedy
 	}
 	return s
 }
