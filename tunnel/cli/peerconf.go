@@ -37,8 +37,8 @@ var PeerConfig = Command{
 				return err
 			}
 			defer cfg.Wipe()
-			other := OtherSide{Tunnel: name, Vendor: *vendor, Own: *own, Peer: *peer, Networks: *networks, secrets: *secrets}
-			return other.write(env.Stdout, cfg, p)
+			other := OtherSide{Tunnel: name, Vendor: *vendor, Own: *own, Peer: *peer, Networks: *networks, Secrets: *secrets}
+			return other.write(env.Stdout, cfg, p, true)
 		}
 	},
 }
@@ -48,18 +48,17 @@ var PeerConfig = Command{
 type OtherSide struct {
 	Tunnel, Vendor, Own, Peer, Networks string
 
-	secrets bool
+	Secrets bool
 }
 
 // Write writes it for a tunnel of cfg, with what the daemon that answers at
-// socket knows; without secrets.
+// socket knows, for who sees a page and no command line.
 func (s OtherSide) Write(w io.Writer, cfg *config.Config, socket string) error {
-	s.secrets = false
-	return s.write(w, cfg, place{socket: socket})
+	return s.write(w, cfg, place{socket: socket}, false)
 }
 
-func (s OtherSide) write(w io.Writer, cfg *config.Config, p place) (err error) {
-	o := peerconf.Options{Tunnel: cfg.Tunnel(s.Tunnel), Own: s.Own, Peer: s.Peer, ShowSecrets: s.secrets}
+func (s OtherSide) write(w io.Writer, cfg *config.Config, p place, commandLine bool) (err error) {
+	o := peerconf.Options{Tunnel: cfg.Tunnel(s.Tunnel), Own: s.Own, Peer: s.Peer, ShowSecrets: s.Secrets, CommandLine: commandLine}
 	if o.Tunnel == nil {
 		return tunnelNotFound(s.Tunnel, cfg)
 	}
@@ -84,7 +83,7 @@ func prefixes(list string) ([]netip.Prefix, error) {
 	for _, s := range strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' }) {
 		p, err := netip.ParsePrefix(s)
 		if err != nil {
-			return nil, usagef("--networks: %q is no network such as 10.0.0.0/16", s)
+			return nil, usagef("%q is no network such as 10.0.0.0/16", s)
 		}
 		out = append(out, p.Masked())
 	}

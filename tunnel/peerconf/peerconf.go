@@ -36,6 +36,7 @@ type Options struct {
 	Networks    []netip.Prefix // behind this greseal, for the other side's routes
 	MTU         int            // of this side's interface, 0 to compute it
 	ShowSecrets bool
+	CommandLine bool // name the flags of peer-config where it could not know better
 }
 
 // vendor is one product.
@@ -48,7 +49,7 @@ type vendor struct {
 	render      func(*page, *side)
 }
 
-var vendors = []vendor{strongSwan, libreswan, mikroTik, cisco, vyOS, greseal}
+var vendors = []vendor{strongSwan, libreswan, mikroTik, cisco, vyOS, greseal, openWrt}
 
 // Vendors lists the names that Render takes.
 func Vendors() []string {

@@ -49,6 +49,7 @@ func load(t *testing.T, name string) *config.Tunnel {
 
 func render(t *testing.T, vendor string, o Options) string {
 	t.Helper()
+	o.CommandLine = true
 	var b bytes.Buffer
 	if err := Render(&b, vendor, o); err != nil {
 		t.Fatal(err)
@@ -96,6 +97,19 @@ func TestNoSecretUnlessAskedFor(t *testing.T) {
 			if strings.Contains(render(t, v, c.o), secretPlaceholder) {
 				t.Errorf("%s for %s hides the key that was asked for", c.name, v)
 			}
+		}
+	}
+}
+
+// A page has no command line.
+func TestFlagsAreNamedToACommandLineOnly(t *testing.T) {
+	for _, v := range Vendors() {
+		var b bytes.Buffer
+		if err := Render(&b, v, Options{Tunnel: load(t, "plain")}); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(b.String(), "--show") || strings.Contains(b.String(), "--own") || !strings.Contains(b.String(), secretPlaceholder+" by the key") {
+			t.Errorf("%s:\n%s", v, b.String())
 		}
 	}
 }

@@ -42,6 +42,7 @@ type side struct {
 	mss4              int
 
 	secret string // or its placeholder
+	flags  bool   // see Options.CommandLine
 
 	before, todo, warnings []string
 }
@@ -51,7 +52,7 @@ type inner struct{ here, there netip.Prefix }
 
 func newSide(v *vendor, o Options) (*side, error) {
 	t := o.Tunnel
-	s := &side{Tunnel: t, vendor: v, networks: o.Networks}
+	s := &side{Tunnel: t, vendor: v, networks: o.Networks, flags: o.CommandLine}
 	s.label = strings.Map(func(r rune) rune {
 		if r == '.' {
 			return '_'
@@ -130,15 +131,23 @@ func (s *side) placeholders(text string) {
 		if s.there != ownPlaceholder {
 			s.replace("%s by the address that %s has", ownPlaceholder, s.there)
 		} else {
-			s.replace("%s by the outer address of this greseal, or give it with --own", ownPlaceholder)
+			s.replace("%s by the outer address of this greseal%s", ownPlaceholder, s.orFlag("give it with --own"))
 		}
 	}
 	if strings.Contains(text, peerPlaceholder) {
-		s.replace("%s by the outer address of the other side, or give it with --peer", peerPlaceholder)
+		s.replace("%s by the outer address of the other side%s", peerPlaceholder, s.orFlag("give it with --peer"))
 	}
 	if strings.Contains(text, secretPlaceholder) {
-		s.replace("%s by the key of this tunnel, or print it with --show-secrets", secretPlaceholder)
+		s.replace("%s by the key of this tunnel%s", secretPlaceholder, s.orFlag("print it with --show-secrets"))
 	}
+}
+
+// orFlag is the way to have no placeholder, for who reads it in a terminal.
+func (s *side) orFlag(what string) string {
+	if !s.flags {
+		return ""
+	}
+	return ", or " + what
 }
 
 // identities are those greseal expects and sends.

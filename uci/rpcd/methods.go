@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"greseal/tunnel/cli"
+	"greseal/tunnel/config"
 	"greseal/tunnel/peerconf"
 	"greseal/tunnel/status"
 	"greseal/uci"
@@ -153,17 +154,23 @@ func (p *Plugin) peerConfig(c *call) error {
 	if err := c.must(); err != nil {
 		return err
 	}
-	args := append(p.where(), "--for="+c.Vendor)
-	for flag, value := range map[string]string{"own": c.Own, "peer": c.Peer, "networks": c.Networks} {
-		if value != "" {
-			args = append(args, "--"+flag+"="+value)
-		}
-	}
-	out, err := command(cli.PeerConfig, append(args, "--", c.Tunnel)...)
+	c.Secrets = false // a login that may only look may call this
+	cfg, err := cli.Load(p.Config, nil)
 	if err != nil {
 		return err
 	}
-	return c.give(map[string]string{"text": out})
+	defer cfg.Wipe()
+	return p.otherSide(c, cfg)
+}
+
+// otherSide answers with the configuration of a tunnel's other side.
+func (p *Plugin) otherSide(c *call, cfg *config.Config) error {
+	var out bytes.Buffer
+	other := cli.OtherSide{Tunnel: c.Tunnel, Vendor: c.Vendor, Own: c.Own, Peer: c.Peer, Networks: c.Networks, Secrets: c.Secrets}
+	if err := other.Write(&out, cfg, p.Socket); err != nil {
+		return err
+	}
+	return c.give(map[string]string{"text": out.String()})
 }
 
 // form is the interface that the arguments describe.
@@ -188,7 +195,8 @@ func (p *Plugin) check(c *call) error {
 	return c.give(map[string][]uci.Fault{"problems": faults})
 }
 
-// peerPreview is peer_config for an interface as a form holds it.
+// peerPreview is peer_config for an interface as a form holds it, with its key when
+// that is asked for: who may write may read the form's key, too.
 func (p *Plugin) peerPreview(c *call) error {
 	if err := c.must(); err != nil {
 		return err
@@ -206,12 +214,7 @@ func (p *Plugin) peerPreview(c *call) error {
 		return r
 	}
 	defer cfg.Wipe()
-	var out bytes.Buffer
-	other := cli.OtherSide{Tunnel: f.Name, Vendor: c.Vendor, Own: c.Own, Peer: c.Peer, Networks: c.Networks}
-	if err := other.Write(&out, cfg, p.Socket); err != nil {
-		return err
-	}
-	return c.give(map[string]string{"text": out.String()})
+	return p.otherSide(c, cfg)
 }
 
 func (p *Plugin) confirm(c *call) error {

@@ -6,8 +6,9 @@
 // Every answer has "ok"; a false one has "error" in a sentence and may have
 // "remedy" and "lines". The facts are those of tunnel/status, as it names them.
 // rpcd checks no argument, so each is checked here; they are never echoed, since
-// those of a call by HTTP hold the session. No answer holds a secret but that of
-// genpsk, which is a new key that nothing uses yet.
+// those of a call by HTTP hold the session. No answer holds a secret but those of
+// genpsk, which is a new key that nothing uses yet, and of peer_preview, which
+// writes the key of the form it was given when it is asked to.
 package rpcd
 
 import (
@@ -46,6 +47,7 @@ type arguments struct {
 	Own      string `json:"own"`
 	Peer     string `json:"peer"`
 	Networks string `json:"networks"`
+	Secrets  bool   `json:"secrets"`
 
 	Alone   bool              `json:"alone"`
 	Options map[string]values `json:"options"`
@@ -91,7 +93,7 @@ var methods = []method{
 	{"doctor_start", map[string]any{"tunnel": "", "target": ""}, (*Plugin).doctorStart},
 	{"genpsk", map[string]any{}, (*Plugin).genpsk},
 	{"check", map[string]any{"tunnel": "", "options": map[string]any{}, "alone": false}, (*Plugin).check},
-	{"peer_preview", map[string]any{"tunnel": "", "options": map[string]any{}, "vendor": "", "own": "", "peer": "", "networks": ""}, (*Plugin).peerPreview},
+	{"peer_preview", map[string]any{"tunnel": "", "options": map[string]any{}, "vendor": "", "own": "", "peer": "", "networks": "", "secrets": false}, (*Plugin).peerPreview},
 	{"confirm", map[string]any{"force": false}, (*Plugin).confirm},
 	{"rollback", map[string]any{}, (*Plugin).rollback},
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"greseal/tunnel/status"
+	"greseal/uci"
 )
 
 // daemon is a status server whose requests the test answers.
@@ -188,8 +189,12 @@ func TestThePeersConfigurationHasNoSecret(t *testing.T) {
 	for _, v := range vendors {
 		got := ask(t, p, "peer_config", `{"tunnel":"hq","vendor":"`+v.(string)+`","own":"198.51.100.7"}`)
 		text, _ := got["text"].(string)
-		if got["ok"] != true || !strings.Contains(text, "198.51.100.7") || strings.Contains(text, psk) {
+		if got["ok"] != true || !strings.Contains(text, "198.51.100.7") || strings.Contains(text, psk) || strings.Contains(text, "--show-secrets") {
 			t.Errorf("%s: %v", v, got)
+		}
+		got = ask(t, p, "peer_config", `{"tunnel":"hq","secrets":true,"vendor":"`+v.(string)+`"}`)
+		if text, _ := got["text"].(string); !strings.Contains(text, "PRE_SHARED_KEY") || strings.Contains(text, psk) {
+			t.Errorf("%s: peer_config gives the key: %v", v, got)
 		}
 	}
 	for args, want := range map[string]string{
@@ -271,6 +276,26 @@ func TestAFormIsCheckedAsTheDaemonWould(t *testing.T) {
 	if !strings.Contains(text, "crypto ikev2") || !strings.Contains(text, "198.51.100.7") || strings.Contains(text, psk) {
 		t.Errorf("peer_preview: %v", got)
 	}
+	// With the key when that is asked for, and as an interface that is one.
+	got = ask(t, p, "peer_preview", strings.Replace(formOf(good+`,"gre_key":"7","pfs":"0","gre_type":"ethernet"`), `"cisco"`, `"openwrt","secrets":true,"networks":"10.7.0.0/16,fd07::/48"`, 1))
+	text, _ = got["text"].(string)
+	if strings.Count(text, psk) != 1 {
+		t.Errorf("peer_preview with the key: %v", got)
+	}
+	other := t.TempDir()
+	if err := os.WriteFile(filepath.Join(other, "network"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("UCI_CONFIG_DIR", other)
+	mirror, err := uci.Load(p.Config, nil)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	if m := mirror.Tunnel("hq"); m == nil || !m.Netifd || m.Remotes[0] != "198.51.100.7" || m.Address[0].String() != "10.0.0.2/30" || len(m.Routes) != 2 ||
+		m.GRE.Key != 7 || m.PFS || !m.GRE.Ethernet || string(m.PSK.Bytes()) != psk {
+		t.Errorf("%+v is no mirror:\n%s", m, text)
+	}
+	t.Setenv("UCI_CONFIG_DIR", dir)
 	got = ask(t, p, "peer_preview", formOf(`"remote":"192.0.2.1"`))
 	if lines, _ := got["lines"].([]any); got["ok"] != false || len(lines) != 1 || !strings.Contains(lines[0].(string), "authenticate") {
 		t.Errorf("peer_preview of a form with mistakes: %v", got)

@@ -199,26 +199,57 @@ async function form(t) {
 	assert.equal(await page.isVisible('[data-name=cert]'), false);
 }
 
-/* The other side's configuration, for each product there is. */
+/* fills in a field that proposes values: LuCI's is a list with a field in it. */
+async function enter(t, name, value) {
+	if (!await t.page.$('[data-name=' + name + '] .cbi-dropdown'))
+		return t.page.fill(field(name), value).then(() => t.page.keyboard.press('Tab'));
+
+	await t.page.click('[data-name=' + name + '] .cbi-dropdown');
+	await t.page.fill('[data-name=' + name + '] .create-item-input', value);
+	await t.page.keyboard.press('Enter');
+}
+
+/* what a field proposes */
+const proposed = (t, name) => t.page.$$eval('[data-name=' + name + '] datalist option, [data-name=' + name + '] .cbi-dropdown li[data-value]', all =>
+	all.map(e => e.value || e.dataset.value));
+
+/* The other side's configuration, for each product there is: it follows what is
+ * chosen, has the key when that is asked for, and can be taken along. */
 async function everyVendor(t) {
 	const { page } = t;
 
 	await edit(t, 'hq');
 	await tab(t, 'peer');
+	if (t.client.name == 'stand-in')
+		assert.deepEqual(await proposed(t, '_own'), [ 'home.example.net', '192.0.2.1' ]);
+	await enter(t, '_own', '198.51.100.7');
+	await page.click('.modal [data-name=_show] button');
 	for (const [ vendor, want ] of Object.entries({
-		strongswan: /swanctl/, libreswan: /conn /, mikrotik: /\/ip ipsec/, cisco: /crypto ikev2/, vyos: /set vpn ipsec/, greseal: /\[\[tunnel\]\]/
+		strongswan: /swanctl/, libreswan: /conn /, mikrotik: /\/ip ipsec/, cisco: /crypto ikev2/, vyos: /set vpn ipsec/, openwrt: /config interface 'hq'/, greseal: /\[\[tunnel\]\]/
 	})) {
 		await page.selectOption('.modal [data-name=_vendor] select', vendor);
-		await page.fill(field('_own'), '198.51.100.7');
-		await page.click('.modal [data-name=_show] button');
 		await t.until('the configuration for ' + vendor, async () => want.test(await text(page, '[data-greseal=peer]')), 20);
 
 		const shown = await text(page, '[data-greseal=peer]');
 
 		assert.match(shown, /198\.51\.100\.7/);
 		assert(!shown.includes(t.key), 'the key is shown');
+		assert(!/--(show-secrets|own|peer)/.test(shown), 'flags of a command line: ' + shown);
 		await t.shot('peer-' + vendor);
 	}
+
+	await page.check('.modal [data-name=_secrets] input[type=checkbox]');
+	await t.until('the key is there', async () => (await text(page, '[data-greseal=peer] pre')).includes(t.key), 20);
+
+	const [ file ] = await Promise.all([ page.waitForEvent('download'), page.click('[data-greseal=peer] [data-action=download]') ]);
+
+	assert.equal(file.suggestedFilename(), 'hq-greseal.toml');
+	assert.equal(require('fs').readFileSync(await file.path(), 'utf8'), await page.textContent('[data-greseal=peer] pre'));
+
+	await page.evaluate(() => document.addEventListener('copy', () => window.copied = window.getSelection().toString()));
+	await page.evaluate(() => Object.defineProperty(navigator, 'clipboard', { value: undefined }));
+	await page.click('[data-greseal=peer] [data-action=copy]');
+	assert.match(await page.evaluate(() => window.copied), /^# greseal/);
 }
 everyVendor.screens = [ 'desktop' ];
 

@@ -24,6 +24,7 @@ const { standIn, real, packages } = require('./client.js');
 const checks = require('./checks.js');
 
 const [ greseal, out, checkout, ...themes ] = process.argv.slice(2);
+const only = (process.env.ONLY || '').split(',').filter(s => s); /* scenes, by name; without it all */
 
 const switches = [ '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
 	'--disable-component-update', '--disable-sync' ];
@@ -44,6 +45,7 @@ const uci = (type, name, options) => 'config ' + type + " '" + name + "'\n" + Ob
 function few(lab) {
 	lab.put('network', uci('interface', 'loopback', { proto: 'static' }) +
 		uci('interface', 'hq', { proto: 'greseal', remote: there(0), psk, address: [ '10.255.0.1/30' ], routes: [ '10.9.0.0/16' ] }));
+	lab.put('ddns', uci('service', 'home', { enabled: '1', lookup_host: 'home.example.net' }));
 	lab.put('greseal', uci('daemon', 'daemon', { datapath: 'userspace', status_socket: lab.socket }) +
 		uci('tunnel', 'branch', { remote: there(1), psk, address: [ '10.255.1.1/30' ] }) +
 		uci('tunnel', 'wrong', { remote: there(2), psk, address: [ '10.255.2.1/30' ] }) +
@@ -110,12 +112,18 @@ async function until(what, fn, seconds = 60) {
 
 /* the interfaces of netifd, as the daemon's state makes them */
 const netifd = lab => () => [ {
+	interface: 'wan', up: true, proto: 'static', l3_device: 'wan', device: 'wan', 'ipv4-address': [ { address: here, mask: 24 } ], 'ipv6-address': [],
+	route: [ { target: '0.0.0.0', mask: 0, nexthop: there(0), source: '0.0.0.0/0' } ], errors: [], data: {}
+}, {
 	interface: 'hq', up: true, pending: false, available: true, autostart: true, dynamic: false, uptime: 60, l3_device: 'hq', proto: 'greseal', device: 'hq',
 	'ipv4-address': [ { address: '10.255.0.1', mask: 30 } ], 'ipv6-address': [], 'ipv6-prefix': [], 'ipv6-prefix-assignment': [], route: [], 'dns-server': [],
 	errors: [ { subsystem: 'greseal', code: 'AUTH_FAILED', data: [] } ], data: {}
 } ];
 
 async function play(browser, client, situation, scenes, name) {
+	if (only.length && !scenes.some(s => only.includes(s.name)))
+		return;
+
 	const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'gsui')), lab = client.root ? new RootLab(greseal, dir, client.root) : new Lab(greseal, dir);
 	let server;
 
@@ -158,7 +166,7 @@ async function play(browser, client, situation, scenes, name) {
 			};
 
 			for (const scene of scenes) {
-				if (scene.screens && !scene.screens.includes(screen))
+				if (scene.screens && !scene.screens.includes(screen) || only.length && !only.includes(scene.name))
 					continue;
 				await scene(t).catch(async e => {
 					await t.shot('failed').catch(() => {});

@@ -79,7 +79,15 @@ const AbstractValue = baseclass.extend({
 			])
 		]);
 
-		field.addEventListener('widget-change', () => this.map.checkDepends());
+		let was = this.formvalue ? JSON.stringify(this.cfgvalue(sid) ?? '') : null;
+
+		field.addEventListener('widget-change', ev => {
+			this.map.checkDepends();
+			if (this.onchange && JSON.stringify(this.formvalue(sid)) != was) {
+				was = JSON.stringify(this.formvalue(sid));
+				this.onchange(ev, sid, this.formvalue(sid));
+			}
+		});
 		return field;
 	},
 
@@ -91,7 +99,18 @@ const AbstractValue = baseclass.extend({
 
 const Value = AbstractValue.extend({
 	value(key, title) { (this.keylist ??= []).push(String(key)); (this.choices ??= {})[key] = title ?? key; },
-	renderWidget(sid, i, value) { return new ui.Textfield(value ?? this.default, this.widget(sid)).render(); }
+	/* Of a few values and any other: a field that proposes them, where LuCI has a list. */
+	renderWidget(sid, i, value) {
+		const node = new ui.Textfield(value ?? this.default, this.widget(sid)).render();
+
+		if (this.keylist) {
+			const list = 'list.' + this.cbid(sid);
+
+			node.querySelector('input').setAttribute('list', list);
+			node.appendChild(E('datalist', { id: list }, this.keylist.map(k => E('option', { value: k }, [ this.choices[k] ]))));
+		}
+		return node;
+	}
 });
 
 const DynamicList = Value.extend({

@@ -19,6 +19,8 @@ const Protocol = baseclass.extend({
 	getI18n() { return this.getProtocol(); },
 	getDevice() { return null; },
 	isUp() { return this._ubus('up') === true; },
+	getIPAddr() { const a = (this._ubus('ipv4-address') || [])[0]; return a ? a.address : null; },
+	getIP6Addr() { const a = (this._ubus('ipv6-address') || [])[0]; return a ? a.address : null; },
 	getErrors() { return (this._ubus('errors') || []).map(e => errors[e.code] || 'Unknown error (' + e.code + ')'); },
 	renderFormOptions() {}
 });
@@ -53,6 +55,8 @@ const Network = baseclass.extend({
 	getProtocols: () => Object.values(protocols).map(P => new P('__dummy__')),
 	getProtocol: (name, sid) => protocols[name] ? new protocols[name](sid || '__dummy__') : null,
 	getNetwork(sid) { const s = uci.get('network', sid); return s ? this.getProtocol(s.proto, sid) : null; },
+	async getWANNetworks() { return dump.filter(i => (i.route || []).some(r => r.target == '0.0.0.0' && r.mask == 0)).map(i => new Protocol(i.interface)); },
+	async getWAN6Networks() { return []; },
 	getNetworks() { return uci.sections('network', 'interface').map(s => this.getNetwork(s['.name'])).filter(n => n); }
 });
 

@@ -114,19 +114,23 @@ function tabs(list) {
 function otherSide(t) {
 	const out = E('div', { 'data-peerconfig': '' });
 	const vendor = new ui.Select('strongswan', {
-		strongswan: 'strongSwan', libreswan: 'libreswan', mikrotik: 'MikroTik RouterOS 7', cisco: 'Cisco IOS-XE', vyos: 'VyOS', greseal: 'greseal'
-	}, { sort: [ 'strongswan', 'libreswan', 'mikrotik', 'cisco', 'vyos', 'greseal' ] });
+		strongswan: 'strongSwan', libreswan: 'libreswan', mikrotik: 'MikroTik RouterOS 7', cisco: 'Cisco IOS-XE', vyos: 'VyOS', openwrt: 'greseal on OpenWrt (UCI)', greseal: 'greseal elsewhere (TOML)'
+	}, { sort: [ 'strongswan', 'libreswan', 'mikrotik', 'cisco', 'vyos', 'openwrt', 'greseal' ] });
+	const show = () => L.resolveDefault(callPeerConfig(t.name, vendor.getValue()), {}).then(res =>
+		dom.content(out, res.ok === true ? [ E('pre', {}, [ res.text ]) ] : problem(res)));
+	const choice = vendor.render();
+
+	choice.addEventListener('widget-change', show);
 
 	return E('div', {}, [
 		E('p', {}, [ _('The configuration that fits this tunnel, for the product on the other side. The key is left out.') ]),
 		E('div', { 'class': 'cbi-value' }, [
 			E('label', { 'class': 'cbi-value-title' }, [ _('Product') ]),
 			E('div', { 'class': 'cbi-value-field' }, [
-				vendor.render(), ' ',
+				choice, ' ',
 				E('button', {
 					'class': 'btn cbi-button cbi-button-action', 'data-action': 'peer',
-					'click': ui.createHandlerFn(null, () => L.resolveDefault(callPeerConfig(t.name, vendor.getValue()), {}).then(res =>
-						dom.content(out, res.ok === true ? [ E('pre', {}, [ res.text ]) ] : problem(res))))
+					'click': ui.createHandlerFn(null, show)
 				}, [ _('Show') ])
 			])
 		]),

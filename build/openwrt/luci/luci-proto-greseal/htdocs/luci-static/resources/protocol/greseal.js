@@ -25,17 +25,19 @@ const callGenPSK = rpc.declare({
 const callPreview = rpc.declare({
 	object: 'luci.greseal',
 	method: 'peer_preview',
-	params: [ 'tunnel', 'options', 'vendor', 'own', 'networks' ],
+	params: [ 'tunnel', 'options', 'vendor', 'own', 'networks', 'secrets' ],
 	expect: { '': {} }
 });
 
+/* Products, and what a file with the configuration of one is called at its end. */
 const vendors = [
-	[ 'strongswan', 'strongSwan' ],
-	[ 'libreswan', 'libreswan' ],
-	[ 'mikrotik', 'MikroTik RouterOS 7' ],
-	[ 'cisco', 'Cisco IOS-XE' ],
-	[ 'vyos', 'VyOS' ],
-	[ 'greseal', 'greseal' ]
+	[ 'strongswan', 'strongSwan', 'sh' ],
+	[ 'libreswan', 'libreswan', 'sh' ],
+	[ 'mikrotik', 'MikroTik RouterOS 7', 'rsc' ],
+	[ 'cisco', 'Cisco IOS-XE', 'txt' ],
+	[ 'vyos', 'VyOS', 'sh' ],
+	[ 'openwrt', 'greseal on OpenWrt (UCI)', 'uci' ],
+	[ 'greseal', 'greseal elsewhere (TOML)', 'toml' ]
 ];
 
 /* The options of an interface, in the order in which they are shown: tab,
@@ -369,18 +371,82 @@ function addGenerator(s) {
 	};
 }
 
+/* Where this router may be found from outside: addresses of the interfaces with a
+ * default route, and names that DDNS keeps. */
+function ownAddresses() {
+	return Promise.all([ network.getWANNetworks(), network.getWAN6Networks(), uci.load('ddns') ].map(p => L.resolveDefault(p, []))).then(([ v4, v6 ]) => [
+		...uci.sections('ddns', 'service').filter(d => d.enabled == '1').map(d => [ d.lookup_host || d.domain, _('DDNS') ]),
+		...v4.map(n => [ n.getIPAddr(), n.getName() ]),
+		...v6.map(n => [ n.getIP6Addr(), n.getName() ])
+	].filter(([ where ]) => where));
+}
+
+/* Pages without TLS have no clipboard of their own to write to. */
+function copy(node) {
+	if (navigator.clipboard)
+		return navigator.clipboard.writeText(node.textContent);
+
+	window.getSelection().selectAllChildren(node);
+	document.execCommand('copy');
+	window.getSelection().removeAllRanges();
+}
+
+function download(name, text) {
+	const link = E('a', { 'href': URL.createObjectURL(new Blob([ text ], { 'type': 'text/plain' })), 'download': name });
+
+	link.click();
+	window.setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
 function addOtherSide(s, judge) {
-	let o = s.taboption('peer', form.ListValue, '_vendor', _('Product'), _('The product on the other side. Its configuration is written for the settings in this form; the key is left out.'));
+	let o, asked = 0;
+
+	const show = section_id => {
+		const value = name => s.formvalue(section_id, name), turn = ++asked,
+		      vendor = vendors.filter(([ name ]) => name == value('_vendor'))[0];
+
+		return callPreview(section_id, judge.values(section_id), vendor[0], value('_own') || '', L.toArray(value('_networks')).join(','), value('_secrets') == '1').then(res => {
+			if (turn != asked)
+				return; /* another was asked for meanwhile */
+
+			const text = E('pre', {}, [ res.text || '' ]);
+			const button = (name, title, fn) => E('button', { 'class': 'btn cbi-button cbi-button-neutral', 'data-action': name, 'click': ev => { ev.preventDefault(); fn(); } }, [ title ]);
+
+			dom.content(document.getElementById(s.getOption('_text').cbid(section_id)), res.ok === true ? [
+				E('div', { 'style': 'margin-bottom:6px' }, [
+					button('copy', _('Copy'), () => copy(text)), ' ',
+					button('download', _('Download'), () => download('%s-%s.%s'.format(section_id, vendor[0], vendor[2]), res.text))
+				]), text
+			] : [ E('div', { 'class': 'alert-message warning' }, [ res.error || _('greseal gave no answer') ].concat(
+				L.toArray(res.lines).map(line => E('div', {}, [ line.replace(/^\w+(?=: )/, name => judge.title(name)) ])))) ]);
+		});
+	};
+	const again = (ev, section_id) => { if (!readonly()) show(section_id); };
+
+	o = s.taboption('peer', form.ListValue, '_vendor', _('Product'), _('The product on the other side. Its configuration is written for the settings in this form.'));
 	vendors.forEach(([ name, title ]) => o.value(name, title));
 	o.default = vendors[0][0];
+	o.onchange = again;
 	loose(o);
 
 	o = s.taboption('peer', form.Value, '_own', _('Own address'), _('Outer address or host name of this router, where the other side finds it.'));
 	o.placeholder = _('as far as it is known');
+	o.onchange = again;
 	loose(o);
+	o.load = function() {
+		return ownAddresses().then(list => {
+			list.forEach(([ where, whose ]) => this.value(where, '%s (%s)'.format(where, whose)));
+			return null;
+		});
+	};
 
 	o = s.taboption('peer', form.DynamicList, '_networks', _('Networks here'), _('Networks behind this router, for the routes of the other side.'));
 	o.placeholder = '192.168.1.0/24';
+	o.onchange = again;
+	loose(o);
+
+	o = s.taboption('peer', form.Flag, '_secrets', _('Include the key'), _('Else there is a placeholder in its place. Hand the text on only in a way that nobody else can read.'));
+	o.onchange = again;
 	loose(o);
 
 	o = s.taboption('peer', form.Button, '_show', ' ');
@@ -388,17 +454,7 @@ function addOtherSide(s, judge) {
 	o.readonly = readonly();
 	o.inputstyle = 'apply';
 	loose(o);
-	o.onclick = function(ev, section_id) {
-		const node = document.getElementById(this.section.getOption('_text').cbid(section_id)),
-		      value = name => this.section.formvalue(section_id, name);
-
-		return callPreview(section_id, judge.values(section_id), value('_vendor'), value('_own') || '', L.toArray(value('_networks')).join(',')).then(res => {
-			dom.content(node, res.ok === true
-				? [ E('pre', {}, [ res.text ]) ]
-				: [ E('div', { 'class': 'alert-message warning' }, [ res.error || _('greseal gave no answer') ].concat(
-					L.toArray(res.lines).map(line => E('div', {}, [ line ])))) ]);
-		});
-	};
+	o.onclick = (ev, section_id) => show(section_id);
 
 	o = s.taboption('peer', form.DummyValue, '_text', ' ');
 	loose(o);
