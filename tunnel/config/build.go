@@ -12,6 +12,8 @@ import (
 
 // builder turns sections into a Config and collects what is wrong.
 type builder struct {
+	keys     map[uint32]bool // GRE keys that are written or proposed
+	nextKey  uint32
 	file     File
 	problems Problems
 	more     int // problems left out because there are too many
@@ -28,6 +30,10 @@ type reading struct {
 	bad     map[string]bool  // keys with a mistake: no further conclusions from them
 	common  map[string]bool  // keys that come from the defaults
 	wrong   Problems         // the mistakes among the problems of this tunnel
+
+	clashes []*clash // with tunnels before
+	ownKey  uint32   // GRE key that was proposed, 0: none
+	behind  uint32   // the last metric that was proposed to another tunnel, 0: none
 }
 
 // Build checks sections and makes a Config of them, with all mistakes of all

@@ -28,14 +28,6 @@ func (b *builder) checkTogether(all []*reading) {
 		if !r.Enabled {
 			continue
 		}
-		for i, p := range r.Routes {
-			k := routeKey{p, r.Metric, r.Table}
-			if first, ok := routes[k]; ok {
-				r.mistake("routes", i, fault{fmt.Sprintf("%s with metric %d is also a route of tunnel %s", p, r.Metric, quote(first.Name)), "give one of them another metric"})
-				continue
-			}
-			routes[k] = r
-		}
 		for i, p := range r.Address {
 			if first, ok := addrs[p.Addr()]; ok && !p.IsSingleIP() {
 				r.warn("address", i, fault{p.Addr().String() + " is also an address of tunnel " + quote(first.Name), "give each its own"})
@@ -47,7 +39,7 @@ func (b *builder) checkTogether(all []*reading) {
 		if r.RemoteAny {
 			peers = []string{"any"}
 		}
-		b.checkEnds(r, byEnds)
+		b.checkEnds(r, byEnds, all)
 		class := r.class()
 		for _, peer := range peers {
 			// One other tunnel is enough to say what must change.
@@ -59,12 +51,53 @@ func (b *builder) checkTogether(all []*reading) {
 			}
 			byPeer[c] = append(byPeer[c], r)
 		}
+		r.sameRoutes(routes)
+		r.report()
+	}
+}
+
+// sameRoutes reports routes that another tunnel has with the same metric. The one
+// that is proposed is then taken.
+func (r *reading) sameRoutes(before map[routeKey]*reading) {
+	at := func(metric uint32, i int) routeKey { return routeKey{r.Routes[i], metric, r.Table} }
+	taken := func(metric uint32) bool {
+		for i := range r.Routes {
+			if before[at(metric, i)] != nil {
+				return true
+			}
+		}
+		return false
+	}
+	metric := r.Metric
+	for taken(metric) {
+		first := before[at(metric, 0)]
+		metric += 100
+		if first != nil {
+			first.behind = max(first.behind+100, metric) // not to be tried again
+			metric = first.behind
+		}
+	}
+	proposed := false
+	for i, p := range r.Routes {
+		first := before[at(r.Metric, i)]
+		switch {
+		case first == r: // written twice
+		case first != nil:
+			var here []string
+			if !proposed {
+				here, proposed = []string{fmt.Sprintf("metric = %d", metric)}, true
+			}
+			r.clash(first, "routes", i).add(fmt.Sprintf("%s with metric %d is also a route of tunnel %s", p, r.Metric, quote(first.Name)), here, nil)
+		default:
+			before[at(r.Metric, i)] = r
+		}
+		before[at(metric, i)] = r
 	}
 }
 
 // checkEnds looks for tunnels whose GRE endpoints are the same: gre_remote, or where
 // that is not given each of remote.
-func (b *builder) checkEnds(r *reading, before map[ends][]*reading) {
+func (b *builder) checkEnds(r *reading, before map[ends][]*reading, all []*reading) {
 	remotes := r.Remotes
 	if r.GRERemote.IsValid() {
 		remotes = []string{r.GRERemote.String()}
@@ -76,7 +109,7 @@ func (b *builder) checkEnds(r *reading, before map[ends][]*reading) {
 		}
 		e := ends{remote, r.GRELocal}
 		for _, first := range before[e] {
-			told = told || r.sameEnds(first, remote)
+			told = told || b.sameEnds(r, first, remote, all)
 		}
 		before[e] = append(before[e], r)
 	}
@@ -129,7 +162,7 @@ func (r *reading) comparable(first *reading) bool {
 
 // sameEnds reports that packets of two tunnels can't be told apart: they have the
 // same key, or only one has any and their peers are not the same.
-func (r *reading) sameEnds(first *reading, remote string) bool {
+func (b *builder) sameEnds(r, first *reading, remote string, all []*reading) bool {
 	if !r.comparable(first) {
 		return false
 	}
@@ -147,7 +180,16 @@ func (r *reading) sameEnds(first *reading, remote string) bool {
 	if first.GRERemote.IsValid() {
 		is = "gre_remote"
 	}
-	r.mistake(key, -1, fault{quote(remote) + " is also the " + is + " of tunnel " + quote(first.Name) + ", " + what, "give each its own gre.key, on both sides"})
+	var here, peer []string
+	if !r.GRE.HasKey || r.GRE.Key == first.GRE.Key {
+		here = []string{b.freeKey(r, all)}
+		peer = here
+	}
+	c := r.clash(first, key, -1)
+	if !first.GRE.HasKey && !r.sameProof(first) {
+		c.other = []string{b.freeKey(first, all)}
+	}
+	c.add(quote(remote)+" is also the "+is+" of tunnel "+quote(first.Name)+", "+what, here, peer)
 	return true
 }
 
@@ -173,7 +215,17 @@ func (r *reading) samePeer(first *reading) bool {
 	if !r.has(key) {
 		key = "remote"
 	}
-	r.mistake(key, -1, fault{"a peer of this tunnel can't be told apart from one of tunnel " + quote(first.Name) + ": remote, local_id and remote_id are the same", "give each its own remote_id"})
+	c := r.clash(first, key, -1)
+	what := "a peer of this tunnel can't be told apart from one of tunnel " + quote(first.Name) + ": remote, local_id and remote_id are the same"
+	name := quote(r.ownName())
+	switch {
+	case r.Credentials.Own != nil:
+		c.add(what, []string{"as remote_id a name that only this peer's certificate has"}, nil)
+	case r.RemoteAny:
+		c.add(what, []string{"remote_id = " + name}, []string{"local_id = " + name})
+	default:
+		c.add(what, []string{"local_id = " + name}, []string{"remote_id = " + name})
+	}
 	return true
 }
 
