@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"greseal/crypto/kex"
+	"greseal/crypto/rate"
 	"greseal/crypto/suite"
-	"greseal/ikev2/rate"
 	"greseal/ikev2/selector"
 	"greseal/ikev2/wire"
 )
@@ -182,7 +182,7 @@ func TestAuthenticatedPeerIsBounded(t *testing.T) {
 				e.IKE = append(e.IKE, ike("aes128gcm16-prfsha256-x25519-mlkem768"))
 			})
 			l.n.quiet()
-			l.e.e.peers["west"].renewals = rate.Bucket{Rate: 1e9, Burst: 1e9} // the bounds hold without
+			l.e.e.peers["west"].renewals = rate.Bucket{Burst: 1e9, Each: 1} // the bounds hold without
 			if c.before != nil {
 				c.before(l)
 			}

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"greseal/crypto/kex"
+	"greseal/crypto/rate"
 	"greseal/ikev2/cookie"
-	"greseal/ikev2/rate"
 	"greseal/ikev2/recorder"
 	"greseal/ikev2/wire"
 )
@@ -89,7 +89,7 @@ func New(cfg Config) *Engine {
 		directory:     directory{peers: map[PeerID]*peer{}},
 		registry:      newRegistry(),
 		lastResponses: lastResponses{responses: map[uint64]*lastResponse{}},
-		errors:        rate.Bucket{Rate: 20, Burst: 40},
+		errors:        rate.Bucket{Burst: 40, Each: time.Second / 20},
 		half:          newStrangers(&cfg),
 		rec:           recorder.New(),
 		kex:           keyExchanges{kex.New, kex.Respond},

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"greseal/ikev2/rate"
+	"greseal/crypto/rate"
 )
 
 // Defaults of the two thresholds of contract 13.
@@ -89,7 +89,7 @@ func (e *Engine) SetPeer(now Time, cfg Peer) []Action {
 	}
 	p := e.peers[cfg.ID]
 	if p == nil {
-		p = &peer{renewals: rate.Bucket{Rate: 10, Burst: 60}}
+		p = &peer{renewals: rate.Bucket{Burst: 60, Each: time.Second / 10}}
 		e.peers[cfg.ID] = p
 		e.order = append(e.order, p)
 	}

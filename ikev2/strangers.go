@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"greseal/ikev2/rate"
+	"greseal/crypto/rate"
 )
 
 // What nobody has authenticated lives on one budget: octets of memory, for

@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"greseal/crypto/kex"
+	"greseal/crypto/rate"
 	"greseal/crypto/suite"
 	"greseal/ikev2"
-	"greseal/ikev2/rate"
 )
 
 // Strangers may have this part of one processor, and of what Go's memory is to stay
@@ -70,7 +70,7 @@ type lineLimit struct {
 }
 
 func newLineLimit() lineLimit {
-	return lineLimit{Bucket: rate.Bucket{Rate: 1 / strangerEvery.Seconds(), Burst: strangerBurst}}
+	return lineLimit{Bucket: rate.Bucket{Burst: strangerBurst, Each: strangerEvery}}
 }
 
 // take tells whether a line may be written now, and how many before it were not.

@@ -11,7 +11,7 @@ import (
 	"sort"
 	"time"
 
-	"greseal/ikev2/rate"
+	"greseal/crypto/rate"
 	"greseal/ikev2/wire"
 )
 
@@ -70,7 +70,7 @@ type Recorder struct {
 func New() Recorder {
 	return Recorder{
 		Known: Ring{Limit: Octets - Foreign}, Foreign: Ring{Limit: Foreign},
-		Strangers: rate.Bucket{Rate: 1, Burst: 20}, Remarks: rate.Bucket{Rate: 1, Burst: 20},
+		Strangers: rate.Bucket{Burst: 20, Each: time.Second}, Remarks: rate.Bucket{Burst: 20, Each: time.Second},
 	}
 }
 

@@ -75,7 +75,7 @@ func Open(c Config) (*Sockets, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if c.PortIKE == c.PortNAT {
-		return nil, fmt.Errorf("IKE and NAT port are both %d: choose two different ports different ports different ports different ports", c.PortIKE)
+		return nil, fmt.Errorf("IKE and NAT port are both %d: choose two different ports", c.PortIKE)
 	}
 	s := &Sockets{
 		config:  c,

@@ -10,6 +10,7 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
+	"greseal/crypto/rate"
 	"greseal/platform"
 	"greseal/platform/gre"
 	"greseal/platform/netlink"
@@ -27,7 +28,9 @@ type device struct {
 
 	link atomic.Pointer[platform.Link]
 	out  atomic.Pointer[outSA] // the SA that carries the traffic
-	lost atomic.Bool           // somebody deleted the interface
+	lost atomic.Bool           // the interface was deleted
+
+	opened time.Time // from which refusals counts
 
 	// Of the loop.
 	outs    []*outSA // in the order of their installation
@@ -40,7 +43,7 @@ type device struct {
 	greSeq   uint32      // of the egress worker
 	tx       txCounters  // of the egress worker
 	tooBigAt time.Time   // of the egress worker: when the kernel's refusal was told
-	refusals bucket      // of the egress worker
+	refusals rate.Bucket // of the egress worker
 	bounce   chan []byte // answers to the peer's keepalives, from ingress to egress
 	events   *eventQueue // LinkLost
 

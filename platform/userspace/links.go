@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -96,7 +97,7 @@ func (d *Datapath) makeDevice(l *platform.Link, info *rtnl.Link) (*device, error
 	if err != nil {
 		return nil, fmt.Errorf("interface %s: %w", l.Name, err)
 	}
-	dev := &device{name: l.Name, fd: fd, ethernet: l.Ethernet, vnet: vnet, events: d.events, bounce: make(chan []byte, maxBounces)}
+	dev := &device{name: l.Name, fd: fd, ethernet: l.Ethernet, vnet: vnet, events: d.events, bounce: make(chan []byte, maxBounces), opened: time.Now(), refusals: messageRate()}
 	dev.link.Store(l)
 	if err := d.claim(dev, info != nil); err != nil {
 		_ = unix.Close(fd)

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"greseal/crypto/rate"
 	"greseal/platform"
 	"greseal/platform/gre"
 	"greseal/platform/userspace/vnet"
@@ -57,7 +58,7 @@ func (w *egress) oversize(d *device, sa *outSA, r *route, p []byte, at int, vers
 		return
 	}
 	d.tx.tooBig += uint64(w.segs.N)
-	if version == 0 || !d.refusals.take(time.Now()) {
+	if version == 0 || !d.refusals.Take(time.Since(d.opened)) {
 		return
 	}
 	first := w.scratch[:w.segs.Write(0, w.scratch[:maxPacket])]
@@ -286,28 +287,6 @@ func mayRefuse6(p []byte) bool {
 	return next != protoICMP6 || len(p) > at && p[at] >= 128 && p[at] != 137
 }
 
-// bucket limits a link's ICMP messages (RFC 1812 section 4.3.2.8, RFC 4443
-// section 2.4 (f)): 100 a second, up to 50 at once. The zero value is full.
-type bucket struct {
-	spent int
-	at    time.Time
-}
-
-const (
-	bucketSize     = 50
-	bucketInterval = 10 * time.Millisecond
-)
-
-func (b *bucket) take(now time.Time) bool {
-	if back := now.Sub(b.at) / bucketInterval; back >= time.Duration(b.spent) {
-		b.spent, b.at = 0, now
-	} else {
-		b.spent -= int(back)
-		b.at = b.at.Add(back * bucketInterval)
-	}
-	if b.spent == bucketSize {
-		return false
-	}
-	b.spent++
-	return true
-}
+// messageRate limits a link's ICMP messages (RFC 1812 section 4.3.2.8, RFC 4443
+// section 2.4 (f)).
+func messageRate() rate.Bucket { return rate.Bucket{Burst: 50, Each: time.Second / 100} }

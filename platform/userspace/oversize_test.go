@@ -284,29 +284,29 @@ func TestNoMessageAboutWhatMayNotBeAnswered(t *testing.T) {
 }
 
 func TestMessagesAreLimitedInRate(t *testing.T) {
-	var b bucket
-	now := time.Now()
+	b := messageRate()
+	var now time.Duration
 	count := func(n int) (got int) {
 		for range n {
-			if b.take(now) {
+			if b.Take(now) {
 				got++
 			}
 		}
 		return got
 	}
-	if n := count(1000); n != bucketSize {
+	if n := count(1000); n != 50 {
 		t.Errorf("%d at once", n)
 	}
 	total := 0
 	for range 1000 { // 1 s in steps shorter than the interval
-		now = now.Add(time.Millisecond)
+		now += time.Millisecond
 		total += count(3)
 	}
 	if total != 100 {
 		t.Errorf("%d in a second", total)
 	}
-	now = now.Add(time.Hour)
-	if n := count(1000); n != bucketSize {
+	now += time.Hour
+	if n := count(1000); n != 50 {
 		t.Errorf("%d after a rest", n)
 	}
 }

@@ -3,9 +3,6 @@ package doctor
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"sort"
@@ -14,6 +11,7 @@ import (
 
 	"greseal/platform/names"
 	"greseal/tunnel/config"
+	"greseal/tunnel/resolve"
 )
 
 // resolvePatience is how long the resolver has for one name.
@@ -41,7 +39,7 @@ func checkName(x *exam) Step {
 		as, err := names.Lookup(ctx, host)
 		cancel()
 		if err != nil {
-			bad = append(bad, host+": "+resolverSays(err))
+			bad = append(bad, host+": "+resolve.Reason(err))
 			continue
 		}
 		var words []string
@@ -72,21 +70,4 @@ func checkName(x *exam) Step {
 // unresolved is the verdict where no name has an address.
 func unresolved(t *config.Tunnel, servers []netip.Addr, bad []string) Step {
 	return fault(cmp.Or(t.NameServerRemedy(servers), "check the name in remote, and that this router can reach a name server (see /etc/resolv.conf)"), bad...)
-}
-
-func resolverSays(err error) string {
-	var dns *net.DNSError
-	if !errors.As(err, &dns) {
-		return err.Error()
-	}
-	switch {
-	case dns.IsNotFound:
-		return "the name server knows no such name"
-	case dns.IsTimeout:
-		if dns.Server == "" {
-			return "no name server answers"
-		}
-		return fmt.Sprintf("the name server %s does not answer", dns.Server)
-	}
-	return dns.Err
 }

@@ -31,7 +31,7 @@ func Judge(host string, addrs []netip.Addr, err error) Answer {
 // that is away.
 func usable(all []netip.Addr, err error) ([]netip.Addr, error) {
 	if err != nil {
-		return nil, errors.New("does not resolve: " + plain(err))
+		return nil, errors.New("does not resolve: " + Reason(err))
 	}
 	var good, bad []netip.Addr
 	for _, a := range all {
@@ -55,8 +55,8 @@ func possiblePeer(a netip.Addr) bool {
 	return a.IsValid() && !a.IsUnspecified() && !a.IsLoopback() && !a.IsMulticast() && a != broadcast && !thisNetwork.Contains(a)
 }
 
-// plain is a resolver's error without Go's words around it.
-func plain(err error) string {
+// Reason is a resolver's error in plain words.
+func Reason(err error) string {
 	var dns *net.DNSError
 	if !errors.As(err, &dns) {
 		return err.Error()
@@ -64,6 +64,8 @@ func plain(err error) string {
 	switch {
 	case dns.IsNotFound:
 		return "the name server knows no such name"
+	case dns.IsTimeout && dns.Server != "":
+		return fmt.Sprintf("the name server %s does not answer", dns.Server)
 	case dns.IsTimeout:
 		return "no name server answers"
 	case dns.Err == "server misbehaving": // Go's words for any other answer

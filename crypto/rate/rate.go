@@ -1,30 +1,32 @@
-// Package rate limits and counts what happens in time. Times are those of the
-// caller's clock, as in ikev2; nothing here has one of its own.
+// Package rate limits and counts what happens in time. Times are the caller's, such as
+// ikev2.Time; nothing here reads a clock.
 package rate
 
 import "time"
 
-// Bucket limits how often something is done on unauthenticated input (RFC 7296
-// section 2.21.4).
+// Bucket is a token bucket: it limits what unauthenticated input can cause (RFC 7296
+// section 2.21.4). It starts full.
 type Bucket struct {
-	Rate   float64 // a second
-	Burst  float64
-	tokens float64
-	at     time.Duration
-	filled bool
+	Burst int           // tokens that it holds
+	Each  time.Duration // in which one comes back
+
+	spent int
+	at    time.Duration
 }
 
 // Take takes one, if there is one.
 func (b *Bucket) Take(now time.Duration) bool {
-	if !b.filled {
-		b.tokens, b.filled = b.Burst, true
+	if b.spent == 0 || (now-b.at)/b.Each >= time.Duration(b.spent) {
+		b.spent, b.at = 0, now
+	} else {
+		back := (now - b.at) / b.Each
+		b.spent -= int(back)
+		b.at += back * b.Each
 	}
-	b.tokens = min(b.Burst, b.tokens+(now-b.at).Seconds()*b.Rate)
-	b.at = now
-	if b.tokens < 1 {
+	if b.spent == b.Burst {
 		return false
 	}
-	b.tokens--
+	b.spent++
 	return true
 }
 

@@ -6,7 +6,7 @@ import (
 )
 
 func TestBucketStartsFullAndFillsWithTime(t *testing.T) {
-	b := Bucket{Rate: 2, Burst: 3}
+	b := Bucket{Burst: 3, Each: time.Second / 2}
 	taken := func(now time.Duration) (n int) {
 		for b.Take(now) {
 			n++
