@@ -9,14 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fragmentSize is the longest fragment that SendIKEFragmented makes: every IPv4 host takes as
-// much, and routers hand it on.
+// fragmentSize is the longest fragment that SendIKEFragmented makes: what every IPv4
+// host accepts (RFC 791 section 3.1).
 const fragmentSize = 576
 
 // SendIKEFragmented sends an IKE message in IP fragments (RFC 791 section 3.2) of at most
-// 576 bytes that are made here, by a raw socket: the kernel would make none for a
-// message that its own interface takes, and routers on the way may drop what is too
-// large for them without a word. Over IPv6 it is sent as it is, without DF.
+// 576 bytes, through a raw socket: the kernel does not fragment what fits its own
+// interface, and routers further on may drop silently what is too large for them. Over
+// IPv6 it is sent as it is, without DF.
 func (s *Sockets) SendIKEFragmented(local, remote netip.AddrPort, data []byte) error {
 	if !remote.Addr().Unmap().Is4() || !local.Addr().Unmap().Is4() {
 		return s.SendIKE(local, remote, data, false)
@@ -77,12 +77,12 @@ func udp4(local, remote netip.AddrPort, marker bool, data []byte) []byte {
 	return b
 }
 
-// split4 makes IPv4 packets of a datagram's bytes, two at least. The kernel fills in
+// split4 splits a datagram into IPv4 fragments, at least two. The kernel fills in
 // header checksums.
 func split4(local, remote netip.Addr, datagram []byte) [][]byte {
 	var id [2]byte
 	_, _ = rand.Read(id[:]) // crypto/rand never fails
-	id[1] |= 1              // the kernel would choose for 0
+	id[1] |= 1              // the kernel replaces 0
 	chunk := min((fragmentSize-20)&^7, (len(datagram)/2+7)&^7)
 	var out [][]byte
 	src, dst := local.Unmap().As4(), remote.Unmap().As4()

@@ -9,8 +9,7 @@ import (
 )
 
 // holder names the process that has bound a UDP port in this thread's network
-// namespace, for a person to act on. An IPv6 socket may hold the port of both
-// IP versions.
+// namespace. An IPv6 socket may hold the port of both IP versions.
 func holder(port uint16) string {
 	const unknown = "another process, probably another IKE daemon such as strongSwan's charon or libreswan's pluto"
 	inodes := make(map[string]bool)
@@ -53,7 +52,7 @@ func holder(port uint16) string {
 	return unknown
 }
 
-// names are those of a folder's files, none when it can't be read.
+// names lists a directory, empty when it cannot be read.
 func names(folder string) []string {
 	f, err := os.Open(folder)
 	if err != nil {

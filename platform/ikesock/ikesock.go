@@ -1,14 +1,13 @@
 // Package ikesock is the UDP sockets of IKE: ports 500 and 4500, one socket for
 // each port and IP version. It adds and strips the non-ESP marker on the NAT
-// port (RFC 3948 section 2.2), drops NAT keepalives, tells which local address a
-// datagram was sent to and sends from the address it is told, with or without
-// the don't-fragment bit. It knows nothing of what the datagrams say.
+// port (RFC 3948 section 2.2), drops NAT keepalives, reports the local address of
+// each datagram and sends from a given one, with or without the don't-fragment bit.
+// It does not parse IKE messages.
 //
-// Open gives Sockets whose one goroutine puts what it reads into two bounded
-// inboxes, one for the requests that anybody can send and one for the rest; what
-// does not fit is dropped and counted. With ReadNAT false the NAT
-// port is left to a reader of the caller's (NATSocket, Deliver): two readers of
-// one socket would each see half of it.
+// Open returns Sockets whose one goroutine puts what it reads into two bounded
+// inboxes, one for IKE_SA_INIT requests, which anyone can send, and one for the rest;
+// what does not fit is dropped and counted. With ReadNAT false the caller reads the
+// NAT port (NATSocket, Deliver): two readers of one socket would each get half.
 package ikesock
 
 import (
@@ -33,7 +32,7 @@ const (
 	DefaultPortNAT = 4500
 )
 
-// maxDatagram is more than any IKE message in UDP over IP can be.
+// maxDatagram is more than any UDP datagram holds.
 const maxDatagram = 65535
 
 // Config says which sockets to open.
@@ -43,12 +42,12 @@ type Config struct {
 	// ReadNAT lets the package read the NAT port. Otherwise the caller does.
 	ReadNAT bool
 
-	// UDPEncap gives ESP in UDP on the NAT port to the kernel (RFC 3948); the
-	// sockets then see IKE only. It must not be set when the caller decrypts.
+	// UDPEncap has the kernel take ESP in UDP on the NAT port (RFC 3948); the
+	// sockets then get IKE only. It must not be set when the caller decrypts.
 	UDPEncap bool
 
 	Mark   uint32 // SO_MARK of what is sent, 0 for none
-	Inbox  int    // datagrams that wait at most, 0 for 256
+	Inbox  int    // size of the inboxes in datagrams, 0 for 256
 	Logger *slog.Logger
 }
 
@@ -68,7 +67,7 @@ type Sockets struct {
 }
 
 // Open binds the sockets in the network namespace of the calling thread and
-// starts reading. A machine without IPv6 or without IPv4 gets the other alone.
+// starts reading. Without IPv6, or without IPv4, it opens those of the other.
 func Open(c Config) (*Sockets, error) {
 	c.PortIKE, c.PortNAT, c.Inbox = cmp.Or(c.PortIKE, DefaultPortIKE), cmp.Or(c.PortNAT, DefaultPortNAT), cmp.Or(c.Inbox, 256)
 	if c.Logger == nil {
@@ -112,8 +111,8 @@ func Open(c Config) (*Sockets, error) {
 }
 
 // watch makes an epoll instance of the sockets that are read here. The runtime's
-// own poller waits for it, so that no thread blocks for the reader and the runtime's
-// monitor sleeps: waking it took seven percent of the time of a handshake.
+// poller waits for it, so that no thread blocks in the reader and the runtime's
+// monitor sleeps: waking it took 7 % of the time of a handshake.
 func (s *Sockets) watch() error {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
@@ -135,12 +134,11 @@ func (s *Sockets) watch() error {
 	return nil
 }
 
-// Inbox delivers what came in, markers stripped, but for what Opening does. It is
-// never closed.
+// Inbox delivers what Opening does not, markers stripped. It is never closed.
 func (s *Sockets) IKE() <-chan platform.Datagram { return s.inbox }
 
-// Opening delivers IKE_SA_INIT requests. They wait by themselves, so that a flood of
-// them keeps nothing from the IKE SAs that stand.
+// Opening delivers IKE_SA_INIT requests. They have a queue of their own, so that a
+// flood of them does not disturb established IKE SAs.
 func (s *Sockets) IKEOpening() <-chan platform.Datagram { return s.opening }
 
 // Dropped counts the datagrams that found the inbox full.
@@ -159,17 +157,17 @@ func (s *Sockets) Listening() []string {
 }
 
 // NATSocket is the socket of the NAT port for one IP version, nil when the
-// machine has no such IP version.
+// machine does not have it.
 func (s *Sockets) NATSocket(v6 bool) *Socket { return s.socket(v6, true) }
 
-// Deliver puts a copy of a datagram, without marker, into the inbox and reports
-// whether it found room.
+// Deliver puts a copy of a datagram, without marker, into its inbox and reports
+// whether there was room.
 func (s *Sockets) Deliver(d platform.Datagram) bool {
 	inbox, long := s.inbox, len(d.Data) > longMessage
 	if opens(d.Data) {
 		inbox = s.opening
 	}
-	// A flood must not cost a copy for each datagram, nor much memory.
+	// A flood must not cost a copy per datagram, nor much memory.
 	if n := len(inbox); n == cap(inbox) || long && (inbox == s.opening || n >= mostLong) {
 		s.dropped.Add(1)
 		return false
@@ -191,7 +189,7 @@ const (
 	mostLong    = 16
 )
 
-// opens tells whether a message is an IKE_SA_INIT request: the responder has no SPI
+// opens reports whether a message is an IKE_SA_INIT request: the responder has no SPI
 // yet (RFC 7296 section 3.1).
 func opens(b []byte) bool {
 	const exchange, flags, response = 18, 19, 0x20
@@ -272,8 +270,8 @@ func (s *Sockets) choose(local, remote netip.AddrPort) (*Socket, error) {
 	return nil, errors.New("this machine has no IPv4: give the peer's IPv6 address")
 }
 
-// read is the one reader: it waits for any of its sockets, empties it, and ends
-// when they are no longer waited for.
+// read is the one reader: it waits for its sockets, drains those that are ready, and
+// ends when the epoll instance is closed.
 func (s *Sockets) read() {
 	defer close(s.done)
 	conn, err := s.ready.SyscallConn()

@@ -19,8 +19,8 @@ import (
 const udpEncapESPInUDP = 2
 
 // Socket is one UDP socket of IKE: nonblocking, bound to the wildcard address
-// of its IP version, its datagrams sent with DF and without regard to cached
-// path MTUs (IP_PMTUDISC_PROBE) unless a Send says otherwise.
+// of its IP version, sending with DF and regardless of cached path MTUs
+// (IP_PMTUDISC_PROBE) unless a Send says otherwise.
 type Socket struct {
 	FD   int
 	Port uint16
@@ -116,8 +116,7 @@ func (s *Socket) options(c *Config) error {
 	return nil
 }
 
-// setDF makes the following datagrams leave with DF or without. The caller
-// holds mu.
+// setDF has the following datagrams sent with DF or without. The caller holds mu.
 func (s *Socket) setDF(df bool) error {
 	if df == s.df {
 		return nil
@@ -135,8 +134,8 @@ func (s *Socket) setDF(df bool) error {
 
 var nonESPMarker [4]byte
 
-// send sends one datagram. DF is set for it alone: between sends the socket
-// stands at DF, for others who send on it.
+// send sends one datagram. Between sends the socket has DF set, for others who send
+// on it.
 func (s *Socket) send(local netip.Addr, remote netip.AddrPort, data []byte, marker, df bool) (err error) {
 	if len(data) > maxDatagram-40 {
 		return fmt.Errorf("IKE message of %d bytes does not fit in a UDP datagram", len(data))

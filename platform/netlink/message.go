@@ -31,7 +31,7 @@ func nextMessage(b []byte) (h messageHeader, payload, rest []byte, ok bool) {
 }
 
 // ackError reads the errno of an NLMSG_ERROR or NLMSG_DONE payload, with the
-// kernel's own words where it gave some.
+// kernel's extended ACK message if there is one.
 func ackError(flags uint16, p []byte) error {
 	if len(p) < 4 {
 		return nil

@@ -1,5 +1,5 @@
 // Package netlink exchanges messages with the kernel (RFC 3549): requests and their
-// answers, dumps, and notifications. What the messages say is the business of
+// answers, dumps, and notifications. What the messages mean is the business of
 // packages rtnl and xfrm.
 package netlink
 
@@ -13,17 +13,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// netlinkBuffer is as much as the kernel ever puts in one datagram of a dump.
+// netlinkBuffer is the most that the kernel puts into one datagram of a dump.
 const netlinkBuffer = 32 << 10
 
-// ErrInterrupted reports a dump during which the table changed: what was seen
-// may be incomplete. Reading it again helps.
+// ErrInterrupted reports a dump during which the table changed: it may be incomplete
+// and should be repeated.
 var ErrInterrupted = errors.New("netlink dump interrupted by a change")
 
 // Conn is one request socket, in the network namespace of the thread that
-// opened it. Messages are built with package nl; the exchange is our own because
+// opened it. Messages are built with package nl, but not exchanged by it, because
 // XFRM requests and answers hold keys: every buffer is wiped after use, which
-// the library's sockets cannot do. It may be used from several goroutines.
+// the library's sockets cannot do. It is safe for concurrent use.
 type Conn struct {
 	mu  sync.Mutex
 	fd  int
@@ -32,14 +32,14 @@ type Conn struct {
 	buf []byte
 }
 
-// ownPorts are the netlink port ids of this process's request sockets: changes
-// whose notification names one of them were made by ourselves.
+// ownPorts are the netlink port ids of this process's request sockets: a notification
+// that names one of them reports a change of our own.
 var ownPorts struct {
 	sync.RWMutex
 	m map[uint32]bool
 }
 
-// OwnPort tells whether a notification's port id is that of one of our Conns.
+// OwnPort reports whether a notification's port id is that of one of our Conns.
 func OwnPort(pid uint32) bool {
 	ownPorts.RLock()
 	defer ownPorts.RUnlock()
@@ -80,8 +80,8 @@ func (n *Conn) setup() error {
 		return errors.New("getsockname: not a netlink address")
 	}
 	n.pid = nsa.Pid
-	// A lost answer must not stop the caller for ever. Loading a kernel module
-	// on the way takes seconds on a slow router.
+	// A lost answer must not block the caller for ever. Loading a kernel module
+	// takes seconds on a slow router.
 	tv := unix.Timeval{Sec: 30}
 	if err := unix.SetsockoptTimeval(n.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
 		return err
@@ -117,18 +117,17 @@ func (n *Conn) Do(req *nl.NetlinkRequest) error {
 	return n.exchange(req, nil)
 }
 
-// Get sends a request that is answered by messages, one or (with NLM_F_DUMP)
-// many, and calls f for each with its type and payload. The payload is wiped
-// when f has returned: f copies what it keeps. An error of f ends the calls, not
-// the exchange.
+// Get sends a request that is answered by one message or (with NLM_F_DUMP) many, and
+// calls f for each with its type and payload. The payload is wiped when f returns:
+// f copies what it keeps. An error from f ends the calls, not the exchange.
 func (n *Conn) Get(req *nl.NetlinkRequest, f func(typ uint16, payload []byte) error) error {
 	return n.exchange(req, f)
 }
 
 // Dump reads a whole table: get asks for it with parts as the body, and parse reads
-// each message of type answer, reporting whether it belongs to what is wanted. A dump
-// that a change interrupted is repeated; a table that keeps changing is taken as it
-// was seen last, since whoever watches it hears of the next change.
+// each message of type answer, reporting whether to keep it. A dump
+// that a change interrupted is repeated; if the table keeps changing, the last dump
+// counts, since whoever watches the table hears of the next change.
 func Dump[T any](n *Conn, get, answer uint16, parse func(payload []byte) (v T, keep bool, err error), parts ...nl.NetlinkRequestData) ([]T, error) {
 	for try := 0; ; try++ {
 		var all []T
@@ -151,8 +150,8 @@ func Dump[T any](n *Conn, get, answer uint16, parse func(payload []byte) (v T, k
 	}
 }
 
-// SelectInDumps lets the kernel (4.20) choose by what a dump's request asks for; others
-// send the whole table.
+// SelectInDumps has the kernel filter dumps by their requests (4.20); older ones send
+// the whole table.
 func (n *Conn) SelectInDumps() {
 	_ = unix.SetsockoptInt(n.fd, unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
 }
@@ -165,7 +164,7 @@ func (n *Conn) exchange(req *nl.NetlinkRequest, f func(uint16, []byte) error) er
 	}
 	n.seq++
 	req.Seq = n.seq
-	req.Pid = n.pid // XFRM names this one in its notifications
+	req.Pid = n.pid // XFRM puts it into its notifications
 	msg := req.Serialize()
 	defer clear(msg)
 	for {

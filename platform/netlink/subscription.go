@@ -45,9 +45,9 @@ func Subscribe(proto int, groups ...int) (*Subscription, error) {
 }
 
 // Next waits for notifications and calls f for each, with the port id of the
-// socket whose request caused it (0: the kernel's own doing). unix.ENOBUFS
+// socket whose request caused it (0: the kernel itself). unix.ENOBUFS
 // means that some were lost; os.ErrClosed that Close was called. The payload is
-// wiped when f has returned.
+// wiped when f returns.
 func (s *Subscription) Next(f func(typ uint16, port uint32, payload []byte)) error {
 	var size int
 	var from unix.Sockaddr

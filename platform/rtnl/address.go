@@ -13,8 +13,8 @@ import (
 	"greseal/platform/netlink"
 )
 
-// Protocol marks the routes and, where the kernel keeps it (5.18), the
-// addresses that are ours (contract 8). It is not in iproute2's rt_protos.
+// Protocol marks our routes and, where the kernel keeps it (5.18), our addresses
+// (contract 8). It is not in iproute2's rt_protos.
 const Protocol = 147
 
 const (
@@ -90,8 +90,8 @@ func ChangeAddress(n *netlink.Conn, typ uint16, l *Link, a netip.Prefix) error {
 		req.AddData(nl.NewRtAttr(ifaProto, []byte{Protocol}))
 		switch {
 		case a.Addr().Is6() && !l.Ethernet():
-			// Nobody else can have it on a point-to-point link, and while no
-			// SA exists duplicate address detection would wait in vain.
+			// No duplicate address detection: a point-to-point link needs none, and
+			// without an SA it would wait in vain.
 			req.AddData(nl.NewRtAttr(ifaFlagBit, nl.Uint32Attr(unix.IFA_F_NODAD)))
 		case a.Addr().Is4() && l.Ethernet() && a.Bits() < 31:
 			req.AddData(nl.NewRtAttr(unix.IFA_BROADCAST, broadcast(a)))
@@ -106,9 +106,9 @@ func broadcast(p netip.Prefix) []byte {
 	return binary.BigEndian.AppendUint32(nil, v)
 }
 
-// InterfaceAddr picks the address of an interface to come from: the first one
-// of that IP version that is global, not deprecated, not tentative and, for
-// IPv6, rather stable than temporary.
+// InterfaceAddr picks the source address of an interface: the first of that IP
+// version that is global, not deprecated, not tentative and, for IPv6, preferably
+// stable rather than temporary.
 func InterfaceAddr(n *netlink.Conn, name string, v6 bool) (netip.Addr, error) {
 	l, err := LinkByName(n, name)
 	if err != nil {

@@ -1,9 +1,8 @@
 // Package rtnl reads and writes what rtnetlink(7) manages: interfaces, addresses,
-// routes and routing rules. Its own are told apart from others by a mark each (contract
-// 8). It decides nothing: that is package platform's. Messages are built with the
-// library's package nl; its calls know neither the protocol of an address (IFA_PROTO),
-// nor the ways to mark and silence an interface that is made, and bring the whole
-// library with them.
+// routes and routing rules. Each of ours carries a mark (contract 8). What to change is
+// decided in package platform. Messages are built with the library's package nl; its
+// own calls know neither the protocol of an address (IFA_PROTO) nor how to mark and
+// silence a new interface, and pull in the whole library.
 package rtnl
 
 import (
@@ -19,8 +18,8 @@ import (
 	"greseal/platform/netlink"
 )
 
-// AliasPrefix begins the ifalias of every interface that is ours; the
-// interface's name follows (contract 8).
+// AliasPrefix begins the ifalias of each of our interfaces; the interface's name
+// follows (contract 8).
 const AliasPrefix = "greseal:"
 
 // Alias is the ownership mark of an interface.
@@ -37,7 +36,7 @@ const (
 	OperUp         uint8 = 6
 )
 
-// Link is what the kernel says of an interface.
+// Link is what the kernel reports about an interface.
 type Link struct {
 	Index     int
 	Name      string
@@ -89,7 +88,7 @@ func (l *Link) Up() bool { return l.Flags&unix.IFF_UP != 0 }
 // Running reports IFF_RUNNING, the state that routing daemons follow.
 func (l *Link) Running() bool { return l.Flags&unix.IFF_RUNNING != 0 }
 
-// Carrier reports whether the layer below is there.
+// Carrier reports whether the lower layer is up.
 func (l *Link) Carrier() bool { return l.Flags&unix.IFF_LOWER_UP != 0 }
 
 // ErrNoLink reports that there is no interface of that name or index.
@@ -130,7 +129,7 @@ func getLink(n *netlink.Conn, what string, parts ...nl.NetlinkRequestData) (*Lin
 	return l, nil
 }
 
-// GRERemote is the far end of a GRE interface, unset where it is any.
+// GRERemote is the remote address of a GRE interface, unset for any.
 func (l *Link) GRERemote() netip.Addr {
 	var remote netip.Addr
 	_ = netlink.EachAttr(l.Data, func(typ uint16, v []byte) error {
@@ -142,9 +141,8 @@ func (l *Link) GRERemote() netip.Addr {
 	return remote
 }
 
-// ForeignGRE names the interfaces that are not ours and send protocol 47, by
-// their far ends. IPIP and SIT are other protocols, which nothing of ours blocks
-// or takes.
+// ForeignGRE names the GRE interfaces that are not ours, by remote address. IPIP and
+// SIT use other protocols, which do not concern us.
 func ForeignGRE(n *netlink.Conn) (map[netip.Addr]string, error) {
 	all, err := Links(n)
 	if err != nil {
@@ -218,7 +216,7 @@ func ParseLink(p []byte) (*Link, error) {
 	return l, err
 }
 
-// CheckName refuses what the kernel would not take as an interface name.
+// CheckName refuses what the kernel would not accept as an interface name.
 func CheckName(name string) error {
 	if name == "" || len(name) >= unix.IFNAMSIZ || name == "." || name == ".." || strings.ContainsAny(name, "/: \t\n\v\f\r\x00") {
 		return fmt.Errorf("interface name %q: 1 to 15 bytes without space, slash or colon are allowed", name)
@@ -249,8 +247,8 @@ func SetUp(n *netlink.Conn, index int, up bool) error {
 	return ChangeLink(n, index, flags, unix.IFF_UP)
 }
 
-// Rename gives an interface another name. Kernels before 6.2 refuse that to one that is
-// up; it then goes down for a moment, and loses its routes.
+// Rename renames an interface. Kernels before 6.2 refuse that while it is up; it is
+// then set down for a moment, and loses its routes.
 func Rename(n *netlink.Conn, l *Link, name string) error {
 	rename := func() error {
 		return ChangeLink(n, l.Index, 0, 0, nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
@@ -277,8 +275,8 @@ func MarkLink(n *netlink.Conn, index int, name string) error {
 	return ChangeLink(n, index, 0, 0, nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(Alias(name))))
 }
 
-// SetRunning shows liveness as RFC 2863 state: up, or dormant, which takes
-// IFF_RUNNING away while packets still flow.
+// SetRunning shows liveness as RFC 2863 state: up, or dormant, which clears
+// IFF_RUNNING while packets still flow.
 func SetRunning(n *netlink.Conn, index int, running bool) error {
 	state := OperDormant
 	if running {
@@ -290,9 +288,9 @@ func SetRunning(n *netlink.Conn, index int, running bool) error {
 		nl.NewRtAttr(unix.IFLA_OPERSTATE, []byte{state}))
 }
 
-// SetLinkLocal says whether the kernel makes an IPv6 link-local address, with
-// which an interface starts to send router solicitations. A kernel without IPv6
-// makes none anyway.
+// SetLinkLocal says whether the kernel generates an IPv6 link-local address, upon
+// which an interface starts sending router solicitations. A kernel without IPv6
+// generates none anyway.
 func SetLinkLocal(n *netlink.Conn, index int, on bool) error {
 	const attrMode, eui64, none = 8, 0, 1 // IFLA_INET6_ADDR_GEN_MODE
 	mode := byte(none)
@@ -308,13 +306,14 @@ func SetLinkLocal(n *netlink.Conn, index int, on bool) error {
 	return err
 }
 
-// Moved says where an interface went that left this network namespace.
+// Moved says where an interface was moved that left this network namespace.
 type Moved struct {
-	Namespace int32 // as it is numbered here (RTM_GETNSID)
+	Namespace int32 // its id in this one (RTM_GETNSID)
 	Index     int
 }
 
-// ParseMoved reads from an RTM_DELLINK where the interface went; nil: nowhere.
+// ParseMoved reads from an RTM_DELLINK where the interface was moved, nil if it was
+// deleted.
 func ParseMoved(p []byte) *Moved {
 	var m *Moved
 	index := 0
@@ -334,8 +333,8 @@ func ParseMoved(p []byte) *Moved {
 	return m
 }
 
-// DeleteMoved removes an interface in the network namespace that it was moved to, if it
-// is still there and has the ifalias.
+// DeleteMoved deletes an interface in the network namespace that it was moved to, if it
+// is still there with this ifalias.
 func DeleteMoved(n *netlink.Conn, to Moved, alias string) error {
 	m := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	m.Index = int32(to.Index)

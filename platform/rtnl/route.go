@@ -14,16 +14,16 @@ import (
 	"greseal/platform/netlink"
 )
 
-// unreachableMetric is the worst there is: any other route wins.
+// unreachableMetric is the highest metric: any other route wins.
 const unreachableMetric = 4294967295
 
-// DefaultMetric6 is what the kernel makes of metric 0 for IPv6.
+// DefaultMetric6 is what the kernel replaces metric 0 by for IPv6.
 const DefaultMetric6 = 1024
 
 // connectedMetric6 is that of IPv6 routes which come with an address.
 const connectedMetric6 = 256
 
-// Route is one entry of a routing table, as far as we lay or read them.
+// Route is one entry of a routing table, as far as we install or read it.
 type Route struct {
 	Table   uint32
 	Dst     netip.Prefix
@@ -36,7 +36,7 @@ type Route struct {
 	via      string // RTA_VIA: an IPv6 gateway of an IPv4 route
 	Prefsrc  netip.Addr
 	metrics  string // RTA_METRICS
-	Expires  bool   // the kernel forgets it by itself, such as a path MTU it learned
+	Expires  bool   // has a lifetime, such as a learned path MTU
 	flags    uint32 // RTNH_F_ONLINK, RTNH_F_DEAD, …
 	Protocol uint8
 }
@@ -69,7 +69,7 @@ func (r Route) HostRoute(table uint32, peer netip.Addr) Route {
 	return h
 }
 
-// Into is r for packets of one IP version that go inside others of r's: what
+// Into is r for packets of one IP version that are carried in others of r's: what
 // belongs to r's own version is left out.
 func (r Route) Into(ip4 bool) Route {
 	if r.Dst.Addr().Is4() != ip4 {
@@ -78,7 +78,7 @@ func (r Route) Into(ip4 bool) Route {
 	return r
 }
 
-// Unreachable is what lies beneath other routes to dst.
+// Unreachable is the route that any other to dst overrides.
 func Unreachable(table uint32, dst netip.Prefix) Route {
 	return Route{Table: table, Dst: dst, Metric: unreachableMetric, Type: unix.RTN_UNREACHABLE}
 }
@@ -98,8 +98,8 @@ func Routes(n *netlink.Conn, fam int, proto uint8) ([]Route, error) {
 	return all, nil
 }
 
-// Connected are the routes that the kernel lays by itself for an address of an
-// interface that is up, and never again when somebody has removed them.
+// Connected are the routes that the kernel adds with an address of an interface that
+// is up. It never restores them once they are removed.
 func Connected(l *Link, a netip.Prefix) []Route {
 	host := netip.PrefixFrom(a.Addr(), a.Addr().BitLen())
 	routes := []Route{{Table: unix.RT_TABLE_LOCAL, Dst: host, Type: unix.RTN_LOCAL}}
@@ -119,7 +119,7 @@ func Connected(l *Link, a netip.Prefix) []Route {
 	return routes
 }
 
-// Lookup asks for the route of a packet to an address: from local, by the interface
+// Lookup asks for the route of a packet to an address: from local, out of interface
 // oif, with a mark, where these are set.
 func Lookup(n *netlink.Conn, to, local netip.Addr, oif int, mark uint32) (r Route, err error) {
 	m := &nl.RtMsg{}
@@ -234,7 +234,7 @@ func (r *Route) NextHop() netip.Addr {
 	return r.gateway
 }
 
-// MTU is what the route's metrics say, 0 for nothing.
+// MTU is the route's MTU metric, 0 for none.
 func (r *Route) MTU() (mtu int) {
 	_ = netlink.EachAttr([]byte(r.metrics), func(typ uint16, v []byte) error {
 		if typ == unix.RTAX_MTU {
@@ -251,8 +251,8 @@ func (r *Route) Alive() bool {
 }
 
 // ChangeRoute adds (RTM_NEWROUTE) or removes (RTM_DELROUTE) a route: one of ours, or
-// of the protocol that it names. To add
-// one that is there or remove one that is not is no error.
+// of the protocol that it names. Adding one that exists, or removing one that does
+// not, is no error.
 func ChangeRoute(n *netlink.Conn, typ uint16, r Route) error {
 	m := &nl.RtMsg{}
 	m.Family = uint8(inet.Of(r.Dst.Addr()).Family)
@@ -281,8 +281,8 @@ func ChangeRoute(n *netlink.Conn, typ uint16, r Route) error {
 		req.AddData(nl.NewRtAttr(unix.RTA_VIA, []byte(r.via)))
 	}
 	if typ == unix.RTM_NEWROUTE {
-		// Not NLM_F_EXCL: another tunnel may lay the same prefix, and a foreign
-		// route of the same metric must stay what it is.
+		// Not NLM_F_EXCL: another tunnel may have the same prefix, and a foreign
+		// route of the same metric must stay as it is.
 		req.Flags |= unix.NLM_F_CREATE | unix.NLM_F_APPEND
 		if r.Prefsrc.IsValid() {
 			req.AddData(nl.NewRtAttr(unix.RTA_PREFSRC, r.Prefsrc.AsSlice()))

@@ -16,8 +16,8 @@ import (
 
 const portDNS = 53
 
-// Rule sends what goes from one address to another to a routing table, or (from
-// is unset) what this program asks of a name server.
+// Rule selects the routing table for packets from one address to another, or, where
+// from is unset, for this program's queries to a name server.
 type Rule struct {
 	From, To netip.Addr
 	Table    uint32
@@ -30,7 +30,7 @@ func (r Rule) String() string {
 	return fmt.Sprintf("from %s to %s lookup %d", r.From, r.To, r.Table)
 }
 
-// rulePriority puts a rule just in front of the main table's, behind all others.
+// rulePriority puts a rule just before the main table's, after all others.
 const rulePriority = 32765
 
 // Rules reads our rules.
@@ -111,9 +111,8 @@ func ChangeRule(s *netlink.Conn, typ uint16, r Rule) error {
 // ruleToTable is FR_ACT_TO_TBL (linux/fib_rules.h).
 const ruleToTable = 1
 
-// ownQuestions narrows a rule to what this program asks. The interface lo stands for
-// what begins on this machine; the kernel looks answers up by it too, where it checks
-// whether they came the right way.
+// ownQuestions narrows a rule to this program's queries. iif lo matches what this
+// machine originates; the reverse path filter looks replies up by it too.
 func ownQuestions(req *nl.NetlinkRequest) {
 	user := binary.NativeEndian.AppendUint32(nil, uint32(os.Getuid()))
 	port := binary.NativeEndian.AppendUint16(nil, portDNS)

@@ -42,12 +42,12 @@ func algorithmFor(encr, integ suite.Transform) (algorithm, error) {
 	default:
 		return a, fmt.Errorf("ESP algorithm %s: not known to the kernel datapath", AlgorithmName(encr, integ))
 	}
-	// Always said: the kernel's own default for SHA-256 is 96 bits.
+	// Always given: the kernel's default for SHA-256 is 96 bits.
 	a.icvBits = uint32(integ.ICVBytes()) * 8
 	return a, nil
 }
 
-// AlgorithmName is the algorithm as a person writes it in a proposal.
+// AlgorithmName is the algorithm as written in a proposal.
 func AlgorithmName(encr, integ suite.Transform) string {
 	if integ.ID == suite.AUTH_NONE {
 		return encr.Word()

@@ -28,8 +28,8 @@ func ParseExpire(p []byte) (info Info, hard, ok bool) {
 	return info, p[nl.SizeofXfrmUsersaInfo] != 0, err == nil
 }
 
-// ParseDeleted reads an XFRM_MSG_DELSA. Only when counted is set has info more than the
-// SA's identity, such as its last counters.
+// ParseDeleted reads an XFRM_MSG_DELSA. Unless counted is set, info has only the SA's
+// identity, not its last counters.
 func ParseDeleted(p []byte) (info Info, counted, ok bool) {
 	id, ok := idOf(p)
 	if !ok {

@@ -15,7 +15,7 @@ import (
 	"greseal/platform/netlink"
 )
 
-// Policy is a policy of ours or one that stands in our way.
+// Policy is one of our policies, or one that conflicts with them.
 type Policy struct {
 	Dir      uint8
 	Src, Dst netip.Prefix
@@ -28,9 +28,9 @@ type Policy struct {
 	Priority uint32
 	Action   uint8
 
-	// Apart is set when it has a mark, an interface or another type than main, so that
-	// it is another policy than one without, whatever else they have in common. Such
-	// ones are read, never written.
+	// Apart is set when it has a mark, an interface or another type than main, which
+	// makes it a different policy, whatever else is the same. These are read, never
+	// written.
 	Apart bool
 
 	// The template of an allowing policy.
@@ -39,7 +39,7 @@ type Policy struct {
 	TmplSrc, TmplDst netip.Addr
 }
 
-// Selector is the policy's; XFRM keeps a GRE key where ports are.
+// Selector is the policy's; XFRM keeps a GRE key in the port fields.
 func (p *Policy) Selector() nl.XfrmSelector {
 	s := nl.XfrmSelector{
 		Daddr: xfrmAddress(p.Dst.Addr()), Saddr: xfrmAddress(p.Src.Addr()),
@@ -65,8 +65,7 @@ func (p *Policy) Selector() nl.XfrmSelector {
 	return s
 }
 
-// ICMP is the part of a selector that stands where other protocols have ports:
-// a type, and a code or all of them.
+// ICMP is what a selector has in place of ports: a type, and a code or all of them.
 type ICMP struct {
 	Set       bool
 	Kind      uint8
@@ -74,8 +73,8 @@ type ICMP struct {
 	EveryCode bool
 }
 
-// Ports are what stands where UDP has its ports, 0 for any: the halves of a GRE key, or
-// an ICMP type and code.
+// Ports are the selector's port fields, 0 for any: the halves of a GRE key, or an ICMP
+// type and code.
 func (p *Policy) Ports() (sport, dport uint16) {
 	switch {
 	case p.Keyed:
@@ -106,8 +105,8 @@ func (p *Policy) info() *nl.XfrmUserpolicyInfo {
 	}
 }
 
-// template is an allowing policy's. The family is said, not guessed from an
-// address that may be unset.
+// template is an allowing policy's. The family is explicit, as the address may be
+// unset.
 func (p *Policy) template() []byte {
 	tmpl := &nl.XfrmUserTmpl{
 		XfrmId: nl.XfrmId{Daddr: xfrmAddress(p.TmplDst), Proto: protoESP},
@@ -133,8 +132,7 @@ func (p *Policy) id() *nl.XfrmUserpolicyId {
 	return &nl.XfrmUserpolicyId{Sel: p.Selector(), Dir: p.Dir}
 }
 
-// DeletePolicy removes the policy with p's selector and direction; one that is
-// not there is no error.
+// DeletePolicy removes the policy with p's selector and direction, if it exists.
 func DeletePolicy(n *netlink.Conn, p Policy) error {
 	err := n.Do(netlink.Request(nl.XFRM_MSG_DELPOLICY, 0, p.id()))
 	if errors.Is(err, unix.ENOENT) {

@@ -1,8 +1,8 @@
 // Package xfrm reads and writes the messages of NETLINK_XFRM: ESP states (RFC 4301's
-// SAD), policies (its SPD) and what the kernel says about them by itself. They are raw
-// messages because the library's own functions know no replay window beside ESN, no
-// direction together with ESN and no key of a GRE selector whose halves may be zero,
-// and because they print keys and keep copies of them.
+// SAD), policies (its SPD) and notifications about them. The messages are raw because
+// the library's functions support no replay window without ESN, no direction together
+// with ESN and no GRE key with a half that is zero, and because they print keys and
+// keep copies of them.
 package xfrm
 
 import (
@@ -45,7 +45,7 @@ const (
 	sizeAevent = 48
 )
 
-// ID is what the kernel tells ESP states apart by.
+// ID is what identifies an ESP state.
 type ID struct {
 	Dst netip.Addr
 	SPI uint32
@@ -72,8 +72,8 @@ type State struct {
 	HardPacket uint64
 }
 
-// selector is all that a state of transport mode takes and lets out: GRE between
-// its own ends. Others fall to XfrmInStateMismatch.
+// selector is all that a transport mode state accepts: GRE between its own ends. The
+// rest is dropped as XfrmInStateMismatch.
 func (s *State) selector() nl.XfrmSelector {
 	p := Policy{Src: inet.Host(s.Src), Dst: inet.Host(s.Dst), Proto: ProtoGRE}
 	return p.Selector()
@@ -89,8 +89,8 @@ func (s *State) SetAddresses(local, remote netip.AddrPort) {
 	s.Sport, s.Dport = from.Port(), to.Port()
 }
 
-// secret is an attribute that holds a key: it serializes as itself, so that
-// wiping it leaves no copy behind.
+// secret is an attribute that holds a key: it serializes to itself, so that wiping it
+// leaves no copy behind.
 type secret []byte
 
 func (s secret) Len() int          { return len(s) }
@@ -133,7 +133,7 @@ func bigEndian32(v uint32) uint32 {
 	return binary.NativeEndian.Uint32(b)
 }
 
-// unlimited is how the kernel writes that a lifetime has no limit.
+// unlimited is a lifetime without limit (XFRM_INF).
 func unlimited(v uint64) uint64 {
 	if v == 0 {
 		return math.MaxUint64
@@ -159,8 +159,8 @@ func AddState(n *netlink.Conn, s State, p *esp.Params) error {
 		},
 	}
 	if s.Mode == ModeTransport {
-		// What comes out of tunnel mode meets the policies; out of transport mode
-		// it meets those only that match it, and there is none for other protocols.
+		// What comes out of tunnel mode is checked against the policies; out of
+		// transport mode only if one matches, and there is none for other protocols.
 		info.Sel = s.selector()
 	}
 	if s.Mixed {
@@ -195,8 +195,8 @@ func AddState(n *netlink.Conn, s State, p *esp.Params) error {
 	if s.Encap {
 		req.AddData(nl.NewRtAttr(nl.XFRMA_ENCAP, encapTemplate(s.Sport, s.Dport)))
 		if !s.Out {
-			// Otherwise each packet from a moved peer makes a message; kernels
-			// before 5.17 don't know it and do so.
+			// Otherwise each packet from a moved peer causes a notification, as
+			// before 5.17, which has no such threshold.
 			req.AddData(nl.NewRtAttr(nl.XFRMA_MTIMER_THRESH, nl.Uint32Attr(5)))
 		}
 	}
@@ -207,9 +207,9 @@ func AddState(n *netlink.Conn, s State, p *esp.Params) error {
 	return n.Do(req)
 }
 
-// replay builds struct xfrm_replay_state_esn, which gives windows above 32 with
-// and without ESN. Outbound SAs have no window; kernels that know no direction
-// refuse ESN without one and get the smallest.
+// replay builds struct xfrm_replay_state_esn, which allows windows above 32 with
+// and without ESN. Outbound SAs have no window; kernels without directions refuse ESN
+// without one and get the smallest.
 func (s *State) replay() []byte {
 	window := 0
 	switch {
@@ -239,7 +239,7 @@ func userID(id ID) *nl.XfrmUsersaId {
 	return &nl.XfrmUsersaId{Daddr: xfrmAddress(id.Dst), Spi: bigEndian32(id.SPI), Family: family(id.Dst), Proto: protoESP}
 }
 
-// DeleteState removes an SA; one that is not there is no error.
+// DeleteState removes an SA, if it exists.
 func DeleteState(n *netlink.Conn, id ID) error {
 	err := n.Do(netlink.Request(nl.XFRM_MSG_DELSA, 0, userID(id)))
 	if errors.Is(err, unix.ESRCH) {
@@ -248,7 +248,7 @@ func DeleteState(n *netlink.Conn, id ID) error {
 	return err
 }
 
-// Info is what reading an SA back tells, without its keys.
+// Info is an SA as read back, without its keys.
 type Info struct {
 	ID
 	Selector            Policy // src, dst and proto
@@ -321,7 +321,7 @@ func States(n *netlink.Conn) ([]Info, error) {
 	})
 }
 
-// ReadUse tells how many packets an SA has carried, from a message that holds
+// ReadUse reads how many packets an SA has carried, by a message that holds
 // no keys (XFRM_MSG_GETAE). The error is unix.ESRCH when the SA is not there.
 func ReadUse(n *netlink.Conn, id ID) (packets uint64, err error) {
 	req := netlink.Request(nl.XFRM_MSG_GETAE, 0, secret(make([]byte, sizeAevent)))
@@ -340,7 +340,7 @@ func ReadUse(n *netlink.Conn, id ID) (packets uint64, err error) {
 	return packets, err
 }
 
-// errRedacted reports a kernel that keeps keys to itself (lockdown).
+// errRedacted reports a kernel that does not return keys (lockdown).
 var errRedacted = errors.New("the kernel does not give keys back (lockdown)")
 
 // Change is what alter changes of an SA.
@@ -351,10 +351,10 @@ type Change struct {
 	Skip         uint64
 }
 
-// AlterState reads an SA and writes it back with other outer addresses or ports: the
-// kernel wants the keys again for either, and so nobody else keeps them. The
-// sequence number, the replay window and the counters go on; an outbound one
-// that is replaced skips some numbers, so that none is used twice.
+// AlterState reads an SA and writes it back with other outer addresses or ports. The
+// kernel wants the keys again for that; read back here, they need be kept nowhere else.
+// Sequence number, replay window and counters continue; an outbound SA that is
+// replaced skips some numbers, so that none is used twice.
 func AlterState(n *netlink.Conn, id ID, c Change) error {
 	var msg []byte
 	defer func() { clear(msg) }()
@@ -381,7 +381,7 @@ func AlterState(n *netlink.Conn, id ID, c Change) error {
 	err = netlink.EachAttr(msg[nl.SizeofXfrmUsersaInfo:], func(typ uint16, v []byte) error {
 		switch typ {
 		case nl.XFRMA_ALG_AUTH, nl.XFRMA_LASTUSED, nl.XFRMA_PAD:
-			return nil // said better by XFRMA_ALG_AUTH_TRUNC; not for sending
+			return nil // XFRMA_ALG_AUTH_TRUNC says it better; not to be sent
 		case nl.XFRMA_ALG_AEAD, nl.XFRMA_ALG_CRYPT, nl.XFRMA_ALG_AUTH_TRUNC:
 			if c.Replace && allZero(v[72:]) {
 				return errRedacted
@@ -428,7 +428,7 @@ func AlterState(n *netlink.Conn, id ID, c Change) error {
 		req.AddData(rawAttr(nl.XFRMA_LTIME_VAL, msg[160:192]))
 	}
 	if c.Replace && c.Dst == id.Dst {
-		// Same identity: the old one must go first.
+		// Same identity: the old one must be deleted first.
 		if err := DeleteState(n, id); err != nil {
 			return err
 		}
