@@ -12,8 +12,8 @@ import (
 )
 
 // A full pass (Network.reconcile) reads all interfaces and routes of the machine. On
-// a hub of thousands of tunnels, each of which comes up, goes down and is repaired
-// by itself, nearly always only the routes into one link change: those are added and
+// a hub of thousands of tunnels, which come up, go down and are repaired one at a
+// time, nearly always only the routes into one link change: those are added and
 // removed without a full pass.
 
 // lastWanted is what a link wanted at the last full pass, as far as it matters to
@@ -45,12 +45,12 @@ func (n *Network) onlyRoutesChanged(in *inside) bool {
 		return false
 	}
 	if r.Fallback && r.Table == unix.RT_TABLE_MAIN && len(r.Prefixes) > 0 {
-		return false // its routes cover peers only while they are laid
+		return false // its routes cover peers only while they are installed
 	}
 	pinned := func(peer netip.Addr) bool { _, covered := n.covers(peer); return covered }
 	if !slices.Equal(s.servers, r.Servers) || s.running != in.running {
 		if slices.ContainsFunc(s.servers, pinned) || slices.ContainsFunc(r.Servers, pinned) {
-			return false // what is asked of name servers goes another way now
+			return false // other name servers are to be asked outside the tunnels
 		}
 	}
 	if slices.Equal(s.peers, r.Peers) {
@@ -83,8 +83,8 @@ func (n *Network) update(link string) error {
 	return n.adjust(link, in)
 }
 
-// adjust makes the routes into one link those it wants. Adding one that is there
-// does nothing.
+// adjust makes the routes into one link those it wants. Adding one that exists does
+// nothing.
 func (n *Network) adjust(link string, in *inside) error {
 	in.last.peers, in.last.servers, in.last.running = in.routes.Peers, in.routes.Servers, in.running
 	if len(in.routes.Prefixes) == 0 && len(in.laid) == 0 {

@@ -17,8 +17,8 @@ var _ Standing = (*Network)(nil)
 // NeedAdmin is the remedy where the kernel lets this process change nothing.
 const NeedAdmin = "run greseal as root or with CAP_NET_ADMIN; in a container: --cap-add NET_ADMIN"
 
-// Audit implements Standing for addresses, routes and rules. What the kernel lays
-// by itself for an address is read back as well: it does that only once.
+// Audit implements Standing for addresses, routes and rules, including the routes that
+// come with an address: the kernel adds them only once.
 func (n *Network) Audit(there *Interfaces) []Deviation {
 	if n.batching || there == nil {
 		return nil
@@ -42,14 +42,14 @@ func (n *Network) Audit(there *Interfaces) []Deviation {
 	return found
 }
 
-// again lays what is gone once more.
+// again restores what is gone.
 func (n *Network) again(object Object, link, name string, lay func() error) bool {
 	d := n.repairs.Do(Deviation{Link: link, Object: object, Name: name, Text: "it was gone"}, lay)
 	n.found = append(n.found, d)
 	return d.Fixed
 }
 
-// owner is the link on whose account a prefix is laid, "" when none names it.
+// owner is the link that a prefix is routed for, "" when none names it.
 func (n *Network) owner(p netip.Prefix) string {
 	for _, name := range slices.Sorted(maps.Keys(n.links)) {
 		in := n.links[name]
@@ -97,7 +97,7 @@ func (n *Network) auditAddresses(there *Interfaces) error {
 		errs = append(errs, n.layAddresses(l, in, have[l.Index]))
 		n.auditLinkLocal(l, have[l.Index])
 		for _, a := range have[l.Index] {
-			// Into a VRF's table the kernel lays them itself; IPv6 waits for the carrier.
+			// In a VRF's table the kernel has them itself; IPv6 waits for the carrier.
 			if slices.Contains(in.addresses, a.Prefix) && l.Master == 0 && (a.Prefix.Addr().Is4() || l.Running()) {
 				n.layConnected(l, a, stand)
 			}
@@ -106,7 +106,7 @@ func (n *Network) auditAddresses(there *Interfaces) error {
 	return errors.Join(errs...)
 }
 
-// auditLinkLocal lays the IPv6 link-local address again that the kernel made with the
+// auditLinkLocal restores the IPv6 link-local address that the kernel gave the
 // interface.
 func (n *Network) auditLinkLocal(l *rtnl.Link, have []rtnl.Address) {
 	for _, a := range have {
@@ -122,7 +122,7 @@ func (n *Network) auditLinkLocal(l *rtnl.Link, have []rtnl.Address) {
 	}
 }
 
-// auditForeign notes which addresses netifd has not laid on an interface that runs.
+// auditForeign notes which addresses netifd has not set on an interface that is running.
 func (n *Network) auditForeign(l *rtnl.Link, in *inside, have []rtnl.Address) {
 	for _, p := range in.addresses {
 		if l.Running() && !slices.ContainsFunc(have, func(a rtnl.Address) bool { return a.Prefix == p }) {
@@ -131,12 +131,12 @@ func (n *Network) auditForeign(l *rtnl.Link, in *inside, have []rtnl.Address) {
 	}
 }
 
-// whatever is a route without what the kernel may have chosen otherwise.
+// whatever is a route without what the kernel may choose.
 func whatever(r rtnl.Route) rtnl.Route {
 	return rtnl.Route{Dst: r.Dst, Type: r.Type, Oif: r.Oif}
 }
 
-// layConnected lays what is missing of the routes that come with an address.
+// layConnected restores missing routes that come with an address.
 func (n *Network) layConnected(l *rtnl.Link, a rtnl.Address, stand map[rtnl.Route]bool) {
 	for _, r := range rtnl.Connected(l, a.Prefix) {
 		without := uint32(unix.IFA_F_NOPREFIXROUTE)

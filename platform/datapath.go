@@ -33,11 +33,11 @@ type Link struct {
 	// them as a router does. 0: as the MTU.
 	MaxUnfragmented int
 	// Neighbor4 and Neighbor6 are the inner addresses of the router at the other
-	// end, where known. The userspace datapath refuses packets that are too big
-	// in its name; unset: in that of the host they were for.
+	// end, where known: the source of the userspace datapath's ICMP errors about
+	// packets that are too big; unset: the host they were for.
 	Neighbor4, Neighbor6 netip.Addr
 	// MSS4 and MSS6 are the largest TCP segments inside IPv4 and IPv6, bytes;
-	// what SYNs announce is lowered to them in both directions. 0: let be.
+	// the MSS option of SYNs is lowered to them in both directions. 0: not.
 	MSS4, MSS6 uint16
 	Bridge     string
 	FWMark     uint32 // mark of the outer packets
@@ -81,13 +81,13 @@ type Counters struct {
 	Malformed      uint64 // dropped as no valid ESP, padding or GRE packet
 }
 
-// Drops are the packets of one interface thrown away outside any one SA, since
-// the interface was made or adopted.
+// Drops are the packets of one interface dropped outside any SA, since the interface
+// was made or adopted.
 type Drops struct {
 	NoSA   uint64 // outbound without an SA to carry them
 	TooBig uint64 // outbound, larger than the MTU and not to be fragmented
 	Queue  uint64 // either way: a queue was full or the kernel refused
-	Key    uint64 // inbound, with another GRE key than the link's, or with one too many or too few
+	Key    uint64 // inbound, with another GRE key than the link's, or an unexpected or missing one
 	GRE    uint64 // inbound, wrong GRE checksum, out of sequence or of an unknown protocol type
 }
 
@@ -117,11 +117,11 @@ const (
 	HardExpire                       // hard limit: the SA is gone
 	Mapping                          // authenticated packet from a new address or port
 	SequenceLow                      // the sequence space of an outbound SA nears its end
-	LinkLost                         // somebody deleted the interface
+	LinkLost                         // the interface was deleted
 	OuterTooBig                      // an outbound packet did not fit the path, as an ICMP message about it claims
 )
 
-// Event is something a datapath saw by itself.
+// Event is something that a datapath observed.
 type Event struct {
 	Kind   EventKind
 	Link   string // may be empty when only the SPI is known
@@ -149,13 +149,13 @@ const (
 	KindUserspace = "userspace"
 )
 
-// Guards close protocol 47 in the clear. Fail closed is the datapath's own duty: no order
-// of calls, and no failure or kill between them, lets protocol 47 leave or enter in
-// clear for a guarded remote, or makes an interface that sends outside ESP.
+// Guards block protocol 47 in the clear. Failing closed is the datapath's own duty: no
+// order of calls, and no failure or kill between them, lets protocol 47 leave or enter
+// in the clear for a guarded remote, or makes an interface that sends outside ESP.
 type Guards interface {
-	// Guard closes protocol 47 in the clear between this machine and remotes, for
+	// Guard blocks protocol 47 in the clear between this machine and remotes, for
 	// a link; it may be called again with more or other addresses. Unguard
-	// opens what no other link needs. Guards outlive the daemon.
+	// removes the guards that no other link needs. Guards outlive the daemon.
 	Guard(link string, remotes []netip.Addr) error
 	Unguard(link string) error
 }
@@ -165,7 +165,7 @@ type Links interface {
 	// SetLink makes the interface or changes it in place (same index wherever
 	// the kernel allows it), brings it up administratively with link state
 	// "not running" when new, and returns its index. A foreign interface of
-	// that name is an error and is left alone. An error names the interface.
+	// that name is an error and is left untouched. An error names the interface.
 	SetLink(Link) (index int, err error)
 
 	// DeleteLink removes the interface and every SA and allowing policy of it;
@@ -175,16 +175,16 @@ type Links interface {
 	// SetRunning shows the peer's authenticated liveness as link state.
 	SetRunning(name string, running bool) error
 
-	// LinkDrops reads what an interface's packets lost outside any one SA.
+	// LinkDrops reads what an interface dropped outside any SA.
 	LinkDrops(name string) (Drops, error)
 
 	// MSSClampError is nil when the MSS is lowered on a link that asks for it,
-	// otherwise it says what is missing. The link works all the same.
+	// otherwise it says what is missing. The link works without.
 	MSSClampError(link string) error
 
 	// SendGREKeepalive sends a keepalive in Cisco's form into a link's SA.
-	// The peer's are answered without being asked for. GREKeepalives counts
-	// both since the interface was made or adopted.
+	// The peer's are always answered. GREKeepalives counts both since the
+	// interface was made or adopted.
 	SendGREKeepalive(link string) error
 	GREKeepalives(link string) GREKeepalives
 }
@@ -192,7 +192,7 @@ type Links interface {
 // SAs are the ESP SAs.
 type SAs interface {
 	// Supports returns nil when the datapath computes this ESP algorithm
-	// right (known-answer probe), otherwise an error that names it and what
+	// correctly (known-answer probe), otherwise an error that names it and what
 	// is missing (such as the kernel module or OpenWrt package).
 	Supports(encr, integ suite.Transform) error
 
@@ -217,8 +217,8 @@ type IKE interface {
 	Listening() []string
 
 	// IKE delivers the datagrams of both ports, IKEOpening those among them
-	// that are IKE_SA_INIT requests, which anybody can send. IKEDropped counts
-	// those that found no room in either.
+	// that are IKE_SA_INIT requests, which anyone can send. IKEDropped counts
+	// those for which there was no room in either.
 	IKE() <-chan Datagram
 	IKEOpening() <-chan Datagram
 	IKEDropped() uint64
@@ -246,7 +246,7 @@ type Datapath interface {
 	// Kind is KindKernel or KindUserspace.
 	Kind() string
 
-	// Events delivers what the datapath saw by itself.
+	// Events delivers what the datapath observed.
 	Events() <-chan Event
 
 	// Notes are lines for status: which offloads or algorithms are off and why.

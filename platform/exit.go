@@ -12,22 +12,21 @@ import (
 	"greseal/platform/rtnl"
 )
 
-// Peers that are reached by one interface (RouteSet.Through). What goes to such a
-// peer from one of the interface's addresses is looked up in a routing table of
-// the interface's own, by a rule that stands in front of the main table: so two
-// tunnels to one peer leave by two WANs, each by its own. The table holds a host
-// route the way the main table knows by that interface, and once there was one an
-// unreachable route beneath, so that nothing takes another way while the
-// interface is away and when it comes back.
+// Peers that are reached by a given interface (RouteSet.Through). Packets to such a
+// peer from one of the interface's addresses are looked up in a routing table of that
+// interface, by a rule before the main table's: so two tunnels to one peer leave by two
+// WANs, each by its own. The table holds a host route, copied from the main table's
+// route out of that interface, and from then on an unreachable route of a worse
+// metric, so that nothing leaves elsewhere while the interface is away.
 
 // exit is one interface that tunnels are to leave by.
 type exit struct {
 	addresses []netip.Addr        // the interface's, or the last it had
-	reached   map[netip.Addr]bool // peers to whom a way has been known
+	reached   map[netip.Addr]bool // peers to which there has been a route
 }
 
-// exitTable is the number of the routing table of an interface: one of its own
-// for each name, far from those people use.
+// exitTable is the number of an interface's routing table: one for each name, far
+// from those that people use.
 func exitTable(name string) uint32 {
 	h := fnv.New32a()
 	h.Write([]byte(name))
@@ -67,7 +66,7 @@ func (n *Network) ways(foreign func() ([]rtnl.Route, error)) (ways []rtnl.Route,
 		for peer := range peers {
 			r, ok := underlay(by, peer)
 			if !ok && !before.reached[peer] {
-				continue // people's own rules may know a way
+				continue // the administrator's rules may have a route
 			}
 			e.reached[peer] = true
 			if ok {
@@ -109,8 +108,8 @@ func (e *exit) read(s *netlink.Conn, name string, routes []rtnl.Route) (by []rtn
 		}
 	}
 	for _, old := range e.addresses {
-		// One that is gone may come back; until its successor is there, its
-		// rule stays.
+		// An address that is gone may come back; its rule stays until it has a
+		// successor.
 		if !successor[old.Is4()] {
 			have = append(have, old)
 		}
@@ -124,7 +123,7 @@ func (e *exit) read(s *netlink.Conn, name string, routes []rtnl.Route) (by []rtn
 	return by, nil
 }
 
-// dropRules removes the rules that are ours and unwanted, and returns those that stand.
+// dropRules removes our rules that are unwanted, and returns those that remain.
 func (n *Network) dropRules(want map[rtnl.Rule]bool) (present map[rtnl.Rule]bool, err error) {
 	if n.settled && len(n.ruled) == 0 {
 		return make(map[rtnl.Rule]bool), nil

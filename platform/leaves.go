@@ -9,8 +9,8 @@ import (
 )
 
 // Leaves returns the name of the interface by which packets to an address leave
-// now, our own ones included: what RouteTo, which looks below the tunnels, never
-// answers with.
+// now, which may be one of ours. RouteTo looks below the tunnels and never returns
+// those.
 func (n *Network) Leaves(to netip.Addr) (string, error) {
 	info, err := n.lookup(inet.Plain(to), netip.Addr{}, 0, 0)
 	if err != nil {

@@ -13,9 +13,9 @@ import (
 	"greseal/platform/rtnl"
 )
 
-// RouteInfo is the underlay's way to a peer.
+// RouteInfo is the underlay's route to a peer.
 type RouteInfo struct {
-	Local   netip.Addr // the address to come from
+	Local   netip.Addr // source address
 	IfIndex int
 	IfName  string
 	Gateway netip.Addr // unset when the peer is on the link
@@ -25,18 +25,18 @@ type RouteInfo struct {
 	typ uint8 // unix.RTN_UNICAST, unix.RTN_LOCAL
 }
 
-// Why there is no way to a peer now; time or the network can help.
+// Why there is no route to a peer now; this may pass.
 var (
 	ErrNoRoute  = errors.New("no route")
 	ErrNoSource = errors.New("no source address")
 )
 
-// noSource is an ErrNoSource in words of its own.
+// noSource is an ErrNoSource with a text of its own.
 type noSource string
 
 func (e noSource) Error() string { return string(e) }
 
-// Is: without an address to come from there is no route either.
+// Is: without a source address there is no route either.
 func (noSource) Is(err error) bool { return err == ErrNoSource || err == ErrNoRoute }
 
 // RouteTo asks the kernel how packets reach remote, from localHint if that is
@@ -51,7 +51,7 @@ func (n *Network) RouteTo(remote, localHint netip.Addr, ifName string, mark uint
 	if localHint.IsValid() && localHint.Is4() != remote.Is4() {
 		return RouteInfo{}, fmt.Errorf("local address %s and remote address %s are of different IP versions", localHint, remote)
 	}
-	// Kernels answer a source that is not there in several ways, or not at all.
+	// Kernels differ in how they answer for a source that does not exist.
 	if localHint.IsValid() && !n.isLocal(localHint) {
 		return RouteInfo{}, noSource(fmt.Sprintf("local address %s is not on this machine", localHint))
 	}
@@ -89,8 +89,8 @@ func (n *Network) isLocal(a netip.Addr) bool {
 	return err != nil || slices.Contains(all, a)
 }
 
-// sourceOn is the address of an interface to come from: the one that the kernel
-// chose if it is the interface's own, else its best.
+// sourceOn is the source address for an interface: the one that the kernel chose if it
+// is the interface's own, else its best.
 func sourceOn(s *netlink.Conn, l *rtnl.Link, chosen, remote netip.Addr) (netip.Addr, error) {
 	all, err := rtnl.Addresses(s, l.Index)
 	if err != nil {
@@ -114,7 +114,7 @@ func sourceOn(s *netlink.Conn, l *rtnl.Link, chosen, remote netip.Addr) (netip.A
 	return best, nil
 }
 
-// way finds the way to remote below the tunnels.
+// way finds the route to remote below the tunnels.
 func (n *Network) way(remote, local netip.Addr, oif int, mark uint32) (RouteInfo, error) {
 	info, err := n.lookup(remote, local, oif, mark)
 	if err == nil {
@@ -128,7 +128,7 @@ func (n *Network) way(remote, local netip.Addr, oif int, mark uint32) (RouteInfo
 		err = unix.ENETUNREACH
 	}
 	if oif == 0 && noWay(err) {
-		// One of our own routes may stand in the way: ask for the way around.
+		// One of our own routes may cover it: look below it.
 		if info, err2 := n.around(remote, local, mark); err2 == nil {
 			return info, nil
 		}
@@ -139,9 +139,9 @@ func (n *Network) way(remote, local netip.Addr, oif int, mark uint32) (RouteInfo
 	return RouteInfo{}, fmt.Errorf("look up the route to %s: %w", remote, err)
 }
 
-// noWay tells the answers by which kernels say that there is no route, that one
-// throws packets away (EINVAL from a blackhole, EACCES from a prohibit route), or
-// that the IP version is switched off.
+// noWay recognizes the answers by which kernels say that there is no route, that it
+// discards packets (EINVAL from a blackhole, EACCES from a prohibit route), or that
+// the IP version is switched off.
 func noWay(err error) bool {
 	for _, e := range []error{unix.ENETUNREACH, unix.EINVAL, unix.EHOSTUNREACH, unix.ENETDOWN, unix.ENODEV, unix.EADDRNOTAVAIL, unix.EACCES, unix.EOPNOTSUPP, unix.EAFNOSUPPORT} {
 		if errors.Is(err, e) {

@@ -11,9 +11,9 @@ import (
 	"greseal/platform/rtnl"
 )
 
-// What the machine has beside our own interfaces.
+// What the machine has besides our own interfaces.
 
-// LinkInfo is what the kernel says of an interface.
+// LinkInfo is what the kernel reports about an interface.
 type LinkInfo = rtnl.Link
 
 // ErrNoLink reports that there is no interface of that name or index.
@@ -88,7 +88,7 @@ func underlay(foreign []rtnl.Route, to netip.Addr) (rtnl.Route, bool) {
 		}
 	}
 	if found && best.Type != unix.RTN_UNICAST {
-		return rtnl.Route{}, false // somebody closed the way on purpose
+		return rtnl.Route{}, false // closed on purpose
 	}
 	return best, found
 }

@@ -14,18 +14,18 @@ import (
 	"greseal/platform/rtnl"
 )
 
-// Network lays the addresses and routes of our interfaces and takes back only
-// what is ours: routes by their protocol number, addresses by theirs. It keeps
-// what each link wants and makes the kernel agree, as often as it is asked:
-// a device that goes down loses its routes and IPv6 addresses, and coming up
-// brings none of them back. It belongs to one goroutine.
+// Network installs the addresses and routes of our interfaces and removes only its
+// own: both are marked by a protocol number. It keeps what each link wants and makes
+// the kernel agree, as often as it is asked: a device that goes down loses its routes
+// and IPv6 addresses, and coming up does not bring them back. It belongs to one
+// goroutine.
 type Network struct {
 	nl        *netlink.Conn
 	log       *slog.Logger
 	links     map[string]*inside
 	laid      laid[rtnl.Route]
-	ipv6      map[int]bool         // interfaces that were given their link-local address
-	linkLocal map[int]netip.Prefix // and with which they have been seen
+	ipv6      map[int]bool         // interfaces that were given a link-local address
+	linkLocal map[int]netip.Prefix // which one, as last seen
 	exits     map[string]exit      // by the interface
 	ruled     laid[rtnl.Rule]
 	swept     bool
@@ -37,26 +37,26 @@ type Network struct {
 	repairs Repairs
 	found   []Deviation // since the last Audit
 
-	settled bool                  // since the last time nothing of an earlier daemon is left
+	settled bool                  // nothing of an earlier daemon was left then
 	cover   map[netip.Prefix]bool // what our routes covered then, in the main table
 }
 
 // inside is what one link wants.
 type inside struct {
 	addresses []netip.Prefix
-	index     int                   // of the interface that has ours
-	ours      map[netip.Prefix]bool // addresses laid by this process
+	index     int                   // of the interface that has our addresses
+	ours      map[netip.Prefix]bool // addresses added by this process
 	routes    RouteSet
 	running   bool
 	foreign   bool
 	clean     bool                // no address is wanted, and none of ours was found
-	laid      map[rtnl.Route]bool // routes into the link laid by this process
+	laid      map[rtnl.Route]bool // routes into the link added by this process
 	last      *lastWanted         // at the last full pass
 }
 
 // RouteSet is what is routed into a link.
 type RouteSet struct {
-	Prefixes []netip.Prefix // 0.0.0.0/0 and ::/0 are laid as two halves
+	Prefixes []netip.Prefix // 0.0.0.0/0 and ::/0 are installed as two halves
 	Metric   uint32         // 0: the kernel's default
 	Table    uint32         // 0: main
 
@@ -65,8 +65,8 @@ type RouteSet struct {
 	DownMetric uint32
 
 	// Fallback lets traffic follow other routes while the link's own are
-	// withdrawn. Otherwise an unreachable route lies under each of them, and
-	// under the networks of the link's addresses.
+	// withdrawn. Otherwise each of them has an unreachable twin, and so have the
+	// networks of the link's addresses.
 	Fallback bool
 
 	// Peers are the outer addresses that must stay reachable outside the
@@ -74,15 +74,14 @@ type RouteSet struct {
 	// through the underlay.
 	Peers []netip.Addr
 
-	// Servers are the name servers that tell the peers' addresses. While the
-	// link is not running and our routes cover one, this program's own
-	// questions to it go outside the tunnels; nobody else's do.
+	// Servers are the name servers that resolve the peers' names. While the link
+	// is not running and our routes cover one, this program's own queries to it
+	// go outside the tunnels; no others do.
 	Servers []netip.Addr
 
-	// Inside are addresses to which packets go in ESP only. The kernel looks up
-	// a route before ESP takes such a packet, and where it knows none, or an
-	// unreachable one, the packet is lost: then there is a host route, the way
-	// that leads to the peer.
+	// Inside are addresses that are reached in ESP only. The kernel looks up a
+	// route before ESP takes such a packet, and drops it if there is none or an
+	// unreachable one: then it gets a host route like the peer's.
 	Inside []Inside
 
 	// Through names the interface by which Peers are reached from its
@@ -93,7 +92,7 @@ type RouteSet struct {
 // Inside is an address that packets reach inside ESP to a peer.
 type Inside struct{ Addr, Peer netip.Addr }
 
-// OpenNetwork opens its netlink socket in the calling thread's namespace.
+// OpenNetwork opens a netlink socket in the calling thread's namespace.
 func OpenNetwork(log *slog.Logger) (*Network, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -121,8 +120,8 @@ func (n *Network) inside(link string) *inside {
 	return in
 }
 
-// SetForeign says that somebody else lays the addresses of link and the routes
-// into it. What lies underneath, and the host routes of its peers, stay ours.
+// SetForeign says that another program (netifd) sets the addresses of link and the
+// routes into it. Their unreachable twins and the peers' host routes remain ours.
 func (n *Network) SetForeign(link string, foreign bool) { n.inside(link).foreign = foreign }
 
 // own reads one of our interfaces.
@@ -138,9 +137,8 @@ func (n *Network) own(link string) (*rtnl.Link, error) {
 }
 
 // SetAddresses makes the addresses of link those wanted: adds what is missing
-// and removes what is ours and no longer wanted. Asking again with the same list
-// repairs what went missing. An address that is refused does not keep the others
-// out (Refused).
+// and removes ours that are no longer wanted. A call with the same list restores what
+// went missing. An address that is refused does not hold up the others (Refused).
 func (n *Network) SetAddresses(link string, want []netip.Prefix) error {
 	in := n.inside(link)
 	in.addresses = slices.Clone(want)
@@ -159,7 +157,7 @@ func (n *Network) SetAddresses(link string, want []netip.Prefix) error {
 	return errors.Join(errs...)
 }
 
-// layAddresses makes the addresses of a link, of which it has these, those wanted.
+// layAddresses makes the addresses of a link, which has these now, those wanted.
 func (n *Network) layAddresses(l *rtnl.Link, in *inside, have []rtnl.Address) error {
 	var errs []error
 	want, link := in.addresses, l.Name
@@ -209,8 +207,8 @@ func (n *Network) layAddresses(l *rtnl.Link, in *inside, have []rtnl.Address) er
 	return errors.Join(errs...)
 }
 
-// wantIPv6 gives a link that carries IPv6 the link-local address that was left
-// out when it was made.
+// wantIPv6 gives a link that carries IPv6 the link-local address that it was made
+// without.
 func (n *Network) wantIPv6(l *rtnl.Link) {
 	if n.ipv6[l.Index] {
 		return
@@ -223,9 +221,9 @@ func (n *Network) wantIPv6(l *rtnl.Link) {
 }
 
 // SetRoutes makes the routes of link those of set, for a link that is running or
-// not. The interface may be absent or down: then only what lies underneath is
-// laid, and its own routes follow with the next call. It is safe to repeat. A route
-// that is refused does not keep the others out (Refused).
+// not. While the interface is absent or down only the unreachable twins are installed,
+// and its own routes follow with the next call. It is safe to repeat. A route that is
+// refused does not hold up the others (Refused).
 func (n *Network) SetRoutes(link string, set RouteSet, running bool) error {
 	in := n.inside(link)
 	set.Prefixes = slices.Clone(set.Prefixes)
@@ -237,29 +235,29 @@ func (n *Network) SetRoutes(link string, set RouteSet, running bool) error {
 	return n.update(link)
 }
 
-// Refresh lays the peers' host routes again after the underlay has changed, and
-// whatever else went missing on interfaces that are up.
+// Refresh brings the peers' host routes up to date after the underlay has changed, and
+// restores whatever else went missing on interfaces that are up.
 func (n *Network) Refresh() error {
 	return n.reconcile(slices.Collect(maps.Keys(n.links))...)
 }
 
-// Forget removes all routes of link: those into it, those underneath that no
-// other link shares, and the host routes of its peers. It opens the inner side
-// and is for a tunnel that left the config.
+// Forget removes all routes of link: those into it, their unreachable twins that no
+// other link shares, and the host routes of its peers. It opens the inner side, for a
+// tunnel that left the config.
 func (n *Network) Forget(link string) error {
 	delete(n.links, link)
 	return n.reconcile()
 }
 
-// Sweep removes the routes of earlier daemons that no SetRoutes since asked for.
-// Call it when every configured link had its SetRoutes.
+// Sweep removes the routes of earlier daemons that no SetRoutes has asked for since.
+// Call it after SetRoutes for every configured link.
 func (n *Network) Sweep() error {
 	n.swept = true
 	return n.reconcile()
 }
 
-// Batch puts off changes of routes until Commit, which makes them for all links at
-// once, with at most one full pass.
+// Batch defers changes of routes until Commit, which makes them for all links at once,
+// with at most one full pass.
 func (n *Network) Batch() { n.batching = true }
 
 // Commit ends Batch.

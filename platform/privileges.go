@@ -26,7 +26,7 @@ func ForbidCoreDumps() error {
 // DropPrivileges gives up, in every thread and for good, all capabilities but
 // keptCapabilities, and with no_new_privs also what a program run from here could
 // gain. Children keep the three. An error means that something could not be given
-// up; the daemon works all the same.
+// up; the daemon can go on.
 //
 // Linux keeps capabilities for each thread, so this goes through the runtime's
 // AllThreadsSyscall, which a binary linked with cgo does not have.
@@ -37,8 +37,8 @@ func DropPrivileges() error {
 		}
 		return fmt.Errorf("set no_new_privs: %w", err)
 	}
-	// The bounding set first: it takes CAP_SETPCAP, which goes below. Without
-	// it no_new_privs already keeps anything from being gained.
+	// The bounding set first: this needs CAP_SETPCAP, which is dropped below.
+	// Without it no_new_privs already prevents gaining any.
 	var bounding error
 	for c := uintptr(0); c < 64; c++ {
 		if keptCapabilities&(1<<c) != 0 {
@@ -46,7 +46,7 @@ func DropPrivileges() error {
 		}
 		err := allThreads(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, c, 0)
 		if errors.Is(err, unix.EINVAL) {
-			break // beyond this kernel's last one
+			break // this kernel's last one was before
 		}
 		if err != nil && !errors.Is(err, unix.EPERM) {
 			bounding = fmt.Errorf("limit the capabilities of children: %w", err)

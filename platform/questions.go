@@ -6,13 +6,13 @@ import (
 	"greseal/platform/rtnl"
 )
 
-// Where a tunnel's routes, or the unreachable ones underneath, cover the name server
-// that knows its peer's address, the tunnel would never come up. So what this program
-// asks there goes outside, by a routing table of its own and a rule that fits nothing
-// else: DNS, from this machine, of this user. Packets that are forwarded, such as those
-// of the LAN, and those of other users, such as a forwarding name server's, stay inside.
+// Where a tunnel's routes, or their unreachable twins, cover the name server that
+// knows its peer's address, the tunnel would never come up. So this program's queries
+// go outside, by a routing table of their own and a rule that matches nothing else:
+// DNS, from this machine, of this user. Forwarded packets, such as those of the LAN,
+// and those of other users, such as a DNS forwarder's, stay inside.
 
-// questionTable is the routing table with the ways to name servers.
+// questionTable is the routing table with the routes to name servers.
 var questionTable = exitTable("name servers")
 
 // questions computes the routes to name servers that are to be asked outside, and adds

@@ -9,13 +9,13 @@ import (
 	"greseal/platform/rtnl"
 )
 
-// laid is what this process has laid of one kind. What has our mark and is not in it
-// was left by an earlier daemon.
+// laid is what this process has installed of one kind. What has our mark and is not in
+// it was left by an earlier daemon.
 type laid[T comparable] map[T]bool
 
-// drop removes what stands with our mark and is not wanted; of what an earlier daemon
-// left only if swept. It returns what is wanted and stands. What cannot be removed
-// stays in l and is tried again.
+// drop removes what has our mark and is not wanted; what an earlier daemon left only
+// if swept. It returns what is wanted and present. What cannot be removed stays in l
+// and is tried again.
 func (l laid[T]) drop(have []T, want map[T]bool, swept bool, remove func(T) error) (present map[T]bool, err error) {
 	present = make(map[T]bool)
 	stuck := make(map[T]bool)
@@ -42,8 +42,8 @@ func (l laid[T]) drop(have []T, want map[T]bool, swept bool, remove func(T) erro
 	return present, errors.Join(errs...)
 }
 
-// lay adds what is not present, in the order of want. What it had laid before is for
-// again, which tells whether it stands now.
+// lay adds what is not present, in the order of want. What had been added before is
+// left to again, which reports whether it is present now.
 func (l laid[T]) lay(want []T, present map[T]bool, add func(T) error, again func(T) bool) error {
 	var errs []error
 	for _, k := range want {
@@ -66,7 +66,7 @@ func (l laid[T]) lay(want []T, present map[T]bool, add func(T) error, again func
 // observed is what one full pass found on the machine.
 type observed struct {
 	links   map[string]*rtnl.Link // ours, by name
-	routes  []rtnl.Route          // ours, as they are laid
+	routes  []rtnl.Route          // ours, as installed
 	foreign func() ([]rtnl.Route, error)
 }
 
@@ -95,7 +95,7 @@ func (n *Network) observe(there *Interfaces) (observed, error) {
 type wants struct {
 	under  []rtnl.Route          // host routes that go outside the tunnels
 	rules  map[rtnl.Rule]bool    // for some of them
-	shared []rtnl.Route          // unreachable ones beneath the others
+	shared []rtnl.Route          // unreachable twins
 	into   map[rtnl.Route]string // by link
 	all    map[rtnl.Route]bool   // the keys of all routes
 }
@@ -145,8 +145,8 @@ func (n *Network) reconcile(links ...string) error {
 	return n.reconcileIn(there, links)
 }
 
-// idle reports that there is nothing to do: a hub of many tunnels without routes lists
-// nothing.
+// idle reports that there is nothing to do, so that a hub of many tunnels without
+// routes dumps nothing.
 func (n *Network) idle() bool { return n.settled && len(n.laid) == 0 && !n.wantsAny() }
 
 // reconcileIn is reconcile where the interfaces are these.
@@ -185,7 +185,7 @@ func (n *Network) reconcileIn(there *Interfaces, links []string) error {
 	return err
 }
 
-// layUnder lays host routes, each with what it has of the route it follows.
+// layUnder installs host routes, each with the attributes of the route it follows.
 func (n *Network) layUnder(under []rtnl.Route, present map[rtnl.Route]bool) error {
 	whole := make(map[rtnl.Route]rtnl.Route)
 	var keys []rtnl.Route
@@ -197,11 +197,11 @@ func (n *Network) layUnder(under []rtnl.Route, present map[rtnl.Route]bool) erro
 		}
 	}
 	add := func(k rtnl.Route) error { return n.addRoute(whole[k]) }
-	// One that is gone went with its interface or its gateway, as a rule.
+	// One that is gone usually went with its interface or gateway.
 	return n.laid.lay(keys, present, add, func(k rtnl.Route) bool { return add(k) == nil })
 }
 
-// layInto lays the routes into the links named.
+// layInto installs the routes into the links named.
 func (n *Network) layInto(into map[rtnl.Route]string, links []string, present map[rtnl.Route]bool) error {
 	named := make(map[string]bool)
 	for _, link := range links {
@@ -241,7 +241,7 @@ func (n *Network) changeRoute(typ uint16, r rtnl.Route) error {
 	if typ == unix.RTM_DELROUTE {
 		u.What = "remove route " + r.String()
 	} else if r.Type == unix.RTN_UNREACHABLE && !u.noIPv6() {
-		u.Object = ObjectGuard // without IPv6 there is nothing to keep in
+		u.Object = ObjectGuard // without IPv6 nothing can leave
 	}
 	return u
 }

@@ -5,8 +5,8 @@ import (
 	"os"
 )
 
-// FlushRouteCache has the kernel forget the path MTUs it learned by ICMP, which it
-// otherwise keeps for ten minutes after a path has grown: ip route flush cache.
+// FlushRouteCache has the kernel forget path MTUs learned by ICMP, which it otherwise
+// keeps for ten minutes: ip route flush cache.
 func FlushRouteCache() error {
 	return errors.Join(
 		os.WriteFile("/proc/sys/net/ipv4/route/flush", []byte("1"), 0),

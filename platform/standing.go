@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Object is a kind of thing that greseal lays on the machine.
+// Object is a kind of thing that greseal installs on the machine.
 type Object string
 
 // The kinds of things that are read back.
@@ -28,7 +28,7 @@ type Deviation struct {
 	Link   string // the tunnel's interface; "" for what serves all of them
 	Object Object
 	Name   string // which one, such as "10.0.0.1/30"; the interface itself has its name
-	Text   string // what stands instead, such as "somebody removed it"
+	Text   string // what was found instead, such as "somebody removed it"
 	Remedy string // what to do about one that stays
 	Fixed  bool   // it was put right; otherwise it still differs
 }
@@ -37,23 +37,23 @@ type Deviation struct {
 // "interface hq: somebody set it down; nothing passes".
 func (d Deviation) String() string { return d.What() + ": " + d.Text }
 
-// What is the object, such as "interface hq"; a kind of them where none is named.
+// What is the object, such as "interface hq", or its kind where none is named.
 func (d Deviation) What() string { return strings.TrimSpace(fmt.Sprintf("%s %s", d.Object, d.Name)) }
 
-// Standing is implemented by whatever lays things on the machine.
+// Standing is implemented by whatever installs things on the machine.
 type Standing interface {
 	// Audit reads back everything that is wanted, puts right what is ours and
 	// returns what it found to differ, fixed or not. there are the machine's
-	// interfaces now, nil where they cannot be read. Asked again when nothing
+	// interfaces now, nil where they cannot be read. Called again when nothing
 	// has changed it writes nothing and returns the same deviations, without
-	// those it fixed. An object that somebody else changes again and again is
-	// put right no more than a few times a minute; its text says so.
+	// those it fixed. An object that another program keeps changing is put right
+	// no more than a few times a minute; its text says so.
 	Audit(there *Interfaces) []Deviation
 }
 
-// Repairs puts deviations right, and bounds how often: an object that somebody else
-// changes again and again is left as it is. Guards are the exception, since leaving
-// one would open a tunnel. The zero value is ready; it belongs to one goroutine.
+// Repairs puts deviations right, and bounds how often: an object that another program
+// keeps changing is left as it is, except for guards, without which a tunnel would be
+// open. The zero value is ready; it belongs to one goroutine.
 type Repairs struct {
 	made  map[Deviation][]time.Time // within repairSpan, oldest first, by what identifies an object
 	swept time.Time
@@ -65,9 +65,9 @@ const (
 	repairSpan  = time.Minute
 )
 
-// Do calls fix to put right what found tells of, and returns found with what came of it:
-// Fixed, or the error in its text, or that another program changes the object again and
-// again, when fix may not have been called.
+// Do calls fix to put right what was found, and returns found with the result: Fixed, or
+// the error in its text, or that another program keeps changing the object, in which
+// case fix may not have been called.
 func (r *Repairs) Do(found Deviation, fix func() error) Deviation {
 	return r.do(found, time.Now(), fix)
 }
@@ -95,7 +95,7 @@ func (r *Repairs) do(found Deviation, now time.Time, fix func() error) Deviation
 	return found
 }
 
-// Repair is what of one object is put right together, and counts as once.
+// Repair is what is put right of one object together, and counts as one repair.
 type Repair struct {
 	texts []string
 	fixes []func() error

@@ -7,7 +7,7 @@ import (
 	"greseal/platform/rtnl"
 )
 
-// Interfaces are what one dump told of the machine's interfaces.
+// Interfaces are the machine's interfaces as of one dump.
 type Interfaces struct {
 	conn    *netlink.Conn
 	byIndex map[int]*rtnl.Link
@@ -30,10 +30,10 @@ func ReadInterfaces(n *netlink.Conn) (*Interfaces, error) {
 	return there, nil
 }
 
-// Compare reads what tunnels' interfaces of each datapath have in common: that it is there,
+// Compare checks what the interfaces of both datapaths have in common: that it exists,
 // its name, ifalias, bridge and administrative state. up says whether it should be up; a
-// state that somebody set is left, since whoever did this meant it. there is nil for one
-// that is gone; what of it is to be put right is in mend, the rest in stays.
+// state that was set by hand is left, as it is meant. there is nil for an interface
+// that is gone; mend is what is to be put right, stays the rest.
 func (i *Interfaces) Compare(want *Link, index int, up bool) (there *rtnl.Link, mend Repair, stays []Deviation) {
 	about := func(text, remedy string) Deviation {
 		return Deviation{Link: want.Name, Object: ObjectLink, Name: want.Name, Text: text, Remedy: remedy}

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Unlaid is one address or route that the kernel refused. The others are laid
-// all the same: a tunnel goes without IPv6 where IPv6 is switched off.
+// Unlaid is one address or route that the kernel refused. The others are installed
+// nevertheless: where IPv6 is switched off a tunnel goes without.
 type Unlaid struct {
 	Prefix netip.Prefix
 	What   string // what was tried
@@ -33,8 +33,8 @@ func (u *Unlaid) noIPv6() bool {
 	return u.Prefix.Addr().Is6() && (errors.Is(u.Err, unix.EACCES) || errors.Is(u.Err, unix.EOPNOTSUPP) || errors.Is(u.Err, unix.EAFNOSUPPORT))
 }
 
-// Refused lists what an error of SetAddresses or SetRoutes says of single
-// addresses and routes; rest is what else went wrong.
+// Refused lists the single addresses and routes that an error of SetAddresses or
+// SetRoutes is about; rest is what else went wrong.
 func Refused(err error) (list []*Unlaid, rest error) {
 	switch e := err.(type) {
 	case nil:

@@ -11,9 +11,9 @@ import (
 	"greseal/platform/rtnl"
 )
 
-// What all links want together, computed from what each wants and what the machine has.
+// What all links want together, from what each wants and what the machine has.
 
-// wantsAny tells whether any link wants a route, one underneath included.
+// wantsAny reports whether any link wants a route, unreachable twins included.
 func (n *Network) wantsAny() bool {
 	for _, in := range n.links {
 		if len(in.routes.Prefixes) > 0 || len(in.addresses) > 0 || in.routes.Through != "" || len(in.routes.Inside) > 0 {
@@ -23,8 +23,8 @@ func (n *Network) wantsAny() bool {
 	return false
 }
 
-// wanted computes the routes into interfaces that are there and up, and the
-// unreachable ones underneath, which links share.
+// wanted computes the routes into interfaces that exist and are up, and their
+// unreachable twins, which links share.
 func (n *Network) wanted(byName map[string]*rtnl.Link) (into map[rtnl.Route]string, shared map[rtnl.Route]bool) {
 	into = make(map[rtnl.Route]string)
 	shared = make(map[rtnl.Route]bool)
@@ -54,8 +54,8 @@ func (n *Network) wanted(byName map[string]*rtnl.Link) (into map[rtnl.Route]stri
 	return into, shared
 }
 
-// into are the routes into a link that is there and up; l is nil for one that is
-// not there.
+// into are the routes into a link that exists and is up; l is nil for one that does
+// not.
 func (n *Network) into(in *inside, l *rtnl.Link) []rtnl.Route {
 	metric := in.routes.Metric
 	if !in.running {
@@ -85,7 +85,7 @@ func (n *Network) into(in *inside, l *rtnl.Link) []rtnl.Route {
 }
 
 // pins computes the host routes of the peers that our routes would cover, and those
-// of addresses inside to which there is no other way.
+// of addresses inside to which there is no other route.
 func (n *Network) pins(foreign func() ([]rtnl.Route, error), into map[rtnl.Route]string, shared map[rtnl.Route]bool) ([]rtnl.Route, error) {
 	n.cover = make(map[netip.Prefix]bool)
 	for r := range into {
@@ -131,7 +131,7 @@ func (n *Network) pins(foreign func() ([]rtnl.Route, error), into map[rtnl.Route
 			continue
 		}
 		if r.Dst.Bits() > bits {
-			continue // it wins by itself
+			continue // it wins anyway
 		}
 		pins = append(pins, r.HostRoute(unix.RT_TABLE_MAIN, peer))
 	}
@@ -143,7 +143,7 @@ func (n *Network) pins(foreign func() ([]rtnl.Route, error), into map[rtnl.Route
 		}
 		if !ok {
 			if r, ok = underlay(routes, peer); !ok {
-				continue // the peer has no way either
+				continue // the peer has no route either
 			}
 			r = r.Into(addr.Is4())
 		}

@@ -19,18 +19,18 @@ import (
 // that comes up makes a dozen within a few milliseconds.
 const settle = 50 * time.Millisecond
 
-// Change says that the machine's network is not what it was. It is a reason to
-// look again, not a description: several changes may have become one.
+// Change says that the machine's network has changed. It is a reason to look again,
+// not a description: several changes may be merged into one.
 type Change struct {
 	// Underlay: a link, address, route or rule that is not ours came, went or
-	// changed, or somebody took away a rule or an unreachable route of ours;
-	// routes to peers, local addresses and MTUs may be others now.
+	// changed, or a rule or an unreachable route of ours was removed; routes to
+	// peers, local addresses and MTUs may differ now.
 	Underlay bool
-	// Own names our interfaces that somebody else set up or down or deleted,
-	// or whose addresses or routes somebody else changed.
+	// Own names our interfaces that another program set up or down or deleted,
+	// or whose addresses or routes it changed.
 	Own []string
-	// Other: somebody else changed something of which what we have laid may be a
-	// part, such as XFRM policies, nf_tables or the bridge of an interface of ours.
+	// Other: another program changed something that may affect what we have
+	// installed, such as XFRM policies, nf_tables or the bridge of an interface.
 	Other bool
 }
 
@@ -49,8 +49,8 @@ func (c *Change) add(o Change) {
 	}
 }
 
-// Watcher reports changes of links, addresses, routes, rules, XFRM and nf_tables. What
-// this process changed itself it leaves out where the kernel says who did it.
+// Watcher reports changes of links, addresses, routes, rules, XFRM and nf_tables. It
+// leaves out those of this process where the kernel says whose they are.
 type Watcher struct {
 	subs  []*netlink.Subscription
 	out   chan Change
@@ -124,8 +124,7 @@ func (w *Watcher) watchOthers(proto int, groups ...int) {
 	}, func(c *Change) { c.Other = true })
 }
 
-// Changes delivers what happened, gathered. While nobody reads, changes are
-// merged into one.
+// Changes delivers what happened. Until it is read, changes are merged into one.
 func (w *Watcher) Changes() <-chan Change { return w.out }
 
 // Close ends the Watcher and waits for its goroutines.
@@ -137,7 +136,7 @@ func (w *Watcher) Close() {
 	w.wg.Wait()
 }
 
-// read judges notifications with see; where some were lost, lost says what is to be
+// read passes notifications to see; where some were lost, lost says what is to be
 // looked at again.
 func (w *Watcher) read(sub *netlink.Subscription, see func(c *Change, typ uint16, port uint32, p []byte), lost func(*Change)) {
 	defer w.wg.Done()
@@ -164,8 +163,8 @@ func (w *Watcher) read(sub *netlink.Subscription, see func(c *Change, typ uint16
 	}
 }
 
-// everything is to be looked at again. The links seen so far stay; each next message
-// corrects its own.
+// everything is to be looked at again. The links seen so far stay; the next message
+// about each corrects it.
 func (w *Watcher) everything(c *Change) {
 	w.log.Debug("netlink notifications lost, reading everything again")
 	c.Underlay = true
@@ -176,7 +175,7 @@ func (w *Watcher) everything(c *Change) {
 	}
 }
 
-// gather merges what is found until it has settled and somebody takes it.
+// gather merges changes until they have settled and are read.
 func (w *Watcher) gather() {
 	defer w.wg.Done()
 	var pending Change
@@ -222,20 +221,19 @@ func (w *Watcher) see(c *Change, typ uint16, port uint32, p []byte) {
 			if typ == unix.RTM_DELROUTE && r.Type == unix.RTN_UNICAST {
 				w.blame(c, r.Oif, true)
 			} else if typ == unix.RTM_DELROUTE {
-				c.Underlay = true // an unreachable route: laid again by Refresh
+				c.Underlay = true // an unreachable route: Refresh restores it
 			}
 			return
 		}
 		w.blame(c, r.Oif, false)
-		// One that comes with an address does so only once.
+		// The kernel adds one with an address only once.
 		c.Other = c.Other || typ == unix.RTM_DELROUTE && r.Protocol == unix.RTPROT_KERNEL && w.links[r.Oif].own
 	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
 		c.Underlay = c.Underlay || !netlink.OwnPort(port)
 	}
 }
 
-// blame notes a change on an interface: what happens on our own matters only
-// when something was taken away.
+// blame notes a change on an interface: on our own only removals matter.
 func (w *Watcher) blame(c *Change, index int, gone bool) {
 	l, known := w.links[index]
 	switch {
@@ -276,8 +274,8 @@ func (w *Watcher) seeLink(c *Change, present, ours bool, p []byte) {
 	w.links[l.Index] = now
 	switch {
 	case now.own:
-		// Its liveness is our own doing; its administrative state may not be.
-		// Kernels before 6.2 do not say who changed it.
+		// Liveness is set by us alone; the administrative state may not be. Kernels
+		// before 6.2 do not say who changed it.
 		if before.present && !ours && (before.flags^now.flags)&unix.IFF_UP != 0 {
 			c.own(now.name)
 		}
@@ -285,7 +283,7 @@ func (w *Watcher) seeLink(c *Change, present, ours bool, p []byte) {
 		c.Other = c.Other || before.present && !ours && now != before
 	case now == before:
 	case !before.present && now.flags&unix.IFF_UP == 0:
-		c.Other = true // nothing can go there yet, but it may be a bridge that an interface of ours belongs to
+		c.Other = true // no route leads there yet, but it may be the bridge of an interface of ours
 	default:
 		c.Underlay = true
 	}
