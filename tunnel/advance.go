@@ -107,7 +107,7 @@ func (l *loop) initiate(p *peer, passed []string) wait {
 	p.attempt.Begin(now)
 	p.said, p.passed = "", passed
 	w := wait{phase: phaseConnecting, until: p.attempt.Wake(), event: eventHandshake, why: cause.Progress(fmt.Sprintf("waiting for %s to answer", p.remote()))}
-	if p.attempt.Failures() > 0 {
+	if p.cause.Known().Failure != nil {
 		w.why = *p.cause.Known() // why the last attempt failed says more
 	}
 	// What the engine says at once, such as that it failed, counts for more.
@@ -330,6 +330,7 @@ func (l *loop) restart(p *peer, why string) {
 	l.do(l.engine.Close(l.now(), p.id))
 	p.attempt.Reset()
 	p.standby.Stop()
+	p.cause.Find(time.Now(), cause.Cause{})
 	if p.tunnel.wanted {
 		p.set(phaseWaiting, cause.Progress(why))
 	}

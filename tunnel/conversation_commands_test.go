@@ -36,6 +36,7 @@ import (
 //	events NAME                      what is remembered of a tunnel
 //	handshakes NAME                  what the recorder holds
 //	doctor NAME                      an examination, as far as it needs no machine
+//	examination of NAME finds nothing|STEP: TEXT   what one came to
 //
 //	NAME|name server says ADDRESS …  the addresses of a host; none: it does not exist
 //	name server is silent|broken|slow|quick
@@ -87,6 +88,8 @@ var commands = map[string]func(*conversation, []string){
 	"events":     (*conversation).cmdEvents,
 	"handshakes": (*conversation).cmdHandshakes,
 	"doctor":     (*conversation).cmdDoctor,
+
+	"examination": (*conversation).cmdExamination,
 
 	"name":      (*conversation).cmdNameServer,
 	"the":       (*conversation).cmdThe,
@@ -428,6 +431,15 @@ func (c *conversation) cmdDoctor(w []string) {
 		}
 	}
 	c.line("done: %v, %d faults", r.Job.Done, r.Job.Faults)
+}
+
+func (c *conversation) cmdExamination(w []string) { // of NAME finds …
+	var d status.Diagnosis
+	if step, text, any := strings.Cut(strings.Join(w[3:], " "), ": "); any {
+		d.First = step
+		d.Findings = []status.Finding{{ID: step, Title: "step " + step, Verdict: status.VerdictFault, Evidence: []string{text, "and more"}, Remedy: "mend it", Commands: []string{"mend"}}}
+	}
+	c.act(func() { c.l.examined(c.l.peers[ikev2.PeerID(w[1])], &d) })
 }
 
 // The network.

@@ -9,6 +9,7 @@ import (
 	"greseal/ikev2"
 	"greseal/tunnel/attempt"
 	"greseal/tunnel/config"
+	"greseal/tunnel/status"
 )
 
 // authenticate gives a Peer what its tunnel authenticates with.
@@ -94,6 +95,9 @@ func (l *loop) followLists(now ikev2.Time) {
 		l.event(t, slog.LevelInfo, "crl", "revocation lists read again")
 		for _, p := range t.peers {
 			l.register(p)
+			if p.cause.Known().Code == status.CodeAuth {
+				p.forget()
+			}
 			if t.wanted && !p.established() && p.attempt.State() != attempt.UnderWay {
 				p.attempt.Reset()
 				l.retryNow(p) // the one that was missing or out of date may be why

@@ -3,6 +3,7 @@ package tunnel
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"sync"
@@ -147,18 +148,19 @@ func (l *loop) startJob(what string, q *status.Query, run examination) status.Re
 	j := &job{Job: status.Job{ID: l.jobs.last, What: what}, cancel: cancel, askedAt: l.now()}
 	l.jobs.list = append(l.jobs.list, j)
 	var subjects []doctor.Subject
+	var edits []int
 	for _, name := range names {
 		s := l.subject(l.tunnels[name].shown())
 		s.Target = target
-		subjects = append(subjects, s)
+		subjects, edits = append(subjects, s), append(edits, l.tunnels[name].edits)
 		j.Checks = append(j.Checks, status.Diagnosis{Tunnel: name})
 	}
-	l.jobs.running.Go(func() { l.runJob(ctx, j, subjects, run) })
+	l.jobs.running.Go(func() { l.runJob(ctx, j, subjects, edits, run) })
 	return status.Reply{OK: true, Job: j.view()}
 }
 
 // runJob is the job's goroutine. What it finds is noted by the loop.
-func (l *loop) runJob(ctx context.Context, j *job, subjects []doctor.Subject, run examination) {
+func (l *loop) runJob(ctx context.Context, j *job, subjects []doctor.Subject, edits []int, run examination) {
 	defer j.cancel()
 	for i, s := range subjects {
 		run := run
@@ -174,9 +176,23 @@ func (l *loop) runJob(ctx context.Context, j *job, subjects []doctor.Subject, ru
 				j.found(i, doctor.Step{ID: "job", Title: "the examination itself", Verdict: doctor.Skipped, Evidence: []string{err.Error()}})
 			}
 			j.Checks[i].Done = true
+			if p := l.peers[ikev2.PeerID(s.Tunnel.Name)]; err == nil && j.What == "doctor" && p != nil && p.tunnel.edits == edits[i] && !p.tunnel.wrong() {
+				l.examined(p, &j.Checks[i])
+			}
 			j.Done = i == len(subjects)-1
 			return struct{}{}
 		})
+	}
+}
+
+// examined has a peer tell what an examination found of it.
+func (l *loop) examined(p *peer, d *status.Diagnosis) {
+	before := p.cause.Is().Text
+	c := doctor.Cause(l.moment(p), d.Findings, d.First)
+	p.cause.Find(time.Now(), c)
+	p.examined = l.cameIn(p)
+	if c.Text != "" && c.Text != before {
+		l.event(p.tunnel, slog.LevelWarn, "doctor", c.String())
 	}
 }
 

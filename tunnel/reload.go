@@ -3,10 +3,12 @@ package tunnel
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
 	"greseal/tunnel/attempt"
+	"greseal/tunnel/cause"
 	"greseal/tunnel/config"
 	"greseal/tunnel/status"
 )
@@ -105,6 +107,10 @@ func (l *loop) take(next *config.Config) []string {
 // changed carries out the change of one tunnel's settings, at no higher cost
 // than its class.
 func (l *loop) changed(t *tunnel, ch config.Change) {
+	t.edits++
+	for _, p := range t.peers {
+		p.cause.Find(time.Now(), cause.Cause{})
+	}
 	if t.wrong() || len(t.was.Mistakes) > 0 {
 		l.event(t, slog.LevelInfo, "reload", "settings changed")
 		l.mended(t)
@@ -139,6 +145,9 @@ func (l *loop) changed(t *tunnel, ch config.Change) {
 		}
 	}
 	for _, p := range t.peers {
+		if ch.Class > config.Hitless || slices.Contains(ch.Keys, "crl") {
+			p.forget()
+		}
 		l.changedFor(p, ch.Class)
 	}
 }

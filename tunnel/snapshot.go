@@ -121,7 +121,7 @@ func (l *loop) describeState(p *peer) status.Tunnel {
 	if t.wanted || t.wrong() && c.Enabled {
 		s.Desired = status.DesiredUp
 	}
-	tell(p.cause.Is(), &s)
+	tell(l.why(p), &s)
 	if p.phase == phaseWaiting {
 		s.WaitingFor = p.wait.word
 	}
@@ -132,6 +132,27 @@ func (l *loop) describeState(p *peer) status.Tunnel {
 		s.NextAttempt = endOf(at - l.now())
 	}
 	return s
+}
+
+// examinedHolds is how long is told what an examination found of a tunnel that is up,
+// since nothing tells when it was mended.
+const examinedHolds = 10 * time.Minute
+
+// why is the cause that is told. That nothing comes through a tunnel that is up holds
+// until something does.
+func (l *loop) why(p *peer) *cause.Cause {
+	c := p.cause.Is()
+	if p.established() && c != p.cause.Known() && (time.Since(c.Confirmed) > examinedHolds || c.Side != status.SideHere && l.cameIn(p) > p.examined) {
+		p.cause.Find(time.Now(), cause.Cause{})
+	}
+	return p.cause.Is()
+}
+
+// cameIn counts the packets that came in through ESP with the right GRE header.
+func (l *loop) cameIn(p *peer) uint64 {
+	in, _ := l.totals(p)
+	d, _ := l.dp.LinkDrops(p.tunnel.name) // none without an interface
+	return in.Packets - min(in.Packets, d.Key+d.GRE)
 }
 
 // tell shows a cause.

@@ -37,6 +37,9 @@ func (p phase) String() string {
 	return [...]string{"disabled", "closed", "waiting", "connecting", "up", "suspect", "down"}[p]
 }
 
+// trying reports whether it is not up and meant to be.
+func (p phase) trying() bool { return p == phaseWaiting || p == phaseConnecting || p == phaseDown }
+
 // childSA is a Child SA as the datapath has it.
 type childSA struct {
 	*ikev2.Child
@@ -69,6 +72,7 @@ type tunnel struct {
 	was    *config.Tunnel // before the last reload
 	name   string
 	wanted bool    // not taken down by its operator
+	edits  int     // how often its settings were changed
 	peers  []*peer // today always one
 	events status.EventLog
 
@@ -114,6 +118,7 @@ type peer struct {
 	phase     phase
 	since     time.Time  // of phase, wall time
 	cause     cause.Held // why it is not up, or carries nothing
+	examined  uint64     // packets that had come in when an examination found the cause
 	said      string     // the engine's last remark about the attempt under way, or since it is up
 	wait      wait       // while it is not up
 	passed    []string   // why other remotes were passed over at the last attempt
@@ -189,12 +194,24 @@ func (t *tunnel) shown() *peer { return t.peers[0] }
 
 var disabled = cause.Cause{Text: "enabled = false in the configuration", Remedy: "set enabled = true, then apply it", Commands: []string{"greseal apply"}}
 
-// set moves p to another phase; since only changes with the phase.
+// set moves p to another phase; since only changes with the phase. What an
+// examination found holds for as long as the tunnel tries to come up, or is up.
 func (p *peer) set(next phase, why cause.Cause) {
 	if p.phase != next {
+		if !p.phase.trying() || !next.trying() {
+			p.cause.Find(time.Now(), cause.Cause{})
+		}
 		p.phase, p.since = next, time.Now()
 	}
 	p.cause.Set(time.Now(), why)
+}
+
+// forget gives up a cause that was found under other settings.
+func (p *peer) forget() {
+	p.cause.Find(time.Now(), cause.Cause{})
+	if p.phase.trying() {
+		p.set(p.phase, cause.Progress("settings changed"))
+	}
 }
 
 // established reports whether a Child SA carries packets.

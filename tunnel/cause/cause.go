@@ -121,14 +121,14 @@ func (h *Held) Is() *Cause {
 // Known is what the tunnel itself knows, whatever an examination found.
 func (h *Held) Known() *Cause { return &h.known }
 
-// Set takes what the tunnel itself knows now. A failure that is not the one of
+// Set takes what the tunnel itself knows now; what Known returned keeps its dates. A failure that is not the one of
 // before supersedes a finding; silence and progress are what a finding explains.
 func (h *Held) Set(now time.Time, c Cause) {
 	news := c.Code != "" && !c.silent() && !c.same(&h.known)
 	if c.Text == "" || news {
 		h.finding = Cause{}
 	}
-	if c.Text != "" {
+	if c.Text != "" && c.Found.IsZero() {
 		c.seen(now, &h.known)
 	}
 	h.known = c

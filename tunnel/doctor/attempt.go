@@ -1,9 +1,13 @@
 package doctor
 
 import (
+	"cmp"
+	"fmt"
 	"time"
 
 	"greseal/ikev2"
+	"greseal/tunnel/cause"
+	"greseal/tunnel/status"
 )
 
 // outcome is what an attempt of the daemon's came to.
@@ -51,6 +55,19 @@ func (x *exam) failure() *ikev2.Failure {
 		return nil
 	}
 	return x.now.Failure
+}
+
+// told is the fault that the daemon knows by itself, in its sentence and with its age.
+func (x *exam) told() Step {
+	c := x.now.Cause
+	if f := x.now.Failure; f != nil {
+		c = cause.Of(f)
+	}
+	s := fault(cmp.Or(c.Remedy, "wait until what is under way has ended, then run doctor again"), c.Text).with(c.Commands...).and(c.Evidence...)
+	if age := int64(x.now.Age / time.Second); x.now.Failure != nil && age > 60 {
+		s = s.and(fmt.Sprintf("last met %s ago, at %s", status.Span(age), time.Unix(x.now.Time-age, 0).UTC().Format("2006-01-02 15:04:05 UTC")))
+	}
+	return s
 }
 
 // isAuth tells whether a failure belongs to IKE_AUTH: IKE_SA_INIT and so the

@@ -17,6 +17,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -177,6 +178,7 @@ func Run(ctx context.Context, s Subject, emit func(Step)) error {
 			step = c.run(x)
 			if step.Verdict == Fault {
 				failed[c.id] = c.id
+				step.Remedy = cmp.Or(step.Remedy, "mend what is named, then run doctor again")
 			}
 		}
 		step.ID = c.id

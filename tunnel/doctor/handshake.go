@@ -11,15 +11,8 @@ func checkHandshake(x *exam) Step {
 		}
 		return fine(fmt.Sprintf("for %d s", x.now.since(x.now.Tunnel.Since)))
 	}
-	t := &x.now.Tunnel
 	if !x.wanted() {
 		return skip("the tunnel is taken down by request or not enabled")
 	}
-	if f := x.now.Failure; f != nil {
-		return fault(f.Remedy, f.What())
-	}
-	if x.Tunnel.RemoteAny {
-		return fault("start the other side; if it is running, see its own log and doctor", t.State+": "+t.Reason)
-	}
-	return fault(t.Remedy, t.State+": "+t.Reason)
+	return x.told()
 }

@@ -18,9 +18,9 @@ func checkIdentity(x *exam) Step {
 	case f == nil:
 		return fine(fmt.Sprintf("no sign of a mismatch: this side is %s and expects %s", p.LocalID, p.RemoteID))
 	case f.Kind == ikev2.FailIdentity, f.Kind == ikev2.FailAuthentication:
-		return fault(f.Remedy, f.What()).and(x.secretNote())
+		return x.told().and(x.secretNote())
 	case f.Kind == ikev2.FailInUse:
-		return fault(f.Remedy, f.What())
+		return x.told()
 	case f.Kind == ikev2.FailTimeout && isAuth(f):
 		return fault("the peer silently drops IKE_AUTH: its log says why; most often the pre-shared key or the identities differ",
 			f.What(), "IKE_SA_INIT is answered, IKE_AUTH is not, and UDP 4500 is open")

@@ -45,7 +45,7 @@ func checkInterface(x *exam) Step {
 	}
 	s := fine(fmt.Sprintf("up, MTU %d", l.MTU))
 	if !l.Running() {
-		return fault("", "the interface is up, but its link state is down").with("greseal restart " + name)
+		return fault("restart the tunnel", "the interface is up, but its link state is down").with("greseal restart " + name)
 	}
 	if l.MTU != x.now.Tunnel.MTU.Bytes && x.now.Tunnel.MTU.Bytes != 0 {
 		return warn("restart the tunnel, or leave it as it is", fmt.Sprintf("somebody set the MTU to %d, it was %d", l.MTU, x.now.Tunnel.MTU.Bytes))

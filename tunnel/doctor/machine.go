@@ -18,7 +18,7 @@ func checkDatapath(x *exam) Step {
 			why = x.ESPWhy.Error()
 		}
 		return fault(`install what is missing, choose other algorithms in esp, or set datapath = "userspace"`,
-			says, "none of the ESP proposals can be used: "+why)
+			"none of the ESP proposals can be used: "+why, says)
 	}
 	if x.userspace() && strings.HasPrefix(d.DatapathWhy, "the kernel cannot") {
 		return warn("install what is missing to get the kernel's speed; the userspace datapath needs nothing", says)

@@ -17,6 +17,7 @@ import (
 	"greseal/ikev2/wire"
 	"greseal/platform"
 	"greseal/platform/rtnl"
+	"greseal/tunnel/cause"
 	"greseal/tunnel/config"
 	"greseal/tunnel/status"
 )
@@ -143,7 +144,7 @@ func TestEachFailureBelongsToOneStep(t *testing.T) {
 
 func TestATunnelThatIsNotUpAlwaysHasAFault(t *testing.T) {
 	x := examOf(status.StateDown)
-	x.now.Tunnel.Reason, x.now.Tunnel.Remedy = "interface hq: the name is taken", "rename it"
+	x.now.Cause = cause.Here(status.CodeUnavailable, "interface hq: the name is taken", "rename it")
 	if s := checkHandshake(x); s.Verdict != Fault || s.Remedy != "rename it" || !strings.Contains(s.Evidence[0], "the name is taken") {
 		t.Errorf("a reason nobody else named: %+v", s)
 	}

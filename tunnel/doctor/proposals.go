@@ -22,7 +22,7 @@ func checkProposals(x *exam) Step {
 	case f == nil || f.Kind != ikev2.FailNoProposal && f.Kind != ikev2.FailInvalidKE:
 		return fine("nothing shows that they differ").and(x.ours())
 	}
-	s := fault(f.Remedy, f.What())
+	s := x.told()
 	if !f.ByPeer {
 		return s
 	}

@@ -36,7 +36,7 @@ func checkRoute(x *exam) Step {
 		return fault("check the interface", fmt.Sprintf("%s: %v", r.IfName, err))
 	}
 	if link.Up() && !link.Carrier() {
-		return fault("plug in the cable, or fix what "+r.IfName+" is connected to", says, r.IfName+" has no carrier")
+		return fault("plug in the cable, or fix what "+r.IfName+" is connected to", r.IfName+" has no carrier", says)
 	}
 	if s := x.intoTunnel(r); s.Verdict == Fault {
 		return s

@@ -17,7 +17,7 @@ func checkESPProposals(x *exam) Step {
 	if f == nil || f.Kind != ikev2.FailNoProposal || f.Exchange == "IKE_SA_INIT" {
 		return fine("nothing shows that they differ", ours)
 	}
-	s := fault(f.Remedy, f.What())
+	s := x.told()
 	if f.ByPeer {
 		s = s.and("the peer does not say what it accepts; if it runs greseal, its own doctor does")
 	}
@@ -39,5 +39,5 @@ func checkSelectors(x *exam) Step {
 	if f == nil || f.Kind != ikev2.FailSelectors && f.Kind != ikev2.FailMode {
 		return fine("nothing shows that they differ")
 	}
-	return fault(f.Remedy, f.What())
+	return x.told()
 }

@@ -7,7 +7,7 @@ func checkWanted(x *exam) Step {
 	}
 	why := x.now.Tunnel.Reason
 	if why == "" {
-		why = "it was taken down by request by request by request by request"
+		why = "it was taken down by request"
 	}
 	if !x.now.Tunnel.Enabled {
 		return fault("set enabled = true in its [[tunnel]] and apply that, or bring it up until the daemon next starts", why).

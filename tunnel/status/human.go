@@ -113,7 +113,7 @@ func (p *page) table(ts []Tunnel) {
 			pad(p.since(t.Since), since) + " " + pad(who, peer) + " " +
 			fmt.Sprintf("%*s %*s\n", size, Size(t.In.Bytes), size, Size(t.Out.Bytes)))
 		if why := sentence(&t, p.age(&t)); why != "" {
-			p.fill(strings.Repeat(" ", name+1), stateColor(t.State), why)
+			p.fill(strings.Repeat(" ", name+1), reasonColor(t.State), why)
 		}
 		if c := t.Contention; c != nil {
 			p.fill(strings.Repeat(" ", name+1), colWarn, p.turnedAway(c))
@@ -165,7 +165,7 @@ func (p *page) tunnel(t *Tunnel) {
 	}
 	p.fill("", colBold, head)
 	if why := sentence(t, p.age(t)); why != "" {
-		p.fill("  "+pad("because", labelWidth), stateColor(t.State), why)
+		p.fill("  "+pad("because", labelWidth), reasonColor(t.State), why)
 	}
 	for _, e := range t.Evidence {
 		p.field("", "%s", e)

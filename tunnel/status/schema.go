@@ -126,7 +126,7 @@ type Tunnel struct {
 	WaitingFor string `msg:"waiting_for"` // one of the Wait words in StateWaiting, else empty
 	Since      int64  `msg:"since"`       // when State was entered, Unix seconds
 	InStateS   int64  `msg:"in_state_s"`  // deprecated, see Ages
-	Reason     string `msg:"reason"`      // why it is not up, one sentence that may end with Remedy; empty when it is up
+	Reason     string `msg:"reason"`      // why it is not up, or up and nothing passes, one sentence that may end with Remedy; else empty
 	Remedy     string `msg:"remedy"`      // what to change, one sentence; may be empty
 	Code       string `msg:"code"`        // kind of fault, one of the Code words; empty when Reason is none
 

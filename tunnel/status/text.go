@@ -58,6 +58,14 @@ func stateColor(state string) string {
 	return colWarn
 }
 
+// reasonColor is for why a tunnel is in a state, or carries nothing although it is up.
+func reasonColor(state string) string {
+	if state == StateUp {
+		return colWarn
+	}
+	return stateColor(state)
+}
+
 // page collects lines for a terminal.
 type page struct {
 	Style

@@ -24,7 +24,7 @@ type want map[string]want
 // listed is what a list of tunnels shows.
 var listed = want{
 	"name": nil, "source": nil, "netifd": nil, "desired": nil, "state": nil, "waiting_for": nil, "since": nil,
-	"next_attempt": nil, "reason": nil, "remedy": nil, "commands": nil,
+	"next_attempt": nil, "reason": nil, "remedy": nil, "commands": nil, "code": nil,
 	"peer":       {"address": nil, "configured": nil, "remote_id": nil, "proved": nil, "last_heard": nil},
 	"ike":        {"suite": nil},
 	"child":      {"suite": nil, "rekey": nil},

@@ -80,7 +80,7 @@ func partOf(a, b any, at string) error {
 
 func TestTheListIsPartOfTheStatusAndLeavesOutZeros(t *testing.T) {
 	p := serve(t, tunnels(1, func(t *status.Tunnel) {
-		t.Reason, t.Commands, t.Out.Bytes = "why", []string{"run"}, 0
+		t.Reason, t.Code, t.Commands, t.Out.Bytes = "why", "CODE", []string{"run"}, 0
 		t.Contention = &status.Contention{Holder: "fqdn:a", Newcomer: "fqdn:b", Times: 2, LastS: 5, Remedy: "what"}
 	}))
 	full := ask(t, p, "status", `{}`)["tunnels"].([]any)[0]

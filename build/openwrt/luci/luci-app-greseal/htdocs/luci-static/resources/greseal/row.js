@@ -73,7 +73,7 @@ const dropped = t => drops.reduce((n, [ k ]) => n + (t.drops[k] || 0), 0);
 
 /* What is to be said under a tunnel: why it is down, and what its owner would not see. */
 const remarks = (t, now) => [
-	...(['down', 'suspect', 'waiting', 'connecting'].includes(t.state) && t.reason ? reason(t) : []),
+	...((t.code || ['down', 'suspect', 'waiting', 'connecting'].includes(t.state)) && t.reason ? reason(t) : []),
 	...(t.contention ? contention(t.contention, now) : []),
 	...(t.mtu.differs ? [ line(...unequal(t.mtu)) ] : [])
 ];
