@@ -2,8 +2,10 @@ package uci
 
 import (
 	"maps"
+	"net"
 	"path/filepath"
 	"slices"
+	"strconv"
 
 	"greseal/tunnel/config"
 	"greseal/uci/syntax"
@@ -37,6 +39,7 @@ func (f *Form) Check(path string) (*config.Config, []Fault) {
 		}
 	}
 	file, _ := read(folderFor(path), path, nil) // its mistakes are others'
+	written := slices.ContainsFunc(file.Tunnels, func(t config.Section) bool { return t.Text("name") == f.Name })
 	file.Tunnels = slices.DeleteFunc(file.Tunnels, func(t config.Section) bool { return f.Alone || t.Netifd && t.Text("name") == f.Name })
 	t, faults := networkInterface("", s, filepath.Dir(path))
 	file.Tunnels = append(file.Tunnels, t)
@@ -47,6 +50,9 @@ func (f *Form) Check(path string) (*config.Config, []Fault) {
 		ps = c.Warnings
 	}
 	out := []Fault{}
+	if !f.Alone && !written && taken(f.Name) {
+		out = append(out, Fault{Option: "name", What: strconv.Quote(f.Name) + " is the name of a network interface that is there already", Remedy: "choose another"})
+	}
 	for _, p := range ps {
 		// Of several places that contradict each other the form's is shown.
 		if p.File == "" && p.Tunnel == f.Name {
@@ -54,6 +60,13 @@ func (f *Form) Check(path string) (*config.Config, []Fault) {
 		}
 	}
 	return c, out
+}
+
+// taken says whether this machine has an interface of a name; a tunnel that is
+// not written yet cannot be the one that it belongs to.
+var taken = func(name string) bool {
+	_, err := net.InterfaceByName(name)
+	return err == nil
 }
 
 func kindOf(option string) config.Kind {

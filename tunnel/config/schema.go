@@ -148,7 +148,7 @@ var endpointKeys = []Key{
 	},
 	{
 		Name: "local", Kind: Text, Class: Reestablish, check: checkLocal, Example: `"wan"`,
-		Tab: TabGeneral, Title: "Local address", Unset: "by route",
+		Tab: TabGeneral, Title: "Local", Unset: "by route",
 		Doc:   "Own address, or the interface whose address is used and through which alone the peer is reached. Without it, the route to the peer decides.",
 		field: func(t *Tunnel) any { return &t.Local },
 	},
@@ -157,7 +157,7 @@ var endpointKeys = []Key{
 var authKeys = []Key{
 	{
 		Name: "psk", Kind: SecretKey, Class: Reestablish, check: checkPSK, Example: `"…"`,
-		Tab: TabSecurity, Title: "Pre-shared key",
+		Tab: TabGeneral, Title: "Pre-shared key",
 		Doc:   "Pre-shared key, the same on both sides, used exactly as written, without any decoding.",
 		More:  "greseal genpsk makes a good one. The file that holds it must be readable by its owner only. Exactly one of psk, psk_file, cert and raw_key is given.",
 		field: func(t *Tunnel) any { return &t.PSK },
@@ -165,7 +165,7 @@ var authKeys = []Key{
 	},
 	{
 		Name: "psk_file", Kind: Path, Class: Reestablish, Example: `"/etc/greseal/hq.psk"`,
-		Tab: TabSecurity, Title: "Key file",
+		Tab: TabGeneral, Title: "Key file",
 		Doc:   "File that holds the pre-shared key, readable by its owner only.",
 		More:  "One newline at its end does not count.",
 		field: func(t *Tunnel) any { return &t.PSKFile },
@@ -173,7 +173,7 @@ var authKeys = []Key{
 	},
 	{
 		Name: "cert", Kind: Path, Class: Reestablish, Example: `"/etc/greseal/router.crt"`,
-		Tab: TabSecurity, Title: "Certificate",
+		Tab: TabGeneral, Title: "Certificate",
 		Doc:   "Own certificate and its intermediates in PEM form.",
 		More:  "Goes together with key and ca.",
 		field: func(t *Tunnel) any { return &t.Cert },
@@ -181,21 +181,21 @@ var authKeys = []Key{
 	},
 	{
 		Name: "key", Kind: Path, Class: Reestablish, Example: `"/etc/greseal/router.key"`,
-		Tab: TabSecurity, Title: "Private key",
+		Tab: TabGeneral, Title: "Private key",
 		Doc:   "Private key of the certificate in PEM form, readable by its owner only.",
 		field: func(t *Tunnel) any { return &t.Key },
 		same:  sameFiles("key", func(t *Tunnel) []string { return []string{t.Key} }),
 	},
 	{
 		Name: "ca", Kind: Paths, Class: Reestablish, Example: `"/etc/greseal/ca.crt"`,
-		Tab: TabSecurity, Title: "CA certificates",
+		Tab: TabGeneral, Title: "CA certificates",
 		Doc:   "Certificates of the authorities that may have issued the peer's certificate.",
 		field: func(t *Tunnel) any { return &t.CA },
 		same:  sameFiles("ca", func(t *Tunnel) []string { return t.CA }),
 	},
 	{
 		Name: "crl", Kind: Paths, Class: Hitless, Example: `"/etc/greseal/ca.crl"`,
-		Tab: TabSecurity, Title: "Revocation lists",
+		Tab: TabGeneral, Title: "Revocation lists",
 		Doc:   "Revocation lists of these authorities. With lists, each certificate of the peer needs a current one from its issuer.",
 		More:  "They are read again when they change. Each list must be complete: deltas, lists for some certificates or reasons (with an issuing distribution point) and lists of several authorities are refused; authorities have a complete one too. Without this key, revocation is not checked.",
 		field: func(t *Tunnel) any { return &t.CRL },
@@ -203,7 +203,7 @@ var authKeys = []Key{
 	},
 	{
 		Name: "raw_key", Kind: Path, Class: Reestablish, Example: `"/etc/greseal/router.key"`,
-		Tab: TabSecurity, Title: "Own raw key",
+		Tab: TabGeneral, Title: "Own raw key",
 		Doc:   "Own private key for authentication by raw public keys, readable by its owner only. greseal genkey makes one.",
 		More:  "Used together with peer_raw_key.",
 		field: func(t *Tunnel) any { return &t.RawKey },
@@ -211,7 +211,7 @@ var authKeys = []Key{
 	},
 	{
 		Name: "peer_raw_key", Kind: Path, Class: Reestablish, Example: `"/etc/greseal/hq.pub"`,
-		Tab: TabSecurity, Title: "Peer's public key",
+		Tab: TabGeneral, Title: "Peer's public key",
 		Doc:   "File that holds the peer's public key.",
 		field: func(t *Tunnel) any { return &t.PeerRawKey },
 		same:  sameFiles("peer_raw_key", func(t *Tunnel) []string { return []string{t.PeerRawKey} }),

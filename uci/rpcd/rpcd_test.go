@@ -271,6 +271,14 @@ func TestAFormIsCheckedAsTheDaemonWould(t *testing.T) {
 		}
 	}
 
+	// A name that is taken is refused of what is new, and not of what has it.
+	for name, want := range map[string]bool{"lo": true, "hq": false, "hq-2": false, "other": false, "a-name-that-is-too-long": true} {
+		got := ask(t, p, "check", strings.Replace(formOf(""), `"hq"`, `"`+name+`"`, 1))
+		if refused := slices.ContainsFunc(got["problems"].([]any), func(f any) bool { return f.(map[string]any)["option"] == "name" }); refused != want {
+			t.Errorf("a form called %s: %v", name, got)
+		}
+	}
+
 	got := ask(t, p, "peer_preview", formOf(good))
 	text, _ := got["text"].(string)
 	if !strings.Contains(text, "crypto ikev2") || !strings.Contains(text, "198.51.100.7") || strings.Contains(text, psk) {

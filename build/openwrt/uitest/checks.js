@@ -172,6 +172,22 @@ async function edit(t, name) {
 	await t.page.waitForSelector('[data-greseal=check] > *');
 }
 
+/* fills in a field that proposes values: LuCI's is a list with a field in it. */
+async function enter(t, name, value) {
+	if (!await t.page.$('[data-name=' + name + '] .cbi-dropdown'))
+		return t.page.fill(field(name), value).then(() => t.page.keyboard.press('Tab'));
+
+	await t.page.click('[data-name=' + name + '] .cbi-dropdown');
+	if (value == '')
+		return t.page.click('[data-name=' + name + '] .cbi-dropdown li[data-value=""]');
+	await t.page.fill('[data-name=' + name + '] .create-item-input', value);
+	await t.page.keyboard.press('Enter');
+}
+
+/* what a field proposes */
+const proposed = (t, name) => t.page.$$eval('[data-name=' + name + '] datalist option, [data-name=' + name + '] .cbi-dropdown li[data-value]', all =>
+	all.map(e => e.value || e.dataset.value));
+
 async function form(t) {
 	const { page } = t;
 
@@ -193,25 +209,17 @@ async function form(t) {
 			await fits(t, '.modal');
 	}
 
-	/* The key is hidden until it is asked for. */
-	await tab(t, 'security');
+	/* The first tab has what a tunnel needs, in this order; the key is hidden until it is asked for. */
+	await tab(t, 'general');
+
+	const order = await page.$$eval('.modal [data-tab=general] [data-name]', all => all.map(e => e.dataset.name));
+
+	assert.deepEqual([ 'remote', '_auth', 'psk', '_genpsk', 'address', 'routes', '_zone', 'remote_port', 'local' ].map(n => order.indexOf(n)).filter((n, i, all) => n < 0 || i && n < all[i - 1]), [], order.join());
+	if (t.client.name == 'stand-in')
+		assert.deepEqual(await proposed(t, 'local'), [ 'wan' ]);
 	assert.equal(await page.getAttribute(field('psk'), 'type'), 'password');
 	assert.equal(await page.isVisible('[data-name=cert]'), false);
 }
-
-/* fills in a field that proposes values: LuCI's is a list with a field in it. */
-async function enter(t, name, value) {
-	if (!await t.page.$('[data-name=' + name + '] .cbi-dropdown'))
-		return t.page.fill(field(name), value).then(() => t.page.keyboard.press('Tab'));
-
-	await t.page.click('[data-name=' + name + '] .cbi-dropdown');
-	await t.page.fill('[data-name=' + name + '] .create-item-input', value);
-	await t.page.keyboard.press('Enter');
-}
-
-/* what a field proposes */
-const proposed = (t, name) => t.page.$$eval('[data-name=' + name + '] datalist option, [data-name=' + name + '] .cbi-dropdown li[data-value]', all =>
-	all.map(e => e.value || e.dataset.value));
 
 /* The other side's configuration, for each product there is: it follows what is
  * chosen, has the key when that is asked for, and can be taken along. */
@@ -271,7 +279,7 @@ async function validators(t) {
 		[ 'general', 'remote_port', '70000', /from 1 to 65535/ ],
 		[ 'security', 'ike', 'aes256', /integrity/ ],
 		[ 'security', 'esp', 'aes128gcm16-sha256', /carries its own integrity/ ],
-		[ 'security', 'remote_id', 'any', /leave the key out/ ],
+		[ 'security', 'remote_id', 'any', /leave the field empty/ ],
 		[ 'gre', 'gre_key', '-3', /from 0 to 4294967295/ ],
 		[ 'advanced', 'dpd', '10', /no unit/ ],
 		[ 'advanced', 'child_bytes', 'much', /not a size/ ]
@@ -290,17 +298,30 @@ async function validators(t) {
 
 	/* Two values that do not go together: saving is refused and says why. */
 	await tab(t, 'general');
-	await type('local', there(t));
+	await enter(t, 'local', there(t));
 	await tab(t, 'gre');
 	await save(t);
 	await t.until('the mistake is shown', async () => /Remote: .*is also local/.test(await text(page, '[data-greseal=check]')), 20);
 	assert(await page.isVisible('[data-greseal=check]'), 'the check is on a tab that is not shown');
+	assert.match(await text(page, '[data-name=remote] [data-mistake]'), /is also local/);
 	await t.shot('form-refused');
 	assert.deepEqual(await t.router.changes(), {});
+	await enter(t, 'local', '');
+
+	/* Another tab: it is opened, and the message is about its fields. */
+	await tab(t, 'advanced');
+	await type('mtu', '1200');
+	await tab(t, 'general');
+	await page.fill(field('address'), 'fd00:77::1/64');
+	await page.click('[data-name=address] .cbi-button-add');
+	await save(t);
+	await page.waitForSelector('[data-name=mtu] [data-mistake]', { state: 'visible' });
+	assert.match(await text(page, '[data-name=mtu] [data-mistake]'), /write at least 1280, or leave the field empty$/);
+	await t.shot('form-refused-tab');
+	await type('mtu', '');
 
 	/* Mended, with a new key, it is saved. */
-	await type('local', '');
-	await tab(t, 'security');
+	await tab(t, 'general');
 
 	const old = await page.inputValue(field('psk'));
 
@@ -321,17 +342,32 @@ const there = t => t.lab.constructor.there(0);
 async function firstTunnel(t) {
 	const { page } = t;
 
-	await t.open(interfaces);
-	await page.click('button:has-text("Add new interface")');
-	if (t.client.name == 'stand-in') {
-		await page.fill('[data-new-name]', 'first');
-		await page.selectOption('[data-new-proto]', 'greseal');
+	const create = async name => {
+		await t.open(interfaces);
+		await page.click('button:has-text("Add new interface")');
+		if (t.client.name == 'stand-in') {
+			await page.fill('[data-new-name]', name);
+			await page.selectOption('[data-new-proto]', 'greseal');
+		}
+		else {
+			await page.fill('.modal input[type=text]', name);
+			await page.selectOption('.modal select', 'greseal');
+		}
+		await page.click('.modal button:has-text("Create interface")');
+	};
+
+	/* Names that are taken: by a tunnel, and by an interface of the kernel. */
+	for (const [ name, want ] of [ [ 'branch', /the name of the tunnel/ ], [ 'wan', /name of a network interface/ ] ]) {
+		if (t.client.root && name == 'wan')
+			continue; /* LuCI itself refuses names of its own networks */
+		await create(name);
+		await t.until('the name is refused', async () => want.test(await text(page, '#maincontent')), 20);
+		if (name == 'wan')
+			await t.shot('new-interface-taken');
+		assert.deepEqual(await t.router.changes(), {});
 	}
-	else {
-		await page.fill('.modal input[type=text]', 'first');
-		await page.selectOption('.modal select', 'greseal');
-	}
-	await page.click('.modal button:has-text("Create interface")');
+
+	await create('first');
 	await page.waitForSelector('[data-greseal=check] > *');
 	await t.shot('new-interface');
 
@@ -343,7 +379,6 @@ async function firstTunnel(t) {
 		await page.fill(field(name), value);
 		await page.click('[data-name=' + name + '] .cbi-button-add');
 	}
-	await tab(t, 'security');
 	await page.click('.modal [data-name=_genpsk] button');
 	await t.until('there is a key', async () => (await page.inputValue(field('psk'))).length == 44, 20);
 	await save(t);

@@ -9,6 +9,8 @@
 const callDump = rpc.declare({ object: 'network.interface', method: 'dump', expect: { interface: [] }, reject: true });
 const callHandlers = rpc.declare({ object: 'network', method: 'get_proto_handlers', expect: { '': {} }, reject: true });
 
+const NetworkDevice = (name, extend) => new (baseclass.extend(Object.assign({ getName: () => name, getType: () => 'ethernet' }, extend)))();
+
 const protocols = {}, errors = {};
 let dump = [];
 
@@ -18,6 +20,9 @@ const Protocol = baseclass.extend({
 	getName() { return this.sid; },
 	getI18n() { return this.getProtocol(); },
 	getDevice() { return null; },
+	getL3Device() { const name = this._ubus('l3_device'); return name ? NetworkDevice(name) : null; },
+	async isCreateable() { return null; },
+	getProtocol() { return this._ubus('proto') || uci.get('network', this.sid, 'proto'); },
 	isUp() { return this._ubus('up') === true; },
 	getIPAddr() { const a = (this._ubus('ipv4-address') || [])[0]; return a ? a.address : null; },
 	getIP6Addr() { const a = (this._ubus('ipv6-address') || [])[0]; return a ? a.address : null; },
@@ -50,14 +55,18 @@ const Network = baseclass.extend({
 	},
 
 	registerPatternVirtual() {},
-	instantiateDevice: (name, network, extend) => new (baseclass.extend(Object.assign({ getName: () => name, getType: () => 'ethernet' }, extend)))(),
+	instantiateDevice: (name, network, extend) => NetworkDevice(name, extend),
 	getIfnameOf: o => typeof(o) == 'string' ? o : o.getIfname(),
 	getProtocols: () => Object.values(protocols).map(P => new P('__dummy__')),
 	getProtocol: (name, sid) => protocols[name] ? new protocols[name](sid || '__dummy__') : null,
 	getNetwork(sid) { const s = uci.get('network', sid); return s ? this.getProtocol(s.proto, sid) : null; },
 	async getWANNetworks() { return dump.filter(i => (i.route || []).some(r => r.target == '0.0.0.0' && r.mask == 0)).map(i => new Protocol(i.interface)); },
 	async getWAN6Networks() { return []; },
-	getNetworks() { return uci.sections('network', 'interface').map(s => this.getNetwork(s['.name'])).filter(n => n); }
+	getNetworks() {
+		const written = uci.sections('network', 'interface').map(s => this.getNetwork(s['.name'])).filter(n => n);
+
+		return [ ...written, ...dump.filter(i => !uci.get('network', i.interface)).map(i => new Protocol(i.interface)) ];
+	}
 });
 
 return Network.extend({ __init__() {} });

@@ -48,18 +48,18 @@ const vendors = [
 const options = [
 	[ 'general', 'list', 'remote', _('Remote'), _('The peer: an address, a host name, or a list of them in order of preference. "any" waits for peers from any address and never initiates.'), 'vpn.example.net' ],
 	[ 'general', 'text', 'remote_port', _('Remote port'), _('UDP port on which the peer answers. 4500 starts with UDP encapsulation at once, for peers behind a NAT that forwards only this port.'), '500' ],
-	[ 'general', 'text', 'local', _('Local address'), _('Own address, or the interface whose address is used and through which alone the peer is reached. Without it, the route to the peer decides.'), _('by route') ],
+	[ 'general', 'text', 'local', _('Local'), _('Own address, or the interface whose address is used and through which alone the peer is reached. Without it, the route to the peer decides.'), _('by route') ],
+	[ 'general', 'secret', 'psk', _('Pre-shared key'), _('Pre-shared key, the same on both sides, used exactly as written, without any decoding.') ],
+	[ 'general', 'text', 'psk_file', _('Key file'), _('File that holds the pre-shared key, readable by its owner only.'), '/etc/greseal/hq.psk' ],
+	[ 'general', 'text', 'cert', _('Certificate'), _('Own certificate and its intermediates in PEM form.'), '/etc/greseal/router.crt' ],
+	[ 'general', 'text', 'key', _('Private key'), _('Private key of the certificate in PEM form, readable by its owner only.'), '/etc/greseal/router.key' ],
+	[ 'general', 'list', 'ca', _('CA certificates'), _('Certificates of the authorities that may have issued the peer\'s certificate.'), '/etc/greseal/ca.crt' ],
+	[ 'general', 'list', 'crl', _('Revocation lists'), _('Revocation lists of these authorities. With lists, each certificate of the peer needs a current one from its issuer.'), '/etc/greseal/ca.crl' ],
+	[ 'general', 'text', 'raw_key', _('Own raw key'), _('Own private key for authentication by raw public keys, readable by its owner only. greseal genkey makes one.'), '/etc/greseal/router.key' ],
+	[ 'general', 'text', 'peer_raw_key', _('Peer\'s public key'), _('File that holds the peer\'s public key.'), '/etc/greseal/hq.pub' ],
 	[ 'general', 'list', 'address', _('Address'), _('Addresses of the interface inside the tunnel, with prefix length.'), '10.255.0.2/30' ],
 	[ 'general', 'list', 'routes', _('Routes'), _('Networks behind the peer. While the tunnel is down, their traffic is rejected by an unreachable route instead of leaving another way.'), '10.0.0.0/16' ],
 
-	[ 'security', 'secret', 'psk', _('Pre-shared key'), _('Pre-shared key, the same on both sides, used exactly as written, without any decoding.') ],
-	[ 'security', 'text', 'psk_file', _('Key file'), _('File that holds the pre-shared key, readable by its owner only.'), '/etc/greseal/hq.psk' ],
-	[ 'security', 'text', 'cert', _('Certificate'), _('Own certificate and its intermediates in PEM form.'), '/etc/greseal/router.crt' ],
-	[ 'security', 'text', 'key', _('Private key'), _('Private key of the certificate in PEM form, readable by its owner only.'), '/etc/greseal/router.key' ],
-	[ 'security', 'list', 'ca', _('CA certificates'), _('Certificates of the authorities that may have issued the peer\'s certificate.'), '/etc/greseal/ca.crt' ],
-	[ 'security', 'list', 'crl', _('Revocation lists'), _('Revocation lists of these authorities. With lists, each certificate of the peer needs a current one from its issuer.'), '/etc/greseal/ca.crl' ],
-	[ 'security', 'text', 'raw_key', _('Own raw key'), _('Own private key for authentication by raw public keys, readable by its owner only. greseal genkey makes one.'), '/etc/greseal/router.key' ],
-	[ 'security', 'text', 'peer_raw_key', _('Peer\'s public key'), _('File that holds the peer\'s public key.'), '/etc/greseal/hq.pub' ],
 	[ 'security', 'text', 'local_id', _('Local identity'), _('Own identity: a domain name, mail address, IP address or distinguished name, or keyid: before any other text. Without it, the own address or the subject of the certificate.'), 'branch1.example.net' ],
 	[ 'security', 'text', 'remote_id', _('Peer identity'), _('Identity the peer must prove. Without it, any is accepted from whoever knows the pre-shared key; with a certificate it is the host or address of the remote.'), 'hq.example.net' ],
 	[ 'security', 'text', 'ppk_id', _('Post-quantum key name'), _('Name of the post-quantum pre-shared key (RFC 8784) that both sides share.'), 'ppk1' ],
@@ -117,7 +117,30 @@ const together = [ 'psk_file', 'cert', 'key', 'ca', 'crl', 'raw_key', 'peer_raw_
 /* A login that may only look: none of the calls here is granted to it. */
 const readonly = () => !L.hasViewPermission();
 
-const sentence = p => p.remedy ? '%s; %s'.format(p.what, p.remedy) : p.what;
+const titles = {};
+
+options.forEach(([ , , name, title ]) => titles[name] = title);
+
+/* greseal speaks of the keys and values of its files. In a form a key is a field
+ * with a title, and of the field itself only the value is said. */
+const worded = (text, own) => text
+	.replace(/\["([^"]*)"\]/g, '"$1"')
+	.replace(/\b([a-z]\w*(?:\.\w+)?) = ("[^"]*"|\w+)/g, (all, key, value) => {
+		const name = key.replace('.', '_');
+
+		return name == own ? value : titles[name] ? _('%s in “%s”').format(value, titles[name]) : all;
+	})
+	.replace(/\b(?:gre\.\w+|[a-z]+(?:_[a-z]+)+|psk|ppk|dpd|ca|crl)\b/g, key => {
+		const title = titles[key.replace('.', '_')];
+
+		return title ? '“%s”'.format(title) : key;
+	})
+	.replace(/leave (it|the key) out/g, 'leave the field empty')
+	.replace(/, or make one: greseal genpsk -o \S+/, '')
+	.replace(/greseal genpsk makes/, '“%s” makes'.format(_('Generate a key')))
+	.replace(/greseal genpsk made/, '“%s” made'.format(_('Generate a key')));
+
+const sentence = p => worded(p.remedy ? '%s; %s'.format(p.what, p.remedy) : p.what, p.option);
 
 /* Judge keeps what greseal said of the values of one form. */
 function Judge(section) {
@@ -187,21 +210,36 @@ Judge.prototype = {
 	forget(section_id) {
 		const names = Object.keys(this.whole);
 
+		L.toArray(this.notes).forEach(note => note.remove());
+		this.notes = [];
+
 		this.whole = {};
 		names.forEach(name => this.retry(name, section_id));
 	},
 
-	/* puts the mistakes at their fields; the field of a list is for its next item,
-	 * which has nothing to do with them. */
+	/* puts the mistakes at their fields, and returns what the first is written at;
+	 * the field of a list itself is for its next item, which has nothing to do with
+	 * them. */
 	mark(section_id, mistakes) {
 		mistakes.forEach(p => {
-			const o = p.option ? this.section.getOption(p.option) : null;
+			const o = p.option ? this.section.getOption(p.option) : null,
+			      field = o && o.isActive(section_id) ? o.getUIElement(section_id) : null;
 
-			if (o && o.isActive(section_id) && !(o instanceof form.DynamicList)) {
+			if (!field)
+				return;
+
+			const note = E('div', { 'class': 'alert-message danger', 'data-mistake': p.option }, [ sentence(p) ]);
+
+			field.node.parentNode.insertBefore(note, field.node.nextSibling);
+			this.notes.push(note);
+
+			if (!(o instanceof form.DynamicList)) {
 				this.whole[p.option] = { value: String(o.formvalue(section_id)), text: sentence(p) };
 				this.retry(p.option, section_id);
 			}
 		});
+
+		return this.notes[0];
 	},
 
 	retry(name, section_id) {
@@ -236,9 +274,7 @@ Judge.prototype = {
 	},
 
 	title(name) {
-		const row = options.filter(o => o[2] == name)[0];
-
-		return row ? row[3] : name;
+		return titles[name] || name;
 	}
 };
 
@@ -284,15 +320,18 @@ const CheckValue = form.DummyValue.extend({
 			const mistakes = list.filter(p => !p.warning);
 
 			this.tell(list);
-			this.judge.mark(section_id, mistakes);
+
+			const at = this.judge.mark(section_id, mistakes) || this.node;
 
 			if (mistakes.length) {
-				const tab = this.node.closest('.cbi-map').querySelector('.cbi-tabmenu > [data-tab="general"] > a');
+				/* The tab on which the first of them stands is opened. */
+				const pane = at.closest('[data-tab]'),
+				      tab = pane ? this.node.closest('.cbi-map').querySelector('.cbi-tabmenu > [data-tab="%s"] > a'.format(pane.getAttribute('data-tab'))) : null;
 
 				if (tab)
 					tab.click();
 
-				this.node.scrollIntoView({ block: 'center' });
+				at.scrollIntoView({ block: 'center' });
 				return Promise.reject(new TypeError(mistakes.map(p =>
 					p.option ? '%s: %s'.format(this.judge.title(p.option), sentence(p)) : sentence(p)).join('\n')));
 			}
@@ -337,20 +376,18 @@ function addOption(s, judge, row) {
 	return o;
 }
 
-function addWays(s, judge) {
-	const o = s.taboption('security', form.ListValue, '_auth', _('Authentication'));
+function addWays(s) {
+	const o = s.taboption('general', form.ListValue, '_auth', _('Authentication'));
 
 	ways.forEach(([ way, title ]) => o.value(way, title));
 	o.default = 'psk';
 	loose(o);
 	o.load = o.cfgvalue = section_id => (ways.filter(([ , , names ]) =>
 		names.some(name => uci.get('network', section_id, name)))[0] || ways[0])[0];
-
-	return {};
 }
 
 function addGenerator(s) {
-	const o = s.taboption('security', form.Button, '_genpsk', ' ', _('A new key goes into the field above; give the same to the other side.'));
+	const o = s.taboption('general', form.Button, '_genpsk', ' ', _('A new key goes into the field above; give the same to the other side.'));
 
 	o.inputtitle = _('Generate a key');
 	o.readonly = readonly();
@@ -367,6 +404,35 @@ function addGenerator(s) {
 			field.setValue(res.psk);
 			field.node.setAttribute('data-changed', true);
 			field.triggerValidation();
+		});
+	};
+}
+
+/* LuCI's own field of the firewall zone: without a zone nothing passes the tunnel,
+ * so it stands where a new one is filled in. */
+function moveZone(s) {
+	const o = s.getOption('_zone'), from = s.tabs.firewall;
+
+	if (!o || !from)
+		return;
+
+	from.children = from.children.filter(c => c !== o);
+	s.tabs.general.children.push(o);
+	o.tab = 'general';
+}
+
+/* Proposes the devices of the other networks, by the networks' names. */
+function proposeDevices(o) {
+	o.load = function(section_id) {
+		return L.resolveDefault(Promise.resolve(network.getNetworks()), []).then(list => {
+			list.forEach(n => {
+				const device = n.getL3Device();
+
+				if (device && n.getProtocol() != 'greseal' && n.getName() != 'loopback')
+					this.value(device.getName(), '%s (%s)'.format(n.getName(), device.getName()));
+			});
+
+			return uci.get('network', section_id, this.option);
 		});
 	};
 }
@@ -492,6 +558,15 @@ return network.registerProtocol('greseal', {
 		return 'greseal';
 	},
 
+	/* A name that cannot be one, or is taken, is refused before anything is made. */
+	isCreateable(name) {
+		return L.resolveDefault(callCheck(name, {}, false), {}).then(res => {
+			const wrong = L.toArray(res.problems).filter(p => p.option == 'name' && !p.warning)[0];
+
+			return wrong ? sentence(wrong) : null;
+		});
+	},
+
 	isFloating() {
 		return true;
 	},
@@ -528,9 +603,19 @@ return network.registerProtocol('greseal', {
 		const check = s.taboption('general', CheckValue, '_check', _('Check'));
 		check.judge = judge;
 
-		addWays(s, judge);
+		/* General begins with what every tunnel needs and ends with what few do. */
+		const late = row => [ 'remote_port', 'local' ].indexOf(row[2]) != -1,
+		      zone = [ 'general', '_zone' ];
 
-		for (const row of options) {
+		for (const row of [ ...options.filter(row => row[0] == 'general' && !late(row)), zone, ...options.filter(late), ...options.filter(row => row[0] != 'general') ]) {
+			if (row == zone) {
+				moveZone(s);
+				continue;
+			}
+
+			if (row[2] == 'psk')
+				addWays(s);
+
 			const o = addOption(s, judge, row),
 			      way = ways.filter(([ , , names ]) => names.indexOf(row[2]) != -1)[0];
 
@@ -549,6 +634,10 @@ return network.registerProtocol('greseal', {
 			case 'raw_key':
 			case 'peer_raw_key':
 				o.rmempty = false;
+				break;
+
+			case 'local':
+				proposeDevices(o);
 				break;
 
 			case 'gre_bridge':

@@ -36,6 +36,12 @@ return view.extend({
 
 		ui.showModal('Add new interface...', [ name, ' ', proto, E('div', { 'class': 'right' }, [
 			E('button', { 'class': 'btn cbi-button cbi-button-positive', click: ui.createHandlerFn(this, async () => {
+				const refused = await network.getProtocol(proto.value, name.value).isCreateable(name.value);
+
+				if (refused != null) {
+					ui.hideModal();
+					return ui.addNotification(null, [ E('p', {}, [ 'New interface can not be created: ', refused ]) ]);
+				}
 				uci.add('network', 'interface', name.value);
 				uci.set('network', name.value, 'proto', proto.value);
 				await uci.save();
@@ -59,6 +65,8 @@ return view.extend({
 		o = s.taboption('general', form.Flag, 'auto', 'Bring up on boot');
 		o.default = o.enabled;
 
+		s.taboption('firewall', form.Value, '_zone', 'Create / Assign firewall-zone').load = () => null;
+
 		ifc.renderFormOptions(s);
 
 		o = s.replace('advanced', form.Flag, 'defaultroute', 'Use default gateway');
@@ -69,7 +77,7 @@ return view.extend({
 		s.replace('advanced', form.Value, 'ip4table', 'Override IPv4 routing table');
 
 		for (const o of s.children)
-			if (![ 'proto', 'auto' ].includes(o.option)) {
+			if (![ 'proto', 'auto', '_zone' ].includes(o.option)) {
 				if (!o.deps.length)
 					o.deps.push({});
 				o.deps.forEach(d => d.proto = ifc.getProtocol());
