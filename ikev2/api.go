@@ -285,6 +285,13 @@ type NAT struct {
 	EncapForced       bool // UDP encapsulation forced by us
 }
 
+// PeerBehindNAT tells whether the peer is behind a NAT, and does not only force UDP
+// encapsulation.
+func (n NAT) PeerBehindNAT() bool { return n.NATRemote && !n.EncapForcedByPeer }
+
+// Found tells whether there is a NAT in between.
+func (n NAT) Found() bool { return n.NATLocal || n.PeerBehindNAT() }
+
 // IKEInfo describes an IKE SA at one moment.
 type IKEInfo struct {
 	IKESA

@@ -112,7 +112,7 @@ func (s *ikeSA) refusedBy(n *wire.Notify, exchange string, offer []suite.Proposa
 		f.explainOffer(n, offer)
 	case FailSelectors:
 		f.Ours = s.wantedEnds(old).String()
-		if s.NATLocal || s.NATRemote {
+		if s.Found() {
 			f.Remedy = "there is a NAT in between, so that the peer sees other addresses: set gre_local and gre_remote on both sides, or use mode = \"transport\"; " + f.Remedy
 		}
 	case FailAuthentication:
@@ -192,7 +192,7 @@ func (s *ikeSA) explainTS(c *wire.Contents, old *child) (detail, remedy string) 
 	if w.Local.Is6() {
 		remedy = strings.Replace(remedy, "/32", "/128", 1)
 	}
-	if s.NATRemote || s.NATLocal {
+	if s.Found() {
 		remedy = "there is a NAT in between, so that the two sides see different addresses: set gre_local and gre_remote on both sides, or use mode = \"transport\"; " + remedy
 	}
 	return detail, remedy

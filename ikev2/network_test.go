@@ -364,8 +364,11 @@ func nat(i IKEInfo) string {
 	if i.NATLocal {
 		s += ", we are behind a NAT"
 	}
-	if i.NATRemote {
+	switch {
+	case i.PeerBehindNAT():
 		s += ", it is behind a NAT"
+	case i.EncapForcedByPeer:
+		s += ", it forces UDP encapsulation"
 	}
 	if i.EncapForced {
 		s += ", UDP encapsulation forced by us"

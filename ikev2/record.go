@@ -83,8 +83,13 @@ func (e *Engine) recordAction(a Action) {
 		if a.NATLocal {
 			text += "; we are behind a NAT"
 		}
-		if a.NATRemote {
+		switch {
+		case a.PeerBehindNAT():
 			text += "; the peer is behind a NAT"
+		case a.EncapForcedByPeer:
+			text += "; the peer forces UDP encapsulation"
+		case a.EncapForced && !a.NATLocal:
+			text += "; UDP encapsulation is forced by us"
 		}
 	case IKEDown:
 		about(&a.IKEInfo)

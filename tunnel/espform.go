@@ -24,15 +24,12 @@ func (p *peer) encapMode(kind string) ikev2.EncapMode {
 	return ikev2.EncapAuto
 }
 
-// natRemote tells whether the peer is behind a NAT, and does not only force UDP encapsulation.
-func natRemote(n ikev2.NAT) bool { return n.NATRemote && !n.EncapForcedByPeer }
-
 // remedy is what the owner can do where it is not for us to try the other form, ""
 // where it is.
 func (p *peer) remedy(f esppath.Form, n ikev2.NAT) string {
 	switch {
 	case f == esppath.UDP:
-		return doctor.InsteadOfUDP(p.cfg, n.NATLocal || natRemote(n))
+		return doctor.InsteadOfUDP(p.cfg, n.Found())
 	case p.cfg.Encap == config.EncapAlways:
 		return "turn on NAT traversal at the peer, which does not take part in NAT detection"
 	case p.cfg.RemoteAny:
@@ -69,7 +66,7 @@ func udpWhy(p *peer, n ikev2.NAT, often, kind string) string {
 	switch {
 	case n.NATLocal && !n.EncapForced:
 		return "this side is behind a NAT"
-	case natRemote(n):
+	case n.PeerBehindNAT():
 		return "the peer is behind a NAT, or claims to be"
 	case p.cfg.Encap == config.EncapAlways:
 		return `encap = "always"`
@@ -78,9 +75,9 @@ func udpWhy(p *peer, n ikev2.NAT, often, kind string) string {
 	case n.EncapForced && kind == platform.KindKernel:
 		return "it was tried because bare ESP" + silence + ", and does not pass either"
 	case n.EncapForced:
-		return "the userspace datapath is three times faster in UDP than in raw ESP"
+		return "UDP encapsulation is forced by this side, whose userspace datapath is three times faster in UDP than in raw ESP"
 	case n.EncapForcedByPeer:
-		return "the peer forces UDP encapsulation"
+		return `UDP encapsulation is forced by the peer, for its userspace datapath or encap = "always"`
 	}
 	return "NAT detection found an address translated on the way"
 }

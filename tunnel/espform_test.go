@@ -147,3 +147,27 @@ func (w *world) said(kind string) (text string) {
 	})
 	return text
 }
+
+// Nothing is said of a NAT where UDP is only forced, and nothing of the userspace
+// datapath where the kernel carries the packets.
+func TestForcedEncapsulationIsToldAsForced(t *testing.T) {
+	for _, c := range []struct {
+		kind string
+		nat  ikev2.NAT
+		want string
+	}{
+		{platform.KindUserspace, ikev2.NAT{EncapForced: true}, "forced by this side, whose userspace datapath"},
+		{platform.KindUserspace, ikev2.NAT{EncapForced: true, NATRemote: true, EncapForcedByPeer: true}, "forced by this side, whose userspace datapath"},
+		{platform.KindKernel, ikev2.NAT{NATRemote: true, EncapForcedByPeer: true}, "forced by the peer"},
+		{platform.KindKernel, ikev2.NAT{EncapForced: true}, "bare ESP does not pass"},
+		{platform.KindKernel, ikev2.NAT{NATRemote: true}, "the peer is behind a NAT"},
+		{platform.KindUserspace, ikev2.NAT{NATLocal: true}, "this side is behind a NAT"},
+	} {
+		p := &peer{cfg: &config.Tunnel{Encap: config.EncapAuto}}
+		why := encapWhy(p, c.nat, true, c.kind)
+		if !strings.Contains(why, c.want) || c.nat.Found() != strings.Contains(why, "NAT") ||
+			c.kind == platform.KindKernel && strings.Contains(why, "this side, whose userspace") {
+			t.Errorf("%s %+v: %s", c.kind, c.nat, why)
+		}
+	}
+}

@@ -263,7 +263,7 @@ func (l *loop) describeIKE(p *peer, i ikev2.IKEInfo) *status.IKESA {
 		Rekey:       unix(l.wall(i.RekeyAt)),
 		Rekeys:      p.ikeRekeys,
 		NATLocal:    i.NATLocal,
-		NATRemote:   natRemote(i.NAT),
+		NATRemote:   i.PeerBehindNAT(),
 		EncapForced: i.EncapForced,
 		Retransmits: i.Retransmits,
 		MOBIKE:      i.MOBIKE,
