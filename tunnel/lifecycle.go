@@ -16,6 +16,9 @@ import (
 // What becomes of a peer, from its first IKE SA to the last of its Child SAs.
 
 func (l *loop) ikeUp(p *peer, i ikev2.IKEInfo) {
+	if was, ok := p.ike[i.Replaces]; ok {
+		i.Local, i.Remote = was.Local, was.Remote
+	}
 	p.ike[i.ID] = i
 	p.initiated = i.Replaces == 0 && i.Initiator || i.Replaces != 0 && p.initiated
 	if i.Replaces != 0 {

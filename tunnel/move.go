@@ -182,17 +182,19 @@ func (l *loop) relocate(p *peer, info platform.RouteInfo) {
 	}
 }
 
-// moved follows a change of outer addresses or ports in the datapath.
+// moved follows a change of outer addresses or ports in the datapath. IKE follows the
+// Child SAs later where the peer's NAT gave it another mapping: that is one move.
 func (l *loop) moved(p *peer, a ikev2.Moved) {
-	if a.OldRemote != a.Remote {
-		l.event(p.tunnel, slog.LevelInfo, "moved", fmt.Sprintf("the peer moved from %s to %s", a.OldRemote, a.Remote))
+	i, known := p.ike[a.IKE]
+	if known && i.Remote != a.Remote {
+		l.event(p.tunnel, slog.LevelInfo, "moved", fmt.Sprintf("the peer moved from %s to %s", i.Remote, a.Remote))
+	}
+	if known {
+		i.Local, i.Remote = a.Local, a.Remote
+		p.ike[a.IKE] = i
 	}
 	if l.report(p.tunnel, "close", l.guardOuter(p, a.Remote.Addr())) {
 		return
-	}
-	if i, ok := p.ike[a.IKE]; ok {
-		i.Local, i.Remote = a.Local, a.Remote
-		p.ike[a.IKE] = i
 	}
 	for _, c := range a.Children {
 		sas := p.children[c.ID]

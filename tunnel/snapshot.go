@@ -197,11 +197,14 @@ func (p *peer) word() string {
 	return status.StateDown
 }
 
-// freshIKE is the current IKE SA as the engine knows it now.
+// freshIKE is the current IKE SA as the engine knows it now. Its addresses are those
+// that the last event named, where the Child SAs go: those of the engine's messages
+// are ahead until the peer has answered there, or behind until it has told.
 func (l *loop) freshIKE(p *peer) (ikev2.IKEInfo, bool) {
 	i, ok := p.currentIKE()
 	for _, now := range l.engine.SAs(p.id) {
 		if now.ID == i.ID {
+			now.Local, now.Remote = i.Local, i.Remote
 			i = now
 		}
 	}
