@@ -10,6 +10,7 @@ import (
 	"greseal/tunnel/cli"
 	"greseal/tunnel/config"
 	"greseal/uci"
+	"greseal/uci/netifd"
 	"greseal/uci/rpcd"
 )
 
@@ -50,7 +51,7 @@ func main() {
 	cli.Built, _ = strconv.ParseInt(built, 10, 64)
 	cli.Load, cli.LoadUsable, cli.Companion = uci.Load, uci.LoadUsable, uci.Companion
 	if filepath.Base(os.Args[0]) == rpcd.Name {
-		p := rpcd.Plugin{Socket: uci.Socket(config.DefaultFile, os.Getenv("GRESEAL_SOCKET")), Config: config.DefaultFile}
+		p := rpcd.Plugin{Socket: uci.Socket(config.DefaultFile, os.Getenv("GRESEAL_SOCKET")), Config: config.DefaultFile, Bus: netifd.BusSocket}
 		os.Exit(p.Main(os.Args[1:], os.Stdin, os.Stdout))
 	}
 	os.Exit(cli.Main(os.Args[1:], commands))

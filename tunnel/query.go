@@ -58,13 +58,16 @@ func (l *loop) request(t *tunnel, q *status.Query) (line string, refused *status
 		r := refuseWrong(t)
 		return t.shown().cause.Is().String(), &r
 	}
+	if r := netifdsOwn(t, q); r != nil {
+		return r.Error, r
+	}
 	switch {
 	case q.Op == status.OpUp:
 		l.up(t, byRequest)
 	case q.Op == status.OpDown:
 		l.down(t, q.Open, byRequest)
 	case q.Op == status.OpRestart && !t.wanted:
-		r := status.Fail("greseal up "+t.name, "%s is down by request; there is nothing to restart", t.name)
+		r := status.Fail(t.shown().cfg.UpCommand(), "%s is down by request; there is nothing to restart", t.name)
 		return "", &r
 	case q.Op == status.OpRestart:
 		l.event(t, slog.LevelInfo, "request", "restarted by request")
@@ -74,6 +77,20 @@ func (l *loop) request(t *tunnel, q *status.Query) (line string, refused *status
 	}
 	l.settle(entirely)
 	return t.shown().phase.String(), nil
+}
+
+// netifdsOwn refuses to bring an interface of netifd up, or to take it down, without
+// netifd, which would lay no addresses and routes, or leave them. Not nil: nothing is
+// to be done.
+func netifdsOwn(t *tunnel, q *status.Query) *status.Reply {
+	if c := t.shown().cfg; !c.Netifd || q.Netifd || t.wanted != (q.Op == status.OpDown) || q.Open || q.Op == status.OpRestart {
+		return nil
+	} else if q.Op == status.OpUp && !c.Enabled {
+		r := status.Fail("enable it in Network, Interfaces, then run: ifup "+t.name, "%s is an interface of netifd and not enabled there", t.name)
+		return &r
+	}
+	r := status.Fail("if"+q.Op+" "+t.name, "%s is an interface of netifd, which goes %s with its addresses and routes by netifd alone", t.name, q.Op)
+	return &r
 }
 
 // Whose will it is that a tunnel is up or down.
@@ -117,7 +134,7 @@ func (l *loop) down(t *tunnel, open bool, by string) {
 		p.standby.Stop()
 		p.wait = wait{}
 		if !t.wrong() {
-			p.set(phaseClosed, cause.Cause{Text: "taken down by request", Remedy: "bring it up", Commands: []string{"greseal up " + t.name}})
+			p.set(phaseClosed, cause.Cause{Text: "taken down by request", Remedy: "bring it up", Commands: []string{p.cfg.UpCommand()}})
 		}
 		l.do(l.engine.RemovePeer(l.now(), p.id))
 	}

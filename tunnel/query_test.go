@@ -2,8 +2,10 @@ package tunnel
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"greseal/platform"
 	"greseal/tunnel/status"
@@ -54,6 +56,38 @@ psk = "` + worldKey + `"
 					t.Errorf("%q: %+v", asked, r)
 				}
 			}
+		})
+	})
+}
+
+// Addresses and routes of an interface of netifd come and go with it, so it goes up and
+// down by netifd alone.
+func TestUpAndDownOfAnInterfaceOfNetifdAreNetifds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		play(t, hq(`remote = "192.0.2.1"`), nil, func(w *world) {
+			w.do(func() { w.l.peers["hq"].cfg.Netifd = true })
+			upWithin(t, w, 10*time.Second)
+			tell := func(op string, netifd bool, want, remedy string) {
+				t.Helper()
+				r := w.ask(status.Request{Op: op, Tunnel: "hq", Netifd: netifd})
+				if r.OK != (want == "") || !strings.Contains(r.Error, want) || r.Remedy != remedy {
+					t.Errorf("%s: %t %q, %q", op, r.OK, r.Error, r.Remedy)
+				}
+			}
+			tell(status.OpDown, false, "goes down", "ifdown hq")
+			tell(status.OpUp, false, "", "") // tried again at once, where it isn't up
+			if r := w.ask(status.Request{Op: status.OpDown}); !r.OK || !slices.ContainsFunc(r.Lines, func(l string) bool { return strings.Contains(l, "by netifd alone") }) {
+				t.Errorf("all down: %+v", r)
+			}
+			if s := w.look(); s.State != status.StateUp {
+				t.Errorf("it is %s", s.State)
+			}
+			tell(status.OpDown, true, "", "")
+			tell(status.OpUp, false, "goes up", "ifup hq")
+			w.do(func() { w.l.peers["hq"].cfg.Enabled = false })
+			tell(status.OpUp, false, "not enabled", "enable it in Network, Interfaces, then run: ifup hq")
+			tell(status.OpUp, true, "", "")
+			upWithin(t, w, 10*time.Second)
 		})
 	})
 }

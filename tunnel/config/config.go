@@ -195,6 +195,14 @@ type GRE struct {
 	Bridge     string // bridge the interface joins, "" none
 }
 
+// UpCommand is what brings the tunnel up: an interface of netifd comes up by it.
+func (t *Tunnel) UpCommand() string {
+	if t.Netifd {
+		return "ifup " + t.Name
+	}
+	return "greseal up " + t.Name
+}
+
 // Transport says whether transport mode is asked for.
 func (t *Tunnel) Transport() bool { return t.Mode == ModeTransport }
 

@@ -61,6 +61,7 @@ type Request struct {
 	Client   string // apply-candidate: address whose SSH session must not be lost
 	Digest   string // confirm: SHA-256 of the config file, 64 hex digits
 	Force    bool   // hold: also with a tunnel down that was up before
+	Netifd   bool   // up, down: netifd asks, for an interface of its own
 }
 
 // Changes reports whether the request changes anything or makes the daemon send
@@ -97,6 +98,7 @@ var requestKeys = [...]requestKey{
 	wordKey("client", func(r *Request) *string { return &r.Client }),
 	wordKey("digest", func(r *Request) *string { return &r.Digest }),
 	flagKey("force", func(r *Request) *bool { return &r.Force }),
+	flagKey("netifd", func(r *Request) *bool { return &r.Netifd }),
 }
 
 func always(*Request) bool { return true }

@@ -155,6 +155,13 @@ func (f *follower) sync(snap *status.Snapshot) (time.Duration, error) {
 			}
 			continue
 		}
+		if !f.known && t.Desired == status.DesiredDown && view.pending {
+			// Somebody brought it up by hand before this daemon was started.
+			if err := f.request(status.OpUp, t.Name); err != nil {
+				return 0, err
+			}
+			continue
+		}
 		l := f.lines[t.Name]
 		if l == nil {
 			l = &line{told: view.up, toldAt: now}
@@ -229,7 +236,7 @@ func (f *follower) request(op, tunnel string) error {
 		return err
 	}
 	defer c.Close()
-	_, err = c.Call(status.Request{Op: op, Tunnel: tunnel})
+	_, err = c.Call(status.Request{Op: op, Tunnel: tunnel, Netifd: true})
 	return err
 }
 

@@ -115,8 +115,10 @@ func fingerprint(t *status.Tunnel) string {
 // own where they fit.
 func errorCode(t *status.Tunnel) string {
 	switch {
-	case t.Desired == status.DesiredDown || t.State == status.StateUp:
+	case t.State == status.StateUp:
 		return ""
+	case t.Desired == status.DesiredDown:
+		return "TAKEN_DOWN"
 	case t.WaitingFor == status.WaitName:
 		return "PEER_RESOLVE_FAIL"
 	case t.WaitingFor == status.WaitAddress:

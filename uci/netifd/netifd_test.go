@@ -140,7 +140,7 @@ func TestErrorsAreWordsLuCIKnows(t *testing.T) {
 		{func(t *status.Tunnel) { t.State, t.WaitingFor = status.StateWaiting, status.WaitRoute }, "NO_WAN_LINK"},
 		{func(t *status.Tunnel) { t.State, t.WaitingFor = status.StateWaiting, status.WaitAddress }, "NO_WAN_ADDRESS"},
 		{func(t *status.Tunnel) { t.State, t.Code = status.StateDown, status.CodeAuth }, "AUTH_FAILED"},
-		{func(t *status.Tunnel) { t.Desired, t.Code = status.DesiredDown, status.CodeAuth }, ""},
+		{func(t *status.Tunnel) { t.Desired, t.Code = status.DesiredDown, status.CodeAuth }, "TAKEN_DOWN"},
 		{func(t *status.Tunnel) { t.State, t.Code = status.StateUp, status.CodeAuth }, ""},
 	} {
 		tn := hq(status.StateDown)
@@ -259,6 +259,8 @@ func (u *ubusd) client(c net.Conn) {
 		case method == "notify_proto":
 			u.got <- args
 			code = u.refuse
+		case method == "up" || method == "down":
+			u.got <- append(Table{{"call", method}}, args...)
 		default:
 			code = 3
 		}
@@ -443,6 +445,36 @@ func TestAnInterfaceTakenDownBeforeTheDaemonStartedStaysDown(t *testing.T) {
 	}
 	if got := <-asked; got != "down hq" || len(u.got) != 0 {
 		t.Errorf("asked %q", got)
+	}
+}
+
+func TestAnInterfaceBroughtUpByHandBeforeTheDaemonStartedComesUp(t *testing.T) {
+	_, bus := startUbusd(t, view4(false, true, false))
+	asked := make(chan status.Request, 4)
+	f := follow(t, bus, "/nonexistent")
+	f.socket = daemon(t, func(r status.Request) status.Reply { asked <- r; return status.Done() })
+	off := hq(status.StateDisabled)
+	off.Desired = status.DesiredDown
+	if _, err := f.sync(&status.Snapshot{Tunnels: []status.Tunnel{*off}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-asked; got != (status.Request{Op: status.OpUp, Tunnel: "hq", Netifd: true}) {
+		t.Errorf("asked %+v", got)
+	}
+}
+
+func TestNetifdIsAskedForUpAndDown(t *testing.T) {
+	u, bus := startUbusd(t, view4(false, false, true))
+	for _, op := range []string{status.OpUp, status.OpDown} {
+		if err := Set(bus, "hq", op); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-u.got; got.Text("call") != op || got.Text("interface") != "hq" {
+			t.Errorf("%s: %s", op, text(got))
+		}
+	}
+	if err := Set(bus, "hq", "sideways"); err == nil {
+		t.Error("what netifd refuses is no error")
 	}
 }
 

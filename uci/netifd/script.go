@@ -29,7 +29,7 @@ func Setup(socket, name string) (string, error) {
 	}
 	defer c.Close()
 	_, reloadErr := c.Call(status.Request{Op: status.OpReload})
-	if _, err := c.Call(status.Request{Op: status.OpUp, Tunnel: name}); err != nil {
+	if _, err := c.Call(status.Request{Op: status.OpUp, Tunnel: name, Netifd: true}); err != nil {
 		if text := mistakes(reloadErr); text != "" {
 			return text, Invalid
 		}
@@ -63,7 +63,7 @@ func Teardown(socket, name string) error {
 		return orNone(err)
 	}
 	defer c.Close()
-	_, err = c.Call(status.Request{Op: status.OpDown, Tunnel: name})
+	_, err = c.Call(status.Request{Op: status.OpDown, Tunnel: name, Netifd: true})
 	return err
 }
 
@@ -90,4 +90,16 @@ func Changed(socket string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Set has netifd bring an interface of its own up, or take it down, as ifup and
+// ifdown do; op is up or down, and bus where ubusd listens.
+func Set(bus, name, op string) error {
+	c, err := DialBus(bus)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = c.Call("network.interface", op, Table{{"interface", name}})
+	return err
 }

@@ -12,6 +12,7 @@ import (
 	"greseal/tunnel/peerconf"
 	"greseal/tunnel/status"
 	"greseal/uci"
+	"greseal/uci/netifd"
 )
 
 // ask sends one request and returns the reply with its raw form.
@@ -107,12 +108,30 @@ func request(op string) func(*Plugin, *call) error {
 			r.Tunnel = c.Tunnel
 			r.Open = op == status.OpDown && c.Open
 		}
+		if done, err := p.byNetifd(r); err != nil {
+			return err
+		} else if done {
+			return c.lines(nil)
+		}
 		_, reply, err := p.ask(r)
 		if err != nil {
 			return err
 		}
 		return c.lines(reply.Lines)
 	}
+}
+
+// byNetifd leaves to netifd what is to come up or go down as one of its interfaces;
+// false: it is none.
+func (p *Plugin) byNetifd(r status.Request) (bool, error) {
+	if r.Op != status.OpUp && r.Op != status.OpDown {
+		return false, nil
+	}
+	_, reply, err := p.ask(status.Request{Op: status.OpStatus, Tunnel: r.Tunnel})
+	if err != nil || reply.Snapshot == nil || !reply.Snapshot.Tunnels[0].Netifd {
+		return false, err
+	}
+	return true, netifd.Set(p.Bus, r.Tunnel, r.Op)
 }
 
 func (c *call) lines(lines []string) error {

@@ -30,6 +30,7 @@ const maxArguments = 64 << 10 // bytes
 type Plugin struct {
 	Socket string // of the daemon
 	Config string // the TOML file
+	Bus    string // where ubusd listens
 }
 
 // arguments are what a caller may give; which of them count is the method's

@@ -131,6 +131,21 @@ func TestMethodsAskTheDaemonAndAnswerWithItsFacts(t *testing.T) {
 	}
 }
 
+func TestAnInterfaceOfNetifdIsLeftToNetifd(t *testing.T) {
+	p := daemon(t, func(r status.Request) status.Reply {
+		if r.Op != status.OpStatus {
+			t.Errorf("the daemon was asked for %s", r.Op)
+		}
+		return status.Reply{OK: true, Snapshot: &status.Snapshot{Tunnels: []status.Tunnel{{Name: "hq", Netifd: true}}}}
+	})
+	p.Bus = filepath.Join(t.TempDir(), "no-ubusd")
+	for _, m := range []string{"up", "down"} {
+		if got := ask(t, p, m, `{"tunnel":"hq"}`); got["ok"] != false || got["running"] != true || !strings.Contains(got["error"].(string), "ubus") {
+			t.Errorf("%s: %v", m, got)
+		}
+	}
+}
+
 func TestEveryArgumentIsChecked(t *testing.T) {
 	p := daemon(t, func(status.Request) status.Reply { return status.Done() })
 	for _, c := range []struct{ method, args, want string }{

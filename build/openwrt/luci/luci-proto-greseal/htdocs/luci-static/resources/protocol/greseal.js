@@ -539,6 +539,7 @@ network.registerErrorCode('MACHINE_FAILED', _('Hindered by this router'));
 network.registerErrorCode('NO_PATH', _('No way to the other side'));
 network.registerErrorCode('CONFIG_INVALID', _('Mistakes in the settings'));
 network.registerErrorCode('NOT_CONFIGURED', _('Not known to greseal'));
+network.registerErrorCode('TAKEN_DOWN', _('Taken down by hand'));
 network.registerErrorCode('SETUP_FAILED', _('greseal was not reached'));
 
 return network.registerProtocol('greseal', {
