@@ -7,8 +7,8 @@
 // through platform.Datapath: Guard, SetLink, InstallIn, InstallOut, SetRunning,
 // and back. Whatever the order of these calls, protocol 47 in the clear is blocked
 // for a remote before a device, an SA or an allowing policy names it (guard.go
-// has the two layers of policies). Objects of ours carry a mark (ifalias,
-// policy priority, reqid range), by which Sweep finds what a killed daemon left.
+// has the two layers of policies). Our objects carry a mark (ifalias, policy
+// priority, reqid range), by which Sweep finds what a killed daemon left.
 package kernel
 
 import (
@@ -50,7 +50,7 @@ type Datapath struct {
 	xfrm  *netlink.Conn
 	probe *Result
 
-	guards    map[netip.Addr]bool            // closed in the kernel
+	guards    map[netip.Addr]bool            // blocked in the kernel
 	asked     map[string]map[netip.Addr]bool // by Guard
 	remotes   map[string]netip.Addr          // of links, until Unguard
 	flows     map[endpoints]*flow
@@ -142,11 +142,11 @@ func (d *Datapath) start(o Options) error {
 // Kind is platform.KindKernel.
 func (d *Datapath) Kind() string { return platform.KindKernel }
 
-// Probed is what the kernel was found to be able to do.
+// Probed is what the kernel was found capable of.
 func (d *Datapath) Probed() *Result { return d.probe }
 
-// Supports returns nil when the kernel computes this ESP algorithm right. One
-// that was not probed yet is probed now.
+// Supports returns nil when the kernel computes this ESP algorithm correctly. It probes
+// those that were not probed yet.
 func (d *Datapath) Supports(encr, integ suite.Transform) error {
 	a := Algorithm{Encr: encr, Integ: integ}
 	if _, known := d.probe.find(a); !known {
@@ -155,7 +155,7 @@ func (d *Datapath) Supports(encr, integ suite.Transform) error {
 	return d.probe.Supports(encr, integ)
 }
 
-// Events delivers what the kernel did by itself.
+// Events delivers what the kernel reports.
 func (d *Datapath) Events() <-chan platform.Event { return d.events }
 
 // Notes say which algorithms and features the kernel lacks and why.
@@ -170,7 +170,7 @@ func (d *Datapath) note(text string) {
 }
 
 // Close ends the listeners and closes the sockets. Interfaces, SAs and policies
-// stay as they are: native ESP goes on, ESP in UDP needs a socket to come in by.
+// stay: bare ESP goes on, ESP in UDP needs a socket to be received.
 func (d *Datapath) Close() error {
 	d.closed.Do(d.close)
 	return d.closeErr

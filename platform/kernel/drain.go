@@ -7,23 +7,23 @@ import (
 )
 
 const (
-	// underWay is longer than any packet takes from the choice of its outbound
+	// underWay is longer than any packet takes from the look-up of its outbound
 	// SA to its encryption.
 	underWay = 200 * time.Millisecond
 
-	// drainTime is given to it where the kernel cannot tell.
+	// drainTime is waited where the kernel has no membarrier.
 	drainTime = 2 * time.Millisecond
 )
 
-// drain waits until no packet is between the choice of an outbound SA and its
+// drain waits until no packet is between the look-up of an outbound SA and its
 // encryption, so that none is lost (XfrmOutStateInvalid) when the SA is removed
-// right after a newer one has taken its place, which is how a rekeying ends.
+// right after a newer one has replaced it, as at the end of a rekeying.
 //
-// The kernel outdates what it remembers of the old SA a moment before it lets the
-// new one be found, so a sender may remember the old one again in between: the
-// policy is written once more, which makes all look again. Whoever has chosen
-// before is inside an RCU read-side critical section, and membarrier(2) returns
-// when those that had begun are over, after some ticks of the kernel's clock.
+// The kernel invalidates cached uses of the old SA just before the new one can be
+// found, so a sender may cache the old one again in between: the policy is written
+// once more, which invalidates them all. Look-ups from before are inside an RCU
+// read-side critical section, and membarrier(2) returns when those that had begun are
+// over, after some ticks of the kernel's clock.
 // Where the newer SA is older than underWay there is nothing to wait for.
 func (d *Datapath) drain(s *installed) error {
 	p := s.flow

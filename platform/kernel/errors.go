@@ -7,12 +7,11 @@ import (
 	"greseal/platform/xfrm"
 )
 
-// What the kernel says about a packet that came out of ESP and that nobody takes
-// (another GRE key, IP against Ethernet, no GRE module, a fragment without the
-// rest) it says outside ESP, and an ICMP error quotes the packet, in the clear. RFC
-// 4301 section 6.2 has such errors discarded, so the guard blocks to a remote
-// those that the kernel makes before or instead of looking at its inbound
-// policies:
+// When a packet from ESP has no receiver (another GRE key, IP instead of Ethernet, no
+// GRE module, an incomplete fragment) the kernel sends an ICMP error outside ESP, which
+// quotes the decrypted packet in the clear. RFC 4301 section 6.2 has such errors
+// discarded, so the guard blocks to a remote those that the kernel sends before or
+// without checking its inbound policies:
 //
 //	ICMP    3    destination unreachable, every code but 4
 //	        11/1 reassembly time exceeded
@@ -22,15 +21,15 @@ import (
 //	        4    parameter problem
 //
 // Fragmentation needed (3/4), packet too big (ICMPv6 2), hop limit exceeded and
-// redirects are made by forwarding alone. That asks the policies first, so they
-// never quote what came out of ESP, and other traffic of the remote through this
-// machine needs them.
+// redirects come from forwarding alone. That checks the policies first, so they never
+// quote what came out of ESP, and other traffic of the remote through this machine
+// needs them.
 
-// passPriority is before guardPriority: what passes has a narrower selector.
+// passPriority comes before guardPriority: what passes has a narrower selector.
 const passPriority = guardPriority - 1
 
 // errorPolicies keep ICMP errors about decrypted packets from leaving to remote.
-// The one that lets pass comes first.
+// The one that allows comes first.
 func errorPolicies(remote netip.Addr) []xfrm.Policy {
 	block := xfrm.Policy{
 		Dir: xfrm.DirOut, Src: inet.Of(remote).All(), Dst: inet.Host(remote),

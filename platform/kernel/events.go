@@ -22,11 +22,11 @@ const (
 	groupMapping = nl.XFRMNLGRP_MAPPING
 )
 
-// firstUsePoll is how often a watched SA is looked at. The kernel has no event
-// for a first packet.
+// firstUsePoll is how often a watched SA is read. The kernel has no event for a first
+// packet.
 const firstUsePoll = 50 * time.Millisecond
 
-// listen starts the goroutines that make events. Acquires are not listened for:
+// listen starts the goroutines that make events. Acquires are not subscribed to:
 // without a listener the kernel makes no larval states, and tunnels are always
 // wanted.
 func (d *Datapath) listen() error {
@@ -48,7 +48,7 @@ func (d *Datapath) listen() error {
 }
 
 // receive turns notifications into events. After an overflow of the socket, resync
-// looks for what the lost ones may have said.
+// looks for what the lost ones may have reported.
 func (d *Datapath) receive(s *netlink.Subscription, decode func(typ uint16, port uint32, p []byte) []platform.Event, resync func() []platform.Event) {
 	defer d.wg.Done()
 	for {
@@ -82,7 +82,7 @@ func (d *Datapath) emit(e platform.Event) error {
 	}
 }
 
-// byID finds an SA by what the kernel calls it. d.mu is held.
+// byID finds an SA by its identity in the kernel. d.mu is held.
 func (d *Datapath) byID(id xfrm.ID) *installed {
 	for _, s := range d.sas {
 		if s.ID == id {
@@ -101,7 +101,7 @@ func (d *Datapath) xfrmEvents(typ uint16, port uint32, p []byte) []platform.Even
 	defer d.mu.Unlock()
 	switch typ {
 	case nl.XFRM_MSG_EXPIRE:
-		// SPI 0 is a larval state that somebody else's listening made.
+		// SPI 0 is a larval state, which another listener for acquires caused.
 		info, hard, ok := xfrm.ParseExpire(p)
 		s := d.byID(info.ID)
 		if !ok || info.SPI == 0 || s == nil || s.lost {
@@ -146,7 +146,7 @@ func (d *Datapath) xfrmEvents(typ uint16, port uint32, p []byte) []platform.Even
 	return nil
 }
 
-// softKind tells the limit that was asked for from our own, which keeps 32 bit
+// softKind distinguishes the limit that was asked for from our own, which keeps 32 bit
 // sequence numbers from running out.
 func softKind(s *installed, info xfrm.Info) platform.EventKind {
 	asked := s.SoftBytes != 0 && info.Bytes >= s.SoftBytes || s.softPackets != 0 && info.Packets >= s.softPackets
@@ -156,7 +156,7 @@ func softKind(s *installed, info xfrm.Info) platform.EventKind {
 	return platform.SoftExpire
 }
 
-// gone finds the SAs the kernel has no more. d.mu is held.
+// gone finds the SAs that the kernel no longer has. d.mu is held.
 func (d *Datapath) gone() []platform.Event {
 	var events []platform.Event
 	for _, s := range d.sas {
@@ -199,7 +199,7 @@ func (d *Datapath) linkEvents(typ uint16, port uint32, p []byte) []platform.Even
 	return d.linkGone(int(int32(binary.NativeEndian.Uint32(p[4:]))), rtnl.ParseMoved(p))
 }
 
-// linkGone notes that an interface is no longer here; moved is nil when it is nowhere.
+// linkGone notes that an interface has left; moved is nil when it was deleted.
 func (d *Datapath) linkGone(index int, moved *rtnl.Moved) []platform.Event {
 	d.mu.Lock()
 	defer d.mu.Unlock()

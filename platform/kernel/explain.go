@@ -83,7 +83,7 @@ func modules(encr, integ suite.Transform) string {
 }
 
 // unbuilt names the part whose absence makes a known algorithm fail: the kernel
-// says ENOENT for each of them.
+// answers ENOENT for each of them.
 func unbuilt(encr suite.Transform, esn bool) string {
 	crypto, _ := os.ReadFile("/proc/crypto")
 	modules, _ := os.ReadFile("/proc/modules")
@@ -109,7 +109,7 @@ func missingPart(procCrypto, procModules string, encr suite.Transform, esn bool)
 		}
 	}
 	if !strings.Contains(procCrypto, ": stdrng\n") {
-		// It is loaded by the first of the others that gets that far.
+		// The first of the others that gets that far loads it.
 		without = append(without, "a random number generator (module drbg; OpenWrt: kmod-crypto-rng)")
 	}
 	if len(without) == 0 {

@@ -15,30 +15,30 @@ import (
 	"greseal/platform/xfrm"
 )
 
-// Policies come in two layers (priority is no part of a policy's identity, so
-// both need selectors of their own):
+// Policies come in two layers (priority is not part of a policy's identity, so
+// each needs selectors of its own):
 //
 //	guard  out  any local → R   proto 47  block  from before the device to after it
 //	       in   R → any         proto 47  block
 //	       fwd  R → any         proto 47  block
 //	       out  any local → R   ICMP errors that may quote it (errors.go)
-//	allow  out  L → R  key K    proto 47  ESP    while an SA of the tunnel stands
+//	allow  out  L → R  key K    proto 47  ESP    while the tunnel has an SA
 //	       in   R → L  key K    proto 47  ESP
 //
 // The lower priority number wins. No allow policy is needed for fwd: what leaves
-// a GRE device has lost its IPsec history. The numbers are unusual ones on
-// purpose: they are part of the mark by which a later daemon knows its own.
+// a GRE device has lost its IPsec history. The numbers are unusual on purpose: they
+// are part of the mark by which a later daemon recognizes them.
 //
 // Guards belong to a remote, allowing policies and reqids to a tunnel. Tunnels
-// between the same two endpoints are told apart by their GRE keys: each key
-// leaves by its own tunnel's SAs and comes in by no other. Without a key only
-// packets without one match (XFRM sees them as those of key 0).
+// between the same two endpoints differ in their GRE keys: packets with a key leave and
+// enter by its tunnel's SAs only. Without a key only packets without one match (key 0
+// to XFRM).
 const (
 	guardPriority = 3047
 	allowPriority = 1047
 )
 
-// Reqids of ours: "GR" and 16 bits more.
+// Our reqids: "GR" and 16 bits more.
 const (
 	reqidBase = 0x47520000
 	reqidMask = 0xffff0000
@@ -55,7 +55,7 @@ func guardPolicies(remote netip.Addr) []xfrm.Policy {
 	return append([]xfrm.Policy{out, in, fwd}, errorPolicies(remote)...)
 }
 
-// isGuard reports whether p is a guard of ours, and for which address.
+// isGuard reports whether p is one of our guards, and for which address.
 func isGuard(p xfrm.Policy) (netip.Addr, bool) {
 	remote := p.Dst
 	if p.Dir != xfrm.DirOut {
@@ -64,7 +64,7 @@ func isGuard(p xfrm.Policy) (netip.Addr, bool) {
 	return remote.Addr(), remote.IsSingleIP() && slices.Contains(guardPolicies(remote.Addr()), p)
 }
 
-// Guard closes protocol 47 in the clear between this machine and remotes. Called
+// Guard blocks protocol 47 in the clear between this machine and remotes. Called
 // again, the new list replaces the old one, except for addresses that link's
 // device or SAs still use.
 func (d *Datapath) Guard(link string, remotes []netip.Addr) error {
@@ -76,12 +76,12 @@ func (d *Datapath) Guard(link string, remotes []netip.Addr) error {
 		asked[r] = true
 	}
 	before := d.asked[link]
-	both := maps.Clone(asked) // until all of them are laid
+	both := maps.Clone(asked) // until all of them are installed
 	maps.Copy(both, before)
 	d.asked[link] = both
 	for r := range asked {
 		if err := d.closeTo(r); err != nil {
-			return err // and Audit goes on trying
+			return err // Audit goes on trying
 		}
 	}
 	d.asked[link] = asked
@@ -90,11 +90,11 @@ func (d *Datapath) Guard(link string, remotes []netip.Addr) error {
 			return d.dropGuards()
 		}
 	}
-	return nil // all of thousands of links need not be looked at
+	return nil // saves a look at thousands of links
 }
 
-// Unguard opens what no other link needs. It refuses while the interface is
-// still there.
+// Unguard removes the guards that no other link needs. It refuses while the interface
+// exists.
 func (d *Datapath) Unguard(link string) error {
 	if _, there := d.links[link]; there {
 		return fmt.Errorf("open the guard of %s: its interface still exists, delete it first", link)
@@ -104,7 +104,7 @@ func (d *Datapath) Unguard(link string) error {
 	return d.dropGuards()
 }
 
-// closeTo makes the guard policies of one remote stand.
+// closeTo installs the guard policies of one remote.
 func (d *Datapath) closeTo(remote netip.Addr) error {
 	for _, p := range guardPolicies(remote) {
 		if err := d.layGuard(p, d.guards[remote]); err != nil {
@@ -115,8 +115,8 @@ func (d *Datapath) closeTo(remote netip.Addr) error {
 	return nil
 }
 
-// layGuard makes one policy of a guard stand. laid says that it stood before, so that
-// what is there instead came later.
+// layGuard installs one policy of a guard. laid says that it was installed before, so
+// that what is there instead came later.
 func (d *Datapath) layGuard(p xfrm.Policy, laid bool) error {
 	there, err := xfrm.ReadPolicy(d.xfrm, p)
 	switch {
@@ -130,13 +130,13 @@ func (d *Datapath) layGuard(p xfrm.Policy, laid bool) error {
 	return fmt.Errorf("another program's policy lets it pass (ip xfrm policy: %s proto %d): remove that policy", there, p.Proto)
 }
 
-// closes reports whether what is there does what the guard's policy p is for. Somebody
-// may block what p would let pass.
+// closes reports whether the policy there serves the purpose of the guard's policy p.
+// Another program's may block what p would let pass.
 func closes(there, p xfrm.Policy) bool {
 	return there == p || p.Action == xfrm.ActionAllow && there.Action == xfrm.ActionBlock
 }
 
-// needed are the remotes that must stay closed.
+// needed are the remotes that must stay guarded.
 func (d *Datapath) needed() map[netip.Addr]bool {
 	need := make(map[netip.Addr]bool)
 	for _, asked := range d.asked {
@@ -151,8 +151,8 @@ func (d *Datapath) needed() map[netip.Addr]bool {
 	return need
 }
 
-// dropGuards removes the guards nothing needs any more. Those of earlier
-// daemons are Sweep's.
+// dropGuards removes the guards that nothing needs any more. Those of earlier daemons
+// are left to Sweep.
 func (d *Datapath) dropGuards() error {
 	need := d.needed()
 	for r := range d.guards {
@@ -185,7 +185,7 @@ type endpoints struct {
 // flow is the GRE between two endpoints of one link: its SAs and allowing policies.
 type flow struct {
 	endpoints
-	key   uint32 // as XFRM sees it, when the link was last there
+	key   uint32 // as XFRM sees it, when the link last existed
 	reqid uint32
 	in    []*installed // oldest first
 	out   []*installed
@@ -201,9 +201,9 @@ func newest(sas []*installed) *installed {
 }
 
 // wantAllow computes the allowing policy of one direction. The kernel sends on
-// the newest SA, so the newest one says where tunnel mode's outer header goes.
-// Inbound, the source is left open: the reqid binds the template to our SAs as
-// tightly, and SAs from the old and the new address of a moving peer both fit.
+// the newest SA, which decides the outer addresses of tunnel mode. Inbound, the source
+// is left open: the reqid binds the template to our SAs just as tightly, and SAs from
+// the old and the new address of a moving peer both match.
 func (d *Datapath) wantAllow(p *flow, out bool) *xfrm.Policy {
 	dev := d.links[p.link]
 	sa := newest(*p.list(out))
@@ -218,8 +218,8 @@ func (d *Datapath) wantAllow(p *flow, out bool) *xfrm.Policy {
 	case out:
 		want.Dir, want.Src, want.Dst, want.TmplSrc = xfrm.DirOut, want.Dst, want.Src, sa.Src
 	case p.local.Is6() && len(d.sameEndpoints(p)) == 0:
-		// Behind an encapsulation limit (RFC 2473), which Linux sends unless
-		// told otherwise, XFRM reads something else for the key.
+		// After an encapsulation limit (RFC 2473), which Linux sends by default,
+		// XFRM reads something else as the key.
 		want.Keyed, want.Key = false, 0
 	}
 	return want
@@ -235,7 +235,7 @@ func (d *Datapath) sameEndpoints(p *flow) (others []*flow) {
 	return others
 }
 
-// keyOf is what XFRM takes for the GRE key of a link's packets.
+// keyOf is what XFRM reads as the GRE key of a link's packets.
 func keyOf(l *platform.Link) uint32 {
 	if !l.HasKey {
 		return 0
@@ -243,10 +243,10 @@ func keyOf(l *platform.Link) uint32 {
 	return l.Key
 }
 
-// receives tells whether the interface takes the GRE packets of these endpoints.
-// Where it does not they must not get past the policies: nobody would take them,
-// and the kernel would say so to their sender by an ICMP error in the clear, with
-// the beginning of what was in ESP.
+// receives reports whether the interface takes the GRE packets of these endpoints.
+// Where it does not the policies must block them: they would have no receiver, and the
+// kernel would send an ICMP error in the clear that quotes the beginning of what was in
+// ESP.
 func (dev *device) receives(e endpoints) bool {
 	if dev == nil || dev.leaving || dev.remote != e.remote {
 		return false
@@ -266,8 +266,8 @@ func (d *Datapath) taken(p *flow, want *xfrm.Policy) error {
 	return nil
 }
 
-// leave withdraws what lets packets in to an interface that is about to have
-// other endpoints, or none; stay takes that back.
+// leave withdraws the policies that let packets into an interface that is about to
+// have other endpoints, or none; stay restores them.
 func (d *Datapath) leave(dev *device) error { return d.setLeaving(dev, true) }
 
 func (d *Datapath) stay(dev *device) error { return d.setLeaving(dev, false) }
@@ -329,7 +329,7 @@ func (p *flow) allowed(out bool) **xfrm.Policy {
 	return &p.allowIn
 }
 
-// allow writes an allowing policy; update says that it is ours and there.
+// allow writes an allowing policy; update says that ours exists already.
 func (d *Datapath) allow(p xfrm.Policy, update bool) error {
 	typ := uint16(nl.XFRM_MSG_UPDPOLICY)
 	if !update {
@@ -345,8 +345,8 @@ func (d *Datapath) allow(p xfrm.Policy, update bool) error {
 }
 
 // inTheWay looks for policies between the same endpoints, for the same key or for
-// all. Those of an earlier daemon go; others are left alone, and may have
-// the better priority.
+// all. Those of an earlier daemon are removed; others are left, and may have the better
+// priority.
 func (d *Datapath) inTheWay(p xfrm.Policy) error {
 	every := p
 	every.Keyed, every.Key = false, 0
@@ -406,8 +406,8 @@ func (d *Datapath) dropFlow(p *flow) error {
 	return d.syncSameEndpoints(p)
 }
 
-// syncSameEndpoints is called when p has come or gone: what others let in depends on
-// whether they are alone.
+// syncSameEndpoints is called when p was added or removed: what other flows let in
+// depends on whether they are alone.
 func (d *Datapath) syncSameEndpoints(p *flow) error {
 	var errs []error
 	for _, o := range d.sameEndpoints(p) {

@@ -18,12 +18,11 @@ import (
 
 // Keepalives in GRE. One from the peer comes out of the GRE interface as a
 // packet from one of our own addresses, which the kernel drops as a martian
-// unless accept_local is set, for the interface and for all. A packet socket
-// sees it before, with a filter that lets through keepalives and nothing else, and
-// a plain raw socket sends the answer. For XFRM what it sends has no key, so it
-// has a policy of its own: that of the tunnel, or one that blocks while there is
-// no SA. Between IPv6 endpoints a kernel that
-// forwards may answer as well: IPv6 knows no martians.
+// unless accept_local is set, for the interface and for all. A packet socket with a
+// filter for keepalives receives it before that, and a raw socket sends the answer. To
+// XFRM the answer has no key, so the socket has a policy of its own: that of the
+// tunnel, or one that blocks while there is no SA. Between IPv6 endpoints a kernel that
+// forwards may answer as well: IPv6 has no martians.
 
 // echoer answers the keepalives of one GRE interface and sends our own.
 type echoer struct {
@@ -31,15 +30,15 @@ type echoer struct {
 	index   int
 	mark    uint32
 	packets *os.File     // packet socket
-	raw     int          // raw socket of protocol 47, for the answers, that hears nothing
+	raw     int          // raw socket of protocol 47 for the answers, which receives nothing
 	under   *xfrm.Policy // that of raw; nil: it may send nothing
 	count   *keepaliveCount
 }
 
 type keepaliveCount struct{ returned, answered atomic.Uint64 }
 
-// followKeepalives has the keepalives of an interface answered, after it was
-// made or changed. An Ethernet interface has none.
+// followKeepalives has the keepalives of an interface answered after it was made or
+// changed. An Ethernet interface has none.
 func (d *Datapath) followKeepalives(dev *device, l platform.Link) {
 	want := endpoints{l.Name, inet.Plain(l.Local), dev.remote}
 	have := d.echoers[l.Name]
@@ -83,15 +82,14 @@ func (e *echoer) open() error {
 	if err != nil {
 		return fmt.Errorf("listen on the interface: %w", err)
 	}
-	// What leaves need not be looked at; kernels before 4.20 leave it to the filter.
+	// Skip outgoing packets; kernels before 4.20 leave that to the filter.
 	_ = unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1)
 	e.packets = os.NewFile(uintptr(fd), "packet socket")
 	return nil
 }
 
-// openRaw opens the socket that sends. Connected to this machine itself, it
-// would only hear GRE from there: without that the kernel gave it a copy of
-// every packet of the tunnel.
+// openRaw opens the socket that sends. It is connected to this machine itself, so that
+// it receives only GRE from there and not a copy of every packet of the tunnel.
 func (e *echoer) openRaw() (err error) {
 	ip := inet.Of(e.local)
 	if e.raw, err = ip.Socket(unix.SOCK_RAW, xfrm.ProtoGRE); err != nil {
@@ -183,10 +181,10 @@ func (e *echoer) take(proto uint16, packet []byte) {
 	}
 }
 
-// SendGREKeepalive sends one. Between IPv4 endpoints the interface is given the
-// packet that is to come back, and the kernel puts it into GRE as it does others.
-// An IPv6 interface takes none from its own remote address: there the whole GRE
-// packet is made here, without a sequence number.
+// SendGREKeepalive sends one. Between IPv4 endpoints the packet that is to come back is
+// sent out of the interface, and the kernel puts it into GRE as any other. An IPv6
+// interface takes none from its own remote address: there the whole GRE packet is built
+// here, without a sequence number.
 func (d *Datapath) SendGREKeepalive(link string) error {
 	e, dev := d.echoers[link], d.links[link]
 	if e == nil || dev == nil {
@@ -206,7 +204,7 @@ func (d *Datapath) SendGREKeepalive(link string) error {
 	return nil
 }
 
-// give sends an IPv4 packet out by the interface.
+// give sends an IPv4 packet out of the interface.
 func (e *echoer) give(packet []byte) error {
 	conn, err := e.packets.SyscallConn()
 	if err != nil {

@@ -33,22 +33,22 @@ const (
 	ip6InheritTClass    = 0x2
 )
 
-// newGroup is the interface group of an interface between being made and
-// getting its ifalias, which cannot be given with the first message.
+// newGroup is the interface group of an interface that has no ifalias yet: that
+// cannot be set by the message that makes it.
 const newGroup = 26482
 
-// device is an interface of ours.
+// device is one of our interfaces.
 type device struct {
 	want   platform.Link
 	index  int
 	kind   string
 	remote netip.Addr // the GRE remote, or the placeholder
-	gone   bool       // somebody deleted or moved it
+	gone   bool       // deleted or moved by another program
 	moved  *rtnl.Moved
 
-	up, running bool // as it was last set
+	up, running bool // as last set
 
-	leaving bool // its endpoints are about to change: nothing may come in for them
+	leaving bool // its endpoints are about to change: nothing may come in for the old ones
 }
 
 // kindOf is the kernel's name for the device link needs.
@@ -71,8 +71,8 @@ func isGRE(kind string) bool {
 
 // placeholder is the remote of a device whose peer is not known yet: the kernel
 // changes a unicast remote into another one, but not an unset one. It is from
-// the blocks for documentation (RFC 5737) and for discarding (RFC 6666), told
-// apart by the interface's name, and guarded like any other.
+// the blocks for documentation (RFC 5737) and for discarding (RFC 6666), one for each
+// interface name, and guarded like any other.
 func placeholder(link string, v6 bool, try int) netip.Addr {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(link))
@@ -90,14 +90,14 @@ func placeholder(link string, v6 bool, try int) netip.Addr {
 }
 
 // greLink builds the one message that makes a GRE interface (index 0) or changes
-// it in place. Everything is said each time: what is left out would go back to a
-// default, the MTU of ip6gre included.
+// it in place. Every attribute is sent each time: those left out would return to their
+// defaults, the MTU of ip6gre included.
 func greLink(l platform.Link, kind string, remote netip.Addr, index int) *nl.NetlinkRequest {
 	pmtudisc, ignoreDF := dfOf(l)
 	return greLinkDF(l, kind, remote, index, pmtudisc, ignoreDF)
 }
 
-// greLinkDF is greLink with what an IPv4 one does about DF.
+// greLinkDF is greLink with the DF settings of an IPv4 one.
 func greLinkDF(l platform.Link, kind string, remote netip.Addr, index int, pmtudisc, ignoreDF byte) *nl.NetlinkRequest {
 	m := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	m.Index = int32(index)
@@ -127,7 +127,7 @@ type attr struct {
 	value []byte
 }
 
-// greAttrs are all that a GRE interface has of its kind.
+// greAttrs are all attributes of a GRE interface.
 func greAttrs(l platform.Link, remote netip.Addr, pmtudisc, ignoreDF byte) (attrs []attr) {
 	add := func(typ int, value []byte) { attrs = append(attrs, attr{typ, value}) }
 	local := inet.Plain(l.Local)
@@ -158,8 +158,8 @@ func greAttrs(l platform.Link, remote netip.Addr, pmtudisc, ignoreDF byte) (attr
 	add(greFWMark, nl.Uint32Attr(l.FWMark))
 
 	if remote.Is6() {
-		// The encapsulation limit (RFC 2473) would cost 8 bytes and stand
-		// outside ESP in transport mode.
+		// The encapsulation limit (RFC 2473) would cost 8 bytes and be outside
+		// ESP in transport mode.
 		flags := uint32(ip6IgnoreEncapLimit)
 		flow := uint32(l.TOS) << 20
 		if l.TOSInherit {
@@ -181,7 +181,7 @@ func greAttrs(l platform.Link, remote netip.Addr, pmtudisc, ignoreDF byte) (attr
 	return attrs
 }
 
-// differs says what of an interface is not as it was written, "" when all is.
+// differs says which attribute of an interface is not as written, "" for none.
 func (dev *device) differs(there *rtnl.Link) string {
 	var texts []string
 	if dev.want.MTU != 0 && there.MTU != dev.want.MTU {
@@ -206,7 +206,7 @@ func (dev *device) differs(there *rtnl.Link) string {
 	return strings.Join(texts, "; ")
 }
 
-// dfOf is what an IPv4 one does about DF: both together only, says the kernel.
+// dfOf are the DF settings of an IPv4 one, which the kernel takes only together.
 func dfOf(l platform.Link) (pmtudisc, ignoreDF byte) {
 	if l.IgnoreDF {
 		return 0, 1
@@ -214,8 +214,8 @@ func dfOf(l platform.Link) (pmtudisc, ignoreDF byte) {
 	return 1, 0
 }
 
-// SetLink makes the interface or changes it in place. One whose peer is not
-// known yet stays down.
+// SetLink makes the interface or changes it in place. Until its peer is known it stays
+// down.
 func (d *Datapath) SetLink(l platform.Link) (int, error) {
 	index, err := d.setLink(l)
 	if err != nil {
@@ -249,7 +249,7 @@ func (d *Datapath) setLink(l platform.Link) (int, error) {
 			return 0, err
 		}
 		defer func() {
-			if d.links[l.Name] == old { // nothing came of it
+			if d.links[l.Name] == old { // it failed
 				_ = d.stay(old)
 			}
 		}()
@@ -259,7 +259,7 @@ func (d *Datapath) setLink(l platform.Link) (int, error) {
 		return 0, err
 	}
 	before := d.links[l.Name]
-	fresh := before == nil // made now, or left by an earlier daemon
+	fresh := before == nil // new, or left by an earlier daemon
 	free := l.Bridge == "" && (fresh || before.want.Bridge == "")
 	for try := 1; ; try++ {
 		err = d.write(dev, l, kind, remote)
@@ -318,9 +318,9 @@ func (d *Datapath) present(ifname, kind string) (*rtnl.Link, error) {
 	return nil, nil
 }
 
-// renamed gives an interface of ours that somebody renamed its name back. One that was
-// moved to another network namespace is deleted there, as its endpoints and key stay
-// taken here.
+// renamed renames back an interface of ours that was renamed. One that was moved to
+// another network namespace is deleted there, since its endpoints and key remain taken
+// here.
 func (d *Datapath) renamed(ifname string) (*rtnl.Link, error) {
 	dev := d.links[ifname]
 	if dev == nil {
@@ -346,8 +346,7 @@ func (d *Datapath) forget(ifname string) {
 	d.mu.Unlock()
 }
 
-// write makes the interface, or changes it unless what is wanted was written before and
-// still stands.
+// write makes the interface, or changes it unless it is already as wanted.
 func (d *Datapath) write(there *rtnl.Link, l platform.Link, kind string, remote netip.Addr) error {
 	dev := &device{want: l, kind: kind, remote: remote}
 	if there != nil {
@@ -362,8 +361,8 @@ func (d *Datapath) write(there *rtnl.Link, l platform.Link, kind string, remote 
 	index := dev.index
 	err := d.route.Do(greLink(l, kind, remote, index))
 	if errors.Is(err, unix.EINVAL) && index != 0 && !l.IgnoreDF && remote.Is4() {
-		// The kernel refuses path MTU discovery by the ignore-df that is still
-		// set, before it takes the new one: that goes first, by itself.
+		// The kernel refuses path MTU discovery as long as the old ignore-df is
+		// set: that is cleared first, separately.
 		if err = d.route.Do(greLinkDF(l, kind, remote, index, 0, 0)); err == nil {
 			err = d.route.Do(greLink(l, kind, remote, index))
 		}
@@ -416,7 +415,7 @@ func (d *Datapath) finish(dev *device, l platform.Link, up, fresh, free bool) er
 		}
 		dev.running = false
 	}
-	if !free { // else whoever made it a port of something decides
+	if !free { // otherwise whoever made it a port decides
 		if err := d.setMaster(info, l); err != nil {
 			return err
 		}
@@ -469,8 +468,8 @@ func (d *Datapath) SetRunning(link string, running bool) error {
 	return nil
 }
 
-// LinkDrops reads what the interface lost outside any one SA: the guard shows as
-// carrier errors of the GRE interface.
+// LinkDrops reads what the interface dropped outside any SA: the guard shows as carrier
+// errors of the GRE interface.
 func (d *Datapath) LinkDrops(link string) (platform.Drops, error) {
 	l, err := rtnl.LinkByName(d.route, link)
 	if err != nil {

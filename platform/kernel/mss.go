@@ -20,17 +20,17 @@ import (
 )
 
 // clamps keep the nftables tables that lower the maximum segment size in the
-// SYNs of the links that ask for it: one for what is routed, and one of family
-// bridge for what a bridge passes between its ports, where some links carry
-// Ethernet. The tables are those of one daemon and known by their name: each is
-// always replaced as a whole, in one transaction, so that whatever a killed
-// daemon left is gone with the first write. nft(8) runs beside the loop, which
-// never waits for it; of several changes only the newest is written.
+// SYNs of the links that ask for it: one for routed packets, and, where links carry
+// Ethernet, one of family bridge for packets between a bridge's ports. The tables are
+// recognized by their names: each is always replaced as a whole, in one transaction, so
+// that what a killed daemon left is gone with the first write. nft(8) runs in a
+// goroutine of its own, since the loop must not wait for it; of several changes only
+// the newest is written.
 type clamps struct {
 	want map[string]sizes // by link
 
 	latest  chan rules // to write; at most one waits
-	ordered uint64     // number of the last that was
+	ordered uint64     // number of the last one put there
 	done    chan struct{}
 
 	mu        sync.Mutex
@@ -38,30 +38,30 @@ type clamps struct {
 	err       error  // of the last write
 	bridgeErr error  // of the last write of the bridge's
 	standing  standingTables
-	mending   string // what is being written again for
+	mending   string // why it is being written again
 }
 
 // rules are both tables as files for nft -f.
 type rules struct {
 	routed, bridged string
 	number          uint64
-	again           bool // whatever was written before
+	again           bool // even if unchanged
 }
 
-// sizes are what segments are lowered to inside IPv4 and IPv6; 0: not.
+// sizes are the largest segments inside IPv4 and IPv6; 0: not lowered.
 type sizes struct {
 	mss4, mss6 uint16
 	ethernet   bool
 }
 
-// clampTable is the name and by it the mark of the tables.
+// clampTable is the name of the tables, which is also their mark.
 const clampTable = "greseal"
 
 // startClamps starts the writer in the network namespace of the calling thread.
 func startClamps() *clamps {
 	c := &clamps{want: make(map[string]sizes), latest: make(chan rules, 1), done: make(chan struct{})}
 	c.standing.open()
-	// Only in tests is it another one than that of the process.
+	// Only in tests it differs from that of the process.
 	ns, err := os.Open("/proc/thread-self/ns/net")
 	go func() {
 		defer close(c.done)
@@ -82,7 +82,7 @@ func startClamps() *clamps {
 		var bridgeErr error
 		for r := range c.latest {
 			err := runNFT(r.routed)
-			if r.bridged != bridged || r.again && r.bridged != "" { // mostly there are no bridges, and no need of the module
+			if r.bridged != bridged || r.again && r.bridged != "" { // without links that need it the module is not loaded
 				bridged, bridgeErr = r.bridged, runNFT(r.bridged)
 			}
 			c.wrote(r, err, bridgeErr)
@@ -91,7 +91,7 @@ func startClamps() *clamps {
 	return c
 }
 
-// wrote notes how a write ended and what stands then.
+// wrote notes the result of a write and the tables as they are then.
 func (c *clamps) wrote(r rules, err, bridgeErr error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -99,7 +99,7 @@ func (c *clamps) wrote(r rules, err, bridgeErr error) {
 	c.standing.remember()
 }
 
-// set changes what is wanted of a link and has it written.
+// set changes what is wanted for a link and has it written.
 func (c *clamps) set(link string, s sizes) {
 	if c.want[link] == s {
 		return
@@ -111,7 +111,7 @@ func (c *clamps) set(link string, s sizes) {
 	c.write(false)
 }
 
-// write has the tables written as wanted now; again: also one that has not changed.
+// write has the tables written as wanted now; again: even if unchanged.
 func (c *clamps) write(again bool) {
 	select {
 	case old := <-c.latest: // overtaken
@@ -214,8 +214,8 @@ func (d *Datapath) clamp(l platform.Link) {
 	}
 }
 
-// MSSClampError is nil when nft took the tables that link needs and they stood at the last
-// look, otherwise it says why not.
+// MSSClampError is nil when nft took the tables that link needs and they were intact at
+// the last look, otherwise it says why not.
 func (d *Datapath) MSSClampError(link string) error {
 	if d.clamps == nil {
 		return errClosed

@@ -41,8 +41,8 @@ type AlgorithmFinding struct {
 	Finding
 }
 
-// Result is what this kernel can do. It holds only plain facts and may be
-// written to a file and read back by a daemon without the privileges to probe.
+// Result is what this kernel can do. It may be written to a file and read back by a
+// daemon without the privileges to probe.
 type Result struct {
 	Kernel      string             `json:"kernel"`            // release
 	Problem     string             `json:"problem,omitempty"` // why nothing works at all
@@ -53,7 +53,7 @@ type Result struct {
 }
 
 // Usable returns nil when the datapath can work: IPv4 GRE, the guard and at
-// least one ESP algorithm. What is missing beside these only limits it.
+// least one ESP algorithm. Anything else that is missing only limits it.
 func (r *Result) Usable() error {
 	if r.Problem != "" {
 		return errors.New(r.Problem)
@@ -83,7 +83,7 @@ func (r *Result) find(a Algorithm) (AlgorithmFinding, bool) {
 	return r.Algorithms[i], true
 }
 
-// Supports returns nil when the kernel computes this ESP algorithm right.
+// Supports returns nil when the kernel computes this ESP algorithm correctly.
 func (r *Result) Supports(encr, integ suite.Transform) error {
 	f, known := r.find(Algorithm{encr, integ})
 	switch {
@@ -97,8 +97,8 @@ func (r *Result) Supports(encr, integ suite.Transform) error {
 	return nil
 }
 
-// add takes over what a later probe of one algorithm found. That it could not
-// be made (the privileges are dropped by then) says nothing of the others.
+// add takes over what a later probe of one algorithm found. That it could not run (the
+// privileges are dropped by then) says nothing about the others.
 func (r *Result) add(a Algorithm, o *Result) {
 	f, known := o.find(a)
 	if !known {
@@ -125,7 +125,7 @@ func (r *Result) Notes() []string {
 
 // DefaultAlgorithms are all that a config can name, those of the default
 // proposals first: a config loaded later may name others than the first one,
-// and by then the daemon has given up what a probe needs.
+// and by then the daemon has dropped the capabilities for a probe.
 func DefaultAlgorithms() []Algorithm {
 	all := suite.DefaultESP(true)
 	if rest, err := suite.ParseESP("aes256-aes128-sha256-sha384-sha512"); err == nil {
@@ -157,7 +157,7 @@ func AlgorithmsOf(proposals []suite.Proposal) []Algorithm {
 }
 
 // Probe asks the kernel what it can do, in a network namespace of its own that
-// ends with it: nothing of it shows outside, except that modules are loaded. It
+// ends with it: it has no effect outside except that modules are loaded. It
 // needs CAP_SYS_ADMIN. nil means DefaultAlgorithms.
 func Probe(algorithms []Algorithm) *Result {
 	if algorithms == nil {
@@ -276,10 +276,9 @@ const (
 	patience   = time.Second // for a packet through lo
 )
 
-// bench is the set-up in which packets run. Over lo, which is told to obey
-// policies, a known ESP packet from A to B comes in and its payload must reach a
-// raw socket; and that same payload, sent out, must leave as ESP from B to A that
-// our own implementation opens to it.
+// bench is the set-up in which packets run. Over lo, with policies enabled on it, a
+// known ESP packet from A to B comes in and its payload must reach a raw socket; and the
+// same payload, sent out, must leave as ESP from B to A that package esp opens again.
 type bench struct {
 	d     *Datapath
 	clear int // raw socket of UDP: receives the opened payload, sends it as well
@@ -310,8 +309,8 @@ func newBench(d *Datapath) (*bench, error) {
 			return nil, fmt.Errorf("address on lo: %w", err)
 		}
 	}
-	// A way back to the payload's source, or a reverse path filter that the
-	// namespace inherited drops it.
+	// A route back to the payload's source, or an inherited reverse path filter
+	// drops it.
 	m := &nl.RtMsg{}
 	m.Family, m.Dst_len, m.Table = unix.AF_INET, uint8(probeNet.Bits()), unix.RT_TABLE_MAIN
 	m.Scope, m.Type, m.Protocol = unix.RT_SCOPE_LINK, unix.RTN_UNICAST, unix.RTPROT_STATIC
@@ -411,7 +410,7 @@ func (b *bench) run(k esp.KnownAnswer, dirs *bool) error {
 	}
 	drain(b.clear)
 	drain(b.esp)
-	// In: the known packet must come out as the known payload.
+	// In: the known packet must yield the known payload.
 	if err := unix.Sendto(b.esp, k.Wire, 0, &unix.SockaddrInet4{Addr: probeOuterB.As4()}); err != nil {
 		return fmt.Errorf("send a known packet: %w", err)
 	}

@@ -15,8 +15,7 @@ import (
 	"greseal/platform/xfrm"
 )
 
-// installed is one of our SAs in the kernel. Its keys are there and nowhere
-// else.
+// installed is one of our SAs in the kernel, which alone has its keys.
 type installed struct {
 	xfrm.State
 	key   platform.SAKey
@@ -28,8 +27,8 @@ type installed struct {
 	last        platform.Counters // the kernel's, when it removed the SA itself
 
 	watched bool           // FirstUse is wanted
-	lost    bool           // the kernel has it no more, or not as it was installed
-	why     string         // somebody did that, and what
+	lost    bool           // the kernel no longer has it as it was installed
+	why     string         // what another program did to it
 	mapped  netip.AddrPort // last reported by a Mapping event
 }
 
@@ -37,8 +36,8 @@ type installed struct {
 // SequenceLow: a sixteenth of the space is left for the rekeying.
 const sequenceLow = math.MaxUint32 - math.MaxUint32/16
 
-// moveSkip is how many sequence numbers an outbound SA leaves out when it is
-// replaced: more than the old one can use up meanwhile.
+// moveSkip is how many sequence numbers an outbound SA skips when it is replaced: more
+// than the old one can use meanwhile.
 const moveSkip = 1 << 16
 
 // InstallIn installs an inbound SA.
@@ -205,7 +204,7 @@ func (s *installed) count(info xfrm.Info) platform.Counters {
 	return c
 }
 
-// lastCounters are those of an SA that the kernel removed by itself.
+// lastCounters are those of an SA that the kernel removed.
 func (d *Datapath) lastCounters(s *installed) platform.Counters {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -265,7 +264,7 @@ func (d *Datapath) move(s *installed, local, remote netip.AddrPort) error {
 		if err := xfrm.AlterState(d.xfrm, s.ID, c); err != nil {
 			return explain(err)
 		}
-		// Packets and bytes went over; drop counters begin again.
+		// Packet and byte counts are kept; drop counters start again.
 		s.base.Replay += uint64(before.Replay) + uint64(before.TooOld)
 		s.base.Integrity += uint64(before.Bad)
 	}

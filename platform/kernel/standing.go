@@ -14,9 +14,9 @@ import (
 	"greseal/platform/xfrm"
 )
 
-// Audit reads back what is laid, by one dump each of policies and SAs, and by nf_tables
-// where its rules have changed. Guards come first, so that nothing passes in the clear
-// whatever else is missing.
+// Audit reads back what is installed, by one dump each of policies and SAs, and of
+// nf_tables where its rules have changed. Guards come first, so that nothing passes in
+// the clear whatever else is missing.
 func (d *Datapath) Audit(there *platform.Interfaces) []platform.Deviation {
 	found := d.auditPolicies()
 	found = append(found, d.auditSAs()...)
@@ -46,7 +46,7 @@ func remedyOf(err error) string {
 	return ""
 }
 
-// place is what the kernel tells policies apart by.
+// place is a policy's identity in the kernel.
 type place struct {
 	dir      uint8
 	selector nl.XfrmSelector
@@ -93,7 +93,7 @@ func (d *Datapath) auditPolicies() (found []platform.Deviation) {
 	return found
 }
 
-// guarded lists the remotes that must stay closed, with the links that need it.
+// guarded lists the remotes that must stay guarded, with the links that need it.
 func (d *Datapath) guarded() map[netip.Addr][]string {
 	links := make(map[netip.Addr]map[string]bool)
 	add := func(remote netip.Addr, link string) {
@@ -122,7 +122,7 @@ func (d *Datapath) guarded() map[netip.Addr][]string {
 	return names
 }
 
-// forEach tells the same of several links.
+// forEach makes the same deviation for several links.
 func forEach(links []string, d platform.Deviation) (all []platform.Deviation) {
 	for _, d.Link = range links {
 		all = append(all, d)
@@ -130,7 +130,7 @@ func forEach(links []string, d platform.Deviation) (all []platform.Deviation) {
 	return all
 }
 
-// openings says what of a remote's guard does not stand, "" when all does.
+// openings says which part of a remote's guard is missing, "" for none.
 func (d *Datapath) openings(remote netip.Addr, all map[place]*xfrm.Policy) string {
 	for _, p := range guardPolicies(remote) {
 		there := all[placeOf(&p)]
@@ -146,7 +146,7 @@ func (d *Datapath) openings(remote netip.Addr, all map[place]*xfrm.Policy) strin
 	return ""
 }
 
-// auditAllow looks at the allowing policy of one direction of a flow.
+// auditAllow checks the allowing policy of one direction of a flow.
 func (d *Datapath) auditAllow(p *flow, out bool, all map[place]*xfrm.Policy) (dev platform.Deviation, ok bool) {
 	have, want := *p.allowed(out), d.wantAllow(p, out)
 	if have == nil && want == nil {
@@ -174,8 +174,8 @@ func (d *Datapath) auditAllow(p *flow, out bool, all map[place]*xfrm.Policy) (de
 	return d.repairs.Do(dev, func() error { return d.allow(*want, there != nil) }), false
 }
 
-// What somebody did to an SA. Its keys were in the kernel alone, so that it cannot be
-// installed again: the tunnel hears of it by HardExpire and has another negotiated.
+// What another program did to an SA. Only the kernel had its keys, so that it cannot be
+// installed again: HardExpire has the tunnel negotiate another.
 const (
 	saDeleted = "somebody deleted it; another is being negotiated"
 	saChanged = "somebody changed its reqid, mode or addresses; another is being negotiated"
@@ -184,7 +184,7 @@ const (
 func (d *Datapath) auditSAs() (found []platform.Deviation) {
 	all, err := xfrm.States(d.xfrm)
 	if err != nil {
-		return nil // which the guards have said
+		return nil // the guards have reported it
 	}
 	there := make(map[xfrm.ID]*xfrm.Info, len(all))
 	for i := range all {
@@ -244,7 +244,7 @@ func (d *Datapath) tell(events []platform.Event) {
 	})
 }
 
-// auditLink looks at one interface.
+// auditLink checks one interface.
 func (d *Datapath) auditLink(dev *device, all *platform.Interfaces) []platform.Deviation {
 	there, mend, found := all.Compare(&dev.want, dev.index, dev.up)
 	if there == nil {

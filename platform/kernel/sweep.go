@@ -16,9 +16,9 @@ import (
 // Sweep removes what earlier daemons left: the clamps, allowing policies and SAs
 // of all, then interfaces, and at last guards. Interfaces of links that keep names stay,
 // blocked, until SetLink takes them over. Call Guard for the configured links
-// first: guards of addresses that nobody asked for are removed, unless a link of
-// keep is still without both guard and interface, as its peer's name may not be
-// resolved yet.
+// first: guards of addresses that no link asked for are removed, unless a link of
+// keep still has neither guard nor interface, as its peer's name may not be resolved
+// yet.
 func (d *Datapath) Sweep(keep []string) error {
 	var errs []error
 	if d.clamps != nil {
@@ -55,7 +55,7 @@ func (d *Datapath) sweepAllows() error {
 	return errors.Join(errs...)
 }
 
-// wrote reports whether an allowing policy in the kernel is one of this daemon.
+// wrote reports whether this daemon wrote an allowing policy.
 func (d *Datapath) wrote(there xfrm.Policy) bool {
 	for _, p := range d.flows {
 		for _, have := range []*xfrm.Policy{p.allowIn, p.allowOut} {
@@ -88,9 +88,8 @@ func (d *Datapath) has(id xfrm.ID) bool {
 	return d.byID(id) != nil
 }
 
-// sweepLinks removes interfaces of ours that are not kept, and closes the
-// remotes of those that are. pending says that a kept link has neither interface
-// nor guard.
+// sweepLinks removes our interfaces that are not kept, and guards the remotes of those
+// that are. pending says that a kept link has neither interface nor guard.
 func (d *Datapath) sweepLinks(keep []string) (pending bool, err error) {
 	all, err := rtnl.Links(d.route)
 	if err != nil {
@@ -133,13 +132,12 @@ func (d *Datapath) sweepGuards() error {
 	return errors.Join(errs...)
 }
 
-// RemoveLeftovers removes all GRE interfaces, SAs, policies and clamps of ours
-// without a running kernel datapath: when the userspace datapath takes over
-// (guards false), or for good (guards true). A kernel without XFRM has no SAs and
-// policies to remove.
+// RemoveLeftovers removes all our GRE interfaces, SAs, policies and clamps without a
+// running kernel datapath: when the userspace datapath takes over (guards false), or
+// at removal (guards true). A kernel without XFRM has no SAs and policies to remove.
 func RemoveLeftovers(log *slog.Logger, guards bool) error {
 	none := clampRules(nil)
-	_ = runNFT(none.bridged) // fails where there can be none
+	_ = runNFT(none.bridged) // fails where nft has no bridge family, and so no table
 	if err := runNFT(none.routed); err != nil && !errors.Is(err, errNoNFT) && log != nil {
 		log.Warn("removing the clamps an earlier daemon left", "error", err)
 	}
@@ -157,7 +155,7 @@ func RemoveLeftovers(log *slog.Logger, guards bool) error {
 	}
 	err = errors.Join(errs...)
 	if errors.Is(err, unix.EOPNOTSUPP) {
-		err = nil // 32 bit program on a 64 bit kernel: it never made any
+		err = nil // a 32 bit program on a 64 bit kernel never made any
 	}
 	if err != nil {
 		return fmt.Errorf("remove what an earlier daemon left: %w", err)

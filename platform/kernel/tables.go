@@ -13,18 +13,18 @@ import (
 	"greseal/platform/netlink"
 )
 
-// standingTables is what the kernel has of the clamps' tables, read through
-// NETLINK_NETFILTER (linux/netfilter/nf_tables.h): nft(8) would be a process each time.
-// The kernel numbers each change of its rules, so that a look at unchanged ones is one
-// question. Without nf_tables nothing is read and nothing found.
+// standingTables are the clamps' tables in the kernel, read through NETLINK_NETFILTER
+// (linux/netfilter/nf_tables.h): nft(8) would be a process each time. The kernel numbers
+// each change of its rules, so that one request shows that nothing has changed. Without
+// nf_tables nothing is read.
 type standingTables struct {
 	conn       *netlink.Conn // nil without nf_tables
 	generation uint32        // at the last look
 	stood      [2]table      // after the last write
-	changed    string        // what the last look found, "" when all stood
+	changed    string        // what the last look found, "" when they were intact
 }
 
-// table is what of a table can be compared: its rules and chains as the kernel shows them.
+// table is what can be compared of a table: its rules and chains as the kernel dumps them.
 type table struct {
 	objects int
 	digest  [16]byte
@@ -47,7 +47,7 @@ func (s *standingTables) close() {
 	}
 }
 
-// remember takes what stands now for what was written.
+// remember takes the tables as they are now for what was written.
 func (s *standingTables) remember() {
 	s.changed = ""
 	if s.conn == nil {
@@ -65,7 +65,7 @@ func (s *standingTables) remember() {
 	}
 }
 
-// look compares what stands with what stood after the last write.
+// look compares the tables with those after the last write.
 func (s *standingTables) look() {
 	if s.conn == nil || s.generation == 0 {
 		return
@@ -142,8 +142,8 @@ func (s *standingTables) read(family uint8) (t table, err error) {
 	return t, nil
 }
 
-// auditClamps looks at the tables and has them written again. nft runs beside the loop:
-// that they stand again is said by the first look after it.
+// auditClamps checks the tables and has them written again if they differ. nft runs in
+// another goroutine: the first look after it reports that they are intact.
 func (d *Datapath) auditClamps() []platform.Deviation {
 	c := d.clamps
 	if c == nil {
@@ -152,7 +152,7 @@ func (d *Datapath) auditClamps() []platform.Deviation {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.written != c.ordered || c.err != nil {
-		return nil // under way; or it never stood, as MSSClampError says
+		return nil // being written; or never accepted, as MSSClampError says
 	}
 	c.standing.look()
 	found := platform.Deviation{Object: platform.ObjectClamp, Name: clampTable, Text: c.standing.changed}
