@@ -40,7 +40,7 @@ func page8(commands []command) ([]byte, error) {
 		}
 		r.macro("RE")
 	}
-	for _, page := range []string{"tunnel.md", "doctor.md", "editing.md", "peers.md", "openwrt.md", "security.md"} {
+	for _, page := range []string{"certificates.md", "tunnel.md", "doctor.md", "editing.md", "peers.md", "openwrt.md", "security.md"} {
 		if err := r.document(page); err != nil {
 			return nil, err
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -42,6 +43,10 @@ func TestDocumentationExamplesAreRight(t *testing.T) {
 		t.Fatal(err)
 	}
 	examples := 0
+	dir := t.TempDir()
+	pki(t, dir)
+	named := strings.NewReplacer(`"ca.pem"`, `"`+dir+`/gw-ca.crt"`, `.pem"`, `.crt"`)
+	own := regexp.MustCompile(`"[a-z0-9]+(\.crt|\.key)"`)
 	for _, file := range append(files, "../../README.md") {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -50,6 +55,7 @@ func TestDocumentationExamplesAreRight(t *testing.T) {
 		for _, part := range strings.Split(string(text), "```toml\n")[1:] {
 			examples++
 			example, _, _ := strings.Cut(part, "```")
+			example = own.ReplaceAllString(named.Replace(example), `"`+dir+`/gw$1"`)
 			if _, ps := parse(t, example); len(ps) > 0 {
 				t.Errorf("%s: %s\n%s", file, example, all(ps))
 			}
