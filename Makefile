@@ -8,10 +8,14 @@
 #   make demo       build it and watch a tunnel come up (root)
 #   make quick      what every change has to pass, in a minute: gofmt, vet, staticcheck,
 #                   unreachable code, and the tests that need neither root nor long
-#   make test       every test there is, one table at the end (root, Debian or Ubuntu)
+#   make test       all of it, one table at the end (root, Debian or Ubuntu; half an hour): the
+#                   sources' form, every Go test, every scenario in userspace, what the kernel
+#                   datapath does on 6.1, and on 6.12 one of each kind; MIPS, fuzzing, sizes
 #   make unit       the Go tests alone
 #   make lab        the scenarios in namespaces alone (root); LAB="words" chooses
-#   make owner      what a router's owner lives through: leaks, link state, doctor, edits (root)
+#   make owner      before a release: what make test leaves out, which is what IKE and the daemon
+#                   decide on the kernel datapath and the rest of 6.12; and what a router's owner
+#                   lives through: leaks, link state, doctor, edits (root)
 #   make kill       kill the daemon 200 times on each datapath, and look for leaks (root)
 #   make bench      the userspace datapath against wireguard-go and strongSwan (root);
 #                   BENCH="-markdown", BENCH="-tunnels 500" and other flags, build/bench/run -help

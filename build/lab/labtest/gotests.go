@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"greseal/build/lab/scenario"
 )
 
 // source holds the sources to their form: gofmt, go vet, staticcheck, no
@@ -98,13 +100,13 @@ type event struct {
 
 // tally is what the events of one package amount to.
 type tally struct {
-	passed, failed int
-	skipped        []skippedTest
-	ok             bool // the package's own verdict
-	none           bool // no test files
-	failures       []string
-	why            []string // output of the failed tests, or of the failed build
-	seconds        float64
+	passed   []string
+	skipped  []skippedTest
+	ok       bool // the package's own verdict
+	none     bool // no test files
+	failures []string
+	why      []string // output of the failed tests, or of the failed build
+	seconds  float64
 }
 
 // count reads go test -json output.
@@ -148,9 +150,8 @@ func count(out string) map[string]*tally {
 			}
 			t.seconds = e.Elapsed
 		case e.Action == "pass":
-			t.passed++
+			t.passed = append(t.passed, e.Test)
 		case e.Action == "fail":
-			t.failed++
 			t.failures = append(t.failures, e.Test)
 			t.why = append(t.why, said[key]...)
 		case e.Action == "skip":
@@ -177,7 +178,7 @@ func reason(lines []string) string {
 func (s *part) unit() {
 	var plain, race []string
 	argv := []string{"go", "list", "./..."}
-	if s.owner {
+	if s.target == scenario.Owner {
 		argv = append(argv[:2], ownerPackages...)
 	}
 	out, err := s.command("packages.log", time.Minute, nil, argv...)
@@ -218,7 +219,7 @@ func (s *part) goTests(log, name string, argv, env []string) (skipped []skippedT
 		}
 		failed = failed || !t.ok
 		first := ""
-		if !t.ok || t.failed > 0 {
+		if !t.ok || len(t.failures) > 0 {
 			// A second try alone, on a machine that has less to do; the row
 			// tells what the first was like.
 			first = strings.Join(t.failures, " ")
@@ -248,11 +249,11 @@ func isPackage(arg string) bool {
 
 // row is a package's line of the table. Skipped tests get lines of their own.
 func (t *tally) row(name string) Row {
-	r := Row{Scenario: name, Result: "pass", Note: fmt.Sprintf("%d tests", t.passed), Seconds: t.seconds}
+	r := Row{Scenario: name, Result: "pass", Note: fmt.Sprintf("%d tests", len(t.passed)), Seconds: t.seconds}
 	if len(t.skipped) > 0 {
 		r.Note += fmt.Sprintf(", %d skipped", len(t.skipped))
 	}
-	if !t.ok || t.failed > 0 {
+	if !t.ok || len(t.failures) > 0 {
 		r.Result = "FAIL"
 		r.Note = strings.Join(t.failures, " ") + "\n" + lastLines(strings.Join(t.why, "\n"), 25)
 	}

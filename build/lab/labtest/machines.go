@@ -8,9 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
+
+	"greseal/build/lab/scenario"
 )
 
 // build makes greseal for this machine, which most of the rest plays with.
@@ -50,7 +53,7 @@ func (s *part) lab() { s.here("lab", "scenarios on this machine", "-measuring=fa
 func (s *part) time() { s.here("time", "measurements on this machine", "-measuring") }
 
 func (s *part) here(name, title, which string) {
-	s.onHost(name, title, 15*time.Minute, "host-"+name, which, s.ownerFlag())
+	s.onHost(name, title, 15*time.Minute, "host-"+name, which, "-target", s.target)
 }
 
 // onHost plays scenarios in namespaces of this machine, with their logs in dir.
@@ -68,9 +71,6 @@ func (s *part) onHost(name, title string, limit time.Duration, dir string, flags
 		"-dir", filepath.Join(s.logs, dir), "-out", filepath.Join(s.logs, name+".rows")}, flags...)
 	s.played(name, title, "", limit, argv...)
 }
-
-// ownerFlag tells labtest run the same as labtest suite.
-func (s *suite) ownerFlag() string { return fmt.Sprintf("-owner=%t", s.owner) }
 
 // guestEnded is the exit code of build/lab/vm and build/lab/malta when the guest
 // did not run the command to its end.
@@ -150,7 +150,9 @@ func (s *part) demo() {
 }
 
 // vm boots each kernel once and does there, in one boot: the unit tests that
-// this machine's kernel had to skip, the scenarios, and the demo.
+// this machine's kernel had to skip, the scenarios, and the demo. Of packages whose
+// tests take the kernel datapath where there is one it plays all tests, of doctor on
+// the first kernel; make owner has time for all tests of each package with skipped ones.
 func (s *part) vm() {
 	const title = "scenarios on a real kernel"
 	if missing, ok := have("qemu-system-x86_64", "busybox", "cpio", "depmod"); !ok {
@@ -161,18 +163,22 @@ func (s *part) vm() {
 	binaries := s.testBinaries()
 	ran := map[string]bool{}
 	for _, kernel := range []string{"6.1", "6.12"} {
-		short, shortTests := "", ""
-		if kernel != "6.1" {
-			short, shortTests = "-short", "-test.short"
+		second, short := kernel != "6.1", ""
+		if second {
+			short = "-test.short"
 		}
 		out := filepath.Join(s.logs, "vm-"+kernel)
 		script := []string{"code=0"}
 		for _, b := range binaries {
 			base := filepath.Base(b.file)
-			script = append(script, fmt.Sprintf("(cd %s && %s -test.v %s -test.timeout 900s >$LAB_OUT/%s.out 2>&1; echo $? >$LAB_OUT/%s.code)", b.dir, b.file, shortTests, base, base))
+			run := "."
+			if s.target == scenario.Test && b.pkg != "greseal/platform/kernel" && (second || b.pkg != "greseal/tunnel/doctor") {
+				run = b.skipped(s.skips)
+			}
+			script = append(script, fmt.Sprintf("(cd %s && SECONDS=0 && %s -test.v %s -test.run '%s' -test.timeout 900s >$LAB_OUT/%s.out 2>&1; echo $? $SECONDS >$LAB_OUT/%s.code)", b.dir, b.file, short, run, base, base))
 		}
 		script = append(script,
-			"out/lab/labtest run -greseal greseal -where vm "+short+" "+s.ownerFlag()+" -j 3 -dir /tmp/lab -save $LAB_OUT/failed -out $LAB_OUT/rows || code=1",
+			fmt.Sprintf("out/lab/labtest run -greseal greseal -where vm -target %s -second=%t -j 3 -dir /tmp/lab -save $LAB_OUT/failed -out $LAB_OUT/rows || code=1", s.target, second),
 			"./greseal demo >$LAB_OUT/demo.out 2>&1; echo $? >$LAB_OUT/demo.code",
 			"exit $code")
 		os.MkdirAll(out, 0o755)
@@ -201,6 +207,23 @@ func (s *part) demoInVM(kernel, out string) {
 // testBinary is the compiled tests of a package.
 type testBinary struct{ pkg, dir, file string }
 
+// skipped is the pattern for -test.run of the package's tests among skips, to stand
+// between single quotes.
+func (b testBinary) skipped(skips []skippedTest) string {
+	var list []string
+	for _, k := range skips {
+		if k.pkg != b.pkg {
+			continue
+		}
+		levels := strings.Split(k.test, "/")
+		for i, name := range levels {
+			levels[i] = "^" + regexp.QuoteMeta(name) + "$"
+		}
+		list = append(list, strings.Join(levels, "/"))
+	}
+	return strings.ReplaceAll(strings.Join(list, "|"), "'", ".")
+}
+
 // testBinaries compiles the tests of every package in which some were skipped
 // here.
 func (s *part) testBinaries() []testBinary {
@@ -226,8 +249,10 @@ func (s *part) unitInVM(b testBinary, kernel, out string, ran map[string]bool) {
 	base := filepath.Base(b.file)
 	name := "unit tests on a real kernel: " + strings.TrimPrefix(b.pkg, "greseal/")
 	text, err := s.command("vm-"+kernel+"/"+base+".json", time.Minute, nil, "go", "tool", "test2json", "-p", b.pkg, "cat", filepath.Join(out, base+".out"))
+	var exit int
+	var seconds float64
 	code, _ := os.ReadFile(filepath.Join(out, base+".code"))
-	if err != nil || len(code) == 0 {
+	if _, cerr := fmt.Sscan(string(code), &exit, &seconds); err != nil || cerr != nil {
 		s.add(Row{Scenario: name, Datapath: "kernel on " + kernel, Result: "FAIL", Note: "did not run"})
 		return
 	}
@@ -235,17 +260,13 @@ func (s *part) unitInVM(b testBinary, kernel, out string, ran map[string]bool) {
 	if t == nil {
 		t = &tally{}
 	}
-	t.ok = strings.TrimSpace(string(code)) == "0"
+	t.ok, t.seconds = exit == 0, seconds
 	row := t.row(name)
 	row.Datapath = "kernel on " + kernel
 	s.add(row)
-	skipped := map[string]bool{}
-	for _, k := range t.skipped {
-		skipped[k.test] = true
-	}
-	for _, k := range s.skips {
-		if k.pkg == b.pkg && t.ok && !skipped[k.test] {
-			ran[k.pkg+" "+k.test] = true
+	if t.ok {
+		for _, test := range t.passed {
+			ran[b.pkg+" "+test] = true
 		}
 	}
 }

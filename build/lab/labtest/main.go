@@ -9,8 +9,9 @@
 //
 // Words choose the scenarios whose name, peer and datapath hold all of them.
 // A failed scenario's folder below -dir keeps its logs and captures. suite is
-// the whole of make test, see suite.go; interop is make interop. fields judges
-// files that run -out wrote by what the status schema has, see fields.go.
+// the whole of make test or, with -owner, of make owner, see suite.go; interop is
+// make interop. fields judges files that run -out wrote by what the status schema
+// has, see fields.go.
 package main
 
 import (
@@ -41,7 +42,7 @@ func main() {
 			fmt.Fprintln(os.Stderr, "usage: labtest interop")
 			os.Exit(2)
 		}
-		os.Exit(playSuite(interopPhases, ".lab-interop", ""))
+		os.Exit(playSuite(interopPhases, ".lab-interop", "", ""))
 	default:
 		fmt.Fprintln(flag.CommandLine.Output(), "usage: labtest run|list|suite|fields|interop")
 		os.Exit(2)

@@ -184,8 +184,8 @@ func runCommand(args []string) int {
 	where := flags.String("where", "", "host, vm or router; default: what the kernel here has")
 	measuring := flags.Bool("measuring", true, "with =false leave out what measures time; given alone, play only that")
 	interop := flags.Bool("interop", false, "the rows of make interop")
-	short := flags.Bool("short", false, "only what may behave differently on another kernel")
-	owner := flags.Bool("owner", false, "only what a router's owner lives through")
+	second := flags.Bool("second", false, "only what may behave differently on another kernel")
+	target := flags.String("target", "", "test or owner: only what this target of the Makefile plays")
 	flags.Parse(args)
 	if os.Getuid() != 0 {
 		fmt.Fprintln(os.Stderr, "labtest: network namespaces need root; run it with sudo")
@@ -213,16 +213,20 @@ func runCommand(args []string) int {
 
 	list := jobs(*where, *path, flags.Args())
 	list = slices.DeleteFunc(list, func(j job) bool { return *interop != j.Interop && !(j.Interop && j.Quick) })
-	if *short {
-		list = slices.DeleteFunc(list, func(j job) bool { return j.Once })
-	}
-	if *owner {
-		list = slices.DeleteFunc(list, func(j job) bool { return !scenario.OwnersDay(j.Name) })
-	}
+	list = slices.DeleteFunc(list, func(j job) bool { return !j.PlayedBy(*target, j.path, *second) })
 	flags.Visit(func(f *flag.Flag) {
 		if f.Name == "measuring" {
 			list = slices.DeleteFunc(list, func(j job) bool { return j.Alone != *measuring })
 		}
+	})
+	slices.SortStableFunc(list, func(a, b job) int { // a long one that is begun last has the rest wait for it
+		switch {
+		case a.Long() == b.Long():
+			return 0
+		case a.Long():
+			return -1
+		}
+		return 1
 	})
 	if len(list) == 0 {
 		fmt.Fprintln(os.Stderr, "labtest: no scenario has these words; see labtest list")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -14,6 +15,9 @@ import (
 // noteWidth is how much of a note stands in the table; a failure's is told in
 // full below it.
 const noteWidth = 90
+
+// longest is how many rows are told below the table for the time that they took.
+const longest = 15
 
 // table prints all rows and then what failed, and returns the exit code.
 func (s *suite) table(w io.Writer) int {
@@ -46,6 +50,11 @@ func (s *suite) table(w io.Writer) int {
 			}
 		}
 		fmt.Fprintf(w, "\nlogs and captures are in %s/\n", filepath.Base(s.logs))
+	}
+	fmt.Fprintln(w, "\nlongest:")
+	slices.SortStableFunc(s.rows, func(a, b Row) int { return cmp.Compare(b.Seconds, a.Seconds) })
+	for _, r := range s.rows[:min(longest, len(s.rows))] {
+		fmt.Fprintf(w, "%6.0f s  %s × %s × %s\n", r.Seconds, r.Scenario, r.Peer, r.Datapath)
 	}
 	var used syscall.Rusage
 	syscall.Getrusage(syscall.RUSAGE_CHILDREN, &used)
