@@ -53,7 +53,7 @@ func newRoot(t *testing.T) *rootfs {
 		t.Fatal(err)
 	}
 	r.put("bin/busybox", string(data), 0o755)
-	for _, applet := range strings.Fields("sh ash cat cmp cp grep mkdir mv rm sed true") {
+	for _, applet := range strings.Fields("sh ash cat chmod cmp cp grep mkdir mv rm sed true") {
 		os.Symlink("busybox", filepath.Join(r.dir, "bin", applet))
 	}
 	// One write for each call, since the two sides of a pipe record at once.
@@ -188,7 +188,7 @@ greseal [uci] [configured]
 procd_open_instance
 procd_set_param [command] [/usr/sbin/greseal] [run]
 procd_set_param [file] [/usr/sbin/greseal]
-procd_set_param [env] [PATH=/usr/sbin:/usr/bin:/sbin:/bin] [GOMEMLIMIT=15MiB]
+procd_set_param [env] [PATH=/usr/sbin:/usr/bin:/sbin:/bin] [GOMEMLIMIT=15MiB] [GRESEAL_SYSLOG=/dev/log]
 procd_set_param [limits] [core=0] [nofile=16384 16384]
 procd_set_param [respawn] [3600] [5] [0]
 procd_set_param [term_timeout] [10]
@@ -209,7 +209,7 @@ greseal [uci] [configured]
 procd_open_instance
 procd_set_param [command] [/usr/sbin/greseal] [run]
 procd_set_param [file] [/usr/sbin/greseal]
-procd_set_param [env] [PATH=/usr/sbin:/usr/bin:/sbin:/bin] [GOMEMLIMIT=15MiB]
+procd_set_param [env] [PATH=/usr/sbin:/usr/bin:/sbin:/bin] [GOMEMLIMIT=15MiB] [GRESEAL_SYSLOG=/dev/log]
 greseal [probe] [--json]
 procd_append_param [env] [GRESEAL_PROBE=/var/run/greseal/probe.json] [GRESEAL_HOSTS=/var/run/greseal/hosts]
 procd_set_param [capabilities] [/etc/capabilities/greseal.json]
@@ -325,6 +325,40 @@ procd_set_config_changed [firewall]
 `)
 }
 
+func TestAStartWithoutATunnelSaysWhy(t *testing.T) {
+	r := newRoot(t)
+	r.program("usr/sbin/greseal", "", 1)
+	r.put("try", "#!/bin/sh\n/etc/init.d/greseal start >/said\n", 0o755)
+	r.run("/try")
+	if said := r.file("said"); !strings.Contains(said, "no tunnel that is enabled") || !strings.Contains(said, "/etc/init.d/greseal reload") {
+		t.Errorf("it says %q", said)
+	}
+}
+
+// LuCI and OpenWrt write files that everybody may read; greseal would warn of a
+// key in one at each start.
+func TestFilesWithKeysAreLeftToRoot(t *testing.T) {
+	r := newRoot(t)
+	r.program("usr/sbin/greseal", "tunnel\n", 0)
+	for text, want := range map[string]fs.FileMode{
+		"config interface 'hq'\n\toption psk 'k'\n":                  0o600,
+		"config interface hq\n\toption 'ppk' k\n":                    0o600,
+		"config interface hq\n\toption psk_file k\n#option psk no\n": 0o644,
+	} {
+		for action, running := range map[string]bool{"start": false, "reload": true} {
+			os.Remove(filepath.Join(r.dir, "running"))
+			if running {
+				r.put("running", "", 0o644)
+			}
+			r.put("etc/config/network", text, 0o644)
+			r.run("/etc/init.d/greseal", action)
+			if st, err := os.Stat(filepath.Join(r.dir, "etc/config/network")); err != nil || st.Mode().Perm() != want {
+				t.Errorf("%s: mode %v, %v, want %v of\n%s", action, st.Mode(), err, want, text)
+			}
+		}
+	}
+}
+
 func TestMistakesOfTheConfigurationAreLogged(t *testing.T) {
 	r := newRoot(t)
 	r.program("usr/sbin/greseal", "", 2)
@@ -416,7 +450,7 @@ func TestTheHeapFollowsTheBoardsMemory(t *testing.T) {
 	r.program("usr/sbin/greseal", "tunnel\n", 0)
 	for kib, want := range map[string]string{"59000": "12MiB", "125000": "15MiB", "250000": "30MiB", "8000000": "256MiB"} {
 		r.put("proc/meminfo", "MemTotal:       "+kib+" kB\n", 0o444)
-		if calls := r.run("/etc/init.d/greseal", "start"); !strings.Contains(calls, "procd_set_param [env] [PATH=/usr/sbin:/usr/bin:/sbin:/bin] [GOMEMLIMIT="+want+"]\n") {
+		if calls := r.run("/etc/init.d/greseal", "start"); !strings.Contains(calls, "procd_set_param [env] [PATH=/usr/sbin:/usr/bin:/sbin:/bin] [GOMEMLIMIT="+want+"] [GRESEAL_SYSLOG=/dev/log]\n") {
 			t.Errorf("%s KiB: want %s in\n%s", kib, want, calls)
 		}
 	}

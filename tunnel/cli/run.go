@@ -29,7 +29,7 @@ var Run = Command{
 				Socket:     *socket,
 				Version:    Version,
 				Built:      Built,
-				Logger:     slog.New(slog.NewTextHandler(env.Stderr, &slog.HandlerOptions{Level: level})),
+				Logger:     newLogger(env.Stderr, level),
 				Level:      level,
 				Load:       LoadWhole,
 				Instead:    Instead,

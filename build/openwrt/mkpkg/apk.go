@@ -30,7 +30,7 @@ func (p *pkg) apk(mtime time.Time) (apkFile, error) {
 	scripts := a.object(0, 0,
 		a.text(p.apkScript("default_postinst", p.postinst, false)),
 		a.text(p.apkScript("default_prerm", p.prerm, false)),
-		0, 0,
+		a.text("#!/bin/sh\n"+live(p.postrm)), 0,
 		a.text(p.apkScript("default_postinst", p.postinst, true)))
 	// The identity is a hash of the payload with zeroes in its own place.
 	hashes := a.blob(make([]byte, 20))

@@ -40,6 +40,9 @@ func (p *pkg) ipk(mtime time.Time) (ipkFile, error) {
 	file("prerm", wrapper("default_prerm"), 0o755)
 	file("postinst-pkg", live(p.postinst), 0o755)
 	file("prerm-pkg", live(p.prerm), 0o755)
+	if p.postrm != "" {
+		file("postrm", "#!/bin/sh\n"+live(p.postrm), 0o755)
+	}
 
 	dataTar, err := tarball(p.tree, mtime)
 	if err != nil {

@@ -225,9 +225,20 @@ func TestScriptsCallOpenWrtsHelpers(t *testing.T) {
 		{apk.scripts["post-install"], "add_group_and_user\ndefault_postinst 0\n"},
 		{apk.scripts["post-upgrade"], "add_group_and_user\ndefault_postinst 0\n"},
 		{apk.scripts["pre-deinstall"], "default_prerm 0\n"},
+		{ipk.scripts["postrm"], ""},
+		{apk.scripts["post-deinstall"], ""},
 	} {
 		if got := play(c.script); got != c.want {
 			t.Errorf("got %q, want %q of\n%s", got, c.want, c.script)
+		}
+	}
+	for _, name := range []string{"greseal_1.2.3-r1_mipsel_24kc.ipk", "luci-app-greseal_1.2.3-r1_all.ipk", "luci-proto-greseal-1.2.3-r1.apk"} {
+		u, err := unpack(read(t, dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if left := u.scripts["postrm"] + u.scripts["post-deinstall"]; !strings.Contains(left, "/etc/init.d/rpcd reload") {
+			t.Errorf("%s: after its removal rpcd still has what it had: %q", name, left)
 		}
 	}
 	if !strings.Contains(apk.scripts["post-upgrade"], "export PKG_UPGRADE=1\n") || strings.Contains(apk.scripts["post-install"], "export PKG_UPGRADE") {

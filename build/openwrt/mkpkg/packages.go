@@ -18,6 +18,7 @@ type pkg struct {
 	tree                tree
 	conffiles           []string // shipped files that a user edits
 	postinst, prerm     string   // shell, on a running router only
+	postrm              string
 }
 
 const (
@@ -41,9 +42,14 @@ const gresealPostinst = `[ -x /etc/init.d/rpcd ] && /etc/init.d/rpcd reload
 [ "$PKG_UPGRADE" = 1 ] || echo "greseal: for interfaces with proto greseal run once: /etc/init.d/network restart"
 `
 
+// The same on the way in and out.
 const luciPostinst = `rm -f /tmp/luci-indexcache.*
 rm -rf /tmp/luci-modulecache
 [ -x /etc/init.d/rpcd ] && /etc/init.d/rpcd reload
+`
+
+// rpcd keeps objects and access lists of files that have gone until it is told.
+const rpcdPostrm = `[ -x /etc/init.d/rpcd ] && /etc/init.d/rpcd reload
 `
 
 // packages are those of one architecture.
@@ -59,7 +65,7 @@ func (b *builder) packages(a arch, binary []byte) ([]*pkg, error) {
 		},
 		recommends: recommended,
 		conffiles:  []string{"/etc/config/greseal"},
-		postinst:   gresealPostinst, prerm: gresealPrerm,
+		postinst:   gresealPostinst, prerm: gresealPrerm, postrm: rpcdPostrm,
 	}
 	if err := main.tree.overlay(at("root/greseal"), ""); err != nil {
 		return nil, err
@@ -73,13 +79,13 @@ func (b *builder) packages(a arch, binary []byte) ([]*pkg, error) {
 		name: "luci-app-greseal", arch: "all", section: "luci",
 		title:       "LuCI: status of GRE over IPsec tunnels",
 		description: []string{"The page Status, GRE/IPsec: every tunnel, why one is down, and what to do."},
-		depends:     []string{"greseal", "luci-base"}, postinst: luciPostinst,
+		depends:     []string{"greseal", "luci-base"}, postinst: luciPostinst, postrm: luciPostinst,
 	}
 	proto := &pkg{
 		name: "luci-proto-greseal", arch: "all", section: "luci",
 		title:       "LuCI: interfaces with the protocol GRE over IPsec",
 		description: []string{"The protocol GRE over IPsec in Network, Interfaces."},
-		depends:     []string{"greseal", "luci-base"}, postinst: luciPostinst,
+		depends:     []string{"greseal", "luci-base"}, postinst: luciPostinst, postrm: luciPostinst,
 	}
 	for _, p := range []*pkg{app, proto} {
 		for folder, to := range map[string]string{"htdocs": "www", "root": "", "ucode": "usr/share/ucode/luci"} {
