@@ -94,12 +94,14 @@ func (f finding) text() string {
 
 // doctor asks g's doctor and returns its report with the finding of each step.
 func (w *world) doctor(g *labnet.Greseal, args ...string) (report, map[string]finding) {
+	began := time.Now()
 	r := g.Do("doctor", append([]string{"--json", "t0"}, args...)...)
 	var rep report
 	w.Must(json.Unmarshal([]byte(r.Stdout), &rep), "read greseal doctor --json: "+r.Out())
 	w.Check(len(rep.Tunnels) == 1 && rep.Tunnels[0].Tunnel == "t0", "the report is not about t0: %s", r.Stdout)
 	w.Check((r.Code == 1) == (rep.Faults > 0) && r.Code <= 1, "exit code %d with %d faults", r.Code, rep.Faults)
 	w.Check(!strings.Contains(r.Out(), secret), "the report has the secret")
+	w.Fact("doctor took %.1f s", time.Since(began).Seconds())
 	steps := make(map[string]finding)
 	for _, s := range rep.Tunnels[0].Steps {
 		w.Check(s.Verdict != "fault" || s.Remedy != "" || len(s.Commands) > 0, "the fault %s has no remedy", s.ID)
