@@ -11,6 +11,7 @@ import (
 	"greseal/tunnel/esppath"
 	"greseal/tunnel/resolve"
 	"greseal/tunnel/standby"
+	"greseal/tunnel/status"
 )
 
 // What becomes of a peer, from its first IKE SA to the last of its Child SAs.
@@ -80,6 +81,10 @@ func (l *loop) failed(p *peer, f *ikev2.Failure) {
 	l.strangerEvent(p, slog.LevelWarn, "failed", why.String())
 	if p.established() {
 		p.standby.Failed()
+		if p.phase == phaseSuspect && why.Code != status.CodeNoAnswer {
+			p.cause.Set(time.Now(), why) // that a new IKE SA is refused says more than the silence on the old one
+			l.markDirty(p)
+		}
 		return
 	}
 	l.lost(p, why)

@@ -112,7 +112,7 @@ func (l *loop) followAddress(p *peer, locals map[netip.Addr]bool) {
 
 // followSilence asks a silent peer at once when there is a way to it again.
 func (l *loop) followSilence(p *peer) {
-	if p.phase != phaseSuspect {
+	if p.phase != phaseSuspect || p.cause.Known().Failure != nil {
 		return
 	}
 	if why := l.silence(p); why.Text != p.cause.Known().Text {

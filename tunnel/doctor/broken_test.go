@@ -468,6 +468,20 @@ var setups = []broken{
 			w.mendB(w.sideB())
 		},
 	}, {
+		what: "the peer was restarted with another key",
+		fault: func(w *world) {
+			w.start(`dpd = "1s"`, `dpd_suspect = "3s"`)
+			w.a.WaitUp("t0", 20*time.Second)
+			w.b.Kill()
+			w.b.Write(w.sideB(`psk = "another-Tq4nVw7PzLc2RkXs9"`))
+			w.b.Start()
+			w.a.WaitState("t0", "suspect", 20*time.Second)
+			w.reason(w.a, 20*time.Second, "authentication failed")
+			w.reason(w.b, 20*time.Second, "pre-shared key")
+		},
+		step: "liveness", says: "authentication failed",
+		mend: func(w *world, _ finding) { w.mendB(w.sideB()) },
+	}, {
 		what: "another program's policy stands where ours must", kernel: true,
 		fault: func(w *world) {
 			w.net.A.MustRun("ip", "xfrm", "policy", "add", "dir", "out", "src", labnet.AddrA+"/32", "dst", labnet.AddrB+"/32", "proto", "47", "priority", "5",

@@ -44,7 +44,11 @@ func checkInterface(x *exam) Step {
 			with("greseal restart " + name)
 	}
 	s := fine(fmt.Sprintf("up, MTU %d", l.MTU))
-	if !l.Running() {
+	switch {
+	case l.Running():
+	case x.now.Tunnel.State == status.StateSuspect:
+		return s.and("its link state is down while the peer does not answer")
+	default:
 		return fault("restart the tunnel", "the interface is up, but its link state is down").with("greseal restart " + name)
 	}
 	if l.MTU != x.now.Tunnel.MTU.Bytes && x.now.Tunnel.MTU.Bytes != 0 {

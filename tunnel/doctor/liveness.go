@@ -24,6 +24,10 @@ func checkLiveness(x *exam) Step {
 	}
 	s := fault("check the path to the peer and whether it is still running; the tunnel continues by itself when it answers",
 		fmt.Sprintf("no answer to a liveness check; the peer was last heard %.0f s ago", x.now.Silence.Seconds()))
+	if f := x.now.Failure; f != nil {
+		s.Remedy = f.Remedy
+		return s.and("it refuses a new IKE SA: " + f.What())
+	}
 	// Is the machine there at all, or only its IKE daemon gone?
 	if a := x.ask(x.port(), 0, nil); a.kind == ikev2Reply {
 		s.Remedy = "the peer's IKE daemon was restarted and lost this tunnel; restart it here, or wait until the peer is found dead"
