@@ -345,9 +345,9 @@ func TestFilesWithKeysAreLeftToRoot(t *testing.T) {
 		"config interface hq\n\toption 'ppk' k\n":                    0o600,
 		"config interface hq\n\toption psk_file k\n#option psk no\n": 0o644,
 	} {
-		for action, running := range map[string]bool{"start": false, "reload": true} {
+		for _, action := range []string{"start", "reload"} {
 			os.Remove(filepath.Join(r.dir, "running"))
-			if running {
+			if action == "reload" {
 				r.put("running", "", 0o644)
 			}
 			r.put("etc/config/network", text, 0o644)
