@@ -50,19 +50,19 @@ func checkGREKey(x *exam) Step {
 	switch {
 	case e.refused > 0 && !e.passes():
 		return fault("set the same gre.key and gre.type on both sides, and check that the peer has a GRE interface between the tunnel's endpoints; a Linux peer keeps such errors to itself by the policies that greseal peer-config writes",
-			fmt.Sprintf("ESP passes, but the peer has no GRE interface for what comes out of it: its kernel answered %d packets with ICMP errors outside ESP that quote them, readable by anyone on the way; this side is %s", e.refused, key))
+			fmt.Sprintf("ESP passes, but the peer has no GRE interface for what comes out of it: its kernel answered %s with ICMP errors outside ESP that quote them, readable by anyone on the way; this side is %s", status.Plural(e.refused, "packet"), key))
 	case d.Key > 0 && !e.passes():
 		return fault("set the same gre.key on both sides, or leave it out on both",
-			fmt.Sprintf("%d packets came out of ESP with a different, missing or unexpected GRE key; this side is %s", d.Key, key))
+			fmt.Sprintf("%s came out of ESP with a different, missing or unexpected GRE key; this side is %s", status.Plural(d.Key, "packet"), key))
 	case d.GRE > 0 && !e.passes():
 		return fault("set gre.checksum and gre.sequence the same on both sides",
-			fmt.Sprintf("%d packets came out of ESP with a wrong GRE checksum, out of sequence, or of an unknown protocol type", d.GRE))
+			fmt.Sprintf("%s came out of ESP with a wrong GRE checksum, out of sequence, or of an unknown protocol type", status.Plural(d.GRE, "packet")))
 	case !x.userspace() && !e.passes() && (e.inEver > 0 && e.inLinkEver == 0 || e.inSAs > 0 && e.inLink == 0):
 		// The kernel counts nowhere what fits none of its GRE interfaces.
 		return fault("set the same gre.key on both sides, or leave it out on both; and the same gre.checksum and gre.sequence",
-			fmt.Sprintf("%d packets came out of ESP, and the interface took none of them: their GRE key differs from ours, or is missing or unexpected; this side is %s", max(e.inSAs, e.inEver), key))
+			fmt.Sprintf("%s came out of ESP, and the interface took none of them: their GRE key differs from ours, or is missing or unexpected; this side is %s", status.Plural(max(e.inSAs, e.inEver), "packet"), key))
 	case d.Key > 0 || d.GRE > 0:
-		return warn("", fmt.Sprintf("%d packets had another key and %d a bad GRE header since the interface was made; others pass", d.Key, d.GRE))
+		return warn("", fmt.Sprintf("%s had another key and %d a bad GRE header since the interface was made; others pass", status.Plural(d.Key, "packet"), d.GRE))
 	}
 	return fine("this side is " + key + "; no packet came with a different one")
 }

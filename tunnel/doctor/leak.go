@@ -101,7 +101,7 @@ func (x *exam) sendClear(local, remote netip.Addr, policy *xfrmPolicy) Step {
 	if n := rose["XfrmOutNoStates"]; n > 0 {
 		says = append(says, fmt.Sprintf("XfrmOutNoStates increased by %d: its policy wants ESP, and there is no SA", n))
 	}
-	says = append(says, fmt.Sprintf("%d packets of protocol 47 to the peer were seen on %s", seen, way.IfName))
+	says = append(says, fmt.Sprintf("packets of protocol 47 to the peer seen on %s: %d", way.IfName, seen))
 	switch {
 	case seen > 0:
 		return fault("stop the tunnel's traffic and report this: greseal's guard does not hold on this kernel", says...)
@@ -210,5 +210,5 @@ func (x *exam) leakInside() Step {
 	if len(missing) > 0 {
 		return fault("restart the daemon, and find out what deletes its routes", missing...)
 	}
-	return fine(fmt.Sprintf("there is an unreachable route under each of its %d routes: while it is down they lead nowhere", len(x.Tunnel.Routes)))
+	return fine(fmt.Sprintf("there is an unreachable route under each of its routes (%d): while it is down they lead nowhere", len(x.Tunnel.Routes)))
 }

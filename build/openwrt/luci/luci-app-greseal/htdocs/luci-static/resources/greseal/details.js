@@ -26,7 +26,7 @@ function aboutTunnel(t) {
 		[ _('Bridge'), t.interface.bridge ],
 		[ _('Addresses'), lines(t.addresses.map(placed)) ],
 		[ _('Routes'), lines(t.routes.map(placed)) ],
-		[ _('Came up'), _('%d times since the daemon started').format(t.up_count) ],
+		[ _('Times up since the daemon started'), '%d'.format(t.up_count) ],
 		[ _('Attempts'), t.attempts ? String(t.attempts) : null ]
 	].filter(f => !Array.isArray(f[1]) || f[1].length));
 }
@@ -65,7 +65,7 @@ function aboutBothMTUs(m) {
 
 function aboutTraffic(t) {
 	const lost = drops.filter(([ k ]) => t.drops[k]);
-	const amount = v => _('%d packets').format(v.packets) + ', %1024.2mB'.format(v.bytes);
+	const amount = v => _('packets: %d').format(v.packets) + ', %1024.2mB'.format(v.bytes);
 
 	return [
 		facts([ [ _('in'), amount(t.in) ], [ _('out'), amount(t.out) ] ]),

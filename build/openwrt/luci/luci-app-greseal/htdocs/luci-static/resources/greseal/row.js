@@ -144,7 +144,7 @@ const cells = {
 	traffic: (t, now, rates) => [
 		rates.plot(), E('br'), small(...rates.text()), E('br'),
 		small('▼ %1024.1mB ▲ %1024.1mB'.format(t.in.bytes || 0, t.out.bytes || 0)),
-		...(dropped(t) ? [ E('br'), small(_('%d packets dropped').format(dropped(t))) ] : [])
+		...(dropped(t) ? [ E('br'), small(_('packets dropped: %d').format(dropped(t))) ] : [])
 	]
 };
 
