@@ -12,7 +12,7 @@ import (
 	"greseal/tunnel/status"
 )
 
-// round is what a list of actions leaves to do at its end.
+// round is what is left to do after a list of actions.
 type round struct {
 	failed   []failedInstall
 	carrying []*peer
@@ -20,11 +20,11 @@ type round struct {
 	refused  []ikev2.PeerID
 }
 
-// do carries out the engine's actions in their order (contract 1). What could
-// not be installed goes back into the engine once the list is through.
+// do carries out the engine's actions in order (contract 1). Failures to install are
+// reported to the engine after the list.
 //
-// Link state, addresses and routes follow when the list is through: the answer
-// that completes a handshake does not wait for them.
+// Link state, addresses and routes follow after the list: the answer that completes a
+// handshake does not wait for them.
 func (l *loop) do(actions []ikev2.Action) {
 	var r round
 	for _, a := range actions {
@@ -81,7 +81,7 @@ func (l *loop) happened(a ikev2.Action) {
 }
 
 // with calls f with the peer that an action is about, unless that has left the
-// configuration. What f does may have something due earlier than before.
+// configuration, and reschedules it.
 func with[A any](l *loop, id ikev2.PeerID, about A, f func(*loop, *peer, A)) {
 	if p := l.peers[id]; p != nil {
 		l.reschedule(p)
@@ -89,7 +89,7 @@ func with[A any](l *loop, id ikev2.PeerID, about A, f func(*loop, *peer, A)) {
 	}
 }
 
-// finish does what follows when a list is through.
+// finish does what follows after a list.
 func (l *loop) finish(r round) {
 	for _, p := range r.carrying {
 		if p.established() {
@@ -112,7 +112,7 @@ func (l *loop) finish(r round) {
 	}
 }
 
-// errProbeSize says that a datagram with DF is larger than the way out takes.
+// errProbeSize says that a datagram with DF exceeds the outgoing interface's MTU.
 var errProbeSize = errors.New("larger than the interface takes")
 
 func (l *loop) send(a ikev2.Send) error {

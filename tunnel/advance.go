@@ -18,9 +18,9 @@ import (
 	"greseal/tunnel/status"
 )
 
-// advance decides what a tunnel does next. It may be called at any time and
-// does nothing when there is nothing to do: names, then addresses and route,
-// then the machine's side, then the handshake.
+// advance decides what a tunnel does next: names, then addresses and route, then the
+// machine's side, then the handshake. It may be called at any time and does nothing
+// when there is nothing to do.
 func (l *loop) advance(p *peer) {
 	if p == nil || !p.tunnel.wanted || p.established() {
 		return
@@ -55,8 +55,8 @@ func (l *loop) step(p *peer) wait {
 }
 
 // choose finds the first candidate, from the one whose turn it is, that can be
-// spoken to from here, and makes the machine ready for it. passed says why others
-// were passed over; when all are, ok is false and w says why.
+// reached from here, and makes the machine ready for it. passed says why others
+// were skipped; when all are, ok is false and w says why.
 func (l *loop) choose(p *peer) (passed []string, w wait, ok bool) {
 	w = wait{phase: phaseWaiting, until: l.now() + routeRetry, word: l.lacks(p), why: cause.Here(status.CodeNoPath, "", appears)}
 	p.passed = nil
@@ -89,8 +89,7 @@ func (l *loop) choose(p *peer) (passed []string, w wait, ok bool) {
 	return passed, w, false
 }
 
-// sentence joins what is wrong with several remotes. What to do about it is said
-// once, at the end.
+// sentence joins what is wrong with several remotes, with one remedy at the end.
 func sentence(whys []string) string {
 	for i := range len(whys) - 1 {
 		whys[i], _, _ = strings.Cut(whys[i], ": wait for")
@@ -110,7 +109,7 @@ func (l *loop) initiate(p *peer, passed []string) wait {
 	if p.cause.Known().Failure != nil {
 		w.why = *p.cause.Known() // why the last attempt failed says more
 	}
-	// What the engine says at once, such as that it failed, counts for more.
+	// What the engine reports at once, such as a failure, takes precedence.
 	p.stays(w, now)
 	l.beginHandshake(p, p.underlay.Local(), p.remote())
 	if p.attempt.State() != attempt.UnderWay {
@@ -151,7 +150,7 @@ func hindered(err error) cause.Cause {
 	return c
 }
 
-// stuck tells, once, what of this machine stands in a tunnel's way.
+// stuck reports, once, what on this machine keeps a tunnel from being set up.
 func (l *loop) stuck(p *peer, what string) {
 	if p.hindrance != what {
 		l.event(p.tunnel, slog.LevelError, "machine", what)
@@ -159,7 +158,7 @@ func (l *loop) stuck(p *peer, what string) {
 	p.hindrance = what
 }
 
-// nowhere says that local names no address of this machine, "" when it does.
+// nowhere says that local is no address of this machine, "" when it is.
 func (l *loop) nowhere(p *peer) string {
 	if !p.localOnly {
 		return ""
@@ -187,8 +186,8 @@ func (l *loop) lacks(p *peer) string {
 	return waitAddress
 }
 
-// ownAddresses are those that local allows the tunnel to come from and to be
-// found at; only is false when it allows any.
+// ownAddresses are those that local allows for the tunnel; only is false when it
+// allows any.
 func (l *loop) ownAddresses(p *peer) (own []netip.Addr, only bool) {
 	if p.cfg.Local == "" {
 		return nil, false
@@ -204,8 +203,8 @@ func (l *loop) ownAddresses(p *peer) (own []netip.Addr, only bool) {
 }
 
 // register tells the engine what to offer to, and expect of, the tunnel's peer.
-// A tunnel that is not wanted, or whose names are not known yet, has no Peer:
-// nobody can talk it up.
+// A tunnel that is not wanted, or whose names are not known yet, has no Peer, so that
+// no peer can bring it up.
 func (l *loop) register(p *peer) {
 	if !p.tunnel.wanted || !p.cfg.RemoteAny && len(p.attempt.Candidates()) == 0 {
 		return
@@ -254,7 +253,7 @@ func (l *loop) register(p *peer) {
 	l.do(l.engine.SetPeer(l.now(), peer))
 }
 
-// offers are the proposals of a tunnel that this machine can carry out.
+// offers are the proposals of a tunnel that this machine supports.
 type offers struct{ ike, esp []suite.Proposal }
 
 // offered is what the tunnel can offer; with nothing left it is down, and w says
@@ -287,8 +286,8 @@ func (l *loop) proposalsOf(p *peer) (o offers, refused error) {
 }
 
 // possible drops what supports refuses from ESP proposals, and the proposals
-// that have nothing left. A cipher is judged with the integrity algorithms
-// beside it, and the error is the last refusal.
+// that have nothing left. A cipher is judged together with the integrity algorithms
+// of its proposal, and the error is the last refusal.
 func possible(ps []suite.Proposal, supports func(encr, integ suite.Transform) error) ([]suite.Proposal, error) {
 	var last error
 	var out []suite.Proposal

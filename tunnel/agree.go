@@ -10,26 +10,26 @@ import (
 	"greseal/tunnel/mtu"
 )
 
-// Both ends of a tunnel give their interfaces the same MTU where both are greseal:
-// each tells the other what it came to alone, and both take the lower, also when
-// that changes. A configured MTU is told too, and stays.
+// Where both ends of a tunnel are greseal their interfaces get the same MTU: each sends
+// the one that it would choose, and both use the lower, also when that changes. A
+// configured MTU is sent too, and kept.
 
-// agreePause is the shortest time between two changes at the peer's word.
+// agreePause is the shortest time between two changes that the peer causes.
 const agreePause = time.Second
 
 // agreement is what a tunnel knows of the two ends' MTUs.
 type agreement struct {
-	own  int // what this side came to alone, or has in its configuration
-	peer int // what the peer told, 0: nothing
+	own  int // what this side would choose, or has configured
+	peer int // what the peer sent, 0: nothing
 
-	told    int        // of own
-	warned  int        // the MTU of the peer's that the log has named as another
-	at      ikev2.Time // when what changed is to be told and taken, 0: nothing has
+	told    int        // the last own sent
+	warned  int        // the peer's MTU that the log has warned of
+	at      ikev2.Time // when a change is to be sent and applied, 0: none
 	takenAt ikev2.Time
 }
 
-// lower is the MTU that both ends have. The peer's is not followed below what the
-// interface must take, nor does it make ours larger.
+// lower is the MTU for both ends. The peer's is not followed below the interface's
+// minimum, nor does it make ours larger.
 func (a *agreement) lower(least int) int {
 	if a.peer == 0 {
 		return a.own
@@ -61,7 +61,7 @@ func (a *agreement) due(now ikev2.Time) {
 	}
 }
 
-// peerMTU takes what the peer tells.
+// peerMTU takes the MTU that the peer sends.
 func (l *loop) peerMTU(p *peer, mtu int) {
 	if p.agreed.peer != mtu {
 		p.agreed.peer = mtu
@@ -69,7 +69,7 @@ func (l *loop) peerMTU(p *peer, mtu int) {
 	}
 }
 
-// agree tells the peer our MTU, and takes its.
+// agree sends our MTU to the peer, and applies the peer's.
 func (l *loop) agree(p *peer, now ikev2.Time) {
 	a := &p.agreed
 	if a.at == 0 || a.at > now {
@@ -89,7 +89,7 @@ func (l *loop) agree(p *peer, now ikev2.Time) {
 	}
 }
 
-// differs tells whether the peer will have another MTU than we do.
+// differs reports whether the peer will have another MTU than we do.
 func (a *agreement) differs(mtu int) bool { return a.peer != 0 && a.peer < mtu }
 
 // sameMTU is how the two ends come to have the same.
@@ -100,7 +100,7 @@ func (p *peer) sameMTU() string {
 	return fmt.Sprintf("IPv6 in this tunnel needs %d, so set mtu = %d at the peer", mtu.IPv6MinMTU, p.tunnel.link.MTU)
 }
 
-// newPeer forgets the MTU of a peer that does not tell it.
+// newPeer forgets the MTU of the previous peer.
 func (a *agreement) newPeer(i ikev2.IKEInfo) {
 	if !i.TellsMTU {
 		a.peer, a.warned = 0, 0

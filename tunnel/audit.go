@@ -11,39 +11,39 @@ import (
 
 const (
 	auditEvery = 30 * time.Second       // at the latest
-	auditAfter = 250 * time.Millisecond // what was laid, or a change by somebody else
-	auditAgain = time.Second            // something that may pass by itself
-	auditShare = 20                     // audits take no more than one part in so many of the time
+	auditAfter = 250 * time.Millisecond // after changes by this or another program
+	auditAgain = time.Second            // after a deviation that may be temporary
+	auditShare = 20                     // audits take at most 1/20 of the time
 )
 
-// audits is when the machine is read back.
+// audits schedules when the machine is read back.
 type audits struct {
 	next ikev2.Time // 0: not begun
 	at   ikev2.Time // when the last one was made
-	free ikev2.Time // not before, since that took its time
+	free ikev2.Time // no audit before, as the last one took long
 }
 
-// Soon has an audit made within a time.
+// Soon schedules an audit within d.
 func (a *audits) Soon(now ikev2.Time, within time.Duration) {
 	if at := max(now+within, a.free); a.next == 0 || at < a.next {
 		a.next = at
 	}
 }
 
-// Done notes one that has just been made and took so long.
+// Done notes an audit that has just ended, and how long it took.
 func (a *audits) Done(now ikev2.Time, took time.Duration) {
 	a.next, a.at, a.free = now+auditEvery, now, now+took*auditShare
 }
 
-// Stale reports that what is known is not fresh enough to be shown.
+// Stale reports that the last audit is too old to be shown.
 func (a *audits) Stale(now ikev2.Time) bool {
 	return a.next != 0 && now >= max(a.free, a.at+auditAgain)
 }
 
-// laidSomething has what was laid read back.
+// laidSomething schedules an audit after a change of our own.
 func (l *loop) laidSomething() { l.audits.Soon(l.now(), auditAfter) }
 
-// audit reads back what stands on the machine, and says what somebody has changed.
+// audit reads back what is installed on the machine, and reports what has changed.
 func (l *loop) audit() {
 	begun := l.now()
 	found := map[string][]platform.Deviation{}
@@ -67,8 +67,8 @@ func (l *loop) audit() {
 	}
 }
 
-// deviations has everything read back, in one picture of the interfaces as long as nothing
-// is to be put right of them.
+// deviations has everything read back, with one dump of the interfaces unless some of
+// them are put right in between.
 func (l *loop) deviations() []platform.Deviation {
 	there, err := l.net.Interfaces()
 	found := l.dp.Audit(there)
@@ -82,13 +82,13 @@ func (l *loop) deviations() []platform.Deviation {
 }
 
 // netifdHeard reports whether netifd has had time to set the interface up, as it does
-// when it hears that the tunnel is.
+// when the tunnel comes up.
 func (t *tunnel) netifdHeard() bool {
 	p := t.shown()
 	return p.established() && time.Since(p.since) > 10*time.Second
 }
 
-// learn takes what an audit found of a tunnel, or (nil) of all together.
+// learn takes what an audit found about a tunnel, or (nil) about all together.
 func (l *loop) learn(t *tunnel, s *standing, found []platform.Deviation) {
 	say, gone, again := s.Audited(found)
 	for _, d := range say {
@@ -114,7 +114,7 @@ func (l *loop) learn(t *tunnel, s *standing, found []platform.Deviation) {
 	}
 }
 
-// notClosed names the tunnels of which the last audit found a guard missing.
+// notClosed names the tunnels for which the last audit found a guard missing.
 func (l *loop) notClosed() (names []string) {
 	for _, name := range l.order {
 		if d, any := l.tunnels[name].standing.Hindrance(); any && d.Object == platform.ObjectGuard {

@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// clock is the wall time that certificates are judged by. Many routers have no
-// clock that runs while they are off: until NTP has set it, theirs says 1970 or
-// the like, and no certificate would be valid. So time is taken as at least the
-// newest of two moments that have certainly been: when this binary was built,
-// and when the configuration was last changed.
+// clock is the wall time by which certificates are judged. Many routers have no
+// battery-backed clock: until NTP has set it, it says 1970 or the like, and no
+// certificate would be valid. So time is taken to be at least the later of two moments
+// that are certainly past: when this binary was built, and when the configuration was
+// last changed.
 type clock struct {
 	floor time.Time
 	from  string // what the floor comes from
@@ -28,7 +28,7 @@ func newClock(built int64, config string) clock {
 	return c
 }
 
-// now is the time to judge by at wall, and whether wall was never set.
+// now is the time to judge by, and whether the clock, which says wall, was never set.
 func (c clock) now(wall time.Time) (t time.Time, unset bool) {
 	if wall.Before(c.floor) {
 		return c.floor, true

@@ -20,8 +20,8 @@ import (
 // A config on trial runs until it is confirmed (tunnel/trial). It is read from a file beside
 // the status socket; the config file on flash is replaced by the client, between
 // OpHold and OpConfirm, and that replacement is the moment from which on the trial
-// counts as confirmed: whatever crashes, loses power or its connection before it
-// leaves the config of before, and after it the new one.
+// counts as confirmed: a crash or a loss of power or connection before it leaves the
+// previous config, one after it the new one.
 
 // onTrial is the config that runs on trial. It belongs to the loop.
 type onTrial struct {
@@ -34,11 +34,11 @@ type onTrial struct {
 	client  netip.Addr      // whose session must not be lost; may be unset
 	way     string          // interface that led to client
 
-	// wanted is what operators had asked for, where the change overrides it.
+	// wanted is what operators had asked for, where the trial overrides it.
 	wanted map[string]bool
 }
 
-// rollback is why the last trial ended that way.
+// rollback is why the last trial was rolled back.
 type rollback struct {
 	at  time.Time
 	why string
@@ -48,7 +48,7 @@ type rollback struct {
 const errTrial, trialRemedy = "another change is on trial", "greseal confirm keeps it, greseal rollback takes it back"
 
 // loadCandidate reads and checks the candidate. Paths and messages are those of
-// the config file whose place it is to take.
+// the config file that it is to replace.
 func (l *loop) loadCandidate() (*config.Config, string, error) {
 	f, err := status.OpenCandidate(l.opt.Socket, os.O_RDONLY)
 	if err != nil {
@@ -94,7 +94,7 @@ func refuse(err error) status.Reply {
 	return r
 }
 
-// plan says what taking over the config file, or the candidate, would do.
+// plan says what applying the config file, or the candidate, would do.
 func (l *loop) plan(q *status.Query) status.Reply {
 	var next *config.Config
 	var err error
@@ -123,7 +123,7 @@ func (l *loop) plan(q *status.Query) status.Reply {
 	return status.Done(lines...)
 }
 
-// outline is a difference in a line for each tunnel.
+// outline describes a difference in one line per tunnel.
 func outline(diff config.Difference) []string {
 	var lines []string
 	for _, key := range diff.Daemon {
@@ -180,7 +180,7 @@ func (l *loop) beginTrial(q *status.Query) status.Reply {
 	return status.Done(l.take(next)...)
 }
 
-// checkTrial ends a trial whose time is over, or that has cost a tunnel.
+// checkTrial ends a trial whose time is over, or that has brought a tunnel down.
 func (l *loop) checkTrial(now ikev2.Time) {
 	tr := l.trial
 	if tr == nil {
@@ -197,7 +197,7 @@ func (l *loop) checkTrial(now ikev2.Time) {
 	}
 }
 
-// observe tells the trial what is wrong with what is watched.
+// observe reports to the trial what is wrong with what it watches.
 func (l *loop) observe(now ikev2.Time) {
 	tr := l.trial
 	for name, was := range tr.watched {
@@ -212,7 +212,7 @@ func (l *loop) observe(now ikev2.Time) {
 	}
 }
 
-// sessionFault says what is wrong with the way of the client's SSH session, "" for
+// sessionFault says what is wrong with the path of the client's SSH session, "" for
 // nothing.
 func (l *loop) sessionFault() string {
 	tr := l.trial
@@ -229,7 +229,7 @@ func (l *loop) sessionFault() string {
 	return ""
 }
 
-// noTrial is the answer when nothing is on trial, with what became of the last.
+// noTrial is the answer when nothing is on trial, with how the last one ended.
 func (l *loop) noTrial() status.Reply {
 	if l.rolled.why != "" {
 		return status.Fail("run greseal edit again", "nothing is on trial: the change was taken back %s ago, because %s",
@@ -280,7 +280,7 @@ func (l *loop) settleTrial(how string) {
 	l.event(nil, slog.LevelInfo, "trial", text)
 }
 
-// takeBack brings back the config of before the trial.
+// takeBack restores the config from before the trial.
 func (l *loop) takeBack(why string) []string {
 	tr := l.trial
 	l.trial = nil

@@ -8,23 +8,23 @@ import (
 	"greseal/tunnel/status"
 )
 
-// contention is what a tunnel knows of a peer that was turned away because another
-// one has the tunnel.
+// contention is what a tunnel knows of a peer that was rejected because another one
+// has the tunnel.
 type contention struct {
 	last  ikev2.Contended
 	at    ikev2.Time // 0: never
-	told  ikev2.Time // when the log said so last
+	told  ikev2.Time // when it was last logged
 	times uint64
 }
 
 const (
-	// contentionLasts is how long it is told after the last time: a peer that goes
-	// on trying comes back within a minute or two.
+	// contentionLasts is how long it is shown after the last time: a peer that keeps
+	// trying comes back within a minute or two.
 	contentionLasts = 10 * time.Minute
 	contentionEvery = time.Hour // in the log, of the same two
 )
 
-// contended notes that the engine turned a peer away.
+// contended notes that the engine rejected a peer.
 func (l *loop) contended(p *peer, a ikev2.Contended) {
 	c, now := &p.contention, l.now()
 	same := c.at != 0 && c.last.Holder.Equal(a.Holder) && c.last.Newcomer.Equal(a.Newcomer) && now-c.told < contentionEvery
@@ -36,8 +36,8 @@ func (l *loop) contended(p *peer, a ikev2.Contended) {
 	}
 }
 
-// stands tells whether the peer that has the tunnel is the one for whom another was
-// turned away; where both have one identity their addresses tell.
+// stands reports whether the peer that has the tunnel is the one in whose favour
+// another was rejected; where both have the same identity their addresses decide.
 func (c *contention) stands(p *peer) bool {
 	i, ok := p.currentIKE()
 	a := &c.last
@@ -45,7 +45,7 @@ func (c *contention) stands(p *peer) bool {
 		(!a.Holder.Equal(a.Newcomer) || i.Remote.Addr() != a.NewcomerAt.Addr() || a.HolderAt.Addr() == a.NewcomerAt.Addr())
 }
 
-// describe is nil when nobody was turned away lately.
+// describe is nil when no peer was rejected lately.
 func (c *contention) describe(l *loop, p *peer) *status.Contention {
 	if c.at == 0 || l.now()-c.at > contentionLasts || !c.stands(p) {
 		return nil

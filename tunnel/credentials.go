@@ -25,7 +25,7 @@ func authenticate(p *ikev2.Peer, c *config.Tunnel) {
 	}
 }
 
-// authWord and authDetail say how a tunnel's sides prove who they are.
+// authWord and authDetail say how a tunnel's sides authenticate.
 func authWord(c *config.Tunnel) string {
 	switch {
 	case c.Credentials.Own != nil:
@@ -46,7 +46,7 @@ func authDetail(a ikev2.AuthInfo) string {
 	return ""
 }
 
-// listPause is how often the files of revocation lists are looked at.
+// listPause is how often the files of revocation lists are checked.
 const (
 	listPause     = time.Minute
 	listPauseDown = 5 * time.Second // while a tunnel that has some is down
@@ -62,8 +62,8 @@ func listTime(c *config.Tunnel) (newest time.Time) {
 	return newest
 }
 
-// followLists reads revocation lists again that have changed. They count from
-// the next authentication on; lists that cannot be read leave the old ones.
+// followLists reloads revocation lists that have changed. They apply from the next
+// authentication; lists that cannot be read leave the old ones.
 func (l *loop) followLists(now ikev2.Time) {
 	if now < l.listsAt {
 		return

@@ -14,9 +14,9 @@ import (
 	"greseal/tunnel/config"
 )
 
-// probeResult tries out what the kernel can do, or reads what greseal probe found
-// before the privileges for that were dropped: GRESEAL_PROBE names the file
-// (contract 18). One of another kernel does not count.
+// probeResult probes what the kernel can do, or reads what greseal probe found before
+// the privileges for that were dropped: GRESEAL_PROBE names the file (contract 18).
+// That of another kernel is ignored.
 func probeResult(log *slog.Logger) *kernel.Result {
 	path := os.Getenv("GRESEAL_PROBE")
 	if path == "" {
@@ -42,7 +42,7 @@ func probeResult(log *slog.Logger) *kernel.Result {
 }
 
 // openDatapath opens the wanted datapath and says why it is that one: with auto
-// the kernel when it can really carry GRE in ESP, else userspace.
+// the kernel if the probe has shown that it carries GRE in ESP, else userspace.
 func openDatapath(want string, log *slog.Logger) (platform.Datapath, string, error) {
 	if want == config.DatapathUserspace {
 		dp, err := openUserspace(log)

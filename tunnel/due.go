@@ -7,9 +7,9 @@ import (
 )
 
 // What is due by the clock. A hub of a thousand tunnels does not look at all of
-// them with every message: loop.dueAt is a time before which nothing is due.
-// Messages move it forward by the peers that they reschedule; it becomes later again
-// when it is reached and all are looked at.
+// them with every message: nothing is due before loop.dueAt. Peers that a message
+// reschedules make it earlier; it becomes later again when it is reached and all are
+// looked at.
 
 // due is when something of a peer's, or of its tunnel's, is due, an hour from now at the latest.
 func (l *loop) due(p *peer, now ikev2.Time) ikev2.Time {
@@ -114,9 +114,8 @@ func (l *loop) tickAll(now ikev2.Time) {
 	l.followLists(now)
 }
 
-// turn is how long tunnels are advanced before the loop looks whether somebody has
-// sent it something: a client of the status socket does not wait until hundreds of
-// tunnels have come up.
+// turn is how long tunnels are advanced before the loop looks for messages again: a
+// client of the status socket does not wait until hundreds of tunnels have come up.
 const (
 	turn     = 20 * time.Millisecond
 	entirely = time.Hour

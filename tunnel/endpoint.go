@@ -13,8 +13,8 @@ import (
 	"greseal/tunnel/endpoint"
 )
 
-// Whose GRE endpoint an address is: tunnel/endpoint judges, and here it is told what
-// the tunnels have.
+// Which tunnel a GRE endpoint belongs to: tunnel/endpoint decides, from what is
+// gathered here.
 
 // admit refuses a Child SA whose GRE endpoint at the other side is not its peer's.
 func (l *loop) admit(p *peer, c *ikev2.Child) error {
@@ -41,7 +41,7 @@ func (l *loop) admit(p *peer, c *ikev2.Child) error {
 	return err
 }
 
-// othersWith are the other peers to whom the remote endpoint of a Child SA means something.
+// othersWith are the other peers that have a claim to the remote endpoint of a Child SA.
 func (l *loop) othersWith(p *peer, c *ikev2.Child) (all []endpoint.Other) {
 	for id, other := range l.peers {
 		o := endpoint.Other{Name: string(id), Claims: other.claims(c.GRERemote), Promised: other.promise.Holds(c.GRERemote, l.now())}
@@ -81,8 +81,8 @@ func (p *peer) rightTo(c *ikev2.Child) endpoint.Right {
 	return endpoint.Chosen
 }
 
-// claims are what p has of a remote endpoint, those that stand first. Of most
-// tunnels there are none, and none costs little: there may be thousands.
+// claims are p's claims to a remote endpoint, those of installed SAs first. Most
+// tunnels have none, which has to be cheap: there may be thousands.
 func (p *peer) claims(remote netip.Addr) (all []endpoint.Claim) {
 	for _, sas := range p.children {
 		if sas.GRERemote != remote {
@@ -126,8 +126,8 @@ func (p *peer) configuredLocals() []netip.Addr {
 }
 
 // toldApart reports whether the packets of two tunnels between the same endpoints
-// go each their own way: by keys of their own. Without a key the one is open
-// to mistakes of the other, which is for the same peer to make.
+// are kept apart by GRE keys. Without a key one tunnel is exposed to mistakes of the
+// other, which is acceptable only with the same peer.
 func (p *peer) toldApart(c *ikev2.Child, other *peer) bool {
 	a, b := p.cfg.GRE, other.cfg.GRE
 	if a.Key == b.Key || !a.HasKey && b.Key == 0 || !b.HasKey && a.Key == 0 {
@@ -136,8 +136,8 @@ func (p *peer) toldApart(c *ikev2.Child, other *peer) bool {
 	return a.HasKey && b.HasKey || p.samePeer(c, other)
 }
 
-// samePeer reports whether both tunnels were proved to lead to the same peer: by
-// the same secret or key, with one identity or at one address.
+// samePeer reports whether both tunnels are known to lead to the same peer: by the
+// same secret or key, with one identity or at one address.
 func (p *peer) samePeer(c *ikev2.Child, other *peer) bool {
 	i, ok := p.ike[c.IKE]
 	j, there := other.currentIKE()
@@ -156,14 +156,14 @@ func (p *peer) samePeer(c *ikev2.Child, other *peer) bool {
 	return p.cfg.PSK.IsSet() && p.cfg.PSK.Equal(other.cfg.PSK)
 }
 
-// machineSeen is this machine as it was at the last look.
+// machineSeen is what is known of this machine, as last read.
 type machineSeen struct {
 	endpoint.Machine
 	at ikev2.Time
 }
 
-// machineFresh is how long a look at the machine holds when nothing is reported
-// to have changed: a hub may have hundreds of peers come at once.
+// machineFresh is how long that is valid when no change is reported: hundreds of
+// peers may come to a hub at once.
 const machineFresh = time.Second
 
 func (l *loop) lookAtMachine() (endpoint.Machine, error) {
@@ -185,8 +185,8 @@ func (l *loop) lookAtMachine() (endpoint.Machine, error) {
 	return m, nil
 }
 
-// makeRoom has tunnels give way whose peers have merely chosen the endpoint that the
-// configuration gives this one. The kernel takes no two interfaces with the same
+// makeRoom has tunnels give way whose peers have merely chosen the endpoint that is
+// configured for this one. The kernel refuses a second interface with the same
 // endpoints and key, and this one is made before its peer comes.
 func (l *loop) makeRoom(p *peer) {
 	if l.dp.Kind() != platform.KindKernel {

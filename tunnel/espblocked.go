@@ -9,8 +9,8 @@ import (
 	"greseal/tunnel/esppath"
 )
 
-// Whether ESP passes to a peer, and in which form: tunnel/esppath concludes from
-// counters and echo requests, and here they are read and sent.
+// Whether ESP passes to a peer, and in which form: tunnel/esppath decides by the
+// counters that are read and the echo requests that are sent here.
 
 // lookAtESP does what is due.
 func (l *loop) lookAtESP(now ikev2.Time) {
@@ -62,7 +62,7 @@ func (l *loop) conclude(p *peer, v esppath.Verdict) {
 	}
 }
 
-// askESP finds out whether the tunnel carries echo requests.
+// askESP tests whether the tunnel carries echo requests.
 func (l *loop) askESP(p *peer) {
 	target := doctor.Inside(p.cfg.Address)
 	if !target.IsValid() || l.jobs.ctx.Err() != nil {
@@ -103,7 +103,7 @@ func (l *loop) echo(id ikev2.PeerID, target netip.Addr) (e esppath.Echo, err err
 	return e, err
 }
 
-// echoed hands on what came of echo requests.
+// echoed passes on the result of echo requests.
 func (l *loop) echoed(id ikev2.PeerID, child ikev2.ChildID, e esppath.Echo, err error) {
 	p := l.peers[id]
 	if p == nil {

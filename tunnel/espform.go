@@ -8,7 +8,7 @@ import (
 	"greseal/tunnel/esppath"
 )
 
-// encapMode is what the engine is to ask the tunnel's peer for.
+// encapMode is what the engine asks the tunnel's peer for.
 func (p *peer) encapMode(kind string) ikev2.EncapMode {
 	switch {
 	case p.cfg.Encap == config.EncapAlways:
@@ -24,8 +24,8 @@ func (p *peer) encapMode(kind string) ikev2.EncapMode {
 	return ikev2.EncapAuto
 }
 
-// remedy is what the owner can do where it is not for us to try the other form, ""
-// where it is.
+// remedy is what the administrator can do where the other form is not tried
+// automatically, "" where it is.
 func (p *peer) remedy(f esppath.Form, n ikev2.NAT) string {
 	switch {
 	case f == esppath.UDP:
@@ -42,7 +42,7 @@ func (p *peer) remedy(f esppath.Form, n ikev2.NAT) string {
 
 const silence = " does not pass: echo requests got no answer while IKE did"
 
-// encapWhy is the reason for the form that is used, one sentence.
+// encapWhy is the reason for the form in use, one sentence.
 func encapWhy(p *peer, n ikev2.NAT, udp bool, kind string) string {
 	often := "; tried once more when the tunnel restarts"
 	if p.esp.Retried() {

@@ -25,7 +25,7 @@ func (l *loop) event(t *tunnel, level slog.Level, kind, text string) {
 	l.server.Publish(e)
 }
 
-// report makes an error an event, and tells whether there was one.
+// report turns an error into an event, and reports whether there was one.
 func (l *loop) report(t *tunnel, kind string, err error) bool {
 	if err != nil {
 		l.event(t, slog.LevelError, kind, err.Error())

@@ -5,8 +5,7 @@ import (
 	"net/netip"
 )
 
-// guard closes protocol 47 in the clear towards addresses, keeping those closed
-// before.
+// guard blocks protocol 47 in the clear to addresses, keeping existing guards.
 func (l *loop) guard(t *tunnel, addrs ...netip.Addr) error {
 	want, added := t.guards.With(addrs...)
 	if len(added) == 0 {
@@ -20,9 +19,9 @@ func (l *loop) guard(t *tunnel, addrs ...netip.Addr) error {
 	return nil
 }
 
-// guardOuter is guard towards an address at which a peer is reached by IKE. Where
-// that is the far end of somebody else's GRE it stays open: the peer lives behind
-// that machine, and its own GRE goes elsewhere.
+// guardOuter is guard for an address at which a peer is reached by IKE. Where that is
+// the remote end of a foreign GRE interface it stays open: the peer is behind that
+// machine, and its own GRE goes elsewhere.
 func (l *loop) guardOuter(p *peer, a netip.Addr) error {
 	if !p.tunnel.guards.Has(a) && !p.names(a) && a != p.tunnel.link.Remote {
 		m, err := l.lookAtMachine()
@@ -33,9 +32,9 @@ func (l *loop) guardOuter(p *peer, a netip.Addr) error {
 	return l.guard(p.tunnel, a)
 }
 
-// releaseGuards opens protocol 47 towards addresses that a peer which has moved on
-// had before, once another Child SA carries the traffic and none is left of theirs.
-// The datapath keeps what its interfaces and SAs still need.
+// releaseGuards removes the guards for a peer's previous addresses once it has moved,
+// another Child SA carries the traffic and theirs are gone. The datapath keeps what its
+// interfaces and SAs still need.
 func (l *loop) releaseGuards(t *tunnel) {
 	if !t.shown().established() {
 		return

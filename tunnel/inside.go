@@ -7,13 +7,12 @@ import (
 	"greseal/platform"
 )
 
-// What the kernel's GRE interface needs of the machine and the userspace datapath
-// does not, as that one writes the inner header itself: a route to the peer's GRE
-// endpoint, looked up before ESP takes the packet, and that the own GRE endpoint
-// is an address of this machine.
+// What a GRE interface of the kernel needs, but the userspace datapath does not, as it
+// writes the inner header itself: a route to the peer's GRE endpoint, looked up before
+// ESP takes the packet, and the own GRE endpoint as an address of this machine.
 
-// insideESP is the peer's GRE endpoint where it is none of its outer addresses, for
-// the way that its packets take from the kernel's GRE interface into ESP.
+// insideESP is the peer's GRE endpoint where it is not its outer address: the kernel's
+// GRE interface needs a route to it.
 func (p *peer) insideESP() []platform.Inside {
 	gre, peer := p.cfg.GRERemote, p.remote()
 	if sas := p.current(); sas != nil {
@@ -27,7 +26,7 @@ func (p *peer) insideESP() []platform.Inside {
 
 // addresses are those of the tunnel's interface: the configured ones, and the own
 // GRE endpoint where it is on no other interface. Under netifd the addresses are
-// its business.
+// netifd's.
 func (l *loop) addresses(t *tunnel) []netip.Prefix {
 	gre := t.cfg.GRELocal
 	if l.dp.Kind() != platform.KindKernel || !gre.IsValid() || t.cfg.Netifd {

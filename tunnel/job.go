@@ -16,15 +16,14 @@ import (
 	"greseal/tunnel/status"
 )
 
-// Long work is a job: a goroutine beside the loop that a client starts and then
-// polls. What it needs of the loop it sends there as a function; it never
-// touches the loop's state itself.
+// Long work is a job: a goroutine that a client starts and then polls. What it needs
+// from the loop it sends there as a function; it never touches the loop's state itself.
 
 const (
 	maxJobsRunning = 3
 	maxJobs        = 8 // finished ones are kept for their clients
 	jobTime        = 2 * time.Minute
-	jobAbandoned   = 30 * time.Second // nobody has asked after it for so long
+	jobAbandoned   = 30 * time.Second // without a poll
 )
 
 // jobs are the loop's.
@@ -40,8 +39,8 @@ type jobs struct {
 type job struct {
 	status.Job
 	cancel  context.CancelFunc
-	askedAt ikev2.Time // when its client last asked after it
-	given   bool       // up, because it did not ask any more
+	askedAt ikev2.Time // when its client last polled
+	given   bool       // up, because its client stopped polling
 }
 
 func newJobs() jobs {
@@ -49,7 +48,7 @@ func newJobs() jobs {
 	return jobs{asked: make(chan func(), 4), ctx: ctx, stop: stop}
 }
 
-// end gives all jobs up and waits for their goroutines.
+// end cancels all jobs and waits for their goroutines.
 func (j *jobs) end() {
 	j.stop()
 	j.running.Wait()
@@ -63,8 +62,8 @@ func (j *jobs) find(id int) *job {
 	return j.list[i]
 }
 
-// busy counts the jobs under way. One too many gives up the longest forgotten of
-// them: its client went away, or was killed.
+// busy counts the running jobs. One too many cancels the one that was polled longest
+// ago: its client has gone.
 func (j *jobs) busy(now ikev2.Time) int {
 	n := 0
 	var oldest *job
@@ -159,7 +158,7 @@ func (l *loop) startJob(what string, q *status.Query, run examination) status.Re
 	return status.Reply{OK: true, Job: j.view()}
 }
 
-// runJob is the job's goroutine. What it finds is noted by the loop.
+// runJob is the job's goroutine. The loop records what it finds.
 func (l *loop) runJob(ctx context.Context, j *job, subjects []doctor.Subject, edits []int, run examination) {
 	defer j.cancel()
 	for i, s := range subjects {
@@ -170,7 +169,7 @@ func (l *loop) runJob(ctx context.Context, j *job, subjects []doctor.Subject, ed
 		err := run(ctx, s, func(step doctor.Step) {
 			_, _ = onLoop(l, ctx, func() struct{} { j.found(i, step); return struct{}{} })
 		})
-		// A job whose time is over still says so, unless the daemon stops.
+		// A job that runs out of time still says so, unless the daemon stops.
 		_, _ = onLoop(l, l.jobs.ctx, func() struct{} {
 			if err != nil {
 				j.found(i, doctor.Step{ID: "job", Title: "the examination itself", Verdict: doctor.Skipped, Evidence: []string{err.Error()}})
@@ -185,7 +184,7 @@ func (l *loop) runJob(ctx context.Context, j *job, subjects []doctor.Subject, ed
 	}
 }
 
-// examined has a peer tell what an examination found of it.
+// examined gives a peer what an examination found about it.
 func (l *loop) examined(p *peer, d *status.Diagnosis) {
 	before := p.cause.Is().Text
 	c := doctor.Cause(l.moment(p), d.Findings, d.First)
@@ -196,7 +195,7 @@ func (l *loop) examined(p *peer, d *status.Diagnosis) {
 	}
 }
 
-// found adds a step to what the job has found out.
+// found adds a step to the job's findings.
 func (j *job) found(i int, s doctor.Step) {
 	d := &j.Checks[i]
 	if s.Verdict == doctor.Fault && d.First == "" {
@@ -225,7 +224,7 @@ func onLoop[T any](l *loop, ctx context.Context, f func() T) (T, error) {
 	}
 }
 
-// subject is what doctor is told at the beginning. It holds no secret.
+// subject is what doctor gets to begin with. It holds no secret.
 func (l *loop) subject(p *peer) doctor.Subject {
 	o, why := l.proposalsOf(p)
 	s := doctor.Subject{

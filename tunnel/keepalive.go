@@ -5,9 +5,8 @@ import (
 	"greseal/tunnel/status"
 )
 
-// keepalives sends the GRE keepalives that are due. They prove nothing here,
-// where liveness is authenticated: they are for peers whose own interface or
-// monitoring wants to see them. The datapath answers the peer's.
+// keepalives sends the GRE keepalives that are due. Liveness is proved by IKE: they are
+// for peers whose interface or monitoring expects them. The datapath answers the peer's.
 func (l *loop) keepalives(now ikev2.Time) {
 	for _, t := range l.tunnels {
 		if due := t.keepaliveDue(now); due == 0 || due > now {
