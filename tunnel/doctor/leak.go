@@ -12,6 +12,7 @@ import (
 
 	"greseal/platform/inet"
 	"greseal/tunnel/config"
+	"greseal/tunnel/status"
 )
 
 // LeakTest tries to send one GRE packet in the clear from this machine to the peer,
@@ -101,7 +102,7 @@ func (x *exam) sendClear(local, remote netip.Addr, policy *xfrmPolicy) Step {
 	if n := rose["XfrmOutNoStates"]; n > 0 {
 		says = append(says, fmt.Sprintf("XfrmOutNoStates increased by %d: its policy wants ESP, and there is no SA", n))
 	}
-	says = append(says, fmt.Sprintf("packets of protocol 47 to the peer seen on %s: %d", way.IfName, seen))
+	says = append(says, fmt.Sprintf("%s of protocol 47 to the peer seen on %s", status.Plural(seen, "packet"), way.IfName))
 	switch {
 	case seen > 0:
 		return fault("stop the tunnel's traffic and report this: greseal's guard does not hold on this kernel", says...)

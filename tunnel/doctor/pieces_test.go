@@ -384,7 +384,7 @@ func TestESPIsBlockedOnlyWhenNothingEverCameIn(t *testing.T) {
 		{"nothing ever came in", echoes{sent: 5, outSAs: 5}, false, `encap = "always"`},
 		{"nothing ever came in by UDP", echoes{sent: 5, outSAs: 5}, true, "let UDP 4500 pass"},
 		{"nothing ever came in by UDP, where ESP is tried", echoes{sent: 5, outSAs: 5}, true, "bare ESP was tried or will be"},
-		{"something came in", echoes{sent: 5, outSAs: 5, inSAs: 1, inEver: 1}, false, "ESP passes"},
+		{"something came in", echoes{sent: 5, outSAs: 5, inSAs: 1, inEver: 1}, false, "watch the other side's packets in"},
 		{"damaged on the way", echoes{sent: 5, outSAs: 5, integrity: 3}, false, "changes or repeats"},
 		{"nothing left", echoes{sent: 5}, false, "interface's own drops"},
 		{"the peer is silent by now", echoes{sent: 5, outSAs: 5, silent: true}, false, "check the path"},
