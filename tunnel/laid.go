@@ -12,7 +12,7 @@ import (
 	"greseal/platform/inet"
 )
 
-// laid is what became of a tunnel's addresses, or of its routes: one that the
+// laid is the result of installing a tunnel's addresses, or its routes: one that the
 // kernel refuses is missing, and everything else goes on without it.
 type laid struct {
 	lacks map[netip.Prefix]string // and why
@@ -20,10 +20,10 @@ type laid struct {
 	again ikev2.Time              // when to try once more, 0: nothing is missing
 }
 
-// tells reports whether the log has this complaint already.
+// tells reports whether this complaint is already logged.
 func (of *laid) tells(text string) bool { return strings.Contains(of.said, text) }
 
-// took notes how laying went.
+// took notes how installing went.
 func (l *loop) took(t *tunnel, of *laid, what string, err error) {
 	l.laidSomething()
 	refused, rest := platform.Refused(err)
@@ -43,27 +43,27 @@ func (l *loop) took(t *tunnel, of *laid, what string, err error) {
 	}
 	of.said, of.again = text, 0
 	if text != "" {
-		// Who makes room for it, as by switching IPv6 on, tells nobody. A hub
-		// does not spend its time on it.
+		// Nothing reports when the obstacle goes, such as IPv6 switched off. A hub
+		// must not spend its time on retries.
 		of.again = l.now() + routeRetry*time.Duration(1+len(l.tunnels)/20)
 	}
 }
 
-// layAgain tries what was refused once more.
+// layAgain retries what was refused.
 func (l *loop) layAgain(t *tunnel, now ikev2.Time) {
 	if at := t.addresses.again; at != 0 && at <= now && t.index != 0 {
 		l.layAddresses(t)
 	} else if at != 0 && t.index == 0 {
-		t.addresses.again = 0 // the interface that comes gets all of them
+		t.addresses.again = 0 // the next interface gets all of them
 	}
 	if at := t.routes.again; at != 0 && at <= now {
-		t.routes.again = 0 // also where nothing is to be laid any more
+		t.routes.again = 0 // also where no route is wanted any more
 		l.layRoutes(t)
 	}
 }
 
-// why is the reason for which a prefix is not in place, "" when it is. A default
-// route is laid as two halves.
+// why is the reason why a prefix is not in place, "" when it is. A default route is
+// installed as two halves.
 func (of *laid) why(p netip.Prefix) string {
 	if w := of.lacks[p]; w != "" || p.Bits() != 0 {
 		return w

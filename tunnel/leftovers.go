@@ -14,9 +14,9 @@ import (
 	"greseal/platform/rtnl"
 )
 
-// RemoveLeftovers removes what daemons of this network namespace have left that
-// run no more: interfaces, SAs, policies, routes, and with them the guards that
-// kept GRE and the tunnels' traffic from going in the clear. It refuses while
+// RemoveLeftovers removes what earlier daemons of this network namespace have left:
+// interfaces, SAs, policies, routes, and with them the guards that keep GRE and the
+// tunnels' traffic from leaving in the clear. It refuses while
 // something listens on IKE's port, which a daemon with another status socket does.
 func RemoveLeftovers(log *slog.Logger) error {
 	c, err := net.ListenUDP("udp", &net.UDPAddr{Port: wire.PortIKE})

@@ -14,7 +14,7 @@ import (
 	"greseal/tunnel/status"
 )
 
-// What becomes of a peer, from its first IKE SA to the last of its Child SAs.
+// The life of a peer, from its first IKE SA to its last Child SA.
 
 func (l *loop) ikeUp(p *peer, i ikev2.IKEInfo) {
 	if was, ok := p.ike[i.Replaces]; ok {
@@ -50,14 +50,14 @@ func (l *loop) ikeDown(p *peer, a ikev2.IKEDown) {
 	l.markDirty(p)
 }
 
-// noted tells a remark of the engine, and keeps it while an attempt is under way. An
-// answer, even one that nobody authenticated, says more than the silence after it.
+// noted logs a remark of the engine, and keeps it while an attempt is under way: an
+// answer, even an unauthenticated one, says more than the silence after it.
 func (l *loop) noted(p *peer, f *ikev2.Failure) {
 	level, kind, why := slog.LevelInfo, "note", cause.Of(f)
 	switch {
 	case p.established():
 		if f.Kind == ikev2.FailTimeout || f.Kind == ikev2.FailInstall {
-			return // failed or notInstalled tells
+			return // failed or notInstalled reports it
 		}
 		level = slog.LevelWarn
 		if f.Kind == ikev2.FailModeChanged {
@@ -74,8 +74,8 @@ func (l *loop) noted(p *peer, f *ikev2.Failure) {
 	}
 }
 
-// failed notes the end of an attempt; a tunnel that carries packets all the
-// same (a second SA was refused, say) is not disturbed.
+// failed notes the end of an attempt; a tunnel that still carries packets (a second SA
+// was refused, say) is not disturbed.
 func (l *loop) failed(p *peer, f *ikev2.Failure) {
 	why := cause.Of(f)
 	l.strangerEvent(p, slog.LevelWarn, "failed", why.String())
@@ -90,8 +90,7 @@ func (l *loop) failed(p *peer, f *ikev2.Failure) {
 	l.lost(p, why)
 }
 
-// lost puts a tunnel without SAs into the state down and plans the next
-// attempt.
+// lost sets a tunnel without SAs down and schedules the next attempt.
 func (l *loop) lost(p *peer, why cause.Cause) {
 	p.standby.Stop()
 	if !p.tunnel.wanted || p.cfg.RemoteAny {
@@ -135,7 +134,7 @@ func (l *loop) liveness(p *peer, a ikev2.Liveness) {
 	}
 }
 
-// carries is called when a Child SA has become the one that carries the traffic.
+// carries is called when another Child SA begins to carry the traffic.
 func (l *loop) carries(p *peer) {
 	c := p.current()
 	p.attempt.Up(l.now())

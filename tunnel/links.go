@@ -19,10 +19,10 @@ import (
 	"greseal/tunnel/status"
 )
 
-// The machine's side of a tunnel, in the order of design: close (guards and
-// unreachable routes), prepare (interface and addresses), setRunning (routes
-// and link state), dismantle (the reverse, still closed), open (only when the
-// tunnel leaves the configuration or its operator says so).
+// The machine's side of a tunnel, in this order: close (guards and unreachable routes),
+// prepare (interface and addresses), setRunning (routes and link state), dismantle (the
+// reverse, still closed), open (only when the tunnel leaves the configuration or its
+// operator asks for it).
 
 // close puts the guards and unreachable routes in place. It is done before
 // anything else, also for tunnels that are disabled or down.
@@ -33,19 +33,18 @@ func (l *loop) close(t *tunnel) {
 	if t.index != 0 {
 		l.layAddresses(t)
 	} else {
-		_ = l.net.SetAddresses(t.name, c.Address) // for the routes underneath; there is no interface yet
+		_ = l.net.SetAddresses(t.name, c.Address) // for the unreachable routes; there is no interface yet
 	}
 	l.layRoutes(t)
 	addrs, _ := resolve.Literals(c.Remotes)
 	l.report(t, "close", l.guard(t, append(addrs, c.GRERemote)...))
 }
 
-// layRoutes makes the kernel's routes what they should be now: into the
-// interface while the peer is there, unreachable ones beneath, host routes to
-// the peers outside.
+// layRoutes brings the kernel's routes up to date: into the interface while the peer
+// answers, their unreachable twins, and host routes to the peers outside.
 func (l *loop) layRoutes(t *tunnel) {
 	if t.guards.Opened() {
-		return // not even the unreachable ones, until the tunnel is closed again
+		return // not even unreachable ones, until the tunnel is closed again
 	}
 	var outer []netip.Addr
 	for _, p := range t.peers {
@@ -81,8 +80,8 @@ func routeSet(c *config.Tunnel, peers []netip.Addr) platform.RouteSet {
 	return set
 }
 
-// downMetric is the metric of routes that are kept while the peer is not there:
-// worse than what people and routing daemons use, better than unreachable.
+// downMetric is the metric of routes that are kept while the peer does not answer:
+// worse than what administrators and routing daemons use, better than unreachable.
 const downMetric = 4_000_000_000
 
 // open takes guards and unreachable routes away.
@@ -94,8 +93,8 @@ func (l *loop) open(t *tunnel) {
 	l.report(t, "open", l.dp.Unguard(t.name))
 }
 
-// prepare makes the interface as far as it can be made before the peer is known:
-// its MTU is the smallest the proposals allow, so that nothing has to shrink.
+// prepare makes the interface as far as possible before the peer is known: its MTU is
+// the smallest that the proposals allow, so that it need not shrink later.
 func (l *loop) prepare(p *peer) error {
 	if err := l.guard(p.tunnel, p.remote(), p.cfg.GRERemote); err != nil {
 		return err
@@ -105,8 +104,8 @@ func (l *loop) prepare(p *peer) error {
 	return l.refresh(p)
 }
 
-// refresh makes or changes the interface for what is known now: of the carrying
-// Child SA, or before one stands of the configuration.
+// refresh makes or changes the interface according to the Child SA that carries the
+// traffic, or before there is one to the configuration.
 func (l *loop) refresh(p *peer) error {
 	if sas := p.current(); sas != nil {
 		return l.setLink(p, sas.Child)
@@ -114,7 +113,7 @@ func (l *loop) refresh(p *peer) error {
 	return l.setLink(p, nil)
 }
 
-// setLink makes the interface what it should be for a Child SA, nil before one stands.
+// setLink makes the interface what it should be for a Child SA, nil before there is one.
 func (l *loop) setLink(p *peer, c *ikev2.Child) error {
 	want := l.wantLink(p, c)
 	if c != nil {
@@ -145,7 +144,7 @@ func (l *loop) putLink(t *tunnel, want platform.Link) error {
 	return nil
 }
 
-// wantLink is the interface as it should be.
+// wantLink is the wanted interface.
 func (l *loop) wantLink(p *peer, child *ikev2.Child) platform.Link {
 	c := p.cfg
 	want := platform.Link{
@@ -166,15 +165,15 @@ func (l *loop) wantLink(p *peer, child *ikev2.Child) platform.Link {
 			want.Remote = p.remote()
 		}
 		if p.tunnel.index != 0 && !want.Remote.IsValid() {
-			want.Local, want.Remote = p.tunnel.link.Local, p.tunnel.link.Remote // stay as the last peer left it
+			want.Local, want.Remote = p.tunnel.link.Local, p.tunnel.link.Remote // as with the last peer
 		}
 	}
 	l.size(p, child, &want)
 	return want
 }
 
-// neighbor is the other end's address of one IP version inside the tunnel, where
-// the own ones leave only one.
+// neighbor is the other end's inner address of one IP version, where our own prefixes
+// leave only one.
 func neighbor(own []netip.Prefix, version func(netip.Addr) bool) netip.Addr {
 	return doctor.Inside(slices.DeleteFunc(slices.Clone(own), func(p netip.Prefix) bool { return !version(p.Addr()) }))
 }
@@ -201,8 +200,8 @@ func (l *loop) setRunning(t *tunnel, running bool) {
 	l.layRoutes(t)
 }
 
-// linkLost makes an interface again that somebody deleted. Its SAs went with
-// it, so the peer is asked for new ones.
+// linkLost recreates an interface that was deleted. Its SAs went with it, so new ones
+// are negotiated.
 func (l *loop) linkLost(t *tunnel) {
 	l.event(t, slog.LevelWarn, "machine", "another program deleted the interface; recreating it")
 	t.index, t.running = 0, false
@@ -211,7 +210,7 @@ func (l *loop) linkLost(t *tunnel) {
 	}
 }
 
-// dismantle removes SAs and interface; what closes the tunnel stays.
+// dismantle removes SAs and interface; the tunnel stays closed.
 func (l *loop) dismantle(t *tunnel) {
 	name := t.name
 	for _, p := range t.peers {
@@ -233,7 +232,7 @@ func (l *loop) dismantle(t *tunnel) {
 	t.index, t.link = 0, platform.Link{}
 }
 
-// linkKind is the interface's kind in the words of ip-link(8).
+// linkKind is the interface's kind as in ip-link(8).
 func (l *loop) linkKind(t *tunnel) string {
 	kind := "gre"
 	switch {
@@ -297,7 +296,7 @@ func (l *loop) describePlaced(t *tunnel, up bool) (addrs, routes []status.Placed
 	for _, a := range t.guards.Laid() {
 		guard("gre", a.String(), how, t.standing.Why(platform.ObjectGuard, a.String()))
 	}
-	for _, d := range t.standing.differs { // those that were never laid, or lie beneath an address
+	for _, d := range t.standing.differs { // never installed, or the unreachable route of an address
 		if d.Object != platform.ObjectGuard || slices.ContainsFunc(guards, func(g status.Guard) bool { return !g.InPlace && g.How == d.Text }) {
 			continue
 		}
@@ -310,8 +309,8 @@ func (l *loop) describePlaced(t *tunnel, up bool) (addrs, routes []status.Placed
 	return addrs, routes, guards
 }
 
-// describeDiffering shows what is not as wanted. With a tunnel that is up and whose
-// interface is down, or which is not closed, it is the reason.
+// describeDiffering shows what is not as wanted. If the tunnel is up but its interface
+// down, or if it is not closed, that is the reason.
 func (l *loop) describeDiffering(t *tunnel, s *status.Tunnel) {
 	for _, d := range t.standing.differs {
 		s.Differs = append(s.Differs, d.String())
@@ -327,14 +326,14 @@ func (l *loop) describeDiffering(t *tunnel, s *status.Tunnel) {
 		why.Text = "NOT CLOSED: " + why.Text
 	}
 	tell(&why, s)
-	// netifd sets its interfaces up when it hears that the tunnel is.
+	// netifd sets its interface up when the tunnel comes up.
 	if up && !(t.cfg.Netifd && d.Object == platform.ObjectLink) {
 		s.State = status.StateDown
 	}
 }
 
-// restore repairs an interface that somebody else changed: its own settings,
-// addresses and routes.
+// restore repairs an interface that another program changed: its settings, addresses
+// and routes.
 func (l *loop) restore(t *tunnel) error {
 	info, err := l.net.Link(t.name)
 	if errors.Is(err, platform.ErrNoLink) {
@@ -345,8 +344,8 @@ func (l *loop) restore(t *tunnel) error {
 		return err
 	}
 	if !info.Up() {
-		// Whoever did this meant it, or netifd waits to hear that the tunnel is up.
-		// The unreachable routes still close it.
+		// It was meant, or netifd waits for the tunnel to come up. The unreachable
+		// routes still close it.
 		return nil
 	}
 	l.layAddresses(t)

@@ -43,18 +43,18 @@ type Options struct {
 	Reload     <-chan struct{} // SIGHUP
 
 	// Load reads the configuration at path together with other places where
-	// tunnels are written; with a candidate, that text stands for what is in
-	// the file. nil reads the file alone.
+	// tunnels are configured; a candidate replaces the text of the file. nil
+	// reads the file alone.
 	Load func(path string, candidate []byte) (*config.Config, error)
 
-	// Instead gives what to start with when Load refuses the file. nil: nothing.
+	// Instead returns what to start with when Load refuses the file. nil: nothing.
 	Instead func(path string) (*config.Config, error)
 
-	// Keep is told that the file was loaded. nil for nobody.
+	// Keep is called when the file was loaded; may be nil.
 	Keep func(path string)
 
-	// Companion runs beside the loop, as a client of the status socket, until
-	// ctx ends. nil for none.
+	// Companion runs in a goroutine, as a client of the status socket, until ctx
+	// ends; may be nil.
 	Companion func(ctx context.Context, socket string, log *slog.Logger)
 }
 
@@ -70,7 +70,7 @@ func loadFile(path string, candidate []byte) (*config.Config, error) {
 // nil. An error means that the daemon could not start: a config.Problems when
 // the file is wrong.
 func Run(ctx context.Context, opt Options) error {
-	// Clients are told this path, and paths in the file start from it.
+	// Clients get this path, and relative paths in the file start from it.
 	if path, err := filepath.Abs(opt.ConfigPath); err == nil {
 		opt.ConfigPath = path
 	}
@@ -108,13 +108,13 @@ func Run(ctx context.Context, opt Options) error {
 	return l.start(ctx, refused)
 }
 
-// start makes what the loop works with, runs it, and takes it away again. refused
-// is what is wrong with the config file, where something else runs instead.
+// start sets up what the loop works with, runs it, and tears it down. refused is what
+// is wrong with the config file, where something else runs instead.
 func (l *loop) start(ctx context.Context, refused error) error {
 	opt, cfg := l.opt, l.cfg
 
-	// The socket comes first: it refuses a second daemon before anything of
-	// the first one's is touched.
+	// The socket comes first: it refuses a second daemon before that touches
+	// anything of the first.
 	server, err := status.Listen(l.opt.Socket, cfg.Daemon.StatusGroup)
 	if errors.Is(err, status.ErrNoGroup) {
 		l.log.Error("only root may read the status", "error", err)
@@ -200,8 +200,8 @@ func (l *loop) dropPrivileges() {
 	}
 }
 
-// adopt takes over what an earlier daemon left and closes every tunnel's
-// protocol 47 and routes before anything else happens (contract 8).
+// adopt takes over what an earlier daemon left and closes every tunnel, guards and
+// unreachable routes, before anything else happens (contract 8).
 func (l *loop) adopt() error {
 	l.loadedAt = time.Now()
 	for i := range l.cfg.Tunnels {
@@ -249,13 +249,13 @@ func (l *loop) run(ctx context.Context) {
 	for {
 		l.settle(turn)
 		timer.Reset(l.untilDue())
-		known := false // whose times may have changed: those that are rescheduled
+		known := false // all peers whose times may have changed are in rescheduled
 		select {
 		case <-ctx.Done():
 			return
 		case <-l.opt.Reload:
 			if r := l.reload(); r.OK && l.opt.Keep != nil {
-				l.opt.Keep(l.opt.ConfigPath) // a client keeps it by itself
+				l.opt.Keep(l.opt.ConfigPath) // a client that reloads keeps it itself
 			}
 		case d := <-l.dp.IKE():
 			l.receive(d)
@@ -289,7 +289,7 @@ func (l *loop) receive(d platform.Datagram) {
 	l.do(l.engine.Receive(l.now(), d))
 }
 
-// datapathEvent passes on what the datapath saw (contract 5).
+// datapathEvent handles an event of the datapath (contract 5).
 func (l *loop) datapathEvent(ev platform.Event) {
 	now := l.now()
 	if ev.Kind == platform.LinkLost {
@@ -316,8 +316,8 @@ func (l *loop) datapathEvent(ev platform.Event) {
 		l.event(p.tunnel, slog.LevelWarn, "limit", "hard limit of a Child SA reached: it is gone")
 		l.do(l.engine.ChildLost(now, sas.ID))
 	case platform.Mapping:
-		// An ESP packet alone moves nothing: the IKE SA is asked, and its
-		// authenticated answer shows the new address (RFC 7296 section 2.23).
+		// An ESP packet alone moves nothing: a liveness check shows the new address
+		// by its authenticated answer (RFC 7296 section 2.23).
 		l.do(l.engine.Mapped(now, ev.SPI, ev.Remote))
 	}
 }
@@ -349,7 +349,7 @@ func (l *loop) shutdown() {
 	deadline := time.NewTimer(time.Second)
 	defer deadline.Stop()
 	for l.engine.Pending() > 0 {
-		l.settle(entirely) // none is wanted: only what is marked is forgotten
+		l.settle(entirely) // none is wanted: this only clears the marks
 		wake := time.NewTimer(l.untilDue())
 		select {
 		case <-deadline.C:

@@ -34,15 +34,15 @@ type network interface {
 	Close()
 }
 
-// inside is what the loop learns of a tunnel by packets through it.
+// inside is what the loop learns about a tunnel by packets through it.
 type inside interface {
-	// Echo sends one echo request and tells whether it was answered.
+	// Echo sends one echo request and reports whether it was answered.
 	Echo(ifname string, to netip.Addr) (answered bool, err error)
 	// GREErrors listens for ICMP errors about GRE packets between two endpoints.
 	GREErrors(local, remote netip.Addr) (refusals, error)
 }
 
-// refusals counts the ICMP errors that have come since the last time.
+// refusals counts the ICMP errors since the last call.
 type refusals interface {
 	Came() int
 	Close()
@@ -57,5 +57,5 @@ func (probes) GREErrors(local, remote netip.Addr) (refusals, error) {
 	return doctor.ListenGREErrors(local, remote)
 }
 
-// resolver asks for the addresses of a host name.
+// resolver looks up the addresses of a host name.
 type resolver func(ctx context.Context, host string) ([]netip.Addr, error)

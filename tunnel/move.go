@@ -34,7 +34,7 @@ func (l *loop) surroundingsChanged(ch platform.Change) {
 		l.log.Warn("reinstalling routes", "error", err)
 		for _, name := range ch.Own {
 			if t := l.tunnels[name]; t != nil {
-				t.routes.again = l.now() // by themselves: that tells whose is refused
+				t.routes.again = l.now() // one by one, to find out which is refused
 			}
 		}
 	}
@@ -59,8 +59,7 @@ func (l *loop) surroundingsChanged(ch platform.Change) {
 	}
 }
 
-// addressesChanged has a peer's tunnel follow what has become of the own addresses
-// and the routes.
+// addressesChanged adapts a peer's tunnel to the current local addresses and routes.
 func (l *loop) addressesChanged(p *peer, locals map[netip.Addr]bool) {
 	l.followLocal(p)
 	trying := p.attempt.State() == attempt.UnderWay
@@ -74,7 +73,7 @@ func (l *loop) addressesChanged(p *peer, locals map[netip.Addr]bool) {
 	}
 }
 
-// followLocal tells the engine when local means other addresses than before.
+// followLocal updates the engine when local means other addresses than before.
 func (l *loop) followLocal(p *peer) {
 	if p.cfg.Local == "" {
 		return
@@ -84,7 +83,7 @@ func (l *loop) followLocal(p *peer) {
 	}
 }
 
-// rerouted tells whether there is another way to the peer than at the last attempt.
+// rerouted reports whether the route to the peer has changed since the last attempt.
 func (l *loop) rerouted(p *peer) bool {
 	if !p.remote().IsValid() {
 		return false
@@ -93,7 +92,7 @@ func (l *loop) rerouted(p *peer) bool {
 	return err == nil && p.underlay.Rerouted(info)
 }
 
-// followAddress has a tunnel that stands come from where it should.
+// followAddress moves an established tunnel to the local address that it should have.
 func (l *loop) followAddress(p *peer, locals map[netip.Addr]bool) {
 	c := p.current()
 	local := c.Local.Addr()
@@ -110,7 +109,7 @@ func (l *loop) followAddress(p *peer, locals map[netip.Addr]bool) {
 	}
 }
 
-// followSilence asks a silent peer at once when there is a way to it again.
+// followSilence checks a silent peer at once when there is a route to it again.
 func (l *loop) followSilence(p *peer) {
 	if p.phase != phaseSuspect || p.cause.Known().Failure != nil {
 		return
@@ -121,7 +120,7 @@ func (l *loop) followSilence(p *peer) {
 	}
 }
 
-// silence is why a peer that was there does not answer, as far as it is known.
+// silence is why a peer no longer answers, as far as it is known.
 func (l *loop) silence(p *peer) cause.Cause {
 	if _, err := l.outside(p, p.current().Remote.Addr()); err != nil {
 		return cause.Here(status.CodeNoPath, "the peer is out of reach: "+err.Error(), appears)
@@ -133,7 +132,7 @@ func (l *loop) silence(p *peer) cause.Cause {
 	}
 }
 
-// routeFor is the way to a peer from where the configuration wants to come.
+// routeFor is the route to a peer from the configured local address.
 func (l *loop) routeFor(p *peer, remote netip.Addr) (platform.RouteInfo, error) {
 	hint, ifname := netip.Addr{}, ""
 	if a, err := netip.ParseAddr(p.cfg.Local); err == nil {
@@ -144,8 +143,8 @@ func (l *loop) routeFor(p *peer, remote netip.Addr) (platform.RouteInfo, error) 
 	return l.net.RouteTo(remote, hint, ifname, p.cfg.FWMark)
 }
 
-// outside is routeFor when a tunnel is to go there: with an interface in local
-// the kernel is asked once more by which one such packets really leave.
+// outside is routeFor for a tunnel that is to be set up: if local is an interface the
+// kernel is asked again which one such packets really leave by.
 func (l *loop) outside(p *peer, remote netip.Addr) (platform.RouteInfo, error) {
 	info, err := l.routeFor(p, remote)
 	if _, literal := netip.ParseAddr(p.cfg.Local); err != nil || p.cfg.Local == "" || literal == nil {
@@ -161,8 +160,8 @@ func (l *loop) outside(p *peer, remote netip.Addr) (platform.RouteInfo, error) {
 	return info, nil
 }
 
-// relocate takes a tunnel that stands to another address of ours (contract 12):
-// by MOBIKE where the peer has it, else by a new IKE SA beside the old one.
+// relocate moves an established tunnel to another local address (contract 12): by
+// MOBIKE where the peer supports it, else by a second IKE SA, make before break.
 func (l *loop) relocate(p *peer, info platform.RouteInfo) {
 	c := p.current()
 	by := "a new IKE SA"
@@ -176,7 +175,7 @@ func (l *loop) relocate(p *peer, info platform.RouteInfo) {
 	switch {
 	case mobile:
 	case p.cfg.RemoteAny:
-		l.restart(p, "the local address changed") // the peer must come again
+		l.restart(p, "the local address changed") // the peer must initiate again
 	default:
 		l.replace(p, standby.Moved, netip.Addr{})
 	}
@@ -213,8 +212,8 @@ func (l *loop) moved(p *peer, a ikev2.Moved) {
 	}
 }
 
-// settleIn brings what depends on the outer addresses in line with those of the
-// Child SA that carries the traffic: the peer's host route, the path's MTU.
+// settleIn updates what depends on the outer addresses of the Child SA that carries the
+// traffic: the peer's host route and the path MTU.
 func (l *loop) settleIn(p *peer) {
 	p.arrive()
 	l.layRoutes(p.tunnel)
@@ -222,7 +221,7 @@ func (l *loop) settleIn(p *peer) {
 	l.searchPath(p)
 }
 
-// arrive notes where the Child SA that carries the traffic goes.
+// arrive notes the outer addresses of the Child SA that carries the traffic.
 func (p *peer) arrive() {
 	c := p.current()
 	p.underlay.Arrive(c.Local.Addr())

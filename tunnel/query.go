@@ -51,8 +51,8 @@ func (l *loop) query(q *status.Query) {
 	q.Answer(status.Done(lines...))
 }
 
-// request carries out a request for one tunnel, and says what came of it; refused is
-// why nothing did.
+// request carries out a request for one tunnel, and returns its result; refused is why
+// it could not.
 func (l *loop) request(t *tunnel, q *status.Query) (line string, refused *status.Reply) {
 	if t.wrong() && q.Op != status.OpDown {
 		r := refuseWrong(t)
@@ -93,7 +93,7 @@ func netifdsOwn(t *tunnel, q *status.Query) *status.Reply {
 	return &r
 }
 
-// Whose will it is that a tunnel is up or down.
+// Who wants a tunnel up or down.
 const (
 	byRequest = "by request"
 	byConfig  = "by the configuration"
@@ -105,7 +105,7 @@ func (l *loop) up(t *tunnel, by string) {
 	if t.wanted {
 		for _, p := range t.peers {
 			if !p.established() && p.attempt.State() != attempt.UnderWay {
-				l.retryNow(p) // now rather than after the backoff
+				l.retryNow(p) // without waiting for the backoff
 			}
 		}
 		return

@@ -5,9 +5,9 @@ import (
 	"os"
 )
 
-// tellReady tells a service manager that waits for it (sd_notify(3)) that nothing
-// leaves in the clear from here on: what is ordered after the daemon, such as bringing
-// the network up, can begin.
+// tellReady notifies a service manager that waits for it (sd_notify(3)): from here on
+// nothing leaves in the clear, and units ordered after this one, such as the network,
+// can start.
 func tellReady() error {
 	path := os.Getenv("NOTIFY_SOCKET")
 	if path == "" {

@@ -13,7 +13,7 @@ import (
 	"greseal/tunnel/status"
 )
 
-// add registers a tunnel of the configuration; nothing is done for it yet.
+// add registers a tunnel of the configuration, and does nothing else yet.
 func (l *loop) add(c *config.Tunnel) *tunnel {
 	t := newTunnel(c)
 	l.tunnels[t.name] = t
@@ -43,8 +43,8 @@ func (l *loop) reload() status.Reply {
 	return status.Done(l.take(next)...)
 }
 
-// take carries out the difference between the running configuration and next,
-// and says for each tunnel what it was.
+// take applies the difference between the running configuration and next, and returns
+// it by tunnel.
 func (l *loop) take(next *config.Config) []string {
 	l.loadedAt = time.Now()
 	diff := config.Diff(l.cfg, next)
@@ -55,8 +55,8 @@ func (l *loop) take(next *config.Config) []string {
 	l.listsAt = 0
 	l.setLevel()
 
-	// The secrets and pointers of unchanged tunnels move over to the new
-	// configuration without a word to engine or datapath.
+	// Unchanged tunnels get the secrets and pointers of the new configuration;
+	// engine and datapath need not know.
 	configs := map[string]*config.Tunnel{}
 	for i := range next.Tunnels {
 		c := &next.Tunnels[i]
@@ -104,8 +104,7 @@ func (l *loop) take(next *config.Config) []string {
 	return lines
 }
 
-// changed carries out the change of one tunnel's settings, at no higher cost
-// than its class.
+// changed applies a change of one tunnel's settings, at no higher cost than its class.
 func (l *loop) changed(t *tunnel, ch config.Change) {
 	t.edits++
 	for _, p := range t.peers {
@@ -129,7 +128,7 @@ func (l *loop) changed(t *tunnel, ch config.Change) {
 	}
 	if !t.wanted && ch.Class == config.Reestablish {
 		for _, p := range t.peers {
-			p.attempt.SetCandidates(l.now(), nil, nil) // of remote as it was
+			p.attempt.SetCandidates(l.now(), nil, nil) // they were of the old remote
 		}
 	}
 	l.close(t)
@@ -152,7 +151,7 @@ func (l *loop) changed(t *tunnel, ch config.Change) {
 	}
 }
 
-// changedFor carries out what a change of settings means for one peer.
+// changedFor applies a change of settings to one peer.
 func (l *loop) changedFor(p *peer, class config.Class) {
 	switch class {
 	case config.Reestablish:
@@ -173,7 +172,7 @@ func (l *loop) changedFor(p *peer, class config.Class) {
 		}
 		if !p.established() && p.attempt.State() != attempt.UnderWay {
 			p.attempt.Reset()
-			l.retryNow(p) // what was changed may be what was wrong
+			l.retryNow(p) // the change may have fixed it
 		}
 	}
 }

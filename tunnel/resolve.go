@@ -16,20 +16,20 @@ import (
 	"greseal/tunnel/status"
 )
 
-// The host names in remote: tunnel/resolve decides when one is asked for and what
-// follows from the answers, and here the questions are sent.
+// The host names in remote: tunnel/resolve decides when to look one up and what follows
+// from the answers; the queries are made here.
 
 const (
-	resolveTimeout = 10 * time.Second // of one question
-	resolveMost    = 64               // questions at once
+	resolveTimeout = 10 * time.Second // of one query
+	resolveMost    = 64               // queries at once
 )
 
-// nameTable is what is known of host names, and how they are asked for.
+// nameTable is what is known of host names, and how they are looked up.
 type nameTable struct {
 	resolve.Names
-	users   map[string][]*peer // by host; nil: to be made
+	users   map[string][]*peer // by host; nil: to be rebuilt
 	answers chan resolve.Answer
-	places  chan struct{} // for the questions under way
+	places  chan struct{} // bounds the queries under way
 	lookup  resolver
 
 	servers   func() []netip.Addr // that lookup may ask
@@ -45,7 +45,7 @@ func newNameTable(lookup resolver) nameTable {
 	}
 }
 
-// nameServers are those that names are asked of.
+// nameServers are those that queries go to.
 func (l *loop) nameServers() []netip.Addr {
 	n := &l.names
 	if now := l.now(); n.servers != nil && (n.serversAt == 0 || now >= n.serversAt+time.Second) {
@@ -54,13 +54,13 @@ func (l *loop) nameServers() []netip.Addr {
 	return n.known
 }
 
-// named tells whether remote holds a name.
+// named reports whether remote holds a name.
 func (t *tunnel) named() bool {
 	_, all := resolve.Literals(t.cfg.Remotes)
 	return !all && !t.cfg.RemoteAny
 }
 
-// ask asks for the names of a tunnel that were not asked for within pause.
+// ask looks up the names of a tunnel that were not looked up within pause.
 func (l *loop) ask(t *tunnel, pause time.Duration) {
 	if !t.wanted || t.cfg.RemoteAny {
 		return
@@ -78,7 +78,7 @@ func (l *loop) ask(t *tunnel, pause time.Duration) {
 	}
 }
 
-// question runs beside the loop.
+// question runs in a goroutine of its own.
 func (n *nameTable) question(name string) {
 	n.places <- struct{}{}
 	ctx, cancel := context.WithTimeout(context.Background(), resolveTimeout)
@@ -88,7 +88,7 @@ func (n *nameTable) question(name string) {
 	n.answers <- resolve.Judge(name, addrs, err)
 }
 
-// askPause is the time between two questions about a tunnel's names.
+// askPause is the time between two queries for a tunnel's names.
 func (t *tunnel) askPause() time.Duration {
 	if t.shown().phase == phaseUp {
 		return resolve.Up
@@ -96,7 +96,7 @@ func (t *tunnel) askPause() time.Duration {
 	return resolve.Down
 }
 
-// askDue is when a name of a tunnel is to be asked for next, 0: not by the clock.
+// askDue is when a name of a tunnel is to be looked up next, 0: not by the clock.
 func (l *loop) askDue(t *tunnel) ikev2.Time {
 	if !t.wanted || t.cfg.RemoteAny {
 		return 0
@@ -104,7 +104,7 @@ func (l *loop) askDue(t *tunnel) ikev2.Time {
 	return l.names.Due(t.cfg.Remotes, t.askPause())
 }
 
-// resolved takes the resolver's answer to all tunnels that have the name.
+// resolved passes the resolver's answer to all tunnels that have the name.
 func (l *loop) resolved(a resolve.Answer) {
 	if !l.names.Took(a) {
 		return
@@ -126,7 +126,7 @@ func (l *loop) resolved(a resolve.Answer) {
 	}
 }
 
-// forgetNames drops what is known of names that no tunnel has any more.
+// forgetNames drops names that no tunnel has any more.
 func (l *loop) forgetNames() {
 	l.names.users = nil
 	used := map[string]bool{}
@@ -142,7 +142,7 @@ func (l *loop) forgetNames() {
 func (l *loop) renamed(p *peer, name string) {
 	if !l.findCandidates(p) {
 		if !p.established() && p.attempt.State() != attempt.UnderWay {
-			l.markDirty(p) // what it waits for may have changed
+			l.markDirty(p) // it may wait for this
 		}
 		return
 	}
@@ -159,8 +159,8 @@ func (l *loop) renamed(p *peer, name string) {
 	l.markDirty(p)
 }
 
-// findCandidates makes the list of addresses to try of what is known of the names,
-// and tells whether it has changed.
+// findCandidates makes the list of addresses to try from what is known of the names,
+// and reports whether it has changed.
 func (l *loop) findCandidates(p *peer) (changed bool) {
 	addrs, ranks := l.names.Candidates(p.cfg.Remotes)
 	return p.attempt.SetCandidates(l.now(), addrs, ranks)

@@ -15,7 +15,7 @@ type failedInstall struct {
 	err   error
 }
 
-// installed takes how installing went, and wipes the keys where it failed.
+// installed handles the result of installing, and wipes the keys if it failed.
 func (r *round) installed(c *ikev2.Child, keys esp.Params, err error) bool {
 	if err != nil {
 		keys.Wipe()
@@ -37,7 +37,7 @@ func (l *loop) moveTo(a ikev2.InstallOut, r *round) {
 	}
 }
 
-// notInstalled tells why a Child SA could not be installed.
+// notInstalled reports why a Child SA could not be installed.
 func (l *loop) notInstalled(p *peer, err error) {
 	text := fmt.Sprintf("Child SA not installed: %v", err)
 	if known, ok := errors.AsType[ikev2.Remedied](err); ok {
@@ -46,8 +46,8 @@ func (l *loop) notInstalled(p *peer, err error) {
 	l.event(p.tunnel, slog.LevelError, "install", text)
 }
 
-// installIn brings the machine to where the new Child SA fits (guards, interface)
-// and installs its inbound SA.
+// installIn prepares the machine for a new Child SA (guards, interface) and installs
+// its inbound SA.
 func (l *loop) installIn(a ikev2.InstallIn) error {
 	p := l.peers[a.Child.Peer]
 	if p == nil {
@@ -101,7 +101,7 @@ func (l *loop) installOut(a ikev2.InstallOut) error {
 func (l *loop) sa(p *peer, c *ikev2.Child, params esp.Params, out bool) platform.SA {
 	sa := platform.SA{ChildSA: c.ChildSA, Link: p.tunnel.name, Out: out, Params: params, ReplayWindow: p.cfg.ReplayWindow}
 	// Soft limits are spread so that both ends and many tunnels do not rekey
-	// at once; hard ones stand well beyond (contract 7).
+	// at once; hard ones are well above (contract 7).
 	limit := func(n uint64) (soft, hard uint64) {
 		if n == 0 {
 			return 0, 0
@@ -160,7 +160,7 @@ func (l *loop) fallBack(p *peer) {
 	}
 }
 
-// later is the final count, or the last one read when the SA was gone already.
+// later is the final count, or the last one read if the SA was already gone.
 func later(final, read platform.Counters) platform.Counters {
 	if final.Packets < read.Packets {
 		return read
@@ -177,7 +177,7 @@ func (l *loop) count(sas *childSA) {
 	}
 }
 
-// totals are the counters of all Child SAs, gone and standing.
+// totals are the counters of all Child SAs, past and present.
 func (l *loop) totals(p *peer) (in, out platform.Counters) {
 	in, out = p.total.in, p.total.out
 	for _, sas := range p.children {

@@ -12,8 +12,8 @@ import (
 
 // The search of the path MTU: tunnel/mtu decides what is probed, the engine
 // probes, and the interface, the clamp and the size of IKE messages follow. It
-// begins when a Child SA carries traffic, and again whenever the path is another one:
-// own or peer's address, the interface below or its MTU.
+// begins when a Child SA carries traffic, and again whenever the path changes: our own
+// or the peer's address, the outgoing interface or its MTU.
 
 // pathOf is the path to the peer of a Child SA, or of the candidate that is tried.
 func (p *peer) pathOf(child *ikev2.Child) mtu.Path {
@@ -27,7 +27,7 @@ func (p *peer) pathOf(child *ikev2.Child) mtu.Path {
 	return way
 }
 
-// usualMTU is taken where nothing is known of the way out.
+// usualMTU is assumed where the outgoing interface is not known.
 const usualMTU = 1500
 
 // Where many tunnels come up one after the other, the handshakes of the next come
@@ -56,7 +56,7 @@ func (l *loop) searchPath(p *peer) {
 	}
 }
 
-// hintKernel takes what the kernel has heard by ICMP for a hint.
+// hintKernel takes a path MTU that the kernel learned by ICMP as a hint.
 func (l *loop) hintKernel(p *peer) {
 	if _, size, _ := p.underlay.MTU(); p.underlay.Learned() != 0 && p.underlay.Learned() < size {
 		p.search.Hint(p.underlay.Learned())
@@ -70,7 +70,7 @@ func (l *loop) nextProbe(p *peer) {
 	}
 }
 
-// probed takes the result of a probe.
+// probed handles the result of a probe.
 func (l *loop) probed(p *peer, a ikev2.Probed) {
 	if !p.search.Awaits(a.Token) {
 		return
@@ -96,13 +96,13 @@ func (l *loop) probed(p *peer, a ikev2.Probed) {
 	l.nextProbe(p)
 }
 
-// resize has everything follow the size in use.
+// resize adapts everything to the size in use.
 func (l *loop) resize(p *peer) {
 	was := p.tunnel.link.MaxUnfragmented
 	if l.report(p.tunnel, "machine", l.refresh(p)) {
 		return
 	}
-	// What the kernel learned by ICMP would hold for ten minutes more.
+	// The kernel would keep what it learned by ICMP for ten more minutes.
 	if p.tunnel.link.MaxUnfragmented > was || p.underlay.Learned() != 0 && p.underlay.Learned() < p.search.Found() {
 		if err := platform.FlushRouteCache(); err != nil {
 			l.log.Debug("forgetting learned path MTUs", "error", err)
@@ -114,8 +114,8 @@ func (l *loop) resize(p *peer) {
 }
 
 // ikeMTU is the largest IP packet for IKE messages. They are fragmented above 1280 bytes
-// also where more was found: nothing is gained by larger ones, and one that a path
-// has begun to lose would be repeated as large as it is.
+// also where more was found: larger ones gain nothing, and one that the path has begun
+// to lose would be retransmitted just as large.
 func (p *peer) ikeMTU() int {
 	n := mtu.BasePLPMTU
 	if p.underlay.Known() && p.underlay.Learned() != 0 {
@@ -127,8 +127,8 @@ func (p *peer) ikeMTU() int {
 	return n
 }
 
-// searchTick does what is due: the size in use is proved again if packets were
-// sent since, and after a longer time a larger one is tried.
+// searchTick does what is due: the size in use is probed again if packets were sent
+// since, and after a longer time a larger one is tried.
 func (l *loop) searchTick(p *peer, now ikev2.Time) {
 	due := p.search.Wake()
 	if due == 0 || due > now || p.current() == nil {
@@ -146,8 +146,8 @@ func (l *loop) searchTick(p *peer, now ikev2.Time) {
 	l.nextProbe(p)
 }
 
-// tooBig takes what the datapath heard of a packet that did not fit: from this
-// machine's kernel, or from a router, which is a hint.
+// tooBig handles the datapath's report of a packet that did not fit: from this
+// machine's kernel, or from a router, which is only a hint.
 func (l *loop) tooBig(ev platform.Event) {
 	t := l.tunnels[ev.Link]
 	if t == nil {

@@ -15,21 +15,21 @@ import (
 )
 
 // The size of a tunnel: the MTU of its interface and the TCP segment size, from
-// what was agreed with the peer and from the path outside. They are computed again
-// at every change (another suite, a NAT, another address or MTU of the way out).
+// what was negotiated and from the path outside. They are computed again at every
+// change (another suite, a NAT, another address or outgoing MTU).
 
 // size gives the interface its MTU, and the TCP segment size that fits into it.
 func (l *loop) size(p *peer, child *ikev2.Child, want *platform.Link) {
 	want.MTU = l.wantMTU(p, child)
 	if want.MTU < mtu.IPv6MinMTU && p.cfg.MTU == 0 && carriesIPv6(p.cfg) {
-		// On a smaller interface there is no IPv6. Userspace sends what does not
-		// fit in outer fragments by itself (RFC 8200 section 5).
+		// On a smaller interface there is no IPv6. The userspace datapath sends
+		// what does not fit in outer fragments (RFC 8200 section 5).
 		want.MTU = mtu.IPv6MinMTU
 		want.IgnoreDF = want.IgnoreDF || l.dp.Kind() == platform.KindKernel
 		p.tunnel.sizing.why += fmt.Sprintf("; but IPv6 needs %d, so packets larger than %d leave in fragments", mtu.IPv6MinMTU, p.tunnel.sizing.largest)
 	}
 	l.agreeMTU(p, want)
-	// A configured MTU may be more than what fits outside in one piece.
+	// A configured MTU may be more than fits outside unfragmented.
 	want.MaxUnfragmented = min(p.tunnel.sizing.largest, want.MTU)
 	if p.cfg.MSSClamp {
 		want.MSS4, want.MSS6 = uint16(want.MaxUnfragmented-40), uint16(want.MaxUnfragmented-60) // IP and TCP headers
@@ -41,7 +41,7 @@ func carriesIPv6(c *config.Tunnel) bool {
 	return slices.ContainsFunc(c.Address, six) || slices.ContainsFunc(c.Routes, six)
 }
 
-// wantMTU computes the MTU of the interface and notes how it was found.
+// wantMTU computes the MTU of the interface and notes how it was derived.
 func (l *loop) wantMTU(p *peer, child *ikev2.Child) int {
 	c := p.cfg
 	way := p.pathOf(child)
@@ -58,9 +58,9 @@ func (l *loop) wantMTU(p *peer, child *ikev2.Child) int {
 		return l.leastFit(p, []mtu.Params{params}, outer, way, searched)
 	}
 	if p.tunnel.index != 0 && c.MTU == 0 && outer == p.tunnel.sizing.outer {
-		return p.agreed.own // what was agreed last most likely will be again
+		return p.agreed.own // what was negotiated last is most likely next
 	}
-	// Nothing is agreed yet: take the worst that could be.
+	// Nothing is negotiated yet: assume the worst case.
 	params.Encap = true
 	params.OuterV6 = p.remote().Is6()
 	params.InnerV6 = params.OuterV6
@@ -117,7 +117,7 @@ func (l *loop) leastFit(p *peer, all []mtu.Params, outer int, way mtu.Path, sear
 	return least.MTU
 }
 
-// says tells where a size outside comes from.
+// says is where an outer size comes from.
 func says(p mtu.Path, outer int, searched bool) string {
 	ifname := p.Interface
 	if ifname == "" {
@@ -134,7 +134,7 @@ func says(p mtu.Path, outer int, searched bool) string {
 	return fmt.Sprintf("%d of %s", outer, ifname)
 }
 
-// taken names the lines of the sum, the first left out.
+// taken names the lines of the sum except the first.
 func taken(r mtu.Result) string {
 	var words []string
 	for _, line := range r.Lines[1:] {
@@ -143,8 +143,8 @@ func taken(r mtu.Result) string {
 	return strings.Join(words, ", ")
 }
 
-// followUnderlay looks again at the path below a tunnel that stands: another
-// MTU, another way to the same peer.
+// followUnderlay checks the path below an established tunnel for another MTU or another
+// route to the same peer.
 func (l *loop) followUnderlay(p *peer) {
 	c := p.current()
 	info, err := l.net.RouteTo(c.Remote.Addr(), c.Local.Addr(), "", p.cfg.FWMark)

@@ -16,8 +16,8 @@ import (
 	"greseal/tunnel/status"
 )
 
-// snapshot is everything known at this moment of the daemon and of the tunnels
-// named, without any secret.
+// snapshot is everything known now of the daemon and of the tunnels named, without
+// secrets.
 func (l *loop) snapshot(names []string) *status.Snapshot {
 	s := &status.Snapshot{
 		Version: status.Version,
@@ -55,8 +55,7 @@ func (l *loop) describeDaemon() status.Daemon {
 	}
 }
 
-// describeTotals joins the loop's own counts of IKE with the engine's and those of
-// the sockets.
+// describeTotals adds the IKE counters of the loop, the engine and the sockets.
 func (l *loop) describeTotals() status.IKETotals {
 	t, e := l.ike, l.engine.Stats()
 	t.Malformed, t.HalfOpen, t.Retransmits = e.Malformed, e.HalfOpen, e.Repeated
@@ -64,7 +63,7 @@ func (l *loop) describeTotals() status.IKETotals {
 	return t
 }
 
-// notes are the datapath's, and that of the clock where it matters.
+// notes are the datapath's, and one about the clock where it matters.
 func (l *loop) notes() []string {
 	notes := l.dp.Notes()
 	for _, d := range l.standing.differs {
@@ -103,7 +102,7 @@ func (l *loop) describe(t *tunnel) status.Tunnel {
 	return s
 }
 
-// describeState says what is wanted, what has become of it, and why.
+// describeState says what is wanted, what the state is, and why.
 func (l *loop) describeState(p *peer) status.Tunnel {
 	t, c := p.tunnel, p.cfg
 	s := status.Tunnel{
@@ -162,7 +161,7 @@ func tell(c *cause.Cause, s *status.Tunnel) {
 	s.Found, s.Confirmed = unix(c.Found), unix(c.Confirmed)
 }
 
-// describeTraffic counts what went through, and what did not.
+// describeTraffic counts what was carried, and what was dropped.
 func (l *loop) describeTraffic(p *peer) (in, out status.Traffic, drops status.Drops) {
 	i, o := l.totals(p)
 	in = status.Traffic{Packets: i.Packets, Bytes: i.Bytes}
@@ -177,7 +176,7 @@ func (l *loop) describeTraffic(p *peer) (in, out status.Traffic, drops status.Dr
 	return in, out, drops
 }
 
-// word is the phase in the schema's words.
+// word is the schema's word for the phase.
 func (p *peer) word() string {
 	switch p.phase {
 	case phaseDisabled, phaseClosed:

@@ -11,8 +11,8 @@ import (
 	"greseal/tunnel/standby"
 )
 
-// Make before break: tunnel/standby decides when another IKE SA is made beside the
-// one that carries the traffic, and with whom, and here it is made.
+// Make before break: tunnel/standby decides when a second IKE SA is made, and with
+// which remote; it is made here.
 
 // replace wants another IKE SA instead of the one in use; to is the remote of
 // standby.Preferred.
@@ -58,7 +58,7 @@ func (l *loop) beginHandshake(p *peer, local, remote netip.Addr) {
 	l.do(l.engine.Initiate(l.now(), p.id, from, to))
 }
 
-// probeRemote asks an address for an answer to IKE_SA_INIT, which makes no IKE SA.
+// probeRemote sends IKE_SA_INIT to an address just to see whether it answers.
 func (l *loop) probeRemote(p *peer, remote netip.Addr) {
 	info, err := l.routeFor(p, remote)
 	if err != nil {
@@ -68,8 +68,8 @@ func (l *loop) probeRemote(p *peer, remote netip.Addr) {
 	l.do(l.engine.ProbeReachability(l.now(), p.id, from, to))
 }
 
-// preferred are the addresses that remote names before the one in use. The
-// addresses of one name are equals. It is for the side that began to choose.
+// preferred are the addresses in remote before the one in use. The addresses of one
+// name rank equally. The choice is the initiator's.
 func (p *peer) preferred() []netip.Addr {
 	c := p.current()
 	if c == nil || !p.initiated {
@@ -96,7 +96,7 @@ func (p *peer) probePause() time.Duration {
 	return min(max(p.cfg.Failback/4, time.Second), 15*time.Second)
 }
 
-// probePreferred asks the remotes of higher preference whether they are there.
+// probePreferred probes the remotes of higher preference.
 func (l *loop) probePreferred(p *peer) {
 	list := p.preferred()
 	p.standby.Probe(l.now(), list, p.probePause())
@@ -105,7 +105,7 @@ func (l *loop) probePreferred(p *peer) {
 	}
 }
 
-// answered takes the answer to a probe.
+// answered handles the answer to a probe.
 func (l *loop) answered(p *peer, remote netip.Addr) {
 	if !p.established() {
 		return
@@ -130,7 +130,7 @@ func (l *loop) answered(p *peer, remote netip.Addr) {
 func (p *peer) ports(local, remote netip.Addr) (netip.AddrPort, netip.AddrPort) {
 	from := uint16(wire.PortIKE)
 	if p.cfg.RemotePort != wire.PortIKE {
-		from = wire.PortNAT // anything but 500 is spoken to with the non-ESP marker
+		from = wire.PortNAT // any port but 500 gets the non-ESP marker
 	}
 	return netip.AddrPortFrom(local, from), netip.AddrPortFrom(remote, p.cfg.RemotePort)
 }

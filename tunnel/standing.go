@@ -9,8 +9,8 @@ import (
 	"greseal/platform/inet"
 )
 
-// standing is what differs on the machine from what is wanted, of one tunnel or of all
-// of them together, as the last audit found it and could not put it right.
+// standing is what differs on the machine from what is wanted, for one tunnel or for
+// all of them together: what the last audit found and could not put right.
 type standing struct{ differs []difference }
 
 type difference struct {
@@ -19,10 +19,10 @@ type difference struct {
 	told  bool
 }
 
-// Audited takes what an audit found and returns what is to be said of it: what was put
-// right and a guard that is open at once, the rest when a second audit finds it too,
-// since much of it passes, such as an SA for which another is being negotiated. again
-// asks for that audit; gone is what no longer differs although it was said.
+// Audited takes what an audit found and returns what is to be reported: repairs and
+// missing guards at once, the rest when a second audit finds it too, since much of it
+// is temporary, such as an SA that is being renegotiated. again asks for that audit;
+// gone is what was reported and no longer differs.
 func (s *standing) Audited(found []platform.Deviation) (say, gone []platform.Deviation, again bool) {
 	before := s.differs
 	s.differs = nil
@@ -59,7 +59,7 @@ func (d *difference) about(o platform.Object, name string) bool {
 	return d.Object == o && d.Name == name
 }
 
-// Why says how an object differs, "" when it stands.
+// Why says how an object differs, "" when it is as wanted.
 func (s *standing) Why(o platform.Object, name string) string {
 	for _, d := range s.differs {
 		if d.about(o, name) {
@@ -69,8 +69,8 @@ func (s *standing) Why(o platform.Object, name string) string {
 	return ""
 }
 
-// WhyRoute is Why of a route, or with a word before it of an unreachable one. A
-// default route is laid as two halves.
+// WhyRoute is Why for a route, or, with a word before it, an unreachable one. A default
+// route is installed as two halves.
 func (s *standing) WhyRoute(o platform.Object, lead string, p netip.Prefix) string {
 	for _, half := range inet.Halves(p) {
 		if why := s.Why(o, lead+half.String()); why != "" {
@@ -80,8 +80,8 @@ func (s *standing) WhyRoute(o platform.Object, lead string, p netip.Prefix) stri
 	return ""
 }
 
-// Hindrance is what keeps packets from passing, or would let them pass in clear: the
-// first of a guard, the interface and a policy.
+// Hindrance is what keeps packets from passing, or would let them pass in the clear:
+// the first of a guard, the interface and a policy.
 func (s *standing) Hindrance() (d difference, any bool) {
 	for _, o := range []platform.Object{platform.ObjectGuard, platform.ObjectLink, platform.ObjectPolicy} {
 		if i := slices.IndexFunc(s.differs, func(d difference) bool { return d.Object == o }); i >= 0 {

@@ -12,7 +12,7 @@ import (
 	"greseal/tunnel/status"
 )
 
-// loop is the daemon's one owner of state.
+// loop owns all state of the daemon.
 type loop struct {
 	opt    Options
 	log    *slog.Logger
@@ -33,10 +33,10 @@ type loop struct {
 	order       []string // names of tunnels, as in the file
 	peers       map[ikev2.PeerID]*peer
 	wake        ikev2.Time // of the engine, 0: none
-	dueAt       ikev2.Time // nothing of a tunnel is due before; 0: to be found out
+	dueAt       ikev2.Time // nothing of a tunnel is due before; 0: unknown
 	upAt        ikev2.Time // when the last tunnel came up
-	rescheduled []*peer    // their times may have become earlier since
-	listsAt     ikev2.Time // when to look at revocation lists
+	rescheduled []*peer    // their times may be earlier now
+	listsAt     ikev2.Time // when to check revocation lists
 	outs        uint64     // outbound SAs installed so far
 	givers      []giver    // tunnels that lose their endpoint to another
 	looked      machineSeen
@@ -55,7 +55,7 @@ type loop struct {
 	ike      status.IKETotals
 }
 
-// refusal is the last configuration that was not taken.
+// refusal is the last configuration that was refused.
 type refusal struct {
 	at       time.Time
 	problems []string
@@ -78,10 +78,10 @@ func (l *loop) random() float64 {
 	return float64(binary.NativeEndian.Uint64(b[:])>>11) / (1 << 53)
 }
 
-// markDirty has a peer advanced once the present message is done with.
+// markDirty has a peer advanced after the current message.
 func (l *loop) markDirty(p *peer) { l.dirty[p.id] = true }
 
-// reschedule has the times of a peer looked at again before the loop waits.
+// reschedule has the times of a peer read again before the loop waits.
 func (l *loop) reschedule(p *peer) {
 	if l.dueAt != 0 {
 		l.rescheduled = append(l.rescheduled, p)

@@ -12,8 +12,8 @@ import (
 	"greseal/ikev2"
 )
 
-// Strangers may have this part of one processor, and of what Go's memory is to stay
-// within (GOMEMLIMIT) where that is little.
+// The share of one processor, and of a small GOMEMLIMIT, that unauthenticated peers may
+// use.
 const (
 	strangersComputing = 0.25
 	strangersMemory    = 24 // one part of so many
@@ -21,7 +21,7 @@ const (
 	strangersMost      = 1536 << 10
 )
 
-// newEngine makes the engine with a budget for strangers that fits the machine.
+// newEngine makes the engine with a budget for unauthenticated peers that suits the machine.
 func newEngine() *ikev2.Engine {
 	memory := debug.SetMemoryLimit(-1) / strangersMemory
 	return ikev2.New(ikev2.Config{
@@ -30,15 +30,15 @@ func newEngine() *ikev2.Engine {
 	})
 }
 
-// run names this run of the daemon to peers.
+// run identifies this run of the daemon to peers.
 func run() uint64 {
 	var b [8]byte
 	_, _ = crand.Read(b[:]) // never fails
 	return binary.NativeEndian.Uint64(b[:]) | 1
 }
 
-// exchangeTime is what one key exchange of Curve25519 takes here, the shortest of a
-// few: others may run beside.
+// exchangeTime is what one key exchange of Curve25519 takes here: the shortest of a
+// few, as other programs may be running.
 func exchangeTime() time.Duration {
 	least := time.Second
 	for range 5 {
@@ -54,26 +54,26 @@ func exchangeTime() time.Duration {
 	return max(least, time.Microsecond)
 }
 
-// Anybody who can send a datagram can make the engine remark on it. What such
-// remarks say is kept as the tunnel's reason; how many lines they write is
-// limited, a tunnel at a time, so that a stranger can neither fill a router's log
-// nor push other events out of it.
+// Anyone who can send a datagram can cause a remark of the engine. The remark is kept
+// as the tunnel's reason; how many of them are logged is limited for each tunnel, so
+// that a stranger can neither fill a router's log nor push other events out of it.
 const (
 	strangerBurst = 8                // lines at once
 	strangerEvery = 10 * time.Second // one more
 )
 
-// lineLimit lets so many lines pass, and counts those in between.
+// lineLimit limits log lines, and counts those that it suppresses.
 type lineLimit struct {
 	rate.Bucket
-	muted uint64 // refused since the last one taken
+	muted uint64 // suppressed since the last one
 }
 
 func newLineLimit() lineLimit {
 	return lineLimit{Bucket: rate.Bucket{Burst: strangerBurst, Each: strangerEvery}}
 }
 
-// take tells whether a line may be written now, and how many before it were not.
+// take reports whether a line may be written now, and how many were suppressed before
+// it.
 func (b *lineLimit) take(now ikev2.Time) (ok bool, muted uint64) {
 	if !b.Take(now) {
 		b.muted++

@@ -29,7 +29,7 @@ const (
 	phaseWaiting                 // for a name, a route, an address, or the peer's first word
 	phaseConnecting              // an exchange is under way
 	phaseUp                      // a Child SA carries packets and the peer answers
-	phaseSuspect                 // the Child SA stands but the peer has not answered for the suspect threshold
+	phaseSuspect                 // the Child SA is up but the peer has not answered for the suspect threshold
 	phaseDown                    // the last attempt failed; the next one is due
 )
 
@@ -65,7 +65,7 @@ func (c *childSA) installed() (all []*espSA) {
 	return all
 }
 
-// tunnel is the interface of one [[tunnel]]: what is wanted of it, and what stands in
+// tunnel is the interface of one [[tunnel]]: what is wanted, and what is installed on
 // the machine. It belongs to the loop, as its peers do.
 type tunnel struct {
 	cfg    *config.Tunnel
@@ -105,15 +105,15 @@ type sizing struct {
 	outerLink string
 }
 
-// peer is one of the machines at a tunnel's other end: what is known of it, what
-// stands with it, and what is to be tried next. Of its tunnel it asks whether that is
-// wanted, and brings the interface in line with its Child SA.
+// peer is one of the machines at a tunnel's other end: what is known of it, which SAs
+// there are with it, and what to try next. It asks its tunnel whether that is wanted,
+// and adapts the interface to its Child SA.
 type peer struct {
 	tunnel *tunnel        // that leads to it
 	cfg    *config.Tunnel // what is configured of it
 	id     ikev2.PeerID
 
-	promise endpoint.Promise // an endpoint that another tunnel has made room at
+	promise endpoint.Promise // an endpoint that another tunnel has given up for it
 
 	phase     phase
 	since     time.Time  // of phase, wall time
@@ -121,19 +121,19 @@ type peer struct {
 	examined  uint64     // packets that had come in when an examination found the cause
 	said      string     // the engine's last remark about the attempt under way, or since it is up
 	wait      wait       // while it is not up
-	passed    []string   // why other remotes were passed over at the last attempt
-	hindrance string     // what of this machine stood in its way last
+	passed    []string   // why other remotes were skipped at the last attempt
+	hindrance string     // what on this machine was the obstacle last
 	strangers lineLimit  // for lines that unauthenticated input can cause
 
-	// What is known of the outside.
+	// What is known of the underlay.
 	attempt   attempt.Attempt
 	underlay  underlay.Underlay
-	locals    []netip.Addr // that local allows, as the engine was told
+	locals    []netip.Addr // that local allows, as the engine knows them
 	localOnly bool
 	search    mtu.PathSearch
-	ikeSize   int // as the engine was told
+	ikeSize   int // as the engine knows it
 
-	// What stands with the peer.
+	// SAs with the peer.
 	ike                    map[ikev2.SAID]ikev2.IKEInfo
 	children               map[ikev2.ChildID]*childSA
 	initiated              bool            // we began the newest IKE SA, or the one it was rekeyed from
@@ -152,7 +152,7 @@ type peer struct {
 // tunnelEvents is how many events a tunnel remembers for its status.
 const tunnelEvents = 8
 
-// newTunnel makes a tunnel with its one peer, which bears its name.
+// newTunnel makes a tunnel with its one peer, which has the same name.
 func newTunnel(c *config.Tunnel) *tunnel {
 	t := &tunnel{
 		cfg:    c,
@@ -181,7 +181,7 @@ func newTunnel(c *config.Tunnel) *tunnel {
 	return t
 }
 
-// configure takes another configuration of the tunnel and its peers.
+// configure applies another configuration to the tunnel and its peers.
 func (t *tunnel) configure(c *config.Tunnel) {
 	t.was, t.cfg = t.cfg, c
 	for _, p := range t.peers {
@@ -258,7 +258,7 @@ func (p *peer) spi(spi uint32, out bool) *childSA {
 // remote is the address to try, or an unset one.
 func (p *peer) remote() netip.Addr { return p.attempt.Remote() }
 
-// wrong tells a tunnel that cannot be used because of what is written of it.
+// wrong reports a tunnel that cannot be used because of mistakes in its configuration.
 func (t *tunnel) wrong() bool { return len(t.cfg.Mistakes) > 0 }
 
 // stop is the state of such a tunnel.

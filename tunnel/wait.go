@@ -9,8 +9,8 @@ import (
 )
 
 // wait is what a tunnel that is not up waits for, and why. Every turn of advance
-// ends in one (step returns nothing else), and each has a moment or an event that
-// is bound to come: so nothing stays down because nobody looks at it again.
+// ends in one (step returns nothing else), and each has a time or an event that is
+// bound to come: so no tunnel stays down for lack of a wake-up.
 type wait struct {
 	phase phase
 	why   cause.Cause
@@ -24,13 +24,13 @@ const (
 	linkRetry  = 30 * time.Second // after the interface could not be made
 )
 
-// appears is what to do about a way out that is not there yet.
+// appears is the remedy for an outgoing route that does not exist yet.
 const appears = "the tunnel continues by itself when the address or route appears"
 
-// tried is what to do about something of this machine that says nothing better.
+// tried is the remedy for a fault of this machine that has none of its own.
 const tried = "mend what is named; it is tried again by itself"
 
-// event is what comes by itself.
+// event is what ends a wait early.
 type event uint8
 
 const (
@@ -48,7 +48,7 @@ const (
 	waitLink    = status.WaitInterface
 )
 
-// still is a wait that has nothing better to say than what is said already.
+// still is a wait that keeps the reason given before.
 func (p *peer) still(until ikev2.Time, e event) wait {
 	return wait{phase: p.phase, why: *p.cause.Known(), word: p.wait.word, until: until, event: e}
 }
@@ -62,7 +62,7 @@ func (p *peer) stays(w wait, now ikev2.Time) {
 	p.set(w.phase, w.why)
 }
 
-// retryNow ends a pause: something has changed that the next attempt may profit by.
+// retryNow ends a pause: a change may help the next attempt.
 func (l *loop) retryNow(p *peer) {
 	p.attempt.EndPause()
 	l.ask(p.tunnel, time.Second)

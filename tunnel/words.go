@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// How the status and the log put things.
+// Wording of the status and the log.
 
 func seconds(d time.Duration) int64 { return int64(d / time.Second) }
 
-// endOf is the moment at the end of a time that is left. It counts in whole seconds
-// from now, as whoever subtracts now from it will.
+// endOf is when a remaining time ends, in whole seconds from now: clients subtract now
+// from it.
 func endOf(left time.Duration) int64 { return time.Now().Unix() + seconds(max(left, 0)) }
 
 // unix is a moment by the clock as it stands now, which may have been set since.

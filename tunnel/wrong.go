@@ -17,8 +17,8 @@ import (
 // Options.Instead). Tunnels with a mistake are closed, and nothing else is done
 // with them until a file without mistakes is loaded.
 
-// begin loads what the daemon starts with; refused is what is wrong with the file
-// when that is something else.
+// begin loads what the daemon starts with; refused is what is wrong with the file if
+// that is something else.
 func begin(opt Options) (cfg *config.Config, refused, err error) {
 	cfg, err = opt.Load(opt.ConfigPath, nil)
 	switch {
@@ -41,8 +41,8 @@ func (l *loop) refusedAtStart(err error) {
 	l.event(nil, slog.LevelError, "start", "the config file was refused; "+l.cfg.Instead)
 }
 
-// mended brings a tunnel to life whose mistakes are gone, or stops one that has
-// them again because a change on trial was taken back.
+// mended starts a tunnel whose mistakes are gone, or stops one that has them again
+// because a trial was rolled back.
 func (l *loop) mended(t *tunnel) {
 	for _, p := range t.peers {
 		l.do(l.engine.RemovePeer(l.now(), p.id))
@@ -63,15 +63,14 @@ func (l *loop) mended(t *tunnel) {
 	}
 }
 
-// refuseWrong answers a request that such a tunnel cannot fulfil.
+// refuseWrong answers a request that such a tunnel cannot satisfy.
 func refuseWrong(t *tunnel) status.Reply {
 	c := mistaken(t.cfg)
 	return status.Fail(c.What(), "%s cannot be used: %s", t.name, c.Text)
 }
 
-// leaveClosed lays the unreachable routes of a daemon that cannot start, so that
-// the tunnels' traffic does not leave in the clear; it makes no interface of its own
-// whose GRE could.
+// leaveClosed installs the unreachable routes of a daemon that cannot start, so that
+// the tunnels' traffic does not leave in the clear. Without interfaces no GRE can.
 func leaveClosed(opt Options, cfg *config.Config, why error) error {
 	net, err := platform.OpenNetwork(opt.Logger)
 	if err != nil {
@@ -82,7 +81,7 @@ func leaveClosed(opt Options, cfg *config.Config, why error) error {
 	var errs []error
 	for i := range cfg.Tunnels {
 		c := &cfg.Tunnels[i]
-		_ = net.SetAddresses(c.Name, c.Address) // there is no interface; what lies underneath is noted
+		_ = net.SetAddresses(c.Name, c.Address) // there is no interface; this notes the unreachable routes
 		peers, _ := resolve.Literals(c.Remotes)
 		errs = append(errs, net.SetRoutes(c.Name, routeSet(c, peers), false))
 	}

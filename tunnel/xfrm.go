@@ -9,9 +9,8 @@ import (
 	"greseal/tunnel/status"
 )
 
-// xfrmErrors reads the kernel's counters of packets that XFRM threw away in this
-// network namespace; nil without the kernel datapath, or where the kernel was
-// built without them (CONFIG_XFRM_STATISTICS).
+// xfrmErrors reads the kernel's counters of packets that XFRM dropped in this network
+// namespace; nil without the kernel datapath, or without CONFIG_XFRM_STATISTICS.
 func (l *loop) xfrmErrors() []status.Count {
 	if l.dp.Kind() != platform.KindKernel {
 		return nil
