@@ -23,7 +23,7 @@ type want map[string]want
 
 // listed is what a list of tunnels shows.
 var listed = want{
-	"name": nil, "source": nil, "netifd": nil, "desired": nil, "state": nil, "waiting_for": nil, "since": nil,
+	"name": nil, "source": nil, "netifd": nil, "enabled": nil, "desired": nil, "state": nil, "waiting_for": nil, "since": nil,
 	"next_attempt": nil, "reason": nil, "remedy": nil, "commands": nil, "code": nil,
 	"peer":       {"address": nil, "configured": nil, "remote_id": nil, "proved": nil, "last_heard": nil},
 	"ike":        {"suite": nil},
@@ -33,6 +33,8 @@ var listed = want{
 	"in":         {"bytes": nil},
 	"out":        {"bytes": nil},
 	"contention": nil,
+	"differs":    nil,
+	"guards":     nil, // those that are open
 	"drops":      {"replay": nil, "integrity": nil, "selector": nil, "malformed": nil, "no_sa": nil, "too_big": nil, "queue": nil, "key": nil, "gre": nil},
 }
 
@@ -110,6 +112,9 @@ func (w want) pick(out *bytes.Buffer, b []byte) ([]byte, error) {
 			return nil, err
 		}
 		value = value[:len(value)-len(b)]
+		if string(key) == "guards" {
+			value = open(value)
+		}
 		inner, ok := w[string(key)]
 		if !ok || zero(value) {
 			continue
@@ -130,6 +135,24 @@ func (w want) pick(out *bytes.Buffer, b []byte) ([]byte, error) {
 	}
 	out.WriteByte('}')
 	return b, nil
+}
+
+// open is the part of a MessagePack array of guards that are not in place.
+func open(guards []byte) []byte {
+	n, rest, err := msgp.ReadArrayHeaderBytes(guards)
+	var found []byte
+	some := uint32(0)
+	for ; n > 0 && err == nil; n-- {
+		g := rest
+		if rest, err = msgp.Skip(g); err != nil {
+			break
+		}
+		if in, _, _ := msgp.ReadBoolBytes(msgp.Locate("in_place", g)); !in {
+			found = append(found, g[:len(g)-len(rest)]...)
+			some++
+		}
+	}
+	return append(msgp.AppendArrayHeader(nil, some), found...)
 }
 
 // zero says that a MessagePack value is nil, false, 0, "" or an empty list.

@@ -90,7 +90,7 @@ func TestTheListIsPartOfTheStatusAndLeavesOutZeros(t *testing.T) {
 		t.Error(err)
 	}
 	for k := range listed {
-		if _, ok := row[k]; !ok && k != "waiting_for" && k != "next_attempt" && k != "remedy" {
+		if _, ok := row[k]; !ok && k != "differs" && k != "guards" && k != "waiting_for" && k != "next_attempt" && k != "remedy" {
 			t.Errorf("the list lacks %s: %v", k, row)
 		}
 	}
@@ -109,6 +109,22 @@ func TestTheListIsPartOfTheStatusAndLeavesOutZeros(t *testing.T) {
 
 // field is one of a tunnel in the scripts of the status page.
 var field = regexp.MustCompile(`\bt\.([a-z_]+)(?:\.([a-z_]+)\b)?`)
+
+func TestTheListHasTheGuardsThatAreOpen(t *testing.T) {
+	p := serve(t, tunnels(1, func(t *status.Tunnel) {
+		t.Guards = append(t.Guards, status.Guard{What: "route", Target: "10.1.0.0/16", How: "somebody's route is there"}, status.Guard{What: "route", Target: "10.2.0.0/16", InPlace: true})
+		t.Differs = []string{"somebody's route is there"}
+	}))
+	row := ask(t, p, "list", `{}`)["tunnels"].([]any)[0].(map[string]any)
+	want := []any{map[string]any{"what": "route", "target": "10.1.0.0/16", "in_place": false, "how": "somebody's route is there"}}
+	if !reflect.DeepEqual(row["guards"], want) || !reflect.DeepEqual(row["differs"], []any{"somebody's route is there"}) {
+		t.Errorf("%v, %v", row["guards"], row["differs"])
+	}
+	whole := ask(t, serve(t, tunnels(1, func(*status.Tunnel) {})), "list", `{}`)["tunnels"].([]any)[0].(map[string]any)
+	if g, ok := whole["guards"]; ok {
+		t.Errorf("all stand: %v", g)
+	}
+}
 
 func TestTheListHasWhatThePageShowsOfATunnel(t *testing.T) {
 	row, err := os.ReadFile("../../build/openwrt/luci/luci-app-greseal/htdocs/luci-static/resources/greseal/row.js")

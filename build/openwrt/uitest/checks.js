@@ -32,7 +32,8 @@ async function statusPage(t) {
 
 	const ping = () => t.lab.in(t.lab.a, 'ping', '-q', '-c', '20', '-i', '0.02', '-s', '1000', '10.255.1.2');
 
-	/* Traffic, and some answers of the poll, for the plot. */
+	/* Traffic, and some answers of the poll, for the plot. What is out of sight is not drawn. */
+	await page.$eval('[data-tunnel=branch]', e => e.scrollIntoView());
 	for (let i = 0; i < 3; i++) {
 		ping();
 		await page.waitForTimeout(1100);
@@ -58,6 +59,12 @@ async function statusPage(t) {
 	assert.match(await text(page, '[data-reason=nobody]'), /no answer/);
 	assert.equal(await page.isVisible('[data-reason=branch]'), false);
 	assert.match(await text(page, '[data-tunnel=nobody] [data-state]'), /connecting|down/);
+
+	/* The worst first, and a scale on the plot. */
+	const order = await page.$$eval('[data-tunnel]', all => all.map(e => e.dataset.tunnel));
+
+	assert(order.slice(0, 2).sort().join() == 'nobody,wrong', order.join());
+	assert.match(await text(page, '[data-tunnel=branch] [data-scale]'), /^[125]0* [KM]?bit\/s$/);
 
 	/* What is under the mouse stays there from answer to answer. */
 	const button = await page.$('[data-tunnel=branch] [data-action=details]');
@@ -122,6 +129,65 @@ async function details(t) {
 	}
 }
 
+/* Open details follow what happens, but for what is being read. */
+async function detailsFollow(t) {
+	const { page } = t, tab = name => '.modal [data-tab=' + name + ']';
+
+	await t.open(status);
+	await page.click('[data-tunnel=branch] [data-action=details]');
+	await page.waitForSelector('.modal .cbi-tabmenu');
+	await page.click('.modal .cbi-tabmenu [data-tab=handshakes] a');
+	await page.click('[data-handshake=sent] summary');
+	await t.router.greseal('restart', { tunnel: 'branch' });
+	await page.click('.modal .cbi-tabmenu [data-tab=events] a');
+	await t.until('the event is there', async () => /restarted by request/.test(await page.$$eval(tab('events'), all => all[all.length - 1].textContent)), 20);
+	assert(await page.$('[data-handshake=sent] details[open]'), 'what was being read is gone');
+	await page.click('.modal button:has-text("Dismiss")');
+	await page.waitForSelector('[data-tunnel=branch] [data-state=up]');
+}
+detailsFollow.screens = [ 'desktop' ];
+
+/* Somebody sets an interface down: the page says so, and its details. */
+async function setDown(t) {
+	const { page } = t;
+
+	t.lab.in(t.lab.a, 'ip', 'link', 'set', 'branch', 'down');
+	await t.open(status);
+	await t.until('the page says it', async () => /set it down.*ip link set branch up/.test(await text(page, '[data-reason=branch]')), 60);
+	assert(await page.isVisible('[data-reason=branch]'));
+	await page.click('[data-tunnel=branch] [data-action=details]');
+	await page.waitForSelector('.modal .cbi-tabmenu');
+	assert.match(await page.textContent('.modal'), /branch \(tun\), set down/);
+	await t.shot('set-down');
+	await fits(t, '.modal');
+	await page.click('.modal button:has-text("Dismiss")');
+	t.lab.in(t.lab.a, 'ip', 'link', 'set', 'branch', 'up');
+	await page.waitForSelector('[data-tunnel=branch] [data-state=up]', { timeout: 60000 });
+}
+setDown.screens = [ 'desktop' ];
+
+/* A guard that is open is told in red, also of a tunnel that is up. */
+async function notClosed(t) {
+	const { page } = t;
+
+	t.router.played = { list: async args => {
+		t.router.played = null;
+		const res = await t.router.greseal('list', args), b = res.tunnels.find(x => x.name == 'branch');
+
+		t.router.played = t.open_guard;
+		b.guards = [ { target: '192.0.2.101', how: 'somebody deleted the policy' } ];
+		return res;
+	} };
+	t.open_guard = t.router.played;
+	await t.open(status);
+	await page.waitForSelector('[data-reason=branch]');
+	await t.until('it is said', async () => /Not closed: 192\.0\.2\.101 \(somebody deleted the policy\)/.test(await text(page, '[data-reason=branch]')), 20);
+	assert.equal(await page.$eval('[data-tunnel]', e => e.dataset.tunnel), 'branch', 'it does not stand first');
+	await t.shot('not-closed');
+	t.router.played = null;
+}
+notClosed.screens = [ 'desktop' ];
+
 /* down asks first, up needs no question */
 async function downAndUp(t) {
 	const { page } = t;
@@ -130,9 +196,13 @@ async function downAndUp(t) {
 	await page.click('[data-tunnel=branch] [data-action=down]');
 	await page.waitForSelector('[data-action=really-down]');
 	await t.shot('down-question');
+	assert.match(await text(page, '.modal'), /until greseal or the router restarts\. It survives a change of the configuration/);
 	await page.click('[data-action=really-down]');
 	await page.waitForSelector('[data-tunnel=branch] [data-state=disabled]');
 	await page.waitForSelector('[data-tunnel=branch] [data-action=up]');
+	t.lab.daemon.kill('SIGHUP');
+	await page.waitForTimeout(2500);
+	assert.equal((await t.router.greseal('status', { tunnel: 'branch' })).tunnels[0].state, 'disabled', 'a reload brought it up');
 	await t.shot('off');
 	await page.click('[data-tunnel=branch] [data-action=up]');
 	await page.waitForSelector('[data-tunnel=branch] [data-state=up]');
@@ -150,6 +220,7 @@ async function readOnly(t) {
 	await t.page.waitForSelector('[data-tunnel]');
 	assert.equal(await t.page.isVisible('[data-action=down], [data-action=diagnose]'), false);
 	assert.equal(await t.page.isVisible('[data-tunnel=branch] [data-action=details]'), true);
+	await t.page.waitForSelector('text=This login may look at the tunnels and not change them.');
 	await t.shot('read-only');
 
 	await t.open(interfaces);
@@ -449,6 +520,20 @@ async function thirty(t) {
 	assert.equal((await page.$$('[data-tunnel]')).length, 30);
 	assert.equal((await page.$$('[data-state=up]')).length, 25);
 	assert.equal((await page.$$eval('[data-reason]', all => all.filter(e => e.offsetHeight > 0).length)), 5);
+
+	/* A line each, the failing ones first, and any of them in full. */
+	assert((await page.$$eval('[data-tunnel]', all => all.slice(0, 5).map(e => e.dataset.tunnel).sort().join())) == 'site12,site18,site24,site30,site6');
+	const tall = name => page.$eval('[data-tunnel=' + name + ']', e => e.offsetHeight);
+
+	if (!t.screen.startsWith('phone'))
+		assert(await tall('site1') < 60, 'a line is ' + await tall('site1') + ' pixels high');
+	assert.equal(await page.isVisible('[data-action=down]'), false);
+	await page.click('[data-tunnel=site1] [data-action=more]');
+	await page.waitForSelector('[data-tunnel=site1] [data-action=down]');
+	await t.shot('one-in-full');
+	await fits(t);
+	await page.click('[data-tunnel=site2] [data-action=more]');
+	await page.waitForSelector('[data-tunnel=site1] [data-action=more]');
 }
 
 /* A thousand, most of which wait for a line that is not there. */
@@ -465,12 +550,12 @@ async function thousand(t) {
 
 	/* What is in sight follows the answers, what is not waits until it is. */
 	const since = name => text(page, '[data-tunnel=' + name + '] [data-title=State]');
-	const far = await since('spare970'), near = await since('site1');
+	const far = await since('site29'), near = await since('site6');
 
-	await t.until('the first row is brought up to date', async () => await since('site1') != near, 60);
-	assert.equal(await since('spare970'), far);
-	await page.$eval('[data-tunnel=spare970]', e => e.scrollIntoView());
-	await t.until('the last row is brought up to date', async () => await since('spare970') != far, 60);
+	await t.until('the first row is brought up to date', async () => await since('site6') != near, 60);
+	assert.equal(await since('site29'), far);
+	await page.$eval('[data-tunnel=site29]', e => e.scrollIntoView());
+	await t.until('the last row is brought up to date', async () => await since('site29') != far, 60);
 
 	/* Some can be found, and stay found when the next answer comes. */
 	await page.fill('[data-find]', 'Authentication failed');
@@ -483,7 +568,16 @@ async function thousand(t) {
 	await page.fill('[data-find]', 'no such tunnel');
 	await page.waitForSelector('text=No tunnel matches.');
 	assert.deepEqual(await shown(), []);
+	await page.fill('[data-find]', 'restart');
+	assert.deepEqual(await shown(), [], 'a button was found');
 	await page.fill('[data-find]', '');
+	assert.equal((await shown()).length, 1000);
+
+	/* A count shows those that are counted, and all again. */
+	await page.click('[data-count=up]');
+	assert.equal((await shown()).length, 25);
+	await t.shot('only-up');
+	await page.click('[data-count=up]');
 	assert.equal((await shown()).length, 1000);
 	assert(!t.router.calls.includes('luci.greseal.status'), 'the list needs no more than the list');
 }
@@ -543,7 +637,7 @@ async function lowerMTU(t) {
 }
 
 module.exports = {
-	few: [ statusPage, doctor, details, downAndUp, readOnly, form, everyVendor, validators, firstTunnel ],
+	few: [ statusPage, doctor, details, detailsFollow, setDown, notClosed, downAndUp, readOnly, form, everyVendor, validators, firstTunnel ],
 	one: [ connecting, trouble ],
 	mistaken: [ instead, contended, lowerMTU ],
 	many: [ thirty ],

@@ -13,7 +13,7 @@ const callEvents = rpc.declare({ object, method: 'events', params: [ 'tunnel', '
 const callHandshakes = rpc.declare({ object, method: 'handshakes', params: [ 'tunnel' ], expect: { '': {} } });
 const callPeerConfig = rpc.declare({ object, method: 'peer_config', params: [ 'tunnel', 'vendor' ], expect: { '': {} } });
 
-const { green, blue, drops, small, line, code, row, table, span, clock, badge, facts, reason, contention, unequal, problem, dismiss } = look;
+const { green, blue, drops, small, line, code, row, table, span, clock, badge, facts, alarm, reason, contention, unequal, problem, dismiss } = look;
 
 const placed = p => p.in_place ? p.prefix : '%s (%s)'.format(p.prefix, p.why || _('not in place'));
 const lines = list => list.map(l => line(l));
@@ -22,7 +22,7 @@ function aboutTunnel(t) {
 	return facts([
 		[ _('State'), [ badge(t), ' ', small(_('since %s').format(clock(t.since))) ] ],
 		[ _('Written in'), t.source ],
-		[ _('Interface'), t.interface.index ? '%s (%s)'.format(t.interface.name, t.interface.kind) : _('not there') ],
+		[ _('Interface'), t.interface.index ? [ '%s (%s)'.format(t.interface.name, t.interface.kind), t.interface.up ? '' : ', ' + _('set down') ] : _('not there') ],
 		[ _('Bridge'), t.interface.bridge ],
 		[ _('Addresses'), lines(t.addresses.map(placed)) ],
 		[ _('Routes'), lines(t.routes.map(placed)) ],
@@ -32,7 +32,10 @@ function aboutTunnel(t) {
 }
 
 function aboutSecurity(t, now) {
-	const nat = t.ike ? [ t.ike.nat_local ? _('before this router') : null, t.ike.nat_remote ? _('before the other side') : null ].filter(s => s) : [];
+	const nat = t.ike ? [
+		t.ike.nat_local ? _('before this router') : null, t.ike.nat_remote ? _('before the other side') : null,
+		t.ike.encap_forced && !t.ike.nat_local && !t.ike.nat_remote ? _('none found; UDP encapsulation is forced by this side') : null
+	].filter(s => s) : [];
 
 	return facts([
 		[ _('Other side'), t.peer.address || t.peer.configured.join(', ') ],
@@ -138,25 +141,60 @@ function otherSide(t) {
 	]);
 }
 
-function tabsOf(t, now, events, handshakes) {
-	return tabs([
-		[ 'tunnel', _('Tunnel'), ...(t.reason ? [ E('div', { 'class': 'alert-message warning' }, reason(t)) ] : []),
-			...(t.contention ? [ E('div', { 'class': 'alert-message warning', 'data-contention': '' }, contention(t.contention, now)) ] : []), aboutTunnel(t) ],
-		[ 'security', _('Security'), aboutSecurity(t, now) ],
-		[ 'traffic', _('Traffic'), ...aboutTraffic(t) ],
-		[ 'events', _('Events'), aboutEvents(events.length ? events : t.events) ],
-		[ 'handshakes', _('Handshakes'), aboutHandshakes(handshakes) ],
-		[ 'peer', _('Other side'), otherSide(t) ]
-	]);
+/* the tabs that tell of a tunnel, by name */
+const contents = (t, now, events, handshakes) => ({
+	tunnel: [
+		...(t.reason ? [ E('div', { 'class': 'alert-message warning' }, reason(t)) ] : []),
+		...(alarm(t).length ? [ E('div', { 'class': 'alert-message danger', 'data-alarm': '' }, alarm(t)) ] : []),
+		...(t.contention ? [ E('div', { 'class': 'alert-message warning', 'data-contention': '' }, contention(t.contention, now)) ] : []),
+		aboutTunnel(t)
+	],
+	security: [ aboutSecurity(t, now) ],
+	traffic: aboutTraffic(t),
+	events: [ aboutEvents(events.length ? events : t.events) ],
+	handshakes: [ aboutHandshakes(handshakes) ]
+});
+
+const titles = { tunnel: _('Tunnel'), security: _('Security'), traffic: _('Traffic'), events: _('Events'), handshakes: _('Handshakes') };
+
+const ask = name => Promise.all([ callStatus(name), callEvents(name, 100), callHandshakes(name) ].map(p => L.resolveDefault(p, {})));
+const told = ([ res, events, shakes ]) => contents(res.tunnels[0], res.time, L.toArray(events.events), L.toArray(shakes.handshakes));
+
+/* Brings the tabs up to date as long as they are open. A message that is being read
+ * stays as it is, and so does an answer that was lost. */
+function refresh(name, boxes) {
+	window.setTimeout(() => {
+		if (!boxes.tunnel.isConnected || !document.body.classList.contains('modal-overlay-active'))
+			return;
+
+		ask(name).then(res => {
+			if (res[0].ok === true)
+				for (const [ tab, content ] of Object.entries(told(res)))
+					if (!boxes[tab].querySelector('details[open]'))
+						dom.content(boxes[tab], content);
+
+			refresh(name, boxes);
+		});
+	}, 5000);
 }
 
 return baseclass.extend({
 	/* asks for all there is to know of a tunnel, and shows it */
 	show(name) {
-		return Promise.all([ callStatus(name), callEvents(name, 100), callHandshakes(name) ].map(p => L.resolveDefault(p, {}))).then(([ res, events, shakes ]) =>
+		return ask(name).then(res => {
+			if (res[0].ok !== true)
+				return ui.showModal(name, [ E('div', {}, problem(res[0])), dismiss() ], 'cbi-modal');
+
+			const boxes = {};
+
+			for (const [ tab, content ] of Object.entries(told(res)))
+				boxes[tab] = E('div', {}, content);
+
 			ui.showModal(name, [
-				res.ok === true ? tabsOf(res.tunnels[0], res.time, L.toArray(events.events), L.toArray(shakes.handshakes)) : E('div', {}, problem(res)),
+				tabs([ ...Object.keys(boxes).map(tab => [ tab, titles[tab], boxes[tab] ]), [ 'peer', _('Other side'), otherSide(res[0].tunnels[0]) ] ]),
 				dismiss()
-			], 'cbi-modal'));
+			], 'cbi-modal');
+			refresh(name, boxes);
+		});
 	}
 });

@@ -106,6 +106,14 @@ function reason(t) {
 	return out.concat(L.toArray(t.evidence).map(e => line(small(e))), L.toArray(t.commands).map(c => line(code(c))));
 }
 
+/* what on this router is not as greseal set it up; a way past the guards first, in the
+ * clear */
+const open = t => L.toArray(t.guards).filter(g => !g.in_place);
+const alarm = t => [
+	...open(t).map(g => line(E('strong', { 'style': 'color:' + red }, [ '✘ ', _('Not closed:'), ' ' ]), g.target, g.how ? ' (%s)'.format(g.how) : '')),
+	...L.toArray(t.differs).filter(d => d != t.reason).map(d => line(E('strong', { 'style': 'color:' + amber }, [ '! ' ]), d))
+];
+
 /* that a second peer wants a tunnel, who has it, and what to do; now is when that was told */
 function contention(c, now) {
 	return [
@@ -130,5 +138,5 @@ const dismiss = text => E('div', { 'class': 'right' }, [
 ]);
 
 return baseclass.extend({
-	green, amber, red, grey, blue, states, drops, small, line, code, row, table, span, clock, bits, svg, dot, sign, badge, facts, reason, contention, unequal, problem, dismiss
+	green, amber, red, grey, blue, states, drops, small, line, code, row, table, span, clock, bits, svg, dot, sign, badge, facts, open, alarm, reason, contention, unequal, problem, dismiss
 });

@@ -6,7 +6,7 @@
 /* A tunnel in the list: the row with its facts, and under it why it is down and
  * what else is to be said. */
 
-const { blue, green, drops, small, line, span, bits, svg, dot, badge, reason, contention, unequal } = look;
+const { blue, green, states, drops, small, line, span, bits, svg, dot, badge, open, alarm, reason, contention, unequal } = look;
 
 const samples = 60; /* of a plot */
 
@@ -48,14 +48,22 @@ Rates.prototype = {
 		this.list = this.list.slice(-samples);
 	},
 
+	/* the rate at the top of the plot: the next of 1, 2 and 5 times a power of ten */
+	top() {
+		const most = Math.max(1000, ...this.list.flat()), unit = Math.pow(10, Math.floor(Math.log10(most)));
+
+		return unit * [ 1, 2, 5, 10 ].find(n => n * unit >= most);
+	},
+
 	plot() {
-		const w = 120, h = 32, top = Math.max(1000, ...this.list.flat());
+		const w = 120, h = 32, top = this.top();
 		const points = k => this.list.map((v, i) =>
 			'%d,%.1f'.format(w - (this.list.length - 1 - i) * w / (samples - 1), h - 1 - v[k] / top * (h - 3))).join(' ');
 		const curve = (k, color) => svg('polyline', { points: points(k), fill: 'none', stroke: color, 'stroke-width': 1.5, 'stroke-linejoin': 'round' });
 
 		return svg('svg', { width: w, height: h, viewBox: '0 0 %d %d'.format(w, h), role: 'img', 'aria-label': _('Throughput of the last minutes') },
 			svg('line', { x1: 0, x2: w, y1: h - .5, y2: h - .5, stroke: 'currentColor', 'stroke-opacity': .3 }),
+			svg('line', { x1: 0, x2: w, y1: 2, y2: 2, stroke: 'currentColor', 'stroke-opacity': .3, 'stroke-dasharray': '2 3' }),
 			curve(0, blue), curve(1, green));
 	},
 
@@ -74,6 +82,7 @@ const dropped = t => drops.reduce((n, [ k ]) => n + (t.drops[k] || 0), 0);
 /* What is to be said under a tunnel: why it is down, and what its owner would not see. */
 const remarks = (t, now) => [
 	...((t.code || ['down', 'suspect', 'waiting', 'connecting'].includes(t.state)) && t.reason ? reason(t) : []),
+	...alarm(t),
 	...(t.contention ? contention(t.contention, now) : []),
 	...(t.mtu.differs ? [ line(...unequal(t.mtu)) ] : [])
 ];
@@ -142,11 +151,29 @@ const cells = {
 	},
 
 	traffic: (t, now, rates) => [
-		rates.plot(), E('br'), small(...rates.text()), E('br'),
+		rates.plot(), E('small', { 'data-scale': '', 'style': 'vertical-align:top' }, [ ' ', '%1000.0mbit/s'.format(rates.top()) ]), E('br'), small(...rates.text()), E('br'),
 		small('▼ %1024.1mB ▲ %1024.1mB'.format(t.in.bytes || 0, t.out.bytes || 0)),
 		...(dropped(t) ? [ E('br'), small(_('packets dropped: %d').format(dropped(t))) ] : [])
 	]
 };
+
+/* The same on one line, where there are many. */
+const brief = {
+	name: t => [ E('strong', {}, [ t.name ]) ],
+	state: (t, now) => [ badge(t), ' ', small(span(t.since, now)) ],
+	peer: t => cells.peer(t, 0).slice(0, 1),
+	security: t => [ t.child ? small(t.child.suite) : '-' ],
+	outside: t => [ t.mtu.bytes ? small('MTU %d'.format(t.mtu.bytes)) : '-' ],
+	traffic: (t, now, rates) => [ small(...rates.text()) ]
+};
+
+/* of which a phone has no room for all */
+const narrow = window.matchMedia('(max-width: 600px)');
+const lesser = [ 'security', 'outside' ];
+
+/* The worse, the earlier in the list. */
+const ranks = { down: 1, suspect: 2, connecting: 3, waiting: 3, up: 4, listening: 4, disabled: 5 };
+const rank = t => open(t).length ? 0 : ranks[t.state] || 1;
 
 const titles = {
 	name: _('Tunnel'), state: _('State'), peer: _('Other side'), security: _('Protection'), outside: _('Outside'), traffic: _('Throughput')
@@ -186,18 +213,32 @@ Row.prototype = {
 		}
 	},
 
-	paint() {
-		const t = this.tunnel;
+	/* on one line, or in full */
+	compact(yes) {
+		if (this.brief == yes)
+			return;
 
-		for (const k in cells)
-			dom.content(this.cells[k], cells[k](t, this.now, this.rates));
+		this.brief = yes;
+		this.node.toggleAttribute('data-brief', yes);
+		this.paint();
+		dom.content(this.actions, this.buttons(this.tunnel));
+	},
+
+	paint() {
+		const t = this.tunnel, how = this.brief ? brief : cells;
+
+		for (const k in how) {
+			dom.content(this.cells[k], how[k](t, this.now, this.rates));
+			this.cells[k].style.display = this.brief && narrow.matches && lesser.includes(k) ? 'none' : '';
+		}
 
 		const said = remarks(t, this.now);
 
 		this.sad = said.length > 0;
 
+		/* On one line of a list there is room for one sentence. */
 		if (this.sad)
-			dom.content(this.why.firstChild, said);
+			dom.content(this.why.firstChild, this.brief ? E('div', { 'style': 'display:-webkit-box;-webkit-box-orient:vertical;-webkit-line-clamp:1;overflow:hidden', 'title': said[0].textContent }, [ small(said[0]) ]) : said);
 
 		this.show(!this.hidden);
 	},
@@ -210,8 +251,13 @@ Row.prototype = {
 
 	/* what one may look for to find the tunnel */
 	words() {
-		return this.node.textContent + (this.sad ? this.why.textContent : '');
+		const t = this.tunnel;
+
+		return [
+			t.name, origin(t), (states[t.state] || [ t.state ])[0], waits[t.waiting_for], t.peer.address, ...L.toArray(t.peer.configured), t.peer.remote_id,
+			t.reason, t.remedy, ...L.toArray(t.differs)
+		].filter(w => w).join('\n');
 	}
 };
 
-return baseclass.extend({ titles, Row });
+return baseclass.extend({ titles, rank, Row });

@@ -23,9 +23,9 @@ const callRestart = call('restart', [ 'tunnel' ]);
 const callConfirm = call('confirm');
 const callRollback = call('rollback');
 
-const { line, clock, span, states, sign, problem } = look;
+const { line, small, clock, span, states, sign, problem } = look;
 
-const few = 12; /* tunnels, of which one sees without help how they are */
+const few = 12; /* tunnels, which have room in full and of which one sees without help how they are */
 
 /* All tunnels: more than one answer holds come in parts. */
 const list = (from, before) => L.resolveDefault(callList(from), {}).then(res => {
@@ -81,9 +81,14 @@ return view.extend({
 
 		res.tunnels.forEach(t => (this.rows[t.name] ??= this.row(t.name)).update(t, res.time, at));
 
-		/* The table is made anew only when other tunnels are there. */
-		if (!this.body || this.names != names.join())
-			this.arrange(names);
+		for (const r of Object.values(this.rows))
+			r.compact(names.length > few && r != this.whole);
+
+		/* The worst first. Nothing moves under the mouse, unless other tunnels are there. */
+		const sorted = res.tunnels.slice().sort((a, b) => row.rank(a) - row.rank(b)).map(t => t.name);
+
+		if (!this.body || this.names.length != names.length || this.names.some(n => !there.has(n)) || this.names.join() != sorted.join() && !this.box.matches(':hover'))
+			this.arrange(sorted);
 
 		this.summary(res.tunnels);
 		this.filter();
@@ -105,7 +110,7 @@ return view.extend({
 	},
 
 	arrange(names) {
-		this.names = names.join();
+		this.names = names;
 		this.body = E('table', { 'class': 'table' }, [
 			E('tr', { 'class': 'tr table-titles' }, Object.values(row.titles).map(t => E('th', { 'class': 'th' }, [ t ])).concat(E('th', { 'class': 'th cbi-section-actions' }))),
 			...names.flatMap((name, i) => {
@@ -126,7 +131,10 @@ return view.extend({
 		tunnels.forEach(t => n[t.state] = (n[t.state] || 0) + 1);
 		this.bar.style.display = tunnels.length > few ? '' : 'none';
 		dom.content(this.counts, Object.keys(states).filter(s => n[s]).flatMap(s =>
-			[ E('span', { 'class': 'ifacebadge', 'data-count': s }, sign(s, '%d '.format(n[s]))), ' ' ]));
+			[ E('button', {
+				'class': 'btn cbi-button' + (this.only == s ? ' cbi-button-action' : ''), 'data-count': s, 'aria-pressed': String(this.only == s), 'title': _('Show only these'),
+				'click': () => { this.only = this.only == s ? null : s; this.summary(tunnels); this.filter(); }
+			}, sign(s, '%d '.format(n[s]))), ' ' ]));
 	},
 
 	/* shows only what is looked for */
@@ -135,7 +143,7 @@ return view.extend({
 		let some = false;
 
 		for (const r of Object.values(this.rows)) {
-			const yes = want == '' || r.words().toLowerCase().includes(want);
+			const yes = (!this.only || r.tunnel.state == this.only) && (want == '' || r.words().toLowerCase().includes(want));
 
 			some ||= yes;
 			if (yes == r.hidden)
@@ -172,8 +180,9 @@ return view.extend({
 		out.push(E('div', { 'class': 'cbi-map-descr' }, [
 			line('greseal %s, '.format(d.version), d.datapath == 'kernel' ? _('packets are carried by the kernel') : _('packets are carried by greseal itself'),
 				', ', _('running for %s').format(span(d.started, now))),
-			...(d.datapath_why ? [ line(d.datapath_why) ] : []),
-			...d.notes.map(n => line(n))
+			...(this.readonly() ? [ line(small(_('This login may look at the tunnels and not change them.'))) ] : []),
+			/* The same thing is said once. */
+			...[ d.datapath_why, ...d.notes ].filter((n, i, all) => n && !all.some((o, j) => o && j != i && o.includes(n) && (o != n || j < i))).map(n => line(small(n)))
 		]));
 
 		return out;
@@ -187,11 +196,17 @@ return view.extend({
 		const button = (name, title, style, fn) => E('button', {
 			'class': 'btn cbi-button cbi-button-%s'.format(style), 'data-action': name, 'click': ui.createHandlerFn(this, fn, t.name)
 		}, [ title ]);
-		const out = [];
+		const out = [], r = this.rows[t.name];
+
+		if (r && r.brief)
+			return [ button('more', _('More'), 'neutral', 'more') ];
+
+		/* What netifd does not know, nobody brings up. */
+		const off = t.netifd && !t.enabled && t.desired == 'down';
 
 		if (!this.readonly())
 			out.push(
-				t.desired == 'down' ? button('up', _('Up'), 'positive', 'up') : button('down', _('Down'), 'negative', 'askDown'),
+				...(off ? [] : [ t.desired == 'down' ? button('up', _('Up'), 'positive', 'up') : button('down', _('Down'), 'negative', 'askDown') ]),
 				button('restart', _('Restart'), 'neutral', 'restart'),
 				button('diagnose', _('Diagnose'), 'action', 'diagnose'));
 
@@ -211,12 +226,21 @@ return view.extend({
 		}).then(res => this.update(res));
 	},
 
+	/* one of many in full, the others on a line each */
+	more(name) {
+		this.whole = this.rows[name];
+		Object.values(this.rows).forEach(r => r.compact(r != this.whole));
+	},
+
 	up(name) { return this.act(callUp, name); },
 	restart(name) { return this.act(callRestart, name); },
 
 	askDown(name) {
 		ui.showModal(_('Take %s down?').format(name), [
-			E('p', {}, [ _('It stays down until it is brought up again, here or with greseal up. Meanwhile traffic for its routes is refused and takes no other way.') ]),
+			E('p', {}, [ this.rows[name].tunnel.netifd
+				? _('It stays down until it is brought up again, here, in Network, Interfaces or with ifup, or until the router restarts. It survives a restart of greseal.')
+				: _('It stays down until it is brought up again, here or with greseal up, or until greseal or the router restarts. It survives a change of the configuration, unless that enables it.') ]),
+			E('p', {}, [ _('Meanwhile traffic for its routes is refused and takes no other way.') ]),
 			E('p', {}, [ _('If you reach this page through the tunnel, you will lose it.') ]),
 			E('div', { 'class': 'right' }, [
 				E('button', { 'class': 'btn cbi-button', 'click': ui.hideModal }, [ _('Cancel') ]), ' ',
