@@ -343,7 +343,7 @@ func ReadUse(n *netlink.Conn, id ID) (packets uint64, err error) {
 // errRedacted reports a kernel that does not return keys (lockdown).
 var errRedacted = errors.New("the kernel does not give keys back (lockdown)")
 
-// Change is what alter changes of an SA.
+// Change is what AlterState changes of an SA.
 type Change struct {
 	Src, Dst     netip.Addr
 	Sport, Dport uint16
@@ -370,52 +370,7 @@ func AlterState(n *netlink.Conn, id ID, c Change) error {
 	if msg == nil {
 		return unix.ESRCH
 	}
-	dst, src := xfrmAddress(c.Dst), xfrmAddress(c.Src)
-	copy(msg[56:], dst[:])
-	copy(msg[80:], src[:])
-	typ, flags := uint16(nl.XFRM_MSG_UPDSA), unix.NLM_F_REPLACE
-	if c.Replace {
-		typ, flags = nl.XFRM_MSG_NEWSA, unix.NLM_F_CREATE|unix.NLM_F_EXCL
-	}
-	req := netlink.Request(typ, flags, secret(msg[:nl.SizeofXfrmUsersaInfo]))
-	err = netlink.EachAttr(msg[nl.SizeofXfrmUsersaInfo:], func(typ uint16, v []byte) error {
-		switch typ {
-		case nl.XFRMA_ALG_AUTH, nl.XFRMA_LASTUSED, nl.XFRMA_PAD:
-			return nil // XFRMA_ALG_AUTH_TRUNC says it better; not to be sent
-		case nl.XFRMA_ALG_AEAD, nl.XFRMA_ALG_CRYPT, nl.XFRMA_ALG_AUTH_TRUNC:
-			if c.Replace && allZero(v[72:]) {
-				return errRedacted
-			}
-		case nl.XFRMA_ENCAP:
-			if len(v) >= 6 {
-				binary.BigEndian.PutUint16(v[2:], c.Sport)
-				binary.BigEndian.PutUint16(v[4:], c.Dport)
-			}
-		case nl.XFRMA_REPLAY_ESN_VAL:
-			if len(v) >= 24 {
-				oseq := uint64(binary.NativeEndian.Uint32(v[12:]))<<32 | uint64(binary.NativeEndian.Uint32(v[4:]))
-				esn := msg[216]&nl.XFRM_STATE_ESN != 0
-				if !esn {
-					oseq &= math.MaxUint32
-				}
-				if err := checkSkip(oseq, c.Skip, esn); err != nil {
-					return err
-				}
-				binary.NativeEndian.PutUint32(v[4:], uint32(oseq+c.Skip))
-				binary.NativeEndian.PutUint32(v[12:], uint32((oseq+c.Skip)>>32))
-			}
-		case nl.XFRMA_REPLAY_VAL:
-			if len(v) >= 12 {
-				oseq := uint64(binary.NativeEndian.Uint32(v))
-				if err := checkSkip(oseq, c.Skip, false); err != nil {
-					return err
-				}
-				binary.NativeEndian.PutUint32(v, uint32(oseq+c.Skip))
-			}
-		}
-		req.AddData(rawAttr(typ, v))
-		return nil
-	})
+	req, err := c.request(msg)
 	defer func() {
 		for _, part := range req.Data {
 			clear(part.(secret))
@@ -424,28 +379,76 @@ func AlterState(n *netlink.Conn, id ID, c Change) error {
 	if err != nil {
 		return err
 	}
-	if c.Replace {
-		req.AddData(rawAttr(nl.XFRMA_LTIME_VAL, msg[160:192]))
-	}
 	if c.Replace && c.Dst == id.Dst {
 		// Same identity: the old one must be deleted first.
 		if err := DeleteState(n, id); err != nil {
 			return err
 		}
 	}
-	if err := n.Do(req); err != nil {
-		return err
-	}
-	if c.Replace && c.Dst != id.Dst {
+	err = n.Do(req)
+	if err == nil && c.Replace && c.Dst != id.Dst {
 		return DeleteState(n, id)
+	}
+	return err
+}
+
+// request makes the message that writes an SA back from the one that the kernel gave.
+func (c *Change) request(msg []byte) (*nl.NetlinkRequest, error) {
+	dst, src := xfrmAddress(c.Dst), xfrmAddress(c.Src)
+	copy(msg[56:], dst[:])
+	copy(msg[80:], src[:])
+	typ, flags := uint16(nl.XFRM_MSG_UPDSA), unix.NLM_F_REPLACE
+	if c.Replace {
+		typ, flags = nl.XFRM_MSG_NEWSA, unix.NLM_F_CREATE|unix.NLM_F_EXCL
+	}
+	req := netlink.Request(typ, flags, secret(msg[:nl.SizeofXfrmUsersaInfo]))
+	esn := msg[216]&nl.XFRM_STATE_ESN != 0
+	err := netlink.EachAttr(msg[nl.SizeofXfrmUsersaInfo:], func(typ uint16, v []byte) error {
+		switch typ {
+		case nl.XFRMA_ALG_AUTH, nl.XFRMA_LASTUSED, nl.XFRMA_PAD:
+			return nil // XFRMA_ALG_AUTH_TRUNC says it better; not to be sent
+		}
+		if err := c.attr(typ, v, esn); err != nil {
+			return err
+		}
+		req.AddData(rawAttr(typ, v))
+		return nil
+	})
+	if c.Replace {
+		req.AddData(rawAttr(nl.XFRMA_LTIME_VAL, msg[160:192]))
+	}
+	return req, err
+}
+
+// attr changes what an attribute of the SA says.
+func (c *Change) attr(typ uint16, v []byte, esn bool) error {
+	switch {
+	case typ == nl.XFRMA_ALG_AEAD, typ == nl.XFRMA_ALG_CRYPT, typ == nl.XFRMA_ALG_AUTH_TRUNC:
+		if c.Replace && allZero(v[72:]) {
+			return errRedacted
+		}
+	case typ == nl.XFRMA_ENCAP && len(v) >= 6:
+		binary.BigEndian.PutUint16(v[2:], c.Sport)
+		binary.BigEndian.PutUint16(v[4:], c.Dport)
+	case typ == nl.XFRMA_REPLAY_ESN_VAL && len(v) >= 24 && esn:
+		skipped := uint64(binary.NativeEndian.Uint32(v[12:]))<<32 + uint64(binary.NativeEndian.Uint32(v[4:])) + c.Skip
+		binary.NativeEndian.PutUint32(v[4:], uint32(skipped))
+		binary.NativeEndian.PutUint32(v[12:], uint32(skipped>>32))
+	case typ == nl.XFRMA_REPLAY_ESN_VAL && len(v) >= 24:
+		return c.skip(v[4:])
+	case typ == nl.XFRMA_REPLAY_VAL && len(v) >= 12:
+		return c.skip(v)
 	}
 	return nil
 }
 
-func checkSkip(oseq, skip uint64, esn bool) error {
-	if !esn && oseq+skip > math.MaxUint32-1<<20 {
+// skip leaves out sequence numbers of 32 bits.
+func (c *Change) skip(oseq []byte) error {
+	skipped := uint64(binary.NativeEndian.Uint32(oseq)) + c.Skip
+	if skipped > math.MaxUint32-1<<20 {
 		return errors.New("the sequence numbers of the SA are nearly used up: rekey it")
 	}
+	binary.NativeEndian.PutUint32(oseq, uint32(skipped))
 	return nil
 }
 
