@@ -225,26 +225,15 @@ func (d *Datapath) SetLink(l platform.Link) (int, error) {
 }
 
 func (d *Datapath) setLink(l platform.Link) (int, error) {
-	if err := rtnl.CheckName(l.Name); err != nil {
+	remote, err := remoteOf(l)
+	if err != nil {
 		return 0, err
-	}
-	remote, local := inet.Plain(l.Remote), inet.Plain(l.Local)
-	unknown := !remote.IsValid()
-	if unknown {
-		remote = placeholder(l.Name, local.Is6(), 0)
-	}
-	if local.IsValid() && local.Is4() != remote.Is4() {
-		return 0, fmt.Errorf("GRE endpoints %s and %s are of different IP versions", local, remote)
-	}
-	if l.Bridge != "" && !l.Ethernet {
-		return 0, errors.New(`only an Ethernet tunnel can join a bridge: set gre.type = "ethernet"`)
 	}
 	// The guard of the old remote stays until the device has left it.
 	if err := d.closeTo(remote); err != nil {
 		return 0, err
 	}
-	kind := kindOf(l, remote)
-	if old := d.links[l.Name]; old != nil && (old.remote != remote || old.want.Local != l.Local || old.want.HasKey != l.HasKey || old.want.Key != l.Key) {
+	if old := d.links[l.Name]; old != nil && !old.joins(l, remote) {
 		if err := d.leave(old); err != nil {
 			return 0, err
 		}
@@ -254,36 +243,67 @@ func (d *Datapath) setLink(l platform.Link) (int, error) {
 			}
 		}()
 	}
-	dev, err := d.present(l.Name, kind)
+	kind := kindOf(l, remote)
+	there, err := d.present(l.Name, kind)
 	if err != nil {
 		return 0, err
 	}
 	before := d.links[l.Name]
 	fresh := before == nil // new, or left by an earlier daemon
 	free := l.Bridge == "" && (fresh || before.want.Bridge == "")
-	for try := 1; ; try++ {
-		err = d.write(dev, l, kind, remote)
-		if !errors.Is(err, unix.EEXIST) || !unknown || try == 8 {
-			break
-		}
-		// Another device has this placeholder.
-		remote = placeholder(l.Name, remote.Is6(), try)
-		if err := d.closeTo(remote); err != nil {
-			return 0, err
-		}
-	}
-	if err != nil {
+	if err := d.place(there, l, kind, remote); err != nil {
 		return 0, err
 	}
-	d.remotes[l.Name] = remote
-	if err := d.finish(d.links[l.Name], l, !unknown, fresh, free); err != nil {
+	dev := d.links[l.Name]
+	if err := d.finish(dev, l, fresh, free); err != nil {
 		return 0, err
 	}
 	d.clamp(l)
-	if err := d.stay(d.links[l.Name]); err != nil {
+	if err := d.stay(dev); err != nil {
 		return 0, err
 	}
-	return d.links[l.Name].index, d.dropGuards()
+	return dev.index, d.dropGuards()
+}
+
+// remoteOf is the remote of the interface that link needs: the placeholder while the
+// peer is not known.
+func remoteOf(l platform.Link) (netip.Addr, error) {
+	if err := rtnl.CheckName(l.Name); err != nil {
+		return netip.Addr{}, err
+	}
+	remote, local := inet.Plain(l.Remote), inet.Plain(l.Local)
+	if !remote.IsValid() {
+		remote = placeholder(l.Name, local.Is6(), 0)
+	}
+	if local.IsValid() && local.Is4() != remote.Is4() {
+		return remote, fmt.Errorf("GRE endpoints %s and %s are of different IP versions", local, remote)
+	}
+	if l.Bridge != "" && !l.Ethernet {
+		return remote, errors.New(`only an Ethernet tunnel can join a bridge: set gre.type = "ethernet"`)
+	}
+	return remote, nil
+}
+
+// joins reports that the interface joins the same endpoints under the same key.
+func (dev *device) joins(l platform.Link, remote netip.Addr) bool {
+	return dev.remote == remote && dev.want.Local == l.Local && dev.want.HasKey == l.HasKey && dev.want.Key == l.Key
+}
+
+// place writes the interface, with another placeholder where another device has it.
+func (d *Datapath) place(there *rtnl.Link, l platform.Link, kind string, remote netip.Addr) error {
+	for try := 1; ; try++ {
+		err := d.write(there, l, kind, remote)
+		if err == nil {
+			d.remotes[l.Name] = remote
+		}
+		if !errors.Is(err, unix.EEXIST) || l.Remote.IsValid() || try == 8 {
+			return err
+		}
+		remote = placeholder(l.Name, remote.Is6(), try)
+		if err := d.closeTo(remote); err != nil {
+			return err
+		}
+	}
 }
 
 // present looks for the interface; one of ours of another kind is removed.
@@ -393,7 +413,8 @@ func (d *Datapath) keep(dev *device) {
 // finish marks a new interface as ours, not running and silent, and brings it
 // up when its remote is the peer's. An adopted one is not running either: its
 // SAs are gone.
-func (d *Datapath) finish(dev *device, l platform.Link, up, fresh, free bool) error {
+func (d *Datapath) finish(dev *device, l platform.Link, fresh, free bool) error {
+	up := l.Remote.IsValid()
 	info, err := rtnl.LinkByIndex(d.route, dev.index)
 	if err != nil {
 		return err
