@@ -199,21 +199,12 @@ func (w *egress) packet(d *device, p []byte) {
 // carry sends what w.segs holds of packet p by a route that has room for it.
 func (w *egress) carry(d *device, sa *outSA, r *route, p []byte, at int, version uint8) {
 	g := r.gre
-	switch {
-	case r.ethernet:
-		g.Proto = gre.ProtoTEB
-	case version == 4:
-		g.Proto = gre.ProtoIPv4
-	case version == 6:
-		g.Proto = gre.ProtoIPv6
-	default:
+	var ok bool
+	if g.Proto, ok = protoOf(r.ethernet, version); !ok {
 		d.tx.malformed++
 		return
 	}
-	if mss := mssOf(version, r.mss4, r.mss6); mss != 0 && w.segs.N == 1 {
-		if r.ethernet {
-			mss -= uint16(at - vnet.EtherLen) // VLAN tags
-		}
+	if mss := mssOf(at, version, r.mss4, r.mss6); mss != 0 && w.segs.N == 1 {
 		clampMSS(p, at, version, mss, w.segs.H.Flags&vnet.NeedsCsum != 0)
 	}
 	first, n := w.reserve(sa, w.segs.N)
@@ -235,6 +226,17 @@ func (w *egress) carry(d *device, sa *outSA, r *route, p []byte, at int, version
 	}
 	w.seal(d, sa, r, &g, n, first, tos, ttl)
 	w.limits(sa)
+}
+
+// protoOf is GRE's protocol type for what a TAP gives, or an IP packet of a TUN.
+func protoOf(ethernet bool, version uint8) (proto uint16, ok bool) {
+	switch {
+	case ethernet:
+		return gre.ProtoTEB, true
+	case version == 4:
+		return gre.ProtoIPv4, true
+	}
+	return gre.ProtoIPv6, version == 6
 }
 
 // reserve takes sequence numbers for n packets, or for as many as the SA may

@@ -378,17 +378,8 @@ func (w *ingress) deliver(sa *inSA, b []byte, n int, ecn uint8) {
 		sa.count.Malformed++
 		return
 	}
-	if h.HasKey != link.HasKey || h.HasKey && h.Key != link.Key {
-		d.rx.key++
-		return
-	}
-	if h.HasChecksum && !gre.VerifyChecksum(packet) {
-		d.rx.checksum++
-		return
-	}
-	// Packets without a number may stand between those with one.
-	if link.Sequence && h.HasSequence && !d.order.Accept(h.Sequence) {
-		d.rx.sequence++
+	if drop := d.refuses(link, &h, packet); drop != nil {
+		*drop++
 		return
 	}
 	user := packet[head:]
@@ -396,30 +387,30 @@ func (w *ingress) deliver(sa *inSA, b []byte, n int, ecn uint8) {
 		return
 	}
 	at, version := vnet.FindIP(user, d.ethernet)
-	switch {
-	case d.ethernet && h.Proto == gre.ProtoTEB && len(user) >= vnet.EtherLen:
-	case !d.ethernet && h.Proto == gre.ProtoIPv4 && version == 4:
-	case !d.ethernet && h.Proto == gre.ProtoIPv6 && version == 6:
-	default:
+	if proto, ok := protoOf(d.ethernet, version); !ok || h.Proto != proto || d.ethernet && len(user) < vnet.EtherLen {
 		d.rx.protocol++
 		return
 	}
-	if ecn != 0 && version != 0 {
-		old := vnet.TrafficClass(user, at, version) & 3
-		now, drop := ecnDecap(ecn, old)
-		if drop {
-			d.rx.ecn++
-			return
-		}
-		if now != old {
-			setECN(user, at, version, now)
-		}
+	if ecn != 0 && version != 0 && !decapECN(user, at, version, ecn) {
+		d.rx.ecn++
+		return
 	}
-	if mss := mssOf(version, link.MSS4, link.MSS6); mss != 0 {
-		if d.ethernet {
-			mss -= uint16(at - vnet.EtherLen) // VLAN tags
-		}
+	if mss := mssOf(at, version, link.MSS4, link.MSS6); mss != 0 {
 		clampMSS(user, at, version, mss, false)
 	}
 	w.merge.add(d, b[len(b)-len(user)-vnet.HeaderLen:])
+}
+
+// refuses is the counter of what speaks against a GRE packet, nil when nothing does.
+func (d *device) refuses(link *platform.Link, h *gre.Header, packet []byte) *uint64 {
+	switch {
+	case h.HasKey != link.HasKey || h.HasKey && h.Key != link.Key:
+		return &d.rx.key
+	case h.HasChecksum && !gre.VerifyChecksum(packet):
+		return &d.rx.checksum
+	// Packets without a number may stand between those with one.
+	case link.Sequence && h.HasSequence && !d.order.Accept(h.Sequence):
+		return &d.rx.sequence
+	}
+	return nil
 }

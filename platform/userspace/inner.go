@@ -117,6 +117,17 @@ func ecnDecap(outer, inner uint8) (ecn uint8, drop bool) {
 	return inner, false
 }
 
+// decapECN changes the ECN field of the IP header at p[at:] by the outer one; false
+// for a packet that is to be dropped.
+func decapECN(p []byte, at int, version, outer uint8) bool {
+	old := vnet.TrafficClass(p, at, version) & 3
+	ecn, drop := ecnDecap(outer, old)
+	if !drop && ecn != old {
+		setECN(p, at, version, ecn)
+	}
+	return !drop
+}
+
 // setECN changes the ECN field of the IP header at p[at:].
 func setECN(p []byte, at int, version, ecn uint8) {
 	if version == 4 {

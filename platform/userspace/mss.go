@@ -15,15 +15,19 @@ const (
 	ip6Destination = 60
 )
 
-// mssOf chooses by IP version; 0 when nothing is to be clamped.
-func mssOf(version uint8, mss4, mss6 uint16) uint16 {
+// mssOf chooses by IP version, less the VLAN tags of a frame whose IP header stands at
+// offset at; 0 when nothing is to be clamped.
+func mssOf(at int, version uint8, mss4, mss6 uint16) (mss uint16) {
 	switch version {
 	case 4:
-		return mss4
+		mss = mss4
 	case 6:
-		return mss6
+		mss = mss6
 	}
-	return 0
+	if mss != 0 && at > vnet.EtherLen {
+		mss -= uint16(at - vnet.EtherLen)
+	}
+	return mss
 }
 
 // tcpOf finds the TCP header of the IP packet at p[at:]: its offset and where the
