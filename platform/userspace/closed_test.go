@@ -10,6 +10,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"greseal/build/packet"
 	"greseal/platform/gre"
 )
 
@@ -19,11 +20,11 @@ type slowTUN struct {
 	slow atomic.Bool
 }
 
-func (k *slowTUN) openTUN(name string, ethernet, vnet bool) (int, error) {
+func (k *slowTUN) openTUN(name string, ethernet, header bool) (int, error) {
 	if k.slow.Load() {
 		time.Sleep(100 * time.Millisecond)
 	}
-	return k.linux.openTUN(name, ethernet, vnet)
+	return k.linux.openTUN(name, ethernet, header)
 }
 
 // TestNothingIsWrittenToAnotherDescriptor replaces and removes a device while
@@ -64,7 +65,7 @@ func TestNothingIsWrittenToAnotherDescriptor(t *testing.T) {
 
 			s := f.stranger(a, spiAB)
 			h := gre.Header{Proto: gre.ProtoIPv4}
-			packet := inIP4(a.v4, b.v4, 47, h.Append(nil, packetSpec{udp: true, ttl: 9, payload: pattern(30, 0)}.build()))
+			packet := inIP4(a.v4, b.v4, 47, h.Append(nil, packet.Spec{UDP: true, TTL: 9, Payload: packet.Pattern(30, 0)}.Build()))
 			stop, sent := make(chan struct{}), make(chan struct{})
 			go func() {
 				defer close(sent)
@@ -78,7 +79,7 @@ func TestNothingIsWrittenToAnotherDescriptor(t *testing.T) {
 					}
 				}
 			}()
-			number := b.dp.devices[ifName].fd
+			number := b.dp.devices[ifName].FD
 			name := filepath.Join(t.TempDir(), "another file")
 			opened := make(chan *os.File, 1)
 			go func() { opened <- squat(t, name, number) }()

@@ -20,11 +20,9 @@ import (
 
 // device is the TUN or TAP of one link.
 type device struct {
-	name     string
-	index    int
-	fd       int
-	ethernet bool
-	vnet     bool // packets are read and written with a vnet header
+	vnet.Device
+	name  string
+	index int
 
 	link atomic.Pointer[platform.Link]
 	out  atomic.Pointer[outSA] // the SA that carries the traffic
@@ -52,9 +50,6 @@ type device struct {
 	mu    sync.Mutex
 	order gre.Order
 	rx    rxCounters
-
-	delivered   atomic.Uint32 // packets given to the interface
-	writeErrors atomic.Uint32 // packets refused by it, such as one that is down
 }
 
 // txCounters count packets on their way out.
@@ -139,7 +134,7 @@ func (d *device) setCarrier(n *netlink.Conn, on bool) error {
 	if on {
 		value = 1
 	}
-	if err := unix.IoctlSetPointerInt(d.fd, unix.TUNSETCARRIER, value); err == nil {
+	if err := unix.IoctlSetPointerInt(d.FD, unix.TUNSETCARRIER, value); err == nil {
 		return nil
 	}
 	return rtnl.ChangeLink(n, d.index, 0, 0, nl.NewRtAttr(unix.IFLA_CARRIER, []byte{byte(value)}))
@@ -149,17 +144,6 @@ func (d *device) setCarrier(n *netlink.Conn, on bool) error {
 func (d *device) gone() {
 	if d.lost.CompareAndSwap(false, true) {
 		d.events.post(platform.Event{Kind: platform.LinkLost, Link: d.name})
-	}
-}
-
-// wrote counts packets given to the interface.
-func (d *device) wrote(n int) { d.delivered.Add(uint32(n)) }
-
-// writeFailed counts packets that the interface refused.
-func (d *device) writeFailed(e unix.Errno, n int) {
-	d.writeErrors.Add(uint32(n))
-	if e == unix.EBADFD {
-		d.gone()
 	}
 }
 

@@ -44,10 +44,6 @@ type egress struct {
 	events  *eventQueue
 }
 
-// maxPacket is the longest packet a TUN or TAP gives: 64 KB and an Ethernet
-// header with two VLAN tags.
-const maxPacket = 65535 + vnet.EtherLen + 2*vnet.VlanLen
-
 func newEgress(k kernel, events *eventQueue) (*egress, error) {
 	w, err := newWorker()
 	if err != nil {
@@ -56,7 +52,7 @@ func newEgress(k kernel, events *eventQueue) (*egress, error) {
 	return &egress{
 		worker: w, k: k, events: events,
 		out: newOutbox(k, w.writable),
-		in:  make([]byte, vnet.HeaderLen+maxPacket),
+		in:  make([]byte, vnet.HeaderLen+vnet.MaxPacket),
 	}, nil
 }
 
@@ -75,7 +71,7 @@ func (w *egress) addDevice(d *device) error {
 		}
 		w.devs = append(w.devs, d)
 	})
-	if err := w.watch(d.fd, d.token); err != nil {
+	if err := w.watch(d.FD, d.token); err != nil {
 		w.removeDevice(d)
 		return err
 	}
@@ -85,7 +81,7 @@ func (w *egress) addDevice(d *device) error {
 func (w *egress) removeDevice(d *device) {
 	w.serves--
 	w.do(func() {
-		w.unwatch(d.fd)
+		w.unwatch(d.FD)
 		w.devs[d.token] = nil
 		for i, a := range w.active {
 			if a == d {
@@ -145,7 +141,7 @@ func (w *egress) round() {
 // whether there may be more.
 func (w *egress) drain(d *device) bool {
 	for range batch {
-		n, e := w.k.read(d.fd, w.in)
+		n, e := w.k.read(d.FD, w.in)
 		switch e {
 		case 0:
 		case unix.EINTR:
@@ -154,7 +150,7 @@ func (w *egress) drain(d *device) bool {
 			return false
 		default:
 			// EBADFD: deleted. Nothing else is left to wait for here.
-			w.unwatch(d.fd)
+			w.unwatch(d.FD)
 			d.gone()
 			return false
 		}
@@ -170,7 +166,7 @@ func (w *egress) drain(d *device) bool {
 // packet takes one packet as it was read.
 func (w *egress) packet(d *device, p []byte) {
 	var h vnet.Header
-	if d.vnet {
+	if d.Header {
 		if len(p) < vnet.HeaderLen {
 			d.tx.malformed++
 			return
@@ -178,7 +174,7 @@ func (w *egress) packet(d *device, p []byte) {
 		h.Read(p)
 		p = p[vnet.HeaderLen:]
 	}
-	if len(p) == 0 || w.segs.Start(&h, p, d.ethernet) != nil {
+	if len(p) == 0 || w.segs.Start(&h, p, d.Ethernet) != nil {
 		d.tx.malformed++
 		return
 	}
@@ -188,7 +184,7 @@ func (w *egress) packet(d *device, p []byte) {
 		return
 	}
 	r := sa.route.Load()
-	at, version := vnet.FindIP(p, d.ethernet)
+	at, version := vnet.FindIP(p, d.Ethernet)
 	if w.segs.Max > r.limit {
 		w.oversize(d, sa, r, p, at, version)
 		return

@@ -15,6 +15,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"greseal/build/packet"
 	"greseal/platform"
 	"greseal/platform/gre"
 	ours "greseal/platform/netlink"
@@ -103,7 +104,7 @@ func TestMappingIsToldAfterAGenuinePacketAndFollowedOnlyWhenMoved(t *testing.T) 
 	s := f.stranger(a, spiAB)
 	forger := form{encap: true, encr: gcm256}
 	forged := forger.stranger(a, spiAB)
-	user := packetSpec{udp: true, ttl: 9}.build()
+	user := packet.Spec{UDP: true, TTL: 9}.Build()
 	h := gre.Header{Proto: gre.ProtoIPv4}
 	packet := inIP4(a.v4, b.v4, 47, h.Append(nil, user))
 
@@ -333,7 +334,7 @@ func TestALostInterfaceIsClosedOnce(t *testing.T) {
 	a.start(Options{})
 	l := platform.Link{Name: ifName, MTU: 1400}
 	a.must(func() error { _, err := a.dp.SetLink(l); return err })
-	old := a.dp.devices[ifName].fd
+	old := a.dp.devices[ifName].FD
 	a.must(func() error {
 		link, err := netlink.LinkByName(ifName)
 		if err != nil {
@@ -479,7 +480,7 @@ func TestOuterHeaderIsAsTheLinkSays(t *testing.T) {
 						_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_TOS, c.inner)
 					})
 				})
-				if _, err := conn.WriteToUDPAddrPort(pattern(400, 0), netip.MustParseAddrPort(inner4(2)+":9")); err != nil {
+				if _, err := conn.WriteToUDPAddrPort(packet.Pattern(400, 0), netip.MustParseAddrPort(inner4(2)+":9")); err != nil {
 					t.Fatal(err)
 				}
 				conn.Close()

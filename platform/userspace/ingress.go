@@ -27,7 +27,7 @@ import (
 //	         section 5.2)
 //	deliver  take off GRE; key, checksum, sequence, protocol type; ECN;
 //	         answer keepalives (keepalive.go)
-//	coalesce join packets of a flow (merge.go) and write them to the TUN
+//	merge    join packets of a flow (package vnet) and write them to the TUN
 //
 // Everything received by one call is written before the buffers are used again.
 // There is no other way for a packet into a TUN than through packet, and an SA
@@ -50,7 +50,7 @@ type ingress struct {
 	*worker
 	k       kernel
 	sas     *spiTable
-	merge   *coalescer
+	merge   *vnet.Merger
 	outs    *outTable
 	events  *eventQueue
 	ike     *ikesock.Sockets
@@ -83,7 +83,7 @@ type message struct {
 	local  netip.Addr
 }
 
-func newIngress(d *Datapath, merge *coalescer) (*ingress, error) {
+func newIngress(d *Datapath, merge *vnet.Merger) (*ingress, error) {
 	w, err := newWorker()
 	if err != nil {
 		return nil, err
@@ -163,7 +163,7 @@ func (w *ingress) receive(s *outSocket) bool {
 		}
 		w.message(&m, w.buf[i*recvLen:i*recvLen+int(msgs[i].n)])
 	}
-	w.merge.flushAll()
+	w.merge.Flush()
 	w.unlock()
 	return n == len(msgs)
 }
@@ -324,7 +324,7 @@ func (w *ingress) fragment(sa *inSA, p *esp.Packet, ecn uint8) {
 		return
 	}
 	w.deliver(sa, whole, len(whole)-reassemblyRoom, ecn)
-	w.merge.flushAll() // before the buffer is used again
+	w.merge.Flush() // before the buffer is used again
 }
 
 // authenticated notes what only a packet that proved genuine may change.
@@ -383,11 +383,11 @@ func (w *ingress) deliver(sa *inSA, b []byte, n int, ecn uint8) {
 		return
 	}
 	user := packet[head:]
-	if !d.ethernet && w.keepalive(sa, d, h.Proto, user) {
+	if !d.Ethernet && w.keepalive(sa, d, h.Proto, user) {
 		return
 	}
-	at, version := vnet.FindIP(user, d.ethernet)
-	if proto, ok := protoOf(d.ethernet, version); !ok || h.Proto != proto || d.ethernet && len(user) < vnet.EtherLen {
+	at, version := vnet.FindIP(user, d.Ethernet)
+	if proto, ok := protoOf(d.Ethernet, version); !ok || h.Proto != proto || d.Ethernet && len(user) < vnet.EtherLen {
 		d.rx.protocol++
 		return
 	}
@@ -398,7 +398,7 @@ func (w *ingress) deliver(sa *inSA, b []byte, n int, ecn uint8) {
 	if mss := mssOf(at, version, link.MSS4, link.MSS6); mss != 0 {
 		clampMSS(user, at, version, mss, false)
 	}
-	w.merge.add(d, b[len(b)-len(user)-vnet.HeaderLen:])
+	w.merge.Add(&d.Device, b[len(b)-len(user)-vnet.HeaderLen:])
 }
 
 // refuses is the counter of what speaks against a GRE packet, nil when nothing does.

@@ -7,9 +7,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"greseal/build/packet"
 	"greseal/crypto/esp"
 	"greseal/platform"
 	"greseal/platform/gre"
+	"greseal/platform/userspace/vnet"
 )
 
 // blackHole is a TUN that takes everything and keeps nothing.
@@ -18,9 +20,9 @@ type blackHole struct {
 	writes int
 }
 
-func (b *blackHole) write(_ int, p []byte) (int, unix.Errno) { b.writes++; return len(p), 0 }
+func (b *blackHole) Write(_ int, p []byte) (int, unix.Errno) { b.writes++; return len(p), 0 }
 
-func (b *blackHole) writev(int, []unix.Iovec) (int, unix.Errno) { b.writes++; return 0, 0 }
+func (b *blackHole) Writev(int, []unix.Iovec) (int, unix.Errno) { b.writes++; return 0, 0 }
 
 // testIngress is an ingress worker with one inbound SA, and a sealer for it.
 func testIngress(t testing.TB, f *form) (*ingress, *inSA, *esp.Sealer, *blackHole) {
@@ -29,14 +31,14 @@ func testIngress(t testing.TB, f *form) (*ingress, *inSA, *esp.Sealer, *blackHol
 	b := &host{v4: netip.MustParseAddr("192.0.2.2")}
 	link := f.link
 	link.Name = ifName
-	dev := &device{name: ifName, vnet: true}
+	dev := &device{name: ifName, Device: vnet.Device{Header: true}}
 	dev.link.Store(&link)
 	d := &Datapath{devices: map[string]*device{ifName: dev}, ins: make(map[platform.SAKey]*inSA), kernel: new(blackHole)}
 	if err := d.InstallIn(f.sa(b, a, false, spiAB)); err != nil {
 		t.Fatal(err)
 	}
 	hole := d.kernel.(*blackHole)
-	w, err := newIngress(d, newCoalescer(hole, func(mergeKinds, unix.Errno) {}))
+	w, err := newIngress(d, vnet.NewMerger(hole, func(vnet.Kinds, unix.Errno) {}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,11 +78,11 @@ var testInner = inIP4(netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192
 
 func TestNothingIsAllocatedForAReceivedPacket(t *testing.T) {
 	for name, packets := range map[string][][]byte{
-		"a TCP flow":    stream(40, 1300, func(int, *packetSpec) {}),
-		"a UDP flow":    stream(40, 64, func(_ int, s *packetSpec) { s.udp = true }),
-		"forty flows":   stream(40, 64, func(i int, s *packetSpec) { s.port += uint16(i) }),
-		"UDP singly":    stream(1, 64, func(_ int, s *packetSpec) { s.udp = true }),
-		"wrong content": {pattern(100, 0), pattern(100, 1)},
+		"a TCP flow":    packet.Stream(40, 1300, func(int, *packet.Spec) {}),
+		"a UDP flow":    packet.Stream(40, 64, func(_ int, s *packet.Spec) { s.UDP = true }),
+		"forty flows":   packet.Stream(40, 64, func(i int, s *packet.Spec) { s.Port += uint16(i) }),
+		"UDP singly":    packet.Stream(1, 64, func(_ int, s *packet.Spec) { s.UDP = true }),
+		"wrong content": {packet.Pattern(100, 0), packet.Pattern(100, 1)},
 	} {
 		f := form{encap: true}
 		w, sa, sealer, _ := testIngress(t, &f)
@@ -91,7 +93,7 @@ func TestNothingIsAllocatedForAReceivedPacket(t *testing.T) {
 			run, each := sealRun(t, sealer, buf, packets)
 			m.gso = each
 			w.message(&m, run)
-			w.merge.flushAll()
+			w.merge.Flush()
 			w.unlock()
 		})
 		if n != 0 {
@@ -113,7 +115,7 @@ func BenchmarkIngress(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			f := form{encap: true}
 			w, _, sealer, _ := testIngress(b, &f)
-			packets := stream(c.n, c.size, func(_ int, s *packetSpec) { s.udp = c.udp })
+			packets := packet.Stream(c.n, c.size, func(_ int, s *packet.Spec) { s.UDP = c.udp })
 			buf := make([]byte, 1<<17)
 			m := message{sock: &outSocket{udp: true}}
 			b.SetBytes(int64(c.n * c.size))
@@ -124,7 +126,7 @@ func BenchmarkIngress(b *testing.B) {
 				b.StartTimer()
 				m.gso = each
 				w.message(&m, run)
-				w.merge.flushAll()
+				w.merge.Flush()
 				w.unlock()
 			}
 		})

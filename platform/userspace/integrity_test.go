@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"greseal/build/packet"
 	"greseal/platform"
 	"greseal/platform/userspace/vnet"
 )
@@ -223,7 +224,7 @@ func (h *host) everySize(peer *host, to string, all bool) {
 	for from := 1; from <= most; from += window {
 		last := min(from+window-1, most)
 		for size := from; size <= last; size++ {
-			if _, err := client.Write(pattern(size, size)); err != nil {
+			if _, err := client.Write(packet.Pattern(size, size)); err != nil {
 				h.t.Errorf("UDP with %d octets: %v", size, err)
 			}
 		}
@@ -237,7 +238,7 @@ func (h *host) everySize(peer *host, to string, all bool) {
 			if err != nil {
 				break
 			}
-			if n == 0 || n > most || seen[n] || !bytes.Equal(b[:n], pattern(n, n)) {
+			if n == 0 || n > most || seen[n] || !bytes.Equal(b[:n], packet.Pattern(n, n)) {
 				h.t.Errorf("UDP to %s: %d octets came twice or changed", to, n)
 				continue
 			}

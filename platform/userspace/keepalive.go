@@ -106,7 +106,7 @@ const keepaliveTTL = 255
 // SendGREKeepalive sends one into the link's SA.
 func (d *Datapath) SendGREKeepalive(link string) error {
 	dev := d.devices[link]
-	if dev == nil || dev.ethernet {
+	if dev == nil || dev.Ethernet {
 		return fmt.Errorf("GRE keepalive of %s: %w", link, rtnl.ErrNoLink)
 	}
 	var err error

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"greseal/build/packet"
 	"greseal/platform"
 	"greseal/platform/gre"
 )
@@ -15,12 +16,12 @@ func TestAPacketBelongsToTheLinkOfItsSA(t *testing.T) {
 	f := form{encap: true, link: platform.Link{HasKey: true, Key: 7}}
 	f.tunnel(a, b)
 	s := f.stranger(a, spiAB)
-	user := packetSpec{udp: true, ttl: 9, payload: pattern(30, 0)}.build()
+	user := packet.Spec{UDP: true, TTL: 9, Payload: packet.Pattern(30, 0)}.Build()
 	send := func(key uint32) {
 		h := gre.Header{Proto: gre.ProtoIPv4, HasKey: true, Key: key}
 		s.send(t, b.v4, inIP4(a.v4, b.v4, 47, h.Append(nil, user)), 4)
 	}
-	delivered := func(name string) uint64 { return uint64(b.dp.devices[name].delivered.Load()) }
+	delivered := func(name string) uint64 { return uint64(b.dp.devices[name].Delivered.Load()) }
 	wait := func(what string, ok func() bool) {
 		t.Helper()
 		for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {

@@ -24,8 +24,8 @@ func (d *Datapath) SetLink(l platform.Link) (int, error) {
 	if err := rtnl.CheckName(l.Name); err != nil {
 		return 0, err
 	}
-	if l.MTU < minMTU || l.MTU > maxIPLen-vnet.EtherLen {
-		return 0, fmt.Errorf("interface %s: an MTU of %d; choose from %d to %d", l.Name, l.MTU, minMTU, maxIPLen-vnet.EtherLen)
+	if l.MTU < minMTU || l.MTU > vnet.MaxIPLen-vnet.EtherLen {
+		return 0, fmt.Errorf("interface %s: an MTU of %d; choose from %d to %d", l.Name, l.MTU, minMTU, vnet.MaxIPLen-vnet.EtherLen)
 	}
 	dev := d.devices[l.Name]
 	info, err := rtnl.LinkByName(d.netlink, l.Name)
@@ -51,7 +51,7 @@ func (d *Datapath) SetLink(l platform.Link) (int, error) {
 	}
 	// Deleted by somebody, or to become the other kind: a new device, to which
 	// the SAs move before the old one is closed.
-	fresh := dev == nil || dev.lost.Load() || dev.ethernet != l.Ethernet
+	fresh := dev == nil || dev.lost.Load() || dev.Ethernet != l.Ethernet
 	if fresh {
 		old := dev
 		if dev, err = d.makeDevice(&l, info); err != nil {
@@ -84,7 +84,7 @@ func (d *Datapath) renamed(dev *device) (*rtnl.Link, error) {
 // makeDevice opens a device of its own name, made or adopted. info is the
 // interface that stands, nil for none; it has our mark.
 func (d *Datapath) makeDevice(l *platform.Link, info *rtnl.Link) (*device, error) {
-	fd, vnet, err := d.openDevice(l.Name, l.Ethernet)
+	fd, header, err := d.openDevice(l.Name, l.Ethernet)
 	if errors.Is(err, errKind) && info != nil {
 		// The other kind of ours: a TAP where a TUN is wanted, or a GRE device
 		// of the kernel datapath.
@@ -92,12 +92,13 @@ func (d *Datapath) makeDevice(l *platform.Link, info *rtnl.Link) (*device, error
 			return nil, fmt.Errorf("interface %s: replace the one that stands: %w", l.Name, err)
 		}
 		info = nil
-		fd, vnet, err = d.openDevice(l.Name, l.Ethernet)
+		fd, header, err = d.openDevice(l.Name, l.Ethernet)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("interface %s: %w", l.Name, err)
 	}
-	dev := &device{name: l.Name, fd: fd, ethernet: l.Ethernet, vnet: vnet, events: d.events, bounce: make(chan []byte, maxBounces), opened: time.Now(), refusals: messageRate()}
+	dev := &device{name: l.Name, events: d.events, bounce: make(chan []byte, maxBounces), opened: time.Now(), refusals: messageRate()}
+	dev.FD, dev.Ethernet, dev.Header, dev.Lost = fd, l.Ethernet, header, dev.gone
 	dev.link.Store(l)
 	if err := d.claim(dev, info != nil); err != nil {
 		_ = unix.Close(fd)
@@ -118,7 +119,7 @@ func (d *Datapath) idlest() *egress {
 
 // openDevice opens a device with a vnet header, or without when the kernel has
 // none.
-func (d *Datapath) openDevice(name string, ethernet bool) (fd int, vnet bool, err error) {
+func (d *Datapath) openDevice(name string, ethernet bool) (fd int, header bool, err error) {
 	if d.off&OffVnet == 0 {
 		if fd, err = d.kernel.openTUN(name, ethernet, true); err == nil {
 			d.tunOffloads(fd)
@@ -179,7 +180,7 @@ func (d *Datapath) claim(dev *device, adopted bool) error {
 	if err := rtnl.MarkLink(d.netlink, dev.index, dev.name); err != nil {
 		return fmt.Errorf("mark it as ours: %w", err)
 	}
-	if err := unix.IoctlSetInt(dev.fd, unix.TUNSETPERSIST, 1); err != nil {
+	if err := unix.IoctlSetInt(dev.FD, unix.TUNSETPERSIST, 1); err != nil {
 		return fmt.Errorf("make it persistent: %w", err)
 	}
 	return nil
@@ -187,7 +188,7 @@ func (d *Datapath) claim(dev *device, adopted bool) error {
 
 // unclaim lets a device end with its descriptor. One that was moved to another network
 // namespace would stay there, out of reach.
-func (d *device) unclaim() { _ = unix.IoctlSetInt(d.fd, unix.TUNSETPERSIST, 0) }
+func (d *device) unclaim() { _ = unix.IoctlSetInt(d.FD, unix.TUNSETPERSIST, 0) }
 
 // configure gives a device what the link asks for.
 func (d *Datapath) configure(dev *device, l *platform.Link, fresh bool) error {
@@ -203,7 +204,7 @@ func (d *Datapath) configure(dev *device, l *platform.Link, fresh bool) error {
 	if err := d.setBridge(dev, l, info); err != nil {
 		return err
 	}
-	if dev.vnet {
+	if dev.Header {
 		// So large that all its segments fit into one run. Purely for speed.
 		_ = rtnl.ChangeLink(d.netlink, dev.index, 0, 0, nl.NewRtAttr(unix.IFLA_GSO_MAX_SIZE, nl.Uint32Attr(gsoMaxSize(l.MTU))))
 	}
@@ -228,7 +229,7 @@ func (d *Datapath) configure(dev *device, l *platform.Link, fresh bool) error {
 // overhead that occurs (about 110 bytes: inner IPv6, GRE, ESP), fit into one
 // UDP message.
 func gsoMaxSize(mtu int) uint32 {
-	n := min(maxUDPPayload/(mtu+110), maxSegments)
+	n := min(maxUDPPayload/(mtu+110), vnet.MaxSegments)
 	return uint32(min(max(n*mtu, 4096), 65536))
 }
 
@@ -282,7 +283,7 @@ func (d *Datapath) LinkDrops(name string) (platform.Drops, error) {
 	return platform.Drops{
 		NoSA:   tx.noSA,
 		TooBig: tx.tooBig,
-		Queue:  tx.sendErrors + tx.malformed + uint64(dev.writeErrors.Load()),
+		Queue:  tx.sendErrors + tx.malformed + uint64(dev.Refused.Load()),
 		Key:    rx.key,
 		GRE:    rx.checksum + rx.sequence + rx.protocol + rx.ecn,
 	}, nil
@@ -328,7 +329,7 @@ func (d *Datapath) closeDevice(dev, next *device) {
 	for _, w := range d.ingress {
 		w.do(func() {}) // whoever was writing to it has finished
 	}
-	_ = unix.Close(dev.fd)
+	_ = unix.Close(dev.FD)
 }
 
 // Sweep deletes what earlier daemons left: interfaces with our mark that keep

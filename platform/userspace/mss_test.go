@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"greseal/build/packet"
 	"greseal/platform"
 	"greseal/platform/gre"
 	"greseal/platform/userspace/vnet"
@@ -28,16 +29,16 @@ func mssOption(mss uint16, before int) []byte {
 // A SYN that was clamped is, byte for byte, the SYN of a host that had
 // announced the smaller size: checksum included, wherever the option stands.
 func TestClampedSYNIsThatOfASmallerHost(t *testing.T) {
-	for _, s := range []packetSpec{{}, {v6: true}, {ethernet: true}, {ethernet: true, vlan: true, v6: true}} {
+	for _, s := range []packet.Spec{{}, {V6: true}, {Ethernet: true}, {Ethernet: true, VLAN: true, V6: true}} {
 		for before := range 6 {
 			for _, was := range []uint16{537, 1382, 1383, 1460, 8960, 65535} {
 				for _, flags := range []uint8{vnet.TcpSYN, vnet.TcpSYN | vnet.TcpACK, vnet.TcpSYN | 0xc0} {
-					s.flags, s.seq, s.ttl, s.port = flags, 0x12345678, 64, 4711
-					s.options = mssOption(was, before)
-					p := s.build()
-					s.options = mssOption(min(was, 1382), before)
-					want := s.build()
-					at, version := vnet.FindIP(p, s.ethernet)
+					s.Flags, s.Seq, s.TTL, s.Port = flags, 0x12345678, 64, 4711
+					s.Options = mssOption(was, before)
+					p := s.Build()
+					s.Options = mssOption(min(was, 1382), before)
+					want := s.Build()
+					at, version := vnet.FindIP(p, s.Ethernet)
 					clampMSS(p, at, version, 1382, false)
 					if !bytes.Equal(p, want) {
 						t.Fatalf("%+v, MSS %d behind %d octets:\n got %x\nwant %x", s, was, before, p, want)
@@ -52,10 +53,10 @@ func TestClampedSYNIsThatOfASmallerHost(t *testing.T) {
 // pseudo-header alone, and what is filled in later must come out right.
 func TestClampedSYNWithPartialChecksum(t *testing.T) {
 	for _, v6 := range []bool{false, true} {
-		s := packetSpec{v6: v6, flags: vnet.TcpSYN, ttl: 64, options: mssOption(1460, 1)}
-		p := s.build()
-		s.options = mssOption(1000, 1)
-		want := s.build()
+		s := packet.Spec{V6: v6, Flags: vnet.TcpSYN, TTL: 64, Options: mssOption(1460, 1)}
+		p := s.Build()
+		s.Options = mssOption(1000, 1)
+		want := s.Build()
 		h := vnet.Header{Flags: vnet.NeedsCsum, CsumStart: vnet.IP4Len, CsumOffset: 16}
 		sum := gre.Sum(p[12:20], vnet.ProtoTCP)
 		if v6 {
@@ -87,48 +88,48 @@ func behind(p []byte, first byte, headers ...byte) []byte {
 }
 
 func TestClampFindsTCPBehindExtensionHeaders(t *testing.T) {
-	syn := packetSpec{v6: true, flags: vnet.TcpSYN, ttl: 64, options: mssOption(1440, 0)}
+	syn := packet.Spec{V6: true, Flags: vnet.TcpSYN, TTL: 64, Options: mssOption(1440, 0)}
 	small := syn
-	small.options = mssOption(1220, 0)
+	small.Options = mssOption(1220, 0)
 	for name, h := range map[string][]byte{
 		"hop-by-hop":     {ip6HopByHop, vnet.ProtoTCP, 0, 1, 4, 0, 0, 0, 0},
 		"two of them":    {ip6Destination, ip6Routing, 0, 1, 4, 0, 0, 0, 0, vnet.ProtoTCP, 1, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
 		"first fragment": {ip6Fragment, vnet.ProtoTCP, 0, 0, 1, 0, 0, 0, 9},
 	} {
-		p := behind(syn.build(), h[0], h[1:]...)
+		p := behind(syn.Build(), h[0], h[1:]...)
 		clampMSS(p, 0, 6, 1220, false)
-		if want := behind(small.build(), h[0], h[1:]...); !bytes.Equal(p, want) {
+		if want := behind(small.Build(), h[0], h[1:]...); !bytes.Equal(p, want) {
 			t.Errorf("%s:\n got %x\nwant %x", name, p, want)
 		}
 	}
 }
 
 func TestClampLeavesEverythingElse(t *testing.T) {
-	syn := func(change func(*packetSpec)) []byte {
-		s := packetSpec{flags: vnet.TcpSYN, ttl: 64, options: mssOption(1460, 0)}
+	syn := func(change func(*packet.Spec)) []byte {
+		s := packet.Spec{Flags: vnet.TcpSYN, TTL: 64, Options: mssOption(1460, 0)}
 		change(&s)
-		return s.build()
+		return s.Build()
 	}
-	same := func(*packetSpec) {}
+	same := func(*packet.Spec) {}
 	patched := func(at int, b ...byte) []byte {
 		p := syn(same)
 		copy(p[at:], b)
 		return p
 	}
-	six := syn(func(s *packetSpec) { s.v6 = true })
+	six := syn(func(s *packet.Spec) { s.V6 = true })
 	for name, p := range map[string][]byte{
-		"a smaller size":            syn(func(s *packetSpec) { s.options = mssOption(1000, 0) }),
-		"the same size":             syn(func(s *packetSpec) { s.options = mssOption(1300, 0) }),
-		"no option":                 syn(func(s *packetSpec) { s.options = nil }),
-		"no SYN":                    syn(func(s *packetSpec) { s.flags = vnet.TcpACK }),
-		"SYN and RST":               syn(func(s *packetSpec) { s.flags = vnet.TcpSYN | vnet.TcpRST }),
-		"UDP":                       syn(func(s *packetSpec) { s.udp = true }),
-		"behind the end of list":    syn(func(s *packetSpec) { s.options = append([]byte{0, 0, 0, 0}, mssOption(1460, 0)...) }),
-		"inside another option":     syn(func(s *packetSpec) { s.options = []byte{253, 8, 2, 4, 5, 0xb4, 0, 0} }),
-		"option of length 0":        syn(func(s *packetSpec) { s.options = []byte{3, 0, 2, 4, 5, 0xb4, 0, 0} }),
-		"option of another length":  syn(func(s *packetSpec) { s.options = []byte{2, 3, 5, 1} }),
-		"option beyond the end":     syn(func(s *packetSpec) { s.options = []byte{1, 1, 2, 4} }),
-		"one octet of option":       syn(func(s *packetSpec) { s.options = []byte{1, 1, 1, 2} }),
+		"a smaller size":            syn(func(s *packet.Spec) { s.Options = mssOption(1000, 0) }),
+		"the same size":             syn(func(s *packet.Spec) { s.Options = mssOption(1300, 0) }),
+		"no option":                 syn(func(s *packet.Spec) { s.Options = nil }),
+		"no SYN":                    syn(func(s *packet.Spec) { s.Flags = vnet.TcpACK }),
+		"SYN and RST":               syn(func(s *packet.Spec) { s.Flags = vnet.TcpSYN | vnet.TcpRST }),
+		"UDP":                       syn(func(s *packet.Spec) { s.UDP = true }),
+		"behind the end of list":    syn(func(s *packet.Spec) { s.Options = append([]byte{0, 0, 0, 0}, mssOption(1460, 0)...) }),
+		"inside another option":     syn(func(s *packet.Spec) { s.Options = []byte{253, 8, 2, 4, 5, 0xb4, 0, 0} }),
+		"option of length 0":        syn(func(s *packet.Spec) { s.Options = []byte{3, 0, 2, 4, 5, 0xb4, 0, 0} }),
+		"option of another length":  syn(func(s *packet.Spec) { s.Options = []byte{2, 3, 5, 1} }),
+		"option beyond the end":     syn(func(s *packet.Spec) { s.Options = []byte{1, 1, 2, 4} }),
+		"one octet of option":       syn(func(s *packet.Spec) { s.Options = []byte{1, 1, 1, 2} }),
 		"a later fragment":          patched(6, 0, 1),
 		"IP header too short":       patched(0, 0x44),
 		"TCP header beyond the end": patched(0, 0x4f),
@@ -152,9 +153,9 @@ func TestClampLeavesEverythingElse(t *testing.T) {
 // FuzzClampMSS gives the clamp anything: it changes at most the option and the
 // checksum, and never the length.
 func FuzzClampMSS(f *testing.F) {
-	f.Add(packetSpec{flags: vnet.TcpSYN, options: mssOption(1460, 1)}.build(), false)
-	f.Add(packetSpec{v6: true, ethernet: true, flags: vnet.TcpSYN, options: mssOption(1460, 0)}.build(), true)
-	f.Add(behind(packetSpec{v6: true, flags: vnet.TcpSYN, options: mssOption(1440, 0)}.build(), ip6HopByHop, vnet.ProtoTCP, 0, 1, 4, 0, 0, 0, 0), false)
+	f.Add(packet.Spec{Flags: vnet.TcpSYN, Options: mssOption(1460, 1)}.Build(), false)
+	f.Add(packet.Spec{V6: true, Ethernet: true, Flags: vnet.TcpSYN, Options: mssOption(1460, 0)}.Build(), true)
+	f.Add(behind(packet.Spec{V6: true, Flags: vnet.TcpSYN, Options: mssOption(1440, 0)}.Build(), ip6HopByHop, vnet.ProtoTCP, 0, 1, 4, 0, 0, 0, 0), false)
 	f.Fuzz(func(t *testing.T, p []byte, ethernet bool) {
 		at, version := vnet.FindIP(p, ethernet)
 		if version == 0 {

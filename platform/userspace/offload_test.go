@@ -12,9 +12,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"greseal/build/packet"
 	"greseal/platform"
 	"greseal/platform/userspace/vnet"
 )
+
+func unsafeBytes(v *unix.Iovec) []byte { return unsafe.Slice(v.Base, int(v.Len)) }
 
 // oldKernel is the real kernel without some of what it can do, or with calls
 // that fail.
@@ -28,20 +31,20 @@ type oldKernel struct {
 	noRun     []uint8 // gso_types that a write to the TUN may not have
 }
 
-func (k *oldKernel) openTUN(name string, ethernet, vnet bool) (int, error) {
-	if vnet && k.noVnet {
+func (k *oldKernel) openTUN(name string, ethernet, header bool) (int, error) {
+	if header && k.noVnet {
 		return -1, errKind
 	}
-	return k.linux.openTUN(name, ethernet, vnet)
+	return k.linux.openTUN(name, ethernet, header)
 }
 
 func (k *oldKernel) manglesRuns() (string, bool) { return "7.0.3", k.mangles }
 
-func (k *oldKernel) writev(fd int, iov []unix.Iovec) (int, unix.Errno) {
+func (k *oldKernel) Writev(fd int, iov []unix.Iovec) (int, unix.Errno) {
 	if slices.Contains(k.noRun, unsafeBytes(&iov[0])[1]) {
 		return 0, unix.EINVAL
 	}
-	return k.linux.writev(fd, iov)
+	return k.linux.Writev(fd, iov)
 }
 
 func (k *oldKernel) setsockopt(fd, level, opt, value int) error {
@@ -237,7 +240,7 @@ func (h *host) segmentedUDP(peer *host, to string) {
 		if err := unix.SetsockoptInt(tx, unix.IPPROTO_UDP, unix.UDP_SEGMENT, c.size); err != nil {
 			h.t.Skip("the kernel has no UDP segmentation to make large packets with")
 		}
-		data := pattern(c.total, c.size)
+		data := packet.Pattern(c.total, c.size)
 		if _, err := unix.Write(tx, data); err != nil {
 			h.t.Errorf("%+v: %v", c, err)
 			continue
@@ -302,7 +305,7 @@ func (f *fakeNet) sendmmsg(_ int, m []mmsghdr) (int, unix.Errno) {
 			}
 			ctl = rest
 		}
-		if (len(b)+size-1)/size > maxSegments || len(b) > maxUDPPayload {
+		if (len(b)+size-1)/size > vnet.MaxSegments || len(b) > maxUDPPayload {
 			return 0, unix.EINVAL
 		}
 		for len(b) > 0 {
@@ -383,7 +386,7 @@ func TestOutboxSendsTheSameBytesWhateverFails(t *testing.T) {
 			r, dev := &route{sock: sock, df: c.df}, new(device)
 			var want []string
 			for i, n := range sizes {
-				p := pattern(n, i)
+				p := packet.Pattern(n, i)
 				copy(o.room(n), p)
 				o.commit(r, dev, n, uint8(i/300))
 				want = append(want, string(p))
@@ -429,9 +432,9 @@ func TestNothingIsAllocatedForAPacket(t *testing.T) {
 	b := &host{v4: netip.MustParseAddr("192.0.2.2")}
 	for _, f := range []form{{encap: true}, {encap: true, transport: true, esn: true, encr: chacha, link: platform.Link{HasKey: true, Sequence: true, Checksum: true}}} {
 		dev, sa := testSA(t, &f, a, b)
-		dev.vnet = true
+		dev.Header = true
 		e := &egress{worker: w, k: net, events: nil, out: newOutbox(net, w.writable)}
-		big := packetSpec{flags: vnet.TcpACK, ttl: 64, payload: pattern(50000, 0)}.build()
+		big := packet.Spec{Flags: vnet.TcpACK, TTL: 64, Payload: packet.Pattern(50000, 0)}.Build()
 		p := make([]byte, vnet.HeaderLen, vnet.HeaderLen+len(big))
 		h := vnet.Header{Flags: vnet.NeedsCsum, GSOType: vnet.GSOTCP4, GSOSize: 1300, CsumStart: 20, CsumOffset: 16}
 		h.Write(p)
@@ -460,12 +463,12 @@ func BenchmarkEgress(b *testing.B) {
 			defer w.release()
 			f := form{encap: true}
 			dev, _ := testSA(b, &f, &host{v4: netip.MustParseAddr("192.0.2.1")}, &host{v4: netip.MustParseAddr("192.0.2.2")})
-			dev.vnet = true
+			dev.Header = true
 			e := &egress{worker: w, k: net, out: newOutbox(net, w.writable)}
 			p := make([]byte, vnet.HeaderLen)
 			h := vnet.Header{Flags: vnet.NeedsCsum, GSOType: vnet.GSOTCP4, GSOSize: 1300, CsumStart: 20, CsumOffset: 16}
 			h.Write(p)
-			p = append(p, packetSpec{flags: vnet.TcpACK, ttl: 64, payload: pattern(c.total, 0)}.build()...)
+			p = append(p, packet.Spec{Flags: vnet.TcpACK, TTL: 64, Payload: packet.Pattern(c.total, 0)}.Build()...)
 			b.SetBytes(int64(len(p)))
 			b.ReportAllocs()
 			for b.Loop() {

@@ -3,6 +3,8 @@ package userspace
 import (
 	"encoding/binary"
 
+	"greseal/platform/userspace/vnet"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -72,7 +74,7 @@ func (o *outbox) commit(r *route, dev *device, n int, tos uint8) {
 	if o.n > 0 {
 		last := &o.runs[o.n-1]
 		if last.route == r && last.tos == tos && !last.closed && n <= last.seg &&
-			last.n < maxSegments && last.size+n <= maxUDPPayload && r.sock.gso.Load() && !r.noGSO.Load() {
+			last.n < vnet.MaxSegments && last.size+n <= maxUDPPayload && r.sock.gso.Load() && !r.noGSO.Load() {
 			last.size += n
 			last.n++
 			last.closed = n < last.seg

@@ -51,9 +51,9 @@ func (w *egress) oversize(d *device, sa *outSA, r *route, p []byte, at int, vers
 		return
 	}
 	if w.scratch == nil {
-		w.scratch = make([]byte, 2*maxPacket)
+		w.scratch = make([]byte, 2*vnet.MaxPacket)
 	}
-	if version == 4 && !d.ethernet && p[at+6]&0x40 == 0 {
+	if version == 4 && !d.Ethernet && p[at+6]&0x40 == 0 {
 		w.fragment(d, sa, r)
 		return
 	}
@@ -61,10 +61,10 @@ func (w *egress) oversize(d *device, sa *outSA, r *route, p []byte, at int, vers
 	if version == 0 || !d.refusals.Take(time.Since(d.opened)) {
 		return
 	}
-	first := w.scratch[:w.segs.Write(0, w.scratch[:maxPacket])]
-	answer := w.scratch[maxPacket:]
+	first := w.scratch[:w.segs.Write(0, w.scratch[:vnet.MaxPacket])]
+	answer := w.scratch[vnet.MaxPacket:]
 	head := vnet.HeaderLen
-	if !d.vnet {
+	if !d.Header {
 		head = 0
 	}
 	n := tooBig(answer[head:], first, at, version, r.limit-at, neighbor(d.link.Load(), version))
@@ -72,13 +72,13 @@ func (w *egress) oversize(d *device, sa *outSA, r *route, p []byte, at int, vers
 		return
 	}
 	clear(answer[:head])
-	_, _ = w.k.write(d.fd, answer[:head+n])
+	_, _ = w.k.Write(d.FD, answer[:head+n])
 }
 
 // fragment sends every packet of w.segs in pieces that fit.
 func (w *egress) fragment(d *device, sa *outSA, r *route) {
 	all := w.segs
-	packet, piece := w.scratch[:maxPacket], w.scratch[maxPacket:]
+	packet, piece := w.scratch[:vnet.MaxPacket], w.scratch[vnet.MaxPacket:]
 	for i := range all.N {
 		p := packet[:all.Write(i, packet)]
 		total := int(binary.BigEndian.Uint16(p[2:]))

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"greseal/build/packet"
 	"greseal/platform"
 	"greseal/platform/gre"
 	"greseal/platform/userspace/vnet"
@@ -89,7 +90,7 @@ func (h *host) withoutDF(peer *host, to string, sizes []int) {
 	defer unix.Close(tx)
 	b := make([]byte, 65536)
 	for _, size := range sizes {
-		want := pattern(size, size)
+		want := packet.Pattern(size, size)
 		if err := unix.Sendto(tx, want, 0, &unix.SockaddrInet4{Port: 5005, Addr: netip.MustParseAddr(to).As4()}); err != nil {
 			h.t.Errorf("%d octets: %v", size, err)
 			continue
@@ -107,7 +108,7 @@ func (h *host) withoutDF(peer *host, to string, sizes []int) {
 func TestFragmentsJoinToThePacket(t *testing.T) {
 	for seed := range uint64(400) {
 		r := rand.New(rand.NewPCG(seed, 5))
-		p := packetSpec{udp: true, ttl: 9, id: uint16(seed), payload: pattern(1+r.IntN(4000), 1)}.build()
+		p := packet.Spec{UDP: true, TTL: 9, ID: uint16(seed), Payload: packet.Pattern(1+r.IntN(4000), 1)}.Build()
 		options := []byte{0x94, 4, 0, 0, 7, 7, 4, 0, 0, 0, 0, 0}[:4*r.IntN(4)] // router alert, copied; record route, not
 		p = append(append(bytes.Clone(p[:20]), options...), p[20:]...)
 		p[0] = 0x45 + byte(len(options)/4)
@@ -116,7 +117,7 @@ func TestFragmentsJoinToThePacket(t *testing.T) {
 		limit := 68 + r.IntN(1400)
 		var again reassembler
 		dev, head := new(device), 20+len(options)
-		buf := make([]byte, maxPacket)
+		buf := make([]byte, vnet.MaxPacket)
 		count := 0
 		for off := head; off < len(p); count++ {
 			n := fragment4(buf, p, off, limit)
@@ -149,7 +150,7 @@ func TestFragmentsJoinToThePacket(t *testing.T) {
 
 // A fragment of a fragment keeps its place and its "more".
 func TestFragmentOfAFragment(t *testing.T) {
-	p := packetSpec{udp: true, ttl: 9, payload: pattern(992, 1)}.build()
+	p := packet.Spec{UDP: true, TTL: 9, Payload: packet.Pattern(992, 1)}.Build()
 	binary.BigEndian.PutUint16(p[6:], 0x2000|125)
 	buf := make([]byte, 2000)
 	var got []uint16
@@ -164,29 +165,29 @@ func TestFragmentOfAFragment(t *testing.T) {
 }
 
 func TestTooBigMessagesAreRight(t *testing.T) {
-	dst := make([]byte, maxPacket)
+	dst := make([]byte, vnet.MaxPacket)
 	neighbor4, neighbor6 := netip.MustParseAddr("10.255.0.1"), netip.MustParseAddr("fd00::1")
-	for _, s := range []packetSpec{
-		{ttl: 3, df: true, tos: 0x2e, flags: vnet.TcpACK, payload: pattern(1400, 0)},
-		{ttl: 3, v6: true, udp: true, payload: pattern(1400, 0)},
-		{ttl: 3, ethernet: true, vlan: true, df: true, udp: true, payload: pattern(1400, 0)},
-		{ttl: 3, ethernet: true, v6: true, udp: true, payload: pattern(100, 0)},
+	for _, s := range []packet.Spec{
+		{TTL: 3, DF: true, TOS: 0x2e, Flags: vnet.TcpACK, Payload: packet.Pattern(1400, 0)},
+		{TTL: 3, V6: true, UDP: true, Payload: packet.Pattern(1400, 0)},
+		{TTL: 3, Ethernet: true, VLAN: true, DF: true, UDP: true, Payload: packet.Pattern(1400, 0)},
+		{TTL: 3, Ethernet: true, V6: true, UDP: true, Payload: packet.Pattern(100, 0)},
 	} {
-		p := s.build()
-		at, version := vnet.FindIP(p, s.ethernet)
+		p := s.Build()
+		at, version := vnet.FindIP(p, s.Ethernet)
 		n := tooBig(dst, p, at, version, 1234, netip.Addr{})
 		m := dst[:n]
-		mat, mversion := vnet.FindIP(m, s.ethernet)
+		mat, mversion := vnet.FindIP(m, s.Ethernet)
 		if n == 0 || mat != at || mversion != version {
 			t.Fatalf("%+v: %d octets", s, n)
 		}
-		if s.ethernet && (!bytes.Equal(m[:6], p[6:12]) || !bytes.Equal(m[6:12], p[:6]) || !bytes.Equal(m[12:at], p[12:at])) {
+		if s.Ethernet && (!bytes.Equal(m[:6], p[6:12]) || !bytes.Equal(m[6:12], p[:6]) || !bytes.Equal(m[12:at], p[12:at])) {
 			t.Errorf("frame header %x of %x", m[:at], p[:at])
 		}
 		ip, from := m[at:], p[at:]
 		if version == 4 {
 			if int(binary.BigEndian.Uint16(ip[2:])) != len(ip) || len(ip) != 576 || gre.Fold(gre.Sum(ip[:20], 0)) != 0xffff ||
-				!bytes.Equal(ip[12:16], from[16:20]) || !bytes.Equal(ip[16:20], from[12:16]) || ip[1] != 0xc0|s.tos&0x1e {
+				!bytes.Equal(ip[12:16], from[16:20]) || !bytes.Equal(ip[16:20], from[12:16]) || ip[1] != 0xc0|s.TOS&0x1e {
 				t.Errorf("header %x", ip[:20])
 			}
 			if ip[20] != 3 || ip[21] != 4 || binary.BigEndian.Uint16(ip[26:]) != 1234 || gre.Fold(gre.Sum(ip[20:], 0)) != 0xffff || !bytes.Equal(ip[28:], from[:548]) {
@@ -202,13 +203,13 @@ func TestTooBigMessagesAreRight(t *testing.T) {
 			t.Errorf("message %x", ip[40:60])
 		}
 	}
-	for _, s := range []packetSpec{
-		{ttl: 3, df: true, flags: vnet.TcpACK, payload: pattern(1400, 0)},
-		{ttl: 3, ethernet: true, vlan: true, df: true, udp: true, payload: pattern(1400, 0)},
-		{ttl: 3, v6: true, udp: true, payload: pattern(1400, 0)},
+	for _, s := range []packet.Spec{
+		{TTL: 3, DF: true, Flags: vnet.TcpACK, Payload: packet.Pattern(1400, 0)},
+		{TTL: 3, Ethernet: true, VLAN: true, DF: true, UDP: true, Payload: packet.Pattern(1400, 0)},
+		{TTL: 3, V6: true, UDP: true, Payload: packet.Pattern(1400, 0)},
 	} {
-		p := s.build()
-		at, version := vnet.FindIP(p, s.ethernet)
+		p := s.Build()
+		at, version := vnet.FindIP(p, s.Ethernet)
 		from := neighbor(&platform.Link{Neighbor4: neighbor4, Neighbor6: neighbor6}, version)
 		ip := dst[at:tooBig(dst, p, at, version, 1234, from)]
 		if version == 4 {
@@ -226,7 +227,7 @@ func TestTooBigMessagesAreRight(t *testing.T) {
 
 func TestNoMessageAboutWhatMayNotBeAnswered(t *testing.T) {
 	icmp := func(v6 bool, typ uint8) []byte {
-		p := packetSpec{v6: v6, udp: true, ttl: 1, payload: pattern(1400, 0)}.build()
+		p := packet.Spec{V6: v6, UDP: true, TTL: 1, Payload: packet.Pattern(1400, 0)}.Build()
 		if v6 {
 			p[6], p[40] = protoICMP6, typ
 		} else {
@@ -235,17 +236,17 @@ func TestNoMessageAboutWhatMayNotBeAnswered(t *testing.T) {
 		return p
 	}
 	change := func(v6 bool, f func(p []byte)) []byte {
-		p := packetSpec{v6: v6, udp: true, ttl: 1, payload: pattern(1400, 0)}.build()
+		p := packet.Spec{V6: v6, UDP: true, TTL: 1, Payload: packet.Pattern(1400, 0)}.Build()
 		f(p)
 		return p
 	}
 	behind := func(typ uint8) []byte { // an error behind a destination option
-		p := packetSpec{v6: true, udp: true, ttl: 1, payload: pattern(1400, 0)}.build()
+		p := packet.Spec{V6: true, UDP: true, TTL: 1, Payload: packet.Pattern(1400, 0)}.Build()
 		p[6] = 60
 		p[40], p[41], p[48] = protoICMP6, 0, typ
 		return p
 	}
-	dst := make([]byte, maxPacket)
+	dst := make([]byte, vnet.MaxPacket)
 	for _, c := range []struct {
 		name    string
 		p       []byte
@@ -347,13 +348,13 @@ func TestIPv6sLeastPassesANarrowerPath(t *testing.T) {
 }
 
 func FuzzTooBig(f *testing.F) {
-	f.Add(packetSpec{udp: true, payload: pattern(1400, 0)}.build(), false, uint16(1300))
-	f.Add(packetSpec{udp: true, v6: true, ethernet: true, payload: pattern(1400, 0)}.build(), true, uint16(1300))
+	f.Add(packet.Spec{UDP: true, Payload: packet.Pattern(1400, 0)}.Build(), false, uint16(1300))
+	f.Add(packet.Spec{UDP: true, V6: true, Ethernet: true, Payload: packet.Pattern(1400, 0)}.Build(), true, uint16(1300))
 	f.Add([]byte{0x4f, 0, 0, 80, 0, 1, 0, 0, 1, 17, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 0x94, 0, 1}, false, uint16(68))
-	dst := make([]byte, 2*maxPacket)
+	dst := make([]byte, 2*vnet.MaxPacket)
 	f.Fuzz(func(t *testing.T, p []byte, ethernet bool, limit uint16) {
 		at, version := vnet.FindIP(p, ethernet)
-		if version == 0 || len(p) > maxPacket {
+		if version == 0 || len(p) > vnet.MaxPacket {
 			return
 		}
 		if n := tooBig(dst, p, at, version, int(limit), netip.Addr{}); n > at+ipv6MinMTU || n > len(p)+vnet.IP6Len+icmpLen {

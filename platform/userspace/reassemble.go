@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"greseal/crypto/esp"
+	"greseal/platform/userspace/vnet"
 )
 
 // Reassembly of GRE packets that the peer fragmented before it encrypted them,
@@ -49,7 +50,7 @@ func pieceOf(payload []byte, next uint8) (p piece, ok bool) {
 		p.off, p.more = int(field&^7), field&1 != 0
 		p.data = payload[at+8 : total]
 	}
-	return p, len(p.data) > 0 && (!p.more || len(p.data)%8 == 0) && p.off+len(p.data) <= maxIPLen
+	return p, len(p.data) > 0 && (!p.more || len(p.data)%8 == 0) && p.off+len(p.data) <= vnet.MaxIPLen
 }
 
 // reassembly is one packet in the making.
@@ -59,7 +60,7 @@ type reassembly struct {
 	id      uint32
 	begun   time.Time
 	buf     []byte
-	have    [(maxIPLen/8 + 64) / 64]uint64 // blocks of 8 bytes
+	have    [(vnet.MaxIPLen/8 + 64) / 64]uint64 // blocks of 8 bytes
 	blocks  int
 	total   int // 0 until the last fragment has come
 	ecn     uint8
@@ -143,7 +144,7 @@ func (r *reassembler) slot(dev *device, p *piece, now time.Time) *reassembly {
 		}
 	}
 	if (free == nil || free.dev != nil) && len(r.slots) < maxReassemblies {
-		free = &reassembly{buf: make([]byte, reassemblyRoom+maxIPLen)}
+		free = &reassembly{buf: make([]byte, reassemblyRoom+vnet.MaxIPLen)}
 		r.slots = append(r.slots, free)
 	}
 	free.dev, free.v6, free.id, free.begun = dev, p.v6, p.id, now

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"greseal/build/packet"
 	"greseal/platform"
 	"greseal/platform/gre"
 )
@@ -19,7 +20,7 @@ func TestPiecesInAnyOrderMakeTheWhole(t *testing.T) {
 	now := time.Now()
 	for seed := range uint64(500) {
 		rnd := rand.New(rand.NewPCG(seed, 3))
-		want := pattern(1+rnd.IntN(9000), int(seed))
+		want := packet.Pattern(1+rnd.IntN(9000), int(seed))
 		var pieces []piece
 		for off := 0; off < len(want); {
 			n := min(8*(1+rnd.IntN(200)), len(want)-off)
@@ -42,7 +43,7 @@ func TestPiecesInAnyOrderMakeTheWhole(t *testing.T) {
 }
 
 func TestPiecesThatContradictAreDropped(t *testing.T) {
-	data := pattern(64, 0)
+	data := packet.Pattern(64, 0)
 	now := time.Now()
 	for name, pieces := range map[string][]piece{
 		"twice the same":        {{off: 0, more: true, data: data}, {off: 0, more: true, data: data}, {off: 64, data: data}},
@@ -67,7 +68,7 @@ func TestReassemblyIsBoundedAndForgets(t *testing.T) {
 	var r reassembler
 	dev := new(device)
 	now := time.Now()
-	data := pattern(64, 0)
+	data := packet.Pattern(64, 0)
 	for id := range uint32(1000) {
 		r.add(dev, &piece{id: id, more: true, data: data}, 0, now.Add(time.Duration(id)))
 	}
@@ -93,17 +94,17 @@ func TestPacketFragmentedBeforeEncryptionArrives(t *testing.T) {
 			server, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(inner4(2)+":443")))
 			return err
 		})
-		user := packetSpec{udp: true, ttl: 9, payload: pattern(1200, 0)}.build()
+		user := packet.Spec{UDP: true, TTL: 9, Payload: packet.Pattern(1200, 0)}.Build()
 		copy(user[12:], []byte{10, 77, 0, 1, 10, 77, 0, 2})
 		clear(user[10:12])
 		clear(user[26:28]) // no UDP checksum
 		binary.BigEndian.PutUint16(user[10:], ^gre.Fold(gre.Sum(user[:20], 0)))
 		h := gre.Header{Proto: gre.ProtoIPv4, HasChecksum: true}
-		packet := h.Append(nil, user)
+		whole := h.Append(nil, user)
 		s := f.stranger(a, spiAB)
-		for _, part := range [][2]int{{800, len(packet)}, {0, 400}, {400, 800}} {
-			more := part[1] < len(packet)
-			data := packet[part[0]:part[1]]
+		for _, part := range [][2]int{{800, len(whole)}, {0, 400}, {400, 800}} {
+			more := part[1] < len(whole)
+			data := whole[part[0]:part[1]]
 			if v6 {
 				head := []byte{47, 0, 0, 0, 1, 2, 3, 4}
 				binary.BigEndian.PutUint16(head[2:], uint16(part[0]))
@@ -126,7 +127,7 @@ func TestPacketFragmentedBeforeEncryptionArrives(t *testing.T) {
 		got := make([]byte, 2000)
 		_ = server.SetReadDeadline(time.Now().Add(3 * time.Second))
 		n, _, err := server.ReadFromUDPAddrPort(got)
-		if err != nil || !bytes.Equal(got[:n], pattern(1200, 0)) {
+		if err != nil || !bytes.Equal(got[:n], packet.Pattern(1200, 0)) {
 			t.Errorf("IPv6 %v: %d octets, %v; %+v", v6, n, err, b.counters(false, spiAB))
 		}
 		server.Close()

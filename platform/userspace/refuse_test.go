@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"greseal/build/packet"
 	"greseal/crypto/esp"
 	"greseal/platform"
 	"greseal/platform/gre"
@@ -154,7 +155,7 @@ func TestInboundCheckOfTunnelMode(t *testing.T) {
 	f := form{encap: true, link: platform.Link{HasKey: true, Key: 7, Sequence: true, Checksum: true}}
 	f.tunnel(a, b)
 	s := f.stranger(a, spiAB)
-	user := packetSpec{udp: true, ttl: 9, payload: pattern(30, 0)}.build()
+	user := packet.Spec{UDP: true, TTL: 9, Payload: packet.Pattern(30, 0)}.Build()
 	header := gre.Header{Proto: gre.ProtoIPv4, HasKey: true, Key: 7, HasSequence: true, HasChecksum: true, Sequence: 1 << 20}
 	good := header.Append(nil, user)
 	other := netip.MustParseAddr("203.0.113.1")
@@ -168,7 +169,7 @@ func TestInboundCheckOfTunnelMode(t *testing.T) {
 	now := func() (c counts) {
 		c.Counters, c.Drops = b.counters(false, spiAB), b.drops()
 		dev := b.dp.devices[ifName]
-		c.delivered = uint64(dev.delivered.Load())
+		c.delivered = uint64(dev.Delivered.Load())
 		b.do(func() { c.returned = b.dp.GREKeepalives(ifName).Returned })
 		return c
 	}
@@ -245,7 +246,7 @@ func TestInboundCheckOfTransportMode(t *testing.T) {
 	f := form{encap: true, transport: true}
 	f.tunnel(a, b)
 	s := f.stranger(a, spiAB)
-	user := packetSpec{udp: true, ttl: 9, payload: pattern(30, 0)}.build()
+	user := packet.Spec{UDP: true, TTL: 9, Payload: packet.Pattern(30, 0)}.Build()
 	h := gre.Header{Proto: gre.ProtoIPv4}
 	good := h.Append(nil, user)
 	s.send(t, b.v4, inIP4(a.v4, b.v4, 47, good), 4) // tunnel mode
@@ -351,11 +352,11 @@ func TestECNByRFC6040(t *testing.T) {
 	}
 	for _, v6 := range []bool{false, true} {
 		for ecn := range uint8(4) {
-			p := packetSpec{v6: v6, tos: 0xb8 | ecn, ttl: 3, flags: vnet.TcpACK, payload: pattern(9, 1)}.build()
+			p := packet.Spec{V6: v6, TOS: 0xb8 | ecn, TTL: 3, Flags: vnet.TcpACK, Payload: packet.Pattern(9, 1)}.Build()
 			at, version := vnet.FindIP(p, false)
 			for to := range uint8(4) {
 				setECN(p, at, version, to)
-				want := packetSpec{v6: v6, tos: 0xb8 | to, ttl: 3, flags: vnet.TcpACK, payload: pattern(9, 1)}.build()
+				want := packet.Spec{V6: v6, TOS: 0xb8 | to, TTL: 3, Flags: vnet.TcpACK, Payload: packet.Pattern(9, 1)}.Build()
 				if string(p) != string(want) {
 					t.Errorf("%x, want %x", p, want)
 				}

@@ -4,6 +4,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"greseal/platform/userspace/vnet"
 )
 
 // mmsghdr is struct mmsghdr of recvmmsg(2) and sendmmsg(2). The compiler pads
@@ -17,14 +19,13 @@ type mmsghdr struct {
 // tests put a kernel that lacks an offload or fails at run time. All file
 // descriptors are nonblocking.
 type kernel interface {
+	vnet.Writer
 	read(fd int, b []byte) (int, unix.Errno)
-	write(fd int, b []byte) (int, unix.Errno)
-	writev(fd int, iov []unix.Iovec) (int, unix.Errno)
 	recvmmsg(fd int, m []mmsghdr) (int, unix.Errno)
 	sendmmsg(fd int, m []mmsghdr) (int, unix.Errno)
 	setsockopt(fd, level, opt, value int) error
 	setOffload(tun int, flags int) error
-	openTUN(name string, ethernet, vnet bool) (fd int, err error)
+	openTUN(name string, ethernet, header bool) (fd int, err error)
 	manglesRuns() (release string, bad bool)
 }
 
@@ -37,12 +38,12 @@ func (linux) read(fd int, b []byte) (int, unix.Errno) {
 	return int(n), e
 }
 
-func (linux) write(fd int, b []byte) (int, unix.Errno) {
+func (linux) Write(fd int, b []byte) (int, unix.Errno) {
 	n, _, e := unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
 	return int(n), e
 }
 
-func (linux) writev(fd int, iov []unix.Iovec) (int, unix.Errno) {
+func (linux) Writev(fd int, iov []unix.Iovec) (int, unix.Errno) {
 	n, _, e := unix.RawSyscall(unix.SYS_WRITEV, uintptr(fd), uintptr(unsafe.Pointer(&iov[0])), uintptr(len(iov)))
 	return int(n), e
 }
@@ -65,8 +66,8 @@ func (linux) setOffload(tun int, flags int) error {
 	return unix.IoctlSetInt(tun, unix.TUNSETOFFLOAD, flags)
 }
 
-func (linux) openTUN(name string, ethernet, vnet bool) (int, error) {
-	return openTUN(name, ethernet, vnet)
+func (linux) openTUN(name string, ethernet, header bool) (int, error) {
+	return openTUN(name, ethernet, header)
 }
 
 func (linux) manglesRuns() (release string, bad bool) {

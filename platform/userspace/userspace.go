@@ -31,6 +31,7 @@ import (
 	"greseal/platform"
 	"greseal/platform/ikesock"
 	"greseal/platform/netlink"
+	"greseal/platform/userspace/vnet"
 )
 
 // Offload names what the kernel does for us, as bits.
@@ -132,9 +133,9 @@ func (d *Datapath) start(n int) error {
 	// daemon has one of its own.
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), 2*n+1))
 	for range n {
-		merge := newCoalescer(d.kernel, d.mergeOff)
+		merge := vnet.NewMerger(d.kernel, d.mergeOff)
 		if d.off&OffMerge != 0 {
-			merge.off = mergeTCP | mergeUDP
+			merge.Off = vnet.TCP | vnet.UDP
 		}
 		in, err := newIngress(d, merge)
 		if err != nil {
@@ -178,9 +179,9 @@ func (d *Datapath) start(n int) error {
 }
 
 // mergeOff is called by the ingress worker.
-func (d *Datapath) mergeOff(kind mergeKinds, e unix.Errno) {
+func (d *Datapath) mergeOff(kind vnet.Kinds, e unix.Errno) {
 	what, since := "TCP", ""
-	if kind == mergeUDP {
+	if kind == vnet.UDP {
 		what, since = "UDP", ", Linux 6.2 does"
 	}
 	d.note("joining %s packets for the interface is off: the kernel takes none%s (%v)", what, since, e)
@@ -240,7 +241,7 @@ func (d *Datapath) Close() error {
 	d.workers.Wait()
 	var errs []error
 	for _, dev := range d.devices {
-		errs = append(errs, unix.Close(dev.fd))
+		errs = append(errs, unix.Close(dev.FD))
 	}
 	for _, s := range d.sockets {
 		if s.ours { // the others are ikesock's

@@ -1,6 +1,7 @@
 // Package vnet is what a TUN or TAP puts in front of its packets, struct
 // virtio_net_hdr, and the work that the kernel leaves to whoever reads it: to cut one
-// large TCP or UDP packet into segments and to fill in checksums.
+// large TCP or UDP packet into segments and to fill in checksums, and the other way round
+// to join packets into such a large one (Merger).
 package vnet
 
 import (
@@ -62,6 +63,13 @@ const (
 	etherQinQ = 0x88a8
 	EtherLen  = 14
 	VlanLen   = 4
+)
+
+// MaxIPLen is the length of the longest IP packet, MaxPacket that of the longest one that a
+// TUN or TAP gives: with an Ethernet header and two VLAN tags.
+const (
+	MaxIPLen  = 65535
+	MaxPacket = MaxIPLen + EtherLen + 2*VlanLen
 )
 
 const (

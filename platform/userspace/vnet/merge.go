@@ -1,65 +1,92 @@
-package userspace
+package vnet
 
 import (
 	"bytes"
 	"encoding/binary"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
 	"greseal/platform/gre"
-	"greseal/platform/userspace/vnet"
 )
 
-// Coalescing: packets of one TCP or UDP flow that follow each other become one
+// Merging: packets of one TCP or UDP flow that follow each other become one
 // large packet with a vnet header, written to the TUN in one system call and
 // cut up again by the kernel only where it must be. A packet passes through
 //
-//	coalescer.add   what is it, does it continue a flow that waits?
+//	Merger.Add      what is it, does it continue a flow that waits?
 //	flow.continues  the merge rules, those of the kernel's GRO
-//	coalescer.flush one writev with the payloads where they were decrypted
+//	Merger.flush    one writev with the payloads where they were decrypted
 //
 // What is merged is marked "checksum still to be computed", and the kernel then
 // trusts it: so the L4 checksum of every packet is verified before it is merged.
 // A packet that stays alone is written as it came and verified by the kernel.
 
 const (
-	maxFlows    = 8
-	maxSegments = 64 // of a UDP run, UDP_MAX_SEGMENTS of kernels before 6.9
-	maxIPLen    = 65535
+	maxFlows = 8
+	// MaxSegments is how many packets a run has at most: UDP_MAX_SEGMENTS of kernels
+	// before 6.9.
+	MaxSegments = 64
 )
 
-// coalescer holds the flows that wait for their next packet. It is part of one
-// ingress worker.
-type coalescer struct {
-	k     kernel
+// Device is a TUN or TAP.
+type Device struct {
+	FD       int
+	Ethernet bool // a TAP
+	Header   bool // packets are read and written with a vnet header
+
+	Delivered atomic.Uint32 // packets given to it
+	Refused   atomic.Uint32 // packets that it refused, as one does that is down
+	Lost      func()        // is called when somebody has deleted it
+}
+
+// refused counts packets that the interface did not take.
+func (d *Device) refused(e unix.Errno, n int) {
+	d.Refused.Add(uint32(n))
+	if e == unix.EBADFD {
+		d.Lost()
+	}
+}
+
+// Writer is the kernel, as far as a Merger needs it. Descriptors do not block.
+type Writer interface {
+	Write(fd int, b []byte) (int, unix.Errno)
+	Writev(fd int, iov []unix.Iovec) (int, unix.Errno)
+}
+
+// Merger holds the flows that wait for their next packet. It is for one goroutine.
+type Merger struct {
+	k     Writer
 	flows [maxFlows]*flow
 	used  int // flows[:used] hold packets, oldest first
-	iov   [maxSegments]unix.Iovec
+	iov   [MaxSegments]unix.Iovec
 
-	off      mergeKinds                          // kinds that this kernel cannot take
-	disabled func(kind mergeKinds, e unix.Errno) // called once for each kind
+	Off      Kinds                          // kinds that are not merged, or that this kernel cannot take
+	disabled func(kind Kinds, e unix.Errno) // called once for each kind
 }
 
-func newCoalescer(k kernel, disabled func(mergeKinds, unix.Errno)) *coalescer {
-	c := &coalescer{k: k, disabled: disabled}
-	for i := range c.flows {
-		c.flows[i] = new(flow)
+// NewMerger makes a Merger. disabled is called once for each kind of run that the kernel
+// refuses, which is Off from then on.
+func NewMerger(k Writer, disabled func(Kinds, unix.Errno)) *Merger {
+	m := &Merger{k: k, disabled: disabled}
+	for i := range m.flows {
+		m.flows[i] = new(flow)
 	}
-	return c
+	return m
 }
 
-// mergeKinds are the kinds of runs, as bits.
-type mergeKinds uint8
+// Kinds are the kinds of runs, as bits.
+type Kinds uint8
 
 const (
-	mergeTCP mergeKinds = 1 << iota
-	mergeUDP
+	TCP Kinds = 1 << iota
+	UDP
 )
 
 // flow is one run of packets that will be written as one.
 type flow struct {
-	dev  *device
-	pkts [maxSegments][]byte // each with vnet.HeaderLen bytes in front that are free
+	dev  *Device
+	pkts [MaxSegments][]byte // each with HeaderLen bytes in front that are free
 	n    int
 
 	packetInfo        // of the first packet
@@ -94,7 +121,7 @@ const (
 // without IPv4 options or IPv6 extension headers, its length as its IP header
 // says.
 func inspect(p []byte, ethernet bool) (i packetInfo, s shape) {
-	i.ip, i.version = vnet.FindIP(p, ethernet)
+	i.ip, i.version = FindIP(p, ethernet)
 	var proto uint8
 	s = regular
 	switch i.version {
@@ -103,27 +130,27 @@ func inspect(p []byte, ethernet bool) (i packetInfo, s shape) {
 		if h[0] != 0x45 || binary.BigEndian.Uint16(h[6:])&0x3fff != 0 || int(binary.BigEndian.Uint16(h[2:])) != len(h) {
 			s = irregular
 		}
-		proto, i.l4 = h[9], i.ip+vnet.IP4Len
+		proto, i.l4 = h[9], i.ip+IP4Len
 	case 6:
 		h := p[i.ip:]
-		if int(binary.BigEndian.Uint16(h[4:]))+vnet.IP6Len != len(h) {
+		if int(binary.BigEndian.Uint16(h[4:]))+IP6Len != len(h) {
 			s = irregular
 		}
-		proto, i.l4 = h[6], i.ip+vnet.IP6Len
+		proto, i.l4 = h[6], i.ip+IP6Len
 	}
 	switch proto {
-	case vnet.ProtoTCP:
-		if s == irregular || len(p) < i.l4+vnet.TCPLen {
+	case ProtoTCP:
+		if s == irregular || len(p) < i.l4+TCPLen {
 			return i, irregular
 		}
 		i.hdr = i.l4 + int(p[i.l4+12]>>4)*4
-		if i.hdr < i.l4+vnet.TCPLen || i.hdr > len(p) {
+		if i.hdr < i.l4+TCPLen || i.hdr > len(p) {
 			return i, irregular
 		}
 		return i, regular
-	case vnet.ProtoUDP:
+	case ProtoUDP:
 		i.udp = true
-		i.hdr = i.l4 + vnet.UDPLen
+		i.hdr = i.l4 + UDPLen
 		if s == irregular || i.hdr > len(p) || int(binary.BigEndian.Uint16(p[i.l4+4:])) != len(p)-i.l4 {
 			return i, irregular
 		}
@@ -149,15 +176,15 @@ func (i *packetInfo) mergeable(p []byte) bool {
 		}
 		return binary.BigEndian.Uint16(p[i.l4+6:]) != 0
 	}
-	return p[i.l4+13]&^vnet.TcpPSH == vnet.TcpACK
+	return p[i.l4+13]&^TcpPSH == TcpACK
 }
 
 // sameFlow compares addresses, protocol and ports.
-func (f *flow) sameFlow(dev *device, i *packetInfo, p []byte) bool {
+func (f *flow) sameFlow(dev *Device, i *packetInfo, p []byte) bool {
 	if f.dev != dev || f.version != i.version || f.udp != i.udp || f.ip != i.ip {
 		return false
 	}
-	q := f.pkts[0][vnet.HeaderLen:]
+	q := f.pkts[0][HeaderLen:]
 	if [4]byte(p[i.l4:]) != [4]byte(q[f.l4:]) {
 		return false
 	}
@@ -171,10 +198,10 @@ func (f *flow) sameFlow(dev *device, i *packetInfo, p []byte) bool {
 // nothing but what segmentation restores may differ between the headers.
 func (f *flow) continues(i *packetInfo, p []byte) bool {
 	payload := len(p) - i.hdr
-	if f.closed || f.n == maxSegments || i.hdr != f.hdr || payload > f.size || f.total+payload > maxIPLen {
+	if f.closed || f.n == MaxSegments || i.hdr != f.hdr || payload > f.size || f.total+payload > MaxIPLen {
 		return false
 	}
-	q := f.pkts[0][vnet.HeaderLen:]
+	q := f.pkts[0][HeaderLen:]
 	if !bytes.Equal(p[:i.ip], q[:f.ip]) {
 		return false // Ethernet and VLAN
 	}
@@ -213,59 +240,59 @@ func (i *packetInfo) l4Valid(p []byte) bool {
 
 // pseudoSum is the sum of the pseudo-header for an L4 length.
 func (i *packetInfo) pseudoSum(p []byte, length int) uint32 {
-	sum := uint32(vnet.ProtoTCP)
+	sum := uint32(ProtoTCP)
 	if i.udp {
-		sum = vnet.ProtoUDP
+		sum = ProtoUDP
 	}
 	sum += uint32(length)
 	if i.version == 4 {
 		return gre.Sum(p[i.ip+12:i.ip+20], sum)
 	}
-	return gre.Sum(p[i.ip+8:i.ip+vnet.IP6Len], sum)
+	return gre.Sum(p[i.ip+8:i.ip+IP6Len], sum)
 }
 
-// add takes one packet for dev. b is vnet.HeaderLen free bytes and the packet; it is
-// kept until flushAll. The packets of a flow stay in order.
-func (c *coalescer) add(dev *device, b []byte) {
-	if !dev.vnet {
-		c.single(dev, b)
+// Add takes one packet for dev. b is HeaderLen free bytes and the packet; it is
+// kept until Flush. The packets of a flow stay in order.
+func (m *Merger) Add(dev *Device, b []byte) {
+	if !dev.Header {
+		m.single(dev, b)
 		return
 	}
-	p := b[vnet.HeaderLen:]
-	i, s := inspect(p, dev.ethernet)
+	p := b[HeaderLen:]
+	i, s := inspect(p, dev.Ethernet)
 	switch s {
 	case foreign:
-		c.single(dev, b)
+		m.single(dev, b)
 		return
 	case irregular:
-		for at := c.used - 1; at >= 0; at-- {
-			if c.flows[at].dev == dev {
-				c.flush(at)
+		for at := m.used - 1; at >= 0; at-- {
+			if m.flows[at].dev == dev {
+				m.flush(at)
 			}
 		}
-		c.single(dev, b)
+		m.single(dev, b)
 		return
 	}
-	merge := c.off&i.kind() == 0 && i.mergeable(p)
-	for at, f := range c.flows[:c.used] {
+	merge := m.Off&i.kind() == 0 && i.mergeable(p)
+	for at, f := range m.flows[:m.used] {
 		if !f.sameFlow(dev, &i, p) {
 			continue
 		}
-		if merge && f.continues(&i, p) && c.append(f, &i, b) {
+		if merge && f.continues(&i, p) && m.append(f, &i, b) {
 			return
 		}
-		c.flush(at)
+		m.flush(at)
 		break
 	}
-	if !merge || c.off&i.kind() != 0 {
-		c.single(dev, b)
+	if !merge || m.Off&i.kind() != 0 {
+		m.single(dev, b)
 		return
 	}
-	if c.used == maxFlows {
-		c.flush(0)
+	if m.used == maxFlows {
+		m.flush(0)
 	}
-	f := c.flows[c.used]
-	c.used++
+	f := m.flows[m.used]
+	m.used++
 	f.dev, f.packetInfo = dev, i
 	f.pkts[0], f.n = b, 1
 	f.size, f.total = len(p)-i.hdr, len(p)-i.ip
@@ -273,27 +300,27 @@ func (c *coalescer) add(dev *device, b []byte) {
 	f.track(&i, p)
 }
 
-func (i *packetInfo) kind() mergeKinds {
+func (i *packetInfo) kind() Kinds {
 	if i.udp {
-		return mergeUDP
+		return UDP
 	}
-	return mergeTCP
+	return TCP
 }
 
 // append verifies and appends; on a wrong checksum nothing is appended.
-func (c *coalescer) append(f *flow, i *packetInfo, b []byte) bool {
+func (m *Merger) append(f *flow, i *packetInfo, b []byte) bool {
 	if !f.verified {
-		if !f.l4Valid(f.pkts[0][vnet.HeaderLen:]) {
+		if !f.l4Valid(f.pkts[0][HeaderLen:]) {
 			return false
 		}
 		f.verified = true
 	}
-	p := b[vnet.HeaderLen:]
+	p := b[HeaderLen:]
 	if !i.l4Valid(p) {
 		return false
 	}
 	if f.n == 1 && f.version == 4 {
-		f.idStep = binary.BigEndian.Uint16(p[i.ip+4:]) - binary.BigEndian.Uint16(f.pkts[0][vnet.HeaderLen+f.ip+4:])
+		f.idStep = binary.BigEndian.Uint16(p[i.ip+4:]) - binary.BigEndian.Uint16(f.pkts[0][HeaderLen+f.ip+4:])
 	}
 	f.pkts[f.n] = b
 	f.n++
@@ -312,98 +339,98 @@ func (f *flow) track(i *packetInfo, p []byte) {
 		return
 	}
 	f.nextSeq = binary.BigEndian.Uint32(p[i.l4+4:]) + uint32(len(p)-i.hdr)
-	f.psh = p[i.l4+13]&vnet.TcpPSH != 0
+	f.psh = p[i.l4+13]&TcpPSH != 0
 	if f.psh {
 		f.closed = true
 	}
 }
 
-// flushAll writes everything that waits: the buffers are free afterwards.
-func (c *coalescer) flushAll() {
-	for _, f := range c.flows[:c.used] {
-		c.write(f)
+// Flush writes everything that waits: the buffers are free afterwards.
+func (m *Merger) Flush() {
+	for _, f := range m.flows[:m.used] {
+		m.write(f)
 	}
-	c.used = 0
+	m.used = 0
 }
 
 // flush writes one flow; the others keep their order.
-func (c *coalescer) flush(at int) {
-	f := c.flows[at]
-	c.write(f)
-	c.used--
-	copy(c.flows[at:c.used], c.flows[at+1:])
-	c.flows[c.used] = f
+func (m *Merger) flush(at int) {
+	f := m.flows[at]
+	m.write(f)
+	m.used--
+	copy(m.flows[at:m.used], m.flows[at+1:])
+	m.flows[m.used] = f
 }
 
-func (c *coalescer) write(f *flow) {
+func (m *Merger) write(f *flow) {
 	if f.n == 1 {
-		c.single(f.dev, f.pkts[0])
+		m.single(f.dev, f.pkts[0])
 		return
 	}
 	first := f.pkts[0]
-	p := first[vnet.HeaderLen:]
+	p := first[HeaderLen:]
 	var saved [128]byte
 	keep := copy(saved[:], p[:f.hdr])
 	f.header(first)
 
-	iov := c.iov[:f.n]
+	iov := m.iov[:f.n]
 	iov[0].Base = &first[0]
 	iov[0].SetLen(len(first))
 	for k := 1; k < f.n; k++ {
 		b := f.pkts[k]
-		iov[k].Base = &b[vnet.HeaderLen+f.hdr]
-		iov[k].SetLen(len(b) - vnet.HeaderLen - f.hdr)
+		iov[k].Base = &b[HeaderLen+f.hdr]
+		iov[k].SetLen(len(b) - HeaderLen - f.hdr)
 	}
-	_, e := c.k.writev(f.dev.fd, iov)
+	_, e := m.k.Writev(f.dev.FD, iov)
 	if e == 0 {
-		f.dev.wrote(f.n)
+		f.dev.Delivered.Add(uint32(f.n))
 		return
 	}
 	if e != unix.EINVAL {
-		f.dev.writeFailed(e, f.n)
+		f.dev.refused(e, f.n)
 		return
 	}
 	// The kernel takes no such run (no USO before Linux 6.2, and faults of its
 	// own): each packet goes alone, now and from now on.
-	if kind := f.kind(); c.off&kind == 0 {
-		c.off |= kind
-		c.disabled(kind, e)
+	if kind := f.kind(); m.Off&kind == 0 {
+		m.Off |= kind
+		m.disabled(kind, e)
 	}
 	copy(p, saved[:keep])
 	for k := range f.n {
-		c.single(f.dev, f.pkts[k])
+		m.single(f.dev, f.pkts[k])
 	}
 }
 
 // header makes the first packet's headers those of the run.
 func (f *flow) header(b []byte) {
-	p := b[vnet.HeaderLen:]
+	p := b[HeaderLen:]
 	if f.version == 4 {
 		h := p[f.ip:f.l4]
 		binary.BigEndian.PutUint16(h[2:], uint16(f.total))
 		binary.BigEndian.PutUint16(h[10:], 0)
 		binary.BigEndian.PutUint16(h[10:], ^gre.Fold(gre.Sum(h, 0)))
 	} else {
-		binary.BigEndian.PutUint16(p[f.ip+4:], uint16(f.total-vnet.IP6Len))
+		binary.BigEndian.PutUint16(p[f.ip+4:], uint16(f.total-IP6Len))
 	}
 	l4Len := f.total - (f.l4 - f.ip)
-	v := vnet.Header{
-		Flags:     vnet.NeedsCsum,
+	v := Header{
+		Flags:     NeedsCsum,
 		HdrLen:    uint16(f.hdr),
 		GSOSize:   uint16(f.size),
 		CsumStart: uint16(f.l4),
 	}
 	l4 := p[f.l4:]
 	if f.udp {
-		v.GSOType, v.CsumOffset = vnet.GSOUDP, 6
+		v.GSOType, v.CsumOffset = GSOUDP, 6
 		binary.BigEndian.PutUint16(l4[4:], uint16(l4Len))
 	} else {
-		v.GSOType, v.CsumOffset = vnet.GSOTCP4, 16
+		v.GSOType, v.CsumOffset = GSOTCP4, 16
 		if f.version == 6 {
-			v.GSOType = vnet.GSOTCP6
+			v.GSOType = GSOTCP6
 		}
 		if f.psh {
-			l4[13] |= vnet.TcpPSH
+			l4[13] |= TcpPSH
 		}
 	}
 	binary.BigEndian.PutUint16(l4[v.CsumOffset:], gre.Fold(f.pseudoSum(p, l4Len)))
@@ -411,15 +438,15 @@ func (f *flow) header(b []byte) {
 }
 
 // single writes one packet as it is; the kernel verifies its checksum.
-func (c *coalescer) single(dev *device, b []byte) {
-	if dev.vnet {
-		clear(b[:vnet.HeaderLen])
+func (m *Merger) single(dev *Device, b []byte) {
+	if dev.Header {
+		clear(b[:HeaderLen])
 	} else {
-		b = b[vnet.HeaderLen:]
+		b = b[HeaderLen:]
 	}
-	if _, e := c.k.write(dev.fd, b); e != 0 {
-		dev.writeFailed(e, 1)
+	if _, e := m.k.Write(dev.FD, b); e != 0 {
+		dev.refused(e, 1)
 		return
 	}
-	dev.wrote(1)
+	dev.Delivered.Add(1)
 }
