@@ -7,6 +7,7 @@ import (
 
 	"greseal/crypto/esp"
 	"greseal/platform/gre"
+	"greseal/platform/userspace/oversize"
 	"greseal/platform/userspace/vnet"
 )
 
@@ -20,9 +21,9 @@ func FuzzInner(f *testing.F) {
 		for _, ends := range [][2]netip.Addr{{local, remote}, {netip.IPv6Unspecified(), netip.IPv6Unspecified()}} {
 			p, ecn, v := innerGRE(b, next, ends[0], ends[1])
 			if v == fragment {
-				var r reassembler
+				var r oversize.Reassembler
 				if piece, ok := pieceOf(b, next); ok {
-					r.add(new(device), &piece, ecn, time.Time{})
+					r.Add(new(device), &piece, ecn, time.Time{})
 				}
 			}
 			if v != accept {

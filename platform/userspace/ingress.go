@@ -11,6 +11,7 @@ import (
 	"greseal/platform"
 	"greseal/platform/gre"
 	"greseal/platform/ikesock"
+	"greseal/platform/userspace/oversize"
 	"greseal/platform/userspace/vnet"
 )
 
@@ -58,7 +59,7 @@ type ingress struct {
 	socks   []*outSocket // by token
 
 	locked *device // whose lock the worker has
-	pieces reassembler
+	pieces oversize.Reassembler
 
 	buf  []byte
 	msgs [recvMessages]mmsghdr
@@ -319,11 +320,11 @@ func (w *ingress) fragment(sa *inSA, p *esp.Packet, ecn uint8) {
 		sa.count.Malformed++
 		return
 	}
-	whole, ecn := w.pieces.add(w.locked, &piece, ecn, time.Now())
+	whole, ecn := w.pieces.Add(w.locked, &piece, ecn, time.Now())
 	if whole == nil {
 		return
 	}
-	w.deliver(sa, whole, len(whole)-reassemblyRoom, ecn)
+	w.deliver(sa, whole, len(whole)-oversize.Room, ecn)
 	w.merge.Flush() // before the buffer is used again
 }
 

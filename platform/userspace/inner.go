@@ -6,6 +6,7 @@ import (
 
 	"greseal/crypto/esp"
 	"greseal/platform/gre"
+	"greseal/platform/userspace/oversize"
 	"greseal/platform/userspace/vnet"
 )
 
@@ -66,6 +67,28 @@ func innerGRE(payload []byte, next uint8, local, remote netip.Addr) (packet []by
 		return nil, 0, wrongSelector
 	}
 	return nil, 0, wrongSelector
+}
+
+// pieceOf reads a fragment whose header innerGRE has found right.
+func pieceOf(payload []byte, next uint8) (p oversize.Piece, ok bool) {
+	switch next {
+	case esp.NextIPv4:
+		head, total := int(payload[0]&15)*4, int(binary.BigEndian.Uint16(payload[2:]))
+		field := binary.BigEndian.Uint16(payload[6:])
+		p.ID = uint32(binary.BigEndian.Uint16(payload[4:]))
+		p.Off, p.More = int(field&0x1fff)*8, field&0x2000 != 0
+		p.Data = payload[head:total]
+	case esp.NextIPv6:
+		at, total, proto := fragmentHeader(payload)
+		if proto != gre6Fragment {
+			return p, false
+		}
+		field := binary.BigEndian.Uint16(payload[at+2:])
+		p.V6, p.ID = true, binary.BigEndian.Uint32(payload[at+4:])
+		p.Off, p.More = int(field&^7), field&1 != 0
+		p.Data = payload[at+8 : total]
+	}
+	return p, len(p.Data) > 0 && (!p.More || len(p.Data)%8 == 0) && p.Off+len(p.Data) <= vnet.MaxIPLen
 }
 
 // What fragmentHeader may find beside a protocol number.

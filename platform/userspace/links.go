@@ -11,6 +11,7 @@ import (
 
 	"greseal/platform"
 	"greseal/platform/rtnl"
+	"greseal/platform/userspace/oversize"
 	"greseal/platform/userspace/vnet"
 )
 
@@ -97,7 +98,7 @@ func (d *Datapath) makeDevice(l *platform.Link, info *rtnl.Link) (*device, error
 	if err != nil {
 		return nil, fmt.Errorf("interface %s: %w", l.Name, err)
 	}
-	dev := &device{name: l.Name, events: d.events, bounce: make(chan []byte, maxBounces), opened: time.Now(), refusals: messageRate()}
+	dev := &device{name: l.Name, events: d.events, bounce: make(chan []byte, maxBounces), opened: time.Now(), refusals: oversize.MessageRate()}
 	dev.FD, dev.Ethernet, dev.Header, dev.Lost = fd, l.Ethernet, header, dev.gone
 	dev.link.Store(l)
 	if err := d.claim(dev, info != nil); err != nil {

@@ -2,7 +2,9 @@ package userspace
 
 import (
 	"encoding/binary"
+	"math/rand/v2"
 
+	"greseal/platform/userspace/oversize"
 	"greseal/platform/userspace/vnet"
 
 	"golang.org/x/sys/unix"
@@ -89,6 +91,15 @@ func (o *outbox) commit(r *route, dev *device, n int, tos uint8) {
 	}
 	o.runs[o.n] = run{route: r, dev: dev, off: off, size: n, seg: n, n: 1, tos: tos}
 	o.n++
+}
+
+// cut takes the packet of n bytes that was written where room said, in outer fragments.
+func (o *outbox) cut(r *route, dev *device, n int, tos uint8) {
+	o.wide = r.cut.Append(o.wide[:0], o.buf[o.used:o.used+n])
+	id := rand.Uint32()
+	for off := 0; off < len(o.wide); off += oversize.Fragment6Data {
+		o.commit(r, dev, r.cut.Fragment(o.room(oversize.IPv6MinMTU), o.wide, off, id), tos)
+	}
 }
 
 // flushKeeping sends the runs and moves the packet at off to the front.

@@ -13,6 +13,7 @@ import (
 	"greseal/crypto/esp"
 	"greseal/platform"
 	"greseal/platform/inet"
+	"greseal/platform/userspace/oversize"
 )
 
 // outSocket is a socket that ESP leaves by and comes in from: the UDP socket
@@ -84,7 +85,7 @@ type pieces uint8
 const (
 	inOne    pieces = iota // it is dropped there: DF
 	asRouted               // it is cut there, or here where the kernel knows of the link
-	forLeast               // we cut it for every path there is (fragment6.go)
+	forLeast               // we cut it for every path there is (oversize.Cut6)
 )
 
 // rawSocket opens a socket of IP protocol 50, or for the fragments of our own
@@ -234,11 +235,11 @@ func (d *Datapath) routeOf(sa *esp.ChildSA, link *platform.Link) (*route, error)
 		cut = asRouted
 	}
 	r, err := d.routeIn(sa, link, cut)
-	if err == nil && r.limit < ipv6MinMTU && link.MTU >= ipv6MinMTU && !link.Ethernet {
+	if err == nil && r.limit < oversize.IPv6MinMTU && link.MTU >= oversize.IPv6MinMTU && !link.Ethernet {
 		wide := *link
 		wide.IgnoreDF = true
 		cut = asRouted
-		c := newCut6(sa, d.portNAT)
+		c := oversize.NewCut6(sa, d.portNAT)
 		if c != nil {
 			cut = forLeast
 		}

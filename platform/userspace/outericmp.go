@@ -3,16 +3,13 @@ package userspace
 import (
 	"bytes"
 	"encoding/binary"
-	"net/netip"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"greseal/crypto/esp"
 	"greseal/platform"
-	"greseal/platform/gre"
 	"greseal/platform/inet"
-	"greseal/platform/userspace/vnet"
+	"greseal/platform/userspace/oversize"
 )
 
 // ICMP from the path: routers that cannot forward an outer packet because it is
@@ -49,74 +46,13 @@ func (d *Datapath) icmpSocket(v6 bool) (*outSocket, error) {
 // icmpFilter is ICMP_FILTER (linux/icmp.h).
 const icmpFilter = 1
 
-// quote is what a "too big" message says about an outer packet.
-type quote struct {
-	mtu int // 0: not said (routers before RFC 1191)
-	dst netip.AddrPort
-	udp bool
-	len int // of the packet it is about
-	spi uint32
-	seq uint32
-}
-
-// parseTooBig4 reads an ICMP message of a raw socket, its IP header included. The
-// kernel has not verified its checksum yet.
-func parseTooBig4(b []byte, portNAT uint16) (q quote, ok bool) {
-	if len(b) < vnet.IP4Len || len(b) < int(b[0]&15)*4 {
-		return q, false
-	}
-	b = b[int(b[0]&15)*4:]
-	if len(b) < icmpLen+vnet.IP4Len || b[0] != 3 || b[1] != 4 || gre.Fold(gre.Sum(b, 0)) != 0xffff {
-		return q, false
-	}
-	q.mtu = int(binary.BigEndian.Uint16(b[6:]))
-	ip := b[icmpLen:]
-	head := int(ip[0]&15) * 4
-	if ip[0]>>4 != 4 || head < vnet.IP4Len || len(ip) < head || binary.BigEndian.Uint16(ip[6:])&0x1fff != 0 {
-		return q, false
-	}
-	q.len = int(binary.BigEndian.Uint16(ip[2:]))
-	return q, q.esp(netip.AddrFrom4([4]byte(ip[16:20])), ip[9], ip[head:], portNAT)
-}
-
-// parseTooBig6 reads an ICMPv6 message, which the kernel has verified.
-func parseTooBig6(b []byte, portNAT uint16) (q quote, ok bool) {
-	if len(b) < icmpLen+vnet.IP6Len || b[0] != 2 {
-		return q, false
-	}
-	mtu := binary.BigEndian.Uint32(b[4:])
-	q.mtu = int(min(mtu, 1<<16))
-	ip := b[icmpLen:]
-	if ip[0]>>4 != 6 {
-		return q, false
-	}
-	q.len = vnet.IP6Len + int(binary.BigEndian.Uint16(ip[4:]))
-	return q, q.esp(netip.AddrFrom16([16]byte(ip[24:40])), ip[6], ip[vnet.IP6Len:], portNAT)
-}
-
-// esp reads the quoted packet behind its IP header.
-func (q *quote) esp(dst netip.Addr, proto uint8, b []byte, portNAT uint16) (ok bool) {
-	port := uint16(0)
-	switch {
-	case proto == unix.IPPROTO_ESP:
-	case proto == vnet.ProtoUDP && len(b) >= vnet.UDPLen && binary.BigEndian.Uint16(b) == portNAT:
-		q.udp, port = true, binary.BigEndian.Uint16(b[2:])
-		b = b[vnet.UDPLen:]
-	default:
-		return false
-	}
-	q.dst = netip.AddrPortFrom(dst, port)
-	q.spi, q.seq, ok = esp.Header(b)
-	return ok
-}
-
-// about reports whether the quoted packet is one of the last this SA sent.
-func (q *quote) about(sa *outSA) bool {
+// sent reports whether the quoted packet is one of the last this SA sent.
+func (sa *outSA) sent(q *oversize.Quote) bool {
 	r := sa.route.Load()
 	to := peerOf(r.name[:r.nameLen])
-	return sa.spi == q.spi && r.sock.udp == q.udp &&
-		to.Addr().WithZone("") == q.dst.Addr() && (!q.udp || to.Port() == q.dst.Port()) &&
-		uint32(sa.sealer.Sent())-q.seq < recentSequence && sa.sealer.Sent() != 0
+	return sa.spi == q.SPI && r.sock.udp == q.UDP &&
+		to.Addr().WithZone("") == q.Dst.Addr() && (!q.UDP || to.Port() == q.Dst.Port()) &&
+		uint32(sa.sealer.Sent())-q.Seq < recentSequence && sa.sealer.Sent() != 0
 }
 
 // tooBigAgain is how soon the same is told again.
@@ -124,27 +60,18 @@ const tooBigAgain = time.Second
 
 // outerTooBig handles a message of the path.
 func (w *ingress) outerTooBig(v6 bool, b []byte) {
-	parse := parseTooBig4
-	if v6 {
-		parse = parseTooBig6
-	}
-	q, ok := parse(b, w.portNAT)
-	if ok && q.mtu == 0 {
-		q.mtu = q.len - 1
-	}
-	// Less than IPv4's least is a lie, and so is what the packet would have
-	// fitted.
-	if !ok || q.mtu < minMTU || q.mtu >= q.len {
+	q, ok := oversize.ReadQuote(b, v6, w.portNAT)
+	if !ok {
 		w.noise++
 		return
 	}
-	for _, sa := range w.outs.of(q.spi) {
-		if !q.about(sa) {
+	for _, sa := range w.outs.of(q.SPI) {
+		if !sa.sent(&q) {
 			continue
 		}
-		if now := time.Now(); q.mtu != sa.told || now.Sub(sa.toldAt) > tooBigAgain {
-			sa.told, sa.toldAt = q.mtu, now
-			w.events.post(platform.Event{Kind: platform.OuterTooBig, Link: sa.link, Out: true, SPI: sa.spi, MTU: q.mtu})
+		if now := time.Now(); q.MTU != sa.told || now.Sub(sa.toldAt) > tooBigAgain {
+			sa.told, sa.toldAt = q.MTU, now
+			w.events.post(platform.Event{Kind: platform.OuterTooBig, Link: sa.link, Out: true, SPI: sa.spi, MTU: q.MTU})
 		}
 		return
 	}

@@ -18,7 +18,7 @@ import (
 func aboutFrame(frame []byte, v6 bool, mtu int, quote int) []byte {
 	ip := frame[vnet.EtherLen:]
 	quote = min(quote, len(ip))
-	m := make([]byte, icmpLen, icmpLen+quote)
+	m := make([]byte, 8, 8+quote)
 	m[0], m[1] = 3, 4
 	binary.BigEndian.PutUint16(m[6:], uint16(mtu))
 	if v6 {

@@ -11,6 +11,7 @@ import (
 	"greseal/crypto/esp"
 	"greseal/platform"
 	"greseal/platform/gre"
+	"greseal/platform/userspace/oversize"
 	"greseal/platform/userspace/vnet"
 )
 
@@ -134,9 +135,9 @@ type route struct {
 	greLen int
 	prefix int // ipLen and greLen
 
-	limit int    // bytes of the largest packet from the device that fits
-	wide  *route // the same in outer fragments, where IPv6's least is more
-	cut   *cut6  // of a wide one over IPv6
+	limit int            // bytes of the largest packet from the device that fits
+	wide  *route         // the same in outer fragments, where IPv6's least is more
+	cut   *oversize.Cut6 // of a wide one over IPv6
 
 	greLocal, greRemote netip.Addr
 

@@ -406,10 +406,8 @@ func (m *Merger) write(f *flow) {
 func (f *flow) header(b []byte) {
 	p := b[HeaderLen:]
 	if f.version == 4 {
-		h := p[f.ip:f.l4]
-		binary.BigEndian.PutUint16(h[2:], uint16(f.total))
-		binary.BigEndian.PutUint16(h[10:], 0)
-		binary.BigEndian.PutUint16(h[10:], ^gre.Fold(gre.Sum(h, 0)))
+		binary.BigEndian.PutUint16(p[f.ip+2:], uint16(f.total))
+		SetIP4Sum(p[f.ip:])
 	} else {
 		binary.BigEndian.PutUint16(p[f.ip+4:], uint16(f.total-IP6Len))
 	}

@@ -129,3 +129,10 @@ func TrafficClass(p []byte, at int, version uint8) uint8 {
 	}
 	return 0
 }
+
+// SetIP4Sum sets the checksum of an IPv4 header, which may have options.
+func SetIP4Sum(p []byte) {
+	head := p[:int(p[0]&15)*4]
+	clear(head[10:12])
+	binary.BigEndian.PutUint16(head[10:], gre.Checksum(head))
+}
