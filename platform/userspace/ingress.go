@@ -50,9 +50,9 @@ const (
 type ingress struct {
 	*worker
 	k       kernel
-	sas     *spiTable
+	sas     *spiTable[*inSA]
 	merge   *vnet.Merger
-	outs    *outTable
+	outs    *spiTable[*outSA]
 	events  *eventQueue
 	ike     *ikesock.Sockets
 	portNAT uint16
@@ -254,7 +254,7 @@ func (w *ingress) packet(m *message, b []byte) {
 		w.noise++
 		return
 	}
-	sa := w.sas.find(spi)
+	sa := inbound(w.sas, spi)
 	if sa == nil {
 		w.unknown++
 		return

@@ -221,71 +221,35 @@ func (r *route) putInner(b []byte, n int, tos, ttl uint8, id uint16) {
 	}
 }
 
-// spiTable finds inbound SAs by SPI without a lock: SPIs are random, so their
-// low byte spreads them over shards, each an immutable slice that the loop
-// replaces. A look-up reads one pointer and some 32-bit numbers.
-type spiTable [256]atomic.Pointer[[]*inSA]
+// spiTable finds SAs by SPI without a lock: SPIs are random, so their low byte
+// spreads them over shards, each an immutable slice that the loop replaces. A
+// look-up reads one pointer and some 32-bit numbers.
+type spiTable[SA comparable] [256]atomic.Pointer[[]SA]
 
-func (t *spiTable) find(spi uint32) *inSA {
-	shard := t[spi&0xff].Load()
-	if shard == nil {
-		return nil
-	}
-	for _, sa := range *shard {
-		if sa.spi == spi {
-			return sa
-		}
-	}
-	return nil
-}
-
-func (t *spiTable) add(sa *inSA) {
-	shard := &t[sa.spi&0xff]
-	var now []*inSA
-	if old := shard.Load(); old != nil {
-		now = append(now, *old...)
-	}
-	now = append(now, sa)
-	shard.Store(&now)
-}
-
-func (t *spiTable) remove(sa *inSA) {
-	shard := &t[sa.spi&0xff]
-	old := shard.Load()
-	if old == nil {
-		return
-	}
-	var now []*inSA
-	for _, o := range *old {
-		if o != sa {
-			now = append(now, o)
-		}
-	}
-	if now == nil {
-		shard.Store(nil)
-		return
-	}
-	shard.Store(&now)
-}
-
-// outTable finds outbound SAs by SPI for the ingress workers in the same way. Two
-// peers may have chosen the same one.
-type outTable [256]atomic.Pointer[[]*outSA]
-
-// of are the SAs that may have the SPI.
-func (t *outTable) of(spi uint32) []*outSA {
+// of are the SAs that may have the SPI; two peers may have chosen the same one.
+func (t *spiTable[SA]) of(spi uint32) []SA {
 	if shard := t[spi&0xff].Load(); shard != nil {
 		return *shard
 	}
 	return nil
 }
 
-func (t *outTable) add(sa *outSA) {
-	now := append(slices.Clone(t.of(sa.spi)), sa)
-	t[sa.spi&0xff].Store(&now)
+func (t *spiTable[SA]) add(spi uint32, sa SA) {
+	now := append(slices.Clone(t.of(spi)), sa)
+	t[spi&0xff].Store(&now)
 }
 
-func (t *outTable) remove(sa *outSA) {
-	now := slices.DeleteFunc(slices.Clone(t.of(sa.spi)), func(o *outSA) bool { return o == sa })
-	t[sa.spi&0xff].Store(&now)
+func (t *spiTable[SA]) remove(spi uint32, sa SA) {
+	now := slices.DeleteFunc(slices.Clone(t.of(spi)), func(o SA) bool { return o == sa })
+	t[spi&0xff].Store(&now)
+}
+
+// inbound finds the inbound SA of an SPI; nil when it is nobody's.
+func inbound(t *spiTable[*inSA], spi uint32) *inSA {
+	for _, sa := range t.of(spi) {
+		if sa.spi == spi {
+			return sa
+		}
+	}
+	return nil
 }

@@ -67,8 +67,8 @@ type Datapath struct {
 	portNAT uint16
 	netlink *netlink.Conn
 	events  *eventQueue
-	sas     spiTable
-	sending outTable
+	sas     spiTable[*inSA]
+	sending spiTable[*outSA]
 	ingress []*ingress
 	egress  []*egress
 	workers sync.WaitGroup
