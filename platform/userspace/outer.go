@@ -91,36 +91,43 @@ const (
 // rawSocket opens a socket of IP protocol 50, or for the fragments of our own
 // making.
 func (d *Datapath) rawSocket(v6 bool, cut pieces) (*outSocket, error) {
-	ip, mode := inet.V(v6), unix.IP_PMTUDISC_PROBE
-	if cut == asRouted {
-		mode = unix.IP_PMTUDISC_DONT
+	ip, proto, mode, finish := inet.V(v6), unix.IPPROTO_ESP, unix.IP_PMTUDISC_PROBE, func(int) error { return nil }
+	switch cut {
+	case asRouted:
+		mode, finish = unix.IP_PMTUDISC_DONT, deaf
+	case forLeast:
+		proto, finish = unix.IPPROTO_FRAGMENT, deaf
 	}
-	proto := unix.IPPROTO_ESP
-	if cut == forLeast {
-		proto = unix.IPPROTO_FRAGMENT
-	}
-	fd, err := ip.Socket(unix.SOCK_RAW, proto)
+	fd, err := openSocket(v6, unix.SOCK_RAW, proto, finish, [3]int{ip.Level, ip.Discover, mode}, [3]int{ip.Level, ip.PacketInfo, 1})
 	if err == unix.EPERM {
 		return nil, fmt.Errorf("raw ESP socket: run as root or with CAP_NET_RAW (%w)", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("raw ESP socket: %w", err)
 	}
-	for _, o := range [][2]int{{ip.Discover, mode}, {ip.PacketInfo, 1}} {
-		if err := ip.Set(fd, o[0], o[1]); err != nil {
-			_ = unix.Close(fd)
-			return nil, fmt.Errorf("raw ESP socket: %w", err)
-		}
-	}
 	d.bufferSizes(fd)
 	d.receiveClass(fd, v6)
-	if cut != inOne {
-		if err := deaf(fd); err != nil {
-			_ = unix.Close(fd)
-			return nil, fmt.Errorf("raw ESP socket: %w", err)
+	return &outSocket{fd: fd, v6: v6}, nil
+}
+
+// openSocket opens a socket with options, each a level, a name and a value; finish does what
+// else it needs. One that lacks anything is closed.
+func openSocket(v6 bool, typ, proto int, finish func(fd int) error, options ...[3]int) (fd int, err error) {
+	if fd, err = inet.V(v6).Socket(typ, proto); err != nil {
+		return -1, err
+	}
+	for _, o := range options {
+		if err == nil {
+			err = unix.SetsockoptInt(fd, o[0], o[1], o[2])
 		}
 	}
-	return &outSocket{fd: fd, v6: v6}, nil
+	if err == nil {
+		err = finish(fd)
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+	}
+	return fd, err
 }
 
 // deaf keeps a socket that only sends from collecting copies of what comes in.
@@ -133,44 +140,32 @@ func deaf(fd int) error {
 // with IgnoreDF live beside others. It is bound to an address that nobody
 // sends to, so that the first socket goes on to receive everything; the two may
 // only share the port because both say so for as long as the bind takes.
-func (d *Datapath) fragmenting(first *outSocket, port uint16) (_ *outSocket, err error) {
-	ip, at := inet.V(first.v6), netip.AddrFrom4([4]byte{127, 0, 0, 254})
-	if first.v6 {
+func (d *Datapath) fragmenting(v6 bool, _ pieces) (*outSocket, error) {
+	first, err := d.socketFor(true, v6, inOne)
+	if err != nil {
+		return nil, err
+	}
+	ip, at := inet.V(v6), netip.AddrFrom4([4]byte{127, 0, 0, 254})
+	if v6 {
 		at = netip.AddrFrom16([16]byte{0: 0x01, 15: 1}) // 100::1, discard-only (RFC 6666)
 	}
-	fd, err := ip.Socket(unix.SOCK_DGRAM, 0)
+	fd, err := openSocket(v6, unix.SOCK_DGRAM, 0, func(fd int) error {
+		if err := deaf(fd); err != nil {
+			return err
+		}
+		defer d.reuse(v6, 0)
+		if err := d.reuse(v6, 1); err != nil {
+			return err
+		}
+		if err := unix.Bind(fd, inet.Sockaddr(netip.AddrPortFrom(at, d.portNAT))); err != nil {
+			return err
+		}
+		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 0)
+	}, [3]int{ip.Level, ip.Discover, unix.IP_PMTUDISC_DONT}, [3]int{ip.Level, ip.FreeBind, 1}, [3]int{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1})
 	if err != nil {
 		return nil, fmt.Errorf("UDP socket without DF: %w", err)
 	}
-	defer func() {
-		_ = d.reuse(first.v6, 0)
-		if err != nil {
-			_ = unix.Close(fd)
-			err = fmt.Errorf("UDP socket without DF: %w", err)
-		}
-	}()
-	for _, o := range [][3]int{
-		{ip.Level, ip.Discover, unix.IP_PMTUDISC_DONT},
-		{ip.Level, ip.FreeBind, 1},
-		{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1},
-	} {
-		if err = unix.SetsockoptInt(fd, o[0], o[1], o[2]); err != nil {
-			return nil, err
-		}
-	}
-	if err = deaf(fd); err != nil {
-		return nil, err
-	}
-	if err = d.reuse(first.v6, 1); err != nil {
-		return nil, err
-	}
-	if err = unix.Bind(fd, inet.Sockaddr(netip.AddrPortFrom(at, port))); err != nil {
-		return nil, err
-	}
-	if err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 0); err != nil {
-		return nil, err
-	}
-	s := &outSocket{fd: fd, v6: first.v6, udp: true, off: first.off}
+	s := &outSocket{fd: fd, v6: v6, udp: true, off: first.off}
 	s.gso.Store(first.gso.Load())
 	d.bufferSizes(fd)
 	return s, nil
@@ -195,30 +190,22 @@ func (d *Datapath) socketFor(encap, v6 bool, cut pieces) (*outSocket, error) {
 			return s.outSocket, nil
 		}
 	}
-	var s *outSocket
-	var err error
+	open := d.rawSocket
 	switch {
 	case encap && cut == inOne:
 		return nil, fmt.Errorf("this machine has no %s: give the peer's %s address", inet.V(v6).Name, inet.V(!v6).Name)
 	case encap:
-		first, err := d.socketFor(true, v6, inOne)
-		if err != nil {
-			return nil, err
-		}
-		if s, err = d.fragmenting(first, d.portNAT); err != nil {
-			return nil, err
-		}
-	default:
-		if s, err = d.rawSocket(v6, cut); err != nil {
-			return nil, err
-		}
-		if cut == inOne {
-			d.sockets = append(d.sockets, boundSocket{s, cut, true})
-			return s, d.shareRaw(s)
-		}
+		open = d.fragmenting
+	}
+	s, err := open(v6, cut)
+	if err != nil {
+		return nil, err
 	}
 	d.sockets = append(d.sockets, boundSocket{s, cut, true})
-	return s, nil
+	if cut == inOne {
+		err = d.shareRaw(s)
+	}
+	return s, err
 }
 
 // boundSocket is a socket with what it is chosen by.

@@ -32,12 +32,10 @@ func (d *Datapath) icmpSocket(v6 bool) (*outSocket, error) {
 		filter = bytes.Repeat([]byte{0xff}, 32)
 		binary.NativeEndian.PutUint32(filter, ^uint32(1<<2))
 	}
-	fd, err := ip.Socket(unix.SOCK_RAW, ip.ICMP)
+	fd, err := openSocket(v6, unix.SOCK_RAW, ip.ICMP, func(fd int) error {
+		return unix.SetsockoptString(fd, level, option, string(filter))
+	})
 	if err != nil {
-		return nil, err
-	}
-	if err := unix.SetsockoptString(fd, level, option, string(filter)); err != nil {
-		_ = unix.Close(fd)
 		return nil, err
 	}
 	return &outSocket{fd: fd, v6: v6, icmp: true}, nil

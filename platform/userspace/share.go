@@ -65,24 +65,11 @@ func (d *Datapath) shareUDP(first *outSocket, port uint16) error {
 // twin opens one more socket like ikesock's on the NAT port, to receive.
 func twin(v6 bool, port uint16) (fd int, err error) {
 	ip := inet.V(v6)
-	if fd, err = ip.Socket(unix.SOCK_DGRAM, 0); err != nil {
-		return -1, err
+	options := [][3]int{{ip.Level, ip.PacketInfo, 1}, {unix.SOL_SOCKET, unix.SO_REUSEPORT, 1}}
+	if v6 {
+		options = append(options, [3]int{ip.Level, unix.IPV6_V6ONLY, 1})
 	}
-	err = ip.Set(fd, ip.PacketInfo, 1)
-	if err == nil && v6 {
-		err = ip.Set(fd, unix.IPV6_V6ONLY, 1)
-	}
-	if err == nil {
-		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
-	}
-	if err == nil {
-		err = unix.Bind(fd, ip.Wildcard(port))
-	}
-	if err != nil {
-		_ = unix.Close(fd)
-		return -1, err
-	}
-	return fd, nil
+	return openSocket(v6, unix.SOCK_DGRAM, 0, func(fd int) error { return unix.Bind(fd, ip.Wildcard(port)) }, options...)
 }
 
 // shareRaw gives each ingress worker a raw ESP socket; every one gets a copy of
