@@ -50,8 +50,9 @@ func main() {
 	cli.Version = version
 	cli.Built, _ = strconv.ParseInt(built, 10, 64)
 	cli.Load, cli.LoadUsable, cli.Companion = uci.Load, uci.LoadUsable, uci.Companion
+	cli.Around = uci.Around
 	if filepath.Base(os.Args[0]) == rpcd.Name {
-		p := rpcd.Plugin{Socket: uci.Socket(config.DefaultFile, os.Getenv("GRESEAL_SOCKET")), Config: config.DefaultFile, Bus: netifd.BusSocket}
+		p := rpcd.Plugin{Socket: uci.Socket(config.DefaultFile, os.Getenv("GRESEAL_SOCKET")), Config: config.DefaultFile, Bus: netifd.BusSocket, Network: "/etc/init.d/network"}
 		os.Exit(p.Main(os.Args[1:], os.Stdin, os.Stdout))
 	}
 	os.Exit(cli.Main(os.Args[1:], commands))

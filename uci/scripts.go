@@ -7,8 +7,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"greseal/tunnel/cli"
+	"greseal/tunnel/config"
 	"greseal/uci/netifd"
 )
 
@@ -53,6 +55,24 @@ func Socket(file, given string) string {
 	}
 	f, _ := read(folderFor(file), file, nil) // whatever else is wrong with it
 	return cli.SocketOf(&f)
+}
+
+// handles asks netifd.
+var handles = func() (bool, error) { return netifd.Handles(netifd.BusSocket, Proto) }
+
+// Around warns of interfaces that netifd does not bring up, because it was started
+// before greseal was installed; see cli.Around.
+func Around(c *config.Config) config.Problems {
+	i := slices.IndexFunc(c.Tunnels, func(t config.Tunnel) bool { return t.Netifd })
+	if i < 0 {
+		return nil
+	}
+	if known, err := handles(); known || err != nil {
+		return nil
+	}
+	return config.Problems{{Position: c.Tunnels[i].Source, Tunnel: c.Tunnels[i].Name, Warning: true,
+		What:   "netifd does not know the protocol " + Proto + " yet, and brings no interface up that has it",
+		Remedy: "run once: /etc/init.d/network restart, which interrupts every interface for a moment"}}
 }
 
 // Companion keeps netifd informed, where there is one; see tunnel.Options.Companion.

@@ -477,3 +477,25 @@ func TestFilesBesideARelativeTOMLFileAreFound(t *testing.T) {
 		}
 	}
 }
+
+func TestCheckWarnsOfAnInterfaceThatNetifdDoesNotHandle(t *testing.T) {
+	defer func(old func() (bool, error)) { handles = old }(handles)
+	ours := &config.Config{Tunnels: []config.Tunnel{{Name: "own"}, {Name: "hq", Netifd: true}}}
+	for _, c := range []struct {
+		known  bool
+		err    error
+		config *config.Config
+		want   bool
+	}{
+		{false, nil, ours, true},
+		{true, nil, ours, false},
+		{false, os.ErrNotExist, ours, false}, // no OpenWrt
+		{false, nil, &config.Config{Tunnels: ours.Tunnels[:1]}, false},
+	} {
+		handles = func() (bool, error) { return c.known, c.err }
+		ps := Around(c.config)
+		if (len(ps) > 0) != c.want || c.want && (ps[0].Tunnel != "hq" || !ps[0].Warning || !strings.Contains(ps[0].Remedy, "/etc/init.d/network restart")) {
+			t.Errorf("known %v, %v: %v", c.known, c.err, ps)
+		}
+	}
+}

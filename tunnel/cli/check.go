@@ -29,7 +29,7 @@ var Check = Command{
 				return err
 			}
 			if err == nil {
-				ps = append(cfg.Warnings, unasked(cfg)...)
+				ps = slices.Concat(cfg.Warnings, unasked(cfg), Around(cfg))
 				defer cfg.Wipe()
 				if *keep {
 					Keep(*file)

@@ -22,6 +22,8 @@ var (
 		}
 		return config.LoadUsable(path)
 	}
+	// Around warns of what this machine lacks for a config, beside what every machine has.
+	Around    = func(*config.Config) config.Problems { return nil }
 	Companion func(ctx context.Context, socket string, log *slog.Logger)
 )
 

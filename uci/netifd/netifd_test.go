@@ -250,8 +250,14 @@ func (u *ubusd) client(c net.Conn) {
 		switch {
 		case h[1] == msgLookup && path == "network.interface":
 			send(msgData, seq, 0, attrInt(attrString(nil, attrObjPath, path), attrObjID, 77))
+		case h[1] == msgLookup && path == "network":
+			send(msgData, seq, 0, attrInt(attrString(nil, attrObjPath, path), attrObjID, 76))
 		case h[1] == msgLookup:
 			code = 4
+		case h[1] == msgInvoke && id == 76 && method == "get_proto_handlers":
+			send(msgData, seq, peer, attr(attrInt(nil, attrObjID, id), attrData, func(b []byte) []byte {
+				return appendTable(b, Table{{"static", Table{}}, {"dhcp", Table{{"no_device", false}}}})
+			}))
 		case h[1] == msgInvoke && (id != 77 || peer != 77):
 			code = 4
 		case method == "dump":
@@ -290,6 +296,18 @@ func follow(t *testing.T, bus, network string) *follower {
 	f := &follower{bus: bus, network: network, log: slog.New(slog.DiscardHandler), lines: map[string]*line{}}
 	t.Cleanup(f.hangUp)
 	return f
+}
+
+func TestNetifdSaysWhichProtocolsItHandles(t *testing.T) {
+	_, bus := startUbusd(t, nil)
+	for proto, want := range map[string]bool{"static": true, "dhcp": true, "greseal": false} {
+		if got, err := Handles(bus, proto); got != want || err != nil {
+			t.Errorf("%s: %v, %v", proto, got, err)
+		}
+	}
+	if _, err := Handles(filepath.Join(t.TempDir(), "none"), "greseal"); err == nil {
+		t.Error("without an ubusd nobody knows")
+	}
 }
 
 func TestNetifdIsToldOverUbus(t *testing.T) {

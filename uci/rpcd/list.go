@@ -2,11 +2,14 @@ package rpcd
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/tinylib/msgp/msgp"
 
 	"greseal/tunnel/status"
+	"greseal/uci"
 )
 
 // maxMessage is what ubusd carries, less its own headers. It hangs up on who sends
@@ -38,12 +41,20 @@ var listed = want{
 	"drops":      {"replay": nil, "integrity": nil, "selector": nil, "malformed": nil, "no_sa": nil, "too_big": nil, "queue": nil, "key": nil, "gre": nil},
 }
 
+// errNothing is why no daemon runs on a router without tunnels.
+var errNothing = errors.New("there is no tunnel")
+
 // list answers with the time, the daemon and what a list of its tunnels shows, from the one
 // with the index "from" on: as many as one message holds, and in "next" the index
 // of the first that had no room, 0 when there is none. Fields are those of status;
 // numbers that are zero, empty texts and what is not there are left out.
 func (p *Plugin) list(c *call) error {
 	raw, reply, err := p.ask(status.Request{Op: status.OpStatus})
+	if errors.Is(err, status.ErrNoDaemon) {
+		if any, _, cerr := uci.Configured(p.Config); !any && (cerr == nil || errors.Is(cerr, fs.ErrNotExist)) {
+			return errNothing
+		}
+	}
 	if err != nil {
 		return err
 	}

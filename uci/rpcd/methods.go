@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 
 	"greseal/tunnel/cli"
 	"greseal/tunnel/config"
@@ -254,6 +256,17 @@ func (p *Plugin) rollback(c *call) error {
 		return err
 	}
 	return c.lines(reply.Lines)
+}
+
+// networkRestart has netifd started again, which reads its protocol handlers then.
+// It takes longer than a call, and takes the caller's connection away.
+func (p *Plugin) networkRestart(c *call) error {
+	cmd := exec.Command(p.Network, "restart")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	return c.lines(nil)
 }
 
 func (p *Plugin) where() []string { return []string{"-c", p.Config, "--socket", p.Socket} }

@@ -31,6 +31,8 @@ type Plugin struct {
 	Socket string // of the daemon
 	Config string // the TOML file
 	Bus    string // where ubusd listens
+
+	Network string // the init script of netifd
 }
 
 // arguments are what a caller may give; which of them count is the method's
@@ -97,6 +99,7 @@ var methods = []method{
 	{"peer_preview", map[string]any{"tunnel": "", "options": map[string]any{}, "vendor": "", "own": "", "peer": "", "networks": "", "secrets": false}, (*Plugin).peerPreview},
 	{"confirm", map[string]any{"force": false}, (*Plugin).confirm},
 	{"rollback", map[string]any{}, (*Plugin).rollback},
+	{"network_restart", map[string]any{}, (*Plugin).networkRestart},
 }
 
 // Main is what rpcd runs. Its exit code does not count for rpcd.
@@ -172,13 +175,16 @@ func failure(err error) []byte {
 		Error   string   `json:"error"`
 		Remedy  string   `json:"remedy"`
 		Lines   []string `json:"lines"`
+		Nothing bool     `json:"nothing,omitempty"` // there is no tunnel
 	}{Running: !errors.Is(err, status.ErrNoDaemon), Error: err.Error(), Lines: []string{}}
 	var refused *status.RequestError
 	if errors.As(err, &refused) {
 		a.Error, a.Remedy = refused.Text, refused.Remedy
 		a.Lines = append(a.Lines, refused.Lines[:min(len(refused.Lines), maxProblems)]...)
 	}
-	if !a.Running {
+	if a.Nothing = errors.Is(err, errNothing); a.Nothing {
+		a.Running = false
+	} else if !a.Running {
 		a.Error, a.Remedy = "greseal is not running", "configure a tunnel, or run: /etc/init.d/greseal start"
 	}
 	b, _ := json.Marshal(a)

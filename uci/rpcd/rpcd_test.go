@@ -9,8 +9,10 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
+	"greseal/tunnel/cli"
 	"greseal/tunnel/status"
 	"greseal/uci"
 )
@@ -330,5 +332,49 @@ func TestGenpskAnswersWithANewKeyEachTime(t *testing.T) {
 	a, b := ask(t, p, "genpsk", "{}"), ask(t, p, "genpsk", "{}")
 	if len(a["psk"].(string)) != 44 || a["psk"] == b["psk"] {
 		t.Errorf("%v, %v", a, b)
+	}
+}
+
+func TestARouterWithoutTunnelsIsToldFromOneWhoseDaemonDied(t *testing.T) {
+	load, usable := cli.Load, cli.LoadUsable
+	defer func() { cli.Load, cli.LoadUsable = load, usable }()
+	cli.Load, cli.LoadUsable = uci.Load, uci.LoadUsable // as main does
+	dir := t.TempDir()
+	t.Setenv("UCI_CONFIG_DIR", dir)
+	p := &Plugin{Socket: filepath.Join(dir, "none"), Config: filepath.Join(dir, "none.toml")}
+	if got := ask(t, p, "list", "{}"); got["ok"] != false || got["running"] != false || got["nothing"] != true {
+		t.Errorf("no file: %v", got)
+	}
+	for text, want := range map[string]any{
+		"# nothing\n": true,
+		"config tunnel hq\n\toption remote 192.0.2.1\n\toption psk ofx3Qk1W9u5Yt7Lm2Zr8VbNc4Pd6Hs0=\n": nil,
+		"config tunnel hq\n\toption remote 192.0.2.1/24\n":                                             nil,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, "greseal"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := ask(t, p, "list", "{}"); got["ok"] != false || got["running"] != false || got["nothing"] != want {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+}
+
+func TestTheNetworkIsRestartedBesideTheCall(t *testing.T) {
+	dir := t.TempDir()
+	script, done := filepath.Join(dir, "network"), filepath.Join(dir, "done")
+	if err := syscall.Mkfifo(done, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(script, []byte("#!/bin/sh\necho \"$@\" >"+done+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if got := ask(t, &Plugin{Network: script}, "network_restart", "{}"); got["ok"] != true {
+		t.Errorf("%v", got)
+	}
+	if b, err := os.ReadFile(done); string(b) != "restart\n" {
+		t.Errorf("it was called with %q, %v", b, err)
+	}
+	if got := ask(t, &Plugin{Network: filepath.Join(dir, "none")}, "network_restart", "{}"); got["ok"] != false {
+		t.Errorf("without the script: %v", got)
 	}
 }

@@ -493,6 +493,43 @@ async function trouble(t) {
 }
 trouble.screens = [ 'desktop' ];
 
+/* A router on which nothing was done yet: no tunnel, and a netifd that was started
+ * before greseal was installed. */
+async function empty(t) {
+	const { page } = t;
+
+	if (t.client.root)
+		return; /* whose netifd knows the protocol */
+
+	const fs = require('fs'), file = require('path').join(t.lab.folder, 'greseal'), kept = fs.readFileSync(file, 'utf8');
+
+	await t.lab.halt();
+	t.lab.put('greseal', kept.split('\n\n')[0] + '\n');
+	t.router.handlers = { static: {} };
+	await t.open(status);
+	await page.waitForSelector('[data-empty] a[href*="admin/network/network"]');
+	await page.waitForSelector('[data-notice=handler]');
+	assert.equal(await page.isVisible('[data-notice=stopped]'), false);
+	await t.shot('empty');
+	await fits(t);
+
+	await page.click('[data-action=restart-network]');
+	await page.waitForSelector('[data-action=really-restart]');
+	assert.match(await text(page, '.modal'), /Every interface of this router goes down/);
+	await t.shot('restart-network');
+	t.router.played = { network_restart: () => ({ ok: true, lines: [] }) };
+	await page.click('[data-action=really-restart]');
+	await t.until('the network is restarted', () => t.router.calls.includes('luci.greseal.network_restart'), 20);
+	await page.waitForSelector('.modal', { state: 'detached' });
+
+	t.router.played = t.router.handlers = null;
+	t.lab.put('greseal', kept);
+	await t.lab.router();
+	await t.open(status);
+	await page.waitForSelector('[data-tunnel=hq] [data-state=up]');
+	assert.equal(await page.isVisible('[data-notice=handler], [data-empty]'), false);
+}
+
 /* Connecting, as it is after a restart while the other side is silent. */
 async function connecting(t) {
 	t.lab.in(t.lab.a, 'ip', 'link', 'set', 'wan', 'down');
@@ -638,7 +675,7 @@ async function lowerMTU(t) {
 
 module.exports = {
 	few: [ statusPage, doctor, details, detailsFollow, setDown, notClosed, downAndUp, readOnly, form, everyVendor, validators, firstTunnel ],
-	one: [ connecting, trouble ],
+	one: [ connecting, trouble, empty ],
 	mistaken: [ instead, contended, lowerMTU ],
 	many: [ thirty ],
 	crowd: [ thousand ]

@@ -133,7 +133,7 @@ class Router {
 	system_board() { return { hostname: 'OpenWrt' }; }
 	system_info() { return {}; }
 	network_get_proto_handlers() {
-		return { static: { no_device: false }, greseal: { no_device: true } };
+		return this.handlers || { static: { no_device: false }, greseal: { no_device: true } };
 	}
 	network_interface_dump() { return { interface: this.interfaces() }; }
 	network_device_status() { return {}; }

@@ -2,6 +2,7 @@
 'require dom';
 'require greseal.details as details';
 'require greseal.doctor as doctor';
+'require greseal.first as first_steps';
 'require greseal.look as look';
 'require greseal.row as row';
 'require poll';
@@ -57,18 +58,22 @@ return view.extend({
 
 		poll.add(() => list(0, []).then(res => this.update(res)));
 
-		return E('div', { 'class': 'cbi-map' }, [ E('h2', {}, [ _('GRE over IPsec') ]), this.notices, this.bar, this.box ]);
+		const handler = E('div');
+
+		first_steps.handler(handler, this.readonly());
+
+		return E('div', { 'class': 'cbi-map' }, [ E('h2', {}, [ _('GRE over IPsec') ]), handler, this.notices, this.bar, this.box ]);
 	},
 
 	update(res) {
 		if (res.ok !== true) {
 			if (res.running === false || !this.body) {
-				dom.content(this.box, [ E('em', {}, [ _('There is nothing to show.') ]) ]);
+				dom.content(this.box, res.nothing ? [ first_steps.empty() ] : [ E('em', {}, [ _('There is nothing to show.') ]) ]);
 				this.body = null;
 				this.summary([]);
 			}
 
-			return dom.content(this.notices, [ E('div', { 'class': 'alert-message warning', 'data-notice': res.running === false ? 'stopped' : 'lost' }, problem(res)) ]);
+			return dom.content(this.notices, res.nothing ? [] : [ E('div', { 'class': 'alert-message warning', 'data-notice': res.running === false ? 'stopped' : 'lost' }, problem(res)) ]);
 		}
 
 		dom.content(this.notices, this.daemon(res.daemon, res.time));
@@ -119,7 +124,7 @@ return view.extend({
 				r.node.className = r.why.className = 'tr cbi-rowstyle-%d'.format(1 + i % 2);
 				return [ r.node, r.why ];
 			}),
-			...(names.length ? [] : [ E('tr', { 'class': 'tr placeholder' }, [ E('td', { 'class': 'td' }, [ E('em', {}, [ _('No tunnel is configured. Add one in Network, Interfaces.') ]) ]) ]) ])
+			...(names.length ? [] : [ E('tr', { 'class': 'tr placeholder' }, [ E('td', { 'class': 'td' }, [ first_steps.empty() ]) ]) ])
 		]);
 		dom.content(this.box, [ this.body ]);
 	},
