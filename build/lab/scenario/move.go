@@ -14,7 +14,7 @@ import (
 // becomes another; a NAT in between forgets its mapping. Seen: the same IKE SA
 // goes on where MOBIKE is spoken; the interface keeps its index; the outer
 // addresses, and where they came from them the GRE endpoints, are the new ones;
-// the wire stays sealed.
+// the wire stays sealed; events and status agree on where the peer is.
 func init() {
 	add(
 		Scenario{Name: "own address changes, both roles", Peer: Greseal, Paths: both, Run: pairMoves},
@@ -59,6 +59,17 @@ func moveA(l *labnet.Lab, net *labnet.Pair, g *labnet.Greseal) (status.Tunnel, t
 	return after, gap
 }
 
+// toldWhere checks that the latest event of a move names the address that the status has.
+func toldWhere(l *labnet.Lab, g *labnet.Greseal) {
+	t, told := g.Tunnel("t0"), ""
+	for _, e := range t.Events {
+		if e.Kind == "moved" && strings.HasPrefix(e.Text, "the peer moved") {
+			told = e.Text
+		}
+	}
+	l.Check(strings.HasSuffix(told, " to "+t.Peer.Address), "the status has the peer at %s, the last event was %q", t.Peer.Address, told)
+}
+
 func pairMoves(l *labnet.Lab) {
 	net := l.NewPair()
 	a := net.A.Greseal(side(labnet.AddrB, innerA))
@@ -82,6 +93,8 @@ func pairMoves(l *labnet.Lab) {
 	samePair(l, a, b)
 	net.A.MustPing(innerB, 20)
 	net.B.MustPing(innerA, 20)
+	toldWhere(l, a)
+	toldWhere(l, b)
 	ta, tb := a.Tunnel("t0"), b.Tunnel("t0")
 	l.Wait(15*time.Second, "the guard of the address that the initiator left to go", func() bool {
 		return !slices.ContainsFunc(b.Tunnel("t0").Guards, func(g status.Guard) bool { return g.Target == labnet.AddrA })
@@ -182,6 +195,7 @@ func peerMoves(l *labnet.Lab) {
 	})
 	w.pings()
 	ping.Stop()
+	toldWhere(l, w.greseal)
 	after := w.greseal.Tunnel("t0")
 	l.Check(after.IKE.SPIi == before.IKE.SPIi && after.UpCount == 1, "the IKE SA was made anew")
 	l.Check(after.Interface.Index == before.Interface.Index, "the interface's index changed")
@@ -231,6 +245,7 @@ table ip nat {
 	})
 	net.A.WaitPing(innerB, 10*time.Second)
 	ping.Stop()
+	toldWhere(l, b)
 	after := a.Tunnel("t0")
 	l.Check(after.IKE.SPIi == before.IKE.SPIi && after.Child.SPIIn == before.Child.SPIIn, "SAs were made anew")
 	net.Wire.MustBeSealed()
