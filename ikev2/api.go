@@ -17,8 +17,8 @@
 //	new_child        a Child SA from scratch        pathtest   whether the peer receives there
 //	create_child     what both have in common       probe      whether a packet of a size arrives
 //
-// What we want to ask is not queued but read off the state of an SA when its one
-// request is answered (due.go). child.go and negotiate.go hold the Child SAs,
+// Our requests are not queued: when its one request is answered, the state of an SA
+// says which is next (due.go). child.go and negotiate.go hold the Child SAs,
 // duplicates.go the rule for several IKE SAs with one peer. The conversations in
 // testdata/ike show each of these at work.
 //
@@ -88,15 +88,16 @@ type Config struct {
 	// Datagrams on PortNAT carry the non-ESP marker on the wire; the caller
 	// strips and adds it (RFC 3948 section 2.2).
 	PortIKE, PortNAT uint16
-	// StrangersOctets bounds what half-open IKE SAs and their fragments may take,
+	// StrangersOctets bounds the memory of half-open IKE SAs and their fragments,
 	// octets; 0: 1.5 MiB. Computing is how many key exchanges of Curve25519 a second
-	// nobody has to be authenticated for; 0: 2000.
+	// unauthenticated peers may cause; 0: 2000.
 	StrangersOctets int
 	Computing       float64
 	// NATKeepalive is the interval of NAT keepalives, 20 s by default.
 	NATKeepalive time.Duration
-	// Run names this run of the program to peers, by chance; with it they know an
-	// IKE SA from another address and identity for the same peer's. 0: not told.
+	// Run is a random number that identifies this run of the program to peers, by
+	// which they recognize IKE SAs from other addresses and identities as the same
+	// peer's. 0: not sent.
 	Run uint64
 }
 
@@ -107,7 +108,7 @@ type EncapMode uint8
 const (
 	EncapAuto  EncapMode = iota // when NAT detection finds a NAT
 	EncapForce                  // UDP encapsulation is forced: both sides are made to see a NAT
-	EncapNever                  // no NAT detection is sent, what comes is ignored
+	EncapNever                  // NAT detection is neither sent nor evaluated
 )
 
 // Peer is one configured other side with everything that is offered to it and
@@ -153,15 +154,15 @@ type Peer struct {
 
 	IKELifetime   time.Duration // IKE SA rekeyed before this age; 0 never
 	ChildLifetime time.Duration // Child SA rekeyed before this age; 0 never
-	Reauth        time.Duration // age at which both sides have authenticated anew; 0 never
+	Reauth        time.Duration // age by which both sides authenticate again; 0 never
 
 	// PathMTU is the largest IP packet that IKE messages may be sent in, bytes;
 	// longer ones are fragmented (RFC 7383). 0: 1280; at least 576.
 	PathMTU int
 
 	DPD     time.Duration // liveness check after this silence of IKE
-	Suspect time.Duration // no answer for so long: Liveness{Suspect}
-	Dead    time.Duration // no answer for so long: the IKE SA is given up
+	Suspect time.Duration // without an answer for this long: Liveness{Suspect}
+	Dead    time.Duration // without an answer for this long: the IKE SA is given up
 }
 
 // Certificates authenticates both sides by X.509 certificates (RFC 4945, RFC
@@ -193,7 +194,7 @@ type Child struct {
 	Peer      PeerID
 	IKE       SAID
 	Initiator bool    // we asked for it
-	Replaces  ChildID // the Child SA it rekeys, 0 for a first one
+	Replaces  ChildID // the Child SA that it rekeys, 0 for a first one
 	Created   Time
 	RekeyAt   Time // 0: not by time
 }
@@ -205,11 +206,11 @@ type Action interface{ isAction() }
 type Send struct {
 	Datagram
 	Peer PeerID // may be empty: an answer to an unknown source
-	// DF asks for the don't-fragment bit. When the datagram is larger than the
-	// own interface takes, that comes back through Engine.ProbeRefused.
+	// DF asks for the don't-fragment bit. A datagram that is larger than our own
+	// interface takes is reported through Engine.ProbeRefused.
 	DF bool
-	// Split asks for fragments of IP of at most 576 bytes, made here and not on
-	// the way.
+	// Split asks for IP fragments of at most 576 bytes, made here rather than on
+	// the path.
 	Split bool
 }
 
@@ -217,8 +218,8 @@ type Send struct {
 // PortNAT (RFC 3948 section 2.3).
 type SendKeepalive struct{ Local, Remote netip.AddrPort }
 
-// InstallIn asks for the inbound SA of a Child SA to be installed. A failure comes
-// back through Engine.InstallFailed.
+// InstallIn asks for the inbound SA of a Child SA to be installed. A failure is
+// reported through Engine.InstallFailed.
 type InstallIn struct {
 	Child  *Child // shared with later actions, never changed
 	Params esp.Params
@@ -254,7 +255,7 @@ type IKESA struct {
 	Suite      suite.Suite
 	Authenticated
 	NAT
-	Fragmentation bool // both sides can put fragmented messages together
+	Fragmentation bool // both sides support IKE fragmentation (RFC 7383)
 	Established   Time
 	LastHeard     Time   // last authenticated message from the peer
 	Retransmits   uint64 // requests repeated so far
@@ -285,11 +286,11 @@ type NAT struct {
 	EncapForced       bool // UDP encapsulation forced by us
 }
 
-// PeerBehindNAT tells whether the peer is behind a NAT, and does not only force UDP
+// PeerBehindNAT reports whether the peer is behind a NAT, and does not only force UDP
 // encapsulation.
 func (n NAT) PeerBehindNAT() bool { return n.NATRemote && !n.EncapForcedByPeer }
 
-// Found tells whether there is a NAT in between.
+// Found reports whether there is a NAT in between.
 func (n NAT) Found() bool { return n.NATLocal || n.PeerBehindNAT() }
 
 // IKEInfo describes an IKE SA at one moment.
@@ -299,7 +300,7 @@ type IKEInfo struct {
 	Local, Remote netip.AddrPort
 	RekeyAt       Time // 0: not by time
 	MOBIKE        bool // both sides can move it to other addresses
-	TellsMTU      bool // the peer tells the MTU of its interface, as PeerMTU
+	TellsMTU      bool // the peer sends the MTU of its interface: PeerMTU
 }
 
 // IKEUp reports an authenticated IKE SA (also one made by rekeying).
@@ -313,17 +314,17 @@ type IKEDown struct {
 }
 
 // Failed reports that an attempt (Initiate, or one of the peer's once it was
-// authenticated) has failed for good, or that a Child SA could not be made. The
-// engine does not try again by itself: the caller does. An attempt that ends
+// authenticated) has finally failed, or that a Child SA could not be made. The
+// engine does not try again: the caller does. An attempt that ends
 // because the peer's own came up first, or because of Close, is not reported.
 type Failed struct {
 	Peer   PeerID
 	Reason *Failure
 }
 
-// Noted reports something a person looking for a fault wants to see while the
-// engine goes on: an unauthenticated error notify, no answer yet, a peer turned
-// away because it could not authenticate itself, a refused rekeying.
+// Noted reports something of interest to whoever looks for a fault, while the engine
+// goes on: an unauthenticated error notify, no answer yet, a peer rejected because it
+// could not authenticate itself, a refused rekeying.
 type Noted struct {
 	Peer   PeerID
 	Reason *Failure
@@ -345,16 +346,16 @@ type Liveness struct {
 	State LivenessState
 }
 
-// Reachable reports that somebody at the address of a ProbeReachability answered
-// IKE_SA_INIT. Nobody was authenticated.
+// Reachable reports that IKE_SA_INIT was answered from the address of a
+// ProbeReachability. The answer is not authenticated.
 type Reachable struct {
 	Peer   PeerID
 	Remote netip.AddrPort
 }
 
-// Moved reports that the outer addresses of an IKE SA are others: we moved
+// Moved reports that the outer addresses of an IKE SA have changed: we moved
 // (Move), or an authenticated message showed a new address or port of the peer
-// (NAT mapping, MOBIKE). Children are those that go along; their Local and Remote
+// (NAT mapping, MOBIKE). Children are those that move along; their Local and Remote
 // already hold the new addresses.
 type Moved struct {
 	Peer              PeerID
@@ -364,16 +365,16 @@ type Moved struct {
 	Children          []*Child
 }
 
-// Probed reports how a Probe went: whether a packet of Size bytes reached the
-// peer. Not arrived means that the peer answered when the same came in a form
-// that every path takes.
+// Probed reports the result of a Probe: whether a packet of Size bytes reached the
+// peer. Not arrived means that the peer answered when the same was sent in a form
+// that passes every path.
 type Probed struct {
 	Peer    PeerID
 	Size    int    // of the IP packet, bytes; at most what was asked for
 	Token   uint64 // as given to Probe
 	Arrived bool
-	// Hopeless: what is too large gets lost in every form that the peer takes, so
-	// nothing was sent and nothing should be asked again on this path.
+	// Hopeless: what is too large is lost in every form that the peer accepts, so
+	// nothing was sent and there is no point in probing this path again.
 	Hopeless bool
 }
 
@@ -397,7 +398,7 @@ func (Reachable) isAction()     {}
 // returning the actions to carry out:
 //
 //	New(Config) *Engine
-//	SetPeer(now, Peer) []Action              register or replace; SAs that stand are kept
+//	SetPeer(now, Peer) []Action              register or replace; existing SAs are kept
 //	RemovePeer(now, PeerID) []Action         closes its SAs and forgets it
 //	SetWall(now, time.Time)                  the wall time, for certificates
 //	Initiate(now, PeerID, local, remote netip.AddrPort) []Action
@@ -419,5 +420,5 @@ func (Reachable) isAction()     {}
 //	ProbeRefused(now, PeerID) []Action       a Send with DF was too large for our own interface
 //	SAs(PeerID) []IKEInfo                    for status
 //	Children(PeerID) []*Child                for status
-//	Pending() int                            Deletes not answered yet: what a daemon that goes down may wait for
+//	Pending() int                            Deletes not answered yet: what a daemon that shuts down may wait for
 //	Stats() Stats                            counters of what came in

@@ -23,7 +23,7 @@ type directory struct {
 
 // audience is what IKE_SA_INIT requests of one kind may be for, with what is
 // answered to all of them alike. It is made once for each kind, until a peer's
-// settings change: there may be hundreds of peers, and anybody sends requests.
+// settings change: there may be hundreds of peers, and anyone can send requests.
 type audience struct {
 	peers    []*peer
 	offers   []suite.Proposal // the union of theirs, and of those what is not slow
@@ -91,7 +91,7 @@ func union(peers []*peer) (own []suite.Proposal) {
 	return own
 }
 
-// accepts tells whether a request from remote to local may be this peer's, and
+// accepts reports whether a request from remote to local may be this peer's, and
 // how specific that is: 2 for each address that is configured.
 func (p *peer) accepts(local, remote netip.Addr) (specific int, ok bool) {
 	if p.cfg.LocalOnly {
@@ -109,7 +109,7 @@ func (p *peer) accepts(local, remote netip.Addr) (specific int, ok bool) {
 	return specific, true
 }
 
-// comesFrom tells whether our side may be at an address.
+// comesFrom reports whether our side may be at an address.
 func (p *peer) comesFrom(local netip.Addr) bool {
 	return !p.cfg.LocalOnly || slices.Contains(p.cfg.Local, local.Unmap())
 }
@@ -168,7 +168,7 @@ func (p *peer) answersTo(asked Identity, local netip.Addr) (Identity, bool) {
 
 // choosePeer finds the peer an IKE_AUTH request belongs to (contract 9): by
 // IDr, then by the most specific remote identity, then by the most specific
-// addresses. On failure it says how close it came.
+// addresses. A failure says what did match.
 func (e *Engine) choosePeer(s *ikeSA, c *wire.Contents) (*peer, *Failure) {
 	e.index()
 	idi, idr := identityFrom(c.IDi), identityFrom(c.IDr)
@@ -187,7 +187,7 @@ func (e *Engine) choosePeer(s *ikeSA, c *wire.Contents) (*peer, *Failure) {
 	if best = e.certifiedAs(s, byIDr, idi, idr, c); len(best) == 1 {
 		return best[0], nil
 	}
-	// Named after a tunnel so that somebody gets to see it.
+	// Reported for a tunnel so that it is seen.
 	switch {
 	case len(best) > 1:
 		f := s.failure(FailIdentity, "IKE_AUTH", "the peer's certificate has the names that several tunnels expect, and its identity is none of them",

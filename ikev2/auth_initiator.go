@@ -15,7 +15,7 @@ type saAuth struct{ childOffer }
 func (e *Engine) sendAuth(s *ikeSA) { e.ask(s, &saAuth{}) }
 
 // payloads builds the request. Where it cannot be built the attempt has failed: the
-// peer has half an SA, which it forgets by itself.
+// peer's half-open SA expires.
 func (x *saAuth) payloads(e *Engine, s *ikeSA) (wire.ExchangeType, []wire.Payload, bool) {
 	p := s.peer
 	s.LocalID = p.localID(s.local.Addr())
@@ -63,9 +63,9 @@ func (x *saAuth) giveUp(e *Engine, _ *ikeSA) { delete(e.espReserved, x.spi) }
 
 func (x *saAuth) meet(crossing) bool { return true }
 
-// known tells whether another IKE SA with the peer is in use, so that
-// INITIAL_CONTACT would be a lie (RFC 7296 section 2.4), or is just being made
-// by the peer, who might forget it at our word (contract 10).
+// known reports whether another IKE SA with the peer is in use, so that
+// INITIAL_CONTACT would be wrong (RFC 7296 section 2.4), or is just being made by the
+// peer, who might delete it upon ours (contract 10).
 func (e *Engine) known(s *ikeSA) bool {
 	if e.half.waits(s.remote.Addr()) {
 		return true
@@ -90,7 +90,7 @@ func (x *saAuth) answer(e *Engine, s *ikeSA, r *request, c content, _ *Datagram)
 		return
 	}
 	if s.handshake.abandoned {
-		// It was closed meanwhile; the peer has it, so it is told.
+		// It was closed meanwhile; the peer has it, so it gets a Delete.
 		e.establish(s)
 		e.closeSA(s, nil, false)
 		return
@@ -135,7 +135,7 @@ func (x *saAuth) answer(e *Engine, s *ikeSA, r *request, c content, _ *Datagram)
 }
 
 // unreadable explains a response that neither authenticates the peer nor refuses
-// us, and what to tell the peer.
+// us, and what to answer the peer.
 func (x *saAuth) unreadable(s *ikeSA, c content) (*Failure, *wire.Notify) {
 	f := s.failure(FailSyntax, "IKE_AUTH", "", "report it to the peer's vendor")
 	switch {

@@ -57,7 +57,7 @@ func (e *Engine) onAuthRequest(s *ikeSA, m *wire.Message, d *Datagram, c content
 	if f != nil {
 		e.deny(s, m, d, notify(wire.AuthenticationFailed))
 		if p != nil {
-			// Nobody was authenticated: this must not disturb what stands.
+			// Unauthenticated: this must not disturb existing SAs.
 			e.noteStranger(p, f)
 		}
 		return
@@ -84,8 +84,8 @@ func (s *ikeSA) checkSuite(p *peer) *Failure {
 	return f
 }
 
-// authenticated answers a peer that is who it says: with our own proof, ps, and,
-// where they agree, the Child SA.
+// authenticated answers an authenticated peer: with our own proof, ps, and, where they
+// agree, the Child SA.
 func (e *Engine) authenticated(s *ikeSA, p *peer, m *wire.Message, d *Datagram, c *wire.Contents, ps []wire.Payload) {
 	s.peer = p
 	p.sas = append(p.sas, s)

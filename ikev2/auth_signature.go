@@ -20,7 +20,7 @@ type signatures struct {
 	ownFault  error       // what a peer would find wrong with our certificate
 }
 
-// signs tells whether the two sides authenticate by signatures.
+// signs reports whether the two sides authenticate by signatures.
 func (c *Peer) signs() bool { return c.Certificates != nil || c.RawKeys != nil }
 
 // way says how both sides are to authenticate, for people.

@@ -5,7 +5,7 @@ import "time"
 // The wait after TEMPORARY_FAILURE (RFC 7296 section 2.25): the peer is busy with
 // something that our request gets in the way of, and is to finish it first. The
 // wait grows, up to a bound, by half of the time that the peer has been busy for,
-// and is spread so that two sides that turned each other away do not meet again:
+// and is spread so that two sides that refused each other do not collide again:
 //
 //	hi = 3 s + busy/2, at most 15 s and at most a quarter of what is left of the SA
 //	wait in [hi/6, hi)

@@ -10,8 +10,8 @@ import (
 	"greseal/ikev2/selector"
 )
 
-// lingerTime is how long the inbound SA of a deleted Child SA still takes packets
-// that were under way (contract 11).
+// lingerTime is how long the inbound SA of a deleted Child SA still accepts packets in
+// flight (contract 11).
 const lingerTime = 5 * time.Second
 
 // replacedPatience is how long a Child SA that the peer has rekeyed, or an IKE SA,
@@ -22,8 +22,8 @@ const replacedPatience = 60 * time.Second
 // collisions makes three.
 const maxChildren = 8
 
-// maxLingering bounds the deleted Child SAs of one peer whose inbound SA still takes
-// what is under way.
+// maxLingering bounds the deleted Child SAs of one peer whose inbound SA still accepts
+// packets in flight.
 const maxLingering = 8
 
 // childState is the life of a Child SA.
@@ -32,7 +32,7 @@ type childState uint8
 const (
 	childLive     childState = iota
 	childDeleting            // our Delete is due or unanswered
-	childLingers             // deleted; the inbound SA takes what is under way
+	childLingers             // deleted; the inbound SA accepts packets in flight
 	childGone
 )
 
@@ -49,8 +49,8 @@ type child struct {
 	loser       bool // lost in simultaneous rekeying: the peer is to delete it
 	lost        bool // the datapath lost one of its SAs
 	deleteSent  bool
-	unconfirmed bool // made at the peer's wish; it may not have our answer yet
-	waits       bool // carries the traffic once the peer shows that its IKE SA stands there
+	unconfirmed bool // made on the peer's request; it may not have our answer yet
+	waits       bool // carries the traffic once the peer shows that it has its IKE SA
 
 	rekeyAt, expireAt Time
 	deleteAt          Time // the peer was to delete it by then
@@ -64,7 +64,7 @@ func (c *child) ends() selector.Ends {
 	return selector.Ends{Local: c.pub.GRELocal, Remote: c.pub.GRERemote}
 }
 
-// closing tells whether the Child SA is on its way out.
+// closing reports whether the Child SA is on its way out.
 func (c *child) closing() bool { return c.state != childLive }
 
 func (c *child) nextWake() Time {
@@ -158,7 +158,7 @@ func (e *Engine) carryWhenConfirmed(c *child) {
 	c.waits = c.spare != nil
 }
 
-// removeOut takes a Child SA's outbound SA away. Where another Child SA has to carry
+// removeOut removes a Child SA's outbound SA. Where another Child SA has to carry
 // the traffic then, its outbound SA is installed first.
 func (e *Engine) removeOut(c *child) {
 	if c.spare != nil {
@@ -203,7 +203,7 @@ func (p *peer) substitute() *child {
 	return best
 }
 
-// stale tells whether the peer may have forgotten a Child SA with its IKE SA, which
+// stale reports whether the peer may have forgotten a Child SA with its IKE SA, which
 // others have taken the place of and which was not heard since o's stands.
 func (c *child) stale(o *child) bool {
 	return c.sa.redundant() && c.sa.LastHeard <= o.sa.Established
@@ -273,7 +273,7 @@ func (e *Engine) forgetChild(c *child) {
 	c.sa.children = slices.DeleteFunc(c.sa.children, func(o *child) bool { return o == c })
 }
 
-// childless tells whether an SA has no Child SA left that is in use.
+// childless reports whether an SA has no Child SA left that is in use.
 func (s *ikeSA) childless() bool {
 	return !slices.ContainsFunc(s.children, func(c *child) bool { return !c.closing() })
 }

@@ -39,10 +39,10 @@ func costOf(s *suite.Suite) float64 {
 	return n
 }
 
-// slow tells whether a handshake of this cost has a slow key exchange.
+// slow reports whether a handshake of this cost has a slow key exchange.
 func slow(cost float64) bool { return cost >= handshakeCost+slowCost }
 
-// slowMethod tells whether a key exchange method is slow.
+// slowMethod reports whether a key exchange method is slow.
 func slowMethod(m uint16) bool { return exchangeCosts[m] >= slowCost }
 
 // withoutSlow are the proposals that have a key exchange which is not slow, with
@@ -95,10 +95,10 @@ func (c *computing) of(b *standing) *purse {
 	return &c.strange
 }
 
-// short tells that no more than what is kept for some is left.
+// short reports that only the reserved part is left.
 func (c *computing) short(now Time) bool { return c.strange.level(now) <= c.strange.most/2 }
 
-// affords tells whether there is computing for a handshake.
+// affords reports whether there is computing for a handshake.
 func (c *computing) affords(now Time, b *standing, cost float64) bool {
 	p := c.of(b)
 	return p.level(now)-cost >= p.most*b.floor(now) || p.left == p.most

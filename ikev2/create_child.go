@@ -235,7 +235,7 @@ func (x *createChild) refusedBy(e *Engine, s *ikeSA, n *wire.Notify) {
 	x.fails(e, s, s.refusedBy(n, "CREATE_CHILD_SA", x.offer, x.old))
 }
 
-// fails plans another try, or gives up: a Child SA that stands is used until the end
+// fails schedules another try, or gives up: an existing Child SA is used until the end
 // of its lifetime; an IKE SA without any is closed.
 func (x *createChild) fails(e *Engine, s *ikeSA, f *Failure) {
 	if f.Kind == FailTemporary {

@@ -11,7 +11,7 @@ import (
 // SAs and tells the other, whose answer names those of the opposite direction.
 // Deletes that cross leave out what the other side has asked for itself.
 
-// deleteChildren tells the peer about all Child SAs that are to go.
+// deleteChildren sends the Delete of all Child SAs that are to go.
 type deleteChildren struct{ childSAs []*child }
 
 // pumpDeletes starts their deletion.
@@ -62,7 +62,7 @@ func (deleteIKE) answer(e *Engine, s *ikeSA, _ *request, _ content, _ *Datagram)
 	e.drop(s, nil, true)
 }
 
-// onDeleteIKE ends an IKE SA at the peer's wish.
+// onDeleteIKE ends an IKE SA on the peer's request.
 func (e *Engine) onDeleteIKE(s *ikeSA) {
 	theirs := s.collidingSA()
 	switch {
@@ -127,8 +127,8 @@ func (s *ikeSA) childTo(spi uint32) *child {
 	return nil
 }
 
-// Pending counts the IKE SAs whose Delete has not been answered yet: what a
-// daemon that goes down may wait for, a second or so.
+// Pending counts the IKE SAs whose Delete has not been answered yet: a daemon that
+// shuts down may wait a second or so for them.
 func (e *Engine) Pending() int {
 	n := 0
 	for _, s := range e.ids {

@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// What an IKE SA does by itself: the exchange that it wants next (pump), the time
-// of what is due next (nextWake), and what is done when that has come (due). This
-// is where all kinds of it meet, so that nothing else needs to know of each.
+// What an IKE SA does unprompted: the exchange that it wants next (pump), when the next
+// thing is due (nextWake), and what is then done (due). All kinds of it meet here, so
+// that nothing else needs to know of each.
 
 // pump starts the next exchange that an SA wants, when none is under way.
 func (e *Engine) pump(s *ikeSA) {
@@ -49,7 +49,7 @@ func (e *Engine) pumpSAs(s *ikeSA) bool {
 	return e.pumpDeletes(s) || e.pumpRekeyIKE(s) || e.pumpRekeyChild(s) || e.pumpNewChild(s)
 }
 
-// nextWake is the next time an SA has something to do by itself.
+// nextWake is the next time an SA has something to do.
 func (s *ikeSA) nextWake() Time {
 	at := s.dropAt
 	for _, c := range s.children {
@@ -221,7 +221,7 @@ func (e *Engine) childDue(c *child) {
 	}
 }
 
-// succeeded tells whether the peer has asked for a Child SA in this one's place and
+// succeeded reports whether the peer has asked for a Child SA in this one's place and
 // has not shown yet that it has it.
 func (c *child) succeeded() bool {
 	return slices.ContainsFunc(c.sa.children, func(o *child) bool {

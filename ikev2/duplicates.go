@@ -12,8 +12,8 @@ import (
 // peer was restarted, and when it authenticates again. One of them is kept:
 //
 //   - of two whose handshakes overlapped, in whichever direction, the one whose
-//     exchange holds the lowest nonce goes, by the hand of the side that began
-//     it: the rule of RFC 7296 section 2.8.1, by which both sides choose alike;
+//     exchange holds the lowest nonce is deleted by the side that began it: the
+//     rule of RFC 7296 section 2.8.1, by which both sides choose alike;
 //   - else the newer one stays. The peer deletes the older; where it does not,
 //     we do after a while.
 
@@ -53,9 +53,9 @@ func (e *Engine) initialContact(s *ikeSA, c *wire.Contents, first *child) {
 	}
 }
 
-// stopOthers ends our own attempts that are only at IKE_SA_INIT when an SA with
-// the peer stands: nobody holds anything of them yet. One that has sent IKE_AUTH
-// may stand at the peer already, and goes on.
+// stopOthers ends our own attempts that are only at IKE_SA_INIT once there is an SA with
+// the peer: neither side holds anything of them yet. One that has sent IKE_AUTH may be
+// established at the peer already, and goes on.
 func (e *Engine) stopOthers(s *ikeSA) {
 	for _, o := range slices.Clone(s.peer.sas) {
 		if o != s && o.state == stateInitiating {
@@ -95,7 +95,7 @@ func (e *Engine) settleDuplicates(s *ikeSA, c *child) {
 // supersede takes an IKE SA out of use. The side that has to delete it waits
 // until the other one shows that the SA that stays is up on its side; else it
 // waits for the other side's Delete. by is the SA that stays; both are asked
-// whether they live.
+// for a sign of life.
 func (e *Engine) supersede(s, by *ikeSA, ours bool) {
 	if s.state = stateRedundantTheirs; ours {
 		s.state = stateRedundantOurs
@@ -160,7 +160,7 @@ func (e *Engine) remembered(s *ikeSA) {
 	}
 }
 
-// deaf tells whether the peer has shown nothing of an SA since then, and seems
+// deaf reports whether the peer has shown nothing of an SA since then, and seems
 // to have forgotten it. One that the peer began may not be up there yet: as long
 // as the peer repeats its IKE_AUTH request it has not forgotten it.
 func (s *ikeSA) deaf(since, now Time) bool {

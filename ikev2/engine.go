@@ -16,8 +16,7 @@ import (
 // Engine is the IKEv2 machine of one daemon. It is not safe for concurrent use:
 // one goroutine owns it (contract 6). Every method that takes the time returns
 // the actions to carry out in their order; afterwards no half-done step is left
-// behind, whatever the input was. Time that runs backwards is taken as standing
-// still.
+// behind, whatever the input was. Time that runs backwards is taken to stand still.
 type Engine struct {
 	cfg Config
 	rnd random
@@ -36,13 +35,13 @@ type Engine struct {
 
 	timers   timers
 	dirty    []*ikeSA
-	reported Time // last WakeAt, 0: none stands
+	reported Time // last WakeAt, 0: none
 	wall     wallClock
 	stats    Stats
 	rec      recorder.Recorder
 	kex      keyExchanges
 
-	// onMessage, when set, is told what every message that is sent says.
+	// onMessage, when set, gets the content of every message that is sent.
 	onMessage func(data []byte, h wire.Header, outer, inner []wire.Payload)
 }
 
@@ -67,7 +66,7 @@ type Stats struct {
 	HalfOpen      int    // IKE SAs waiting for IKE_AUTH now
 }
 
-// Sighting is who sent something, and when. From is unset when nobody did.
+// Sighting is who sent something, and when. From is unset when none came.
 type Sighting struct {
 	From netip.AddrPort
 	At   Time

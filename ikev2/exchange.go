@@ -18,7 +18,7 @@ type exchange interface {
 	answer(e *Engine, s *ikeSA, r *request, c content, d *Datagram)
 	// giveUp ends a request that stays without an answer, with its IKE SA.
 	giveUp(e *Engine, s *ikeSA)
-	// meet tells whether a request of the peer's that crosses this one may be
+	// meet reports whether a request of the peer's that crosses this one may be
 	// granted (RFC 7296 sections 2.8.1, 2.8.2 and 2.25). If not, the peer is told
 	// TEMPORARY_FAILURE and tries again.
 	meet(theirs crossing) bool
@@ -33,13 +33,13 @@ type crossing struct {
 	followUp bool   // it goes on in IKE_FOLLOWUP_KE
 }
 
-// lone is an exchange that has reserved nothing and gets in nobody's way.
+// lone is an exchange that has reserved nothing and conflicts with no other.
 type lone struct{}
 
 func (lone) giveUp(*Engine, *ikeSA) {}
 func (lone) meet(crossing) bool     { return true }
 
-// meets tells whether the peer's request may be granted beside ours.
+// meets reports whether the peer's request may be granted beside ours.
 func (s *ikeSA) meets(theirs crossing) bool { return s.req == nil || s.req.about.meet(theirs) }
 
 // asking is the exchange that is under way, if it is of type T.
@@ -263,7 +263,7 @@ func (e *Engine) decline(s *ikeSA, m *wire.Message, d *Datagram, no *refusal) {
 	}
 }
 
-// sound tells whether a response on an IKE SA that stands can be read at all.
+// sound reports whether a response on an established IKE SA can be read at all.
 // Else the two sides no longer agree, and the IKE SA is closed (RFC 7296 section
 // 2.21).
 func (e *Engine) sound(s *ikeSA, r *request, c content) bool {
@@ -286,7 +286,7 @@ func (e *Engine) sound(s *ikeSA, r *request, c content) bool {
 }
 
 // toVerified repeats a request to where the peer was known to be, when it does not
-// answer from where its last message came: anybody can send that on from
+// answer from where its last message came: anyone can forward that from
 // elsewhere. An answer brings IKE back. With MOBIKE it has said itself that it moved.
 func (e *Engine) toVerified(s *ikeSA, r *request) {
 	if s.mob == nil && s.unverified() && r.tries > pathTries && s.stands() {

@@ -49,7 +49,7 @@ type Failure struct {
 	Attempts int    // FailTimeout: how often the request was sent
 
 	ike      SAID // 0: none
-	stranger bool // anybody can cause it
+	stranger bool // can be caused without authentication
 }
 
 var failureWhat = [...]string{

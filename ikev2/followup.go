@@ -7,7 +7,7 @@ import (
 )
 
 // Additional key exchanges of a CREATE_CHILD_SA (RFC 9370 section 2.2.4): one
-// IKE_FOLLOWUP_KE exchange each, after it. The SAs come to be with the last one:
+// IKE_FOLLOWUP_KE exchange each, after it. The SAs are made by the last one:
 // until then the initiator has a request with a series, and the responder holds
 // one for a while. What is asked to be rekeyed while our own series for it is
 // under way, or while our request for it is unanswered, is refused by

@@ -7,11 +7,11 @@ import (
 	"greseal/ikev2/wire"
 )
 
-// What becomes of an IKE SA whose peer nobody has authenticated, and what is told of
-// it: it makes room for others on the budget (strangers.go), or is refused.
+// The end of an IKE SA whose peer is not authenticated, and what is reported about it:
+// it makes room for others on the budget (strangers.go), or is refused.
 
 // makeRoom lets half-open SAs go until more octets fit that b is to hold, which
-// may belong to s. False: there is nobody who has to make room for it now.
+// may belong to s. False: none has to make room for it now.
 func (e *Engine) makeRoom(b *standing, s *ikeSA, octets int) bool {
 	h := &e.half
 	limit := float64(h.limit)
@@ -49,7 +49,7 @@ func (e *Engine) makeRoom(b *standing, s *ikeSA, octets int) bool {
 	}
 }
 
-// turnOut ends a half-open SA that came to nothing.
+// turnOut ends a half-open SA that was not completed.
 func (e *Engine) turnOut(s *ikeSA, weight float64) {
 	s.handshake.standing.waste(e.now, weight)
 	e.drop(s, nil, false)
@@ -98,12 +98,12 @@ func (e *Engine) refuseSyntax(s *ikeSA, m *wire.Message, d *Datagram, detail str
 	e.refuseUnknown(s, m, d, notify(wire.InvalidSyntax), f)
 }
 
-// toldAtMost is how many tunnels learn of a stranger who went no further: on a hub, for
-// whose tunnels it means nothing one by one, it is not worth the time.
+// toldAtMost is how many tunnels learn of a stranger that went no further: to each of a
+// hub's many tunnels it means little, and is not worth the time.
 const toldAtMost = 8
 
-// unfinished tells the tunnels a half-open SA may have been meant for that nothing
-// followed its IKE_SA_INIT.
+// unfinished notes for the tunnels that a half-open SA may have been meant for that
+// nothing followed its IKE_SA_INIT.
 func (e *Engine) unfinished(s *ikeSA) {
 	if s.handshake.followed || !e.errors.Take(e.now) {
 		return
@@ -119,8 +119,7 @@ func (e *Engine) unfinished(s *ikeSA) {
 // strangerPause is how often the same note about unauthenticated input is made.
 const strangerPause = 30 * time.Second
 
-// noteStranger is note for what anybody can cause: not the same one again and
-// again.
+// noteStranger is note for what anyone can cause: the same one is not repeated.
 func (e *Engine) noteStranger(p *peer, f *Failure) {
 	text := f.Error()
 	if p == nil || p.strange == text && e.now < p.strangeAt+strangerPause {

@@ -17,7 +17,7 @@ type handshake struct {
 	tried        []uint16 // key exchange methods tried
 	refused      *Failure // unauthenticated error notify, the latest
 	reachability bool     // a reachability probe: ends with the answer to IKE_SA_INIT; only whether there is one counts
-	abandoned    bool     // closed meanwhile: delete it when it stands
+	abandoned    bool     // closed meanwhile: delete it once established
 
 	inter intermediate // additional key exchanges
 	ppk   ppkState

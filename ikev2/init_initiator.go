@@ -61,7 +61,7 @@ func (e *Engine) ProbeReachability(now Time, id PeerID, local, remote netip.Addr
 	})
 }
 
-// reachability tells whether the IKE SA is no more than such a probe.
+// reachability reports whether the IKE SA is no more than such a probe.
 func (s *ikeSA) reachability() bool { return s.handshake != nil && s.handshake.reachability }
 
 // reachTime is how long the answer to a reachability probe is waited for.
@@ -170,7 +170,7 @@ func (saInit) payloads(_ *Engine, s *ikeSA) (wire.ExchangeType, []wire.Payload, 
 }
 
 // onInitResponse handles what claims to answer IKE_SA_INIT. It may come from
-// anybody, so nothing in it ends the attempt at once.
+// anyone, so nothing in it ends the attempt at once.
 func (e *Engine) onInitResponse(s *ikeSA, m *wire.Message, d *Datagram) {
 	c, err := wire.CollectOf(m.Exchange, m.Payloads)
 	if err != nil {
@@ -303,9 +303,8 @@ func (e *Engine) onInitNotify(s *ikeSA, d *Datagram, c *wire.Contents) {
 
 var errMessageID = errors.New("its message ID is not 0")
 
-// oddAnswer drops what claims to answer IKE_SA_INIT and can't be used. Where it
-// comes from the peer's address somebody wants to know: the peer may send nothing
-// else, again and again.
+// oddAnswer drops what claims to answer IKE_SA_INIT and can't be used. If it comes from
+// the peer's address it is reported: the peer may never send anything else.
 func (e *Engine) oddAnswer(s *ikeSA, d *Datagram, what error) {
 	e.stats.Malformed++
 	if s.handshake == nil || s.handshake.reachability || d.Remote.Addr() != s.remote.Addr() {
@@ -335,7 +334,7 @@ func (e *Engine) resendInit(s *ikeSA, group uint16) {
 	}
 }
 
-// initRefused notes an error that anybody may have sent and goes on trying for a
+// initRefused notes an error that anyone may have sent and goes on trying for a
 // while (RFC 7296 section 2.21.1).
 func (e *Engine) initRefused(s *ikeSA, f *Failure) {
 	h := s.handshake
@@ -349,7 +348,7 @@ func (e *Engine) initRefused(s *ikeSA, f *Failure) {
 }
 
 // Initiate makes sure that an IKE SA with a Child SA to remote exists or is
-// being made. Where one stands or is under way nothing happens; an attempt to
+// being made. Where one exists or is under way nothing happens; an attempt to
 // another address is dropped; an IKE SA to another address stays until the new
 // one is up.
 func (e *Engine) Initiate(now Time, id PeerID, local, remote netip.AddrPort) []Action {

@@ -36,7 +36,7 @@ func addKEs(s *suite.Suite) []uint16 {
 	return out
 }
 
-// hasAddKE tells whether one of the proposals has an additional key exchange, so
+// hasAddKE reports whether one of the proposals has an additional key exchange, so
 // that IKE_INTERMEDIATE has to be negotiated with it (RFC 9370 section 2.2.1).
 func hasAddKE(ps []suite.Proposal) bool {
 	for _, p := range ps {
@@ -212,7 +212,7 @@ func (e *Engine) onIntermediateRequest(s *ikeSA, m *wire.Message, d *Datagram, c
 	e.markDirty(s)
 }
 
-// sameAddKE tells whether a suite's additional key exchanges are what one of our
+// sameAddKE reports whether a suite's additional key exchanges are what one of our
 // own proposals asks for: all of them, and no others.
 func sameAddKE(own *suite.Proposal, s *suite.Suite) bool {
 	for i, t := range s.AddKE {

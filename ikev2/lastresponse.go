@@ -10,7 +10,7 @@ import (
 
 // lastResponse is the response that is kept of a closed IKE SA, for repetitions of
 // the request: the Delete that ended it, or the IKE_AUTH that was refused. No other
-// response outlives its SA: a peer that got it would take for up what is gone.
+// response outlives its SA: a peer that got it would take the SA to be up.
 type lastResponse struct {
 	spi     uint64
 	answer  cached
@@ -83,7 +83,7 @@ func (c *cached) is(id uint32, datagram []byte) bool {
 	return c.Data != nil && c.id == id && c.mark == fragment.MarkOf(datagram)
 }
 
-// askedAnew tells whether a request is the answered one in more fragments than
+// askedAnew reports whether a request is the answered one in more fragments than
 // before, of which the first asks for the answer (RFC 7383 section 2.6.1), or as
 // a peer sends it that seals its repetitions again (against RFC 7296 section 2.1).
 func (c *cached) askedAnew(m *wire.Message, keys *keymat.Keys) bool {

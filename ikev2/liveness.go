@@ -56,15 +56,15 @@ func (e *Engine) heard(s *ikeSA, d *Datagram) {
 	e.markDirty(s)
 }
 
-// confirm ends the caution with an SA that the peer made by rekeying: it uses it,
-// so it has had our answer.
+// confirm marks an SA that the peer made by rekeying as confirmed: it uses it, so it
+// has our answer.
 func (e *Engine) confirm(s *ikeSA) {
 	if s.state == stateUnconfirmed {
 		s.state, s.dropAt = stateEstablished, never
 	}
 }
 
-// idle tells whether a liveness check is due.
+// idle reports whether a liveness check is due.
 func (e *Engine) idle(s *ikeSA) bool {
 	return s.peer.cfg.DPD > 0 && s.LastHeard+s.peer.cfg.DPD <= e.now
 }
@@ -109,7 +109,7 @@ func (s *ikeSA) suspectAt() Time {
 	return max(s.LastHeard+threshold, s.silence()+threshold/3)
 }
 
-// liveness draws the conclusions of silence. It is false when the SA is gone.
+// liveness acts on silence. It is false when the SA is gone.
 func (e *Engine) liveness(s *ikeSA) bool {
 	if s.req == nil || s.patient() {
 		return true
@@ -147,10 +147,9 @@ func (e *Engine) hint(s *ikeSA, m *wire.Message) {
 	}
 }
 
-// doubtedSPI takes an unprotected INVALID_SPI for the same: somebody at the peer's
-// address says that it does not know a Child SA we send on, as a peer that was
-// restarted would (RFC 7296 sections 1.5 and 2.4). It tells whether a message is
-// one.
+// doubtedSPI takes an unprotected INVALID_SPI the same way: the sender at the peer's
+// address does not know a Child SA that we send on, as after a restart (RFC 7296
+// sections 1.5 and 2.4). It reports whether a message is one.
 func (e *Engine) doubtedSPI(h wire.Header, d *Datagram) bool {
 	if h.Exchange != wire.Informational || h.Response() {
 		return false

@@ -52,7 +52,7 @@ const (
 	othersTries  = 3                      // then the peer's other addresses are tried as well
 )
 
-// mobile tells whether MOBIKE is for this peer: its Child SAs are in tunnel mode,
+// mobile reports whether MOBIKE is for this peer: its Child SAs are in tunnel mode,
 // the only one RFC 4555 is about, and NATs are looked for.
 func (p *peer) mobile() bool { return !p.cfg.Transport && p.cfg.Encap != EncapNever }
 
@@ -91,7 +91,7 @@ func additional(c *wire.Contents) []netip.Addr {
 	return out
 }
 
-// natsFound tells whether a message that allows no NATs came through one.
+// natsFound reports whether a message that allows no NATs came through one.
 func natsFound(c *wire.Contents, d *Datagram) bool {
 	n := c.Notify(wire.NoNATsAllowed)
 	return n != nil && !bytes.Equal(n.Data, wire.NoNATs(d.Remote, d.Local))
@@ -112,8 +112,8 @@ func (s *ikeSA) handOverMobility(next *ikeSA) {
 	}
 }
 
-// testDue tells whether the peer, who was told of our new address, is likely to
-// ask next whether we receive there. Until it knows, it makes no Child SA for it.
+// testDue reports whether the peer, which knows our new address, is likely to test next
+// whether we receive there. Until it knows, it makes no Child SA for it.
 func (m *mobility) testDue(now Time) bool {
 	if m == nil {
 		return false
@@ -145,7 +145,7 @@ func (e *Engine) checkCookie2(s *ikeSA, sent []byte, c *wire.Contents) bool {
 	return false
 }
 
-// renewable tells whether a Child SA's selectors hold an address of ours that is no
+// renewable reports whether a Child SA's selectors hold an address of ours that is no
 // longer the one they come from.
 func (s *ikeSA) renewable(c *child) bool {
 	if s.mob == nil || c == nil || s.peer.cfg.GRELocal.IsValid() {

@@ -9,9 +9,9 @@ import (
 	"greseal/ikev2/wire"
 )
 
-// Move tells that local is our address towards a peer from now on. IKE SAs with
-// MOBIKE take their Child SAs along (Mobile); of others only the IKE messages
-// come from there, which serves to delete them.
+// Move makes local our address towards a peer. IKE SAs with MOBIKE take their Child SAs
+// along (Mobile); of others only the IKE messages are sent from there, which serves to
+// delete them.
 func (e *Engine) Move(now Time, id PeerID, local netip.Addr) []Action {
 	local = local.Unmap()
 	return e.withPeer(now, id, func(p *peer) {
@@ -23,7 +23,7 @@ func (e *Engine) Move(now Time, id PeerID, local netip.Addr) []Action {
 	})
 }
 
-// Mobile tells whether the IKE SA in use with a peer supports MOBIKE.
+// Mobile reports whether the IKE SA in use with a peer supports MOBIKE.
 func (e *Engine) Mobile(id PeerID) bool {
 	p := e.peers[id]
 	if p == nil {
@@ -57,7 +57,7 @@ func (e *Engine) moveTo(s *ikeSA, local, remote netip.AddrPort) {
 		return
 	case m == nil || !s.stands():
 		s.espLeftBehind = true
-		s.esp = s.fromHere() // of Child SAs to come; those that stand can't go along
+		s.esp = s.fromHere() // of future Child SAs; existing ones can't move along
 		return
 	}
 	m.tell, m.strange, s.mapped = true, 0, netip.AddrPort{}
@@ -134,7 +134,7 @@ func (x *addressUpdate) answer(e *Engine, s *ikeSA, r *request, c content, d *Da
 		m.seen = seen
 	}
 	if r.spread {
-		m.tell = true // sent to several addresses: nobody knows which of them was heard
+		m.tell = true // sent to several addresses: it is unknown which of them was received
 		return
 	}
 	if r.at.remote == s.remote {
@@ -210,7 +210,7 @@ func (e *Engine) onAddresses(s *ikeSA, d *Datagram, c *wire.Contents) (refusal w
 	case update:
 		e.follows(s, d, c)
 	case s.origin.ours && d.Remote != s.remote && !slices.Contains(others, s.remote.Addr()):
-		// The responder is no longer where we speak to.
+		// The responder is no longer at the address that we use.
 		e.moveTo(s, s.local, d.Remote)
 	}
 	return 0
@@ -240,8 +240,8 @@ func (e *Engine) follows(s *ikeSA, d *Datagram, c *wire.Contents) {
 	}
 }
 
-// overdue is for an IKE SA whose initiator has not followed us to our new address:
-// another one takes its place, or it is given up.
+// overdue is for an IKE SA whose initiator has not followed us to our new address: it
+// is replaced, or given up.
 func (e *Engine) overdue(s *ikeSA) bool {
 	m := s.mob
 	if m == nil || m.follows > e.now {

@@ -39,8 +39,8 @@ func (s *ikeSA) natPayloadsOf(local, remote netip.AddrPort) []wire.Payload {
 	}
 }
 
-// forcedSource is the source that is told to force UDP encapsulation: its port is one nobody uses,
-// by which another greseal knows that no NAT is there.
+// forcedSource is the source in the notify that forces UDP encapsulation: by its unused
+// port another greseal knows that there is no NAT.
 func forcedSource(source netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(source.Addr(), 0) }
 
 // natDetect compares the notifies of a message with where it came from and
@@ -87,11 +87,11 @@ func (e *Engine) floatPorts(s *ikeSA) {
 }
 
 // follow takes over the addresses of a new authentic message: the peer's NAT
-// mapping changed, or it began to use the NAT port. Whoever is behind a NAT
-// itself does not follow (RFC 7296 section 2.23), and neither does anybody with
-// MOBIKE, where it takes an UPDATE_SA_ADDRESSES (RFC 4555 section 3.8). Repeated
-// messages never get here, so old addresses do not come back. The Child SAs come
-// along when the peer has answered there.
+// mapping changed, or it began to use the NAT port. A side that is itself behind a NAT
+// does not follow (RFC 7296 section 2.23), and neither does one with MOBIKE, which
+// requires an UPDATE_SA_ADDRESSES (RFC 4555 section 3.8). Repeated messages never get
+// here, so old addresses do not come back. The Child SAs move along when the peer has
+// answered there.
 func (e *Engine) follow(s *ikeSA, d *Datagram) {
 	if d.Remote == s.remote || s.NATLocal || s.mob != nil || s.state == stateAuthenticating {
 		return
@@ -105,8 +105,8 @@ func (e *Engine) follow(s *ikeSA, d *Datagram) {
 	}
 }
 
-// Keepalives hold the mapping of the NAT in front of us, when nothing else was
-// sent the Child SAs' way (RFC 3948 section 4).
+// Keepalives hold the mapping of the NAT in front of us, when no Child SA has sent
+// anything (RFC 3948 section 4).
 
 func (s *ikeSA) nextKeepalive() Time {
 	if !s.NATLocal || !s.inUse() {

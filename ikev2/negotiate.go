@@ -111,7 +111,7 @@ func (e *Engine) offerChild(s *ikeSA, o *childOffer) (mode []wire.Payload, sa *w
 	return mode, saPayload(o.offer, binary.BigEndian.AppendUint32(nil, o.spi)), tsi, tsr
 }
 
-// asksTransport tells whether transport mode is asked for. It takes GRE
+// asksTransport reports whether transport mode is asked for. It takes GRE
 // endpoints that are the outer addresses.
 func (s *ikeSA) asksTransport(old *child) bool {
 	if old != nil {
@@ -336,7 +336,7 @@ func (e *Engine) acceptEnds(s *ikeSA, c *wire.Contents, a *agreed) (tsi, tsr *wi
 	return tsi, tsr, true
 }
 
-// substitutes tells whether a request for transport mode has selectors for the outer
+// substitutes reports whether a request for transport mode has selectors for the outer
 // addresses, with those that a NAT changed substituted.
 func (s *ikeSA) substitutes(c *wire.Contents, outer selector.Ends) bool {
 	theirs, ours, fits := c.TSi, c.TSr, true
@@ -352,9 +352,9 @@ func (s *ikeSA) substitutes(c *wire.Contents, outer selector.Ends) bool {
 	return fits
 }
 
-// transportTaken tells whether another peer, behind the same NAT, already has a
-// transport mode Child SA between these addresses: its packets could not be told
-// from this one's.
+// transportTaken reports whether another peer, behind the same NAT, already has a
+// transport mode Child SA between these addresses: its packets could not be
+// distinguished from this one's.
 func (e *Engine) transportTaken(s *ikeSA, outer selector.Ends) bool {
 	for _, p := range e.order {
 		if p == s.peer {
@@ -400,8 +400,8 @@ func (s *ikeSA) espOffer(pfs bool) []suite.Proposal {
 	return append(p.withAddKE(), plain...)
 }
 
-// espAccept is what is accepted for one: with a key exchange or without, the
-// configured wish first.
+// espAccept is what is accepted for one: with a key exchange and without, the
+// configured choice first.
 func (p *peer) espAccept() []suite.Proposal {
 	if p.cfg.PFS {
 		return append(p.withAddKE(), suite.WithKE(p.cfg.ESP, p.groups(), true)...)

@@ -3,7 +3,7 @@ package ikev2
 import "greseal/ikev2/wire"
 
 // A new Child SA by CREATE_CHILD_SA (RFC 7296 section 1.3.1): where the IKE SA
-// has none left, or beside one whose GRE endpoint is no longer our address. When
+// has none left, or to replace one whose GRE endpoint is no longer our address. When
 // both sides ask at the same time one of the two Child SAs goes, as in simultaneous
 // rekeying.
 
@@ -15,8 +15,8 @@ func (e *Engine) pumpNewChild(s *ikeSA) bool {
 	return s.createAt <= e.now && s.childless() && e.askNewChild(s, nil)
 }
 
-// askNewChild asks for a Child SA, in the place of one with our former address or,
-// with nil, for the first one.
+// askNewChild asks for a Child SA, to replace one with our former address or, with nil,
+// as the first one.
 func (e *Engine) askNewChild(s *ikeSA, renews *child) bool {
 	x := &newChild{createChild{childOffer: childOffer{renews: renews}}}
 	x.self = x

@@ -11,26 +11,26 @@ import (
 	"greseal/ikev2/wire"
 )
 
-// One tunnel has one peer, but several may fit it: two branches with one secret,
-// two certificates that one remote_id lets in, a router's configuration that was
-// copied to another. A newcomer that authenticates while another peer's IKE SA
-// stands takes its place only when that one no longer lives. So the one that stands
-// is asked, and the answer to IKE_AUTH waits for it: when it answers, the newcomer
-// is turned away; when it is silent for newcomerWait, or gone, the newcomer comes in.
+// One tunnel has one peer, but several may match it: two branches with one secret,
+// two certificates that one remote_id admits, a router's configuration that was
+// copied to another. A newcomer that authenticates while another peer has an IKE SA
+// replaces it only when that peer is dead. So the holder gets a liveness check, and the
+// answer to IKE_AUTH waits for it: when it answers, the newcomer is rejected; when it is
+// silent for newcomerWait, or gone, the newcomer is accepted.
 //
-// Two IKE SAs are with the same peer for sure when they receive at the same address
-// and port, or when both sides name their run of the program, and their tunnel, and it
-// is the same. An address of its own is a peer's identity by default, so that one which
-// moved may have another identity; but as it has an IKE SA already it sends no INITIAL_CONTACT,
-// and comes in at once. So does the same identity from elsewhere: a peer that was
-// restarted, or got another address. Only where one takes the other's place again
-// soon are there perhaps two of them, and the one that stands is asked as well.
+// Two IKE SAs are certainly with the same peer when they receive at the same address
+// and port, or when both name the same run of the program and the same tunnel. A peer's
+// identity is its address by default, so that one which moved may have another identity;
+// but as it has an IKE SA already it sends no INITIAL_CONTACT, and is accepted at once.
+// So is the same identity from elsewhere: a peer that was restarted, or got another
+// address. Only where they soon replace each other again may there be two of them, and
+// the holder gets a liveness check as well.
 
 const (
 	// newcomerWait is for a request and three repetitions of it.
 	newcomerWait = 3 * time.Second
-	// turnoverTime is how soon the same identity from yet another place is taken
-	// for one of two peers.
+	// turnoverTime is how soon the same identity from yet another address counts
+	// as one of two peers.
 	turnoverTime = 5 * time.Minute
 )
 
@@ -46,12 +46,12 @@ type newcomer struct {
 	parts  *fragment.Parts // of m
 }
 
-// Contended reports that a peer was turned away which had authenticated itself:
-// another one has the tunnel and answers.
+// Contended reports that an authenticated peer was rejected: another one has the tunnel
+// and answers.
 type Contended struct {
 	Peer   PeerID
 	Reason *Failure
-	// Who has the tunnel, and who was turned away.
+	// Who has the tunnel, and who was rejected.
 	Holder, Newcomer     Identity
 	HolderAt, NewcomerAt netip.AddrPort
 }
@@ -63,7 +63,7 @@ type runID struct{ run, tunnel uint64 }
 
 func (r runID) told() bool { return r.run != 0 }
 
-// samePeer tells whether two IKE SAs are with the same peer for sure. Two tunnels of
+// samePeer reports whether two IKE SAs are certainly with the same peer. Two tunnels of
 // one router are two peers.
 func samePeer(a, b *ikeSA) bool {
 	if a.run.told() && a.run.run == b.run.run {
@@ -86,17 +86,17 @@ func (e *Engine) runNotify(p *peer) []wire.Payload {
 	return []wire.Payload{wire.NewNotify(wire.SameRun, digest.Sum(data))}
 }
 
-// learnRun takes what the peer tells of its own.
+// learnRun reads the peer's.
 func (s *ikeSA) learnRun(c *wire.Contents) {
 	if n := c.Notify(wire.SameRun); n != nil && len(n.Data) == 16 {
 		s.run = runID{binary.BigEndian.Uint64(n.Data), binary.BigEndian.Uint64(n.Data[8:])}
 	}
 }
 
-// namesakes tells whether the peers of two IKE SAs have the same identity.
+// namesakes reports whether the peers of two IKE SAs have the same identity.
 func namesakes(a, b *ikeSA) bool { return a.RemoteID.Equal(b.RemoteID) }
 
-// holders are the IKE SAs whose peer must be silent before s may take their place.
+// holders are the IKE SAs whose peer must be silent before s may replace them.
 func (e *Engine) holders(s *ikeSA, p *peer, c *wire.Contents) []*ikeSA {
 	lately := p.turnover != 0 && e.now-p.turnover < turnoverTime
 	first := c.Notify(wire.InitialContact) != nil
@@ -111,7 +111,7 @@ func (e *Engine) holders(s *ikeSA, p *peer, c *wire.Contents) []*ikeSA {
 	})
 }
 
-// turnsOver notes that s takes the place of o, whose peer may be another one.
+// turnsOver notes that s replaces o, whose peer may be another one.
 func (e *Engine) turnsOver(o, s *ikeSA) {
 	if !s.origin.ours && !samePeer(o, s) {
 		s.peer.turnover = e.now
@@ -127,7 +127,7 @@ func (e *Engine) wait(s *ikeSA, p *peer, m *wire.Message, d *Datagram, c *wire.C
 	}
 	n := &newcomer{peer: p, since: e.now, until: e.now + newcomerWait, m: m, d: *d, c: c, answer: answer, parts: s.parts.Request}
 	if o := p.newcomer; o != nil && namesakes(o, s) {
-		e.drop(o, nil, false) // it begins anew
+		e.drop(o, nil, false) // it starts again
 	}
 	s.handshake.newcomer = n
 	if p.newcomer != nil { // one at a time
@@ -184,9 +184,9 @@ func (s *ikeSA) forgetNewcomer() {
 	s.handshake.newcomer = nil
 }
 
-// turnAway refuses a newcomer, for holder lives. AUTHENTICATION_FAILED ends the
-// attempt with every implementation; the notify beside it says the truth to those
-// that know it.
+// turnAway rejects a newcomer, as holder is alive. AUTHENTICATION_FAILED ends the
+// attempt with every implementation; another notify gives the true reason to those that
+// know it.
 func (e *Engine) turnAway(s, holder *ikeSA) {
 	n := s.handshake.newcomer
 	p := n.peer
@@ -206,7 +206,7 @@ func (e *Engine) turnAway(s, holder *ikeSA) {
 	e.drop(s, nil, false)
 }
 
-// tunnelInUse explains that the peer turned us away for another.
+// tunnelInUse explains that the peer rejected us in favour of another.
 func (s *ikeSA) tunnelInUse() *Failure {
 	f := s.failure(FailInUse, "IKE_AUTH",
 		"",

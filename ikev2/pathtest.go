@@ -8,7 +8,7 @@ import (
 
 // pathTest asks for a proof that the peer receives at an address: that of IKE, or
 // another, from where its ESP comes (RFC 4555 sections 3.7 and 3.10). With MOBIKE
-// it is COOKIE2, which nobody can answer who has not seen it; without, an answer.
+// the proof is COOKIE2, which only its receiver can return; without, any answer.
 type pathTest struct {
 	lone
 	cookie2 []byte // which the response must bring back; nil without MOBIKE

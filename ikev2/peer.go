@@ -30,7 +30,7 @@ type peer struct {
 	gone  bool     // removed while SAs were still being closed
 	probe *probe   // to be sent
 
-	innerMTU  uint16      // of our interface, as the peer is to be told; 0: not known
+	innerMTU  uint16      // of our interface, to be sent to the peer; 0: not known
 	newcomer  *ikeSA      // waits for whether another peer, who has the tunnel, lives
 	turnover  Time        // when one identity was last heard from another place, 0: never
 	lingering []*child    // Child SAs whose inbound SA stays for a while, oldest first
@@ -71,8 +71,8 @@ func (p Peer) String() string             { return "peer " + string(p.ID) }
 func (p Peer) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(p.String())) }
 func (p Peer) LogValue() slog.Value       { return slog.StringValue(p.String()) }
 
-// SetPeer registers a peer or replaces its settings; SAs that stand are kept
-// and use the new settings from their next exchange on.
+// SetPeer registers a peer or replaces its settings; existing SAs are kept and use the
+// new settings from their next exchange on.
 func (e *Engine) SetPeer(now Time, cfg Peer) []Action {
 	e.enter(now)
 	cfg.PSK, cfg.PPK = bytes.Clone(cfg.PSK), bytes.Clone(cfg.PPK)

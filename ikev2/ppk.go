@@ -7,9 +7,9 @@ import (
 	"greseal/ikev2/wire"
 )
 
-// Post-quantum pre-shared keys (RFC 8784): a secret that both sides have beside
-// what they authenticate with, mixed into SK_d, SK_pi and SK_pr of a first IKE
-// SA. Who records the traffic and can undo the key exchange one day lacks it.
+// Post-quantum pre-shared keys (RFC 8784): a secret that both sides have besides
+// their credentials, mixed into SK_d, SK_pi and SK_pr of a first IKE SA. An attacker
+// who records the traffic and can break the key exchange one day still lacks it.
 
 // ppkFixed is the type of a PPK_ID that is configured (section 5.1).
 const ppkFixed = 2
@@ -20,7 +20,7 @@ type ppkState struct {
 	mixed  bool // the keys of the SA contain it
 }
 
-// usesPPK tells whether a post-quantum pre-shared key is configured.
+// usesPPK reports whether a post-quantum pre-shared key is configured.
 func (p *Peer) usesPPK() bool { return len(p.PPK) > 0 && p.PPKID != "" }
 
 // mixPPK changes the keys of an SA, and keeps the old ones until it is

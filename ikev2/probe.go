@@ -13,7 +13,7 @@ import (
 // ignores (RFC 7296 section 3.10.1), and sent with DF. The answer to it is small.
 //
 // The window is 1, so a probe that does not arrive holds up what comes next, and
-// it cannot be taken back: the peer may have had it. So it goes on after a second try,
+// it cannot be withdrawn: the peer may have received it. So it goes on after a second try,
 // or at once when a rekeying is due, under the same
 // message ID, as something that arrives:
 //
@@ -104,14 +104,14 @@ func (e *Engine) cutProbeShort(s *ikeSA) {
 	}
 }
 
-// probing tells whether the outstanding request is a probe, or the rehearsal of
+// probing reports whether the outstanding request is a probe, or the rehearsal of
 // one, before its last form.
 func (s *ikeSA) probing() bool {
 	p, ok := asking[*probe](s)
 	return ok && p.form != s.lastForm(p)
 }
 
-// patient tells whether silence says nothing yet: a large probe may be lost.
+// patient reports whether silence says nothing yet: a large probe may be lost.
 func (s *ikeSA) patient() bool { return s.probing() && !s.req.probe().rehearse }
 
 // lastForm is the form that arrives whatever the path does.
@@ -261,7 +261,7 @@ func (p *probe) answer(e *Engine, s *ikeSA, r *request, c content, _ *Datagram) 
 	}
 }
 
-// atOnce tells whether the answer to a probe's present form came before that was
+// atOnce reports whether the answer to a probe's present form came before that was
 // repeated.
 func (p *probe) atOnce(e *Engine, r *request) bool { return r.tries == 1 && e.now-p.formAt <= r.wait }
 

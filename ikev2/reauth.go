@@ -10,17 +10,17 @@ import (
 
 // Reauthentication (RFC 7296 section 2.8.3): rekeying makes new keys, but only a
 // new IKE SA shows again that the peer has the key of its identity and that its
-// certificate is still good. It is made beside the old one, which goes when the
-// new one stands (duplicates.go). The initiator of the old one begins, some time
+// certificate is still valid. It is made before the old one is deleted
+// (duplicates.go). The initiator of the old one begins, some time
 // before the end; the responder asks it to with AUTH_LIFETIME (RFC 4478) and
-// begins by itself when that was in vain. An IKE SA that nobody could
-// authenticate again is closed at the end.
+// begins itself when that was in vain. An IKE SA for which reauthentication failed is
+// closed at the end.
 
 // reauthPause is the wait before another try.
 const reauthPause = 30 * time.Second
 
-// leastLifetime is the shortest AUTH_LIFETIME that is followed: nobody can make
-// us authenticate without end.
+// leastLifetime is the shortest AUTH_LIFETIME that is followed, so that no peer can
+// have us authenticate all the time.
 const leastLifetime = time.Minute
 
 // planReauth sets the time of the next reauthentication as the peer's settings

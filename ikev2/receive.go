@@ -67,7 +67,7 @@ func (e *Engine) receive(d *Datagram) {
 
 // maxInit is the longest message of IKE_SA_INIT that is looked at, octets: 3000
 // should be processed (RFC 7296 section 2), and a responder keeps the request
-// until IKE_AUTH comes, for anybody who shows an address.
+// until IKE_AUTH comes, for anyone who shows an address.
 const maxInit = 4096
 
 // receiveInit sorts the messages of IKE_SA_INIT, which nothing protects.
@@ -193,7 +193,7 @@ func (e *Engine) receiveRequest(s *ikeSA, m *wire.Message, d *Datagram) {
 	e.markDirty(s)
 }
 
-// takeRequest hands a request on an IKE SA that stands to its exchange.
+// takeRequest passes a request on an established IKE SA to its exchange.
 func (e *Engine) takeRequest(s *ikeSA, m *wire.Message, d *Datagram, c content) {
 	switch {
 	case c.broken != nil:

@@ -7,9 +7,8 @@ import (
 	"greseal/ikev2/wire"
 )
 
-// What the flight recorder is told: every exchange but the empty INFORMATIONAL
-// that asks whether somebody lives, and what came of it. Repetitions are not kept,
-// and how many strangers are heard is limited.
+// What the flight recorder keeps: every exchange except liveness checks, and its
+// result. Repetitions are not kept, and those of strangers are limited.
 
 // recordedEarly bounds the messages of one IKE SA before it is authenticated.
 const recordedEarly = 24
@@ -40,7 +39,7 @@ func (e *Engine) record(s *ikeSA, kind recorder.Kind, h wire.Header, ps []wire.P
 	ring.Add(e.rec.Message(r, h, ps))
 }
 
-// liveness tells whether a message is nothing but a liveness check, or a probe.
+// liveness reports whether a message is nothing but a liveness check, or a probe.
 func liveness(ps []wire.Payload) bool {
 	if len(ps) != 1 {
 		return len(ps) == 0
@@ -56,7 +55,7 @@ func (e *Engine) recordAuthenticated(s *ikeSA) {
 	}
 }
 
-// recordAction records what came of a handshake.
+// recordAction records the result of a handshake.
 func (e *Engine) recordAction(a Action) {
 	r := recorder.Record{At: e.now}
 	ring := &e.rec.Known
@@ -113,7 +112,7 @@ func (e *Engine) recordAction(a Action) {
 	ring.Add(e.rec.Note(r, text))
 }
 
-// Step is a message of the past, or what came of those before it.
+// Step is a recorded message, or the result of those before it.
 type Step struct {
 	At            Time
 	Peer          PeerID // empty: a stranger whose tunnel is not known
@@ -121,7 +120,7 @@ type Step struct {
 	Initiator     bool   // our role in the IKE SA
 	Local, Remote netip.AddrPort
 
-	Sent, Received bool // neither: Text says what came of it
+	Sent, Received bool // neither: Text is the result
 	Exchange       string
 	Response       bool
 	MessageID      uint32

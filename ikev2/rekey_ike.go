@@ -107,8 +107,7 @@ func (e *Engine) successor(s *ikeSA, initiator bool, chosen suite.Suite, spiI, s
 	return n, nil
 }
 
-// inherit hands the Child SAs to the new IKE SA, which takes the place of the old
-// one.
+// inherit hands the Child SAs to the new IKE SA, which replaces the old one.
 func (e *Engine) inherit(old, next *ikeSA) {
 	old.replacedBy = next
 	next.rtt, next.recovers, next.recoversAt = old.rtt, old.recovers, old.recoversAt
@@ -195,13 +194,13 @@ func (e *Engine) rekeyedIKE(s, ours, theirs *ikeSA) {
 		e.closeSA(ours, nil, false)
 		return
 	case theirs != nil && bytes.Compare(ours.lowNonce, theirs.lowNonce) < 0:
-		// Ours goes, by our hand; the peer deletes the old one.
+		// Ours is ours to delete; the peer deletes the old one.
 		e.inherit(s, theirs)
 		e.closeSA(ours, nil, false)
 		return
 	case theirs != nil:
-		// Theirs goes, by their hand. Should they never learn of it, because
-		// the Delete of the old SA reaches them first, it is forgotten.
+		// Theirs is theirs to delete. Should they never notice, because the
+		// Delete of the old SA reaches them first, it is forgotten.
 		theirs.state, theirs.dropAt = stateCollisionLost, e.now+unconfirmedTime
 		e.markDirty(theirs)
 	}

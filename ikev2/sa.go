@@ -25,7 +25,7 @@ type ikeSA struct {
 	pathSize
 	schedule
 	mob     *mobility // both sides support MOBIKE, else nil
-	toldMTU uint16    // of our interface, as the peer was told on this IKE SA
+	toldMTU uint16    // of our interface, as last sent on this IKE SA
 
 	times
 	lineage
@@ -43,18 +43,18 @@ type times struct {
 	superseded Time // since when it is redundant
 }
 
-// lineage is where an IKE SA comes from, and what came of it.
+// lineage is where an IKE SA comes from, and what replaced it.
 type lineage struct {
 	lowNonce   []byte   // lowest nonce of the exchange that made it
 	origin     saOrigin // of the first of the IKE SAs it was rekeyed from
 	replacedBy *ikeSA   // after rekeying: where the Child SAs went
 }
 
-// schedule is when an IKE SA has something to do by itself.
+// schedule is when an IKE SA has something to do.
 type schedule struct {
 	rekeyAt, expireAt Time
 	reauthAt          Time // a new IKE SA from scratch is to be begun then
-	reauthEnd         Time // closed then when none stands
+	reauthEnd         Time // closed then if there is none
 	retryAt           Time // no CREATE_CHILD_SA for the IKE SA itself before
 	stalled           Time // first TEMPORARY_FAILURE of an unbroken row, 0: none
 	createAt          Time // a Child SA from scratch is wanted, never: not
@@ -93,7 +93,7 @@ func (e *Engine) newSA(p *peer, initiator bool, spiI, spiR uint64, local, remote
 	return s
 }
 
-// encap tells whether ESP travels in UDP: when a NAT was found or UDP encapsulation is forced, which
+// encap reports whether ESP travels in UDP: when a NAT was found or UDP encapsulation is forced, which
 // takes NAT detection in both directions.
 func (s *ikeSA) encap() bool {
 	return s.natd && (s.NATLocal || s.NATRemote || s.EncapForced)
@@ -284,7 +284,7 @@ type saOrigin struct {
 	ours         bool // we began it
 }
 
-// overlapped tells whether the later of two SAs was begun before the earlier one
+// overlapped reports whether the later of two SAs was begun before the earlier one
 // stood.
 func overlapped(a, b *ikeSA) bool {
 	return a.origin.began <= b.origin.stood && b.origin.began <= a.origin.stood
@@ -305,13 +305,13 @@ func (e *Engine) newIKESPI() (uint64, error) {
 }
 
 // attemptTime is how long an initiator tries; refusedTime, how long it goes on
-// after an error notify that anybody may have sent (RFC 7296 section 2.21.1).
+// after an error notify that anyone may have sent (RFC 7296 section 2.21.1).
 const (
 	attemptTime = 60 * time.Second
 	refusedTime = 12 * time.Second
 )
 
-// fail ends an attempt for good.
+// fail ends an attempt.
 func (e *Engine) fail(s *ikeSA, f *Failure) {
 	p := s.peer
 	silent := s.handshake != nil && s.handshake.abandoned

@@ -8,7 +8,7 @@ const (
 	stateHalfOpen                      // responder: IKE_SA_INIT answered, IKE_AUTH not yet seen
 	stateAuthenticating                // initiator: IKE_AUTH request sent; responder: it is being looked at
 
-	// From here to stateCollisionLost it stands: both sides are authenticated.
+	// From here to stateCollisionLost both sides are authenticated.
 	stateEstablished // in use
 	stateChildless   // responder: IKE_AUTH was answered without a Child SA, for which the peer may ask still
 	stateUnconfirmed // made by the peer's rekeying: it may not have our answer, so nothing is asked
@@ -17,7 +17,7 @@ const (
 	// Redundant: another IKE SA with the peer stays, and this one
 	stateRedundantOurs   // is ours to delete, once that has been heard
 	stateRedundantTheirs // is the peer's to delete
-	stateRedundantGone   // seems to be forgotten by the peer: it ends by itself
+	stateRedundantGone   // seems to be forgotten by the peer: it expires
 	stateCollisionLost   // was made by the peer's rekeying, which lost against ours: it is the peer's to delete
 
 	stateReplaced // rekeyed; the peer is to delete it, or we are about to
@@ -25,21 +25,21 @@ const (
 	stateGone     // only inbound SAs linger
 )
 
-// stands tells whether both sides are authenticated and neither has ended it.
+// stands reports whether both sides are authenticated and neither has ended it.
 func (s *ikeSA) stands() bool { return s.state >= stateEstablished && s.state <= stateCollisionLost }
 
-// redundant tells whether another IKE SA has taken its place.
+// redundant reports whether another IKE SA has superseded it.
 func (s *ikeSA) redundant() bool {
 	return s.state >= stateRedundantOurs && s.state <= stateCollisionLost
 }
 
-// inUse tells whether it stands and none other has taken its place.
+// inUse reports whether it is established and no other has superseded it.
 func (s *ikeSA) inUse() bool { return s.stands() && !s.redundant() }
 
-// mayAsk tells whether requests of ours may be sent on it by themselves.
+// mayAsk reports whether we may begin exchanges on it.
 func (s *ikeSA) mayAsk() bool { return s.state == stateEstablished || s.state == stateChildless }
 
-// settled tells whether it takes requests for new SAs: it is in use, and no
+// settled reports whether it takes requests for new SAs: it is in use, and no
 // rekeying of it is still undecided.
 func (s *ikeSA) settled() bool {
 	return s.inUse() && s.state != stateColliding && s.collidingSA() == nil

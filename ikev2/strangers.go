@@ -9,14 +9,13 @@ import (
 	"greseal/crypto/rate"
 )
 
-// What nobody has authenticated lives on one budget: octets of memory, for
-// half-open IKE SAs and the fragments that come to them, and computing
-// (computing.go). The defence is that of RFC 8019, without puzzles. The budget is
-// no locked door: for a request from an address that answers, the oldest
-// half-open SA goes of the network that weighs most, so that whoever floods
-// stands in its own way. A network's weight is what it holds, and what of its
-// handshakes came to nothing lately. A part of the budget is kept for peers with
-// a configured address and for addresses where a peer was authenticated before.
+// Unauthenticated peers share one budget: octets of memory, for half-open IKE SAs and
+// their fragments, and computing (computing.go). The defence is that of RFC 8019,
+// without puzzles. A full budget shuts no one out: for a request from an address that
+// answers, the heaviest network's oldest half-open SA is dropped, so that a flood
+// displaces itself. A network's weight is what it holds, and how many of its handshakes
+// failed lately. A part of the budget is reserved for peers with a configured address
+// and for addresses where a peer was authenticated before.
 const (
 	halfOpenLife   = 20 * time.Second // without IKE_AUTH
 	cookieFrom     = 32               // half-open SAs, and IKE_AUTHs just refused, from which on cookies are asked for
@@ -27,9 +26,9 @@ const (
 	keOctets        = 4          // times the length of a key exchange value: a secret, its group and both values
 	mostOrigins     = 1536       // networks that are remembered
 
-	// A half-open SA of a network like any other is left in peace for this long:
-	// its initiator needs a round trip and some computing (RFC 8019 section 4.1).
-	// While many come to nothing it is shorter: then most are no initiators.
+	// A half-open SA of an ordinary network is safe for this long: its initiator
+	// needs a round trip and some computing (RFC 8019 section 4.1). While many fail
+	// it is shorter: then most are not real initiators.
 	leastLife      = 2 * time.Second
 	leastUnderFire = 250 * time.Millisecond
 
@@ -150,14 +149,14 @@ func (h *strangers) sweep(now Time, all bool) {
 	}
 }
 
-// waits tells whether somebody at an address is in the middle of a handshake.
+// waits reports whether a handshake with an address is under way.
 func (h *strangers) waits(a netip.Addr) bool {
 	n := networks(a)
 	o := h.origins[n[len(n)-1]]
 	return o != nil && o.open > 0
 }
 
-// wantsCookie tells whether a request without a valid cookie is answered by one.
+// wantsCookie reports whether a request without a valid cookie is answered by one.
 func (h *strangers) wantsCookie(now Time, from []*origin, cost float64) bool {
 	here := from[len(from)-1]
 	busy := len(h.waiting) + int(h.futile.Level(now))
@@ -228,7 +227,7 @@ func (h *strangers) hear(a netip.Addr) {
 }
 
 // waste counts a handshake that came to nothing against the networks of its
-// initiator. Networks that many share bear more of them.
+// initiator. Networks that many share may have more of them.
 func (b *standing) waste(now Time, n float64) {
 	for i := len(b.origins) - 1; i >= 0; i-- {
 		b.origins[i].wasted.Add(now, n)
@@ -282,7 +281,7 @@ func (b *standing) weights(now Time) (w [3]int) {
 	return w
 }
 
-// yields tells whether a half-open SA has to make room: it has had its time, or
+// yields reports whether a half-open SA has to make room: it has had its time, or
 // its network has wasted handshakes, or weighs more than that of the request beside
 // what one handshake takes.
 func (h *strangers) yields(now Time, v *ikeSA, by *standing) bool {
@@ -306,7 +305,7 @@ func (h *strangers) yields(now Time, v *ikeSA, by *standing) bool {
 	return false
 }
 
-// least is how long a half-open SA is left in peace.
+// least is how long a half-open SA is safe.
 func (h *strangers) least(now Time) time.Duration {
 	if h.futile.Level(now) >= cookieFrom {
 		return leastUnderFire
@@ -329,7 +328,7 @@ func (h *strangers) oldest(now Time, of func(*standing) bool, by *standing) *ike
 	return nil
 }
 
-// wasteful tells whether a handshake from the same address came to nothing lately.
+// wasteful reports whether a handshake from the same address came to nothing lately.
 func (b *standing) wasteful(now Time) bool {
 	return b.origins[len(b.origins)-1].wasted.Level(now) >= 0.5
 }

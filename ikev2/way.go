@@ -7,18 +7,18 @@ import (
 	"greseal/ikev2/wire"
 )
 
-// Two flows go between two peers, and a NAT in between keeps a mapping for each:
-// IKE's, and that of the Child SAs' packets. Each has a way of its own here.
+// There are two flows between two peers, and a NAT in between keeps a mapping for each:
+// IKE, and the packets of the Child SAs. Each has its own pair of addresses here, its
+// way.
 //
-// IKE's way (ikeSA.local and remote) is where messages are sent, and follows what
-// is authentic. Only the few packets of an exchange go there.
+// IKE's way (ikeSA.local and remote) is where messages are sent, and follows authentic
+// messages. It carries only the few packets of an exchange.
 //
-// The Child SAs' way (ikeSA.esp) takes all that a tunnel carries, and the traffic
-// selectors are made from it. It goes to an address only after the peer has shown
-// that it receives there, whatever was written as the source of a datagram (RFC
-// 4555 section 3.7): ikeSA.verified, or the address of a Mapped packet that was
-// asked. Nothing else about addresses is looked at where a Child SA is made, so
-// none can be made for an address that is not verified.
+// The Child SAs' way (ikeSA.esp) carries all traffic of a tunnel, and the traffic
+// selectors are made from it. It goes to an address only after the peer has shown that
+// it receives there, whatever the source of a datagram claims (RFC 4555 section 3.7):
+// ikeSA.verified, or the address of a Mapped packet, once tested. Child SAs are made
+// from these addresses alone, so none can be made for an address that is not verified.
 
 // way is a pair of addresses: ours and the peer's.
 type way struct{ local, remote netip.AddrPort }
@@ -35,7 +35,7 @@ type ways struct {
 	verified      netip.AddrPort // where the peer has shown to receive
 	esp           espWay         // the Child SAs'
 	told          way            // IKE's, as last reported
-	mapped        netip.AddrPort // the peer's ESP came from there: it is to be asked there
+	mapped        netip.AddrPort // the peer's ESP came from there: to be tested
 	espLeftBehind bool           // our address changed and the Child SAs could not go along
 }
 
@@ -49,8 +49,8 @@ func (e *Engine) begin(s *ikeSA) {
 }
 
 // arriveAuth takes over the addresses of the IKE_AUTH request. It may come from
-// another port than IKE_SA_INIT, but another address is one that the peer has not
-// been heard to receive at.
+// another port than IKE_SA_INIT, but at another address the peer has not shown that it
+// receives.
 func (e *Engine) arriveAuth(s *ikeSA, d *Datagram) {
 	was := s.remote
 	s.local, s.remote = d.Local, d.Remote
@@ -85,15 +85,15 @@ func (s *ikeSA) sentBy(w way, now Time) {
 	}
 }
 
-// fromHere is the Child SAs' way from our present address. That is ours to know:
-// only the peer's takes a proof.
+// fromHere is the Child SAs' way from our current address, which needs no proof: only
+// the peer's does.
 func (s *ikeSA) fromHere() espWay {
 	to := s.esp
 	to.local = netip.AddrPortFrom(s.local.Addr(), to.local.Port())
 	return to
 }
 
-// unverified tells whether IKE goes to where the peer has not shown to receive.
+// unverified reports whether IKE goes to where the peer has not shown to receive.
 func (s *ikeSA) unverified() bool { return s.remote != s.verified }
 
 // settleWay has the Child SAs follow IKE to its addresses, as far as the peer has
@@ -112,7 +112,7 @@ func (e *Engine) arrived(s *ikeSA) {
 	e.settleWay(s)
 }
 
-// goTo takes the Child SAs another way and reports it. shown are the addresses to
+// goTo moves the Child SAs to another way and reports it. shown are the addresses to
 // report.
 func (e *Engine) goTo(s *ikeSA, to espWay, shown way) {
 	m := Moved{

@@ -80,7 +80,7 @@ func (n *Network) RouteTo(remote, localHint netip.Addr, ifName string, mark uint
 	return n.way(remote, own, l.Index, mark)
 }
 
-// isLocal tells whether an address is one of this machine's.
+// isLocal reports whether an address is one of this machine's.
 func (n *Network) isLocal(a netip.Addr) bool {
 	if info, err := n.lookup(a, netip.Addr{}, 0, 0); err == nil && info.typ == unix.RTN_LOCAL {
 		return true

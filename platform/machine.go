@@ -47,7 +47,7 @@ func (n *Network) InterfaceAddrs(name string) ([]netip.Addr, error) {
 // Link reads an interface; the error wraps ErrNoLink when it is not there.
 func (n *Network) Link(name string) (*rtnl.Link, error) { return rtnl.LinkByName(n.nl, name) }
 
-// HasElsewhere tells whether an interface other than link has an address.
+// HasElsewhere reports whether an interface other than link has an address.
 func (n *Network) HasElsewhere(link string, addr netip.Addr) (bool, error) {
 	own := 0
 	if l, err := rtnl.LinkByName(n.nl, link); err == nil {

@@ -45,7 +45,7 @@ func Rules(s *netlink.Conn) ([]Rule, error) {
 	return all, nil
 }
 
-// parseRule reads an RTM_NEWRULE and tells whether it is one of ours.
+// parseRule reads an RTM_NEWRULE and reports whether it is one of ours.
 func parseRule(p []byte) (r Rule, ours bool, err error) {
 	if len(p) < unix.SizeofRtMsg {
 		return r, false, errors.New("rule message: too short")

@@ -92,7 +92,7 @@ func (h history) add(data []byte) error {
 	return nil
 }
 
-// newestIs tells whether the newest config that is kept is this one.
+// newestIs reports whether the newest config that is kept is this one.
 func (h history) newestIs(data []byte) bool {
 	all, err := h.list()
 	if err != nil || len(all) == 0 {

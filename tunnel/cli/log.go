@@ -36,7 +36,7 @@ func newLogger(stderr io.Writer, level slog.Leveler) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, o))
 }
 
-// journal tells whether standard error is the journal's, which systemd names by
+// journal reports whether standard error is the journal's, which systemd names by
 // device and inode: a program further down may have redirected it.
 func journal() bool {
 	var st unix.Stat_t

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// ownMount tells whether a file is a mount of its own, as in a container that is
+// ownMount reports whether a file is a mount of its own, as in a container that is
 // given this one file: nothing can be renamed to its place.
 func ownMount(path string) bool {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")

@@ -54,7 +54,7 @@ var Watch = Command{
 	},
 }
 
-// closeOnSignal closes c at SIGINT or SIGTERM; the function tells whether it did.
+// closeOnSignal closes c at SIGINT or SIGTERM; the function reports whether it did.
 func closeOnSignal(c *status.Client) func() bool {
 	sig := make(chan os.Signal, 1)
 	signal.Notify(sig, syscall.SIGINT, syscall.SIGTERM)

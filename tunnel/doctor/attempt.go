@@ -70,6 +70,6 @@ func (x *exam) told() Step {
 	return s
 }
 
-// isAuth tells whether a failure belongs to IKE_AUTH: IKE_SA_INIT and so the
+// isAuth reports whether a failure belongs to IKE_AUTH: IKE_SA_INIT and so the
 // proposals of the IKE SA were agreed on.
 func isAuth(f *ikev2.Failure) bool { return f != nil && f.Exchange == "IKE_AUTH" }

@@ -115,7 +115,7 @@ func (x *exam) lans() (lans []lan, err error) {
 	return lans, err
 }
 
-// forwards tells whether the kernel forwards what comes in by an interface.
+// forwards reports whether the kernel forwards what comes in by an interface.
 func forwards(ifname string, v6 bool) bool {
 	version := "ipv4"
 	if v6 {

@@ -53,7 +53,7 @@ func (g *GREErrors) Came() (n int) {
 	return n
 }
 
-// aboutGRE tells whether an ICMP message, for IPv4 with its IP header, says that a GRE
+// aboutGRE reports whether an ICMP message, for IPv4 with its IP header, says that a GRE
 // packet from local to remote found nobody.
 func aboutGRE(b []byte, local, remote netip.Addr) bool {
 	if local.Is6() {

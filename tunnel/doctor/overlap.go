@@ -251,7 +251,7 @@ func divertedBy(p netip.Prefix, a netip.Addr, inside bool, to hop, beside []hop)
 	return by, meant
 }
 
-// inside tells whether p is the network of one of the tunnel's own addresses.
+// inside reports whether p is the network of one of the tunnel's own addresses.
 func (x *exam) inside(p netip.Prefix) bool {
 	return slices.ContainsFunc(x.Tunnel.Address, func(a netip.Prefix) bool { return a.Masked() == p })
 }

@@ -44,7 +44,7 @@ func (p xfrmPolicy) String() string {
 	return s
 }
 
-// matches tells whether a packet falls under the policy.
+// matches reports whether a packet falls under the policy.
 func (p xfrmPolicy) matches(dir uint8, src, dst netip.Addr, proto uint8, sport, dport uint16) bool {
 	return p.dir == dir && p.src.Contains(src) && p.dst.Contains(dst) && (p.proto == 0 || p.proto == proto) &&
 		(p.sport == 0 || p.sport == sport) && (p.dport == 0 || p.dport == dport)

@@ -61,6 +61,6 @@ func refuses(m *wire.Message, t wire.NotifyType) bool {
 	return false
 }
 
-// acceptedV1 tells whether an IKEv1 answer begins with an SA payload: a proposal
+// acceptedV1 reports whether an IKEv1 answer begins with an SA payload: a proposal
 // was taken (RFC 2408 section 3.1, payload type 1).
 func acceptedV1(b []byte) bool { return len(b) > 16 && b[16] == 1 }

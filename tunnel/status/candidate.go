@@ -61,7 +61,7 @@ func trusted(path string, st *unix.Stat_t) error {
 	return nil
 }
 
-// OthersMayReplace tells whether others than root and the caller can replace what
+// OthersMayReplace reports whether others than root and the caller can replace what
 // is in the folder of a socket.
 func OthersMayReplace(socket string) bool {
 	var st unix.Stat_t
