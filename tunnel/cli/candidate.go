@@ -20,7 +20,7 @@ import (
 // (see status.Candidate). The lock is the kernel's and ends with the process.
 type candidate struct{ file *os.File }
 
-// lockCandidate takes the lock, or says that somebody else has it.
+// lockCandidate takes the lock, or says that another process has it.
 func lockCandidate(socket string) (candidate, error) {
 	f, err := status.OpenCandidate(socket, os.O_CREATE|os.O_RDWR)
 	if err != nil {

@@ -59,8 +59,8 @@ var Check = Command{
 // nameServers are those of other machines that are known here; see names.Servers.
 var nameServers = names.Servers
 
-// unasked warns of tunnels whose peer's name nobody could be asked for while they are
-// down, as it is on this machine now. Names of the hosts file need nobody.
+// unasked warns of tunnels whose peer's name could not be looked up while they are
+// down, as this machine is now. Names in the hosts file need no name server.
 func unasked(cfg *config.Config) (ps config.Problems) {
 	servers := nameServers()
 	for i := range cfg.Tunnels {

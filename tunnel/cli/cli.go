@@ -58,7 +58,7 @@ const (
 
 // Env is what a command sees of the world.
 type Env struct {
-	Stdin          io.Reader // nil when nobody can be asked
+	Stdin          io.Reader // nil when there is no terminal to ask at
 	Stdout, Stderr io.Writer
 	Terminal       bool // Stdout is one
 	Style          status.Style

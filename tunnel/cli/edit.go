@@ -70,7 +70,7 @@ type editing struct {
 	old    []byte // what it holds, nil when it does not exist
 	copied string // what the editor works on
 	cand   candidate
-	ask    *bufio.Scanner // nil when nobody can be asked
+	ask    *bufio.Scanner // nil when there is no terminal to ask at
 }
 
 func (e *editing) run() error {
@@ -186,7 +186,7 @@ func (e *editing) loop() (keep bool, err error) {
 	}
 }
 
-// dropped is the wish to forget the text.
+// dropped is the choice to discard the text.
 type dropped struct{}
 
 func (dropped) Error() string { return "dropped" }
@@ -235,7 +235,7 @@ func (e *editing) judge(text []byte) (again bool, err error) {
 	return false, e.place.startTrial(e.env, e.seconds)
 }
 
-// unchanged refuses to overwrite what somebody else wrote meanwhile.
+// unchanged refuses to overwrite what another process wrote meanwhile.
 func (e *editing) unchanged() error {
 	now, err := os.ReadFile(e.file)
 	if errors.Is(err, fs.ErrNotExist) && e.old == nil {
@@ -268,7 +268,7 @@ func (e *editing) save(text []byte, how string) error {
 	return nil
 }
 
-// answer asks until one of the choices comes; "" when nobody can be asked.
+// answer asks until one of the choices comes; "" without a terminal.
 func (e *editing) answer(question string, choices ...string) string {
 	if e.ask == nil {
 		return ""

@@ -92,7 +92,7 @@ func (h history) add(data []byte) error {
 	return nil
 }
 
-// newestIs reports whether the newest config that is kept is this one.
+// newestIs reports whether this is the newest config that is kept.
 func (h history) newestIs(data []byte) bool {
 	all, err := h.list()
 	if err != nil || len(all) == 0 {
@@ -163,7 +163,7 @@ func replace(path string, data []byte, like fs.FileInfo) error {
 	return nil
 }
 
-// swap writes data beside a file and lets it take its place at once, after finish.
+// swap replaces a file atomically by data, after finish.
 // Until then its name begins with a dot, and its mode is 0600.
 func swap(path string, data []byte, finish func(*os.File) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".")

@@ -52,7 +52,7 @@ func emptied(path string, text []byte) config.Problems {
 // never kept, so that it is not what a daemon goes back to.
 func blank(text []byte) bool { return len(bytes.TrimSpace(text)) == 0 }
 
-// realFile is the file itself, symbolic links followed: its history is beside it.
+// realFile is the file itself, symbolic links followed: its history is in the same folder.
 func realFile(path string) string {
 	if abs, err := filepath.Abs(path); err == nil {
 		path = abs
@@ -66,7 +66,7 @@ func realFile(path string) string {
 // Instead is what a daemon starts with when the config file is refused: the newest
 // config in its history, or with that refused too (a key file may be missing)
 // those tunnels of the file that have no mistake. The networks of all others are
-// closed, those included that stand in the file and not in the history.
+// closed, including those in the file that are not in the history.
 func Instead(path string) (*config.Config, error) {
 	file := realFile(path)
 	usable, problems := LoadUsable(path, nil)
@@ -95,7 +95,7 @@ func Instead(path string) (*config.Config, error) {
 	return instead(usable, problems, "the last good one, "+newest.path+", has mistakes too")
 }
 
-// instead says what becomes of the tunnels of a config with mistakes.
+// instead says what happens to the tunnels of a config with mistakes.
 func instead(c *config.Config, ps config.Problems, why string) (*config.Config, error) {
 	if len(c.Tunnels) == 0 {
 		return nil, ps

@@ -90,7 +90,7 @@ func prefixes(list string) ([]netip.Prefix, error) {
 	return out, nil
 }
 
-// learn takes from a running daemon what the config does not tell: of a tunnel that
+// learn takes from a running daemon what the config does not say: of a tunnel that
 // was never up, what it has found out before its first handshake. Without one
 // there are placeholders.
 func (p *place) learn(o *peerconf.Options) {

@@ -49,7 +49,7 @@ func (x *exam) attempt() outcome {
 	return failed
 }
 
-// failure is why the attempt failed, nil when it did not or nobody knows.
+// failure is why the attempt failed, nil when it did not or is not known.
 func (x *exam) failure() *ikev2.Failure {
 	if x.attempt() == established {
 		return nil
@@ -57,7 +57,7 @@ func (x *exam) failure() *ikev2.Failure {
 	return x.now.Failure
 }
 
-// told is the fault that the daemon knows by itself, in its sentence and with its age.
+// told is the fault as the daemon knows it, in its words and with its age.
 func (x *exam) told() Step {
 	c := x.now.Cause
 	if f := x.now.Failure; f != nil {

@@ -130,7 +130,7 @@ func checkESP(x *exam) Step {
 const udpAsAWhole = "let UDP 4500 pass as a whole on the way: a filter there passes IKE but not ESP in the same flow, or the peer does not accept ESP in UDP"
 
 // InsteadOfUDP is what the owner can do where ESP in UDP carries nothing, "" where
-// the tunnel tries bare ESP by itself.
+// the tunnel tries bare ESP automatically.
 func InsteadOfUDP(c *config.Tunnel, nat bool) string {
 	switch {
 	case nat:
@@ -143,7 +143,7 @@ func InsteadOfUDP(c *config.Tunnel, nat bool) string {
 	return ""
 }
 
-// form tells how ESP travels and why.
+// form says how ESP travels and why.
 func (x *exam) form() string {
 	o := &x.now.Tunnel.Outside
 	if !x.now.up() || o.EncapWhy == "" {

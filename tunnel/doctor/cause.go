@@ -7,7 +7,7 @@ import (
 	"greseal/tunnel/status"
 )
 
-// where says what kind of fault a step finds and on which side it lies, for those
+// where says what kind of fault a step finds and on which side, for those
 // whose fault isn't this machine's. That of two sides that differ may lie on either.
 var where = map[string]struct{ code, side string }{
 	"config":        {status.CodeConfig, status.SideHere},

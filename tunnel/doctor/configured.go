@@ -32,7 +32,7 @@ func checkConfig(x *exam) Step {
 		return verdict("fix the file, then apply it; until then "+before, d.ConfigProblems...).
 			with("greseal apply")
 	}
-	// On a router the tunnel may stand in a file of UCI, with no other there.
+	// On a router the tunnel may be in a UCI file, alone.
 	file := x.Tunnel.Source.File
 	if file == "" {
 		file = d.ConfigFile

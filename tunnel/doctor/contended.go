@@ -2,7 +2,7 @@ package doctor
 
 import "fmt"
 
-// checkOnePeer: the tunnel has one peer, and nobody else authenticates as it.
+// checkOnePeer: the tunnel has one peer, and no other authenticates as it.
 func checkOnePeer(x *exam) Step {
 	c := x.now.Tunnel.Contention
 	if c == nil {

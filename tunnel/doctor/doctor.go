@@ -11,7 +11,7 @@
 //
 // Run calls emit for each Step as it is known. A step that cannot be judged
 // because an earlier one failed is skipped, so that each fault that is named
-// stands for itself; faults that have nothing to do with each other are named
+// is independent; faults that have nothing to do with each other are named
 // side by side. A tunnel that is not up always has a fault: where no step finds
 // one, the daemon's own sentence is it.
 package doctor
@@ -75,19 +75,19 @@ type Moment struct {
 	ClockNote string         // why that is not this machine's clock, empty when it is
 	Silence   time.Duration  // since the last authenticated message of the peer; -1 without an IKE SA
 
-	// Cause is why the tunnel is not up, as far as the daemon knows by itself.
+	// Cause is why the tunnel is not up, as far as the daemon knows.
 	Cause cause.Cause
 	// Failure is that of IKE among them, why the last attempt failed or the present one
 	// gets nowhere, Age ago; nil when it is none.
 	Failure *ikev2.Failure
 	Age     time.Duration
 
-	IKEv1    netip.AddrPort // who sent IKE version 1 last, to whichever tunnel; unset when nobody did
+	IKEv1    netip.AddrPort // who sent IKE version 1 last, to whichever tunnel; unset for none
 	IKEv1Age time.Duration
 
 	Drops     platform.Drops
 	DropsErr  error // no interface, most likely
-	Installed error // nil while both SAs of the carrying Child SA stand in the datapath
+	Installed error // nil while both SAs of the carrying Child SA are in the datapath
 }
 
 // since are the seconds from a moment of the status until now.
@@ -116,8 +116,8 @@ type check struct {
 	run       func(*exam) Step
 }
 
-// chain is the order of the examination: the way of a tunnel from its first
-// host name to its last packet. What explains a failure stands before the
+// chain is the order of the examination: a tunnel from its first
+// host name to its last packet. What explains a failure comes before the
 // failure it explains, so that the cause is named and not its effect.
 var chain = []check{
 	{"wanted", "the tunnel is meant to be up", nil, checkWanted},

@@ -150,7 +150,7 @@ func (x *exam) port() uint16 {
 	return cmp.Or(x.Tunnel.RemotePort, wire.PortIKE)
 }
 
-// udp reports whether ESP is expected to travel in UDP: for sure while the tunnel
+// udp reports whether ESP is expected to travel in UDP: for certain while the tunnel
 // is up, else as the configuration and the datapath would have it.
 func (x *exam) udp() bool {
 	if x.now.up() {
@@ -172,5 +172,5 @@ func (x *exam) name() string { return x.Tunnel.Name }
 // wanted reports whether the daemon keeps trying.
 func (x *exam) wanted() bool { return x.now.Tunnel.Desired == status.DesiredUp }
 
-// passive reports whether the peer must come to us: then nothing can be tried.
+// passive reports whether the peer must initiate: then nothing can be tried.
 func (x *exam) passive() bool { return x.Tunnel.RemoteAny && !x.now.up() }

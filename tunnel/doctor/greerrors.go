@@ -54,7 +54,7 @@ func (g *GREErrors) Came() (n int) {
 }
 
 // aboutGRE reports whether an ICMP message, for IPv4 with its IP header, says that a GRE
-// packet from local to remote found nobody.
+// packet from local to remote had no receiver.
 func aboutGRE(b []byte, local, remote netip.Addr) bool {
 	if local.Is6() {
 		const head = 8

@@ -7,7 +7,7 @@ import (
 )
 
 // checkIdentity: each side is who the other expects, and both have the same
-// pre-shared key. Which identity came and which was expected stands in the
+// pre-shared key. Which identity came and which was expected is in the
 // failure, on the side that refused.
 func checkIdentity(x *exam) Step {
 	p := &x.now.Tunnel.Peer

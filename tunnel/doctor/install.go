@@ -4,7 +4,7 @@ import (
 	"greseal/ikev2"
 )
 
-// checkInstall: the SAs that were agreed on stand in the datapath.
+// checkInstall: the negotiated SAs are in the datapath.
 func checkInstall(x *exam) Step {
 	if x.now.up() {
 		if err := x.now.Installed; err != nil {

@@ -116,7 +116,7 @@ func (r *ruleset) add(family, program, saved string) {
 	}
 }
 
-// splitQuoted splits a line into words; a word with blanks stands in double quotes.
+// splitQuoted splits a line into words; a word with blanks is in double quotes.
 func splitQuoted(line string) (words []string) {
 	var w strings.Builder
 	quoted, some := false, false

@@ -181,7 +181,7 @@ func clearGRE(b []byte, to netip.Addr) bool {
 	return false
 }
 
-// leakInside looks whether an unreachable route lies under each of the tunnel's
+// leakInside checks that there is an unreachable twin of each of the tunnel's
 // routes, so that its traffic never follows another route while it is down.
 func (x *exam) leakInside() Step {
 	if x.Tunnel.Fallback {

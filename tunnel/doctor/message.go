@@ -9,7 +9,7 @@ import (
 	"greseal/ikev2/wire"
 )
 
-// modp768 is the key exchange group that nobody accepts any more.
+// modp768 is a key exchange group that no peer accepts any more.
 const modp768 = 1
 
 // initRequest is a well-formed IKE_SA_INIT request that any responder answers

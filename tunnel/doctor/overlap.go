@@ -97,7 +97,7 @@ func (x *exam) routesOf(table uint32, kind uint8) ([]hop, error) {
 }
 
 // routesBeside lists the routes of a table that do not lead into the tunnel, with the
-// names of their interfaces. The unreachable routes beneath a tunnel's are left out.
+// names of their interfaces. The unreachable twins of a tunnel's are left out.
 func (x *exam) routesBeside(table uint32) (hops []hop, err error) {
 	all, err := rtnl.Routes(x.net.Netlink(), unix.AF_UNSPEC, 0)
 	for _, r := range all {
@@ -111,7 +111,7 @@ func (x *exam) routesBeside(table uint32) (hops []hop, err error) {
 }
 
 // checkOverlap: what routes and address name leads into the tunnel, and no
-// route of somebody else takes it away.
+// foreign route overrides it.
 func checkOverlap(x *exam) Step {
 	t := x.Tunnel
 	if len(t.Routes) == 0 && len(t.Address) == 0 {

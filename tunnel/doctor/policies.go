@@ -11,7 +11,7 @@ import (
 	"greseal/platform/xfrm"
 )
 
-// xfrmPolicy is one policy of the kernel's, as far as it can stand in the way.
+// xfrmPolicy is one policy of the kernel, as far as it can interfere.
 type xfrmPolicy struct {
 	dir          uint8 // 0 in, 1 out, 2 fwd
 	src, dst     netip.Prefix
@@ -82,7 +82,7 @@ func best(all []xfrmPolicy, dir uint8, src, dst netip.Addr, proto uint8, port ui
 	return found
 }
 
-// checkPolicies: no policy of somebody else's catches IKE or ESP, and the ones
+// checkPolicies: no foreign policy catches IKE or ESP, and the ones
 // that keep GRE from leaving in the clear are there.
 func checkPolicies(x *exam) Step {
 	local := x.local()
@@ -145,7 +145,7 @@ func judgePolicies(all []xfrmPolicy, local, remote netip.Addr, udp, carries bool
 	return fault(remedy, says...).with(commands...)
 }
 
-// checkGuards: the block policies of the kernel datapath stand.
+// checkGuards: the block policies of the kernel datapath are installed.
 func (x *exam) checkGuards(s Step, all []xfrmPolicy) Step {
 	remote, err := netip.ParseAddr(x.now.Tunnel.Outside.GRERemote)
 	if err != nil {

@@ -15,14 +15,14 @@ import (
 	"greseal/platform/inet"
 )
 
-// kind tells what came of a probe.
+// kind is the result of a probe.
 type kind uint8
 
 const (
 	silent      kind = iota // nothing came back
 	refused                 // ICMP: nothing listens on that port
-	prohibited              // ICMP: a filter on the way says no
-	unreachable             // ICMP or the kernel: no way there, or nobody at home
+	prohibited              // ICMP: administratively prohibited
+	unreachable             // ICMP or the kernel: no route, or no such host
 	unsendable              // the kernel did not send it
 	stranger                // something that is no answer to the probe
 	v1Reply                 // an IKE message of version 1

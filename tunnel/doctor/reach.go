@@ -56,8 +56,8 @@ func (x *exam) probeV1() *answer {
 	return x.v1
 }
 
-// checkUDP500 tells apart why nothing sensible comes back from the peer's IKE
-// port: silence, a refusal, no way, or somebody else there.
+// checkUDP500 distinguishes why nothing sensible comes back from the peer's IKE
+// port: silence, a refusal, no route, or another service there.
 func checkUDP500(x *exam) Step {
 	port := x.port()
 	s := x.judgeUDP500()

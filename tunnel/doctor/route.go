@@ -11,8 +11,8 @@ import (
 	"greseal/platform/rtnl"
 )
 
-// checkRoute: the underlay has a way to the peer, on an interface that is up,
-// and the way is not the tunnel itself.
+// checkRoute: the underlay has a route to the peer, on an interface that is up,
+// and not through the tunnel itself.
 func checkRoute(x *exam) Step {
 	if !x.remote.IsValid() {
 		return skip("the peer's address is not known yet")

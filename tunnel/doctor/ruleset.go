@@ -47,7 +47,7 @@ type nftRule struct {
 	Expr                 []any
 }
 
-// at is what stands in the JSON value v under the keys, nil where nothing does.
+// at is the JSON value in v under the keys, nil for none.
 func at(v any, keys ...string) any {
 	for _, k := range keys {
 		m, _ := v.(map[string]any)
@@ -56,7 +56,7 @@ func at(v any, keys ...string) any {
 	return v
 }
 
-// textAt is the string that stands there.
+// textAt is the string there.
 func textAt(v any, keys ...string) string {
 	s, _ := at(v, keys...).(string)
 	return s

@@ -7,7 +7,7 @@ import (
 	"greseal/ikev2/wire"
 )
 
-// checkIKEv1 tells a peer that only speaks IKEv1 from one that does not answer:
+// checkIKEv1 distinguishes a peer that only speaks IKEv1 from one that does not answer:
 // it answers with version 1, or refuses every IKEv2 request while it accepts an
 // IKEv1 one.
 func checkIKEv1(x *exam) Step {

@@ -70,7 +70,7 @@ type subscription struct {
 
 // hub hands the published events to the subscribers and remembers the latest. It
 // is the only owner of both, and never waits for a subscriber: one that is slow
-// is told how many events it missed.
+// learns how many events it missed.
 func (s *Server) hub(done <-chan struct{}) {
 	defer close(s.hubDone)
 	subs := map[*subscription]bool{}

@@ -10,7 +10,7 @@ import (
 const (
 	StepSent     = "sent"
 	StepReceived = "received"
-	StepOutcome  = "" // no message: Text says what came of those before
+	StepOutcome  = "" // no message: Text is the result of those before
 )
 
 // HumanHandshakes writes the latest handshakes as a conversation, with a line

@@ -78,7 +78,7 @@ func (p *page) daemon(s *Snapshot) {
 	p.WriteByte('\n')
 }
 
-// trial tells of a config that waits to be confirmed, or that was taken back
+// trial shows a config that waits to be confirmed, or that was taken back
 // within the last hour.
 func (p *page) trial(d *Daemon) {
 	switch t := d.Pending; {
@@ -219,7 +219,7 @@ func (p *page) peer(t *Tunnel) {
 	}
 }
 
-// contention tells of a second peer for the tunnel.
+// contention shows a second peer for the tunnel.
 func (p *page) contention(t *Tunnel) {
 	if c := t.Contention; c != nil {
 		p.fill("  "+pad("two peers", labelWidth), colWarn, p.turnedAway(c))

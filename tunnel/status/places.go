@@ -35,7 +35,7 @@ const (
 
 var mostOf = [...]int{partyOwn: maxOwn, partyRoot: maxRoot, partyGuest: maxGuest}
 
-// partyOf tells the party of a client as the kernel knows it.
+// partyOf is the party of a client as the kernel knows it.
 func (s *Server) partyOf(c *unix.Ucred) party {
 	switch uid := int(c.Uid); {
 	case uid != 0 && uid != s.owner:

@@ -30,7 +30,7 @@ const (
 	OpPlanCandidate = "plan-candidate"  // what OpCandidate would do; changes nothing
 	OpCandidate     = "apply-candidate" // run the candidate, and go back after Seconds unless it is confirmed
 	OpHold          = "hold"            // the running candidate's digest; no going back for some seconds, in which it is saved
-	OpConfirm       = "confirm"         // keep the candidate of Digest, which stands in the config file now
+	OpConfirm       = "confirm"         // keep the candidate of Digest, which is in the config file now
 	OpRollback      = "rollback"        // go back to the config before the candidate, now
 )
 

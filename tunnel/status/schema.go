@@ -11,9 +11,9 @@ const (
 	StateDisabled   = "disabled"   // enabled = false, or taken down by a request
 	StateWaiting    = "waiting"    // for something of this machine: WaitingFor says what
 	StateConnecting = "connecting" // an IKE SA or its first Child SA is being made
-	StateUp         = "up"         // Child SA stands and the peer answers
-	StateSuspect    = "suspect"    // Child SA stands, the peer has been silent for too long
-	StateDown       = "down"       // no Child SA: Reason and Remedy say why; tried again by itself
+	StateUp         = "up"         // there is a Child SA and the peer answers
+	StateSuspect    = "suspect"    // there is a Child SA, but the peer has been silent for too long
+	StateDown       = "down"       // no Child SA: Reason and Remedy say why; retried automatically
 	StateListening  = "listening"  // responder without a peer yet (remote = "any")
 )
 
@@ -37,7 +37,7 @@ const (
 	CodeNoPath      = "NO_PATH"            // no address to come from, no name's address, or no route to the peer
 )
 
-// On which side the fault lies that Reason tells.
+// The side of the fault that Reason gives.
 const (
 	SideHere    = "here"    // this machine or its configuration
 	SidePeer    = "peer"    // the peer
@@ -119,9 +119,9 @@ type IKETotals struct {
 type Tunnel struct {
 	Name       string `msg:"name"`        // and name of the interface
 	Source     string `msg:"source"`      // file and line where it is written
-	Netifd     bool   `msg:"netifd"`      // the router's network daemon lays its addresses and routes
+	Netifd     bool   `msg:"netifd"`      // the router's network daemon sets its addresses and routes
 	Enabled    bool   `msg:"enabled"`     // as configured
-	Desired    string `msg:"desired"`     // up or down: the config's wish or the last request's
+	Desired    string `msg:"desired"`     // up or down: what the config or the last request wants
 	State      string `msg:"state"`       // one of the State words
 	WaitingFor string `msg:"waiting_for"` // one of the Wait words in StateWaiting, else empty
 	Since      int64  `msg:"since"`       // when State was entered, Unix seconds
@@ -210,8 +210,8 @@ type IKESA struct {
 	Rekey       int64  `msg:"rekey"`        // Unix seconds, 0 for never
 	RekeyInS    int64  `msg:"rekey_in_s"`   // deprecated, see Ages
 	Rekeys      uint64 `msg:"rekeys"`       // times this SA was replaced since it was authenticated
-	NATLocal    bool   `msg:"nat_local"`    // a NAT stands before us
-	NATRemote   bool   `msg:"nat_remote"`   // a NAT stands before the peer
+	NATLocal    bool   `msg:"nat_local"`    // we are behind a NAT
+	NATRemote   bool   `msg:"nat_remote"`   // the peer is behind a NAT
 	EncapForced bool   `msg:"encap_forced"` // UDP encapsulation forced by us
 	Retransmits uint64 `msg:"retransmits"`  // requests repeated
 	MOBIKE      bool   `msg:"mobike"`       // both sides can move it to other addresses (RFC 4555)
@@ -276,7 +276,7 @@ type MTU struct {
 	Search    string `msg:"search"`     // of the path MTU: disabled, base, searching, complete, error (RFC 8899)
 	Unclamped string `msg:"unclamped"`  // why the TCP MSS is let be, empty when it is clamped
 	Own       int    `msg:"own"`        // what this side came to alone, or has configured, bytes
-	Peer      int    `msg:"peer"`       // what the peer came to alone, as it told; 0 when it does not tell
+	Peer      int    `msg:"peer"`       // what the peer would choose, as it sent; 0 when it does not send it
 	Decides   string `msg:"decides"`    // whose MTU Bytes is, one of the MTU words
 	Differs   string `msg:"differs"`    // what makes both sides' the same, one sentence; empty when they are or the peer's is not known
 }
@@ -345,13 +345,13 @@ type Event struct {
 	Text   string `msg:"text"`   // one sentence
 }
 
-// HandshakeStep is a message of a handshake, or what came of those before it. It
+// HandshakeStep is a message of a handshake, or the result of those before it. It
 // holds no secret.
 type HandshakeStep struct {
 	Time      int64    `msg:"time"`       // Unix seconds
 	Millis    int      `msg:"millis"`     // thousandths of the second
-	Tunnel    string   `msg:"tunnel"`     // empty: from somebody whose tunnel is not known
-	IKE       uint64   `msg:"ike"`        // number of the IKE SA since the daemon was started, 0: none came of it
+	Tunnel    string   `msg:"tunnel"`     // empty: from a peer whose tunnel is not known
+	IKE       uint64   `msg:"ike"`        // number of the IKE SA since the daemon was started, 0: none was made
 	Role      string   `msg:"role"`       // ours in it: initiator or responder; empty without one
 	Local     string   `msg:"local"`      // own address and port; may be empty for an outcome
 	Remote    string   `msg:"remote"`     // the peer's
@@ -402,7 +402,7 @@ type Diagnosis struct {
 	Tunnel   string    `msg:"tunnel"`
 	Done     bool      `msg:"done"`
 	First    string    `msg:"first_fault"` // ID of the first failing step, empty when none fails
-	Findings []Finding `msg:"steps"`       // in the order of the way from one end to the other
+	Findings []Finding `msg:"steps"`       // in order from one end to the other
 }
 
 // Finding is the outcome of one step of a diagnosis.

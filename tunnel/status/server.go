@@ -39,7 +39,7 @@ func (q *Query) Answer(r Reply) {
 	}
 }
 
-// Gone is closed when nobody waits for the answer any more.
+// Gone is closed when the client no longer waits for the answer.
 func (q *Query) Gone() <-chan struct{} { return q.gone }
 
 // Done is the reply of a request that was carried out.
