@@ -8,7 +8,7 @@ import (
 
 // ChildSA is what is agreed with the peer about a Child SA, which is a pair of ESP SAs,
 // one in each direction (RFC 7296 section 1.1.2). It holds no key. ikev2 negotiates it,
-// and the datapath and the status have it as it is.
+// and datapath and status use it as it is.
 type ChildSA struct {
 	Suite         suite.Suite
 	SPIIn, SPIOut uint32

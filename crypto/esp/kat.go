@@ -7,7 +7,7 @@ import (
 )
 
 // KnownAnswer is one ESP packet as it must be on the wire. A datapath that opens
-// Wire under Params and gets anything but Payload computes the algorithm wrong.
+// Wire under Params and gets anything but Payload computes the algorithm wrongly.
 type KnownAnswer struct {
 	Params  Params
 	Payload []byte // an IPv4 packet: UDP from 198.18.0.1 port 9 to 198.18.0.2 port 9
@@ -23,7 +23,7 @@ const (
 
 const katPayload = "45000030000140004011ae94c6120001c612000200090009001c51b66772657365616c206b6e6f776e20616e73776572"
 
-// kats were computed by other software than this package's: AES, ChaCha20 and
+// kats were computed by software other than this package: AES, ChaCha20 and
 // Poly1305 by OpenSSL, HMAC by Python. Keys are the octets 10, 11, 12, … and
 // integrity keys 80, 81, 82, …
 var kats = []struct {

@@ -40,11 +40,11 @@ type Opener struct {
 
 // Packet is an opened packet.
 type Packet struct {
-	Payload []byte // lies in the packet that was opened
+	Payload []byte // part of the packet that was opened
 	Next    uint8  // next header
 	Seq     uint64 // with its high half, if the SA has extended sequence numbers
 	// TFC is the number of octets of traffic flow confidentiality padding
-	// (RFC 4303 section 2.7) that were cut off behind an inner IP packet.
+	// (RFC 4303 section 2.7) that were removed after an inner IP packet.
 	TFC int
 }
 
@@ -90,8 +90,8 @@ func (o *Opener) SPI() uint32 { return o.spi }
 // Headroom is where the payload begins in a packet, in octets.
 func (o *Opener) Headroom() int { return o.head() }
 
-// Open opens a packet in place. The anti-replay window is asked before anything
-// is computed and told after the integrity check has passed. The error is one
+// Open opens a packet in place. The anti-replay window is checked before anything
+// is computed and updated after the integrity check has passed. The error is one
 // of ErrMalformed, ErrReplay and ErrIntegrity; the packet's content is then
 // lost. Open allocates nothing.
 //
@@ -113,8 +113,8 @@ func (o *Opener) Open(packet []byte, w *Window) (Packet, error) {
 	if err != nil {
 		return Packet{}, err
 	}
-	// Whatever is wrong with the content, the packet is the peer's and its
-	// number is used.
+	// Whatever is wrong with the content, the packet is authentic and its
+	// sequence number is used.
 	w.Update(seq)
 	return unwrap(text, seq)
 }
@@ -144,7 +144,7 @@ func (o *Opener) decrypt(packet []byte, seq uint64) ([]byte, error) {
 	return text, nil
 }
 
-// unwrap takes off padding, trailer and traffic flow confidentiality padding.
+// unwrap removes padding, trailer and traffic flow confidentiality padding.
 func unwrap(text []byte, seq uint64) (Packet, error) {
 	p := Packet{Next: text[len(text)-1], Seq: seq}
 	pad := int(text[len(text)-2])
@@ -152,15 +152,15 @@ func unwrap(text []byte, seq uint64) (Packet, error) {
 	if n < 0 {
 		return Packet{}, ErrMalformed
 	}
-	// RFC 4303 section 2.4 has the receiver look at the padding.
+	// RFC 4303 section 2.4 has the receiver check the padding.
 	for i, b := range text[n : n+pad] {
 		if b != byte(i+1) {
 			return Packet{}, ErrMalformed
 		}
 	}
 	p.Payload = text[:n:n]
-	// TFC padding can only stand behind a payload that knows its own length,
-	// an inner IP packet. One whose length is wrong stays as it is.
+	// TFC padding can only follow a payload that carries its own length, an inner
+	// IP packet. One whose length is wrong stays as it is.
 	if length := ipLength(p.Next, p.Payload); length > 0 && length < n {
 		p.TFC = n - length
 		p.Payload = p.Payload[:length:length]

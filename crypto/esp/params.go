@@ -11,8 +11,8 @@ import (
 )
 
 // Params is everything one direction of a Child SA needs to be installed in a
-// datapath. It is the only form in which ESP keys travel: made by ikev2, passed
-// on unread by tunnel, owned and wiped by the datapath.
+// datapath, and the only form in which ESP keys are passed: made by ikev2, handed on
+// unread by tunnel, owned and wiped by the datapath.
 type Params struct {
 	SPI   uint32          // network value, 256 and above
 	Encr  suite.Transform // ENCR, with its key length

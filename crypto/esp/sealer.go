@@ -18,13 +18,13 @@ var ErrRoom = errors.New("the buffer has no room for the ESP packet")
 // Sealer seals the packets of one outbound SA. Sequence may be shared; the rest
 // is for one goroutine.
 //
-// A packet is built in the buffer in which its payload lies:
+// A packet is built in place, in the buffer of its payload:
 //
 //	| SPI | sequence number | IV | payload | padding | pad length | next header | ICV |
 //	|<------- Headroom -------->|<-- n --->|<---------------- tail ------------------>|
 //
 // An AEAD authenticates SPI and sequence number (with extended sequence numbers
-// all 64 bits of it, RFC 4106 section 5) beside the encrypted part. HMAC runs
+// all 64 bits of it, RFC 4106 section 5) and the encrypted part. HMAC runs
 // over everything before the ICV, and then over the high half of an extended
 // sequence number, which is not sent (RFC 4303 section 2.2.1).
 type Sealer struct {
@@ -45,8 +45,8 @@ type Sealer struct {
 	high    [4]byte
 }
 
-// ivSetter is what the standard library's CBC modes are beside a BlockMode; it
-// makes one of them last for all packets.
+// ivSetter is implemented by the standard library's CBC modes; by it one of them serves
+// all packets.
 type ivSetter interface {
 	cipher.BlockMode
 	SetIV(iv []byte)
@@ -76,10 +76,9 @@ func NewSealer(p Params, rand io.Reader) (*Sealer, error) {
 	if s.cbc, err = lasting(cipher.NewCBCEncrypter(block, make([]byte, aes.BlockSize))); err != nil {
 		return nil, err
 	}
-	// IVs must be unpredictable (RFC 3602 section 3), which costs a read of
-	// the system's randomness a packet; a block cipher with a random key of
-	// its own, run over the sequence number, is just as good and never
-	// repeats one.
+	// IVs must be unpredictable (RFC 3602 section 3). Rather than reading random
+	// bytes for each packet, encrypt the sequence number by a block cipher with a
+	// random key of its own, which never repeats one.
 	var key [16]byte
 	defer clear(key[:])
 	if _, err := io.ReadFull(rand, key[:]); err != nil {
@@ -115,8 +114,8 @@ func (s *Sealer) Headroom() int { return s.head() }
 // PacketLen is the length of the packet that n octets of payload become.
 func (s *Sealer) PacketLen(n int) int { return s.packet(n) }
 
-// Seal makes the n octets that lie at buf[Headroom():] into a packet, which
-// begins at buf[0], and returns its length. seq was reserved from Sequence and
+// Seal makes the n octets at buf[Headroom():] into a packet, which begins at buf[0],
+// and returns its length. seq was reserved from Sequence and
 // must not be used twice: with an AEAD it is the IV. Seal allocates nothing.
 func (s *Sealer) Seal(buf []byte, n int, next uint8, seq uint64) (int, error) {
 	if n < 0 || s.packet(n) > len(buf) {
@@ -133,7 +132,7 @@ func (s *Sealer) Seal(buf []byte, n int, next uint8, seq uint64) (int, error) {
 	return s.sealWithIV(buf, n, next, seq), nil
 }
 
-// sealWithIV is Seal behind the choice of the IV, which lies in its place.
+// sealWithIV is Seal after the IV was written in its place.
 func (s *Sealer) sealWithIV(buf []byte, n int, next uint8, seq uint64) int {
 	head, end := s.head(), s.packet(n)-s.icv
 	binary.BigEndian.PutUint32(buf, s.spi)

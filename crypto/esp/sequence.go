@@ -6,12 +6,12 @@ import (
 	"sync/atomic"
 )
 
-// ErrExhausted says that an SA has no sequence number left: no packet may be
-// sent on it any more (RFC 4303 section 3.3.3). Rekey it.
+// ErrExhausted says that an SA has no sequence number left: no more packets may be
+// sent on it (RFC 4303 section 3.3.3). Rekey it.
 var ErrExhausted = errors.New("the sequence numbers of this SA are used up; rekey it")
 
-// Sequence deals out the sequence numbers of one outbound SA, from 1. Several
-// goroutines may reserve from it.
+// Sequence allocates the sequence numbers of one outbound SA, from 1. It is safe for
+// concurrent use.
 type Sequence struct {
 	sent atomic.Uint64
 	last uint64
@@ -38,7 +38,7 @@ func (s *Sequence) Reserve(n int) (first uint64, err error) {
 	return first, nil
 }
 
-// Sent is the last number that was dealt out.
+// Sent is the last number allocated.
 func (s *Sequence) Sent() uint64 { return min(s.sent.Load(), s.last) }
 
 // Left is how many numbers remain.

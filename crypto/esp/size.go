@@ -16,14 +16,14 @@ const (
 	NextIPv4  = 4  // tunnel mode
 	NextIPv6  = 41 // tunnel mode
 	NextGRE   = 47 // transport mode
-	NextDummy = 59 // RFC 4303 section 2.6: to be discarded in silence
+	NextDummy = 59 // RFC 4303 section 2.6: to be discarded silently
 )
 
 // Supported returns nil when this package can seal and open with the pair: an
 // AEAD alone, or AES-CBC with an integrity algorithm.
 func Supported(encr, integ suite.Transform) error { return seal.Supported(encr, integ) }
 
-// shape is where things stand in a packet.
+// shape is the layout of a packet.
 type shape struct {
 	iv, icv int
 	align   int // of payload, padding and trailer together

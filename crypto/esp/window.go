@@ -98,7 +98,7 @@ func (w *Window) place(seq uint64) (*uint, uint) {
 
 // Infer finds the high half of an extended sequence number of which the low
 // half was received (RFC 4303 appendix A2.1). It returns 0, which Check
-// refuses, when the number would lie before the first.
+// refuses, when the number would be before the first.
 func (w *Window) Infer(low uint32) uint64 {
 	topLow, high := uint32(w.top), uint32(w.top>>32)
 	width := uint32(w.width())
