@@ -4,6 +4,7 @@
 package netlink
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -167,21 +168,12 @@ func (n *Conn) exchange(req *nl.NetlinkRequest, f func(uint16, []byte) error) er
 	req.Pid = n.pid // XFRM puts it into its notifications
 	msg := req.Serialize()
 	defer clear(msg)
-	for {
-		err := unix.Sendto(n.fd, msg, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
-		if err == nil {
-			break
-		}
-		if err != unix.EINTR {
-			return err
-		}
+	if err := n.send(msg); err != nil {
+		return err
 	}
-	ack := req.Flags&unix.NLM_F_ACK != 0
-	dump := req.Flags&unix.NLM_F_DUMP == unix.NLM_F_DUMP
+	x := exchange{f: f, seq: n.seq, many: req.Flags&unix.NLM_F_ACK != 0 || req.Flags&unix.NLM_F_DUMP == unix.NLM_F_DUMP}
 	var used int
 	defer func() { clear(n.buf[:used]) }()
-	var ferr error
-	interrupted := false
 	for {
 		size, from, err := unix.Recvfrom(n.fd, n.buf, unix.MSG_TRUNC)
 		if err == unix.EINTR {
@@ -197,42 +189,60 @@ func (n *Conn) exchange(req *nl.NetlinkRequest, f func(uint16, []byte) error) er
 		if size > len(n.buf) {
 			return fmt.Errorf("netlink answer of %d bytes: %w", size, unix.EMSGSIZE)
 		}
-		for rest := n.buf[:size]; len(rest) >= unix.SizeofNlMsghdr; {
-			h, payload, next, ok := nextMessage(rest)
-			if !ok {
-				return errors.New("netlink answer: malformed message")
-			}
-			rest = next
-			if h.seq != n.seq {
-				continue // left over from an exchange that timed out
-			}
-			if h.flags&unix.NLM_F_DUMP_INTR != 0 {
-				interrupted = true
-			}
-			switch h.typ {
-			case unix.NLMSG_ERROR:
-				if err := ackError(h.flags, payload); err != nil {
-					return err
-				}
-				return ferr
-			case unix.NLMSG_DONE:
-				// Linux 6.9 may send it without a payload.
-				if err := ackError(0, payload); err != nil {
-					return err
-				}
-				if ferr == nil && interrupted {
-					ferr = ErrInterrupted
-				}
-				return ferr
-			}
-			if f != nil && ferr == nil {
-				ferr = f(h.typ, payload)
-			}
-			if !ack && !dump && h.flags&unix.NLM_F_MULTI == 0 {
-				return ferr
-			}
+		if done, err := x.take(n.buf[:size]); done {
+			return err
 		}
 	}
+}
+
+// send sends a request to the kernel.
+func (n *Conn) send(msg []byte) error {
+	for {
+		if err := unix.Sendto(n.fd, msg, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// exchange is a request whose answer is awaited.
+type exchange struct {
+	f           func(uint16, []byte) error // of each message, nil or until it fails
+	seq         uint32
+	many        bool  // more follows the first message
+	err         error // of f
+	interrupted bool  // the dump is not of one moment
+}
+
+// take takes what one read has given, and reports whether the answer is complete.
+func (x *exchange) take(b []byte) (done bool, err error) {
+	for len(b) >= unix.SizeofNlMsghdr {
+		h, payload, next, ok := nextMessage(b)
+		if !ok {
+			return true, errors.New("netlink answer: malformed message")
+		}
+		b = next
+		if h.seq != x.seq {
+			continue // left over from an exchange that timed out
+		}
+		x.interrupted = x.interrupted || h.flags&unix.NLM_F_DUMP_INTR != 0
+		switch h.typ {
+		case unix.NLMSG_ERROR:
+			return true, cmp.Or(ackError(h.flags, payload), x.err)
+		case unix.NLMSG_DONE:
+			// Linux 6.9 may send it without a payload.
+			if err = cmp.Or(ackError(0, payload), x.err); err == nil && x.interrupted {
+				err = ErrInterrupted
+			}
+			return true, err
+		}
+		if x.f != nil && x.err == nil {
+			x.err = x.f(h.typ, payload)
+		}
+		if !x.many && h.flags&unix.NLM_F_MULTI == 0 {
+			return true, x.err
+		}
+	}
+	return false, nil
 }
 
 // Request starts a netlink request of type typ with flags (NLM_F_REQUEST is
