@@ -29,23 +29,10 @@ func (d *Datapath) SetLink(l platform.Link) (int, error) {
 		return 0, fmt.Errorf("interface %s: an MTU of %d; choose from %d to %d", l.Name, l.MTU, minMTU, vnet.MaxIPLen-vnet.EtherLen)
 	}
 	dev := d.devices[l.Name]
-	info, err := rtnl.LinkByName(d.netlink, l.Name)
-	if errors.Is(err, rtnl.ErrNoLink) && dev != nil {
-		info, err = d.renamed(dev)
-	}
-	if err != nil && !errors.Is(err, rtnl.ErrNoLink) {
+	info, err := d.present(l.Name, dev)
+	if err != nil {
 		return 0, err
 	}
-	if info != nil && info.Alias != rtnl.Alias(l.Name) && dev != nil && dev.index == info.Index {
-		if err := rtnl.MarkLink(d.netlink, info.Index, l.Name); err != nil {
-			return 0, fmt.Errorf("interface %s: mark it as ours: %w", l.Name, err)
-		}
-		info.Alias = rtnl.Alias(l.Name)
-	}
-	if info != nil && info.Alias != rtnl.Alias(l.Name) {
-		return 0, fmt.Errorf("interface %s already exists and is not greseal's: rename it or the tunnel", l.Name)
-	}
-
 	if dev != nil && (info == nil || info.Index != dev.index) {
 		dev.lost.Store(true)
 		dev.unclaim()
@@ -67,6 +54,28 @@ func (d *Datapath) SetLink(l platform.Link) (int, error) {
 		return 0, err
 	}
 	return dev.index, nil
+}
+
+// present looks for the interface, nil for none. One of ours that was renamed has its name
+// again, and one that has lost its mark the mark.
+func (d *Datapath) present(name string, dev *device) (*rtnl.Link, error) {
+	info, err := rtnl.LinkByName(d.netlink, name)
+	if errors.Is(err, rtnl.ErrNoLink) && dev != nil {
+		info, err = d.renamed(dev)
+	}
+	switch {
+	case err != nil && !errors.Is(err, rtnl.ErrNoLink):
+		return nil, err
+	case info == nil || info.Alias == rtnl.Alias(name):
+		return info, nil
+	case dev == nil || dev.index != info.Index:
+		return nil, fmt.Errorf("interface %s already exists and is not greseal's: rename it or the tunnel", name)
+	}
+	if err := rtnl.MarkLink(d.netlink, info.Index, name); err != nil {
+		return nil, fmt.Errorf("interface %s: mark it as ours: %w", name, err)
+	}
+	info.Alias = rtnl.Alias(name)
+	return info, nil
 }
 
 // renamed gives a device that somebody renamed its name back. The error wraps ErrNoLink
