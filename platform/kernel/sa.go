@@ -59,6 +59,24 @@ func (d *Datapath) install(sa platform.SA) error {
 	return nil
 }
 
+// check refuses an SA that makes no sense, before anything is changed.
+func check(sa *platform.SA, local, remote netip.Addr, e endpoints) error {
+	match := func(a, b netip.Addr) bool {
+		return a.IsValid() && a.Is4() == b.Is4() && !a.IsUnspecified() && !b.IsUnspecified()
+	}
+	switch {
+	case sa.Params.SPI < 256:
+		return fmt.Errorf("SPI %d is reserved", sa.Params.SPI)
+	case !match(local, remote):
+		return fmt.Errorf("outer addresses %s and %s do not match", sa.Local.Addr(), sa.Remote.Addr())
+	case !match(e.local, e.remote):
+		return fmt.Errorf("GRE endpoints %s and %s do not match", sa.GRELocal, sa.GRERemote)
+	case sa.Transport && (e.local != local || e.remote != remote):
+		return fmt.Errorf("transport mode between %s and %s cannot carry GRE between %s and %s: use tunnel mode", local, remote, e.local, e.remote)
+	}
+	return nil
+}
+
 func (d *Datapath) add(sa platform.SA) (err error) {
 	s := &installed{
 		key:         sa.Key(),
@@ -67,15 +85,8 @@ func (d *Datapath) add(sa platform.SA) (err error) {
 	}
 	local, remote := inet.Plain(sa.Local.Addr()), inet.Plain(sa.Remote.Addr())
 	e := endpoints{sa.Link, sa.GRELocal.Unmap(), sa.GRERemote.Unmap()}
-	switch {
-	case sa.Params.SPI < 256:
-		return fmt.Errorf("SPI %d is reserved", sa.Params.SPI)
-	case !local.IsValid() || local.Is4() != remote.Is4() || local.IsUnspecified() || remote.IsUnspecified():
-		return fmt.Errorf("outer addresses %s and %s do not match", sa.Local.Addr(), sa.Remote.Addr())
-	case !e.local.IsValid() || e.local.Is4() != e.remote.Is4() || e.local.IsUnspecified() || e.remote.IsUnspecified():
-		return fmt.Errorf("GRE endpoints %s and %s do not match", sa.GRELocal, sa.GRERemote)
-	case sa.Transport && (e.local != local || e.remote != remote):
-		return fmt.Errorf("transport mode between %s and %s cannot carry GRE between %s and %s: use tunnel mode", local, remote, e.local, e.remote)
+	if err := check(&sa, local, remote, e); err != nil {
+		return err
 	}
 	mode := xfrm.ModeTunnel
 	if sa.Transport {
