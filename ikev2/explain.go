@@ -53,8 +53,19 @@ func choices(ts []suite.Transform) string {
 	return out
 }
 
+// proposalsText names proposals in a sentence. A long list, such as the one that is
+// offered without ike, would fill status and the events each time; the record of
+// the handshake has all of it.
 func proposalsText(ps []suite.Proposal) string {
-	return some(ps, func(p suite.Proposal) string { return strings.ReplaceAll(p.String(), "-KE NONE", "") })
+	text := some(ps, func(p suite.Proposal) string { return strings.ReplaceAll(p.String(), "-KE NONE", "") })
+	if len(text) <= 100 {
+		return text
+	}
+	first, _, _ := strings.Cut(text, "-")
+	if len(ps) == 1 {
+		return first + " and others"
+	}
+	return fmt.Sprintf("%s and others, %d proposals", first, len(ps))
 }
 
 // some names the first four of a list.

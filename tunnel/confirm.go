@@ -203,7 +203,7 @@ func (l *loop) observe(now ikev2.Time) {
 	for name, was := range tr.watched {
 		what := ""
 		if t := l.tunnels[name]; was && t != nil && t.wanted && t.shown().phase != phaseUp {
-			what = fmt.Sprintf("tunnel %s was up before the change and is %s", name, t.shown().phase)
+			what = fmt.Sprintf("tunnel %s was up before the change and is %s", name, t.shown().word())
 		}
 		tr.Observe(now, "tunnel "+name, what)
 	}
@@ -224,7 +224,7 @@ func (l *loop) sessionFault() string {
 	case way != tr.way:
 		return fmt.Sprintf("the SSH session from %s came through %s and its way back is %s", tr.client, tr.way, way)
 	case through != nil && through.shown().phase != phaseUp:
-		return fmt.Sprintf("tunnel %s, which carries the SSH session from %s, is %s", way, tr.client, through.shown().phase)
+		return fmt.Sprintf("tunnel %s, which carries the SSH session from %s, is %s", way, tr.client, through.shown().word())
 	}
 	return ""
 }

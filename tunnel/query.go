@@ -76,7 +76,7 @@ func (l *loop) request(t *tunnel, q *status.Query) (line string, refused *status
 		}
 	}
 	l.settle(entirely)
-	return t.shown().phase.String(), nil
+	return t.shown().word(), nil
 }
 
 // netifdsOwn refuses to bring an interface of netifd up, or to take it down, without

@@ -30,6 +30,18 @@ func main() {
 	}
 }
 
+// program builds greseal in a folder, and gives what it prints.
+func program(dir string) (func(...string) (string, error), error) {
+	binary := filepath.Join(dir, "greseal")
+	if out, err := exec.Command("go", "build", "-o", binary, "greseal").CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build greseal: %w\n%s", err, out)
+	}
+	return func(args ...string) (string, error) {
+		out, err := exec.Command(binary, args...).Output()
+		return string(out), err
+	}, nil
+}
+
 // render makes both pages by their file names.
 func render() (map[string][]byte, error) {
 	dir, err := os.MkdirTemp("", "greseal-man")
@@ -37,13 +49,9 @@ func render() (map[string][]byte, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	binary := filepath.Join(dir, "greseal")
-	if out, err := exec.Command("go", "build", "-o", binary, "greseal").CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build greseal: %w\n%s", err, out)
-	}
-	help := func(args ...string) (string, error) {
-		out, err := exec.Command(binary, args...).Output()
-		return string(out), err
+	help, err := program(dir)
+	if err != nil {
+		return nil, err
 	}
 	commands, err := readCommands(help)
 	if err != nil {
@@ -106,6 +114,9 @@ func (c *command) read(text string) {
 		if usage, ok := strings.CutPrefix(line, "usage: "); ok {
 			c.usage = usage
 			continue
+		}
+		if last := len(c.flags) - 1; last >= 0 && strings.HasPrefix(line, "   ") { // goes on
+			c.flags[last].text += " " + strings.TrimSpace(line)
 		}
 		line, ok := strings.CutPrefix(line, "  -")
 		if !ok {

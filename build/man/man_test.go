@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"greseal/tunnel/config"
 )
@@ -23,6 +24,33 @@ func TestThePagesAreCurrent(t *testing.T) {
 	for _, k := range config.TunnelKeys() {
 		if !strings.Contains(string(pages["greseal.toml.5"]), "\n.B "+escape(k.Name)+"\n") {
 			t.Errorf("%s is missing", k.Name)
+		}
+	}
+}
+
+// Whatever a command says of itself fits a terminal of 80 columns.
+func TestHelpFitsEightyColumns(t *testing.T) {
+	help, err := program(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	commands, err := readCommands(help)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages := [][]string{{"--help"}}
+	for _, c := range commands {
+		pages = append(pages, []string{c.name, "--help"})
+	}
+	for _, args := range pages {
+		text, err := help(args...)
+		if err != nil || len(text) < 40 {
+			t.Errorf("%v: %q (%v)", args, text, err)
+		}
+		for line := range strings.Lines(text) {
+			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 80 {
+				t.Errorf("%v: %d columns: %s", args, n, line)
+			}
 		}
 	}
 }

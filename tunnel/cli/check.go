@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -40,9 +42,7 @@ var Check = Command{
 					return jerr
 				}
 			} else {
-				for _, p := range ps {
-					fmt.Fprintln(env.Stdout, p)
-				}
+				env.printProblems(env.Stdout, ps)
 			}
 			n := len(ps.Mistakes())
 			if n > 0 {
@@ -54,6 +54,20 @@ var Check = Command{
 			return nil
 		}
 	},
+}
+
+// printProblems prints one a line, for editors, and folded on a terminal.
+func (env *Env) printProblems(w io.Writer, ps config.Problems) {
+	var b bytes.Buffer
+	for _, p := range ps {
+		if env.Terminal {
+			at := p.Position.String() + ":"
+			env.Style.Fill(&b, at+"\n  ", 2, strings.TrimPrefix(p.String(), at))
+		} else {
+			fmt.Fprintln(&b, p)
+		}
+	}
+	w.Write(b.Bytes())
 }
 
 // nameServers are those of other machines that are known here; see names.Servers.

@@ -1,11 +1,14 @@
 package cli
 
 import (
+	"bytes"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"greseal/tunnel/config"
 )
 
 func TestCheckWarnsOfANameThatNobodyCanBeAskedFor(t *testing.T) {
@@ -32,5 +35,29 @@ func TestCheckWarnsOfANameThatNobodyCanBeAskedFor(t *testing.T) {
 		if code != ExitOK || warned != c.warned {
 			t.Errorf("%s with %v: exit code %d: %s", c.remote, c.servers, code, out)
 		}
+	}
+}
+
+// For an editor a problem is one line; a reader gets it folded.
+func TestProblemsFitTheTerminal(t *testing.T) {
+	_, err := config.Parse("/etc/greseal/greseal.toml", []byte("[[tunnel]]\nname = \"hq\"\nremote = \"vpn.example.net\"\npsk = \"8mVqk2Lw8sTzB4nXcR7yHd1JfGpA6uEo\"\n"+
+		"[[tunnel]]\nname = \"hq2\"\nremote = \"vpn.example.net\"\npsk = \"8mVqk2Lw8sTzB4nXcR7yHd1JfGpA6uEo\"\n"), 0o600)
+	ps, _ := err.(config.Problems)
+	if len(ps) == 0 {
+		t.Fatal(err)
+	}
+	var lines, folded bytes.Buffer
+	(&Env{}).printProblems(&lines, ps)
+	(&Env{Terminal: true}).printProblems(&folded, ps)
+	if strings.Count(lines.String(), "\n") != len(ps) {
+		t.Errorf("not one a line: %s", &lines)
+	}
+	for line := range strings.Lines(folded.String()) {
+		if len(line) > 81 {
+			t.Errorf("%d columns: %s", len(line)-1, line)
+		}
+	}
+	if got := strings.Join(strings.Fields(folded.String()), " "); got != strings.TrimSpace(lines.String()) {
+		t.Errorf("folded is %s\nand not %s", got, &lines)
 	}
 }

@@ -8,6 +8,7 @@
 package cli
 
 import (
+	"bytes"
 	"errors"
 	"flag"
 	"fmt"
@@ -170,7 +171,7 @@ func (c *Command) run(env *Env, args []string) int {
 		fmt.Fprintf(env.Stderr, "greseal %s: %s\nusage: %s\n", c.Name, usage.text, c.line(fs))
 		return ExitUsage
 	case errors.As(err, &problems):
-		fmt.Fprintln(env.Stderr, problems.Error())
+		env.printProblems(env.Stderr, problems.Mistakes())
 		return ExitUsage
 	case errors.As(err, &refused):
 		fmt.Fprintf(env.Stderr, "greseal %s: %s\n", c.Name, refused.text)
@@ -259,7 +260,9 @@ func (c *Command) help(w io.Writer, fs *flag.FlagSet) {
 		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" {
 			text += " (default " + f.DefValue + ")"
 		}
-		fmt.Fprintf(w, "  %-18s %s\n", strings.TrimSpace(dashes(f.Name)+" "+arg), text)
+		var b bytes.Buffer
+		status.Style{}.Fill(&b, fmt.Sprintf("  %-18s ", strings.TrimSpace(dashes(f.Name)+" "+arg)), 21, text)
+		w.Write(b.Bytes())
 	})
 }
 

@@ -12,7 +12,7 @@ import (
 // Doctor has the daemon examine a tunnel and prints what it finds.
 var Doctor = Command{
 	Name: "doctor", Args: "[NAME]", Group: groupLook,
-	Short: "find out step by step why a tunnel does not work, and how to fix it",
+	Short: "find out why a tunnel does not work, and how to fix it",
 	Setup: func(fs *flag.FlagSet) func(*Env, []string) error {
 		var p place
 		p.flags(fs)

@@ -28,6 +28,11 @@ func golden(t *testing.T, name, got string) {
 	if got != string(want) {
 		t.Errorf("differs from %s (UPDATE_GOLDEN=1 rewrites it):\n%s", file, got)
 	}
+	for line := range strings.Lines(got) {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 80 {
+			t.Errorf("%s: %d columns: %s", file, n, line)
+		}
+	}
 }
 
 func several() *Snapshot {
