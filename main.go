@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -52,7 +53,8 @@ func main() {
 	cli.Load, cli.LoadUsable, cli.Companion = uci.Load, uci.LoadUsable, uci.Companion
 	cli.Around = uci.Around
 	if filepath.Base(os.Args[0]) == rpcd.Name {
-		p := rpcd.Plugin{Socket: uci.Socket(config.DefaultFile, os.Getenv("GRESEAL_SOCKET")), Config: config.DefaultFile, Bus: netifd.BusSocket, Network: "/etc/init.d/network"}
+		file := cmp.Or(os.Getenv("GRESEAL_CONFIG"), config.DefaultFile)
+		p := rpcd.Plugin{Socket: uci.Socket(file, os.Getenv("GRESEAL_SOCKET")), Config: file, Bus: netifd.BusSocket, Network: "/etc/init.d/network"}
 		os.Exit(p.Main(os.Args[1:], os.Stdin, os.Stdout))
 	}
 	os.Exit(cli.Main(os.Args[1:], commands))

@@ -14,7 +14,7 @@ import (
 
 // changing are the methods that a login which may only read must not call: those
 // that change something, give out a key, or look at files that the caller names.
-var changing = []string{"up", "down", "restart", "reload", "doctor_start", "genpsk", "check", "peer_preview", "confirm", "rollback", "network_restart"}
+var changing = []string{"up", "down", "restart", "reload", "doctor_start", "genpsk", "genkey", "store", "check", "peer_preview", "confirm", "rollback", "network_restart"}
 
 func TestAccessIsSplitAndNamesMethodsThereAre(t *testing.T) {
 	var out strings.Builder

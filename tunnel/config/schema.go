@@ -204,8 +204,8 @@ var authKeys = []Key{
 	{
 		Name: "raw_key", Kind: Path, Class: Reestablish, Example: `"/etc/greseal/router.key"`,
 		Tab: TabGeneral, Title: "Own raw key",
-		Doc:   "Own private key for authentication by raw public keys, readable by its owner only. greseal genkey makes one.",
-		More:  "Used together with peer_raw_key.",
+		Doc:   "Own private key for authentication by raw public keys, readable by its owner only.",
+		More:  "greseal genkey makes one. Used together with peer_raw_key.",
 		field: func(t *Tunnel) any { return &t.RawKey },
 		same:  sameFiles("raw_key", func(t *Tunnel) []string { return []string{t.RawKey} }),
 	},

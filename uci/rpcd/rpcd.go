@@ -52,6 +52,9 @@ type arguments struct {
 	Networks string `json:"networks"`
 	Secrets  bool   `json:"secrets"`
 
+	Option string `json:"option"`
+	Data   string `json:"data"`
+
 	Alone   bool              `json:"alone"`
 	Options map[string]values `json:"options"`
 }
@@ -95,6 +98,8 @@ var methods = []method{
 	{"reload", map[string]any{}, request(status.OpReload)},
 	{"doctor_start", map[string]any{"tunnel": "", "target": ""}, (*Plugin).doctorStart},
 	{"genpsk", map[string]any{}, (*Plugin).genpsk},
+	{"genkey", map[string]any{"tunnel": ""}, (*Plugin).genkey},
+	{"store", map[string]any{"tunnel": "", "option": "", "data": ""}, (*Plugin).store},
 	{"check", map[string]any{"tunnel": "", "options": map[string]any{}, "alone": false}, (*Plugin).check},
 	{"peer_preview", map[string]any{"tunnel": "", "options": map[string]any{}, "vendor": "", "own": "", "peer": "", "networks": "", "secrets": false}, (*Plugin).peerPreview},
 	{"confirm", map[string]any{"force": false}, (*Plugin).confirm},

@@ -378,3 +378,57 @@ func TestTheNetworkIsRestartedBesideTheCall(t *testing.T) {
 		t.Errorf("without the script: %v", got)
 	}
 }
+
+func TestFilesOfAFormAreKeptOnceAndForRootAlone(t *testing.T) {
+	dir := t.TempDir()
+	p := &Plugin{Config: filepath.Join(dir, "greseal.toml")}
+	made := ask(t, p, "genkey", `{"tunnel":"hq"}`)
+	key, _ := made["path"].(string)
+	if made["ok"] != true || key != filepath.Join(dir, "hq-raw-key.pem") || !strings.Contains(made["public"].(string), "PUBLIC KEY") {
+		t.Fatalf("genkey: %v", made)
+	}
+	if again := ask(t, p, "genkey", `{"tunnel":"hq"}`); again["path"] != filepath.Join(dir, "hq-raw-key-2.pem") || again["public"] == made["public"] {
+		t.Errorf("the first key is written over: %v", again)
+	}
+	private, err := os.ReadFile(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := func(option, data string) map[string]any {
+		b, _ := json.Marshal(map[string]string{"tunnel": "hq", "option": option, "data": data})
+		return ask(t, p, "store", string(b))
+	}
+	for range 2 { // the same again is the same file
+		got := store("key", string(private))
+		if got["path"] != filepath.Join(dir, "hq-key.pem") {
+			t.Errorf("store: %v", got)
+		}
+	}
+	if st, err := os.Stat(filepath.Join(dir, "hq-key.pem")); err != nil || st.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", st.Mode(), err)
+	}
+	if got := store("peer_raw_key", made["public"].(string)); got["path"] != filepath.Join(dir, "hq-peer-raw-key.pem") {
+		t.Errorf("store: %v", got)
+	}
+	cert := "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+	if got := store("ca", cert+cert); got["path"] != filepath.Join(dir, "hq-ca.pem") {
+		t.Errorf("store: %v", got)
+	}
+	for _, c := range [][2]string{
+		{"cert", "Dear sir"}, {"cert", cert + "Dear sir"}, {"cert", ""}, {"ca", string(private)}, {"crl", cert}, {"key", cert}, {"peer_raw_key", string(private)},
+		{"psk_file", "x"}, {"../x", cert},
+	} {
+		if got := store(c[0], c[1]); got["ok"] != false || strings.Contains(got["error"].(string), "Dear") {
+			t.Errorf("%s with %.20q: %v", c[0], c[1], got)
+		}
+	}
+	for _, name := range []string{"", "../hq", "a/b", "hq.", "sixteen-bytes-ok"} {
+		if got := ask(t, p, "genkey", `{"tunnel":"`+name+`"}`); got["ok"] != false {
+			t.Errorf("a tunnel called %q: %v", name, got)
+		}
+	}
+	list, _ := os.ReadDir(dir)
+	if len(list) != 7 { // two keys with their public halves, and three files
+		t.Errorf("%v", list)
+	}
+}

@@ -409,6 +409,33 @@ async function validators(t) {
 validators.screens = [ 'desktop' ];
 const there = t => t.lab.constructor.there(0);
 
+/* Certificates and keys come in by the form, and a raw key is made in it. */
+async function files(t) {
+	const { page } = t, give = async (name, file, text) => {
+		const [ chooser ] = await Promise.all([ page.waitForEvent('filechooser'), page.click('[data-name=_upload_' + name + '] button') ]);
+
+		await chooser.setFiles({ name: file, mimeType: 'text/plain', buffer: Buffer.from(text) });
+	};
+
+	await edit(t, 'hq');
+	await page.selectOption('.modal [data-name=_auth] select', 'raw_key');
+	await page.click('.modal [data-name=_genkey] button');
+	await page.waitForSelector('[data-public]');
+	assert.match(await page.textContent('[data-public]'), /BEGIN PUBLIC KEY/);
+	assert.match(await page.inputValue(field('raw_key')), /\/hq-raw-key(-\d+)?\.pem$/);
+
+	await give('peer_raw_key', 'theirs.pub', await page.textContent('[data-public]'));
+	await t.until('the file is kept', async () => /\/hq-peer-raw-key(-\d+)?\.pem$/.test(await page.inputValue(field('peer_raw_key'))), 20);
+	await t.shot('raw-key');
+	await fits(t, '.modal');
+
+	await page.selectOption('.modal [data-name=_auth] select', 'cert');
+	await give('ca', 'letter.txt', 'Dear sir');
+	await t.until('what is no certificate is refused', async () => /not a file in PEM form with a certificate/.test(await text(page, '#maincontent')), 20);
+	assert.deepEqual(await page.$$('[data-name=ca] .item'), []);
+}
+files.screens = [ 'desktop', 'phone' ];
+
 /* A new interface: name, protocol, remote, address, key; then it is the daemon's. */
 async function firstTunnel(t) {
 	const { page } = t;
@@ -674,7 +701,7 @@ async function lowerMTU(t) {
 }
 
 module.exports = {
-	few: [ statusPage, doctor, details, detailsFollow, setDown, notClosed, downAndUp, readOnly, form, everyVendor, validators, firstTunnel ],
+	few: [ statusPage, doctor, details, detailsFollow, setDown, notClosed, downAndUp, readOnly, form, everyVendor, files, validators, firstTunnel ],
 	one: [ connecting, trouble, empty ],
 	mistaken: [ instead, contended, lowerMTU ],
 	many: [ thirty ],

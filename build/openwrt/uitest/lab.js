@@ -28,7 +28,7 @@ class Lab {
 		this.link = path.join(dir, 'luci.greseal');
 		fs.symlinkSync(path.resolve(greseal), this.link);
 		this.socket = path.join(dir, 'a.sock');
-		this.plugin = [ 'ip', 'netns', 'exec', this.a, 'env', 'UCI_CONFIG_DIR=' + this.folder, 'GRESEAL_SOCKET=' + this.socket, this.link ];
+		this.plugin = [ 'ip', 'netns', 'exec', this.a, 'env', 'UCI_CONFIG_DIR=' + this.folder, 'GRESEAL_SOCKET=' + this.socket, 'GRESEAL_CONFIG=' + path.join(dir, 'greseal.toml'), this.link ];
 	}
 
 	space(name) {

@@ -106,6 +106,7 @@ const DynamicList = AbstractElement.extend({
 			E('button', { 'class': 'btn cbi-button cbi-button-remove', click: ev => { ev.currentTarget.parentNode.remove(); fire(this.node, 'widget-change'); } }, [ '×' ])
 		]), this.node.lastChild);
 	},
+	setValue(list) { this.node.querySelectorAll('.item').forEach(i => i.remove()); list.forEach(v => this.add(v)); },
 	getValue() { return [ ...this.node.querySelectorAll('.item > input') ].map(i => i.value); }
 });
 

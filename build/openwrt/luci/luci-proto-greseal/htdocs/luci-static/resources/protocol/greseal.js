@@ -4,6 +4,7 @@
 'require network';
 'require rpc';
 'require uci';
+'require ui';
 
 /* The form of an interface with proto greseal. What a value may be is not said
  * here: greseal judges the form itself (its plugin's method check), each value
@@ -19,6 +20,20 @@ const callCheck = rpc.declare({
 const callGenPSK = rpc.declare({
 	object: 'luci.greseal',
 	method: 'genpsk',
+	expect: { '': {} }
+});
+
+const callGenKey = rpc.declare({
+	object: 'luci.greseal',
+	method: 'genkey',
+	params: [ 'tunnel' ],
+	expect: { '': {} }
+});
+
+const callStore = rpc.declare({
+	object: 'luci.greseal',
+	method: 'store',
+	params: [ 'tunnel', 'option', 'data' ],
 	expect: { '': {} }
 });
 
@@ -55,7 +70,7 @@ const options = [
 	[ 'general', 'text', 'key', _('Private key'), _('Private key of the certificate in PEM form, readable by its owner only.'), '/etc/greseal/router.key' ],
 	[ 'general', 'list', 'ca', _('CA certificates'), _('Certificates of the authorities that may have issued the peer\'s certificate.'), '/etc/greseal/ca.crt' ],
 	[ 'general', 'list', 'crl', _('Revocation lists'), _('Revocation lists of these authorities. With lists, each certificate of the peer needs a current one from its issuer.'), '/etc/greseal/ca.crl' ],
-	[ 'general', 'text', 'raw_key', _('Own raw key'), _('Own private key for authentication by raw public keys, readable by its owner only. greseal genkey makes one.'), '/etc/greseal/router.key' ],
+	[ 'general', 'text', 'raw_key', _('Own raw key'), _('Own private key for authentication by raw public keys, readable by its owner only.'), '/etc/greseal/router.key' ],
 	[ 'general', 'text', 'peer_raw_key', _('Peer\'s public key'), _('File that holds the peer\'s public key.'), '/etc/greseal/hq.pub' ],
 	[ 'general', 'list', 'address', _('Address'), _('Addresses of the interface inside the tunnel, with prefix length.'), '10.255.0.2/30' ],
 	[ 'general', 'list', 'routes', _('Routes'), _('Networks behind the peer. While the tunnel is down, their traffic is rejected by an unreachable route instead of leaving another way.'), '10.0.0.0/16' ],
@@ -395,16 +410,76 @@ function addGenerator(s) {
 	o.depends('_auth', 'psk');
 	loose(o);
 	o.onclick = function(ev, section_id) {
-		const field = this.section.getUIElement(section_id, 'psk');
-
 		return callGenPSK().then(res => {
 			if (!res.psk)
 				throw new Error(res.error || _('greseal gave no answer'));
 
-			field.setValue(res.psk);
-			field.node.setAttribute('data-changed', true);
-			field.triggerValidation();
+			fill(s, section_id, 'psk', res.psk);
 		});
+	};
+}
+
+/* puts a path into the field of an option, behind those that a list has */
+function fill(s, section_id, name, path) {
+	const field = s.getUIElement(section_id, name),
+	      list = s.getOption(name) instanceof form.DynamicList;
+
+	field.setValue(list ? [ ...field.getValue().filter(p => p != path), path ] : path);
+	field.node.setAttribute('data-changed', true);
+	field.triggerValidation();
+	field.node.dispatchEvent(new CustomEvent('widget-change', { bubbles: true }));
+}
+
+const refused = res => ui.addNotification(null, [ E('p', {}, [ res.error || _('greseal gave no answer') ]) ], 'danger');
+
+/* asks for a file, which greseal looks at and keeps in its own folder */
+function upload(s, section_id, name) {
+	const input = E('input', { 'type': 'file', 'change': () => input.files[0].text()
+		.then(text => L.resolveDefault(callStore(section_id, name, text), {}))
+		.then(res => res.path ? fill(s, section_id, name, res.path) : refused(res)) });
+
+	input.click();
+}
+
+const uploaded = [ 'cert', 'key', 'ca', 'crl', 'raw_key', 'peer_raw_key' ];
+
+function addUpload(s, name, way) {
+	const o = s.taboption('general', form.Button, '_upload_' + name, ' ');
+
+	o.inputtitle = _('Upload');
+	o.readonly = readonly();
+	o.depends('_auth', way);
+	loose(o);
+	o.onclick = (ev, section_id) => upload(s, section_id, name);
+}
+
+function addKeyMaker(s) {
+	let o = s.taboption('general', form.Button, '_genkey', ' ', _('The private half stays on this router; the public half is for the other side.'));
+
+	o.inputtitle = _('Make a key pair');
+	o.readonly = readonly();
+	o.inputstyle = 'apply';
+	o.depends('_auth', 'raw_key');
+	loose(o);
+	o.onclick = (ev, section_id) => L.resolveDefault(callGenKey(section_id), {}).then(res => {
+		if (!res.path)
+			return refused(res);
+
+		const text = E('pre', { 'data-public': '' }, [ res.public ]);
+
+		fill(s, section_id, 'raw_key', res.path);
+		dom.content(document.getElementById(s.getOption('_public').cbid(section_id)), [
+			E('p', {}, [ _('The public half, for the other side:') ]), text,
+			E('button', { 'class': 'btn cbi-button cbi-button-neutral', 'click': ev => { ev.preventDefault(); copy(text); } }, [ _('Copy') ]), ' ',
+			E('button', { 'class': 'btn cbi-button cbi-button-neutral', 'click': ev => { ev.preventDefault(); download('%s.pub'.format(section_id), res.public); } }, [ _('Download') ])
+		]);
+	});
+
+	o = s.taboption('general', form.DummyValue, '_public', ' ');
+	o.depends('_auth', 'raw_key');
+	loose(o);
+	o.renderWidget = function(section_id) {
+		return E('div', { 'id': this.cbid(section_id) });
 	};
 }
 
@@ -622,6 +697,12 @@ return network.registerProtocol('greseal', {
 
 			if (way)
 				o.depends('_auth', way[0]);
+
+			if (uploaded.indexOf(row[2]) != -1)
+				addUpload(s, row[2], way[0]);
+
+			if (row[2] == 'raw_key')
+				addKeyMaker(s);
 
 			switch (row[2]) {
 			case 'psk':
