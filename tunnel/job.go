@@ -202,9 +202,7 @@ func (j *job) found(i int, s doctor.Step) {
 		d.First = s.ID
 		j.Faults++
 	}
-	d.Findings = append(d.Findings, status.Finding{
-		ID: s.ID, Title: s.Title, Verdict: string(s.Verdict), Evidence: s.Evidence, Remedy: s.Remedy, Commands: s.Commands,
-	})
+	d.Findings = append(d.Findings, s.Finding())
 }
 
 // onLoop has the loop call f and returns what it returned.

@@ -12,6 +12,7 @@
 package tunnel
 
 import (
+	"cmp"
 	"context"
 	crand "crypto/rand"
 	"errors"
@@ -70,6 +71,18 @@ func loadFile(path string, candidate []byte) (*config.Config, error) {
 // nil. An error means that the daemon could not start: a config.Problems when
 // the file is wrong.
 func Run(ctx context.Context, opt Options) error {
+	socket := cmp.Or(opt.Socket, status.DefaultSocket)
+	err := runAt(ctx, opt, &socket)
+	if !errors.Is(err, status.ErrAnswered) { // whose daemon is well
+		if err := status.LeaveLastWords(socket, err); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			opt.Logger.Warn("the last words cannot be kept", "error", err)
+		}
+	}
+	return err
+}
+
+// runAt is Run; it tells the status socket, which the configuration may name.
+func runAt(ctx context.Context, opt Options, socket *string) error {
 	// Clients get this path, and relative paths in the file start from it.
 	if path, err := filepath.Abs(opt.ConfigPath); err == nil {
 		opt.ConfigPath = path
@@ -102,9 +115,8 @@ func Run(ctx context.Context, opt Options) error {
 	l.clock = newClock(opt.Built, opt.ConfigPath)
 	l.warn(cfg)
 	l.setLevel()
-	if opt.Socket == "" {
-		l.opt.Socket = cfg.Daemon.StatusSocket
-	}
+	l.opt.Socket = cmp.Or(opt.Socket, cfg.Daemon.StatusSocket)
+	*socket = l.opt.Socket
 	return l.start(ctx, refused)
 }
 
@@ -128,6 +140,9 @@ func (l *loop) start(ctx context.Context, refused error) error {
 	}
 	defer server.Close()
 	l.server = server
+	if err := status.AwaitLastWords(l.opt.Socket); err != nil {
+		l.log.Warn("the last words of a panic could not be kept", "error", err)
+	}
 	if status.OthersMayReplace(l.opt.Socket) {
 		l.log.Warn("others can write to the folder of the status socket, and keep clients from it; choose another --socket", "socket", l.opt.Socket)
 	}

@@ -8,10 +8,13 @@ import (
 	"strings"
 )
 
-// holder names the process that has bound a UDP port in this thread's network
-// namespace. An IPv6 socket may hold the port of both IP versions.
-func holder(port uint16) string {
-	const unknown = "another process, probably another IKE daemon such as strongSwan's charon or libreswan's pluto"
+// unknown is a holder that cannot be named.
+const unknown = "another process, probably another IKE daemon such as strongSwan's charon or libreswan's pluto"
+
+// Holder names the process that has bound a UDP port in this thread's network
+// namespace, for a person to act on; "" when none has. An IPv6 socket may hold the
+// port of both IP versions.
+func Holder(port uint16) string {
 	inodes := make(map[string]bool)
 	for _, t := range []string{"/proc/thread-self/net/udp", "/proc/thread-self/net/udp6"} {
 		b, err := os.ReadFile(t)
@@ -23,7 +26,7 @@ func holder(port uint16) string {
 		}
 	}
 	if len(inodes) == 0 {
-		return unknown
+		return ""
 	}
 	for _, pid := range names("/proc") {
 		if _, err := strconv.Atoi(pid); err != nil {

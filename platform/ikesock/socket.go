@@ -1,6 +1,7 @@
 package ikesock
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -76,7 +77,7 @@ func openSocket(c *Config, v6, nat bool) (_ *Socket, err error) {
 		}
 	case unix.EADDRINUSE:
 		return nil, fmt.Errorf("%s is held by %s: stop it and keep it from starting again, two IKE daemons cannot share the port (%w)",
-			what, holder(s.Port), err)
+			what, cmp.Or(Holder(s.Port), unknown), err)
 	case unix.EACCES:
 		return nil, fmt.Errorf("%s: run as root or with CAP_NET_BIND_SERVICE (%w)", what, err)
 	}

@@ -2,10 +2,13 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
+	"errors"
 	"flag"
 	"fmt"
 	"time"
 
+	"greseal/tunnel/doctor"
 	"greseal/tunnel/status"
 )
 
@@ -28,6 +31,9 @@ var Doctor = Command{
 				return usagef("--ping needs a tunnel's name, and is not for --leak-test")
 			}
 			c, err := p.dial()
+			if errors.Is(err, status.ErrNoDaemon) && !*leak {
+				return offline(env, &p, *asJSON)
+			}
 			if err != nil {
 				return err
 			}
@@ -59,6 +65,31 @@ var Doctor = Command{
 			return err
 		}
 	},
+}
+
+// offline examines what needs no daemon.
+func offline(env *Env, p *place, asJSON bool) error {
+	cfg, err := LoadWhole(p.config, nil)
+	if err == nil {
+		defer cfg.Wipe()
+	}
+	d := status.Diagnosis{Tunnel: "greseal", Done: true}
+	for _, s := range doctor.Offline(p.path(), cfg, err) {
+		if s.Verdict == doctor.Fault {
+			d.First = cmp.Or(d.First, s.ID)
+		}
+		d.Findings = append(d.Findings, s.Finding())
+	}
+	job := status.Job{What: "doctor", Done: true, Faults: 1, Checks: []status.Diagnosis{d}}
+	if !asJSON {
+		(&diagnosis{env: env}).show(&job)
+		return silently{ExitFailed}
+	}
+	raw, err := job.MarshalMsg(nil)
+	if err == nil {
+		err = status.JSON(env.Stdout, raw, "")
+	}
+	return cmp.Or(err, error(silently{ExitFailed}))
 }
 
 // silently ends a command with an exit code after it has said all there is.

@@ -2,6 +2,9 @@ package cli
 
 import (
 	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -91,5 +94,28 @@ func TestDoctorRefusesWhatMakesNoSense(t *testing.T) {
 		if code, _, errs := doctorCall(args...); code != ExitUsage || !strings.Contains(errs, "usage: greseal doctor") {
 			t.Errorf("%v: exit %d, %q", args, code, errs)
 		}
+	}
+}
+
+func TestDoctorWithoutADaemonExaminesTheMachine(t *testing.T) {
+	dir := t.TempDir()
+	file, socket := filepath.Join(dir, "g.toml"), filepath.Join(dir, "none.sock")
+	if err := os.WriteFile(file, []byte("[[tunnel]]\nname = \"hq\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := status.LeaveLastWords(socket, errors.New("no room")); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errs := doctorCall("-c", file, "--socket", socket)
+	for _, want := range []string{"remote: is missing", "no daemon answers at " + socket, ": no room", "the first failing step is config"} {
+		if !strings.Contains(strings.Join(strings.Fields(out), " "), want) {
+			t.Errorf("it does not say %q", want)
+		}
+	}
+	if code != ExitFailed || t.Failed() {
+		t.Errorf("exit %d: %s%s", code, out, errs)
+	}
+	if code, out, _ := doctorCall("--json", "-c", file, "--socket", socket); code != ExitFailed || !strings.Contains(out, `"first_fault": "config"`) {
+		t.Errorf("exit %d: %s", code, out)
 	}
 }

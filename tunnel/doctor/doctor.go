@@ -199,6 +199,11 @@ func because(failed map[string]string, needs []string) string {
 	return ""
 }
 
+// Finding is the step as clients are told it.
+func (s Step) Finding() status.Finding {
+	return status.Finding{ID: s.ID, Title: s.Title, Verdict: string(s.Verdict), Evidence: s.Evidence, Remedy: s.Remedy, Commands: s.Commands}
+}
+
 // Constructors of a step; evidence is a sentence each.
 
 func fine(evidence ...string) Step { return Step{Verdict: OK, Evidence: evidence} }

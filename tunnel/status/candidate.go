@@ -25,7 +25,10 @@ const MaxCandidate = 8 << 20
 // the socket's folder (--socket /tmp/…), so that no name in it is trusted: the file
 // is root's or the caller's own, for its owner alone, and no link to another.
 func OpenCandidate(socket string, flags int) (*os.File, error) {
-	path := Candidate(socket)
+	return openOwn(Candidate(socket), flags)
+}
+
+func openOwn(path string, flags int) (*os.File, error) {
 	f, err := os.OpenFile(path, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 	if errors.Is(err, unix.ELOOP) {
 		return nil, fmt.Errorf("%s is a symbolic link, which greseal did not make; remove it", path)

@@ -36,7 +36,11 @@ func Dial(path string) (*Client, error) {
 		}
 		return &Client{conn: c}, nil
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
-		return nil, fmt.Errorf("%w at %s; start it with: greseal run", ErrNoDaemon, path)
+		last := LastWords(path)
+		if last != "" {
+			last = "; " + last
+		}
+		return nil, fmt.Errorf("%w at %s%s; start it with: greseal run", ErrNoDaemon, path, last)
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("%s may not be read by this user; run this command as root, or set status_group in the config", path)
 	}

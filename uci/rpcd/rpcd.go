@@ -122,7 +122,7 @@ func (p *Plugin) Main(args []string, in io.Reader, out io.Writer) int {
 		out.Write(p.answer(args[1], in))
 		return cli.ExitOK
 	}
-	out.Write(failure(errors.New("use: list, or call METHOD with JSON on standard input")))
+	out.Write(p.failure(errors.New("use: list, or call METHOD with JSON on standard input")))
 	return cli.ExitUsage
 }
 
@@ -141,11 +141,11 @@ func (p *Plugin) answer(name string, in io.Reader) []byte {
 			err = errors.New("the answer is larger than ubus carries; ask for one tunnel, or for the list")
 		}
 		if err != nil {
-			return failure(err)
+			return p.failure(err)
 		}
 		return c.out.Bytes()
 	}
-	return failure(errors.New("there is no such method"))
+	return p.failure(errors.New("there is no such method"))
 }
 
 // read takes the arguments. Others than ours are not looked at: rpcd and LuCI
@@ -172,8 +172,9 @@ func (c *call) read(in io.Reader) error {
 	return nil
 }
 
-// failure is the answer to a call that did not succeed.
-func failure(err error) []byte {
+// failure is the answer to a call that did not succeed. Where no daemon answers, it has
+// the last words of the one that did.
+func (p *Plugin) failure(err error) []byte {
 	a := struct {
 		OK      bool     `json:"ok"`
 		Running bool     `json:"running"` // a daemon answers
@@ -191,6 +192,9 @@ func failure(err error) []byte {
 		a.Running = false
 	} else if !a.Running {
 		a.Error, a.Remedy = "greseal is not running", "configure a tunnel, or run: /etc/init.d/greseal start"
+		if last := status.LastWords(p.Socket); last != "" {
+			a.Lines, a.Remedy = append(a.Lines, last), "mend what it says, then run: /etc/init.d/greseal start"
+		}
 	}
 	b, _ := json.Marshal(a)
 	return append(b, '\n')
