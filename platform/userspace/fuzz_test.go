@@ -23,7 +23,7 @@ func FuzzInner(f *testing.F) {
 			if v == fragment {
 				var r oversize.Reassembler
 				if piece, ok := pieceOf(b, next); ok {
-					r.Add(new(device), &piece, ecn, time.Time{})
+					r.Add(1, &piece, ecn, time.Time{})
 				}
 			}
 			if v != accept {

@@ -320,7 +320,7 @@ func (w *ingress) fragment(sa *inSA, p *esp.Packet, ecn uint8) {
 		sa.count.Malformed++
 		return
 	}
-	whole, ecn := w.pieces.Add(w.locked, &piece, ecn, time.Now())
+	whole, ecn := w.pieces.Add(w.locked.index, &piece, ecn, time.Now())
 	if whole == nil {
 		return
 	}

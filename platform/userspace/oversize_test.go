@@ -117,7 +117,7 @@ func TestFragmentsJoinToThePacket(t *testing.T) {
 		vnet.SetIP4Sum(p)
 		limit := 68 + r.IntN(1400)
 		var again oversize.Reassembler
-		dev, head := new(device), 20+len(options)
+		head := 20 + len(options)
 		buf := make([]byte, vnet.MaxPacket)
 		count := 0
 		for off := head; off < len(p); count++ {
@@ -141,7 +141,7 @@ func TestFragmentsJoinToThePacket(t *testing.T) {
 			if !ok {
 				t.Fatalf("seed %d: not a fragment: %x", seed, f[:hl])
 			}
-			whole, _ := again.Add(dev, &piece, 0, time.Now())
+			whole, _ := again.Add(1, &piece, 0, time.Now())
 			if (whole != nil) != (off == len(p)) || whole != nil && !bytes.Equal(whole[oversize.Room:], p[head:]) {
 				t.Fatalf("seed %d: %d octets joined", seed, len(whole))
 			}

@@ -160,7 +160,7 @@ type Piece struct {
 
 // packetKey tells packets apart.
 type packetKey struct {
-	of any
+	of int
 	v6 bool
 	id uint32
 }
@@ -183,8 +183,9 @@ type Reassembler struct {
 }
 
 // Add takes a fragment and returns the packet when it is whole: the bytes from Room on,
-// valid until the next call. of is whose it is, a pointer: only pieces of the same join.
-func (r *Reassembler) Add(of any, p *Piece, ecn uint8, now time.Time) (whole []byte, outECN uint8) {
+// valid until the next call. of is the index of the interface it came for, never 0: only
+// pieces for the same one join.
+func (r *Reassembler) Add(of int, p *Piece, ecn uint8, now time.Time) (whole []byte, outECN uint8) {
 	s := r.slot(packetKey{of, p.V6, p.ID}, now)
 	end := p.Off + len(p.Data)
 	first, last := p.Off/8, (end+7)/8
@@ -238,19 +239,19 @@ func (s *reassembly) beyond(end int) bool {
 func (r *Reassembler) slot(key packetKey, now time.Time) *reassembly {
 	var free *reassembly
 	for _, s := range r.slots {
-		if s.key.of != nil && now.Sub(s.begun) > reassemblyTime {
+		if s.key.of != 0 && now.Sub(s.begun) > reassemblyTime {
 			s.key = packetKey{}
 		}
 		switch {
 		case s.key == key:
 			return s
-		case s.key.of == nil:
+		case s.key.of == 0:
 			free = s
-		case free == nil || free.key.of != nil && s.begun.Before(free.begun):
+		case free == nil || free.key.of != 0 && s.begun.Before(free.begun):
 			free = s
 		}
 	}
-	if (free == nil || free.key.of != nil) && len(r.slots) < maxReassemblies {
+	if (free == nil || free.key.of != 0) && len(r.slots) < maxReassemblies {
 		free = &reassembly{buf: make([]byte, Room+vnet.MaxIPLen)}
 		r.slots = append(r.slots, free)
 	}

@@ -11,7 +11,7 @@ import (
 
 func TestPiecesInAnyOrderMakeTheWhole(t *testing.T) {
 	var r Reassembler
-	dev := new(int)
+	const dev = 1
 	now := time.Now()
 	for seed := range uint64(500) {
 		rnd := rand.New(rand.NewPCG(seed, 3))
@@ -50,7 +50,7 @@ func TestPiecesThatContradictAreDropped(t *testing.T) {
 		"another protocol's id": {{Off: 0, More: true, Data: data}, {V6: true, Off: 64, Data: data}},
 	} {
 		var r Reassembler
-		dev := new(int)
+		const dev = 1
 		for i := range pieces {
 			if got, _ := r.Add(dev, &pieces[i], 0, now); got != nil {
 				t.Errorf("%s: made a packet", name)
@@ -61,7 +61,7 @@ func TestPiecesThatContradictAreDropped(t *testing.T) {
 
 func TestReassemblyIsBoundedAndForgets(t *testing.T) {
 	var r Reassembler
-	dev := new(int)
+	const dev = 1
 	now := time.Now()
 	data := packet.Pattern(64, 0)
 	for id := range uint32(1000) {
