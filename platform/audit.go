@@ -24,7 +24,7 @@ func (n *Network) Audit(there *Interfaces) []Deviation {
 		return nil
 	}
 	refused, rest := Refused(errors.Join(n.auditAddresses(there), n.reconcileIn(there, slices.Collect(maps.Keys(n.links)))))
-	found := n.found
+	found := append(n.found, auditBridges(there)...)
 	n.found = nil
 	for _, u := range refused {
 		d := Deviation{Link: n.owner(u.Prefix), Object: u.Object, Name: u.Prefix.String(), Text: u.Error()}

@@ -13,6 +13,7 @@ type Object string
 // The kinds of things that are read back.
 const (
 	ObjectLink    Object = "interface"
+	ObjectPort    Object = "bridge port"
 	ObjectAddress Object = "address"
 	ObjectRoute   Object = "route"
 	ObjectRule    Object = "rule"

@@ -37,9 +37,14 @@ func (r *reading) checkTunnel() {
 			r.mistake("gre.bridge", -1, fault{"only an interface that carries frames can join a bridge", `write gre.type = "ethernet", or leave it out`})
 		case len(r.Address) > 0:
 			r.warn("address", -1, fault{"an address on a bridge's port is of no use", "give it to " + quote(r.GRE.Bridge)})
+		case r.MTU < ethernetMTU || !r.GRE.IgnoreDF:
+			r.warn("gre.bridge", -1, fault{"a bridge has the least MTU of its ports, so this one narrows it for the whole LAN", "write mtu = 1500 and gre.ignore_df = true; frames are then fragmented outside the tunnel where they must be"})
 		}
 	}
 }
+
+// ethernetMTU is what the other ports of a bridge carry, bytes.
+const ethernetMTU = 1500
 
 // authentication checks that there is exactly one way, and reads the secret.
 func (r *reading) authentication() {

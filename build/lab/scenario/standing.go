@@ -143,6 +143,16 @@ func bridgeByHand(l *labnet.Lab) {
 	a.WaitUp("t0", 20*time.Second)
 	net.A.WaitPing(innerB, 20*time.Second)
 	l.Check(a.Tunnel("t0").Interface.Bridge == "br-lan", "the status shows the bridge %q", a.Tunnel("t0").Interface.Bridge)
+
+	// A bridge has the least MTU of its ports, for the whole LAN.
+	net.A.MustRun("ip", "link", "add", "lan", "type", "veth", "peer", "name", "lan-host")
+	net.A.MustRun("ip", "link", "set", "lan", "master", "br-lan")
+	narrow := func() string { return strings.Join(a.Tunnel("t0").Differs, "\n") }
+	l.Wait(40*time.Second, "word of the narrow bridge", func() bool { return contains(narrow(), "it narrows br-lan to") })
+	l.Wait(40*time.Second, "the log", func() bool { return contains(a.Log(), "it narrows br-lan to") })
+	l.Check(a.Tunnel("t0").State == "up", "the tunnel is %s", a.Tunnel("t0").State)
+	net.A.MustRun("ip", "link", "set", "lan", "nomaster")
+	l.Wait(40*time.Second, "no word of it any more", func() bool { return narrow() == "" })
 	net.Wire.MustBeSealed()
 }
 
