@@ -103,7 +103,7 @@ async function details(t) {
 	for (const [ tab, want ] of [
 		[ 'tunnel', [ /10\.255\.1\.1\/30/, /branch \(tun\)/, /since/ ] ],
 		[ 'security', [ /192\.0\.2\.1:4500/, /proved/, /ENCR_AES_GCM_16/, /proto 47/, /ESP in UDP, tunnel/ ] ],
-		[ 'traffic', [ /in\s*\d+/, /largest packet inside\s*1\d\d\d/, /GRE/ ] ],
+		[ 'traffic', [ /in\s*packets: \d+/, /largest packet inside\s*1\d\d\d/, /GRE/ ] ],
 		[ 'events', [ /up/ ] ],
 		[ 'handshakes', [ /IKE_SA_INIT request 0, \d+ bytes/, /IKE_AUTH response \d/ ] ],
 		[ 'peer', [ /Product/ ] ]
@@ -166,27 +166,45 @@ async function setDown(t) {
 }
 setDown.screens = [ 'desktop' ];
 
+/* Has the list say something else of a tunnel while a scene looks at it. */
+async function pretend(t, name, facts, look) {
+	const list = async args => {
+		t.router.played = null;
+		const res = await t.router.greseal('list', args);
+
+		t.router.played = { list };
+		Object.assign(res.tunnels.find(x => x.name == name), facts);
+		return res;
+	};
+
+	t.router.played = { list };
+	await t.open(status);
+	await t.page.waitForSelector('[data-tunnel=' + name + ']');
+	await look();
+	t.router.played = null;
+}
+
 /* A guard that is open is told in red, also of a tunnel that is up. */
 async function notClosed(t) {
 	const { page } = t;
 
-	t.router.played = { list: async args => {
-		t.router.played = null;
-		const res = await t.router.greseal('list', args), b = res.tunnels.find(x => x.name == 'branch');
-
-		t.router.played = t.open_guard;
-		b.guards = [ { target: '192.0.2.101', how: 'somebody deleted the policy' } ];
-		return res;
-	} };
-	t.open_guard = t.router.played;
-	await t.open(status);
-	await page.waitForSelector('[data-reason=branch]');
-	await t.until('it is said', async () => /Not closed: 192\.0\.2\.101 \(somebody deleted the policy\)/.test(await text(page, '[data-reason=branch]')), 20);
-	assert.equal(await page.$eval('[data-tunnel]', e => e.dataset.tunnel), 'branch', 'it does not stand first');
-	await t.shot('not-closed');
-	t.router.played = null;
+	await pretend(t, 'branch', { guards: [ { target: '192.0.2.101', how: 'somebody deleted the policy' } ] }, async () => {
+		await t.until('it is said', async () => /Not closed: 192\.0\.2\.101 \(somebody deleted the policy\)/.test(await text(page, '[data-reason=branch]')), 20);
+		assert.equal(await page.$eval('[data-tunnel]', e => e.dataset.tunnel), 'branch', 'it does not stand first');
+		await t.shot('not-closed');
+	});
 }
 notClosed.screens = [ 'desktop' ];
+
+/* An interface that netifd has switched off is not brought up from here. */
+async function notEnabled(t) {
+	await pretend(t, 'hq', { state: 'disabled', desired: 'down', enabled: false }, async () => {
+		assert.match(await text(t.page, '[data-tunnel=hq] [data-title=State]'), /off ?since .* s ?not enabled in Network, Interfaces/);
+		assert.equal(await t.page.isVisible('[data-tunnel=hq] [data-action=up], [data-tunnel=hq] [data-action=down]'), false);
+		assert.equal(await t.page.isVisible('[data-tunnel=hq] [data-action=details]'), true);
+	});
+}
+notEnabled.screens = [ 'desktop' ];
 
 /* down asks first, up needs no question */
 async function downAndUp(t) {
@@ -701,7 +719,7 @@ async function lowerMTU(t) {
 }
 
 module.exports = {
-	few: [ statusPage, doctor, details, detailsFollow, setDown, notClosed, downAndUp, readOnly, form, everyVendor, files, validators, firstTunnel ],
+	few: [ statusPage, doctor, details, detailsFollow, setDown, notClosed, notEnabled, downAndUp, readOnly, form, everyVendor, files, validators, firstTunnel ],
 	one: [ connecting, trouble, empty ],
 	mistaken: [ instead, contended, lowerMTU ],
 	many: [ thirty ],

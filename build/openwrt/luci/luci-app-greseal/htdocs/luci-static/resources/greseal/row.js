@@ -27,6 +27,9 @@ function origin(t) {
 	return (file == '/etc/config/greseal') ? _('UCI, config tunnel') : file.replace(/^.*\//, '');
 }
 
+/* What netifd does not know of, nobody brings up. */
+const off = t => t.netifd && !t.enabled && t.desired == 'down';
+
 const postquantum = t => t.ike != null && /(^|-)(ke\d_)?mlkem/.test(t.ike.suite);
 
 /* The rates of one tunnel, from one answer to the next. */
@@ -99,6 +102,8 @@ const cells = {
 			out.push(E('br'), small(waits[t.waiting_for] || t.waiting_for));
 		else if (t.state != 'up' && t.next_attempt > now)
 			out.push(E('br'), small(_('next attempt in %s').format(span(now, t.next_attempt))));
+		else if (off(t))
+			out.push(E('br'), small(_('not enabled in Network, Interfaces')));
 
 		return out;
 	},
@@ -260,4 +265,4 @@ Row.prototype = {
 	}
 };
 
-return baseclass.extend({ titles, rank, Row });
+return baseclass.extend({ titles, rank, off, Row });

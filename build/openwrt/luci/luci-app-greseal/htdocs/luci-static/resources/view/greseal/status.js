@@ -206,12 +206,9 @@ return view.extend({
 		if (r && r.brief)
 			return [ button('more', _('More'), 'neutral', 'more') ];
 
-		/* What netifd does not know, nobody brings up. */
-		const off = t.netifd && !t.enabled && t.desired == 'down';
-
 		if (!this.readonly())
 			out.push(
-				...(off ? [] : [ t.desired == 'down' ? button('up', _('Up'), 'positive', 'up') : button('down', _('Down'), 'negative', 'askDown') ]),
+				...(row.off(t) ? [] : [ t.desired == 'down' ? button('up', _('Up'), 'positive', 'up') : button('down', _('Down'), 'negative', 'askDown') ]),
 				button('restart', _('Restart'), 'neutral', 'restart'),
 				button('diagnose', _('Diagnose'), 'action', 'diagnose'));
 
