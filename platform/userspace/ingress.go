@@ -50,9 +50,9 @@ const (
 type ingress struct {
 	*worker
 	k       kernel
-	sas     *spiTable[*inSA]
+	sas     *spiTable
 	merge   *vnet.Merger
-	outs    *spiTable[*outSA]
+	outs    *spiTable
 	events  *eventQueue
 	ike     *ikesock.Sockets
 	portNAT uint16
@@ -254,7 +254,7 @@ func (w *ingress) packet(m *message, b []byte) {
 		w.noise++
 		return
 	}
-	sa := inbound(w.sas, spi)
+	sa := w.sas.inbound(spi)
 	if sa == nil {
 		w.unknown++
 		return

@@ -63,7 +63,8 @@ func (w *ingress) outerTooBig(v6 bool, b []byte) {
 		w.noise++
 		return
 	}
-	for _, sa := range w.outs.of(q.SPI) {
+	for _, e := range w.outs.of(q.SPI) {
+		sa := e.out
 		if !sa.sent(&q) {
 			continue
 		}

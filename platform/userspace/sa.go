@@ -224,32 +224,39 @@ func (r *route) putInner(b []byte, n int, tos, ttl uint8, id uint16) {
 // spiTable finds SAs by SPI without a lock: SPIs are random, so their low byte
 // spreads them over shards, each an immutable slice that the loop replaces. A
 // look-up reads one pointer and some 32-bit numbers.
-type spiTable[SA comparable] [256]atomic.Pointer[[]SA]
+type spiTable [256]atomic.Pointer[[]spiEntry]
+
+// spiEntry is an SA of either direction.
+type spiEntry struct {
+	spi uint32
+	in  *inSA
+	out *outSA
+}
 
 // of are the SAs that may have the SPI; two peers may have chosen the same one.
-func (t *spiTable[SA]) of(spi uint32) []SA {
+func (t *spiTable) of(spi uint32) []spiEntry {
 	if shard := t[spi&0xff].Load(); shard != nil {
 		return *shard
 	}
 	return nil
 }
 
-func (t *spiTable[SA]) add(spi uint32, sa SA) {
-	now := append(slices.Clone(t.of(spi)), sa)
-	t[spi&0xff].Store(&now)
-}
-
-func (t *spiTable[SA]) remove(spi uint32, sa SA) {
-	now := slices.DeleteFunc(slices.Clone(t.of(spi)), func(o SA) bool { return o == sa })
-	t[spi&0xff].Store(&now)
-}
-
 // inbound finds the inbound SA of an SPI; nil when it is nobody's.
-func inbound(t *spiTable[*inSA], spi uint32) *inSA {
-	for _, sa := range t.of(spi) {
-		if sa.spi == spi {
-			return sa
+func (t *spiTable) inbound(spi uint32) *inSA {
+	for _, e := range t.of(spi) {
+		if e.spi == spi {
+			return e.in
 		}
 	}
 	return nil
+}
+
+func (t *spiTable) add(e spiEntry) {
+	now := append(slices.Clone(t.of(e.spi)), e)
+	t[e.spi&0xff].Store(&now)
+}
+
+func (t *spiTable) remove(e spiEntry) {
+	now := slices.DeleteFunc(slices.Clone(t.of(e.spi)), func(o spiEntry) bool { return o == e })
+	t[e.spi&0xff].Store(&now)
 }

@@ -42,7 +42,7 @@ func (d *Datapath) InstallIn(sa platform.SA) error {
 		return installError(&sa, err)
 	}
 	key := sa.Key()
-	if inbound(&d.sas, key.SPI) != nil {
+	if d.sas.inbound(key.SPI) != nil {
 		return installError(&sa, errors.New("the SPI is in use"))
 	}
 	opener, err := esp.NewOpener(sa.Params)
@@ -65,7 +65,7 @@ func (d *Datapath) InstallIn(sa platform.SA) error {
 	}
 	in.dev.Store(dev)
 	d.ins[key] = in
-	d.sas.add(in.spi, in)
+	d.sas.add(spiEntry{spi: in.spi, in: in})
 	return nil
 }
 
@@ -86,7 +86,7 @@ func (d *Datapath) InstallOut(sa platform.SA) error {
 		return installError(&sa, err)
 	}
 	d.outs[key] = out
-	d.sending.add(out.spi, out)
+	d.sending.add(spiEntry{spi: out.spi, out: out})
 	dev.outs = append(dev.outs, out)
 	dev.out.Store(out)
 	return nil
@@ -125,7 +125,7 @@ func (d *Datapath) RemoveSA(key platform.SAKey) (c platform.Counters, err error)
 			return c, nil
 		}
 		delete(d.outs, key)
-		d.sending.remove(sa.spi, sa)
+		d.sending.remove(spiEntry{spi: sa.spi, out: sa})
 		sa.dev.outs = slices.DeleteFunc(sa.dev.outs, func(o *outSA) bool { return o == sa })
 		sa.dev.egress.do(func() {
 			if sa.dev.out.Load() == sa {
@@ -140,7 +140,7 @@ func (d *Datapath) RemoveSA(key platform.SAKey) (c platform.Counters, err error)
 		return c, nil
 	}
 	delete(d.ins, key)
-	d.sas.remove(sa.spi, sa)
+	d.sas.remove(spiEntry{spi: sa.spi, in: sa})
 	sa.with(func() { c, sa.dead = sa.count, true })
 	return c, nil
 }

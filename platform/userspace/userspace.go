@@ -67,8 +67,8 @@ type Datapath struct {
 	portNAT uint16
 	netlink *netlink.Conn
 	events  *eventQueue
-	sas     spiTable[*inSA]
-	sending spiTable[*outSA]
+	sas     spiTable // inbound
+	sending spiTable // outbound
 	ingress []*ingress
 	egress  []*egress
 	workers sync.WaitGroup
