@@ -171,7 +171,7 @@ func (n *Conn) exchange(req *nl.NetlinkRequest, f func(uint16, []byte) error) er
 	if err := n.send(msg); err != nil {
 		return err
 	}
-	x := exchange{f: f, seq: n.seq, many: req.Flags&unix.NLM_F_ACK != 0 || req.Flags&unix.NLM_F_DUMP == unix.NLM_F_DUMP}
+	x := exchange{seq: n.seq, many: req.Flags&unix.NLM_F_ACK != 0 || req.Flags&unix.NLM_F_DUMP == unix.NLM_F_DUMP}
 	var used int
 	defer func() { clear(n.buf[:used]) }()
 	for {
@@ -189,7 +189,7 @@ func (n *Conn) exchange(req *nl.NetlinkRequest, f func(uint16, []byte) error) er
 		if size > len(n.buf) {
 			return fmt.Errorf("netlink answer of %d bytes: %w", size, unix.EMSGSIZE)
 		}
-		if done, err := x.take(n.buf[:size]); done {
+		if done, err := x.take(n.buf[:size], f); done {
 			return err
 		}
 	}
@@ -206,15 +206,15 @@ func (n *Conn) send(msg []byte) error {
 
 // exchange is a request whose answer is awaited.
 type exchange struct {
-	f           func(uint16, []byte) error // of each message, nil or until it fails
 	seq         uint32
 	many        bool  // more follows the first message
 	err         error // of f
 	interrupted bool  // the dump is not of one moment
 }
 
-// take takes what one read has given, and reports whether the answer is complete.
-func (x *exchange) take(b []byte) (done bool, err error) {
+// take calls f, where there is one, with each message that one read has given, until it
+// fails, and reports whether the answer is complete.
+func (x *exchange) take(b []byte, f func(uint16, []byte) error) (done bool, err error) {
 	for len(b) >= unix.SizeofNlMsghdr {
 		h, payload, next, ok := nextMessage(b)
 		if !ok {
@@ -235,8 +235,8 @@ func (x *exchange) take(b []byte) (done bool, err error) {
 			}
 			return true, err
 		}
-		if x.f != nil && x.err == nil {
-			x.err = x.f(h.typ, payload)
+		if f != nil && x.err == nil {
+			x.err = f(h.typ, payload)
 		}
 		if !x.many && h.flags&unix.NLM_F_MULTI == 0 {
 			return true, x.err
