@@ -95,6 +95,7 @@ func (n *Network) auditAddresses(there *Interfaces) error {
 			continue
 		}
 		errs = append(errs, n.layAddresses(l, in, have[l.Index]))
+		n.auditSilence(l)
 		n.auditLinkLocal(l, have[l.Index])
 		for _, a := range have[l.Index] {
 			// In a VRF's table the kernel has them itself; IPv6 waits for the carrier.
@@ -104,6 +105,20 @@ func (n *Network) auditAddresses(there *Interfaces) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// auditSilence has the kernel make a link-local address of an interface, or none, as before.
+func (n *Network) auditSilence(l *rtnl.Link) {
+	before, known := n.makes6[l.Index]
+	switch {
+	case !l.IPv6:
+	case !known:
+		n.makes6[l.Index] = !l.Silent6
+	case before == l.Silent6:
+		n.found = append(n.found, n.repairs.Do(Deviation{Link: l.Name, Object: ObjectLink, Name: l.Name, Text: "its addr_gen_mode was changed"}, func() error {
+			return rtnl.SetLinkLocal(n.nl, l.Index, before)
+		}))
+	}
 }
 
 // auditLinkLocal restores the IPv6 link-local address that the kernel gave the

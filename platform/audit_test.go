@@ -87,6 +87,32 @@ func TestAuditLaysAgainWhatSomebodyRemoved(t *testing.T) {
 	audited(t, n, []string{"route 8000::/1"}, "ip -6 route del 8000::/1 dev hq")
 }
 
+// The kernel makes none on an interface that is made, which would send router
+// solicitations, until IPv6 is wanted.
+func TestAuditKeepsHowLinkLocalAddressesAreMade(t *testing.T) {
+	n := inNamespace(t)
+	sh(t, "ip link set hq addrgenmode none", "ip link set hq up")
+	must(t, n.SetAddresses("hq", []netip.Prefix{netip.MustParsePrefix("10.0.0.1/30")}))
+	for _, mode := range []string{"none", "eui64"} {
+		if found := n.readBack(t); len(found) != 0 {
+			t.Fatalf("found %v where all stands", found)
+		}
+		other := map[string]string{"none": "eui64", "eui64": "none"}[mode]
+		sh(t, "ip link set hq addrgenmode "+other)
+		found := n.readBack(t)
+		if len(found) != 1 || !found[0].Fixed || found[0].Object != ObjectLink || found[0].Text != "its addr_gen_mode was changed" {
+			t.Errorf("%s: %+v", mode, found)
+		}
+		if out := sh(t, "ip -d link show hq"); !strings.Contains(out, "addrgenmode "+mode) {
+			t.Errorf("it is not %s again: %s", mode, out)
+		}
+		if found := n.readBack(t); len(found) != 0 {
+			t.Errorf("%s: a second audit found %v", mode, found)
+		}
+		must(t, n.SetAddresses("hq", []netip.Prefix{netip.MustParsePrefix("fd00::1/64")}))
+	}
+}
+
 func TestAuditNamesWhatStaysRefused(t *testing.T) {
 	n := inNamespace(t)
 	sh(t, "ip link set hq up", "sysctl -q -w net.ipv6.conf.all.disable_ipv6=1")

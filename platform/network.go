@@ -26,6 +26,7 @@ type Network struct {
 	laid      laid[rtnl.Route]
 	ipv6      map[int]bool         // interfaces that were given a link-local address
 	linkLocal map[int]netip.Prefix // which one, as last seen
+	makes6    map[int]bool         // whether the kernel makes one, as it was set or first seen
 	exits     map[string]exit      // by the interface
 	ruled     laid[rtnl.Rule]
 	swept     bool
@@ -102,7 +103,7 @@ func OpenNetwork(log *slog.Logger) (*Network, error) {
 		return nil, err
 	}
 	s.SelectInDumps() // of routes by their protocol
-	return &Network{nl: s, log: log, links: make(map[string]*inside), laid: make(laid[rtnl.Route]), ipv6: make(map[int]bool), linkLocal: make(map[int]netip.Prefix), ruled: make(laid[rtnl.Rule])}, nil
+	return &Network{nl: s, log: log, links: make(map[string]*inside), laid: make(laid[rtnl.Route]), ipv6: make(map[int]bool), linkLocal: make(map[int]netip.Prefix), makes6: make(map[int]bool), ruled: make(laid[rtnl.Rule])}, nil
 }
 
 // Close closes the socket and leaves the kernel as it is.
@@ -218,6 +219,7 @@ func (n *Network) wantIPv6(l *rtnl.Link) {
 		return
 	}
 	n.ipv6[l.Index] = true
+	l.Silent6, n.makes6[l.Index] = false, true
 }
 
 // SetRoutes makes the routes of link those of set, for a link that is running or

@@ -2,6 +2,11 @@ package platform
 
 import (
 	"fmt"
+	"maps"
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
 
 	"greseal/platform/netlink"
 	"greseal/platform/rtnl"
@@ -28,6 +33,37 @@ func ReadInterfaces(n *netlink.Conn) (*Interfaces, error) {
 		there.byIndex[l.Index], there.byName[l.Name] = l, l
 	}
 	return there, nil
+}
+
+// WithoutIPsec names a sysctl by which the kernel lets packets of an IP version leave
+// or come in whatever the IPsec policies say, as sysctl(8) takes it; "" for none. Loopback has
+// them always, and interfaces that are made of IPsec may: GRE does not go there.
+func (i *Interfaces) WithoutIPsec(ip4 bool) string {
+	if i == nil {
+		return ""
+	}
+	name := func(of, what string) string {
+		if ip4 {
+			return "net/ipv4/conf/" + of + "/" + what
+		}
+		return "net/ipv6/conf/" + of + "/" + what
+	}
+	for _, what := range []string{"disable_xfrm", "disable_policy"} {
+		if v, err := os.ReadFile("/proc/sys/" + name("all", what)); err == nil && string(v) != "0\n" {
+			return name("all", what)
+		}
+	}
+	for _, of := range slices.Sorted(maps.Keys(i.byName)) {
+		l := i.byName[of]
+		switch {
+		case !l.Up() || l.Flags&unix.IFF_LOOPBACK != 0 || l.Ours() || l.Kind == "vti" || l.Kind == "vti6" || l.Kind == "xfrm":
+		case ip4 && l.NoXFRM:
+			return name(of, "disable_xfrm")
+		case ip4 && l.NoPolicy4, !ip4 && l.NoPolicy6:
+			return name(of, "disable_policy")
+		}
+	}
+	return ""
 }
 
 // Compare checks what the interfaces of both datapaths have in common: that it exists,

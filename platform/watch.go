@@ -70,6 +70,9 @@ type linkSeen struct {
 	master  int
 	alias   string
 	present bool
+
+	silent6, dormant bool // of our own
+	gsoMax           int
 }
 
 // Watch starts a Watcher in the calling thread's network namespace.
@@ -245,10 +248,14 @@ func (w *Watcher) blame(c *Change, index int, gone bool) {
 }
 
 func seen(l *rtnl.Link) linkSeen {
-	return linkSeen{
+	s := linkSeen{
 		name: l.Name, own: l.Ours(), mtu: l.MTU, master: l.Master, alias: l.Alias, present: true,
 		flags: l.Flags & (unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_LOWER_UP),
 	}
+	if s.own {
+		s.silent6, s.dormant, s.gsoMax = l.Silent6, l.Dormant, l.GSOMax
+	}
+	return s
 }
 
 func (w *Watcher) seeLink(c *Change, present, ours bool, p []byte) {

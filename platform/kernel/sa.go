@@ -26,6 +26,7 @@ type installed struct {
 	base        platform.Counters // of states this one replaced
 	last        platform.Counters // the kernel's, when it removed the SA itself
 
+	lasting xfrm.Lasting   // as the first audit read it, unset before
 	watched bool           // FirstUse is wanted
 	lost    bool           // the kernel no longer has it as it was installed
 	why     string         // what another program did to it
@@ -281,7 +282,7 @@ func (d *Datapath) move(s *installed, local, remote netip.AddrPort) error {
 	}
 	d.mu.Lock()
 	s.State = next
-	s.mapped = netip.AddrPort{}
+	s.mapped, s.lasting = netip.AddrPort{}, xfrm.Lasting{}
 	d.mu.Unlock()
 	return d.syncAllow(s.flow)
 }

@@ -18,7 +18,7 @@ import (
 // nf_tables where its rules have changed. Guards come first, so that nothing passes in
 // the clear whatever else is missing.
 func (d *Datapath) Audit(there *platform.Interfaces) []platform.Deviation {
-	found := d.auditPolicies()
+	found := d.auditPolicies(there)
 	found = append(found, d.auditSAs()...)
 	if there != nil {
 		for _, dev := range d.links {
@@ -54,7 +54,7 @@ type place struct {
 
 func placeOf(p *xfrm.Policy) place { return place{p.Dir, p.Selector()} }
 
-func (d *Datapath) auditPolicies() (found []platform.Deviation) {
+func (d *Datapath) auditPolicies(interfaces *platform.Interfaces) (found []platform.Deviation) {
 	links := d.guarded()
 	all, err := xfrm.Policies(d.xfrm)
 	if err != nil {
@@ -72,6 +72,7 @@ func (d *Datapath) auditPolicies() (found []platform.Deviation) {
 			there[placeOf(p)] = p
 		}
 	}
+	passes := map[bool]string{true: interfaces.WithoutIPsec(true), false: interfaces.WithoutIPsec(false)}
 	for remote, names := range links {
 		if text := d.openings(remote, there); text != "" {
 			var failed error
@@ -81,6 +82,12 @@ func (d *Datapath) auditPolicies() (found []platform.Deviation) {
 			})
 			dev.Remedy = remedyOf(failed)
 			found = append(found, forEach(names, dev)...)
+		}
+		if sysctl := passes[remote.Is4()]; sysctl != "" {
+			found = append(found, forEach(names, platform.Deviation{
+				Object: platform.ObjectGuard, Name: remote.String(),
+				Text: "the kernel applies no IPsec policy: the sysctl " + sysctl + " is set", Remedy: "sysctl -w " + sysctl + "=0",
+			})...)
 		}
 	}
 	for _, p := range d.flows {
@@ -177,8 +184,9 @@ func (d *Datapath) auditAllow(p *flow, out bool, all map[place]*xfrm.Policy) (de
 // What another program did to an SA. Only the kernel had its keys, so that it cannot be
 // installed again: HardExpire has the tunnel negotiate another.
 const (
-	saDeleted = "somebody deleted it; another is being negotiated"
-	saChanged = "somebody changed its reqid, mode or addresses; another is being negotiated"
+	saDeleted  = "somebody deleted it; another is being negotiated"
+	saReplaced = "somebody put another in its place; another is being negotiated"
+	saChanged  = "somebody changed its reqid, mode, addresses or limits; another is being negotiated"
 )
 
 func (d *Datapath) auditSAs() (found []platform.Deviation) {
@@ -227,6 +235,14 @@ func (d *Datapath) deviates(s *installed, there *xfrm.Info) string {
 		s.Encap != (there.Dport != 0) || s.Encap && (there.Sport != s.Sport || there.Dport != s.Dport) {
 		return saChanged
 	}
+	switch before := s.lasting; {
+	case before == xfrm.Lasting{}:
+		s.lasting = there.Lasting
+	case there.Added != before.Added:
+		return saReplaced
+	case there.Lasting != before:
+		return saChanged
+	}
 	return ""
 }
 
@@ -254,7 +270,7 @@ func (d *Datapath) auditLink(dev *device, all *platform.Interfaces) []platform.D
 	if text := dev.differs(there); text != "" {
 		mend.Add(text, func() error { return d.write(there, dev.want, dev.kind, dev.remote) })
 	}
-	if dev.up && there.Up() && dev.running != there.Running() {
+	if dev.up && there.Up() && (dev.running != there.Running() || !there.Dormant) {
 		mend.Add("its link state does not show the peer's liveness", func() error { return rtnl.SetRunning(d.route, dev.index, dev.running) })
 	}
 	if repaired, differs := d.repairs.DoAll(platform.Deviation{Link: dev.want.Name, Object: platform.ObjectLink, Name: dev.want.Name}, mend); differs {

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,12 +11,15 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"greseal/platform"
 	"greseal/platform/netlink"
 	"greseal/platform/rtnl"
+	"greseal/platform/xfrm"
 )
 
 // openBare gives the node a datapath that writes netlink alone: policies need neither ESP
@@ -105,6 +109,87 @@ func TestAuditLaysGuardsAgain(t *testing.T) {
 			}
 			n.stands()
 		})
+	}
+}
+
+// Such a sysctl opens every guard on an interface, and changes no policy.
+func TestAGuardThatTheKernelPassesOverIsTold(t *testing.T) {
+	for _, sysctl := range []string{"net/ipv4/conf/wan/disable_xfrm", "net/ipv4/conf/wan/disable_policy", "net/ipv4/conf/all/disable_xfrm", "net/ipv4/conf/all/disable_policy", "net/ipv6/conf/wan/disable_policy", "net/ipv6/conf/all/disable_policy"} {
+		t.Run(sysctl, func(t *testing.T) {
+			n := newNode(t, "A")
+			n.openBare()
+			remote := "203.0.113.1"
+			if strings.Contains(sysctl, "ipv6") {
+				remote = "2001:db8::1"
+			}
+			must(t, n.guard("hq", remote))
+			n.sh("ip link add wan type veth peer name other", "ip link set wan up")
+			n.stands()
+			n.sh("sysctl -q -w " + sysctl + "=1")
+			var d platform.Deviation
+			for range 2 {
+				d = n.found("!no IPsec policy: the sysctl " + sysctl + " is set")[0]
+			}
+			if d.Link != "hq" || d.Object != platform.ObjectGuard || d.Name != remote {
+				t.Errorf("%+v", d)
+			}
+			n.sh(d.Remedy)
+			n.stands()
+			// Of other IP versions, and of interfaces made for IPsec, it matters not.
+			other := "net/ipv4"
+			if strings.HasPrefix(sysctl, other) {
+				other = "net/ipv6"
+			}
+			n.sh("sysctl -q -w " + other + "/conf/wan/disable_policy=1")
+			n.stands()
+		})
+	}
+}
+
+// What can be changed of an SA in place, and what only by another in its place.
+func TestAnSAIsComparedWithWhatItWas(t *testing.T) {
+	d := &Datapath{}
+	s := &installed{State: xfrm.State{Src: netip.MustParseAddr("198.18.1.2"), Reqid: 5, Mode: xfrm.ModeTunnel}}
+	message := func(change func(p []byte)) *xfrm.Info {
+		p := make([]byte, nl.SizeofXfrmUsersaInfo)
+		copy(p[80:], s.Src.AsSlice())
+		binary.NativeEndian.PutUint32(p[208:], s.Reqid)
+		binary.NativeEndian.PutUint16(p[212:], unix.AF_INET)
+		p[214] = s.Mode
+		binary.NativeEndian.PutUint64(p[176:], 1_700_000_000)
+		change(p)
+		attrs := []byte{}
+		for i, typ := range []int{nl.XFRMA_SET_MARK, nl.XFRMA_SET_MARK_MASK, nl.XFRMA_IF_ID} {
+			if p[32+i] != 0 { // the selector's ports are a place to say which
+				attrs = append(attrs, nl.NewRtAttr(typ, nl.Uint32Attr(uint32(p[32+i]))).Serialize()...)
+				p[32+i] = 0
+			}
+		}
+		info, err := xfrm.ParseState(append(p, attrs...))
+		must(t, err)
+		return &info
+	}
+	for _, c := range []struct {
+		what   string
+		change func(p []byte)
+		text   string
+	}{
+		{"as it was read first", func([]byte) {}, ""},
+		{"used", func(p []byte) { p[160], p[168], p[184], p[192], p[196], p[204] = 9, 9, 9, 9, 9, 9 }, ""},
+		{"reqid", func(p []byte) { p[208]++ }, saChanged},
+		{"mode", func(p []byte) { p[214]++ }, saChanged},
+		{"source", func(p []byte) { p[80]++ }, saChanged},
+		{"limit", func(p []byte) { p[96]++ }, saChanged},
+		{"selector", func(p []byte) { p[43] = 32 }, saChanged},
+		{"flags", func(p []byte) { p[216]++ }, saChanged},
+		{"mark", func(p []byte) { p[32] = 1 }, saChanged},
+		{"mask", func(p []byte) { p[33] = 1 }, saChanged},
+		{"interface id", func(p []byte) { p[34] = 1 }, saChanged},
+		{"another one", func(p []byte) { p[176]++ }, saReplaced},
+	} {
+		if got := d.deviates(s, message(c.change)); got != c.text {
+			t.Errorf("%s: %q, want %q", c.what, got, c.text)
+		}
 	}
 }
 
@@ -301,6 +386,7 @@ func TestAuditPutsGREInterfacesRight(t *testing.T) {
 			change("its MTU is 1000 instead of", "ip link set hq mtu 1000")
 			change("somebody renamed it to other9", "ip link set hq down", "ip link set hq name other9", "ip link set other9 up")
 			change("its ifalias was changed", "ip link set hq alias mine")
+			change("its link state does not show", "ip link set hq mode default")
 			if s.ethernet {
 				change("it is no port of bridge lan", "ip link set hq nomaster")
 			}
@@ -405,11 +491,20 @@ func TestAuditTellsOfSAsThatSomebodyDeleted(t *testing.T) {
 			s.Close()
 		}
 	})
-	l.a.sh("ip xfrm state flush")
-	l.a.found("!somebody deleted it")
+	_, reqid, _ := strings.Cut(l.a.sh("ip -o xfrm state"), "reqid ")
+	reqid = strings.Fields(reqid)[0]
+	time.Sleep(1100 * time.Millisecond) // the kernel notes the second
+	l.a.sh("ip xfrm state flush", "ip xfrm state add src 198.18.2.2 dst 198.18.1.2 proto esp spi 0x3001 reqid "+reqid+" mode transport encap espinudp 4500 4500 0.0.0.0 aead rfc4106(gcm(aes)) 0x"+strings.Repeat("11", 20)+" 128")
+	l.a.found("!somebody put another in its place")
 	if e, ok := l.a.event(platform.HardExpire); !ok || e.Out || e.SPI != 0x3001 {
 		t.Errorf("%+v", e)
 	}
+	l.a.remove(platform.SAKey{Link: "hq", SPI: 0x3001})
+	l.a.stands()
+
+	l.sas(s, 0x4000)
+	l.a.sh("ip xfrm state flush")
+	l.a.found("!somebody deleted it", "!somebody deleted it")
 	l.wire.noGRE(t, "all the while")
 }
 

@@ -48,8 +48,17 @@ type Link struct {
 	Master    int // index of the bridge or VRF it is a port of, 0 for none
 	Group     uint32
 	OperState uint8
-	Stats     LinkStats
-	Data      []byte // attributes of the kind (IFLA_INFO_DATA)
+	Dormant   bool // it runs when userspace says so (IF_LINK_MODE_DORMANT)
+	GSOMax    int  // largest packet given to it to be segmented, bytes
+	IPv6      bool // it has IPv6: not with an MTU below 1280, for instance
+	Silent6   bool // the kernel makes no IPv6 link-local address (IN6_ADDR_GEN_MODE_NONE)
+
+	// IPsec policies do not apply to IPv4 packets that leave by it, and to packets
+	// that come in: sysctls disable_xfrm and disable_policy.
+	NoXFRM, NoPolicy4, NoPolicy6 bool
+
+	Stats LinkStats
+	Data  []byte // attributes of the kind (IFLA_INFO_DATA)
 }
 
 // LinkStats are the counters of an interface, as the kernel keeps them.
@@ -198,6 +207,17 @@ func ParseLink(p []byte) (*Link, error) {
 			if len(v) > 0 {
 				l.OperState = v[0]
 			}
+		case unix.IFLA_LINKMODE:
+			l.Dormant = len(v) > 0 && v[0] == linkModeDormant
+		case unix.IFLA_GSO_MAX_SIZE:
+			l.GSOMax = int(netlink.Uint32(v))
+		case unix.IFLA_AF_SPEC:
+			return netlink.EachAttr(v, func(family uint16, v []byte) error {
+				return netlink.EachAttr(v, func(typ uint16, v []byte) error {
+					l.setOf(family, typ, v)
+					return nil
+				})
+			})
 		case unix.IFLA_STATS64:
 			l.Stats = parseStats(v)
 		case unix.IFLA_LINKINFO:
@@ -214,6 +234,20 @@ func ParseLink(p []byte) (*Link, error) {
 		return nil
 	})
 	return l, err
+}
+
+// setOf takes an attribute of IPv4's or IPv6's own, such as all sysctls of the interface.
+func (l *Link) setOf(family, typ uint16, v []byte) {
+	const noXFRM, noPolicy, noPolicy6 = 15, 16, 48 // IPV4_DEVCONF_*, which begin with 1, and DEVCONF_*
+	sysctl := func(i int) bool { return netlink.Uint32(v[min(4*i, len(v)):]) != 0 }
+	switch {
+	case family == unix.AF_INET && typ == unix.IFLA_INET_CONF:
+		l.NoXFRM, l.NoPolicy4 = sysctl(noXFRM-1), sysctl(noPolicy-1)
+	case family == unix.AF_INET6 && typ == unix.IFLA_INET6_CONF:
+		l.NoPolicy6 = sysctl(noPolicy6)
+	case family == unix.AF_INET6 && typ == unix.IFLA_INET6_ADDR_GEN_MODE && len(v) > 0:
+		l.IPv6, l.Silent6 = true, v[0] == addrGenNone
+	}
 }
 
 // CheckName refuses what the kernel would not accept as an interface name.
@@ -275,6 +309,8 @@ func MarkLink(n *netlink.Conn, index int, name string) error {
 	return ChangeLink(n, index, 0, 0, nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(Alias(name))))
 }
 
+const linkModeDormant = 1 // IF_LINK_MODE_DORMANT
+
 // SetRunning shows liveness as RFC 2863 state: up, or dormant, which clears
 // IFF_RUNNING while packets still flow.
 func SetRunning(n *netlink.Conn, index int, running bool) error {
@@ -282,23 +318,27 @@ func SetRunning(n *netlink.Conn, index int, running bool) error {
 	if running {
 		state = OperUp
 	}
-	const dormantMode = 1 // IF_LINK_MODE_DORMANT: userspace decides
 	return ChangeLink(n, index, 0, 0,
-		nl.NewRtAttr(unix.IFLA_LINKMODE, []byte{dormantMode}),
+		nl.NewRtAttr(unix.IFLA_LINKMODE, []byte{linkModeDormant}),
 		nl.NewRtAttr(unix.IFLA_OPERSTATE, []byte{state}))
 }
+
+// IN6_ADDR_GEN_MODE_* of linux/if_link.h.
+const (
+	addrGenEUI64 = 0 // at random where there is no hardware address
+	addrGenNone  = 1
+)
 
 // SetLinkLocal says whether the kernel generates an IPv6 link-local address, upon
 // which an interface starts sending router solicitations. A kernel without IPv6
 // generates none anyway.
 func SetLinkLocal(n *netlink.Conn, index int, on bool) error {
-	const attrMode, eui64, none = 8, 0, 1 // IFLA_INET6_ADDR_GEN_MODE
-	mode := byte(none)
+	mode := byte(addrGenNone)
 	if on {
-		mode = eui64
+		mode = addrGenEUI64
 	}
 	spec := nl.NewRtAttr(unix.IFLA_AF_SPEC, nil)
-	spec.AddRtAttr(unix.AF_INET6, nil).AddRtAttr(attrMode, []byte{mode})
+	spec.AddRtAttr(unix.AF_INET6, nil).AddRtAttr(unix.IFLA_INET6_ADDR_GEN_MODE, []byte{mode})
 	err := ChangeLink(n, index, 0, 0, spec)
 	if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) {
 		return nil

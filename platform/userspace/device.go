@@ -33,6 +33,7 @@ type device struct {
 	// Of the loop.
 	outs    []*outSA // in the order of their installation
 	carrier bool     // as it was last set
+	gsoMax  int      // likewise, bytes; 0 without a vnet header
 
 	egress *egress
 	token  int32 // among the egress worker's devices
@@ -138,6 +139,10 @@ func (d *device) setCarrier(n *netlink.Conn, on bool) error {
 		return nil
 	}
 	return rtnl.ChangeLink(n, d.index, 0, 0, nl.NewRtAttr(unix.IFLA_CARRIER, []byte{byte(value)}))
+}
+
+func (d *device) setGSOMax(n *netlink.Conn) error {
+	return rtnl.ChangeLink(n, d.index, 0, 0, nl.NewRtAttr(unix.IFLA_GSO_MAX_SIZE, nl.Uint32Attr(uint32(d.gsoMax))))
 }
 
 // gone notes that the interface was deleted under us.

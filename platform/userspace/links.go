@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"greseal/platform"
@@ -216,7 +215,8 @@ func (d *Datapath) configure(dev *device, l *platform.Link, fresh bool) error {
 	}
 	if dev.Header {
 		// So large that all its segments fit into one run. Purely for speed.
-		_ = rtnl.ChangeLink(d.netlink, dev.index, 0, 0, nl.NewRtAttr(unix.IFLA_GSO_MAX_SIZE, nl.Uint32Attr(gsoMaxSize(l.MTU))))
+		dev.gsoMax = gsoMaxSize(l.MTU)
+		_ = dev.setGSOMax(d.netlink)
 	}
 	dev.link.Store(l)
 	// The SAs' headers depend on the link.
@@ -238,9 +238,9 @@ func (d *Datapath) configure(dev *device, l *platform.Link, fresh bool) error {
 // gsoMaxSize is the largest TCP packet whose segments, each with the largest
 // overhead that occurs (about 110 bytes: inner IPv6, GRE, ESP), fit into one
 // UDP message.
-func gsoMaxSize(mtu int) uint32 {
+func gsoMaxSize(mtu int) int {
 	n := min(maxUDPPayload/(mtu+110), vnet.MaxSegments)
-	return uint32(min(max(n*mtu, 4096), 65536))
+	return min(max(n*mtu, 4096), 65536)
 }
 
 func (d *Datapath) setBridge(dev *device, l *platform.Link, info *rtnl.Link) error {

@@ -32,6 +32,9 @@ func (d *Datapath) audit(dev *device, all *platform.Interfaces) []platform.Devia
 	if there.MTU != want.MTU {
 		mend.Add(fmt.Sprintf("its MTU is %d instead of %d", there.MTU, want.MTU), func() error { return rtnl.SetMTU(d.netlink, dev.index, want.MTU) })
 	}
+	if dev.gsoMax != 0 && there.GSOMax != 0 && there.GSOMax != dev.gsoMax {
+		mend.Add(fmt.Sprintf("its gso_max_size is %d instead of %d", there.GSOMax, dev.gsoMax), func() error { return dev.setGSOMax(d.netlink) })
+	}
 	if there.Up() && there.Carrier() != dev.carrier {
 		mend.Add("its carrier was changed", func() error { return dev.setCarrier(d.netlink, dev.carrier) })
 	}

@@ -262,6 +262,19 @@ type Info struct {
 	Window              int
 	seq, Oseq           uint64
 	Sport, Dport        uint16
+	Lasting
+}
+
+// Lasting is what of an SA stays the same until somebody changes it, or puts another
+// in its place.
+type Lasting struct {
+	Added    uint64   // seconds since 1970
+	limits   [64]byte // struct xfrm_lifetime_cfg
+	selector [56]byte // struct xfrm_selector
+	flags    uint8
+	mark     uint64 // and its mask
+	ifID     uint32
+	offload  bool // to a network card
 }
 
 // ParseState reads a struct xfrm_usersa_info and the attributes behind it.
@@ -276,6 +289,9 @@ func ParseState(p []byte) (Info, error) {
 		ESN:    p[216]&nl.XFRM_STATE_ESN != 0,
 		Bytes:  binary.NativeEndian.Uint64(p[160:]), Packets: binary.NativeEndian.Uint64(p[168:]),
 		TooOld: binary.NativeEndian.Uint32(p[192:]), Replay: binary.NativeEndian.Uint32(p[196:]), Bad: binary.NativeEndian.Uint32(p[200:]),
+	}
+	info.Lasting = Lasting{
+		Added: binary.NativeEndian.Uint64(p[176:]), limits: [64]byte(p[96:]), selector: [56]byte(p), flags: p[216],
 	}
 	fam := binary.NativeEndian.Uint16(p[212:])
 	info.Dst = addressOf(fam, p[56:])
@@ -296,6 +312,14 @@ func ParseState(p []byte) (Info, error) {
 			info.Dir = v[0]
 		case typ == nl.XFRMA_ENCAP && len(v) >= 6:
 			info.Sport, info.Dport = binary.BigEndian.Uint16(v[2:]), binary.BigEndian.Uint16(v[4:])
+		case typ == nl.XFRMA_SET_MARK:
+			info.mark |= uint64(netlink.Uint32(v))
+		case typ == nl.XFRMA_SET_MARK_MASK:
+			info.mark |= uint64(netlink.Uint32(v)) << 32
+		case typ == nl.XFRMA_IF_ID:
+			info.ifID = netlink.Uint32(v)
+		case typ == nl.XFRMA_OFFLOAD_DEV:
+			info.offload = true
 		}
 		return nil
 	})
