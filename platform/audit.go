@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -27,8 +28,11 @@ func (n *Network) Audit(there *Interfaces) []Deviation {
 	found := append(n.found, auditBridges(there)...)
 	n.found = nil
 	for _, u := range refused {
-		d := Deviation{Link: n.owner(u.Prefix), Object: u.Object, Name: u.Prefix.String(), Text: u.Error()}
-		if u.Object == ObjectGuard {
+		d := Deviation{Link: n.owner(u.Prefix), Object: u.Object, Name: u.Prefix.String(), Text: u.Why()}
+		switch {
+		case strings.HasPrefix(u.What, "remove "):
+			d.Text = "it cannot be removed: " + d.Text
+		case u.Object == ObjectGuard:
 			d.Name = "unreachable " + d.Name
 		}
 		if errors.Is(u.Err, unix.EPERM) {
@@ -49,13 +53,17 @@ func (n *Network) again(object Object, link, name string, lay func() error) bool
 	return d.Fixed
 }
 
-// owner is the link that a prefix is routed for, "" when none names it.
+// owner is the link that a prefix is routed for, or that a route or rule to a host
+// outside is needed by; "" when none names it.
 func (n *Network) owner(p netip.Prefix) string {
 	for _, name := range slices.Sorted(maps.Keys(n.links)) {
 		in := n.links[name]
 		halves := func(whole netip.Prefix) bool { return slices.Contains(inet.Halves(whole), p) }
 		network := func(a netip.Prefix) bool { return a == p || a.Masked() == p }
-		if slices.ContainsFunc(in.routes.Prefixes, halves) || slices.ContainsFunc(in.addresses, network) {
+		host := func(a netip.Addr) bool { return p.IsSingleIP() && inet.Plain(a) == p.Addr() }
+		if slices.ContainsFunc(in.routes.Prefixes, halves) || slices.ContainsFunc(in.addresses, network) ||
+			slices.ContainsFunc(in.routes.Peers, host) || slices.ContainsFunc(in.routes.Servers, host) ||
+			slices.ContainsFunc(in.routes.Inside, func(i Inside) bool { return host(i.Addr) }) {
 			return name
 		}
 	}
@@ -87,7 +95,7 @@ func (n *Network) auditAddresses(there *Interfaces) error {
 	var errs []error
 	for _, l := range there.byIndex {
 		in := n.links[l.Name]
-		if in == nil || !l.Ours() || !l.Up() {
+		if in == nil || !l.Ours() {
 			continue
 		}
 		if in.foreign {
@@ -95,6 +103,9 @@ func (n *Network) auditAddresses(there *Interfaces) error {
 			continue
 		}
 		errs = append(errs, n.layAddresses(l, in, have[l.Index]))
+		if !l.Up() {
+			continue
+		}
 		n.auditSilence(l)
 		n.auditLinkLocal(l, have[l.Index])
 		for _, a := range have[l.Index] {

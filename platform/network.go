@@ -196,12 +196,15 @@ func (n *Network) layAddresses(l *rtnl.Link, in *inside, have []rtnl.Address) er
 			}
 			return nil
 		}
-		if in.ours[p] {
+		switch {
+		case !in.ours[p]:
+			if err := add(); err != nil {
+				errs = append(errs, err)
+			} else {
+				in.ours[p] = true
+			}
+		case l.Up(): // otherwise it may have gone with that
 			n.again(ObjectAddress, link, p.String(), add)
-		} else if err := add(); err != nil {
-			errs = append(errs, err)
-		} else {
-			in.ours[p] = true
 		}
 	}
 	in.clean = len(want) == 0 && len(errs) == 0

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"greseal/platform/inet"
 	"greseal/platform/rtnl"
 )
 
@@ -171,7 +172,7 @@ func (n *Network) reconcileIn(there *Interfaces, links []string) error {
 		asked = append(asked, r)
 	}
 	err4 := n.ruled.lay(asked, rules, n.addRule, func(r rtnl.Rule) bool {
-		return n.again(ObjectRule, "", r.String(), func() error { return n.addRule(r) })
+		return n.again(ObjectRule, n.owner(inet.Host(r.To)), r.String(), func() error { return n.addRule(r) })
 	})
 	err5 := n.laid.lay(w.shared, routes, n.addRoute, func(r rtnl.Route) bool {
 		return n.again(ObjectGuard, n.owner(r.Dst), r.String(), func() error { return n.addRoute(r) })
@@ -227,8 +228,16 @@ func (n *Network) layInto(into map[rtnl.Route]string, links []string, present ma
 
 func (n *Network) addRoute(r rtnl.Route) error    { return n.changeRoute(unix.RTM_NEWROUTE, r) }
 func (n *Network) removeRoute(r rtnl.Route) error { return n.changeRoute(unix.RTM_DELROUTE, r) }
-func (n *Network) addRule(r rtnl.Rule) error      { return rtnl.ChangeRule(n.nl, unix.RTM_NEWRULE, r) }
-func (n *Network) removeRule(r rtnl.Rule) error   { return rtnl.ChangeRule(n.nl, unix.RTM_DELRULE, r) }
+func (n *Network) addRule(r rtnl.Rule) error      { return n.changeRule(unix.RTM_NEWRULE, "add", r) }
+func (n *Network) removeRule(r rtnl.Rule) error   { return n.changeRule(unix.RTM_DELRULE, "remove", r) }
+
+// changeRule adds or removes a rule; the error is an *Unlaid.
+func (n *Network) changeRule(typ uint16, what string, r rtnl.Rule) error {
+	if err := rtnl.ChangeRule(n.nl, typ, r); err != nil {
+		return &Unlaid{inet.Host(r.To), what + " routing rule " + r.String(), err, ObjectRule}
+	}
+	return nil
+}
 
 // changeRoute adds (RTM_NEWROUTE) or removes (RTM_DELROUTE) a route; the error is an
 // *Unlaid.

@@ -8,11 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Unlaid is one address or route that the kernel refused. The others are installed
+// Unlaid is one address, route or rule that the kernel refused. The others are installed
 // nevertheless: where IPv6 is switched off a tunnel goes without.
 type Unlaid struct {
-	Prefix netip.Prefix
-	What   string // what was tried
+	Prefix netip.Prefix // of a rule the host that it leads to
+	What   string       // what was tried
 	Err    error
 	Object Object
 }
@@ -33,7 +33,7 @@ func (u *Unlaid) noIPv6() bool {
 	return u.Prefix.Addr().Is6() && (errors.Is(u.Err, unix.EACCES) || errors.Is(u.Err, unix.EOPNOTSUPP) || errors.Is(u.Err, unix.EAFNOSUPPORT))
 }
 
-// Refused lists the single addresses and routes that an error of SetAddresses or
+// Refused lists the single addresses, routes and rules that an error of SetAddresses or
 // SetRoutes is about; rest is what else went wrong.
 func Refused(err error) (list []*Unlaid, rest error) {
 	switch e := err.(type) {

@@ -79,7 +79,7 @@ var written = map[string]string{
 	`"/proc/sys/net/ipv4/route/flush"`: "an order, not a state", `"/proc/sys/net/ipv6/route/flush"`: "an order, not a state",
 
 	// In questions only.
-	"unix.RTA_SRC": "-", "unix.RTA_MARK": "-", "unix.NFTA_RULE_TABLE": "-", "unix.IFLA_TARGET_NETNSID": "-", "unix.SIOCGIFINDEX": "-",
+	"unix.RTA_SRC": "-", "linkExtMask": "-", "unix.RTA_MARK": "-", "unix.NFTA_RULE_TABLE": "-", "unix.IFLA_TARGET_NETNSID": "-", "unix.SIOCGIFINDEX": "-",
 }
 
 // writers are the functions that take what they write as an argument, by its place.

@@ -13,6 +13,7 @@ const (
 	auditEvery = 30 * time.Second       // at the latest
 	auditAfter = 250 * time.Millisecond // after changes by this or another program
 	auditAgain = time.Second            // after a deviation that may be temporary
+	auditWrong = 5 * time.Second        // while one lasts: whoever mends it tells nobody
 	auditShare = 20                     // audits take at most 1/20 of the time
 )
 
@@ -37,11 +38,19 @@ func (a *audits) Done(now ikev2.Time, took time.Duration) {
 
 // Stale reports that the last audit is too old to be shown.
 func (a *audits) Stale(now ikev2.Time) bool {
-	return a.next != 0 && now >= max(a.free, a.at+auditAgain)
+	return a.next != 0 && now >= max(a.free, min(a.next, a.at+auditAgain))
 }
 
-// laidSomething schedules an audit after a change of our own.
-func (l *loop) laidSomething() { l.audits.Soon(l.now(), auditAfter) }
+// laid schedules an audit after a change of our own, at once where it failed. The audit says what
+// the kernel refuses, and tries again; everything else goes on without it.
+func (l *loop) laid(err error) {
+	within := auditAfter
+	if err != nil {
+		l.log.Debug("laying", "error", err)
+		within = 0
+	}
+	l.audits.Soon(l.now(), within)
+}
 
 // audit reads back what is installed on the machine, and reports what has changed.
 func (l *loop) audit() {
@@ -98,8 +107,6 @@ func (l *loop) learn(t *tunnel, s *standing, found []platform.Deviation) {
 			level, text = slog.LevelWarn, text+"; put right"
 		case d.Object == platform.ObjectGuard:
 			text = "NOT CLOSED: " + text
-		case t != nil && (t.addresses.tells(d.Text) || t.routes.tells(d.Text)):
-			continue
 		}
 		if d.Remedy != "" && !d.Fixed {
 			text += "; " + d.Remedy
@@ -109,8 +116,11 @@ func (l *loop) learn(t *tunnel, s *standing, found []platform.Deviation) {
 	for _, d := range gone {
 		l.event(t, slog.LevelInfo, "machine", d.What()+": as wanted again")
 	}
-	if again {
+	switch {
+	case again:
 		l.audits.Soon(l.now(), auditAgain)
+	case len(s.differs) > 0:
+		l.audits.Soon(l.now(), auditWrong)
 	}
 }
 

@@ -28,8 +28,6 @@ func (l *loop) due(p *peer, now ikev2.Time) ikev2.Time {
 	earlier(p.tunnel.keepaliveDue(now))
 	earlier(p.search.Wake())
 	earlier(p.agreed.at)
-	earlier(p.tunnel.addresses.again)
-	earlier(p.tunnel.routes.again)
 	if len(p.cfg.CRL) > 0 {
 		earlier(max(l.listsAt, 1))
 	}
@@ -105,7 +103,6 @@ func (l *loop) tickAll(now ikev2.Time) {
 		if at := l.askDue(p.tunnel); at != 0 && at <= now {
 			l.ask(p.tunnel, p.tunnel.askPause())
 		}
-		l.layAgain(p.tunnel, now)
 		l.searchTick(p, now)
 		l.agree(p, now)
 	}

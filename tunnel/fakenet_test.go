@@ -3,6 +3,7 @@ package tunnel
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -20,7 +21,27 @@ func (worldNet) Sweep() error            { return nil }
 func (worldNet) SetForeign(string, bool) {}
 func (worldNet) Close()                  {}
 
-func (worldNet) Audit(*platform.Interfaces) []platform.Deviation { return nil }
+// Audit lays what was refused once more.
+func (n worldNet) Audit(*platform.Interfaces) (found []platform.Deviation) {
+	for _, what := range []struct {
+		platform.Object
+		call string
+		want map[string][]netip.Prefix
+	}{
+		{platform.ObjectAddress, "SetAddresses", n.w.addresses}, {platform.ObjectRoute, "SetRoutes", n.w.routes},
+	} {
+		for _, name := range slices.Sorted(maps.Keys(what.want)) {
+			refused, _ := platform.Refused(n.refused(what.want[name]))
+			for _, u := range refused {
+				found = append(found, platform.Deviation{Link: name, Object: what.Object, Name: u.Prefix.String(), Text: u.Why()})
+			}
+			if err := n.w.fails(what.call); err != nil {
+				found = append(found, platform.Deviation{Link: name, Object: what.Object, Text: err.Error()})
+			}
+		}
+	}
+	return found
+}
 
 func (worldNet) Interfaces() (*platform.Interfaces, error) { return nil, nil }
 
@@ -35,10 +56,13 @@ func (n worldNet) Forget(name string) error {
 	n.w.say("%s: routes forgotten", name)
 	delete(n.w.laid, name+" addresses")
 	delete(n.w.laid, name+" routes")
+	delete(n.w.addresses, name)
+	delete(n.w.routes, name)
 	return n.w.fails("Forget")
 }
 
 func (n worldNet) SetAddresses(name string, want []netip.Prefix) error {
+	n.w.addresses[name] = want
 	if n.w.devices[name] {
 		n.w.lay(name, "addresses", strings.Join(words(want), " "))
 	}
@@ -50,6 +74,7 @@ func (n worldNet) SetRoutes(name string, set platform.RouteSet, running bool) er
 	for _, p := range set.Peers {
 		n.w.routesTo[p] = true
 	}
+	n.w.routes[name] = set.Prefixes
 	n.w.lay(name, "routes", routesLine(set, running))
 	return errors.Join(n.refused(set.Prefixes), n.w.fails("SetRoutes"))
 }

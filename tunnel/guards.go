@@ -11,7 +11,7 @@ func (l *loop) guard(t *tunnel, addrs ...netip.Addr) error {
 	if len(added) == 0 {
 		return nil
 	}
-	l.laidSomething()
+	l.laid(nil)
 	if err := l.dp.Guard(t.name, want); err != nil { // the datapath keeps what it had closed before
 		return fmt.Errorf("closing protocol 47 towards %v: %w", added, err)
 	}

@@ -62,7 +62,7 @@ func (l *loop) layRoutes(t *tunnel) {
 			set.Inside = append(set.Inside, p.insideESP()...)
 		}
 	}
-	l.took(t, &t.routes, "routes", l.net.SetRoutes(t.name, set, t.running))
+	l.laid(l.net.SetRoutes(t.name, set, t.running))
 }
 
 // routeSet are the routes of a tunnel whose peers are reached at these addresses.
@@ -139,10 +139,13 @@ func (l *loop) putLink(t *tunnel, want platform.Link) error {
 		l.event(t, slog.LevelInfo, "machine", fmt.Sprintf("interface recreated (index %d): the outer address family changed", index))
 	}
 	t.link, t.index = want, index
-	l.laidSomething()
 	l.layAddresses(t)
 	return nil
 }
+
+// layAddresses makes the addresses of the interface those of the configuration, and
+// what the kernel needs besides.
+func (l *loop) layAddresses(t *tunnel) { l.laid(l.net.SetAddresses(t.name, l.addresses(t))) }
 
 // wantLink is the wanted interface.
 func (l *loop) wantLink(p *peer, child *ikev2.Child) platform.Link {
@@ -266,15 +269,14 @@ func (l *loop) describeInterface(t *tunnel) status.Interface {
 // describePlaced lists addresses, routes and guards with whether they are in
 // place; up is the interface's administrative state.
 func (l *loop) describePlaced(t *tunnel, up bool) (addrs, routes []status.Placed, guards []status.Guard) {
-	placed := func(p netip.Prefix, wanted bool, without string, why ...string) status.Placed {
+	placed := func(p netip.Prefix, wanted bool, without, why string) status.Placed {
 		if !wanted {
-			why = []string{without}
+			why = without
 		}
-		w := cmp.Or(why...)
-		return status.Placed{Prefix: p.String(), InPlace: w == "", Why: w}
+		return status.Placed{Prefix: p.String(), InPlace: why == "", Why: why}
 	}
 	for _, a := range t.cfg.Address {
-		addrs = append(addrs, placed(a, t.index != 0, "there is no interface yet", t.addresses.why(a), t.standing.Why(platform.ObjectAddress, a.String())))
+		addrs = append(addrs, placed(a, t.index != 0, "there is no interface yet", t.standing.Why(platform.ObjectAddress, a.String())))
 	}
 	guard := func(what, target, how, not string) {
 		guards = append(guards, status.Guard{What: what, Target: target, InPlace: not == "", How: cmp.Or(not, how)})
@@ -284,7 +286,7 @@ func (l *loop) describePlaced(t *tunnel, up bool) (addrs, routes []status.Placed
 		if t.running {
 			without = "the interface is down"
 		}
-		routes = append(routes, placed(r, up && t.running, without, t.routes.why(r), t.standing.WhyRoute(platform.ObjectRoute, "", r)))
+		routes = append(routes, placed(r, up && t.running, without, t.standing.WhyRoute(platform.ObjectRoute, "", r)))
 		if !t.cfg.Fallback && !t.guards.Opened() {
 			guard("route", r.String(), "unreachable route", t.standing.WhyRoute(platform.ObjectGuard, "unreachable ", r))
 		}

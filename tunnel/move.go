@@ -18,10 +18,10 @@ import (
 // surroundingsChanged is called when addresses, links or routes changed.
 func (l *loop) surroundingsChanged(ch platform.Change) {
 	l.looked = machineSeen{}
-	l.laidSomething()
+	l.laid(nil)
 	if ch.Underlay {
 		if err := l.net.Refresh(); err != nil {
-			l.log.Warn("reinstalling routes", "error", err)
+			l.laid(err)
 		}
 	}
 	l.net.Batch()
@@ -31,12 +31,7 @@ func (l *loop) surroundingsChanged(ch platform.Change) {
 		}
 	}
 	if err := l.net.Commit(); err != nil {
-		l.log.Warn("reinstalling routes", "error", err)
-		for _, name := range ch.Own {
-			if t := l.tunnels[name]; t != nil {
-				t.routes.again = l.now() // one by one, to find out which is refused
-			}
-		}
+		l.laid(err)
 	}
 	if !ch.Underlay {
 		return

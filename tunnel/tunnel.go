@@ -82,9 +82,8 @@ type tunnel struct {
 	index   int  // of the interface, 0: not made
 	running bool
 
-	addresses, routes laid
-	standing          standing
-	sizing            sizing
+	standing standing
+	sizing   sizing
 
 	// GRE keepalives of our own.
 	keepaliveAt    ikev2.Time

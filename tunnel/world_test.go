@@ -81,9 +81,11 @@ type world struct {
 	nodes []*node
 
 	// What a conversation is told (conversation_test.go); nil hears nothing.
-	hear    func(string)
-	laid    map[string]string // as told last
-	showIKE bool
+	hear func(string)
+	laid map[string]string // as told last
+
+	addresses, routes map[string][]netip.Prefix // as wanted last
+	showIKE           bool
 }
 
 func newWorld(t testing.TB) *world {
@@ -93,7 +95,7 @@ func newWorld(t testing.TB) *world {
 		answer: []netip.Addr{peer4}, known: map[string][]netip.Addr{},
 		ike: make(chan platform.Datagram, 64), opening: make(chan platform.Datagram, 64),
 		events: make(chan platform.Event, 16), changes: make(chan platform.Change, 16),
-		devices: map[string]bool{}, index: 6, failing: map[string]error{}, espLost: map[string]bool{}, laid: map[string]string{},
+		devices: map[string]bool{}, index: 6, failing: map[string]error{}, espLost: map[string]bool{}, laid: map[string]string{}, addresses: map[string][]netip.Prefix{}, routes: map[string][]netip.Prefix{},
 	}
 	return w
 }

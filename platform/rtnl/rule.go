@@ -97,15 +97,11 @@ func ChangeRule(s *netlink.Conn, typ uint16, r Rule) error {
 		typ == unix.RTM_DELRULE && errors.Is(err, unix.ENOENT):
 		return nil
 	case !r.From.IsValid() && (errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EAFNOSUPPORT)):
-		return fmt.Errorf("routing rule %s: the kernel has no policy routing (CONFIG_IP_MULTIPLE_TABLES): write the peer's address in remote, or take the name server out of the tunnel's routes (%w)", r, err)
+		return fmt.Errorf("the kernel has no policy routing (CONFIG_IP_MULTIPLE_TABLES): write the peer's address in remote, or take the name server out of the tunnel's routes (%w)", err)
 	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EAFNOSUPPORT):
-		return fmt.Errorf("routing rule %s: the kernel has no policy routing (CONFIG_IP_MULTIPLE_TABLES): set local to an address (%w)", r, err)
-	case err != nil && typ == unix.RTM_NEWRULE:
-		return fmt.Errorf("add routing rule %s: %w", r, err)
-	case err != nil:
-		return fmt.Errorf("remove routing rule %s: %w", r, err)
+		return fmt.Errorf("the kernel has no policy routing (CONFIG_IP_MULTIPLE_TABLES): set local to an address (%w)", err)
 	}
-	return nil
+	return err
 }
 
 // ruleToTable is FR_ACT_TO_TBL (linux/fib_rules.h).
