@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"strings"
 	"time"
 
 	"greseal/tunnel/doctor"
@@ -20,6 +21,7 @@ var Doctor = Command{
 		var p place
 		p.flags(fs)
 		asJSON := fs.Bool("json", false, "as JSON")
+		all := fs.Bool("all", false, "show each step, not only those that call for something")
 		leak := fs.Bool("leak-test", false, "try to send GRE in the clear, and show where it is dropped")
 		ping := fs.String("ping", "", "`ADDRESS` inside the tunnel to ping (default: the other host of its network)")
 		return func(env *Env, args []string) error {
@@ -32,7 +34,7 @@ var Doctor = Command{
 			}
 			c, err := p.dial()
 			if errors.Is(err, status.ErrNoDaemon) && !*leak {
-				return offline(env, &p, *asJSON)
+				return offline(env, &p, *asJSON, *all)
 			}
 			if err != nil {
 				return err
@@ -42,7 +44,7 @@ var Doctor = Command{
 			if *leak {
 				op = status.OpLeakStart
 			}
-			out := diagnosis{env: env}
+			out := diagnosis{env: env, all: *all || *leak}
 			raw, r, err := c.CallRaw(status.Request{Op: op, Tunnel: name, Target: *ping})
 			for err == nil && r.Job != nil && !r.Job.Done {
 				if !*asJSON {
@@ -68,7 +70,7 @@ var Doctor = Command{
 }
 
 // offline examines what needs no daemon.
-func offline(env *Env, p *place, asJSON bool) error {
+func offline(env *Env, p *place, asJSON, all bool) error {
 	cfg, err := LoadWhole(p.config, nil)
 	if err == nil {
 		defer cfg.Wipe()
@@ -82,7 +84,7 @@ func offline(env *Env, p *place, asJSON bool) error {
 	}
 	job := status.Job{What: "doctor", Done: true, Faults: 1, Checks: []status.Diagnosis{d}}
 	if !asJSON {
-		(&diagnosis{env: env}).show(&job)
+		(&diagnosis{env: env, all: all}).show(&job)
 		return silently{ExitFailed}
 	}
 	raw, err := job.MarshalMsg(nil)
@@ -100,9 +102,12 @@ func (silently) Error() string { return "" }
 // diagnosis prints what is new in a job each time it is shown.
 type diagnosis struct {
 	env   *Env
-	at    int // tunnel
-	shown int // findings of that tunnel
+	all   bool // each step; otherwise those without a word to act on are summed up
+	at    int  // tunnel
+	shown int  // findings of that tunnel
 	named bool
+	quiet []string // the steps to sum up
+	why   string   // what they have in common
 }
 
 func (d *diagnosis) show(j *status.Job) {
@@ -116,13 +121,48 @@ func (d *diagnosis) show(j *status.Job) {
 			fmt.Fprintln(d.env.Stdout, d.env.Style.Bold(status.Clean(c.Tunnel)))
 		}
 		for ; d.shown < len(c.Findings); d.shown++ {
-			d.env.Stdout.Write(d.finding(&c.Findings[d.shown]))
+			d.step(&c.Findings[d.shown])
 		}
 		if !c.Done {
 			return
 		}
+		d.flush()
 		d.sum(j, c)
 	}
+}
+
+// step prints a finding, or keeps it for a line about several.
+func (d *diagnosis) step(f *status.Finding) {
+	why := ""
+	switch {
+	case d.all:
+	case f.Verdict == status.VerdictOK:
+		why = "fine"
+	case f.Verdict == status.VerdictSkipped && len(f.Evidence) == 1 && strings.HasPrefix(f.Evidence[0], doctor.NotChecked):
+		why = f.Evidence[0]
+	}
+	if why == "" || why != d.why {
+		d.flush()
+	}
+	if why == "" {
+		d.env.Stdout.Write(d.finding(f))
+		return
+	}
+	d.why, d.quiet = why, append(d.quiet, f.ID)
+}
+
+// flush prints the line about several steps.
+func (d *diagnosis) flush() {
+	if len(d.quiet) == 0 {
+		return
+	}
+	f := status.Finding{Verdict: status.VerdictOK, Title: status.Plural(len(d.quiet), "step") + " fine"}
+	if d.why != "fine" {
+		f.Verdict, f.Title = status.VerdictSkipped, status.Plural(len(d.quiet), "step")+" "+d.why
+	}
+	f.Evidence = []string{strings.Join(d.quiet, ", ")}
+	d.env.Stdout.Write(d.finding(&f))
+	d.quiet, d.why = nil, ""
 }
 
 // sum is the last line about a tunnel.

@@ -57,7 +57,7 @@ func TestDoctorPrintsEachFindingOnceAndTheFirstFaultLast(t *testing.T) {
 	if code != ExitFailed || errs != "" {
 		t.Errorf("exit %d, %q", code, errs)
 	}
-	for _, want := range []string{"vpn.example.net is 192.0.2.1", "FAULT firewall of this machine", "remedy: let them pass", command, "not checked until"} {
+	for _, want := range []string{"1 step fine", "FAULT firewall of this machine", "remedy: let them pass", command, "1 step not checked until firewall is fixed"} {
 		if strings.Count(out, want) != 1 {
 			t.Errorf("%q is there %d times:\n%s", want, strings.Count(out, want), out)
 		}
@@ -68,6 +68,25 @@ func TestDoctorPrintsEachFindingOnceAndTheFirstFaultLast(t *testing.T) {
 	for line := range strings.Lines(out) {
 		if len(strings.TrimSpace(line)) > 80 && !strings.Contains(line, command) {
 			t.Errorf("wider than 80 columns: %q", line)
+		}
+	}
+}
+
+func TestDoctorShowsEachStepWhenAsked(t *testing.T) {
+	found := []status.Finding{
+		{ID: "name", Title: "the peer's name resolves", Verdict: status.VerdictOK, Evidence: []string{"vpn.example.net is 192.0.2.1"}},
+		{ID: "route", Title: "route to the peer", Verdict: status.VerdictOK},
+		{ID: "mtu", Title: "packets of the full MTU", Verdict: status.VerdictSkipped, Evidence: []string{"no address to ping"}},
+		{ID: "forwarding", Title: "networks behind", Verdict: status.VerdictOK},
+	}
+	_, all, _ := doctorCall("hq", "--all", "--socket", doctorStub(t, found))
+	_, folded, _ := doctorCall("hq", "--socket", doctorStub(t, found))
+	if !strings.Contains(all, "vpn.example.net is 192.0.2.1") || !strings.Contains(all, "networks behind") {
+		t.Errorf("--all leaves steps out:\n%s", all)
+	}
+	for _, want := range []string{"2 steps fine\n        name, route\n", "packets of the full MTU\n        no address to ping\n", "1 step fine\n        forwarding\n"} {
+		if !strings.Contains(folded, want) {
+			t.Errorf("%q is missing:\n%s", want, folded)
 		}
 	}
 }

@@ -173,7 +173,7 @@ func Run(ctx context.Context, s Subject, emit func(Step)) error {
 		var step Step
 		if on := because(failed, c.needs); on != "" {
 			failed[c.id] = on
-			step = skip("not checked until " + on + " is fixed")
+			step = skip(NotChecked + on + " is fixed")
 		} else {
 			step = c.run(x)
 			if step.Verdict == Fault {
@@ -203,6 +203,9 @@ func because(failed map[string]string, needs []string) string {
 func (s Step) Finding() status.Finding {
 	return status.Finding{ID: s.ID, Title: s.Title, Verdict: string(s.Verdict), Evidence: s.Evidence, Remedy: s.Remedy, Commands: s.Commands}
 }
+
+// NotChecked begins the evidence of a step that rests on one with a fault.
+const NotChecked = "not checked until "
 
 // Constructors of a step; evidence is a sentence each.
 
