@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -62,6 +63,13 @@ func (w leveled) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
+// syslogPatience is how long a line waits for a syslog daemon that reads nothing: it is
+// written by the daemon's loop.
+const (
+	syslogPatience = 100 * time.Millisecond
+	syslogPause    = 30 * time.Second // before it is tried again
+)
+
 // syslog writes lines that begin with <LEVEL> to a syslog daemon's socket in the
 // form of RFC 3164, which that of OpenWrt takes, as facility daemon. A daemon that
 // was restarted has another socket; where there is none, lines are not lost.
@@ -69,6 +77,7 @@ type syslog struct {
 	path    string
 	instead io.Writer
 	conn    net.Conn
+	stuck   time.Time // until then lines go elsewhere
 }
 
 func (s *syslog) Write(line []byte) (int, error) {
@@ -76,14 +85,22 @@ func (s *syslog) Write(line []byte) (int, error) {
 	const daemon = 3 << 3
 	packet := fmt.Appendf(nil, "<%d>%s greseal[%d]: %s", daemon|int(level[1]-'0'), time.Now().Format(time.Stamp), os.Getpid(), text)
 	for range 2 {
+		if time.Now().Before(s.stuck) {
+			break
+		}
 		if s.conn == nil {
 			s.conn, _ = net.Dial("unixgram", s.path)
 		}
 		if s.conn == nil {
 			break
 		}
-		if _, err := s.conn.Write(packet); err == nil {
+		_ = s.conn.SetWriteDeadline(time.Now().Add(syslogPatience))
+		_, err := s.conn.Write(packet)
+		if err == nil {
 			return len(line), nil
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			s.stuck = time.Now().Add(syslogPause)
 		}
 		s.conn.Close()
 		s.conn = nil

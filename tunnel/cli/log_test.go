@@ -41,6 +41,25 @@ func TestLogLinesHaveTheirSyslogLevelAndOneTime(t *testing.T) {
 	}
 }
 
+// The daemon's loop writes the log, so it must not wait for one who does not read it.
+func TestASyslogDaemonThatReadsNothingHoldsNobodyUp(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	c, err := net.ListenPacket("unixgram", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	t.Setenv("GRESEAL_SYSLOG", path)
+	var stderr bytes.Buffer
+	log := newLogger(&stderr, slog.LevelInfo)
+	for i := range 2000 { // more than its queue takes
+		log.Info("line", "n", i)
+	}
+	if !bytes.Contains(stderr.Bytes(), []byte("n=1999")) {
+		t.Errorf("the last line is nowhere: %d bytes elsewhere", stderr.Len())
+	}
+}
+
 func TestTheJournalGetsLevelsOnlyWhereStandardErrorIsIts(t *testing.T) {
 	var b bytes.Buffer
 	for in, want := range map[string]string{

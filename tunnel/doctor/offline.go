@@ -27,9 +27,21 @@ func Offline(socket string, cfg *config.Config, refused error) (steps []Step) {
 	add("ports", "UDP 500 and 4500 are free", offlinePorts())
 	add("datapath", "datapath, kernel modules and TUN", offlineDatapath(cfg))
 	add("interface", "names of the interfaces are free", offlineNames(cfg))
-	last := fault("mend what is named above, then start it", "no daemon answers at "+socket).with("greseal run")
+	last := fault("mend what is named above, then start it", "no daemon answers at "+socket).with(startCommand())
 	add("daemon", "the daemon runs", last.and(status.LastWords(socket)))
 	return steps
+}
+
+// startCommand starts the daemon as this machine starts services.
+func startCommand() string {
+	exists := func(path string) bool { _, err := os.Stat(path); return err == nil }
+	switch {
+	case onOpenWrt():
+		return "/etc/init.d/greseal start"
+	case exists("/run/systemd/system") && (exists("/etc/systemd/system/greseal.service") || exists("/usr/lib/systemd/system/greseal.service")):
+		return "systemctl start greseal"
+	}
+	return "greseal run"
 }
 
 func offlineConfig(cfg *config.Config, refused error) Step {
