@@ -91,11 +91,6 @@ func Halves(p netip.Prefix) []netip.Prefix {
 	return []netip.Prefix{netip.PrefixFrom(Of(p.Addr()).Unspecified, 1), netip.PrefixFrom(Addr(upper), 1)}
 }
 
-// IsHalf tells whether p is one of the halves of a default route.
-func IsHalf(p, of netip.Prefix) bool {
-	return of.Bits() == 0 && p.Bits() == 1 && p.Addr().Is4() == of.Addr().Is4()
-}
-
 // Covered tells whether prefixes hold p: as it is, or a default route as its halves.
 func Covered(p netip.Prefix, by []netip.Prefix) bool {
 	missing := func(half netip.Prefix) bool { return !slices.Contains(by, half) }
