@@ -229,6 +229,11 @@ func (l *loop) subject(p *peer) doctor.Subject {
 		Tunnel: withoutSecrets(p.cfg), IKE: o.ike, ESP: o.esp, ESPWhy: why,
 		Daemon: &watchedTunnel{l, p.id},
 	}
+	for _, w := range l.cfg.Warnings {
+		if w.Tunnel == p.tunnel.name {
+			s.Odd = append(s.Odd, w)
+		}
+	}
 	for _, name := range l.order {
 		if name != p.tunnel.name {
 			s.Others = append(s.Others, withoutSecrets(l.tunnels[name].cfg))

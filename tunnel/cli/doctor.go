@@ -169,15 +169,20 @@ func (d *diagnosis) flush() {
 func (d *diagnosis) sum(j *status.Job, c *status.Diagnosis) {
 	style := d.env.Style
 	if c.First == "" {
-		text := "no fault found"
+		text, warnings := "no fault found", 0
 		if j.What == "leak-test" {
 			text = "no leak found"
 		}
 		for _, f := range c.Findings {
-			if f.Verdict == status.VerdictWarning {
-				text += "; see the lines marked warn"
-				break
+			switch {
+			case f.Verdict == status.VerdictWarning:
+				warnings++
+			case f.Verdict == status.VerdictSkipped && f.ID == doctor.StepESP:
+				text += ", but whether packets pass was not tried"
 			}
+		}
+		if warnings > 0 {
+			text += "; " + status.Plural(warnings, "warning") + " above"
 		}
 		fmt.Fprintf(d.env.Stdout, "%s: %s\n", c.Tunnel, style.Good(text))
 		return

@@ -102,6 +102,11 @@ func (r *reading) skipped() {
 		}
 		r.warn("ca", s.File, fault{"is taken without one of its certificates: " + f.what, "remove it from the file, or get it anew if peers need it"})
 	}
+	for _, c := range r.Credentials.Anchors.Certificates() {
+		if !c.MayIssue() && !c.SelfSigned() {
+			r.warn("ca", -1, fault{"has the certificate " + c.String() + ", which is no authority's: it vouches for nothing but itself", fmt.Sprintf("put the certificate of its issuer there, %s", c.Issuer())})
+		}
+	}
 }
 
 // certificateNames checks that the two identities can be proved (contract 17).

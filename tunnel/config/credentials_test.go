@@ -87,6 +87,10 @@ func TestCredentialsAreCheckedTogether(t *testing.T) {
 			t.Errorf("%s: %v does not say %q", c.name, err, c.want)
 		}
 	}
+	leaf, err := Parse(filepath.Join(dir, "greseal.toml"), []byte("[[tunnel]]\nname = \"hq\"\n"+one+strings.Replace(byCert, "gw-ca", "other", 1)), 0o600)
+	if err != nil || len(leaf.Warnings) != 1 || !strings.Contains(leaf.Warnings[0].String(), "no authority's") {
+		t.Errorf("a certificate of no authority as ca: %v, %v", err, leaf)
+	}
 	cfg, err := Parse(filepath.Join(dir, "greseal.toml"), []byte("[[tunnel]]\nname = \"hq\"\n"+one+byCert), 0o600)
 	if err != nil || cfg.Tunnels[0].RemoteID != "hq.example.net" {
 		t.Errorf("remote_id is not the remote: %v", err)

@@ -289,6 +289,22 @@ var setups = []broken{
 		step: "certificates", says: "b",
 		mend: rightAgain,
 	}, {
+		what: "the own certificate as authority",
+		fault: func(w *world) {
+			w.certified(func(_ *authority, right []string) []string {
+				return append([]string{right[0], right[1], strings.Replace(right[2], "lab-ca", "a", 1)}, right[3:]...)
+			})
+		},
+		step: "certificates", says: "which is no authority's: it vouches for nothing but itself",
+		mend: rightAgain,
+	}, {
+		what: "a key that ends with a blank",
+		fault: func(w *world) {
+			w.start(fmt.Sprintf("psk = %q", secret+" "))
+		},
+		step: "identity", says: "psk has white space at its beginning or end, which is part of the key",
+		mend: right(),
+	}, {
 		what: "the peer's certificate has another name",
 		fault: func(w *world) {
 			w.certified(func(_ *authority, right []string) []string {

@@ -114,6 +114,8 @@ func checkESP(x *exam) Step {
 		if s.Remedy == "" {
 			s.Remedy = udpAsAWhole + "; bare ESP was tried or will be, by the tunnel itself (its log tells): let IP protocol 50 pass as well"
 		}
+	case x.behindNAT():
+		s.Remedy = `set encap = "auto" and let UDP 4500 pass on the way: a NAT is in front of this side, which bare ESP does not get by`
 	case x.Tunnel.Encap == config.EncapNever:
 		s.Remedy = `set encap = "always" instead of "never": ESP then travels in UDP 4500, as IKE does; or let IP protocol 50 pass on the way`
 	case x.Tunnel.RemoteAny || x.now.Tunnel.IKE != nil && x.now.Tunnel.IKE.Role == "responder":

@@ -46,7 +46,10 @@ func checkCertificates(x *exam) Step {
 	case good == 0 && gone > 0:
 		return certificateFault(lastErr, "of the authorities in ca")
 	case f != nil && f.Kind == ikev2.FailCertificate:
-		return x.told()
+		return x.told().and(x.odd("", "ca")...)
+	}
+	if odd := x.odd("", "ca"); len(odd) > 0 {
+		return warn("mend ca, if peers need what is wrong there", odd...)
 	}
 	says := describe("the own one", k.Own.Certificate())
 	if x.now.up() && x.now.Tunnel.Peer.AuthDetail != "" {

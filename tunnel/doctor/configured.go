@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 )
 
 // Mistaken examines a tunnel that cannot be used because of what is written of it.
@@ -46,4 +48,14 @@ func checkConfig(x *exam) Step {
 			with("greseal apply")
 	}
 	return fine(file + " is what is running")
+}
+
+// odd are the warnings about what is written of some keys that say what, a sentence each.
+func (x *exam) odd(what string, keys ...string) (says []string) {
+	for _, w := range x.Odd {
+		if slices.Contains(keys, w.Key) && strings.Contains(w.What, what) {
+			says = append(says, w.Key+" "+w.What+": "+w.Remedy)
+		}
+	}
+	return says
 }

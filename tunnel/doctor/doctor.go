@@ -57,6 +57,7 @@ type Step struct {
 type Subject struct {
 	Tunnel config.Tunnel   // a copy without secrets
 	Others []config.Tunnel // the other tunnels, without secrets
+	Odd    config.Problems // warnings about what is written of it
 	IKE    []suite.Proposal
 	ESP    []suite.Proposal // those the datapath can carry out
 	ESPWhy error            // why one or all others cannot be
@@ -149,7 +150,7 @@ var chain = []check{
 	{"gre-key", "GRE key, checksum and sequence numbers", []string{"liveness", "interface"}, checkGREKey},
 	{"rp-filter-inside", "reverse path filter of the tunnel", []string{"liveness", "interface"}, checkRPFilterInside},
 	{"firewall-inside", "firewall inside the tunnel", []string{"interface"}, checkFirewallInside},
-	{"esp", "packets come back through the tunnel", []string{"liveness", "interface", "firewall-inside", "xfrm-errors", "gre-key", "rp-filter-inside"}, checkESP},
+	{StepESP, "packets come back through the tunnel", []string{"liveness", "interface", "firewall-inside", "xfrm-errors", "gre-key", "rp-filter-inside"}, checkESP},
 	{"mtu", "packets of the full MTU come back", []string{"esp"}, checkMTU},
 	{"forwarding", "networks behind this machine", []string{"interface", "routes"}, checkForwarding},
 }
@@ -203,6 +204,9 @@ func because(failed map[string]string, needs []string) string {
 func (s Step) Finding() status.Finding {
 	return status.Finding{ID: s.ID, Title: s.Title, Verdict: string(s.Verdict), Evidence: s.Evidence, Remedy: s.Remedy, Commands: s.Commands}
 }
+
+// StepESP is the step that tells whether the tunnel carries packets.
+const StepESP = "esp"
 
 // NotChecked begins the evidence of a step that rests on one with a fault.
 const NotChecked = "not checked until "

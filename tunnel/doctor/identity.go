@@ -18,7 +18,7 @@ func checkIdentity(x *exam) Step {
 	case f == nil:
 		return fine(fmt.Sprintf("no sign of a mismatch: this side is %s and expects %s", p.LocalID, p.RemoteID))
 	case f.Kind == ikev2.FailIdentity, f.Kind == ikev2.FailAuthentication:
-		return x.told().and(x.secretNote())
+		return x.told().and(x.secretNote()).and(x.odd(partOfKey, "psk", "psk_file", "ppk", "ppk_file")...)
 	case f.Kind == ikev2.FailInUse:
 		return x.told()
 	case f.Kind == ikev2.FailTimeout && isAuth(f):
@@ -27,6 +27,9 @@ func checkIdentity(x *exam) Step {
 	}
 	return fine(fmt.Sprintf("no sign of a mismatch: this side is %s and expects %s", p.LocalID, p.RemoteID))
 }
+
+// partOfKey is what the warnings say that make a key another one than it seems.
+const partOfKey = "part of the key"
 
 // secretNote says where the secret comes from, and nothing about it.
 func (x *exam) secretNote() string {

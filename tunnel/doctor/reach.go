@@ -196,7 +196,12 @@ func checkUDP4500(x *exam) Step {
 	}
 	s := x.unreached(a)
 	s = s.and("UDP 500 of the same address answers")
-	if a.kind == silent {
+	switch {
+	case a.kind != silent:
+	case x.behindNAT():
+		s.Remedy = "let UDP 4500 pass wherever UDP 500 does: a NAT is in front of this side, so neither IKE nor ESP gets by without it"
+		s = s.and(fmt.Sprintf("this side's address %s is private and the peer's is not", x.local()))
+	default:
 		s.Remedy = `let UDP 4500 pass wherever UDP 500 does; or, only if there is no NAT on the way, set encap = "never" here`
 	}
 	if !x.udp() && x.local().IsGlobalUnicast() && !x.local().IsPrivate() {
@@ -206,4 +211,9 @@ func checkUDP4500(x *exam) Step {
 		}
 	}
 	return s
+}
+
+// behindNAT tells that a NAT must be in front of this side, from the addresses alone.
+func (x *exam) behindNAT() bool {
+	return x.local().Is4() && x.local().IsPrivate() && x.remote.IsGlobalUnicast() && !x.remote.IsPrivate()
 }

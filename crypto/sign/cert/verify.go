@@ -336,6 +336,10 @@ func notSigned(c, issuer *Certificate) error {
 	}
 }
 
+// MayIssue reports whether it is an authority's, at its owner's word where the
+// certificate says nothing.
+func (c *Certificate) MayIssue() bool { return c.mayIssue(0, true) == nil }
+
 // mayIssue checks the right to issue with below authorities in between.
 func (c *Certificate) mayIssue(below int, anchor bool) error {
 	bad := func(why, remedy string) error {
