@@ -70,7 +70,7 @@ func udpDropped(addrB, addrA string) func(*labnet.Lab) {
 		l.Wait(30*time.Second, "the word that UDP is tried once more", says("then UDP is tried again"))
 		t := finder.Tunnel("t0")
 		l.Check(t.UpCount == 2 && strings.Contains(t.Outside.EncapWhy, "ESP in UDP does not pass"), "up %d times; in ESP because: %s", t.UpCount, t.Outside.EncapWhy)
-		doctor := strings.Join(strings.Fields(finder.Do("doctor", "t0").Out()), " ")
+		doctor := strings.Join(strings.Fields(finder.Do("doctor", "--all", "t0").Out()), " ")
 		l.Check(contains(doctor, "answers echo requests") && contains(doctor, "ESP in UDP does not pass"), "doctor says:\n%s", doctor)
 		net.A.MustPing(innerB, 20)
 		net.B.MustPing(innerA, 20)
