@@ -22,6 +22,9 @@ func TestNamesThatNobodyCanBeAskedFor(t *testing.T) {
 		{"in another table", "routes = [\"0.0.0.0/0\"]\ntable = 100", nil, false},
 		{"no name", "routes = [\"0.0.0.0/0\"]\nremote = \"192.0.2.1\"", nil, false},
 		{"an address beside the name", "routes = [\"0.0.0.0/0\"]\nremote = [\"hub.example.net\", \"192.0.2.1\"]", nil, false},
+		{"a name server behind the tunnel", `routes = ["10.9.0.0/16", "192.0.2.0/24"]`, own, true},
+		{"one of two behind it", `routes = ["192.0.2.0/24"]`, append(own, netip.MustParseAddr("203.0.113.53")), false},
+		{"everything is behind it, by halves", `routes = ["128.0.0.0/1", "0.0.0.0/1"]`, own, false},
 		{"any peer", "routes = [\"0.0.0.0/0\"]\nremote = \"any\"", nil, false},
 	} {
 		text := "[[tunnel]]\nname = \"hq\"\npsk = \"8mVqk2Lw8sTzB4nXcR7yHd1JfGpA6uEo\"\n" + c.lines + "\n"
