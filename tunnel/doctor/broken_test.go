@@ -3,6 +3,7 @@ package doctor_test
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,9 @@ type broken struct {
 	// mend does what the remedy says. nil: run the commands it prints.
 	mend func(*world, finding)
 	also string // another step that is a fault in its own right
+	// turns: what came after doctor's look may take its place, such as the peer's own
+	// attempt, or packets that come in.
+	turns bool
 
 	// kernel: only with GRE and ESP in the kernel; either: on both datapaths.
 	// The others have nothing to do with the datapath.
@@ -322,7 +326,7 @@ var setups = []broken{
 		step: "esp-proposals", says: "aes256gcm16",
 		mend: right(`esp = ["chacha20poly1305"]`),
 	}, {
-		what:  "another GRE endpoint than the peer expects",
+		what: "another GRE endpoint than the peer expects", turns: true,
 		fault: func(w *world) { w.start(`gre_remote = "203.0.113.7"`) },
 		step:  "selectors", says: "203.0.113.7",
 		mend: right(),
@@ -461,7 +465,7 @@ var setups = []broken{
 		step: "esp", says: "so it passed then",
 		mend: passAgain,
 	}, {
-		what: "ESP is dropped on the way there alone", either: true,
+		what: "ESP is dropped on the way there alone", either: true, turns: true,
 		fault: func(w *world) {
 			w.start(`encap = "never"`)
 			w.a.WaitUp("t0", 20*time.Second)
@@ -478,7 +482,7 @@ var setups = []broken{
 			w.a = w.net.A.Greseal(w.sideA())
 			w.a.WaitUp("t0", 20*time.Second)
 		},
-		step: "esp", says: "none has ever come in on this SA",
+		step: "esp", says: "it is dropped on the way there or back, or the peer drops what comes out of it",
 		mend: func(w *world, f finding) {
 			w.Check(strings.Contains(f.Remedy, "check that "+innerB+" is the peer's address inside the tunnel"), "the remedy says nothing of the addresses: %s", f.Remedy)
 			w.mendB(w.sideB())
@@ -584,6 +588,9 @@ func TestEachBrokenSetUpIsNamedAndItsRemedyWorks(t *testing.T) {
 				f := steps[s.step]
 				w.Check(strings.Contains(strings.Join(f.Evidence, "\n"), s.says), "the evidence does not say %q:\n%s", s.says, f.text())
 				w.Fact("%s", f.text())
+				if !s.turns {
+					w.oneCause(f)
+				}
 				if s.mend == nil {
 					w.run(f)
 				} else {
@@ -593,6 +600,20 @@ func TestEachBrokenSetUpIsNamedAndItsRemedyWorks(t *testing.T) {
 			})
 		})
 	}
+}
+
+// oneCause: what doctor found is what status, metrics and log say, where it is why the
+// tunnel is not up or carries nothing.
+func (w *world) oneCause(f finding) {
+	t := w.a.Tunnel("t0")
+	carries := t.State == "up" && !slices.Contains([]string{"liveness", "interface", "xfrm-errors", "gre-key", "rp-filter-inside", "firewall-inside", "esp"}, f.ID)
+	if carries || f.ID == "wanted" {
+		return
+	}
+	text := f.Evidence[0]
+	w.Check(strings.Contains(t.Reason, text), "status says %q and doctor %q", t.Reason, text)
+	w.Check(t.Remedy == f.Remedy && slices.Equal(t.Commands, f.Commands), "status advises %q, %q and doctor %q, %q", t.Remedy, t.Commands, f.Remedy, f.Commands)
+	w.Check(t.Code != "" && strings.Contains(w.a.Must("status", "--prometheus"), fmt.Sprintf("greseal_tunnel_cause_info{tunnel=%q,code=%q,side=%q} 1", "t0", t.Code, t.Side)), "the metrics do not say %s, %s", t.Code, t.Side)
 }
 
 // TestAHealthyTunnelHasNoFault asks both sides, with each shape of tunnel.

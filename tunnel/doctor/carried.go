@@ -123,8 +123,8 @@ func checkESP(x *exam) Step {
 	default:
 		s.Remedy = `set encap = "always": ESP then travels in UDP 4500, as IKE does; or let IP protocol 50 pass on the way`
 	}
-	if e.outSAs > 0 && e.inEver == 0 {
-		s.Remedy = fmt.Sprintf("check that %s is the peer's address inside the tunnel, and not this side's own; if it is: ", e.target) + s.Remedy
+	if e.outSAs > 0 {
+		s.Remedy += fmt.Sprintf("; and check that %s is the peer's address inside the tunnel, not this side's own", e.target)
 	}
 	return s
 }
