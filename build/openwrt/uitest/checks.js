@@ -47,7 +47,7 @@ async function statusPage(t) {
 
 	for (const name of [ 'hq', 'branch' ])
 		assert.equal(await page.getAttribute('[data-tunnel=' + name + '] [data-state]', 'data-state'), 'up');
-	for (const want of [ /since \d/, /192\.0\.2\.101/, /aes256gcm16-prfsha384-x25519-mlkem768/, /post-quantum/, /ESP in UDP/, /MTU 1\d\d\d/, /computed|found by search/, /new keys in \d+ min/, /[KM]bit\/s|bit\/s/, /[KM]iB/ ])
+	for (const want of [ /for \d/, /192\.0\.2\.101/, /aes256gcm16-prfsha384-x25519-mlkem768/, /post-quantum/, /ESP in UDP/, /MTU 1\d\d\d/, /computed|found by search/, /new keys in \d+ min/, /[KM]bit\/s|bit\/s/, /[KM]iB/ ])
 		assert.match(branch, want);
 	assert.match(await of('hq'), /network interface/);
 
@@ -85,6 +85,7 @@ async function doctor(t) {
 	assert.match(await text(page, '[data-doctor] .alert-message'), /identity.*psk/);
 	assert((await page.$$('[data-verdict=ok]')).length >= 5);
 	assert.equal((await page.$$('[data-verdict=fault]')).length >= 1, true);
+	assert.equal(await page.$eval('[data-doctor] details', d => d.open || d.querySelector('[data-verdict=fault]') != null), false);
 
 	const steps = await page.$$eval('[data-verdict]', all => all.map(e => e.textContent));
 
@@ -199,7 +200,7 @@ notClosed.screens = [ 'desktop' ];
 /* An interface that netifd has switched off is not brought up from here. */
 async function notEnabled(t) {
 	await pretend(t, 'hq', { state: 'disabled', desired: 'down', enabled: false }, async () => {
-		assert.match(await text(t.page, '[data-tunnel=hq] [data-title=State]'), /off ?since .* s ?not enabled in Network, Interfaces/);
+		assert.match(await text(t.page, '[data-tunnel=hq] [data-title=State]'), /off ?for .* s ?not enabled in Network, Interfaces/);
 		assert.equal(await t.page.isVisible('[data-tunnel=hq] [data-action=up], [data-tunnel=hq] [data-action=down]'), false);
 		assert.equal(await t.page.isVisible('[data-tunnel=hq] [data-action=details]'), true);
 	});

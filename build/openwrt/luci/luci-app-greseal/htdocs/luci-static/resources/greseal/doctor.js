@@ -36,20 +36,27 @@ function finding(f) {
 function run(name) {
 	const box = E('div', { 'data-doctor': 'running' }, [ E('p', { 'class': 'spinning' }, [ _('Checking the tunnel…') ]) ]);
 	const modal = ui.showModal(_('Diagnosis of %s').format(name), [ box, dismiss() ], 'cbi-modal');
-	let id = 0;
+	let id = 0, unfolded = false;
 	const open = () => box.isConnected && modal != null;
 
 	const show = job => {
 		const d = job.tunnels.filter(c => c.tunnel == name)[0] || { steps: [], first_fault: '' };
 		const first = d.steps.filter(f => f.id == d.first_fault)[0];
+		const quiet = d.steps.filter(f => f.verdict == 'ok' || f.verdict == 'skipped');
+		const told = d.steps.filter(f => !quiet.includes(f));
+		const well = told.length ? _('No fault was found; see the warnings below.') : _('Nothing is wrong with this tunnel.');
 
 		box.setAttribute('data-doctor', job.done ? 'done' : 'running');
 		dom.content(box, [
 			job.done
 				? E('div', { 'class': 'alert-message %s'.format(first ? 'danger' : 'success') }, first
-					? [ E('strong', {}, [ first.title, ': ' ]), first.remedy || _('this is the first step that fails.') ] : [ _('Nothing is wrong with this tunnel.') ])
+					? [ E('strong', {}, [ first.title, ': ' ]), first.remedy || _('this is the first step that fails.') ] : [ well ])
 				: E('p', { 'class': 'spinning' }, [ _('Checking the tunnel…') ]),
-			table([ _('Step') ], d.steps.map(finding), _('nothing yet'))
+			...(told.length ? [ table([ _('Step') ], told.map(finding)) ] : []),
+			E('details', { open: unfolded ? '' : null, toggle: ev => { unfolded = ev.target.open; } }, [
+				E('summary', {}, [ _('Steps that call for nothing: %d').format(quiet.length) ]),
+				table([ _('Step') ], quiet.map(finding), _('nothing yet'))
+			])
 		]);
 	};
 

@@ -96,7 +96,7 @@ const cells = {
 	name: t => [ E('strong', {}, [ t.name ]), E('br'), small(origin(t)) ],
 
 	state: (t, now) => {
-		const out = [ badge(t), E('br'), small(_('since %s').format(span(t.since, now))) ];
+		const out = [ badge(t), E('br'), small(_('for %s').format(span(t.since, now))) ];
 
 		if (t.state == 'waiting')
 			out.push(E('br'), small(waits[t.waiting_for] || t.waiting_for));
