@@ -97,7 +97,7 @@ const aboutHandshakes = list => table([ _('Time'), _('Message') ], list.map(h =>
 				E('summary', {}, [
 					E('strong', { 'style': 'color:' + (out ? green : blue) }, [ out ? '▲ ' : '▼ ' ]), E('strong', {}, [ h.exchange ]), ' ',
 					h.response ? _('response') : _('request'), ' %d, '.format(h.message_id), _('%d bytes').format(h.octets),
-					h.fragments > 1 ? _(' in %d fragments').format(h.fragments) : ''
+					h.fragments > 1 ? ' ' + _('in %d fragments').format(h.fragments) : ''
 				]),
 				...h.payloads.map(p => line(small(p)))
 			]) ]));
