@@ -105,7 +105,7 @@ func (x *exam) lans() (lans []lan, err error) {
 	beside, err := x.routesBeside(config.TableMain)
 	for _, h := range beside {
 		l, lerr := rtnl.LinkByName(x.net.Netlink(), h.ifname)
-		if lerr != nil || !h.connected() || h.ifname == wan || h.ifname == "lo" || l.Ours() || h.Dst.Addr().IsLinkLocalUnicast() || h.Dst.Addr().IsMulticast() {
+		if lerr != nil || !h.connected() || h.ifname == wan || h.ifname == "lo" || virtual(h.ifname) || l.Ours() || h.Dst.Addr().IsLinkLocalUnicast() || h.Dst.Addr().IsMulticast() {
 			continue
 		}
 		if slices.ContainsFunc(x.Tunnel.Routes, func(p netip.Prefix) bool { return p.Addr().Is4() == h.Dst.Addr().Is4() }) {
@@ -113,6 +113,13 @@ func (x *exam) lans() (lans []lan, err error) {
 		}
 	}
 	return lans, err
+}
+
+// virtual reports the networks of containers and virtual machines by their usual names:
+// what these may do says nothing of a LAN.
+func virtual(ifname string) bool {
+	return slices.ContainsFunc([]string{"docker", "podman", "virbr", "lxcbr", "lxdbr", "cni", "veth"}, func(p string) bool { return strings.HasPrefix(ifname, p) }) ||
+		len(ifname) == len("br-0123456789ab") && strings.HasPrefix(ifname, "br-") && strings.Trim(ifname[3:], "0123456789abcdef") == ""
 }
 
 // forwards reports whether the kernel forwards what comes in by an interface.

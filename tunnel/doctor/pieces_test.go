@@ -464,3 +464,36 @@ func TestTheStepOfTheNameSaysWhatStatusSays(t *testing.T) {
 		t.Errorf("with one: %+v", s)
 	}
 }
+
+func TestWhoSentIKEv1ToASideThatWaitsIsNamed(t *testing.T) {
+	x := examOf(status.StateListening)
+	x.Tunnel.RemoteAny = true
+	if s := checkIKEv1(x); s.Verdict != Skipped {
+		t.Errorf("nobody sent any: %+v", s)
+	}
+	x.now.IKEv1, x.now.IKEv1Age = netip.MustParseAddrPort("198.51.100.7:500"), 12*time.Second
+	if s := checkIKEv1(x); s.Verdict != Warning || s.Evidence[0] != "198.51.100.7:500 sent a message of IKEv1 12 s ago" || !strings.Contains(s.Remedy, "IKEv2") {
+		t.Errorf("an IKEv1 initiator: %+v", s)
+	}
+}
+
+// With a NAT in front of this side neither remedy leads to the other: bare ESP does not
+// get by it, so UDP 4500 must pass.
+func TestANATIsSeenByTheAddresses(t *testing.T) {
+	for _, c := range []struct {
+		local, remote string
+		want          bool
+	}{
+		{"192.168.1.2", "198.51.100.1", true}, {"10.1.1.1", "198.51.100.1", true}, {"192.168.1.2", "192.168.2.2", false},
+		{"192.0.2.1", "198.51.100.1", false}, {"fd00::1", "2001:db8::1", false},
+	} {
+		x := examOf(status.StateUp)
+		x.Tunnel.Encap = config.EncapNever
+		x.now.Local, x.remote = netip.MustParseAddr(c.local), netip.MustParseAddr(c.remote)
+		x.pinged = &echoes{target: netip.MustParseAddr("10.255.0.1"), sent: 5, outSAs: 5}
+		s := checkESP(x)
+		if x.behindNAT() != c.want || strings.Contains(s.Remedy, "let UDP 4500 pass on the way: a NAT is in front") != c.want {
+			t.Errorf("from %s to %s: %v, %s", c.local, c.remote, x.behindNAT(), s.Remedy)
+		}
+	}
+}

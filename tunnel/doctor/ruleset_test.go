@@ -232,3 +232,39 @@ func TestRulesOfIPTablesAreFollowed(t *testing.T) {
 		t.Errorf("iptables' own words were not taken instead: %d, %+v", got, r.chains)
 	}
 }
+
+// Docker lets its own networks out and has everything else dropped.
+func TestDockerKeepsTheLANOut(t *testing.T) {
+	r := &ruleset{sets: map[string][]any{}}
+	r.add("ip", "iptables-nft", `*filter
+:INPUT ACCEPT [0:0]
+:FORWARD DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+:DOCKER - [0:0]
+:DOCKER-ISOLATION-STAGE-1 - [0:0]
+:DOCKER-ISOLATION-STAGE-2 - [0:0]
+:DOCKER-USER - [0:0]
+-A FORWARD -j DOCKER-USER
+-A FORWARD -j DOCKER-ISOLATION-STAGE-1
+-A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A FORWARD -o docker0 -j DOCKER
+-A FORWARD -i docker0 ! -o docker0 -j ACCEPT
+-A FORWARD -i docker0 -o docker0 -j ACCEPT
+-A DOCKER-ISOLATION-STAGE-1 -i docker0 ! -o docker0 -j DOCKER-ISOLATION-STAGE-2
+-A DOCKER-ISOLATION-STAGE-1 -j RETURN
+-A DOCKER-ISOLATION-STAGE-2 -o docker0 -j DROP
+-A DOCKER-ISOLATION-STAGE-2 -j RETURN
+-A DOCKER-USER -j RETURN
+COMMIT
+`)
+	lans := []lan{{netip.MustParsePrefix("192.168.1.0/24"), "eth1"}}
+	s := judgeForwarding(r, "t0", lans, []netip.Prefix{netip.MustParsePrefix("10.2.0.0/24")})
+	if s.Verdict != Fault || s.Commands[0] != `iptables-nft -I FORWARD -i "eth1" -o "t0" -j ACCEPT` {
+		t.Errorf("%+v", s)
+	}
+	for name, want := range map[string]bool{"docker0": true, "br-3f2a9b1c0d4e": true, "virbr0": true, "br-lan": false, "eth1": false, "br-guestnetwork": false} {
+		if virtual(name) != want {
+			t.Errorf("%s: not %v", name, want)
+		}
+	}
+}
