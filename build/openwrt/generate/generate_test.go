@@ -29,10 +29,10 @@ func TestTextsAreFoundAsLuCIFindsThem(t *testing.T) {
 		t.Errorf("plural forms are not written: %q", got)
 	}
 	got, err = texts("x = _('it\\'s'), _('a', 'context'), [_('b')], my_('no'), o._('no')")
-	if err != nil || !slices.Equal(got, []string{"it's", "a", "b"}) {
+	if err != nil || !slices.Equal(got, []string{"it's", "context\x01a", "b"}) {
 		t.Errorf("%q, %v", got, err)
 	}
-	for _, script := range []string{"_(text)", "_('a' + b)", "_(`a`)", `_("a")`} {
+	for _, script := range []string{"_(text)", "_('a' + b)", "_(`a`)", `_("a")`, "_(' a')", "_('a  b')", "_('a', context)"} {
 		if got, err := texts(script); err == nil {
 			t.Errorf("%s: %q", script, got)
 		}

@@ -34,8 +34,8 @@ var files = []file{
 	{"../luci/luci-proto-greseal/htdocs/luci-static/resources/protocol/greseal.js", func(now []byte) ([]byte, error) {
 		return between(now, "/* BEGIN GENERATED options */\n", "/* END GENERATED */\n", table())
 	}},
-	template("../luci/luci-app-greseal", "greseal"),
-	template("../luci/luci-proto-greseal", "luci-proto-greseal"),
+	translations("../luci/luci-app-greseal", "greseal"),
+	translations("../luci/luci-proto-greseal", "luci-proto-greseal"),
 }
 
 func (f *file) update() error {

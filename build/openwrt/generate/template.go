@@ -1,25 +1,32 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+
+	"greseal/build/openwrt/po"
 )
 
-// template is the translation template of a LuCI package: every text that its
-// JavaScript gives to _, and the titles of its menu entries and access groups,
-// as LuCI's own scanner finds them.
-func template(dir, name string) file {
-	return file{filepath.Join(dir, "po/templates", name+".pot"), func([]byte) ([]byte, error) { return translations(dir) }}
+// translations is the translation template of a LuCI package: every text that its
+// JavaScript gives to _, and the titles of its menu entries and access groups, as
+// LuCI's own scanner finds them.
+func translations(dir, name string) file {
+	return file{filepath.Join(dir, "po/templates", name+".pot"), func([]byte) ([]byte, error) {
+		entries, err := template(dir)
+		return po.Format(entries), err
+	}}
 }
 
-// translations makes the template of the package in a folder.
-func translations(dir string) ([]byte, error) {
+// template makes the template of the package in a folder.
+func template(dir string) ([]po.Entry, error) {
 	where := map[string][]string{} // the files of each text
 	err := filepath.WalkDir(dir, func(name string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -50,38 +57,42 @@ func translations(dir string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var all []string
-	for s := range where {
-		all = append(all, s)
-	}
-	slices.Sort(all)
-	var b strings.Builder
-	b.WriteString("msgid \"\"\nmsgstr \"Content-Type: text/plain; charset=UTF-8\"\n")
-	for _, s := range all {
-		b.WriteByte('\n')
-		for _, f := range where[s] {
-			fmt.Fprintf(&b, "#: %s\n", f)
+	list := []po.Entry{{Text: "Content-Type: text/plain; charset=UTF-8"}}
+	for _, key := range slices.SortedFunc(maps.Keys(where), byText) {
+		e := po.Entry{Key: key}
+		for _, f := range where[key] {
+			e.Comments = append(e.Comments, "#: "+f)
 		}
-		fmt.Fprintf(&b, "msgid %s\nmsgstr \"\"\n", quote(s))
+		list = append(list, e)
 	}
-	return []byte(b.String()), nil
+	return list, nil
+}
+
+// byText orders keys by their texts.
+func byText(a, b string) int {
+	return cmp.Or(strings.Compare(po.English(a), po.English(b)), strings.Compare(a, b))
 }
 
 var (
 	called = regexp.MustCompile(`(?:^|[^\w.$])N?_\(`)
-	first  = regexp.MustCompile(`^'((?:[^'\\\n]|\\.)*)'\s*[,)]`)
+	first  = regexp.MustCompile(`^` + literally + `(?:, ` + literally + `)?\s*\)`)
 )
 
-// texts finds what a script has translated. A text that is not written out as
-// one string in single quotes could not be found by LuCI's scanner either.
+// literally is one string in single quotes.
+const literally = `'((?:[^'\\\n]|\\.)*)'`
+
+// texts finds the keys of what a script has translated. A text that is not written
+// out as one string in single quotes could not be found by LuCI's scanner either,
+// and one with white space around it not by LuCI's pages, which trim it.
 func texts(script string) (list []string, err error) {
 	for _, at := range called.FindAllStringIndex(script, -1) {
 		rest := script[at[1]:]
 		m := first.FindStringSubmatch(rest)
-		if m == nil {
+		if m == nil || strings.Join(strings.Fields(m[1]), " ") != m[1] {
 			return nil, errors.New("no single text to translate: " + strings.SplitN(rest, "\n", 2)[0])
 		}
-		list = append(list, strings.NewReplacer(`\'`, `'`, `\\`, `\`).Replace(m[1]))
+		plain := strings.NewReplacer(`\'`, `'`, `\\`, `\`).Replace
+		list = append(list, po.Key(plain(m[2]), plain(m[1])))
 	}
 	return list, nil
 }
@@ -100,8 +111,4 @@ func titles(data []byte) (list []string, err error) {
 		}
 	}
 	return list, nil
-}
-
-func quote(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(s) + `"`
 }

@@ -73,7 +73,7 @@ function aboutTraffic(t) {
 	return [
 		facts([ [ _('in'), amount(t.in) ], [ _('out'), amount(t.out) ] ]),
 		E('h4', {}, [ _('Dropped packets') ]),
-		lost.length ? facts(lost.map(([ k, title ]) => [ title, String(t.drops[k]) ])) : E('p', {}, [ E('em', {}, [ _('none') ]) ]),
+		lost.length ? facts(lost.map(([ k, title ]) => [ title, String(t.drops[k]) ])) : E('p', {}, [ E('em', {}, [ _('none', 'packets') ]) ]),
 		E('h4', {}, [ 'MTU' ]),
 		t.mtu.bytes ? facts(t.mtu.sum.map(s => [ s.name, String(s.bytes) ]).concat([ [ _('largest packet inside'), [ E('strong', {}, [ String(t.mtu.bytes) ]) ] ] ])) : '',
 		E('p', {}, [ t.mtu.why ]),

@@ -208,7 +208,7 @@ return view.extend({
 
 		if (!this.readonly())
 			out.push(
-				...(row.off(t) ? [] : [ t.desired == 'down' ? button('up', _('Up'), 'positive', 'up') : button('down', _('Down'), 'negative', 'askDown') ]),
+				...(row.off(t) ? [] : [ t.desired == 'down' ? button('up', _('Up', 'tunnel'), 'positive', 'up') : button('down', _('Down', 'tunnel'), 'negative', 'askDown') ]),
 				button('restart', _('Restart'), 'neutral', 'restart'),
 				button('diagnose', _('Diagnose'), 'action', 'diagnose'));
 
@@ -249,7 +249,7 @@ return view.extend({
 				E('button', {
 					'class': 'btn cbi-button cbi-button-negative important', 'data-action': 'really-down',
 					'click': ui.createHandlerFn(this, () => this.act(callDown, name).finally(ui.hideModal))
-				}, [ _('Down') ])
+				}, [ _('Down', 'tunnel') ])
 			])
 		]);
 	},
