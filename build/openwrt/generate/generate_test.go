@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -36,5 +37,20 @@ func TestTextsAreFoundAsLuCIFindsThem(t *testing.T) {
 		if got, err := texts(script); err == nil {
 			t.Errorf("%s: %q", script, got)
 		}
+	}
+}
+
+func TestATranslationFollowsItsTemplate(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "page.js"), []byte("_('new'), _('old'), _('old', 'context')"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	where := "#: " + filepath.Base(dir) + "/page.js\n"
+	const header = "# Machine-made.\nmsgid \"\"\nmsgstr \"\"\n\"Language: de\\n\"\n"
+	got, err := translated(dir, []byte(header+"\nmsgid \"gone\"\nmsgstr \"weg\"\n\n# Said so.\n#: elsewhere.js\nmsgid \"old\"\nmsgstr \"alt\"\n"))
+	want := header + "\n" + where + "msgid \"new\"\nmsgstr \"\"\n\n" + where + "msgctxt \"context\"\nmsgid \"old\"\nmsgstr \"\"\n\n" +
+		"# Said so.\n" + where + "msgid \"old\"\nmsgstr \"alt\"\n"
+	if err != nil || string(got) != want {
+		t.Errorf("%s, %v", got, err)
 	}
 }

@@ -1,12 +1,14 @@
 // Command generate writes what OpenWrt's packages say of each key of the
 // schema: the options that the protocol handler declares to netifd, the table of
-// LuCI's form, and then the translation templates of the LuCI packages.
+// LuCI's form, and then the translation templates of the LuCI packages and what
+// the translations have of them.
 package main
 
 import (
 	"bytes"
 	"fmt"
 	"os"
+	"slices"
 )
 
 //go:generate go run .
@@ -27,16 +29,14 @@ type file struct {
 }
 
 // files are in the order in which they are made: templates hold what the form says.
-var files = []file{
+var files = slices.Concat([]file{
 	{"../root/greseal/lib/netifd/proto/greseal.sh", func(now []byte) ([]byte, error) {
 		return between(now, "\t# BEGIN GENERATED options\n", "\t# END GENERATED\n", declarations())
 	}},
 	{"../luci/luci-proto-greseal/htdocs/luci-static/resources/protocol/greseal.js", func(now []byte) ([]byte, error) {
 		return between(now, "/* BEGIN GENERATED options */\n", "/* END GENERATED */\n", table())
 	}},
-	translations("../luci/luci-app-greseal", "greseal"),
-	translations("../luci/luci-proto-greseal", "luci-proto-greseal"),
-}
+}, translations("../luci/luci-app-greseal", "greseal"), translations("../luci/luci-proto-greseal", "luci-proto-greseal"))
 
 func (f *file) update() error {
 	now, err := os.ReadFile(f.name)

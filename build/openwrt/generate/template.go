@@ -15,14 +15,44 @@ import (
 	"greseal/build/openwrt/po"
 )
 
-// translations is the translation template of a LuCI package: every text that its
+// translations are the translation template of a LuCI package (every text that its
 // JavaScript gives to _, and the titles of its menu entries and access groups, as
-// LuCI's own scanner finds them.
-func translations(dir, name string) file {
-	return file{filepath.Join(dir, "po/templates", name+".pot"), func([]byte) ([]byte, error) {
+// LuCI's own scanner finds them), and what there is of it in each language.
+func translations(dir, name string) []file {
+	list := []file{{filepath.Join(dir, "po/templates", name+".pot"), func([]byte) ([]byte, error) {
 		entries, err := template(dir)
 		return po.Format(entries), err
-	}}
+	}}}
+	for _, l := range po.Languages {
+		list = append(list, file{filepath.Join(dir, "po", l.Folder, name+".po"), func(now []byte) ([]byte, error) {
+			return translated(dir, now)
+		}})
+	}
+	return list
+}
+
+// translated is a translation of the package in a folder with the texts of its
+// template: what a new one is in the language is left empty, for a test to find.
+func translated(dir string, now []byte) ([]byte, error) {
+	entries, err := template(dir)
+	if err != nil {
+		return nil, err
+	}
+	old, err := po.Parse(now)
+	if err != nil {
+		return nil, err
+	}
+	known := map[string]po.Entry{}
+	for _, e := range old {
+		known[e.Key] = e
+	}
+	for i, e := range entries {
+		before := known[e.Key]
+		// Comments are the translators', but for where the text stands.
+		said := slices.DeleteFunc(before.Comments, func(c string) bool { return strings.HasPrefix(c, "#:") })
+		entries[i] = po.Entry{Comments: append(said, e.Comments...), Key: e.Key, Text: before.Text}
+	}
+	return po.Format(entries), nil
 }
 
 // template makes the template of the package in a folder.

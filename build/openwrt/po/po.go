@@ -11,6 +11,23 @@ import (
 	"unicode/utf8"
 )
 
+// Language is one of the translations, named as in LuCI's luci.mk.
+type Language struct {
+	Folder string // below po
+	Code   string // in the names of packages and of what they install
+	Title  string
+}
+
+// Languages are all of them.
+var Languages = []Language{
+	{"de", "de", "Deutsch (German)"},
+	{"es", "es", "Español (Spanish)"},
+	{"fr", "fr", "Français (French)"},
+	{"pt_BR", "pt-br", "Português do Brasil (Brazilian Portuguese)"},
+	{"ru", "ru", "Русский (Russian)"},
+	{"zh_Hans", "zh-cn", "简体中文 (Simplified Chinese)"},
+}
+
 // Entry is one text. The first of a file has no key; its text is the header.
 type Entry struct {
 	Comments []string // lines, each with its #
