@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/sha256"
@@ -17,6 +18,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"greseal/build/openwrt/po"
 )
 
 var commit = time.Unix(1795452907, 0).UTC()
@@ -244,6 +247,69 @@ func TestScriptsCallOpenWrtsHelpers(t *testing.T) {
 	if !strings.Contains(apk.scripts["post-upgrade"], "export PKG_UPGRADE=1\n") || strings.Contains(apk.scripts["post-install"], "export PKG_UPGRADE") {
 		t.Error("PKG_UPGRADE is what tells an upgrade from an installation")
 	}
+}
+
+// TestLuCIFindsEveryTranslation looks each text up as LuCI does: by the hash in a
+// binary search of the index that the end of the file points at.
+func TestLuCIFindsEveryTranslation(t *testing.T) {
+	_, dir := made(t, t.TempDir(), []byte("binary"))
+	for _, l := range po.Languages {
+		name := "luci-i18n-greseal-" + l.Code
+		ipk, err := unpack(read(t, dir, name+"_1.2.3-r1_all.ipk"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		apk, err := unpack(read(t, dir, name+"-1.2.3-r1.apk"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ipk.fields["Depends"] != "luci-app-greseal" || ipk.fields["Architecture"] != "all" || apk.fields["arch"] != "noarch" {
+			t.Errorf("%v, %v", ipk.fields, apk.fields)
+		}
+		for _, u := range []*unpacked{ipk, apk} {
+			file := func(path string) []byte {
+				if i := u.tree.find(path); i >= 0 {
+					return u.tree[i].data
+				}
+				t.Errorf("%s: no %s", name, path)
+				return make([]byte, 4)
+			}
+			for pkg, base := range map[string]string{"luci-app-greseal": "greseal", "luci-proto-greseal": "luci-proto-greseal"} {
+				lmo := file("usr/lib/lua/luci/i18n/" + base + "." + l.Code + ".lmo")
+				texts, err := po.Parse(read(t, "../luci", pkg, "po", l.Folder, base+".po"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, e := range texts[1:] {
+					if got, ok := lookup(lmo, e.Key); got != e.Text && (ok || e.Text != e.Key) {
+						t.Errorf("%s: %s: %q is %q, %v, want %q", name, base, e.Key, got, ok, e.Text)
+					}
+				}
+				if got, ok := lookup(lmo, "no such text"); ok {
+					t.Errorf("%s: %q", name, got)
+				}
+			}
+			script, code := string(file("etc/uci-defaults/"+name)), strings.ReplaceAll(l.Code, "-", "_")
+			if want := "uci set luci.languages." + code + "='" + l.Title + "'; uci commit luci\n"; script != want {
+				t.Errorf("%s: %q, want %q", name, script, want)
+			}
+		}
+	}
+}
+
+// lookup finds a text in a file of translations.
+func lookup(lmo []byte, key string) (string, bool) {
+	number := binary.BigEndian.Uint32
+	index := lmo[number(lmo[len(lmo)-4:]) : len(lmo)-4]
+	hash := po.Hash(key)
+	i, found := slices.BinarySearchFunc(slices.Collect(slices.Chunk(index, 16)), hash, func(e []byte, h uint32) int {
+		return cmp.Compare(number(e), h)
+	})
+	if !found {
+		return "", false
+	}
+	e := index[16*i:]
+	return string(lmo[number(e[8:]):][:number(e[12:])]), true
 }
 
 func TestIndexesListEveryPackageWithItsHash(t *testing.T) {

@@ -4,8 +4,11 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
+
+	"greseal/build/openwrt/po"
 )
 
 // pkg is one package before it takes either format.
@@ -97,14 +100,57 @@ func (b *builder) packages(a arch, binary []byte) ([]*pkg, error) {
 			}
 		}
 	}
+	all := []*pkg{main, app, proto}
+	for _, l := range po.Languages {
+		p, err := translation(at("luci"), l)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, p)
+	}
 	var list []*pkg
-	for _, p := range []*pkg{main, app, proto} {
+	for _, p := range all {
 		p.version = b.release
 		if len(p.tree) > 0 {
 			list = append(list, p)
 		}
 	}
 	return list, nil
+}
+
+// translation is the package of one language, named and filled as luci.mk does, but
+// with what is said in both LuCI packages. Like those of LuCI it has no script of
+// its own: default_postinst runs what it finds in uci-defaults.
+func translation(luci string, l po.Language) (*pkg, error) {
+	p := &pkg{
+		name: "luci-i18n-greseal-" + l.Code, arch: "all", section: "luci",
+		title:       "luci-app-greseal, luci-proto-greseal - " + l.Code + " translation",
+		description: []string{"Translation for luci-app-greseal and luci-proto-greseal - " + l.Title},
+		depends:     []string{"luci-app-greseal"},
+	}
+	files, err := filepath.Glob(filepath.Join(luci, "*/po", l.Folder, "*.po"))
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			return nil, err
+		}
+		entries, err := po.Parse(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", f, err)
+		}
+		lmo, err := po.LMO(entries)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", f, err)
+		}
+		name := strings.TrimSuffix(filepath.Base(f), "po") + l.Code + ".lmo"
+		p.tree.add(node{path: "usr/lib/lua/luci/i18n/" + name, mode: 0o644, data: lmo})
+	}
+	p.tree.add(node{path: "etc/uci-defaults/" + p.name, mode: 0o644, data: []byte(
+		"uci set luci.languages." + strings.ReplaceAll(l.Code, "-", "_") + "='" + l.Title + "'; uci commit luci\n")})
+	return p, nil
 }
 
 // scripts are those of a package, run with PKG_UPGRADE=1 and arguments as

@@ -1,5 +1,6 @@
-// Package po reads and writes the translations of the LuCI packages, PO files with
-// one translation a text. It knows no plural forms, since no text has one.
+// Package po reads and writes the translations of the LuCI packages: PO files, one
+// translation a text, and the LMO files in which LuCI looks a text up by its hash.
+// It knows no plural forms, since no text of the packages has one.
 package po
 
 import (

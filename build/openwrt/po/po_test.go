@@ -80,3 +80,30 @@ func TestWhatIsNoFileIsRefusedWithItsLine(t *testing.T) {
 		}
 	}
 }
+
+// TestTheHashIsLuCIs has values that other implementations have, too.
+func TestTheHashIsLuCIs(t *testing.T) {
+	for text, want := range map[string]uint32{
+		"Menu\x01Status": 0x0607f8cc, "%d station\x021": 0x015f3e71,
+		"a": 0x115ea782, "ab": 0x516b8b44, "abc": 0xd2be198a, "abcd": 0xdad8b8db,
+		"xyzä": 0xbc7abbc6, "“": 0xa7bd72a7, // a last byte that is negative
+	} {
+		if got := Hash(text); got != want {
+			t.Errorf("%q: %#08x, want %#08x", text, got, want)
+		}
+	}
+}
+
+func TestAFileForLuCIByteForByte(t *testing.T) {
+	got, err := LMO(parsed(t, "msgid \"\"\nmsgstr \"Language: de\\n\"\n\nmsgid \"abcd\"\nmsgstr \"Eins\"\n\nmsgid \"same\"\nmsgstr \"same\"\n\nmsgid \"a\"\nmsgstr \"Ä\"\n"))
+	want := "Eins" + "\xc3\x84\x00\x00" +
+		"\x11\x5e\xa7\x82" + "\x00\x00\x00\x01" + "\x00\x00\x00\x04" + "\x00\x00\x00\x02" +
+		"\xda\xd8\xb8\xdb" + "\x00\x00\x00\x01" + "\x00\x00\x00\x00" + "\x00\x00\x00\x04" +
+		"\x00\x00\x00\x08"
+	if err != nil || string(got) != want {
+		t.Errorf("%q, %v", got, err)
+	}
+	if got, err := LMO(parsed(t, "msgid \"\"\nmsgstr \"Language: de\\n\"\n\nmsgid \"a\"\nmsgstr \"\"\n")); err == nil {
+		t.Errorf("LuCI reads no file without an index: %q", got)
+	}
+}
