@@ -1,6 +1,8 @@
 package platform
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/vishvananda/netlink/nl"
@@ -98,16 +100,16 @@ func filtersVLANs(bridge *rtnl.Link) (yes bool) {
 func portVLANs(n *netlink.Conn) (map[int]bool, error) {
 	in := make(map[int]bool)
 	_, err := netlink.Dump(n, unix.RTM_GETLINK, unix.RTM_NEWLINK, func(p []byte) (struct{}, bool, error) {
-		l, err := rtnl.ParseLink(p)
-		if err != nil {
-			return struct{}{}, false, err
+		if len(p) < unix.SizeofIfInfomsg {
+			return struct{}{}, false, errors.New("link message: too short")
 		}
+		index := int(int32(binary.NativeEndian.Uint32(p[4:]))) // ifi_index
 		return struct{}{}, false, netlink.EachAttr(p[unix.SizeofIfInfomsg:], func(typ uint16, v []byte) error {
 			if typ&^unix.NLA_F_NESTED != linkAFSpec {
 				return nil
 			}
 			return netlink.EachAttr(v, func(typ uint16, _ []byte) error {
-				in[l.Index] = in[l.Index] || typ == bridgeVLANInfo
+				in[index] = in[index] || typ == bridgeVLANInfo
 				return nil
 			})
 		})

@@ -131,7 +131,7 @@ func changedByHand(l *labnet.Lab) {
 	l.Fact("%d changes", len(steps))
 }
 
-var anySA = regexp.MustCompile(`src (\S+) dst (\S+)\s*\\?\s*proto esp spi (0x\w+) reqid (\d+) mode (\w+)`)
+var anySA = regexp.MustCompile(`src (\S+) dst ([^\s\\]+)\s*\\?\s*proto esp spi (0x\w+) reqid (\d+) mode (\w+)`)
 
 // replaceSA puts another SA in the place of one, of another reqid where one is given.
 func replaceSA(l *labnet.Lab, n *labnet.NS, g *labnet.Greseal, reqid string) {
