@@ -35,6 +35,15 @@ func ReadInterfaces(n *netlink.Conn) (*Interfaces, error) {
 	return there, nil
 }
 
+// Octets are what an interface has received and sent since it was made; 0 when there is
+// none of that index.
+func (i *Interfaces) Octets(index int) (in, out uint64) {
+	if l := i.byIndex[index]; l != nil {
+		return l.Stats.RxBytes, l.Stats.TxBytes
+	}
+	return 0, 0
+}
+
 // WithoutIPsec names a sysctl by which the kernel lets packets of an IP version leave
 // or come in whatever the IPsec policies say, as sysctl(8) takes it; "" for none. Loopback has
 // them always, and interfaces that are made of IPsec may: GRE does not go there.

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"greseal/platform/rtnl"
 )
 
 func TestRepairsEndWhenAnotherProgramGoesOn(t *testing.T) {
@@ -57,6 +59,15 @@ func TestARepairThatFailsSaysWhy(t *testing.T) {
 		got := r.do(Deviation{Text: "it is missing"}, time.Now(), func() error { return errors.New("no memory") })
 		if got.Fixed || got.Text != "it is missing: no memory" {
 			t.Fatalf("%+v", got)
+		}
+	}
+}
+
+func TestOctetsAreOfTheInterfaceOrNone(t *testing.T) {
+	there := &Interfaces{byIndex: map[int]*rtnl.Link{7: {Index: 7, Stats: rtnl.LinkStats{RxBytes: 1, TxBytes: 2}}}}
+	for index, want := range map[int][2]uint64{7: {1, 2}, 8: {}, 0: {}} {
+		if in, out := there.Octets(index); in != want[0] || out != want[1] {
+			t.Errorf("%d: %d in, %d out, want %d", index, in, out, want)
 		}
 	}
 }

@@ -56,7 +56,8 @@ func (l *loop) laid(err error) {
 func (l *loop) audit() {
 	begun := l.now()
 	found := map[string][]platform.Deviation{}
-	for _, d := range l.deviations() {
+	there, all := l.deviations()
+	for _, d := range all {
 		switch t := l.tunnels[d.Link]; {
 		case t == nil:
 			d.Link = ""
@@ -73,21 +74,25 @@ func (l *loop) audit() {
 	for _, name := range l.order {
 		t := l.tunnels[name]
 		l.learn(t, &t.standing, found[name])
+		if there != nil {
+			in, out := there.Octets(t.index)
+			t.history.Add(octets{begun, in, out})
+		}
 	}
 }
 
 // deviations has everything read back, with one dump of the interfaces unless some of
-// them are put right in between.
-func (l *loop) deviations() []platform.Deviation {
+// them are put right in between. there is nil when they cannot be read.
+func (l *loop) deviations() (there *platform.Interfaces, found []platform.Deviation) {
 	there, err := l.net.Interfaces()
-	found := l.dp.Audit(there)
+	found = l.dp.Audit(there)
 	if slices.ContainsFunc(found, func(d platform.Deviation) bool { return d.Object == platform.ObjectLink }) {
 		there, err = l.net.Interfaces()
 	}
 	if err != nil {
 		found = append(found, platform.Deviation{Object: platform.ObjectLink, Text: "the interfaces cannot be read back: " + err.Error()})
 	}
-	return append(found, l.net.Audit(there)...)
+	return there, append(found, l.net.Audit(there)...)
 }
 
 // netifdHeard reports whether netifd has had time to set the interface up, as it does

@@ -43,7 +43,7 @@ func (n worldNet) Audit(*platform.Interfaces) (found []platform.Deviation) {
 	return found
 }
 
-func (worldNet) Interfaces() (*platform.Interfaces, error) { return nil, nil }
+func (worldNet) Interfaces() (*platform.Interfaces, error) { return new(platform.Interfaces), nil }
 
 func (n worldNet) Leaves(netip.Addr) (string, error) {
 	if n.w.leaves == "nowhere" {
@@ -221,7 +221,7 @@ func (n worldNet) Link(name string) (*platform.LinkInfo, error) {
 	if !n.w.devices[name] && n.w.card(name) == nil {
 		return nil, platform.ErrNoLink
 	}
-	info := &platform.LinkInfo{Name: name, Index: 7}
+	info := &platform.LinkInfo{Name: name, Index: 7, Stats: n.w.stats}
 	if !n.w.setDown {
 		info.Flags = 1 // IFF_UP
 	}

@@ -31,7 +31,13 @@ func (l *loop) query(q *status.Query) {
 		if l.audits.Stale(l.now()) {
 			l.audit()
 		}
-		q.Answer(status.Reply{OK: true, Snapshot: l.snapshot(names)})
+		s := l.snapshot(names)
+		if q.History {
+			for i := range s.Tunnels {
+				s.Tunnels[i].History = l.describeHistory(l.tunnels[names[i]])
+			}
+		}
+		q.Answer(status.Reply{OK: true, Snapshot: s})
 		return
 	case status.OpHandshakes:
 		q.Answer(status.Reply{OK: true, Handshakes: l.handshakes(ikev2.PeerID(q.Tunnel))})

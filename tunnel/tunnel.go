@@ -83,6 +83,7 @@ type tunnel struct {
 	running bool
 
 	standing standing
+	history  history
 	sizing   sizing
 
 	// GRE keepalives of our own.

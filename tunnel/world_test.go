@@ -15,6 +15,7 @@ import (
 
 	"greseal/ikev2"
 	"greseal/platform"
+	"greseal/platform/rtnl"
 	"greseal/tunnel/config"
 	"greseal/tunnel/status"
 )
@@ -60,6 +61,7 @@ type world struct {
 	linkErr          error           // SetLink's
 	failing          map[string]error
 	drops            platform.Drops // of the interface
+	stats            rtnl.LinkStats // of the interface
 	ikeDropped       uint64
 	deviations       []platform.Deviation // what an audit of the datapath finds
 	lacks            string               // an algorithm

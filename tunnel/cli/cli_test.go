@@ -73,6 +73,9 @@ func show(q *status.Query) {
 		}
 		r.Snapshot.Tunnels = r.Snapshot.Tunnels[i : i+1]
 	}
+	if q.History {
+		r.Snapshot.Tunnels[0].History = []status.Point{{Time: 1}}
+	}
 	q.Answer(r)
 }
 
@@ -157,9 +160,12 @@ func TestStatusShowsTheReasonAndJSONTheFacts(t *testing.T) {
 	// Flags may follow the name.
 	code, out, _ = call(t, "status", "lab", "--json", "--socket", socket)
 	var s struct {
-		Tunnels []struct{ Name, Remedy string }
+		Tunnels []struct {
+			Name, Remedy string
+			History      []struct{ Time int64 }
+		}
 	}
-	if err := json.Unmarshal([]byte(out), &s); err != nil || code != ExitOK || len(s.Tunnels) != 1 || s.Tunnels[0].Remedy != "open UDP 500 there" {
+	if err := json.Unmarshal([]byte(out), &s); err != nil || code != ExitOK || len(s.Tunnels) != 1 || s.Tunnels[0].Remedy != "open UDP 500 there" || len(s.Tunnels[0].History) != 1 {
 		t.Errorf("exit %d, %v:\n%s", code, err, out)
 	}
 	code, _, errs := call(t, "status", "nope", "--socket", socket)

@@ -41,7 +41,7 @@ var Status = Command{
 				}
 				return status.HumanHandshakes(env.Stdout, r.Handshakes, env.Style)
 			}
-			raw, r, err := c.CallRaw(status.Request{Op: status.OpStatus, Tunnel: name})
+			raw, r, err := c.CallRaw(status.Request{Op: status.OpStatus, Tunnel: name, History: *asJSON && name != ""})
 			if err != nil {
 				return err
 			}

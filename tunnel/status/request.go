@@ -46,8 +46,8 @@ const (
 )
 
 // Request is what a client asks, one map on the wire with the keys v, op, tunnel,
-// open, last, follow, interval, job, target, seconds, client, digest and force; keys
-// at their zero value are left out.
+// open, last, follow, interval, job, target, seconds, client, digest, force, netifd and
+// history; keys at their zero value are left out.
 type Request struct {
 	Op       string
 	Tunnel   string // empty for all, where that makes sense
@@ -62,6 +62,7 @@ type Request struct {
 	Digest   string // confirm: SHA-256 of the config file, 64 hex digits
 	Force    bool   // hold: also with a tunnel down that was up before
 	Netifd   bool   // up, down: netifd asks, for an interface of its own
+	History  bool   // status: also the History of each tunnel
 }
 
 // Changes reports whether the request changes anything or makes the daemon send
@@ -99,6 +100,7 @@ var requestKeys = [...]requestKey{
 	wordKey("digest", func(r *Request) *string { return &r.Digest }),
 	flagKey("force", func(r *Request) *bool { return &r.Force }),
 	flagKey("netifd", func(r *Request) *bool { return &r.Netifd }),
+	flagKey("history", func(r *Request) *bool { return &r.History }),
 }
 
 func always(*Request) bool { return true }

@@ -12,7 +12,7 @@ import (
 func TestRequestsSurviveTheWire(t *testing.T) {
 	for _, r := range []Request{
 		{Op: OpStatus},
-		{Op: OpStatus, Tunnel: "hq"},
+		{Op: OpStatus, Tunnel: "hq", History: true},
 		{Op: OpWatch, Interval: 5},
 		{Op: OpEvents, Last: 20, Follow: true, Tunnel: "hq"},
 		{Op: OpUp, Tunnel: "hq"},

@@ -159,6 +159,16 @@ type Tunnel struct {
 	Keepalives Keepalives `msg:"gre_keepalives"`
 
 	Contention *Contention `msg:"contention"` // nil unless a second peer was turned away lately
+
+	History []Point `msg:"history"` // the latest of its interface, oldest first, at most 60; empty unless it was asked for
+}
+
+// Point is one of a tunnel's history: what its interface carried on average since the
+// point before, 30 s or more. The last one ends with the snapshot and may be shorter.
+type Point struct {
+	Time int64  `msg:"time"`     // its end, Unix seconds
+	In   uint32 `msg:"in_rate"`  // bytes per second, without GRE and ESP
+	Out  uint32 `msg:"out_rate"` // bytes per second, without GRE and ESP
 }
 
 // Contention tells of a peer that authenticated itself and was turned away, because

@@ -2961,6 +2961,80 @@ func (z Placed) Msgsize() (s int) {
 }
 
 // MarshalMsg implements msgp.Marshaler
+func (z Point) MarshalMsg(b []byte) (o []byte, err error) {
+	o = msgp.Require(b, z.Msgsize())
+	// map header, size 3
+	// string "time"
+	o = append(o, 0x83, 0xa4, 0x74, 0x69, 0x6d, 0x65)
+	o = msgp.AppendInt64(o, z.Time)
+	// string "in_rate"
+	o = append(o, 0xa7, 0x69, 0x6e, 0x5f, 0x72, 0x61, 0x74, 0x65)
+	o = msgp.AppendUint32(o, z.In)
+	// string "out_rate"
+	o = append(o, 0xa8, 0x6f, 0x75, 0x74, 0x5f, 0x72, 0x61, 0x74, 0x65)
+	o = msgp.AppendUint32(o, z.Out)
+	return
+}
+
+// UnmarshalMsg implements msgp.Unmarshaler
+func (z *Point) UnmarshalMsg(bts []byte) (o []byte, err error) {
+	var field []byte
+	_ = field
+	var zb0001 uint32
+	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err)
+		return
+	}
+	if zb0001 > zb417a25dlimitMaps {
+		err = msgp.ErrLimitExceeded
+		return
+	}
+	for zb0001 > 0 {
+		zb0001--
+		field, bts, err = msgp.ReadMapKeyZC(bts)
+		if err != nil {
+			err = msgp.WrapError(err)
+			return
+		}
+		switch msgp.UnsafeString(field) {
+		case "time":
+			z.Time, bts, err = msgp.ReadInt64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Time")
+				return
+			}
+		case "in_rate":
+			z.In, bts, err = msgp.ReadUint32Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "In")
+				return
+			}
+		case "out_rate":
+			z.Out, bts, err = msgp.ReadUint32Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Out")
+				return
+			}
+		default:
+			bts, err = msgp.Skip(bts)
+			if err != nil {
+				err = msgp.WrapError(err)
+				return
+			}
+		}
+	}
+	o = bts
+	return
+}
+
+// Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
+func (z Point) Msgsize() (s int) {
+	s = 1 + 5 + msgp.Int64Size + 8 + msgp.Uint32Size + 9 + msgp.Uint32Size
+	return
+}
+
+// MarshalMsg implements msgp.Marshaler
 func (z *Reply) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// map header, size 10
@@ -3473,9 +3547,9 @@ func (z Traffic) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *Tunnel) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 37
+	// map header, size 38
 	// string "name"
-	o = append(o, 0xde, 0x0, 0x25, 0xa4, 0x6e, 0x61, 0x6d, 0x65)
+	o = append(o, 0xde, 0x0, 0x26, 0xa4, 0x6e, 0x61, 0x6d, 0x65)
 	o = msgp.AppendString(o, z.Name)
 	// string "source"
 	o = append(o, 0xa6, 0x73, 0x6f, 0x75, 0x72, 0x63, 0x65)
@@ -3691,6 +3765,21 @@ func (z *Tunnel) MarshalMsg(b []byte) (o []byte, err error) {
 			err = msgp.WrapError(err, "Contention")
 			return
 		}
+	}
+	// string "history"
+	o = append(o, 0xa7, 0x68, 0x69, 0x73, 0x74, 0x6f, 0x72, 0x79)
+	o = msgp.AppendArrayHeader(o, uint32(len(z.History)))
+	for za0008 := range z.History {
+		// map header, size 3
+		// string "time"
+		o = append(o, 0x83, 0xa4, 0x74, 0x69, 0x6d, 0x65)
+		o = msgp.AppendInt64(o, z.History[za0008].Time)
+		// string "in_rate"
+		o = append(o, 0xa7, 0x69, 0x6e, 0x5f, 0x72, 0x61, 0x74, 0x65)
+		o = msgp.AppendUint32(o, z.History[za0008].In)
+		// string "out_rate"
+		o = append(o, 0xa8, 0x6f, 0x75, 0x74, 0x5f, 0x72, 0x61, 0x74, 0x65)
+		o = msgp.AppendUint32(o, z.History[za0008].Out)
 	}
 	return
 }
@@ -4235,6 +4324,68 @@ func (z *Tunnel) UnmarshalMsg(bts []byte) (o []byte, err error) {
 					return
 				}
 			}
+		case "history":
+			var zb0013 uint32
+			zb0013, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "History")
+				return
+			}
+			if zb0013 > zb417a25dlimitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.History) >= int(zb0013) {
+				z.History = (z.History)[:zb0013]
+			} else {
+				z.History = make([]Point, zb0013)
+			}
+			for za0008 := range z.History {
+				var zb0014 uint32
+				zb0014, bts, err = msgp.ReadMapHeaderBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "History", za0008)
+					return
+				}
+				if zb0014 > zb417a25dlimitMaps {
+					err = msgp.ErrLimitExceeded
+					return
+				}
+				for zb0014 > 0 {
+					zb0014--
+					field, bts, err = msgp.ReadMapKeyZC(bts)
+					if err != nil {
+						err = msgp.WrapError(err, "History", za0008)
+						return
+					}
+					switch msgp.UnsafeString(field) {
+					case "time":
+						z.History[za0008].Time, bts, err = msgp.ReadInt64Bytes(bts)
+						if err != nil {
+							err = msgp.WrapError(err, "History", za0008, "Time")
+							return
+						}
+					case "in_rate":
+						z.History[za0008].In, bts, err = msgp.ReadUint32Bytes(bts)
+						if err != nil {
+							err = msgp.WrapError(err, "History", za0008, "In")
+							return
+						}
+					case "out_rate":
+						z.History[za0008].Out, bts, err = msgp.ReadUint32Bytes(bts)
+						if err != nil {
+							err = msgp.WrapError(err, "History", za0008, "Out")
+							return
+						}
+					default:
+						bts, err = msgp.Skip(bts)
+						if err != nil {
+							err = msgp.WrapError(err, "History", za0008)
+							return
+						}
+					}
+				}
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -4295,5 +4446,6 @@ func (z *Tunnel) Msgsize() (s int) {
 	} else {
 		s += z.Contention.Msgsize()
 	}
+	s += 8 + msgp.ArrayHeaderSize + (len(z.History) * (23 + msgp.Int64Size + msgp.Uint32Size + msgp.Uint32Size))
 	return
 }

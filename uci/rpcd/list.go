@@ -38,6 +38,7 @@ var listed = want{
 	"contention": nil,
 	"differs":    nil,
 	"guards":     nil, // those that are open
+	"history":    nil, // when it is asked for
 	"drops":      {"replay": nil, "integrity": nil, "selector": nil, "malformed": nil, "no_sa": nil, "too_big": nil, "queue": nil, "key": nil, "gre": nil},
 }
 
@@ -46,10 +47,11 @@ var errNothing = errors.New("there is no tunnel")
 
 // list answers with the time, the daemon and what a list of its tunnels shows, from the one
 // with the index "from" on: as many as one message holds, and in "next" the index
-// of the first that had no room, 0 when there is none. Fields are those of status;
-// numbers that are zero, empty texts and what is not there are left out.
+// of the first that had no room, 0 when there is none. Fields are those of status, with
+// each tunnel's history when "history" is true; numbers that are zero, empty texts and
+// what is not there are left out.
 func (p *Plugin) list(c *call) error {
-	raw, reply, err := p.ask(status.Request{Op: status.OpStatus})
+	raw, reply, err := p.ask(status.Request{Op: status.OpStatus, History: c.History})
 	if errors.Is(err, status.ErrNoDaemon) {
 		if any, _, cerr := uci.Configured(p.Config); !any && (cerr == nil || errors.Is(cerr, fs.ErrNotExist)) {
 			return errNothing

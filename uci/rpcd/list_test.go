@@ -56,6 +56,12 @@ func serve(t *testing.T, s *status.Snapshot) *Plugin {
 			i := slices.IndexFunc(s.Tunnels, func(t status.Tunnel) bool { return t.Name == r.Tunnel })
 			asked.Tunnels = s.Tunnels[i : i+1]
 		}
+		if !r.History {
+			asked.Tunnels = slices.Clone(asked.Tunnels)
+			for i := range asked.Tunnels {
+				asked.Tunnels[i].History = nil
+			}
+		}
 		return status.Reply{OK: true, Snapshot: &asked}
 	})
 }
@@ -90,7 +96,7 @@ func TestTheListIsPartOfTheStatusAndLeavesOutZeros(t *testing.T) {
 		t.Error(err)
 	}
 	for k := range listed {
-		if _, ok := row[k]; !ok && k != "differs" && k != "guards" && k != "waiting_for" && k != "next_attempt" && k != "remedy" {
+		if _, ok := row[k]; !ok && k != "differs" && k != "guards" && k != "history" && k != "waiting_for" && k != "next_attempt" && k != "remedy" {
 			t.Errorf("the list lacks %s: %v", k, row)
 		}
 	}
@@ -232,6 +238,37 @@ func TestMoreTunnelsThanUbusCarriesComeInParts(t *testing.T) {
 	}
 	if got, _ := answer(t, p, "list", `{"from":999999}`); len(got["tunnels"].([]any)) != 0 || got["next"] != json.Number("0") {
 		t.Errorf("behind the last: %v", got)
+	}
+}
+
+func TestTheListHasHistoriesWhenTheyAreAskedFor(t *testing.T) {
+	p := serve(t, tunnels(300, func(t *status.Tunnel) {
+		for i := range int64(60) {
+			t.History = append(t.History, status.Point{Time: 1795912345 + 30*i, In: 1<<32 - 1, Out: uint32(i)})
+		}
+	}))
+	if got, _ := answer(t, p, "list", `{"history":false}`); len(got["tunnels"].([]any)) != 300 || got["tunnels"].([]any)[0].(map[string]any)["history"] != nil {
+		t.Errorf("%d tunnels, the first is %v", len(got["tunnels"].([]any)), got["tunnels"].([]any)[0])
+	}
+	n := 0
+	for {
+		got, size := answer(t, p, "list", fmt.Sprintf(`{"history":true,"from":%d}`, n))
+		if size > 1<<20 {
+			t.Fatalf("from %d: %d bytes", n, size)
+		}
+		for _, row := range got["tunnels"].([]any) {
+			h := row.(map[string]any)["history"].([]any)
+			want := map[string]any{"time": json.Number("1795914115"), "in_rate": json.Number("4294967295"), "out_rate": json.Number("59")}
+			if n++; len(h) != 60 || !reflect.DeepEqual(h[59], want) {
+				t.Fatalf("%d points, the last is %v", len(h), h[len(h)-1])
+			}
+		}
+		if got["next"] == json.Number("0") {
+			break
+		}
+	}
+	if n != 300 {
+		t.Errorf("%d tunnels", n)
 	}
 }
 

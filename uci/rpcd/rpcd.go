@@ -38,13 +38,14 @@ type Plugin struct {
 // arguments are what a caller may give; which of them count is the method's
 // business.
 type arguments struct {
-	Tunnel string `json:"tunnel"`
-	From   int    `json:"from"`
-	Last   int    `json:"last"`
-	Job    int    `json:"job"`
-	Target string `json:"target"`
-	Open   bool   `json:"open"`
-	Force  bool   `json:"force"`
+	Tunnel  string `json:"tunnel"`
+	From    int    `json:"from"`
+	History bool   `json:"history"`
+	Last    int    `json:"last"`
+	Job     int    `json:"job"`
+	Target  string `json:"target"`
+	Open    bool   `json:"open"`
+	Force   bool   `json:"force"`
 
 	Vendor   string `json:"vendor"`
 	Own      string `json:"own"`
@@ -84,7 +85,7 @@ type call struct {
 
 // methods in the order of the access list: those that only look first.
 var methods = []method{
-	{"list", map[string]any{"from": 0}, (*Plugin).list},
+	{"list", map[string]any{"from": 0, "history": false}, (*Plugin).list},
 	{"status", map[string]any{"tunnel": ""}, (*Plugin).status},
 	{"events", map[string]any{"tunnel": "", "last": 50}, (*Plugin).events},
 	{"handshakes", map[string]any{"tunnel": ""}, (*Plugin).handshakes},

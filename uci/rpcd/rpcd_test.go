@@ -98,6 +98,7 @@ func TestMethodsAskTheDaemonAndAnswerWithItsFacts(t *testing.T) {
 		{"status", `{` + session + `}`, status.Request{Op: status.OpStatus}, func(a map[string]any) bool {
 			return a["running"] == true && a["time"] == 5.0 && a["tunnels"].([]any)[0].(map[string]any)["name"] == "hq"
 		}},
+		{"list", `{"history":true,` + session + `}`, status.Request{Op: status.OpStatus, History: true}, func(a map[string]any) bool { return a["next"] == 0.0 }},
 		{"mtu", `{"tunnel":"hq",` + session + `}`, status.Request{Op: status.OpStatus, Tunnel: "hq"}, func(a map[string]any) bool {
 			return a["mtu"].(map[string]any)["bytes"] == 1400.0
 		}},

@@ -180,7 +180,7 @@ func (g *Greseal) lookAll() {
 		return
 	}
 	for _, op := range []string{status.OpStatus, status.OpEvents, status.OpHandshakes} {
-		if _, err := g.Ask(status.Request{Op: op, Last: 1000}); err != nil {
+		if _, err := g.Ask(status.Request{Op: op, Last: 1000, History: true}); err != nil {
 			return
 		}
 	}
