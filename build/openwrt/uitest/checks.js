@@ -73,6 +73,45 @@ async function statusPage(t) {
 	assert(await button.evaluate(b => b.isConnected), 'a button was made anew');
 }
 
+/* What was carried before a visit is on the plot from the beginning. */
+async function beforeTheVisit(t) {
+	const { page } = t, asked = () => t.router.calls.filter(c => c == 'luci.greseal.list with history').length;
+	const curve = i => page.$$eval('[data-tunnel=branch] polyline', (all, i) => all[i].getAttribute('points').split(' ').map(p => p.split(',').map(Number)), i);
+	const before = asked();
+
+	await t.open(status);
+	await page.waitForSelector('[data-tunnel=branch]');
+	await t.open(interfaces);
+	t.lab.in(t.lab.a, 'ping', '-q', '-c', '20', '-i', '0.02', '-s', '1000', '10.255.1.2');
+	await page.waitForTimeout(1100);
+	await t.open(status);
+	await page.waitForSelector('[data-tunnel=branch]');
+	for (const i of [ 0, 1 ]) {
+		const points = await curve(i);
+
+		assert(Math.abs(points[points.length - 1][0] - 120) < .5, 'the latest is not at the right edge: ' + points);
+		assert(points.some(p => p[1] < 30), 'nothing was carried: ' + points);
+	}
+	assert.match(await page.getAttribute('[data-tunnel=branch] [role=img]', 'aria-label'), /last 30 minutes/);
+
+	if (t.client.root) /* which cannot pretend */
+		return;
+
+	assert.equal(asked() - before, 2, 'it is asked for with more than the page');
+	await pretend(t, 'branch', (args, res) => args.history && { history: [ ...Array(60).keys() ].map(i =>
+		({ time: res.time - 30 * (59 - i), in_rate: 2e5 * Math.abs(Math.sin(i / 5)), out_rate: i > 40 && i < 50 ? 1e6 : 3e4 })) }, async () => {
+		const points = await curve(1);
+
+		assert(points.length >= 60 && points[0][0] >= 0 && points[0][0] < 2.5 && points[45][1] < 10 && points[55][1] > 25, points.join(' '));
+		await page.$eval('[data-tunnel=branch]', e => e.scrollIntoView());
+		await t.until('the plot goes on', async () => (await curve(1)).length > points.length + 1, 30);
+		assert.equal(await text(page, '[data-tunnel=branch] [data-scale]'), '10 Mbit/s');
+		await t.shot('half-an-hour');
+		await fits(t);
+	});
+}
+beforeTheVisit.screens = [ 'desktop', 'dark', 'phone' ];
+
 async function doctor(t) {
 	const { page } = t;
 
@@ -167,14 +206,15 @@ async function setDown(t) {
 }
 setDown.screens = [ 'desktop' ];
 
-/* Has the list say something else of a tunnel while a scene looks at it. */
+/* Has the list say something else of a tunnel while a scene looks at it; facts may depend
+ * on the arguments. */
 async function pretend(t, name, facts, look) {
 	const list = async args => {
 		t.router.played = null;
 		const res = await t.router.greseal('list', args);
 
 		t.router.played = { list };
-		Object.assign(res.tunnels.find(x => x.name == name), facts);
+		Object.assign(res.tunnels.find(x => x.name == name), typeof(facts) == 'function' ? facts(args, res) : facts);
 		return res;
 	};
 
@@ -601,6 +641,7 @@ async function thirty(t) {
 	await t.shot('status');
 	await fits(t);
 	assert.equal((await page.$$('[data-tunnel]')).length, 30);
+	assert(!t.router.calls.includes('luci.greseal.list with history'), 'a line has no room for a plot');
 	assert.equal((await page.$$('[data-state=up]')).length, 25);
 	assert.equal((await page.$$eval('[data-reason]', all => all.filter(e => e.offsetHeight > 0).length)), 5);
 
@@ -720,7 +761,7 @@ async function lowerMTU(t) {
 }
 
 module.exports = {
-	few: [ statusPage, doctor, details, detailsFollow, setDown, notClosed, notEnabled, downAndUp, readOnly, form, everyVendor, files, validators, firstTunnel ],
+	few: [ statusPage, beforeTheVisit, doctor, details, detailsFollow, setDown, notClosed, notEnabled, downAndUp, readOnly, form, everyVendor, files, validators, firstTunnel ],
 	one: [ connecting, trouble, empty ],
 	mistaken: [ instead, contended, lowerMTU ],
 	many: [ thirty ],

@@ -51,7 +51,7 @@ class Router {
 
 		const [ , object, method, args ] = msg.params;
 
-		this.calls.push(object + '.' + method);
+		this.calls.push(object + '.' + method + (args.history ? ' with history' : ''));
 
 		if (!grants(this.acls, this.readonly)(object, method)) {
 			this.faults.push('access denied: ' + object + '.' + method);

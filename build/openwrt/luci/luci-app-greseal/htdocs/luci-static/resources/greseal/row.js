@@ -8,7 +8,7 @@
 
 const { blue, green, states, drops, small, line, span, bits, svg, dot, badge, open, alarm, reason, contention, unequal } = look;
 
-const samples = 60; /* of a plot */
+const minutes = 30; /* of a plot */
 
 const waits = {
 	address: _('for the local address'),
@@ -32,12 +32,19 @@ const off = t => t.netifd && !t.enabled && t.desired == 'down';
 
 const postquantum = t => t.ike != null && /(^|-)(ke\d_)?mlkem/.test(t.ike.suite);
 
-/* The rates of one tunnel, from one answer to the next. */
+/* The rates of one tunnel: when, on the browser's clock in milliseconds, and bits per
+ * second in and out since the one before. */
 function Rates() {
 	this.list = [];
 }
 
 Rates.prototype = {
+	/* what the daemon has kept, as it told at a time, which is at on the browser's clock */
+	past(points, now, at) {
+		this.keep(at, points.map(p => [ at - (now - p.time) * 1000, p.in_rate * 8, p.out_rate * 8 ]));
+	},
+
+	/* from one answer to the next */
 	add(t, now) {
 		const last = this.last, dt = last ? (now - last.now) / 1000 : 0;
 
@@ -47,31 +54,35 @@ Rates.prototype = {
 			return;
 
 		/* Counters begin anew with the daemon. */
-		this.list.push([ this.last.i - last.i, this.last.o - last.o ].map(d => Math.max(0, d) * 8 / dt));
-		this.list = this.list.slice(-samples);
+		this.keep(now, [ [ now, ...[ this.last.i - last.i, this.last.o - last.o ].map(d => Math.max(0, d) * 8 / dt) ] ]);
+	},
+
+	keep(now, points) {
+		this.list = this.list.concat(points).filter(p => p[0] > now - minutes * 60000);
 	},
 
 	/* the rate at the top of the plot: the next of 1, 2 and 5 times a power of ten */
 	top() {
-		const most = Math.max(1000, ...this.list.flat()), unit = Math.pow(10, Math.floor(Math.log10(most)));
+		const most = Math.max(1000, ...this.list.flatMap(p => p.slice(1))), unit = Math.pow(10, Math.floor(Math.log10(most)));
 
 		return unit * [ 1, 2, 5, 10 ].find(n => n * unit >= most);
 	},
 
 	plot() {
-		const w = 120, h = 32, top = this.top();
-		const points = k => this.list.map((v, i) =>
-			'%d,%.1f'.format(w - (this.list.length - 1 - i) * w / (samples - 1), h - 1 - v[k] / top * (h - 3))).join(' ');
+		const w = 120, h = 32, foot = 9, top = this.top(), end = this.last.now;
+		const points = k => this.list.map(p =>
+			'%.1f,%.1f'.format(w - (end - p[0]) * w / (minutes * 60000), h - 1 - p[k] / top * (h - 3))).join(' ');
 		const curve = (k, color) => svg('polyline', { points: points(k), fill: 'none', stroke: color, 'stroke-width': 1.5, 'stroke-linejoin': 'round' });
 
-		return svg('svg', { width: w, height: h, viewBox: '0 0 %d %d'.format(w, h), role: 'img', 'aria-label': _('Throughput of the last minutes') },
+		return svg('svg', { width: w, height: h + foot, viewBox: '0 0 %d %d'.format(w, h + foot), role: 'img', 'aria-label': _('Throughput of the last %d minutes').format(minutes) },
 			svg('line', { x1: 0, x2: w, y1: h - .5, y2: h - .5, stroke: 'currentColor', 'stroke-opacity': .3 }),
 			svg('line', { x1: 0, x2: w, y1: 2, y2: 2, stroke: 'currentColor', 'stroke-opacity': .3, 'stroke-dasharray': '2 3' }),
-			curve(0, blue), curve(1, green));
+			svg('text', { x: 0, y: h + foot - 1, 'font-size': foot, fill: 'currentColor', 'fill-opacity': .6 }, document.createTextNode('−' + _('%d min').format(minutes))),
+			curve(1, blue), curve(2, green));
 	},
 
 	text() {
-		const [ i, o ] = this.list[this.list.length - 1] || [ 0, 0 ];
+		const [ , i, o ] = this.list[this.list.length - 1] || [ 0, 0, 0 ];
 
 		return [
 			E('span', { 'style': 'color:' + blue }, [ '▼' ]), ' ', bits(i), ' ',
@@ -207,6 +218,8 @@ Row.prototype = {
 
 		this.tunnel = t;
 		this.now = now;
+		if (t.history)
+			this.rates.past(t.history, now, at);
 		this.rates.add(t, at);
 
 		if (this.seen || other)

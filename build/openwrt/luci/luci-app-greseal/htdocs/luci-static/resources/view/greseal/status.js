@@ -17,7 +17,7 @@
 const object = 'luci.greseal';
 const call = (method, params) => rpc.declare({ object, method, params, expect: { '': {} } });
 
-const callList = call('list', [ 'from' ]);
+const callList = call('list', [ 'from', 'history' ]);
 const callUp = call('up', [ 'tunnel' ]);
 const callDown = call('down', [ 'tunnel' ]);
 const callRestart = call('restart', [ 'tunnel' ]);
@@ -29,17 +29,18 @@ const { line, small, clock, span, states, sign, problem } = look;
 const few = 12; /* tunnels, which have room in full and of which one sees without help how they are */
 
 /* All tunnels: more than one answer holds come in parts. */
-const list = (from, before) => L.resolveDefault(callList(from), {}).then(res => {
+const list = (from, before, history) => L.resolveDefault(callList(from, history), {}).then(res => {
 	if (res.ok !== true)
 		return res;
 
 	res.tunnels = before.concat(res.tunnels);
-	return res.next > from ? list(res.next, res.tunnels) : res;
+	return res.next > from ? list(res.next, res.tunnels, history) : res;
 });
 
 return view.extend({
 	load() {
-		return list(0, []);
+		/* a few with what they carried before, which is plotted */
+		return list(0, []).then(res => res.ok === true && res.tunnels.length && res.tunnels.length <= few ? list(0, [], true) : res);
 	},
 
 	render(first) {
