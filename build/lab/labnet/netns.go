@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -228,11 +229,19 @@ func (n *NS) Hosts(pairs ...string) {
 	for i := 0; i+1 < len(pairs); i += 2 {
 		text += pairs[i+1] + " " + pairs[i] + "\n"
 	}
-	path := n.lab.File("hosts-"+n.Name, text)
-	n.lab.Must(os.Chmod(path, 0o644), "make the hosts file readable")
-	n.Must("mount the hosts file", func() error {
-		_ = unix.Unmount("/etc/hosts", unix.MNT_DETACH) // an earlier one
-		return unix.Mount(path, "/etc/hosts", "", unix.MS_BIND, "")
+	n.file("/etc/hosts", text)
+}
+
+// NameServer is the one that programs in the namespace ask.
+func (n *NS) NameServer(addr string) { n.file("/etc/resolv.conf", "nameserver "+addr+"\n") }
+
+// file gives the namespace's programs a file of their own in the place of one.
+func (n *NS) file(path, text string) {
+	own := n.lab.File(filepath.Base(path)+"-"+n.Name, text)
+	n.lab.Must(os.Chmod(own, 0o644), "make the file readable")
+	n.Must("mount "+path, func() error {
+		_ = unix.Unmount(path, unix.MNT_DETACH) // an earlier one
+		return unix.Mount(own, path, "", unix.MS_BIND, "")
 	})
 }
 

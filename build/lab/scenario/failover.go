@@ -81,10 +81,15 @@ func failover(l *labnet.Lab) {
 // renamed has the peer start again at another address, which its name then has.
 func renamed(l *labnet.Lab) {
 	net := l.NewPair()
-	net.A.Hosts("hub.example", labnet.AddrB)
+	net.A.NameServer("127.0.0.1") // nobody answers there
 	b := net.B.Greseal(side("any", innerB))
 	a := net.A.Greseal(side("hub.example", innerA, `dpd = "1s"`, `dpd_suspect = "2s"`))
-	before := a.WaitUp("t0", 20*time.Second)
+	l.Wait(20*time.Second, "the wait for the name", func() bool {
+		t := a.Tunnel("t0")
+		return t.State == "waiting" && t.WaitingFor == "name" && contains(t.Reason, "hub.example")
+	})
+	net.A.Hosts("hub.example", labnet.AddrB)
+	before := a.WaitUp("t0", 40*time.Second)
 	net.A.WaitPing(innerB, 10*time.Second)
 	b.Kill()
 	net.B.Readdress("wan", labnet.AddrB+"/24", movedB+"/24", labnet.RouterB)
