@@ -22,8 +22,8 @@ type broken struct {
 	// mend does what the remedy says. nil: run the commands it prints.
 	mend func(*world, finding)
 	also string // another step that is a fault in its own right
-	// turns: what came after doctor's look may take its place, such as the peer's own
-	// attempt, or packets that come in.
+	// turns: something else may take the place of what doctor found, such as the alarm of
+	// an open guard, the peer's own attempt, or packets that come in.
 	turns bool
 
 	// kernel: only with GRE and ESP in the kernel; either: on both datapaths.
@@ -514,7 +514,7 @@ var setups = []broken{
 		},
 	}, {
 		// One that comes later the daemon replaces by itself.
-		what: "another program's policy lets GRE leave in the clear", kernel: true,
+		what: "another program's policy lets GRE leave in the clear", kernel: true, turns: true,
 		fault: func(w *world) {
 			w.net.A.MustRun("ip", "xfrm", "policy", "add", "dir", "out", "src", "0.0.0.0/0", "dst", labnet.AddrB+"/32", "proto", "47", "priority", "5", "action", "allow")
 			w.start()
