@@ -199,6 +199,8 @@ func (d *Datapath) auditSAs() (found []platform.Deviation) {
 		there[all[i].ID] = &all[i]
 	}
 	var events []platform.Event
+	var strange []*xfrm.Info
+	ours := make(map[xfrm.ID]bool, len(d.sas))
 	d.mu.Lock()
 	for _, s := range d.sas {
 		if !s.lost {
@@ -207,6 +209,7 @@ func (d *Datapath) auditSAs() (found []platform.Deviation) {
 				events = append(events, event(platform.HardExpire, s))
 			}
 		}
+		ours[s.ID] = s.why == "" // what is there in the place of a lost one is not
 		if s.why != "" {
 			way := "inbound"
 			if s.key.Out {
@@ -219,6 +222,27 @@ func (d *Datapath) auditSAs() (found []platform.Deviation) {
 	}
 	d.mu.Unlock()
 	d.tell(events)
+	for _, there := range there {
+		// SPI 0 has what the kernel makes when it misses an SA.
+		if ourReqid(there.Reqid) && there.Reqid != probeReqid && there.SPI != 0 && !ours[there.ID] {
+			strange = append(strange, there)
+		}
+	}
+	return append(found, d.removeStrange(strange)...)
+}
+
+// removeStrange deletes SAs that are not ours and have the reqid of a tunnel: the newest
+// SA with a policy's reqid is the one that the kernel sends its packets through.
+func (d *Datapath) removeStrange(strange []*xfrm.Info) (found []platform.Deviation) {
+	for _, s := range strange {
+		dev := platform.Deviation{Object: platform.ObjectSA, Name: fmt.Sprintf("%08x to %s", s.SPI, s.Dst), Text: "another program's SA takes the tunnel's packets"}
+		for _, p := range d.flows {
+			if p.reqid == s.Reqid {
+				dev.Link = p.link
+			}
+		}
+		found = append(found, d.repairs.Do(dev, func() error { return xfrm.DeleteState(d.xfrm, s.ID) }))
+	}
 	return found
 }
 

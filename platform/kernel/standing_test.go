@@ -495,6 +495,7 @@ func TestAuditTellsOfSAsThatSomebodyDeleted(t *testing.T) {
 	reqid = strings.Fields(reqid)[0]
 	time.Sleep(1100 * time.Millisecond) // the kernel notes the second
 	l.a.sh("ip xfrm state flush", "ip xfrm state add src 198.18.2.2 dst 198.18.1.2 proto esp spi 0x3001 reqid "+reqid+" mode transport encap espinudp 4500 4500 0.0.0.0 aead rfc4106(gcm(aes)) 0x"+strings.Repeat("11", 20)+" 128")
+	l.a.found("another program's SA takes the tunnel's packets", "!somebody put another in its place")
 	l.a.found("!somebody put another in its place")
 	if e, ok := l.a.event(platform.HardExpire); !ok || e.Out || e.SPI != 0x3001 {
 		t.Errorf("%+v", e)

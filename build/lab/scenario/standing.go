@@ -121,9 +121,26 @@ func changedByHand(l *labnet.Lab) {
 	net.A.MustRun("ip", "link", "set", "t0", "group", "7")
 	byHand(l, net.A, a, "ip route flush dev t0", "put right")
 	l.Check(contains(net.A.MustRun("ip", "link", "show", "t0"), "group 7"), "its group was changed")
+	if l.Datapath == "kernel" {
+		replaceSA(l, net.A, a, "")
+		replaceSA(l, net.A, a, "5")
+	}
 	status := a.Tunnel("t0")
 	l.Check(len(status.Differs) == 0, "the status says that something differs: %q", status.Differs)
 	l.Fact("%d changes", len(steps))
+}
+
+var anySA = regexp.MustCompile(`src (\S+) dst ([^\s\\]+)\s*\\?\s*proto esp spi (0x\w+) reqid (\d+) mode (\w+)`)
+
+// replaceSA puts another SA in the place of one, of another reqid where one is given.
+func replaceSA(l *labnet.Lab, n *labnet.NS, g *labnet.Greseal, reqid string) {
+	sa := anySA.FindStringSubmatch(n.MustRun("ip", "-o", "xfrm", "state"))
+	l.Check(sa != nil, "there is no SA")
+	if reqid == "" {
+		reqid = sa[4]
+	}
+	id := fmt.Sprintf("src %s dst %s proto esp spi %s", sa[1], sa[2], sa[3])
+	byHand(l, n, g, fmt.Sprintf("ip xfrm state delete %s; ip xfrm state add %[1]s reqid %s mode %s aead rfc4106(gcm(aes)) 0x%040x 128", id, reqid, sa[5], 7), "deleted one of our SAs")
 }
 
 func bridgeByHand(l *labnet.Lab) {
