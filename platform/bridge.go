@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -12,8 +13,8 @@ import (
 	"greseal/platform/rtnl"
 )
 
-// BridgePort is what a bridge makes of one of its ports.
-type BridgePort struct {
+// portState is what a bridge makes of one of its ports.
+type portState struct {
 	Bridge string // its name
 	MTU    int    // of the bridge, bytes
 	Port   int    // MTU of the port, bytes
@@ -23,15 +24,15 @@ type BridgePort struct {
 
 // Narrow says that the port narrows the bridge for all others, "" when it does not. A
 // bridge has the least MTU of its ports unless somebody has set another.
-func (b *BridgePort) Narrow() string {
-	if b.Others <= b.Port || b.MTU > b.Port {
+func (b *portState) Narrow() string {
+	if b.Others <= b.Port || b.MTU != b.Port {
 		return ""
 	}
 	return fmt.Sprintf("it narrows %s to %d bytes for the whole LAN, whose other ports carry %d: set mtu = %d and gre.ignore_df = true, and frames are fragmented outside the tunnel", b.Bridge, b.MTU, b.Others, b.Others)
 }
 
 // Cut says that no frame passes, "" when some do.
-func (b *BridgePort) Cut(port string) string {
+func (b *portState) Cut(port string) string {
 	if !b.NoVLAN {
 		return ""
 	}
@@ -40,11 +41,12 @@ func (b *BridgePort) Cut(port string) string {
 
 // auditBridges says what bridges make of our interfaces. None of it is ours to change.
 func auditBridges(there *Interfaces) (found []Deviation) {
+	inVLANs := sync.OnceValues(func() (map[int]bool, error) { return portVLANs(there.conn) })
 	for _, l := range there.byIndex {
 		if !l.Ours() || l.Master == 0 {
 			continue
 		}
-		b, err := bridgePort(there, l)
+		b, err := bridgePort(there, l, inVLANs)
 		if b == nil || err != nil {
 			continue
 		}
@@ -57,13 +59,13 @@ func auditBridges(there *Interfaces) (found []Deviation) {
 	return found
 }
 
-// bridgePort reads what there is to say of a port; nil when it is none.
-func bridgePort(there *Interfaces, port *rtnl.Link) (*BridgePort, error) {
+// bridgePort is what there is to say of a port, nil when it is none; inVLANs is portVLANs.
+func bridgePort(there *Interfaces, port *rtnl.Link, inVLANs func() (map[int]bool, error)) (*portState, error) {
 	bridge := there.byIndex[port.Master]
 	if bridge == nil || bridge.Kind != "bridge" {
 		return nil, nil
 	}
-	b := &BridgePort{Bridge: bridge.Name, MTU: bridge.MTU, Port: port.MTU}
+	b := &portState{Bridge: bridge.Name, MTU: bridge.MTU, Port: port.MTU}
 	for _, l := range there.byIndex {
 		if l.Master == port.Master && l.Index != port.Index && (b.Others == 0 || l.MTU < b.Others) {
 			b.Others = l.MTU
@@ -72,7 +74,7 @@ func bridgePort(there *Interfaces, port *rtnl.Link) (*BridgePort, error) {
 	if !filtersVLANs(bridge) {
 		return b, nil
 	}
-	vlans, err := portVLANs(there.conn)
+	vlans, err := inVLANs()
 	b.NoVLAN = err == nil && !vlans[port.Index]
 	return b, err
 }

@@ -12,13 +12,13 @@ import (
 // no VLAN while it filters them.
 func TestWhatABridgeMakesOfAPort(t *testing.T) {
 	n := inNamespace(t)
-	port := func() *BridgePort {
+	port := func() *portState {
 		t.Helper()
 		there, err := n.Interfaces()
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, err := bridgePort(there, there.byName["port"])
+		b, err := bridgePort(there, there.byName["port"], func() (map[int]bool, error) { return portVLANs(n.nl) })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -33,7 +33,11 @@ func TestWhatABridgeMakesOfAPort(t *testing.T) {
 	if b := port(); b.MTU != 1388 || b.Others != 1500 || !strings.Contains(b.Narrow(), "narrows br0 to 1388 bytes") || b.Cut("port") != "" {
 		t.Errorf("a small port: %+v, %q", b, b.Narrow())
 	}
-	sh(t, "ip link set port alias "+rtnl.Alias("port"))
+	sh(t, "ip link set br0 mtu 1300")
+	if b := port(); b.Narrow() != "" {
+		t.Errorf("a bridge that somebody else narrowed: %+v, %q", b, b.Narrow())
+	}
+	sh(t, "ip link set br0 mtu 1388", "ip link set port alias "+rtnl.Alias("port"))
 	there, err := n.Interfaces()
 	if err != nil {
 		t.Fatal(err)
