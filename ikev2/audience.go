@@ -188,19 +188,15 @@ func (e *Engine) choosePeer(s *ikeSA, c *wire.Contents) (*peer, *Failure) {
 		return best[0], nil
 	}
 	// Reported for a tunnel so that it is seen.
-	switch {
-	case len(best) > 1:
-		f := s.failure(FailIdentity, "IKE_AUTH", "the peer's certificate has the names that several tunnels expect, and its identity is none of them",
-			"set local_id at the peer to the name that the tunnel expects")
+	near, detail, remedy := byIDr, "no tunnel here expects the peer's identity", "set local_id at the peer, or remote_id here, so that they are equal"
+	if len(best) > 1 {
+		near, detail, remedy = best, "the peer's certificate has the names that several tunnels expect, and its identity is none of them", "set local_id at the peer to the name that the tunnel expects"
+	}
+	if len(near) > 0 {
+		f := s.failure(FailIdentity, "IKE_AUTH", detail, remedy)
 		f.Theirs = "identity " + idi.String()
-		f.Ours = "expected identity " + some(best, func(p *peer) string { return p.cfg.RemoteID.String() })
-		return best[0], f
-	case len(byIDr) > 0:
-		f := s.failure(FailIdentity, "IKE_AUTH", "no tunnel here expects the peer's identity",
-			"set local_id at the peer, or remote_id here, so that they are equal")
-		f.Theirs = "identity " + idi.String()
-		f.Ours = "expected identity " + some(byIDr, func(p *peer) string { return p.cfg.RemoteID.String() })
-		return byIDr[0], f
+		f.Ours = "expected identity " + some(near, func(p *peer) string { return p.cfg.RemoteID.String() })
+		return near[0], f
 	}
 	f := s.failure(FailIdentity, "IKE_AUTH", "no tunnel here has the identity the peer asks for",
 		"set remote_id at the peer, or local_id here, so that they are equal")

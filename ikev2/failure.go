@@ -34,6 +34,11 @@ const (
 	FailCertificate                           // a certificate or key that cannot be accepted or used
 )
 
+// Silent reports that nobody said anything: the failure is that no answer came.
+func (k FailureKind) Silent() bool {
+	return k == FailTimeout || k == FailDead || k == FailUnfinished
+}
+
 // Failure is a typed reason with both sides' view where both are known. Its
 // Error method is the one sentence that status, log and doctor print.
 type Failure struct {

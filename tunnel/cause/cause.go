@@ -1,5 +1,5 @@
 // Package cause is why a tunnel is not up, or carries nothing, as one value: whoever
-// tells it (events, log, status, metrics, doctor) prints it and has no words of his
+// tells it (events, log, status, metrics, doctor) prints it and has no words of its
 // own. It decides nothing about tunnels and knows no clock.
 //
 // A tunnel Holds one. What the tunnel's own machine knows is Set, and goes when
@@ -101,7 +101,7 @@ func (c *Cause) seen(now time.Time, before *Cause) {
 
 // silent tells a failure that nobody said anything about.
 func (c *Cause) silent() bool {
-	return c.Failure != nil && (c.Failure.Kind == ikev2.FailTimeout || c.Failure.Kind == ikev2.FailDead || c.Failure.Kind == ikev2.FailUnfinished)
+	return c.Failure != nil && c.Failure.Kind.Silent()
 }
 
 // Held is the cause of a tunnel. The zero value holds none.

@@ -43,7 +43,7 @@ func (x *exam) attempt() outcome {
 		return established
 	case f == nil:
 		return undecided
-	case f.Kind == ikev2.FailTimeout || f.Kind == ikev2.FailDead || f.Kind == ikev2.FailUnfinished:
+	case f.Kind.Silent():
 		return unanswered
 	}
 	return failed

@@ -24,7 +24,7 @@ func checkLiveness(x *exam) Step {
 	}
 	s := fault("check the path to the peer and whether it is still running; the tunnel continues by itself when it answers",
 		fmt.Sprintf("no answer to a liveness check; the peer was last heard %.0f s ago", x.now.Silence.Seconds()))
-	if f := x.now.Failure; f != nil {
+	if f := x.now.Failure; f != nil && !f.Kind.Silent() {
 		s.Remedy = f.Remedy
 		return s.and("it refuses a new IKE SA: " + f.What())
 	}

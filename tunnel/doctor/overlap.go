@@ -101,9 +101,12 @@ func (x *exam) routesOf(table uint32, kind uint8) ([]hop, error) {
 func (x *exam) routesBeside(table uint32) (hops []hop, err error) {
 	all, err := rtnl.Routes(x.net.Netlink(), unix.AF_UNSPEC, 0)
 	for _, r := range all {
-		h := x.named(hop{Route: r})
+		h := hop{Route: r}
 		discarded := discards[r.Type] != "" && !h.ours() && !h.connected()
-		if r.Table == table && h.ifname != x.name() && (discarded || r.Type == unix.RTN_UNICAST && h.ifname != "") {
+		if r.Table != table || !discarded && r.Type != unix.RTN_UNICAST {
+			continue
+		}
+		if h = x.named(h); h.ifname != x.name() && (discarded || h.ifname != "") {
 			hops = append(hops, h)
 		}
 	}

@@ -61,8 +61,7 @@ func (x *exam) intoTunnel(r *platform.RouteInfo) Step {
 		return s
 	}
 	for _, route := range all {
-		h := x.named(hop{Route: route})
-		if h.ifname == x.name() && h.Dst.Contains(x.remote) && h.remove() != "" {
+		if h := (hop{route, x.name()}); h.Oif == to.Oif && h.Dst.Contains(x.remote) && h.remove() != "" {
 			s = s.and(fmt.Sprintf("another program added the route %s to %s", h.Dst, h)).with(h.remove())
 		}
 	}

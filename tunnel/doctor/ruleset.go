@@ -261,8 +261,8 @@ func (r *ruleset) apply(rule nftRule, p packet, depth int) (f fate, why string, 
 				return dropped, what + " in chain " + rule.Chain, match
 			case "jump", "goto":
 				to := textAt(body, "target")
-				if to == "" {
-					return unclear, "", match
+				if !r.hasChain(rule.Family, rule.Table, to) {
+					return unclear, "", match // such as NFQUEUE of iptables
 				}
 				f, why := r.walk(nftChain{Family: rule.Family, Table: rule.Table, Name: to}, p, depth+1)
 				return f, why, match
@@ -528,6 +528,15 @@ func when(b bool) truth {
 		return yes
 	}
 	return no
+}
+
+func (r *ruleset) hasChain(family, table, name string) bool {
+	for _, c := range r.chains {
+		if c.Family == family && c.Table == table && c.Name == name {
+			return true
+		}
+	}
+	return false
 }
 
 // names reports whether a rule of the table matches an interface by its name.

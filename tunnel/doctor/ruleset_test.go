@@ -207,6 +207,7 @@ func TestRulesOfIPTablesAreFollowed(t *testing.T) {
 		{"protocol by number", `-A INPUT -p 50 -j ACCEPT`, dropped},
 		{"out of ESP only", `-A INPUT -m policy --dir in --pol ipsec -j ACCEPT`, dropped},
 		{"a match that is not understood", `-A INPUT -m geoip --source-country DE,FR -j ACCEPT`, unclear},
+		{"a target that is not understood", `-A INPUT -p udp -j NFQUEUE --queue-num 0`, unclear},
 		{"a limit", `-A INPUT -m limit --limit 3/sec --limit-burst 5 -j ACCEPT`, unclear},
 	} {
 		r := rules(t, "accept")
