@@ -142,6 +142,12 @@ type Peer struct {
 	ESP []suite.Proposal
 	PFS bool // offer the IKE groups when rekeying Child SAs; as responder accept without
 
+	// Elsewhere are the inbound SPIs of Child SAs that an earlier run made, and that carry
+	// the traffic still: they are not drawn again, no INITIAL_CONTACT is sent, and a Child
+	// SA that the peer begins carries nothing before the peer has shown that it has it,
+	// unless the peer says by INITIAL_CONTACT that it has no other.
+	Elsewhere []uint32
+
 	Transport bool      // ask for, and as responder accept, transport mode
 	Encap     EncapMode // EncapForce is also how a datapath gets UDP on purpose
 

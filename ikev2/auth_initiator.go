@@ -65,9 +65,10 @@ func (x *saAuth) meet(crossing) bool { return true }
 
 // known reports whether another IKE SA with the peer is in use, so that
 // INITIAL_CONTACT would be wrong (RFC 7296 section 2.4), or is just being made by the
-// peer, who might delete it upon ours (contract 10).
+// peer, who might delete it upon ours (contract 10). After a crash it MAY be sent; but as
+// long as Child SAs of the earlier run carry packets the peer is to keep its ends.
 func (e *Engine) known(s *ikeSA) bool {
-	if e.half.waits(s.remote.Addr()) {
+	if len(s.peer.cfg.Elsewhere) > 0 || e.half.waits(s.remote.Addr()) {
 		return true
 	}
 	return slices.ContainsFunc(s.peer.sas, func(o *ikeSA) bool {

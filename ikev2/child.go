@@ -120,7 +120,7 @@ func (e *Engine) addChild(s *ikeSA, a agreed) *child {
 	e.markDirty(s)
 
 	c.in = true
-	e.emit(InstallIn{Child: pub, Params: *a.in, WatchFirstUse: !pub.Initiator && (beside || s.peer.current() != nil)})
+	e.emit(InstallIn{Child: pub, Params: *a.in, WatchFirstUse: !pub.Initiator && (beside || s.peer.carries())})
 	return c
 }
 
@@ -147,11 +147,14 @@ func (p *peer) current() *child {
 	return nil
 }
 
+// carries reports whether another Child SA carries the traffic already.
+func (p *peer) carries() bool { return p.current() != nil || len(p.cfg.Elsewhere) > 0 }
+
 // carryWhenConfirmed is carry for the first Child SA of an IKE SA. The initiator has
 // not installed it before our answer arrives: as long as another Child SA carries the
 // traffic it goes on to (contract 11).
 func (e *Engine) carryWhenConfirmed(c *child) {
-	if cur := c.sa.peer.current(); c.pub.Initiator || cur == nil || cur.closing() {
+	if cur := c.sa.peer.current(); c.pub.Initiator || !c.sa.peer.carries() || cur != nil && cur.closing() {
 		e.carry(c)
 		return
 	}
@@ -436,9 +439,14 @@ func (e *Engine) newESPSPI() (uint32, error) {
 			return 0, errRandom
 		}
 		spi := uint32(n)
-		if spi >= 256 && e.bySPI[spi] == nil && !e.espReserved[spi] {
+		if spi >= 256 && e.bySPI[spi] == nil && !e.espReserved[spi] && !e.inherited(spi) {
 			return spi, nil
 		}
 	}
 	return 0, errRandom
+}
+
+// inherited reports whether a Child SA of an earlier run has an inbound SPI.
+func (e *Engine) inherited(spi uint32) bool {
+	return slices.ContainsFunc(e.order, func(p *peer) bool { return slices.Contains(p.cfg.Elsewhere, spi) })
 }

@@ -77,6 +77,7 @@ func (e *Engine) SetPeer(now Time, cfg Peer) []Action {
 	e.enter(now)
 	cfg.PSK, cfg.PPK = bytes.Clone(cfg.PSK), bytes.Clone(cfg.PPK)
 	cfg.Remotes, cfg.Local = slices.Clone(cfg.Remotes), slices.Clone(cfg.Local)
+	cfg.Elsewhere = slices.Clone(cfg.Elsewhere)
 	for i, a := range cfg.Remotes {
 		cfg.Remotes[i] = a.Unmap()
 	}
@@ -96,7 +97,13 @@ func (e *Engine) SetPeer(now Time, cfg Peer) []Action {
 	clear(p.cfg.PSK)
 	clear(p.cfg.PPK)
 	again := p.cfg.Reauth != cfg.Reauth
+	alone := len(p.cfg.Elsewhere) > 0 && len(cfg.Elsewhere) == 0
 	p.cfg = cfg
+	if alone && p.current() == nil {
+		if c := p.substitute(); c != nil {
+			e.carry(c) // it need not wait any more
+		}
+	}
 	for _, s := range p.sas {
 		if again && s.stands() {
 			s.planReauth(e)

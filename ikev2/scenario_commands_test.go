@@ -200,6 +200,13 @@ func settings(p *Peer, w []string) {
 			p.Transport = v == "transport"
 		case "encap":
 			p.Encap = map[string]EncapMode{"auto": EncapAuto, "always": EncapForce, "never": EncapNever}[v]
+		case "elsewhere":
+			p.Elsewhere = nil
+			if v != "" {
+				var spi uint64
+				spi, err = strconv.ParseUint(v, 16, 32)
+				p.Elsewhere = []uint32{uint32(spi)}
+			}
 		case "gre_local":
 			p.GRELocal = netip.MustParseAddr(v)
 		case "gre_remote":
