@@ -5,6 +5,7 @@ package platform
 
 import (
 	"net/netip"
+	"time"
 
 	"greseal/crypto/esp"
 	"greseal/crypto/suite"
@@ -233,6 +234,27 @@ type IKE interface {
 	SendKeepalive(local, remote netip.AddrPort) error
 }
 
+// Leftover is the interface of a tunnel whose daemon was killed, with the SAs that
+// carry its packets still.
+type Leftover struct {
+	Link    Link          // name, kind, endpoints, key and MTU
+	Running bool          // the peer was alive
+	SAs     []esp.ChildSA // newest first; SPI 0: there is none in that direction
+	Since   time.Time     // the newest was installed
+}
+
+// Leftovers are what a daemon that was killed has left, and another may go on with.
+type Leftovers interface {
+	// Leftovers finds what can be inherited, before Sweep.
+	Leftovers() ([]Leftover, error)
+
+	// Inherit takes over the interface and SAs of a leftover, which is to become link:
+	// its endpoints and key must be the leftover's. SetLink follows, and keeps the link
+	// state. The SAs are then like installed ones: the next InstallOut moves the traffic
+	// away from them, and RemoveSA removes them.
+	Inherit(link Link) error
+}
+
 // Datapath carries packets: one per daemon. The methods that it does not inherit from
 // IKE are called from one goroutine (the tunnel loop); the channels are read anywhere.
 type Datapath interface {
@@ -240,6 +262,7 @@ type Datapath interface {
 	Guards
 	Links
 	SAs
+	Leftovers
 	IKE
 	Standing
 
@@ -252,8 +275,8 @@ type Datapath interface {
 	// Notes are lines for status: which offloads or algorithms are off and why.
 	Notes() []string
 
-	// Sweep removes what earlier daemons left (contract 8): the SAs and
-	// allowing policies of all, then interfaces and at last guards of links
+	// Sweep removes what earlier daemons left (contract 8), but for what was
+	// inherited: SAs and allowing policies, then interfaces and at last guards of links
 	// that keep does not name.
 	Sweep(keep []string) error
 

@@ -22,7 +22,7 @@ import (
 // machine's side, then the handshake. It may be called at any time and does nothing
 // when there is nothing to do.
 func (l *loop) advance(p *peer) {
-	if p == nil || !p.tunnel.wanted || p.established() {
+	if p == nil || !p.tunnel.wanted || p.settled() {
 		return
 	}
 	p.stays(l.step(p), l.now())
@@ -132,6 +132,7 @@ func (l *loop) listen(p *peer) wait {
 		return wait{phase: phaseWaiting, word: l.lacks(p), until: l.now() + linkRetry,
 			why: cause.Here(status.CodeNoPath, why+", so no peer is let in", "the tunnel continues by itself when the address appears")}
 	}
+	l.callBack(p)
 	if p.cause.Known().Failure != nil {
 		return p.still(0, eventPeer) // why the last peer was refused says more
 	}
@@ -234,6 +235,7 @@ func (l *loop) register(p *peer) {
 		Suspect:       c.DPDSuspect,
 		Dead:          c.DPDDead,
 		Encap:         p.encapMode(l.dp.Kind()),
+		Elsewhere:     p.elsewhere(),
 	}
 	authenticate(&peer, c)
 	peer.PathMTU = p.ikeMTU()
@@ -327,6 +329,7 @@ func possible(ps []suite.Proposal, supports func(encr, integ suite.Transform) er
 // restart closes a tunnel's SAs and starts again at once.
 func (l *loop) restart(p *peer, why string) {
 	l.do(l.engine.Close(l.now(), p.id))
+	l.disinherit(p)
 	p.attempt.Reset()
 	p.standby.Stop()
 	p.cause.Find(time.Now(), cause.Cause{})

@@ -76,7 +76,7 @@ func (l *loop) agree(p *peer, now ikev2.Time) {
 		return
 	}
 	a.at, a.takenAt = 0, now
-	if p.current() == nil {
+	if !p.settled() {
 		a.told = 0 // when it is up
 		return
 	}

@@ -69,6 +69,7 @@ func (l *loop) audit() {
 		}
 		found[d.Link] = append(found[d.Link], d)
 	}
+	l.notePeers()
 	l.audits.Done(l.now(), l.now()-begun)
 	l.learn(nil, &l.standing, found[""])
 	for _, name := range l.order {

@@ -14,6 +14,8 @@ import (
 
 	sys "golang.org/x/sys/unix"
 
+	"greseal/crypto/esp"
+	"greseal/crypto/suite"
 	"greseal/ikev2"
 	"greseal/platform"
 	"greseal/tunnel/status"
@@ -55,6 +57,8 @@ import (
 //	peer NAME initiates|rekeys|deletes|tells N
 //	peer NAME is silent at ADDRESS, answers at ADDRESS
 //
+//	killed with NAME LOCAL REMOTE …  a daemon that had this SA, before the start; then mode=transport,
+//	                                 age=DURATION, gre=ADDRESS, state=down
 //	datapath KIND                    kernel (as usual) or userspace, before the start
 //	CALL fails: ERROR                a call on datapath or network; "CALL works" ends it
 //	datapath lacks ALGORITHM
@@ -101,6 +105,7 @@ var commands = map[string]func(*conversation, []string){
 	"audit":     (*conversation).cmdAudit,
 
 	"peer":     (*conversation).cmdPeer,
+	"killed":   (*conversation).cmdKilled,
 	"datapath": (*conversation).cmdDatapath,
 	"SA":       (*conversation).cmdSA,
 	"ESP":      func(c *conversation, w []string) { c.act(func() { c.espLost["ESP"] = w[len(w)-1] == "lost" }) },
@@ -372,7 +377,7 @@ func (c *conversation) show(t *status.Tunnel) {
 		c.line("  next attempt in %d s, %d so far", t.NextAttemptInS, t.Attempts)
 	}
 	if ch := t.Child; ch != nil {
-		c.line("  %s in %s, %s mode: %s to %s as %s, %d bytes of %s", ch.Suite, t.Outside.Encap, t.Outside.Mode, bare(t.Peer.LocalAddr), bare(t.Peer.Address), t.IKE.Role, t.MTU.Bytes, t.MTU.How)
+		c.line("  %s in %s, %s mode: %s to %s as %s, %d bytes of %s", ch.Suite, t.Outside.Encap, t.Outside.Mode, bare(t.Peer.LocalAddr), bare(t.Peer.Address), roleOf(t), t.MTU.Bytes, t.MTU.How)
 		c.line("  because %s", t.Outside.EncapWhy)
 	}
 	for _, p := range append(t.Addresses, t.Routes...) {
@@ -389,6 +394,13 @@ func (c *conversation) show(t *status.Tunnel) {
 	if t.MTU.Unclamped != "" {
 		c.line("  not clamped: %s", t.MTU.Unclamped)
 	}
+}
+
+func roleOf(t *status.Tunnel) string {
+	if t.IKE == nil {
+		return "nobody"
+	}
+	return t.IKE.Role
 }
 
 func bare(endpoint string) string {
@@ -570,6 +582,39 @@ func (c *conversation) cmdDatapath(w []string) {
 		}
 		c.kind = w[0]
 	})
+}
+
+func (c *conversation) cmdKilled(w []string) {
+	name, local, remote := w[1], netip.MustParseAddr(w[2]), netip.MustParseAddr(w[3])
+	n := uint32(len(c.leftovers)+1) << 8
+	sa := esp.ChildSA{
+		Suite: suite.Suite{Protocol: suite.ESP, Encr: suite.Transform{Type: suite.TypeEncr, ID: suite.ENCR_AES_GCM_16, KeyLen: 128}},
+		SPIIn: n, SPIOut: n + 1, Local: netip.AddrPortFrom(local, 0), Remote: netip.AddrPortFrom(remote, 0), GRELocal: local, GRERemote: remote,
+	}
+	left := platform.Leftover{Running: true, Since: time.Now()}
+	for _, kv := range w[4:] {
+		switch k, v, _ := strings.Cut(kv, "="); k {
+		case "mode":
+			sa.Transport = v == "transport"
+		case "age":
+			d, err := time.ParseDuration(v)
+			if err != nil {
+				panic(err)
+			}
+			left.Since = left.Since.Add(-d)
+		case "gre":
+			sa.GRERemote = netip.MustParseAddr(v)
+		case "state":
+			left.Running = v == "up"
+		default:
+			panic("no such setting")
+		}
+	}
+	left.Link = platform.Link{Name: name, Local: sa.GRELocal, Remote: sa.GRERemote, MTU: 1400}
+	if c.kind == platform.KindKernel {
+		left.SAs = []esp.ChildSA{sa}
+	}
+	c.leftovers = append(c.leftovers, left)
 }
 
 func (c *conversation) cmdFails(call string, fails bool, w []string) {

@@ -74,7 +74,7 @@ func (l *loop) followLists(now ikev2.Time) {
 		if len(t.cfg.CRL) == 0 {
 			continue
 		}
-		if t.wanted && !t.shown().established() {
+		if t.wanted && !t.shown().settled() {
 			l.listsAt = now + listPauseDown
 		}
 		at := listTime(t.cfg)
@@ -98,7 +98,7 @@ func (l *loop) followLists(now ikev2.Time) {
 			if p.cause.Known().Code == status.CodeAuth {
 				p.forget()
 			}
-			if t.wanted && !p.established() && p.attempt.State() != attempt.UnderWay {
+			if t.wanted && !p.settled() && p.attempt.State() != attempt.UnderWay {
 				p.attempt.Reset()
 				l.retryNow(p) // the one that was missing or out of date may be why
 			}

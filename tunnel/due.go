@@ -19,7 +19,7 @@ func (l *loop) due(p *peer, now ikev2.Time) ikev2.Time {
 			due = at
 		}
 	}
-	if p.tunnel.wanted && !p.established() {
+	if p.tunnel.wanted && !p.settled() {
 		earlier(p.wait.until)
 	}
 	earlier(p.attempt.Wake())
@@ -33,6 +33,7 @@ func (l *loop) due(p *peer, now ikev2.Time) ikev2.Time {
 	}
 	earlier(l.askDue(p.tunnel))
 	earlier(p.esp.Wake())
+	earlier(p.inherited.at)
 	return due
 }
 
@@ -102,6 +103,9 @@ func (l *loop) tickAll(now ikev2.Time) {
 		}
 		if at := l.askDue(p.tunnel); at != 0 && at <= now {
 			l.ask(p.tunnel, p.tunnel.askPause())
+		}
+		if at := p.inherited.at; at != 0 && at <= now {
+			l.lookAtInherited(p, now)
 		}
 		l.searchTick(p, now)
 		l.agree(p, now)

@@ -235,6 +235,42 @@ func (p *worldPath) SendGREKeepalive(link string) error {
 	return p.w.fails("SendGREKeepalive")
 }
 
+// Leftovers are what the world was told of.
+func (p *worldPath) Leftovers() ([]platform.Leftover, error) {
+	return p.w.leftovers, p.w.fails("Leftovers")
+}
+
+func (p *worldPath) Inherit(l platform.Link) error {
+	w := p.w
+	for _, left := range w.leftovers {
+		if left.Link.Name != l.Name {
+			continue
+		}
+		w.index++
+		p.links[l.Name], w.devices[l.Name], p.index[l.Name] = l, true, w.index
+		if w.laid[l.Name+" link state"] = "down"; left.Running {
+			w.laid[l.Name+" link state"] = "up"
+		}
+		for _, c := range left.SAs {
+			p.inherit(platform.SAKey{Link: l.Name, SPI: c.SPIIn}, c.Encap)
+			p.inherit(platform.SAKey{Link: l.Name, Out: true, SPI: c.SPIOut}, c.Encap)
+		}
+	}
+	w.say("%s: inherited", l.Name)
+	return w.fails("Inherit")
+}
+
+func (p *worldPath) inherit(k platform.SAKey, encap bool) {
+	if k.SPI == 0 {
+		return
+	}
+	p.counters[k] = &platform.Counters{}
+	p.number(k)
+	if p.form[k] = "ESP"; encap {
+		p.form[k] = "UDP"
+	}
+}
+
 func (p *worldPath) Sweep(keep []string) error {
 	p.w.say("swept but for %v", slices.Sorted(slices.Values(keep)))
 	return p.w.fails("Sweep")

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"greseal/ikev2"
+	"greseal/tunnel/attempt"
 	"greseal/tunnel/cause"
 	"greseal/tunnel/esppath"
 	"greseal/tunnel/resolve"
@@ -43,7 +44,7 @@ func (l *loop) ikeDown(p *peer, a ikev2.IKEDown) {
 	if a.Reason != nil {
 		why := cause.Of(a.Reason)
 		l.event(p.tunnel, slog.LevelWarn, "ike", why.String())
-		if !p.established() {
+		if !p.settled() {
 			l.lost(p, why)
 		}
 	}
@@ -55,7 +56,7 @@ func (l *loop) ikeDown(p *peer, a ikev2.IKEDown) {
 func (l *loop) noted(p *peer, f *ikev2.Failure) {
 	level, kind, why := slog.LevelInfo, "note", cause.Of(f)
 	switch {
-	case p.established():
+	case p.settled():
 		if f.Kind == ikev2.FailTimeout || f.Kind == ikev2.FailInstall {
 			return // failed or notInstalled reports it
 		}
@@ -79,7 +80,7 @@ func (l *loop) noted(p *peer, f *ikev2.Failure) {
 func (l *loop) failed(p *peer, f *ikev2.Failure) {
 	why := cause.Of(f)
 	l.strangerEvent(p, slog.LevelWarn, "failed", why.String())
-	if p.established() {
+	if p.settled() {
 		p.standby.Failed()
 		if p.phase == phaseSuspect && why.Code != status.CodeNoAnswer {
 			p.cause.Set(time.Now(), why) // that a new IKE SA is refused says more than the silence on the old one
@@ -136,6 +137,7 @@ func (l *loop) liveness(p *peer, a ikev2.Liveness) {
 
 // carries is called when another Child SA begins to carry the traffic.
 func (l *loop) carries(p *peer) {
+	l.replaceInherited(p)
 	c := p.current()
 	p.attempt.Up(l.now())
 	p.said, p.passed = "", nil
@@ -182,9 +184,11 @@ func (l *loop) carriesNot(p *peer) {
 	if p.esp.Down() {
 		l.register(p)
 	}
-	if p.tunnel.wanted && !p.cfg.RemoteAny {
+	switch {
+	case p.attempt.State() != attempt.Up: // inherited SAs are gone while others are made
+	case p.tunnel.wanted && !p.cfg.RemoteAny:
 		p.attempt.Down(l.now(), l.random())
-	} else {
+	default:
 		p.attempt.Stop()
 	}
 	if !p.tunnel.wanted {

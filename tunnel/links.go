@@ -223,6 +223,7 @@ func (l *loop) dismantle(t *tunnel) {
 			l.remove(p, c.Child, false)
 		}
 		clear(p.children)
+		p.inherited = inheritance{}
 		p.carrying = 0
 	}
 	t.running = false

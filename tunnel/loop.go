@@ -72,6 +72,9 @@ func loadFile(path string, candidate []byte) (*config.Config, error) {
 // the file is wrong.
 func Run(ctx context.Context, opt Options) error {
 	socket := cmp.Or(opt.Socket, status.DefaultSocket)
+	if !pace(ctx, socket) {
+		return nil
+	}
 	err := runAt(ctx, opt, &socket)
 	if !errors.Is(err, status.ErrAnswered) { // whose daemon is well
 		if err := status.LeaveLastWords(socket, err); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -79,6 +82,16 @@ func Run(ctx context.Context, opt Options) error {
 		}
 	}
 	return err
+}
+
+// pace waits where the daemon before has lived briefly; false: ctx has ended meanwhile.
+func pace(ctx context.Context, socket string) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(status.LivedBriefly(socket)):
+		return true
+	}
 }
 
 // runAt is Run; it tells the status socket, which the configuration may name.
@@ -117,6 +130,9 @@ func runAt(ctx context.Context, opt Options, socket *string) error {
 	l.setLevel()
 	l.opt.Socket = cmp.Or(opt.Socket, cfg.Daemon.StatusSocket)
 	*socket = l.opt.Socket
+	if opt.Socket == "" && *socket != status.DefaultSocket && !pace(ctx, *socket) {
+		return nil
+	}
 	return l.start(ctx, refused)
 }
 
@@ -140,6 +156,11 @@ func (l *loop) start(ctx context.Context, refused error) error {
 	}
 	defer server.Close()
 	l.server = server
+	if n, last, err := status.Crashes(l.opt.Socket); err != nil {
+		l.log.Warn("the crashes cannot be counted", "error", err)
+	} else if l.crashes = n; last {
+		l.log.Warn("the daemon before was killed, or panicked", "crashes", n)
+	}
 	if err := status.AwaitLastWords(l.opt.Socket); err != nil {
 		l.log.Warn("the last words of a panic could not be kept", "error", err)
 	}
@@ -230,6 +251,7 @@ func (l *loop) adopt() error {
 	if laying != nil {
 		l.log.Error("routes", "error", laying)
 	}
+	l.takeOver()
 	if err := l.dp.Sweep(l.order); err != nil {
 		l.log.Warn("removing what an earlier run left", "error", err)
 	}
@@ -321,6 +343,12 @@ func (l *loop) datapathEvent(ev platform.Event) {
 	if sas == nil {
 		return // removed meanwhile
 	}
+	if sas.inherited() {
+		if ev.Kind == platform.HardExpire {
+			l.lostInherited(p, sas)
+		}
+		return // the handshake that replaces it goes on already
+	}
 	switch ev.Kind {
 	case platform.FirstUse:
 		l.do(l.engine.ChildUsed(now, ev.SPI))
@@ -381,5 +409,6 @@ over:
 	for _, name := range l.order {
 		l.dismantle(l.tunnels[name])
 	}
+	l.notePeers()
 	l.log.Info("stopped; guards stay in place", "tunnels", len(l.order))
 }

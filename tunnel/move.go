@@ -57,9 +57,12 @@ func (l *loop) surroundingsChanged(ch platform.Change) {
 // addressesChanged adapts a peer's tunnel to the current local addresses and routes.
 func (l *loop) addressesChanged(p *peer, locals map[netip.Addr]bool) {
 	l.followLocal(p)
+	if p.inherits() && !locals[p.current().Local.Addr()] {
+		l.disinherit(p)
+	}
 	trying := p.attempt.State() == attempt.UnderWay
 	switch {
-	case p.established():
+	case p.settled():
 		l.followAddress(p, locals)
 		l.followSilence(p)
 	case trying && !locals[p.underlay.Local()], !trying && (p.phase == phaseWaiting || p.cfg.RemoteAny || l.rerouted(p)):

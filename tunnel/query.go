@@ -110,7 +110,7 @@ const (
 func (l *loop) up(t *tunnel, by string) {
 	if t.wanted {
 		for _, p := range t.peers {
-			if !p.established() && p.attempt.State() != attempt.UnderWay {
+			if !p.settled() && p.attempt.State() != attempt.UnderWay {
 				l.retryNow(p) // without waiting for the backoff
 			}
 		}

@@ -170,7 +170,7 @@ func (l *loop) changedFor(p *peer, class config.Class) {
 		if p.tunnel.index != 0 {
 			l.report(p.tunnel, "machine", l.refresh(p))
 		}
-		if !p.established() && p.attempt.State() != attempt.UnderWay {
+		if !p.settled() && p.attempt.State() != attempt.UnderWay {
 			p.attempt.Reset()
 			l.retryNow(p) // the change may have fixed it
 		}

@@ -141,12 +141,12 @@ func (l *loop) forgetNames() {
 // renamed follows an answer about a name of the tunnel's.
 func (l *loop) renamed(p *peer, name string) {
 	if !l.findCandidates(p) {
-		if !p.established() && p.attempt.State() != attempt.UnderWay {
+		if !p.settled() && p.attempt.State() != attempt.UnderWay {
 			l.markDirty(p) // it may wait for this
 		}
 		return
 	}
-	if p.established() {
+	if p.settled() {
 		all := p.attempt.Candidates()
 		l.event(p.tunnel, slog.LevelInfo, "resolved", fmt.Sprintf("%s is %s now", name, resolve.List(all)))
 		if l.report(p.tunnel, "close", l.guard(p.tunnel, all...)) {

@@ -42,7 +42,7 @@ const (
 // carrying Child SA now takes. Whoever changes that path calls it.
 func (l *loop) searchPath(p *peer) {
 	sas := p.current()
-	if sas == nil || !p.underlay.Known() {
+	if !p.settled() || !p.underlay.Known() {
 		return
 	}
 	crowded := l.upAt != 0 && l.now()-l.upAt < searchCrowd
@@ -155,7 +155,7 @@ func (l *loop) tooBig(ev platform.Event) {
 	}
 	for _, p := range t.peers {
 		switch {
-		case !p.established():
+		case !p.settled():
 		case ev.MTU == 0:
 			l.followUnderlay(p)
 		default:

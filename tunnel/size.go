@@ -21,6 +21,9 @@ import (
 // size gives the interface its MTU, and the TCP segment size that fits into it.
 func (l *loop) size(p *peer, child *ikev2.Child, want *platform.Link) {
 	want.MTU = l.wantMTU(p, child)
+	if m := p.inherited.mtu; m != 0 && p.cfg.MTU == 0 && (child == nil || child.ID >= inheritedLast) {
+		want.MTU = m // as it was
+	}
 	if want.MTU < mtu.IPv6MinMTU && p.cfg.MTU == 0 && carriesIPv6(p.cfg) {
 		// On a smaller interface there is no IPv6. The userspace datapath sends
 		// what does not fit in outer fragments (RFC 8200 section 5).

@@ -47,6 +47,7 @@ func (l *loop) describeDaemon() status.Daemon {
 		ConfigProblems:  l.refused.problems,
 		ConfigRefusedAt: unix(l.refused.at),
 		ConfigInstead:   l.cfg.Instead,
+		Crashes:         l.crashes,
 		IKE:             l.describeTotals(),
 		XFRM:            l.xfrmErrors(),
 		Pending:         l.describeTrial(),
@@ -127,7 +128,7 @@ func (l *loop) describeState(p *peer) status.Tunnel {
 	if p.phase == phaseConnecting || p.phase == phaseDown {
 		s.Evidence = append(slices.Clip(s.Evidence), p.passed...)
 	}
-	if at := p.wait.until; at != 0 && t.wanted && !p.established() && p.attempt.State() != attempt.UnderWay {
+	if at := p.wait.until; at != 0 && t.wanted && !p.settled() && p.attempt.State() != attempt.UnderWay {
 		s.NextAttempt = endOf(at - l.now())
 	}
 	return s

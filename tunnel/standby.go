@@ -18,7 +18,7 @@ import (
 // standby.Preferred.
 func (l *loop) replace(p *peer, why standby.Why, to netip.Addr) {
 	c := p.current()
-	if c == nil || p.cfg.RemoteAny {
+	if c == nil || p.inherits() || p.cfg.RemoteAny {
 		return
 	}
 	p.standby.Replace(why, uint64(c.IKE), to)
@@ -27,7 +27,7 @@ func (l *loop) replace(p *peer, why standby.Why, to netip.Addr) {
 
 // makeStandby is one step towards it.
 func (l *loop) makeStandby(p *peer) {
-	if !p.tunnel.wanted || !p.established() {
+	if !p.tunnel.wanted || !p.settled() {
 		p.standby.Stop()
 		return
 	}
@@ -107,7 +107,7 @@ func (l *loop) probePreferred(p *peer) {
 
 // answered handles the answer to a probe.
 func (l *loop) answered(p *peer, remote netip.Addr) {
-	if !p.established() {
+	if !p.settled() {
 		return
 	}
 	now := l.now()

@@ -47,12 +47,14 @@ type loop struct {
 	clockUnset bool
 	dirty      map[ikev2.PeerID]bool // to be advanced
 
-	started  time.Time
-	loadedAt time.Time
-	refused  refusal
-	trial    *onTrial // nil without a config on trial
-	rolled   rollback // how the last trial ended, when it was taken back
-	ike      status.IKETotals
+	started     time.Time
+	loadedAt    time.Time
+	refused     refusal
+	trial       *onTrial // nil without a config on trial
+	rolled      rollback // how the last trial ended, when it was taken back
+	ike         status.IKETotals
+	crashes     uint64 // of daemons before
+	whereabouts string // of peers, as peersFile has them
 }
 
 // refusal is the last configuration that was refused.

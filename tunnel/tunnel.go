@@ -136,7 +136,8 @@ type peer struct {
 	// SAs with the peer.
 	ike                    map[ikev2.SAID]ikev2.IKEInfo
 	children               map[ikev2.ChildID]*childSA
-	initiated              bool            // we began the newest IKE SA, or the one it was rekeyed from
+	initiated              bool // we began the newest IKE SA, or the one it was rekeyed from
+	inherited              inheritance
 	standby                standby.Standby // another IKE SA that is to take over
 	carrying               ikev2.ChildID   // the Child SA whose outbound SA carries the traffic, 0: none
 	total                  struct{ in, out platform.Counters }
@@ -197,6 +198,9 @@ var disabled = cause.Cause{Text: "enabled = false in the configuration", Remedy:
 // set moves p to another phase; since only changes with the phase. What an
 // examination found holds for as long as the tunnel tries to come up, or is up.
 func (p *peer) set(next phase, why cause.Cause) {
+	if p.inherits() && next.trying() {
+		next = p.phase // its packets pass meanwhile
+	}
 	if p.phase != next {
 		if !p.phase.trying() || !next.trying() {
 			p.cause.Find(time.Now(), cause.Cause{})

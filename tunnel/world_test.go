@@ -60,8 +60,9 @@ type world struct {
 	setDown          bool            // by somebody else
 	linkErr          error           // SetLink's
 	failing          map[string]error
-	drops            platform.Drops // of the interface
-	stats            rtnl.LinkStats // of the interface
+	drops            platform.Drops      // of the interface
+	leftovers        []platform.Leftover // of a daemon that was killed
+	stats            rtnl.LinkStats      // of the interface
 	ikeDropped       uint64
 	deviations       []platform.Deviation // what an audit of the datapath finds
 	lacks            string               // an algorithm

@@ -190,7 +190,7 @@ procd_set_param [command] [/usr/sbin/greseal] [run]
 procd_set_param [file] [/usr/sbin/greseal]
 procd_set_param [env] [PATH=/usr/sbin:/usr/bin:/sbin:/bin] [GOMEMLIMIT=15MiB] [GRESEAL_SYSLOG=/dev/log]
 procd_set_param [limits] [core=0] [nofile=16384 16384]
-procd_set_param [respawn] [3600] [5] [0]
+procd_set_param [respawn] [3600] [0] [0]
 procd_set_param [term_timeout] [10]
 procd_set_param [stderr] [1]
 `+firewallData)
@@ -220,7 +220,7 @@ procd_add_jail_mount_rw [/var/run/greseal] [/proc/sys/net/ipv4/route] [/proc/sys
 procd_add_jail_mount [/usr/sbin/nft]
 procd_add_jail_mount_rw [/dev/net/tun]
 procd_set_param [limits] [core=0] [nofile=16384 16384]
-procd_set_param [respawn] [3600] [5] [0]
+procd_set_param [respawn] [3600] [0] [0]
 procd_set_param [term_timeout] [10]
 procd_set_param [stderr] [1]
 `+firewallData)

@@ -57,8 +57,9 @@ type Datapath struct {
 	lastReqid uint32
 	repairs   platform.Repairs
 	notes     []string
-	clamps    *clamps            // nil without a running datapath
-	echoers   map[string]*echoer // answer GRE keepalives, by link
+	clamps    *clamps             // nil without a running datapath
+	echoers   map[string]*echoer  // answer GRE keepalives, by link
+	left      map[string]leftover // of a daemon that was killed, by link
 
 	mu    sync.Mutex // also the listeners'
 	links map[string]*device

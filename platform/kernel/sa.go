@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"greseal/crypto/suite"
 	"greseal/platform"
 	"greseal/platform/inet"
 	"greseal/platform/xfrm"
@@ -20,7 +21,8 @@ type installed struct {
 	xfrm.State
 	key   platform.SAKey
 	flow  *flow
-	since time.Time // it was installed
+	since time.Time   // it was installed
+	suite suite.Suite // of one that was inherited
 
 	softPackets uint64            // asked for by the caller; the kernel's may be lower
 	base        platform.Counters // of states this one replaced

@@ -14,12 +14,13 @@ import (
 )
 
 // Sweep removes what earlier daemons left: the clamps, allowing policies and SAs
-// of all, then interfaces, and at last guards. Interfaces of links that keep names stay,
+// of all but what was inherited, then interfaces, and at last guards. Interfaces of links that keep names stay,
 // blocked, until SetLink takes them over. Call Guard for the configured links
 // first: guards of addresses that no link asked for are removed, unless a link of
 // keep still has neither guard nor interface, as its peer's name may not be resolved
 // yet.
 func (d *Datapath) Sweep(keep []string) error {
+	d.left = nil
 	var errs []error
 	if d.clamps != nil {
 		d.clamps.write(false)

@@ -140,15 +140,35 @@ func getLink(n *netlink.Conn, what string, parts ...nl.NetlinkRequestData) (*Lin
 
 // GRERemote is the remote address of a GRE interface, unset for any.
 func (l *Link) GRERemote() netip.Addr {
-	var remote netip.Addr
+	_, remote, _, _ := l.GRE()
+	return remote
+}
+
+// GRE is how a GRE interface sends: its endpoints, unset for any, and its key.
+func (l *Link) GRE() (local, remote netip.Addr, key uint32, keyed bool) {
+	addr := func(v []byte) netip.Addr {
+		if a, _ := netip.AddrFromSlice(v); a.IsValid() && !a.IsUnspecified() {
+			return a
+		}
+		return netip.Addr{}
+	}
 	_ = netlink.EachAttr(l.Data, func(typ uint16, v []byte) error {
-		if a, ok := netip.AddrFromSlice(v); ok && typ == nl.IFLA_GRE_REMOTE && !a.IsUnspecified() {
-			remote = a
+		switch {
+		case typ == nl.IFLA_GRE_LOCAL:
+			local = addr(v)
+		case typ == nl.IFLA_GRE_REMOTE:
+			remote = addr(v)
+		case typ == nl.IFLA_GRE_OKEY && len(v) == 4:
+			key = binary.BigEndian.Uint32(v)
+		case typ == nl.IFLA_GRE_OFLAGS && len(v) == 2:
+			keyed = binary.BigEndian.Uint16(v)&greKeyed != 0
 		}
 		return nil
 	})
-	return remote
+	return local, remote, key, keyed
 }
+
+const greKeyed = 0x2000 // RFC 2890, as in the header
 
 // ForeignGRE names the GRE interfaces that are not ours, by remote address. IPIP and
 // SIT use other protocols, which do not concern us.
@@ -321,6 +341,16 @@ func SetRunning(n *netlink.Conn, index int, running bool) error {
 	return ChangeLink(n, index, 0, 0,
 		nl.NewRtAttr(unix.IFLA_LINKMODE, []byte{linkModeDormant}),
 		nl.NewRtAttr(unix.IFLA_OPERSTATE, []byte{state}))
+}
+
+// SetDormant makes an interface one that does not run even with a carrier, or one that
+// does.
+func SetDormant(n *netlink.Conn, index int, dormant bool) error {
+	mode := byte(0)
+	if dormant {
+		mode = linkModeDormant
+	}
+	return ChangeLink(n, index, 0, 0, nl.NewRtAttr(unix.IFLA_LINKMODE, []byte{mode}))
 }
 
 // IN6_ADDR_GEN_MODE_* of linux/if_link.h.

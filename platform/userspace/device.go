@@ -128,12 +128,16 @@ func openTUN(name string, ethernet, header bool) (int, error) {
 	return -1, fmt.Errorf("interface %s: %w", name, err)
 }
 
-// setCarrier shows link state. Kernels before 5.0 have no TUNSETCARRIER.
+// setCarrier shows link state. A device loses its carrier with its daemon, so the link
+// mode tells the next one what it was. Kernels before 5.0 have no TUNSETCARRIER.
 func (d *device) setCarrier(n *netlink.Conn, on bool) error {
 	d.carrier = on
 	value := 0
 	if on {
 		value = 1
+	}
+	if err := rtnl.SetDormant(n, d.index, !on); err != nil {
+		return err
 	}
 	if err := unix.IoctlSetPointerInt(d.FD, unix.TUNSETCARRIER, value); err == nil {
 		return nil

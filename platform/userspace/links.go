@@ -172,15 +172,17 @@ func (d *Datapath) tunOffloads(fd int) {
 	_ = d.kernel.setOffload(fd, 0)
 }
 
-// claim marks a device as ours, takes its carrier away, and only then makes it
-// persistent: an interface without mark would be foreign to the next daemon.
+// claim marks a device as ours, takes its carrier away unless it was inherited running,
+// and only then makes it persistent: an interface without mark would be foreign to the next daemon.
 func (d *Datapath) claim(dev *device, adopted bool) error {
 	info, err := rtnl.LinkByName(d.netlink, dev.name)
 	if err != nil {
 		return err
 	}
 	dev.index = info.Index
-	if err := dev.setCarrier(d.netlink, false); err != nil {
+	running := adopted && d.inherited[dev.name]
+	delete(d.inherited, dev.name)
+	if err := dev.setCarrier(d.netlink, running); err != nil {
 		return fmt.Errorf("set the link state: %w", err)
 	}
 	if adopted {
@@ -340,6 +342,27 @@ func (d *Datapath) closeDevice(dev, next *device) {
 		w.do(func() {}) // whoever was writing to it has finished
 	}
 	_ = unix.Close(dev.FD)
+}
+
+// Leftovers finds our interfaces. Their SAs went with the keys of the daemon that had
+// them.
+func (d *Datapath) Leftovers() (found []platform.Leftover, err error) {
+	links, err := rtnl.Links(d.netlink)
+	for _, l := range links {
+		if l.Alias == rtnl.Alias(l.Name) && l.Kind == "tun" && d.devices[l.Name] == nil {
+			found = append(found, platform.Leftover{
+				Link:    platform.Link{Name: l.Name, Ethernet: l.Ethernet(), MTU: l.MTU},
+				Running: l.Up() && !l.Dormant,
+			})
+		}
+	}
+	return found, err
+}
+
+// Inherit has SetLink leave the link running.
+func (d *Datapath) Inherit(l platform.Link) error {
+	d.inherited[l.Name] = true
+	return nil
 }
 
 // Sweep deletes what earlier daemons left: interfaces with our mark that keep

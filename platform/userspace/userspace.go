@@ -74,14 +74,15 @@ type Datapath struct {
 	workers sync.WaitGroup
 
 	// What follows belongs to the loop.
-	sockets []boundSocket
-	devices map[string]*device
-	ins     map[platform.SAKey]*inSA
-	outs    map[platform.SAKey]*outSA
-	guards  map[string][]netip.Addr
-	probed  map[[2]suite.Transform]error // what Supports has found
-	closed  bool
-	repairs platform.Repairs
+	sockets   []boundSocket
+	devices   map[string]*device
+	inherited map[string]bool // were running when their daemon was killed
+	ins       map[platform.SAKey]*inSA
+	outs      map[platform.SAKey]*outSA
+	guards    map[string][]netip.Addr
+	probed    map[[2]suite.Transform]error // what Supports has found
+	closed    bool
+	repairs   platform.Repairs
 
 	notesMu sync.Mutex
 	notes   []string
@@ -98,10 +99,10 @@ func Open(o Options) (*Datapath, error) {
 func open(o Options, k kernel) (_ *Datapath, err error) {
 	d := &Datapath{
 		log: o.Logger, kernel: k, off: o.Off, portNAT: cmp.Or(o.PortNAT, ikesock.DefaultPortNAT),
-		devices: make(map[string]*device),
-		ins:     make(map[platform.SAKey]*inSA),
-		outs:    make(map[platform.SAKey]*outSA),
-		guards:  make(map[string][]netip.Addr),
+		devices: make(map[string]*device), inherited: make(map[string]bool),
+		ins:    make(map[platform.SAKey]*inSA),
+		outs:   make(map[platform.SAKey]*outSA),
+		guards: make(map[string][]netip.Addr),
 	}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"greseal/crypto/esp"
+	"greseal/crypto/suite"
 	"greseal/platform/inet"
 	"greseal/platform/netlink"
 )
@@ -262,6 +263,7 @@ type Info struct {
 	Window              int
 	seq, Oseq           uint64
 	Sport, Dport        uint16
+	Encr, Integ         suite.Transform // zero: none that greseal installs
 	Lasting
 }
 
@@ -302,6 +304,10 @@ func ParseState(p []byte) (Info, error) {
 	}
 	return info, netlink.EachAttr(p[nl.SizeofXfrmUsersaInfo:], func(typ uint16, v []byte) error {
 		switch {
+		case typ == nl.XFRMA_ALG_AEAD && len(v) >= 68, typ == nl.XFRMA_ALG_CRYPT && len(v) >= 68:
+			info.Encr = transformOf(typ, netlink.CString(v[:64]), netlink.Uint32(v[64:]))
+		case typ == nl.XFRMA_ALG_AUTH_TRUNC && len(v) >= 68:
+			info.Integ = transformOf(typ, netlink.CString(v[:64]), netlink.Uint32(v[64:]))
 		case typ == nl.XFRMA_REPLAY_ESN_VAL && len(v) >= 24:
 			info.Window = int(binary.NativeEndian.Uint32(v[20:]))
 			info.Oseq = uint64(binary.NativeEndian.Uint32(v[12:]))<<32 | uint64(binary.NativeEndian.Uint32(v[4:]))

@@ -6,7 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // What a daemon says when it ends in a way it was not asked to is kept in a file beside
@@ -19,6 +21,38 @@ const maxLastWords = 2000
 
 func openLastWords(socket string, flags int) (*os.File, error) {
 	return openOwn(lastWords(socket), flags)
+}
+
+// Crashes counts the daemons at a socket that were killed, or panicked, since the machine
+// was started; last tells whether the one before was. It is called once, before
+// AwaitLastWords.
+func Crashes(socket string) (n uint64, last bool, err error) {
+	words, err := ReadBeside(socket, ".last")
+	last = err == nil && (len(words) == 0 || strings.Contains(string(words), "\ngoroutine "))
+	before, err := ReadBeside(socket, ".crashes")
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return 0, last, err
+	}
+	n, _ = strconv.ParseUint(string(before), 10, 64)
+	if !last {
+		return n, false, nil
+	}
+	n++
+	return n, true, WriteBeside(socket, ".crashes", strconv.AppendUint(nil, n, 10))
+}
+
+// LivedBriefly tells how much of a second is left since the daemon at a socket began that
+// was killed, or ended that could not run. A service manager starts the next one at once,
+// which must not become a loop that takes all of the processor.
+func LivedBriefly(socket string) time.Duration {
+	st, err := os.Stat(lastWords(socket))
+	if err != nil {
+		return 0
+	}
+	if age := time.Since(st.ModTime()); age >= 0 {
+		return max(time.Second-age, 0)
+	}
+	return 0 // the clock was set
 }
 
 // AwaitLastWords has the Go runtime write what a panic says beside the socket.

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestLastWordsReachWhoAsksLater(t *testing.T) {
@@ -54,5 +55,49 @@ func TestLastWordsReachWhoAsksLater(t *testing.T) {
 	}
 	if err := LeaveLastWords(socket, errors.New("x")); err == nil || LastWords(socket) != "" {
 		t.Errorf("a link was followed")
+	}
+}
+
+func TestCrashesAreCounted(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s.sock")
+	life := func(end func() error, want uint64, was bool) {
+		t.Helper()
+		if n, last, err := Crashes(socket); n != want || last != was || err != nil {
+			t.Errorf("%d crashes, the last one %t: %v; want %d, %t", n, last, err, want, was)
+		}
+		if err := os.WriteFile(socket+".last", nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := end(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	killed := func() error { return nil }
+	life(killed, 0, false)
+	life(func() error {
+		return os.WriteFile(socket+".last", []byte("panic: oh\n\ngoroutine 1 [running]:\n"), 0o600)
+	}, 1, true)
+	life(func() error { return LeaveLastWords(socket, nil) }, 2, true)
+	life(func() error { return LeaveLastWords(socket, errors.New("UDP port 500 is taken")) }, 2, false)
+	life(killed, 2, false)
+	life(killed, 3, true)
+
+	if d := LivedBriefly(socket); d <= 0 || d > time.Second {
+		t.Errorf("one that began just now: %v", d)
+	}
+	for _, ago := range []time.Duration{-time.Hour, time.Minute} {
+		at := time.Now().Add(-ago)
+		if err := os.Chtimes(socket+".last", at, at); err != nil {
+			t.Fatal(err)
+		}
+		if d := LivedBriefly(socket); d != 0 {
+			t.Errorf("one that began %v ago: %v", ago, d)
+		}
+	}
+	if err := os.Remove(socket + ".last"); err != nil {
+		t.Fatal(err)
+	}
+	if d := LivedBriefly(socket); d != 0 {
+		t.Errorf("one that ended as it should: %v", d)
 	}
 }

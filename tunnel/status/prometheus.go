@@ -99,6 +99,7 @@ func (m *metrics) daemon(s *Snapshot) {
 	m.family("greseal_build_info", gauge, "Version of the daemon and its datapath.")
 	m.sample(1, "version", d.Version, "platform", d.Platform, "datapath", d.Datapath)
 	one("start_time_seconds", gauge, "When the daemon started, Unix time.", positive(d.Started))
+	one("crashes_total", counter, "Daemons that were killed, or panicked, since the machine started.", d.Crashes)
 	one("config_load_timestamp_seconds", gauge, "When the running config was loaded, Unix time.", positive(d.ConfigLoaded))
 	one("config_problems", gauge, "Mistakes that made the last reload fail.", uint64(len(d.ConfigProblems)))
 	one("config_on_trial", gauge, "Whether a config waits to be confirmed.", flag(d.Pending != nil))

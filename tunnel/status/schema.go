@@ -78,6 +78,8 @@ type Daemon struct {
 	ConfigRefusedAt int64    `msg:"config_refused_at"` // when that was, Unix seconds
 	ConfigInstead   string   `msg:"config_instead"`    // what runs when the file was refused at the start, one sentence; else empty
 
+	Crashes uint64 `msg:"crashes"` // daemons before this one that were killed or panicked, since the machine started
+
 	IKE  IKETotals `msg:"ike"`
 	XFRM []Count   `msg:"xfrm"` // the kernel's XFRM errors in this namespace, of the kernel datapath
 

@@ -399,9 +399,9 @@ func (z Count) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z *Daemon) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 20
+	// map header, size 21
 	// string "version"
-	o = append(o, 0xde, 0x0, 0x14, 0xa7, 0x76, 0x65, 0x72, 0x73, 0x69, 0x6f, 0x6e)
+	o = append(o, 0xde, 0x0, 0x15, 0xa7, 0x76, 0x65, 0x72, 0x73, 0x69, 0x6f, 0x6e)
 	o = msgp.AppendString(o, z.Version)
 	// string "platform"
 	o = append(o, 0xa8, 0x70, 0x6c, 0x61, 0x74, 0x66, 0x6f, 0x72, 0x6d)
@@ -454,6 +454,9 @@ func (z *Daemon) MarshalMsg(b []byte) (o []byte, err error) {
 	// string "config_instead"
 	o = append(o, 0xae, 0x63, 0x6f, 0x6e, 0x66, 0x69, 0x67, 0x5f, 0x69, 0x6e, 0x73, 0x74, 0x65, 0x61, 0x64)
 	o = msgp.AppendString(o, z.ConfigInstead)
+	// string "crashes"
+	o = append(o, 0xa7, 0x63, 0x72, 0x61, 0x73, 0x68, 0x65, 0x73)
+	o = msgp.AppendUint64(o, z.Crashes)
 	// string "ike"
 	o = append(o, 0xa3, 0x69, 0x6b, 0x65)
 	o, err = z.IKE.MarshalMsg(o)
@@ -656,6 +659,12 @@ func (z *Daemon) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "ConfigInstead")
 				return
 			}
+		case "crashes":
+			z.Crashes, bts, err = msgp.ReadUint64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Crashes")
+				return
+			}
 		case "ike":
 			bts, err = z.IKE.UnmarshalMsg(bts)
 			if err != nil {
@@ -773,7 +782,7 @@ func (z *Daemon) Msgsize() (s int) {
 	for za0003 := range z.ConfigProblems {
 		s += msgp.StringPrefixSize + len(z.ConfigProblems[za0003])
 	}
-	s += 18 + msgp.Int64Size + 15 + msgp.StringPrefixSize + len(z.ConfigInstead) + 4 + z.IKE.Msgsize() + 5 + msgp.ArrayHeaderSize
+	s += 18 + msgp.Int64Size + 15 + msgp.StringPrefixSize + len(z.ConfigInstead) + 8 + msgp.Uint64Size + 4 + z.IKE.Msgsize() + 5 + msgp.ArrayHeaderSize
 	for za0004 := range z.XFRM {
 		s += 1 + 5 + msgp.StringPrefixSize + len(z.XFRM[za0004].Name) + 6 + msgp.Uint64Size
 	}

@@ -80,7 +80,7 @@ func killed(l *labnet.Lab) {
 	k.g = a.GresealLater(k.config())
 	const first = 4 // kills before anything of greseal's may be there
 	for range min(first, rounds) {
-		k.g.Launch()
+		k.launch()
 		time.Sleep(time.Duration(k.random.Int64N(int64(l.Stretch(30 * time.Millisecond)))))
 		k.g.Kill()
 	}
@@ -105,7 +105,7 @@ func killed(l *labnet.Lab) {
 		m := moments[round%len(moments)]
 		if m.name == "bring-up" {
 			k.g.Kill()
-			k.g.Launch()
+			k.launch()
 		} else {
 			k.up()
 		}
@@ -128,6 +128,13 @@ func killed(l *labnet.Lab) {
 	k.mustBeClosed(closed)
 	l.Check(k.net.Wire.Count(labnet.ESP)+k.net.Wire.Count(labnet.ESPinUDP) > 0, "nothing was protected: %s", k.net.Wire.Summary())
 	l.Fact("%d kills, 0 leaks, seed %d", rounds, seed)
+}
+
+// launch starts greseal as if the one before had lived for long: it would wait otherwise, and
+// nothing would be seen of its start.
+func (k *killing) launch() {
+	os.Remove(k.g.Socket + ".last")
+	k.g.Launch()
 }
 
 // mustBeClosed looks at everything that was captured.
@@ -162,7 +169,7 @@ func (k *killing) config() string {
 // up sees to it that the tunnel stands.
 func (k *killing) up() {
 	if !k.g.Running() {
-		k.g.Launch()
+		k.launch()
 	}
 	k.g.WaitAnswer()
 	k.g.WaitUp("t0", 60*time.Second)

@@ -25,11 +25,11 @@ func init() {
 	}
 }
 
-func (r interopRow) playLibreswan(l *labnet.Lab) {
+// libreswan begins a tunnel with it.
+func (r interopRow) libreswan(l *labnet.Lab, lines ...string) (*world, *labnet.Libreswan) {
 	root := sidRoot(l, "libreswan")
 	w := r.world(l)
-	life := l.Stretch(12 * time.Second)
-	w.lines = append(w.lines, fmt.Sprintf("child_lifetime = %q", life), fmt.Sprintf("ike_lifetime = %q", life*3/2), `esp = "aes128gcm16"`, `ike = "aes256gcm16-prfsha384-x25519"`)
+	w.lines = append(append(w.lines, lines...), `esp = "aes128gcm16"`, `ike = "aes256gcm16-prfsha384-x25519"`)
 	seen := w.swanConfig.Remote
 	pluto := w.net.B.Libreswan(root, strings.Join([]string{
 		"\tleft=" + labnet.AddrB, "\tright=" + strings.Replace(seen, "%any", labnet.RouterB, 1),
@@ -42,7 +42,14 @@ func (r interopRow) playLibreswan(l *labnet.Lab) {
 		w.greseal.WaitState("t0", "listening", 10*time.Second)
 		pluto.Initiate()
 	}
-	first := w.greseal.WaitUp("t0", 30*time.Second)
+	w.greseal.WaitUp("t0", 30*time.Second)
+	return w, pluto
+}
+
+func (r interopRow) playLibreswan(l *labnet.Lab) {
+	life := l.Stretch(12 * time.Second)
+	w, pluto := r.libreswan(l, fmt.Sprintf("child_lifetime = %q", life), fmt.Sprintf("ike_lifetime = %q", life*3/2))
+	first := w.greseal.Tunnel("t0")
 	w.raisePeerGRE()
 	w.pings()
 	l.Check(first.Outside.Mode == r.mode && first.IKE.NATLocal == (r.nat != "none"), "mode is %s, behind a NAT: %v", first.Outside.Mode, first.IKE.NATLocal)
@@ -73,7 +80,7 @@ func (r interopRow) playLibreswan(l *labnet.Lab) {
 	early := 0
 	for in, out := range pairs {
 		if in != old.Child.SPIIn {
-			early += w.early(in, out)
+			early += sentEarly(w.net, in, out)
 		}
 	}
 	l.Check(later.Sent-later.Received <= early, "rekeying by greseal lost pings: %v; libreswan sent %d packets on new SAs too early", later, early)
@@ -86,11 +93,11 @@ func (r interopRow) playLibreswan(l *labnet.Lab) {
 		after.IKE.Suite, after.Child.Suite, got.Sent, later.Sent-later.Received, later.Sent, early)
 }
 
-// early counts the packets that came for a Child SA of greseal's before greseal
+// sentEarly counts the packets that came for a Child SA of greseal's before greseal
 // had sent its first one on it, both SPIs in hex digits.
-func (w *world) early(in, out string) int {
+func sentEarly(net *labnet.Pair, in, out string) int {
 	n := 0
-	for _, p := range w.net.Wire.Packets() {
+	for _, p := range net.Wire.Packets() {
 		if p.Kind != labnet.ESP && p.Kind != labnet.ESPinUDP {
 			continue
 		}
