@@ -242,6 +242,11 @@ func (s *ikeSA) timeoutFailure(r *request) *Failure {
 	case s.remote.Port() == wire.PortNAT && s.handshake != nil && !s.handshake.followed:
 		f.Detail = "IKE_SA_INIT was answered on UDP 500, and nothing has come back from UDP 4500"
 		f.Remedy = "let UDP 4500 pass as UDP 500 does; a peer that refuses silently says why in its log"
+		if s.NATLocal {
+			f.NAT = true
+			f.Detail += "; the peer sees this side behind a NAT"
+			f.Remedy = "let UDP 4500 pass as UDP 500 does, in the NAT above all: neither IKE nor ESP gets by it without"
+		}
 		if r.exchange == wire.IKEIntermediate && !s.Fragmentation {
 			f.Remedy += "; this message is also the first large one, so a path that loses IP fragments needs IKE fragmentation at the peer"
 		}

@@ -52,6 +52,7 @@ type Failure struct {
 	Detail   string // the first transform, identity or selector without a match
 	Remedy   string // what to change, and on which side
 	Attempts int    // FailTimeout: how often the request was sent
+	NAT      bool   // FailTimeout: the peer sees us behind a NAT
 
 	ike      SAID // 0: none
 	stranger bool // can be caused without authentication

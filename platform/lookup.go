@@ -127,14 +127,14 @@ func (n *Network) way(remote, local netip.Addr, oif int, mark uint32) (RouteInfo
 		}
 		err = unix.ENETUNREACH
 	}
-	if oif == 0 && noWay(err) {
+	if oif == 0 && noWay(err) && forbids(err) == "" {
 		// One of our own routes may cover it: look below it.
 		if info, err2 := n.around(remote, local, mark); err2 == nil {
 			return info, nil
 		}
 	}
 	if noWay(err) {
-		return RouteInfo{}, fmt.Errorf("%w to %s: wait for the WAN or add one", ErrNoRoute, remote)
+		return RouteInfo{}, fmt.Errorf("%w to %s%s: wait for the WAN or add one", ErrNoRoute, remote, because(err, remote))
 	}
 	return RouteInfo{}, fmt.Errorf("look up the route to %s: %w", remote, err)
 }
@@ -149,6 +149,33 @@ func noWay(err error) bool {
 		}
 	}
 	return false
+}
+
+// forbids is what an error says of a route or rule that discards packets, of the types
+// that greseal itself never adds.
+func forbids(err error) string {
+	switch {
+	case errors.Is(err, unix.EINVAL):
+		return "a blackhole route or rule covers it"
+	case errors.Is(err, unix.EACCES):
+		return "a prohibit route or rule covers it"
+	}
+	return ""
+}
+
+// because says what stands in the way to remote, beginning with a comma.
+func because(err error, remote netip.Addr) string {
+	what := forbids(err)
+	switch {
+	case remote.Is6() && inet.Off6():
+		what = "IPv6 is off here (net.ipv6.conf.all.disable_ipv6)"
+	case errors.Is(err, unix.EHOSTUNREACH):
+		what = "an unreachable route or rule covers it"
+	}
+	if what == "" {
+		return ""
+	}
+	return ", " + what
 }
 
 func (n *Network) around(remote, localHint netip.Addr, mark uint32) (RouteInfo, error) {

@@ -84,7 +84,9 @@ func (l *loop) choose(p *peer) (passed []string, w wait, ok bool) {
 	p.underlay.None()
 	w.why.Text = sentence(passed)
 	if w.phase == phaseDown {
-		l.stuck(p, w.why.Text)
+		l.stuck(p, slog.LevelError, w.why.Text)
+	} else {
+		l.stuck(p, slog.LevelInfo, w.why.Text) // it may be seconds after a boot
 	}
 	return passed, w, false
 }
@@ -104,7 +106,7 @@ func (l *loop) initiate(p *peer, passed []string) wait {
 		return w
 	}
 	p.attempt.Begin(now)
-	p.said, p.passed = "", passed
+	p.said, p.passed, p.hindrance = "", passed, ""
 	w := wait{phase: phaseConnecting, until: p.attempt.Wake(), event: eventHandshake, why: cause.Progress(fmt.Sprintf("waiting for %s to answer", p.remote()))}
 	if p.cause.Known().Failure != nil {
 		w.why = *p.cause.Known() // why the last attempt failed says more
@@ -121,7 +123,7 @@ func (l *loop) initiate(p *peer, passed []string) wait {
 // listen prepares a tunnel whose peer speaks first.
 func (l *loop) listen(p *peer) wait {
 	if err := l.prepare(p); err != nil {
-		l.stuck(p, err.Error())
+		l.stuck(p, slog.LevelError, err.Error())
 		return wait{phase: phaseDown, why: hindered(err), until: l.now() + linkRetry}
 	}
 	l.register(p)
@@ -152,9 +154,9 @@ func hindered(err error) cause.Cause {
 }
 
 // stuck reports, once, what on this machine keeps a tunnel from being set up.
-func (l *loop) stuck(p *peer, what string) {
+func (l *loop) stuck(p *peer, level slog.Level, what string) {
 	if p.hindrance != what {
-		l.event(p.tunnel, slog.LevelError, "machine", what)
+		l.event(p.tunnel, level, "machine", what)
 	}
 	p.hindrance = what
 }

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -65,10 +66,16 @@ func (l *loop) addressesChanged(p *peer, locals map[netip.Addr]bool) {
 	case p.settled():
 		l.followAddress(p, locals)
 		l.followSilence(p)
-	case trying && !locals[p.underlay.Local()], !trying && (p.phase == phaseWaiting || p.cfg.RemoteAny || l.rerouted(p)):
+	case trying && (!locals[p.underlay.Local()] || l.cutOff(p)), !trying && (p.phase == phaseWaiting || p.cfg.RemoteAny || l.rerouted(p)):
 		p.attempt.Stop()
 		l.markDirty(p)
 	}
+}
+
+// cutOff reports whether there is no route any more to where a handshake goes.
+func (l *loop) cutOff(p *peer) bool {
+	_, err := l.outside(p, p.remote())
+	return p.remote().IsValid() && errors.Is(err, platform.ErrNoRoute)
 }
 
 // followLocal updates the engine when local means other addresses than before.

@@ -139,10 +139,10 @@ func (l *loop) describeState(p *peer) status.Tunnel {
 const examinedHolds = 10 * time.Minute
 
 // why is the cause that is told. That nothing comes through a tunnel that is up holds
-// until something does.
+// until something does; what some packets suffer, they don't disprove.
 func (l *loop) why(p *peer) *cause.Cause {
 	c := p.cause.Is()
-	if p.established() && c != p.cause.Known() && (time.Since(c.Confirmed) > examinedHolds || c.Side != status.SideHere && l.cameIn(p) > p.examined) {
+	if p.established() && c != p.cause.Known() && (time.Since(c.Confirmed) > examinedHolds || c.Side != status.SideHere && c.Code != status.CodeNoPath && l.cameIn(p) > p.examined) {
 		p.cause.Find(time.Now(), cause.Cause{})
 	}
 	return p.cause.Is()

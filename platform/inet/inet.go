@@ -6,6 +6,7 @@ package inet
 import (
 	"encoding/binary"
 	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 
@@ -163,4 +164,10 @@ func Tap(typ, ifindex int, filter ...unix.SockFilter) (fd int, err error) {
 // unix.SO_ATTACH_FILTER.
 func Filter(fd, option int, program ...unix.SockFilter) error {
 	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, option, &unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]})
+}
+
+// Off6 reports whether IPv6 is switched off on this machine, or missing from its kernel.
+func Off6() bool {
+	b, err := os.ReadFile("/proc/sys/net/ipv6/conf/all/disable_ipv6")
+	return err != nil || len(b) > 0 && b[0] == '1'
 }

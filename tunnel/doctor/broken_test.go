@@ -1,14 +1,23 @@
 package doctor_test
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
+	"sort"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"greseal/build/lab/labnet"
+	"greseal/uci/rpcd"
 )
 
 // broken is one set-up with exactly one thing wrong, seen from A.
@@ -568,7 +577,9 @@ func (w *world) start(lines ...string) {
 // thing is broken, the doctor names it first, what it prints is done, and the
 // tunnel is up with nothing left to find.
 func TestEachBrokenSetUpIsNamedAndItsRemedyWorks(t *testing.T) {
-	for _, s := range setups {
+	var table rows
+	t.Cleanup(func() { table.print(t) })
+	for _, s := range slices.Concat(setups, setupsHere, setupsBeyond) {
 		t.Run(strings.ReplaceAll(s.what, " ", "-"), func(t *testing.T) {
 			t.Parallel()
 			switch {
@@ -578,6 +589,7 @@ func TestEachBrokenSetUpIsNamedAndItsRemedyWorks(t *testing.T) {
 				t.Skip("has nothing to do with the datapath")
 			}
 			play(t, func(w *world) {
+				begin := time.Now()
 				s.fault(w)
 				r, steps := w.doctor(w.a)
 				first := r.Tunnels[0].First
@@ -591,29 +603,77 @@ func TestEachBrokenSetUpIsNamedAndItsRemedyWorks(t *testing.T) {
 				if !s.turns {
 					w.oneCause(f)
 				}
+				line := []string{s.what, f.ID, w.a.Tunnel("t0").Side, w.a.Tunnel("t0").Reason, f.Remedy}
 				if s.mend == nil {
 					w.run(f)
 				} else {
 					s.mend(w, f)
 				}
 				w.works()
+				table.add(append(line, fmt.Sprintf("%.0f s", time.Since(begin).Seconds())))
 			})
 		})
 	}
 }
 
-// oneCause: what doctor found is what status, metrics and log say, where it is why the
-// tunnel is not up or carries nothing.
+// rows are the set-ups with what was said of them, in log, status, doctor and LuCI alike.
+type rows struct {
+	sync.Mutex
+	lines [][]string
+}
+
+func (r *rows) add(line []string) {
+	r.Lock()
+	defer r.Unlock()
+	r.lines = append(r.lines, line)
+}
+
+func (r *rows) print(t *testing.T) {
+	sort.Slice(r.lines, func(i, j int) bool { return r.lines[i][0] < r.lines[j][0] })
+	for _, l := range r.lines {
+		t.Log(strings.Join(l, " | "))
+	}
+	t.Logf("%d set-ups", len(r.lines))
+}
+
+// oneCause: what doctor found is what status, metrics, log and LuCI say. A tunnel that was
+// taken down says itself by whom.
 func (w *world) oneCause(f finding) {
-	t := w.a.Tunnel("t0")
-	carries := t.State == "up" && !slices.Contains([]string{"liveness", "interface", "xfrm-errors", "gre-key", "rp-filter-inside", "firewall-inside", "esp"}, f.ID)
-	if carries || f.ID == "wanted" {
+	if f.ID == "wanted" {
 		return
 	}
-	text := f.Evidence[0]
+	t, text := w.a.Tunnel("t0"), f.Evidence[0]
 	w.Check(strings.Contains(t.Reason, text), "status says %q and doctor %q", t.Reason, text)
 	w.Check(t.Remedy == f.Remedy && slices.Equal(t.Commands, f.Commands), "status advises %q, %q and doctor %q, %q", t.Remedy, t.Commands, f.Remedy, f.Commands)
 	w.Check(t.Code != "" && strings.Contains(w.a.Must("status", "--prometheus"), fmt.Sprintf("greseal_tunnel_cause_info{tunnel=%q,code=%q,side=%q} 1", "t0", t.Code, t.Side)), "the metrics do not say %s, %s", t.Code, t.Side)
+	w.Check(logged(w.a.Log(), text), "the log does not say %q:\n%s", text, w.a.Log())
+	row := w.listed()
+	w.Check(row.Reason == t.Reason && row.Remedy == t.Remedy && row.Code == t.Code && slices.Equal(row.Commands, t.Commands), "LuCI is told %+v and status %s, %s, %s, %q", row, t.Code, t.Reason, t.Remedy, t.Commands)
+}
+
+// logged reports whether a log in slog's text form has a text.
+func logged(log, text string) bool {
+	quoted := strconv.Quote(text)
+	return strings.Contains(log, text) || strings.Contains(log, quoted[1:len(quoted)-1])
+}
+
+// row is what LuCI's list shows of a tunnel.
+type row struct {
+	Reason, Remedy, Code string
+	Commands             []string
+}
+
+// listed asks as LuCI does: by the program's other name, as rpcd calls it.
+func (w *world) listed() row {
+	plugin := filepath.Join(w.Dir, rpcd.Name)
+	if err := os.Symlink(w.Binary, plugin); err != nil && !errors.Is(err, fs.ErrExist) {
+		w.Failf("link the plugin: %v", err)
+	}
+	out := w.net.A.MustRun("env", "GRESEAL_CONFIG="+w.a.Config, "GRESEAL_SOCKET="+w.a.Socket, "sh", "-c", "echo '{}' | "+plugin+" call list")
+	var list struct{ Tunnels []row }
+	w.Must(json.Unmarshal([]byte(out), &list), "read what rpcd is told: "+out)
+	w.Check(len(list.Tunnels) == 1, "rpcd is told %s", out)
+	return list.Tunnels[0]
 }
 
 // TestAHealthyTunnelHasNoFault asks both sides, with each shape of tunnel.

@@ -55,7 +55,7 @@ func checkGREKey(x *exam) Step {
 		return fault("set the same gre.key on both sides, or leave it out on both",
 			fmt.Sprintf("%s came out of ESP with a different, missing or unexpected GRE key; this side is %s", status.Plural(d.Key, "packet"), key))
 	case d.GRE > 0 && !e.passes():
-		return fault("set gre.checksum and gre.sequence the same on both sides",
+		return fault("set gre.type, gre.checksum and gre.sequence the same on both sides",
 			fmt.Sprintf("%s came out of ESP with a wrong GRE checksum, out of sequence, or of an unknown protocol type", status.Plural(d.GRE, "packet")))
 	case !x.userspace() && !e.passes() && (e.inEver > 0 && e.inLinkEver == 0 || e.inSAs > 0 && e.inLink == 0):
 		// The kernel counts nowhere what fits none of its GRE interfaces.

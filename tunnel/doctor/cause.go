@@ -26,19 +26,15 @@ var where = map[string]struct{ code, side string }{
 	"liveness":      {status.CodeNoAnswer, status.SideUnknown},
 	"gre-key":       {status.CodeSelectors, status.SideUnknown},
 	"esp":           {status.CodeNoAnswer, status.SideUnknown},
+	"mtu":           {status.CodeNoPath, status.SidePath},
 }
 
-// blocking are the steps whose fault keeps everything from passing a tunnel that is up.
-var blocking = map[string]bool{
-	"liveness": true, "interface": true, "xfrm-errors": true, "gre-key": true, "rp-filter-inside": true, "firewall-inside": true, "esp": true,
-}
-
-// Cause is the first fault of an examination as the daemon is to tell it: of a tunnel
-// that isn't up, or through which nothing passes. It is none where there is no such
+// Cause is the first fault of an examination as the daemon is to tell it, also of a
+// tunnel that is up, where not all that should passes. It is none where there is no
 // fault, or the daemon has said it itself.
 func Cause(m Moment, steps []status.Finding, first string) (c cause.Cause) {
 	i := slices.IndexFunc(steps, func(f status.Finding) bool { return f.ID == first })
-	if i < 0 || first == "wanted" || first == "handshake" || len(steps[i].Evidence) == 0 || m.up() && !blocking[first] {
+	if i < 0 || first == "wanted" || first == "handshake" || len(steps[i].Evidence) == 0 {
 		return c
 	}
 	f, known := steps[i], &m.Cause

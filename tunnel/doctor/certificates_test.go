@@ -45,9 +45,14 @@ func (w *world) authority(name string) *authority {
 // issue writes NAME.crt and NAME.key, valid until then from now, and returns the
 // lines of a tunnel that uses them and trusts the authority.
 func (a *authority) issue(name, dns string, until time.Duration) []string {
+	return a.issueFrom(name, dns, -48*time.Hour, until)
+}
+
+// issueFrom is issue with the time from which it is valid.
+func (a *authority) issueFrom(name, dns string, from, until time.Duration) []string {
 	key := a.w.newKey()
 	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, DNSNames: []string{dns},
-		NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(until)}
+		NotBefore: time.Now().Add(from), NotAfter: time.Now().Add(until)}
 	der, err := x509.CreateCertificate(rand.Reader, leaf, a.cert, key.Public(), a.key)
 	a.w.pem(name+".crt", "CERTIFICATE", der, err)
 	der, err = x509.MarshalPKCS8PrivateKey(key)
@@ -60,7 +65,6 @@ func (a *authority) issue(name, dns string, until time.Duration) []string {
 // change gets A's lines with what they should be.
 func (w *world) certified(change func(ca *authority, right []string) []string) {
 	ca := w.authority("lab-ca")
-	const month = 30 * 24 * time.Hour
 	b := append(ca.issue("b", "b.example.test", month), `remote_id = "a.example.test"`)
 	w.right = append(ca.issue("a", "a.example.test", month), `remote_id = "b.example.test"`)
 	w.b = w.net.B.Greseal(w.sideB(append(b, `remote = "any"`)...))

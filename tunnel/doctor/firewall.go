@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"greseal/ikev2/wire"
+	"greseal/platform/rtnl"
 )
 
 // trial is a packet the tunnel depends on, with what to write to let it pass.
@@ -56,10 +57,7 @@ func onOpenWrt() bool {
 func (x *exam) trials() []trial {
 	local := x.local()
 	v6 := x.remote.Is6() || !x.remote.IsValid() && local.Is6()
-	ifname := ""
-	if r, err := x.way(); err == nil {
-		ifname = r.IfName
-	}
+	ifname := x.arrives()
 	udp := func(port uint16, state string) packet {
 		return packet{what: fmt.Sprintf("UDP %d", port), v6: v6, proto: "udp", protoNumber: unix.IPPROTO_UDP,
 			src: x.remote, dst: local, sport: port, dport: port, in: ifname, state: state}
@@ -104,6 +102,29 @@ func (x *exam) trials() []trial {
 	return all
 }
 
+// arrives is the interface by which the peer's packets come in: where those to it leave,
+// or the default route's while no peer is known. Empty: not known.
+func (x *exam) arrives() string {
+	if r, err := x.way(); err == nil {
+		return r.IfName
+	}
+	all, err := rtnl.Routes(x.net.Netlink(), unix.AF_INET, 0)
+	if err != nil || x.remote.IsValid() {
+		return ""
+	}
+	best := rtnl.Route{}
+	for _, r := range all {
+		if r.Table == unix.RT_TABLE_MAIN && r.Dst.Bits() == 0 && r.Type == unix.RTN_UNICAST && (best.Oif == 0 || r.Metric < best.Metric) {
+			best = r
+		}
+	}
+	l, err := rtnl.LinkByIndex(x.net.Netlink(), best.Oif)
+	if err != nil {
+		return ""
+	}
+	return l.Name
+}
+
 // natPort is the peer's port when IKE is on 4500, as far as it is known.
 func (x *exam) natPort() uint16 {
 	if port := x.now.Remote.Port(); x.now.up() && port != wire.PortIKE && port != 0 {
@@ -122,7 +143,7 @@ func turned(p packet, what string) packet {
 }
 
 // hooks that a packet of each direction passes.
-var hooks = map[string][]string{"input": {"prerouting", "input"}, "output": {"output", "postrouting"}, "forward": {"prerouting", "forward", "postrouting"}}
+var hooks = map[string][]string{"input": {"ingress", "prerouting", "input"}, "output": {"output", "postrouting", "egress"}, "forward": {"ingress", "prerouting", "forward", "postrouting", "egress"}}
 
 // losses is what a set of rules takes of the packets tried.
 type losses struct {

@@ -43,6 +43,10 @@ func checkInterface(x *exam) Step {
 		return fault("restart the tunnel, and find out what deletes its addresses", "addresses are missing: "+strings.Join(missing, ", ")).
 			with("greseal restart " + name)
 	}
+	if to := x.target(); to.IsValid() && x.isLocal(to) {
+		return fault("give the two sides' networks, and the tunnel's own, addresses that differ",
+			fmt.Sprintf("%s, the peer's address inside the tunnel, is an address of this machine", to))
+	}
 	s := fine(fmt.Sprintf("up, MTU %d", l.MTU))
 	switch {
 	case l.Running():

@@ -198,6 +198,9 @@ func checkUDP4500(x *exam) Step {
 	s = s.and("UDP 500 of the same address answers")
 	switch {
 	case a.kind != silent:
+	case x.now.Failure != nil && x.now.Failure.NAT:
+		s.Remedy = x.now.Failure.Remedy
+		s = s.and("the peer sees this side behind a NAT")
 	case x.behindNAT():
 		s.Remedy = "let UDP 4500 pass wherever UDP 500 does: a NAT is in front of this side, so neither IKE nor ESP gets by without it"
 		s = s.and(fmt.Sprintf("this side's address %s is private and the peer's is not", x.local()))

@@ -22,7 +22,7 @@ func checkRoute(x *exam) Step {
 		text := err.Error()
 		what, _, _ := strings.Cut(text, ": wait for")
 		if errors.Is(err, platform.ErrNoRoute) {
-			return fault("bring the WAN up, or add a route to "+x.remote.String()+" outside the tunnel; the daemon continues by itself", what)
+			return fault("bring the WAN up, or add a route to "+x.remote.String()+" outside the tunnel; the daemon continues by itself", append([]string{what}, x.down()...)...)
 		}
 		return fault("set remote to the peer's address, or fix the route to it", text)
 	}
@@ -45,6 +45,25 @@ func checkRoute(x *exam) Step {
 		says += fmt.Sprintf(", path MTU %d by ICMP", r.PathMTU)
 	}
 	return fine(says)
+}
+
+// down names the network cards that are down or without a carrier: one of them may be
+// the WAN.
+func (x *exam) down() (says []string) {
+	all, err := rtnl.Links(x.net.Netlink())
+	if err != nil {
+		return nil
+	}
+	for _, l := range all {
+		switch {
+		case l.Ours() || l.Flags&unix.IFF_LOOPBACK != 0 || l.Kind != "" && l.Kind != "veth" && l.Kind != "vlan" && l.Kind != "ppp":
+		case !l.Up():
+			says = append(says, l.Name+" is set down")
+		case !l.Carrier():
+			says = append(says, l.Name+" has no carrier")
+		}
+	}
+	return says
 }
 
 // intoTunnel: what is sent to the peer must not enter the tunnel itself. greseal finds

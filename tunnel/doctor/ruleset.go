@@ -2,12 +2,14 @@ package doctor
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os/exec"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -30,6 +32,7 @@ type nftTable struct{ Family, Name string }
 type nftChain struct {
 	Family, Table, Name, Type, Hook, Policy string
 	Prio                                    int
+	Devices                                 []any // of the hooks ingress and egress
 
 	iptables string // the program whose rules these are, or empty
 }
@@ -108,7 +111,7 @@ func parseRules(text []byte) (*ruleset, error) {
 				r.tables = append(r.tables, nftTable{family, name})
 			case "chain":
 				prio, _ := at(o, "prio").(float64)
-				r.chains = append(r.chains, nftChain{family, table, name, textAt(o, "type"), textAt(o, "hook"), textAt(o, "policy"), int(prio), ""})
+				r.chains = append(r.chains, nftChain{family, table, name, textAt(o, "type"), textAt(o, "hook"), textAt(o, "policy"), int(prio), devices(o), ""})
 			case "rule":
 				r.rules = append(r.rules, nftRule{family, table, textAt(o, "chain"), listAt(o, "expr")})
 			case "set", "map":
@@ -118,6 +121,14 @@ func parseRules(text []byte) (*ruleset, error) {
 	}
 	r.sortChains()
 	return r, nil
+}
+
+// devices are the names of a chain's devices, which nft gives as one or a list.
+func devices(chain any) []any {
+	if one := textAt(chain, "dev"); one != "" {
+		return []any{one}
+	}
+	return listAt(chain, "dev")
 }
 
 // sortChains: those of one hook are passed in the order of their priorities.
@@ -165,12 +176,27 @@ type culprit struct {
 	rule  string   // what drops it, for people
 }
 
+// sees reports whether p passes a base chain. Only the first packet of a connection
+// passes one of NAT.
+func (c nftChain) sees(p packet) bool {
+	if c.Type != "filter" && (c.Type != "nat" || p.state != "new") {
+		return false
+	}
+	switch c.Family {
+	case "inet", "netdev":
+		return len(c.Devices) == 0 || slices.Contains(c.Devices, any(cmp.Or(p.in, p.out)))
+	case "ip":
+		return !p.v6
+	}
+	return c.Family == "ip6" && p.v6
+}
+
 // judge follows p through all base chains of a hook.
 func (r *ruleset) judge(hook string, p packet) (fate, []culprit) {
 	worst := passes
 	var at []culprit
 	for _, c := range r.chains {
-		if c.Hook != hook || c.Type != "filter" || !sees(c.Family, p) {
+		if c.Hook != hook || !c.sees(p) {
 			continue
 		}
 		f, why := r.walk(c, p, 0)
@@ -189,10 +215,6 @@ func (r *ruleset) judge(hook string, p packet) (fate, []culprit) {
 		}
 	}
 	return worst, at
-}
-
-func sees(family string, p packet) bool {
-	return family == "inet" || family == "ip" && !p.v6 || family == "ip6" && p.v6
 }
 
 const maxJumps = 16 // of nft itself
@@ -259,6 +281,8 @@ func (r *ruleset) apply(rule nftRule, p packet, depth int) (f fate, why string, 
 				return passes, "", match
 			case "drop", "reject":
 				return dropped, what + " in chain " + rule.Chain, match
+			case "dnat", "redirect", "tproxy":
+				return dropped, what + " to elsewhere in chain " + rule.Chain, match
 			case "jump", "goto":
 				to := textAt(body, "target")
 				if !r.hasChain(rule.Family, rule.Table, to) {

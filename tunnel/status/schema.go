@@ -32,9 +32,9 @@ const (
 	CodeNoProposal  = "NO_PROPOSAL_CHOSEN" // no common algorithms, or modes
 	CodeSelectors   = "TS_UNACCEPTABLE"    // no common traffic selectors, which are the GRE endpoints
 	CodeRefused     = "PEER_REFUSED"       // the peer gave another error, or deleted the SA
-	CodeUnavailable = "MACHINE_FAILED"     // this machine could not install an SA
+	CodeUnavailable = "MACHINE_FAILED"     // something on this machine is in the way, or missing
 	CodeConfig      = "CONFIG_INVALID"     // what is written of it has a mistake
-	CodeNoPath      = "NO_PATH"            // no address to come from, no name's address, or no route to the peer
+	CodeNoPath      = "NO_PATH"            // no address to come from, no name's address, no route to the peer, or none for large packets
 )
 
 // The side of the fault that Reason gives.
