@@ -17,14 +17,14 @@ func strayTable(w *world, rule ...string) {
 var setupsHere = []broken{
 	{
 		what:  "the WAN was set down",
-		fault: func(w *world) { w.start(); w.net.A.LinkDown("wan"); w.reason(w.a, 10*time.Second, "no route") },
+		fault: func(w *world) { w.net.A.LinkDown("wan"); w.start(); w.reason(w.a, 10*time.Second, "no route") },
 		step:  "route", says: "wan is set down",
 		mend: func(w *world, _ finding) { w.net.A.LinkUp("wan"); w.net.A.Route("", labnet.RouterA, "wan") },
 	}, {
 		what: "the WAN has lost its address",
 		fault: func(w *world) {
-			w.start()
 			w.net.A.DelAddr("wan", labnet.AddrA+"/24")
+			w.start()
 			w.reason(w.a, 10*time.Second, "no route")
 		},
 		step: "route", says: "no route to " + labnet.AddrB,
