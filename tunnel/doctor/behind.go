@@ -210,6 +210,6 @@ func (x *exam) zoned(s Step) Step {
 	}
 	s.Evidence = append([]string{x.name() + " belongs to no firewall zone, so OpenWrt's firewall drops what comes from it"}, s.Evidence...)
 	s.Remedy = fmt.Sprintf("add %s to a firewall zone: the lan zone when the other side is trusted like the own LAN, else a zone of its own with forwardings", x.name())
-	s.Commands = []string{fmt.Sprintf("uci add_list firewall.@zone[0].%s='%s'", member, x.name()), "uci commit firewall", "/etc/init.d/firewall restart"}
+	s.Commands = []string{fmt.Sprintf(`uci add_list "$(uci show firewall | sed -n "s/\\.name='lan'$//p" | head -n 1).%s=%s"`, member, x.name()), "uci commit firewall", "/etc/init.d/firewall restart"}
 	return s
 }

@@ -429,7 +429,13 @@ var setups = []broken{
 		},
 		step: "forwarding", says: "t0 belongs to no firewall zone",
 		mend: func(w *world, f finding) {
-			w.Check(strings.HasPrefix(f.Commands[0], "uci add_list firewall.@zone[0].device='t0'"), "the commands are not those of a zone: %q", f.Commands)
+			w.File("bin/uci", `#!/bin/sh
+[ "$1" = show ] && printf "firewall.@zone[0].name='wan'\nfirewall.@zone[1].name='lan'\nfirewall.@rule[0].name='lan'\n" || echo "$@"
+`)
+			bin := filepath.Join(w.Dir, "bin")
+			w.Must(os.Chmod(filepath.Join(bin, "uci"), 0o755), "make uci executable")
+			did := w.net.A.MustRun("sh", "-c", "PATH="+bin+":$PATH; "+f.Commands[0])
+			w.Check(did == "add_list firewall.@zone[1].device=t0\n", "the first command does: uci %s", did)
 			nft(w.net.A, `insert rule inet fw4 input iifname "t0" accept; insert rule inet fw4 forward iifname "t0" accept; insert rule inet fw4 forward oifname "t0" accept`)
 		},
 	}, {
@@ -693,6 +699,22 @@ func TestAHealthyTunnelHasNoFault(t *testing.T) {
 				r, _ := w.doctor(w.b)
 				w.Check(r.Faults == 0, "the other side finds:\n%s", summary(r))
 			})
+		})
+	}
+}
+
+// TestANeighbourInAWideNetworkIsPinged: of many hosts the first other one is asked, and
+// where it is silent nobody is blamed.
+func TestANeighbourInAWideNetworkIsPinged(t *testing.T) {
+	notEmulated(t)
+	t.Parallel()
+	for address, verdict := range map[string]string{"10.255.0.1/24": "ok", "10.255.0.77/24": "skipped"} {
+		play(t, func(w *world) {
+			w.b = w.net.B.Greseal(w.sideB(fmt.Sprintf("address = [%q]", address)))
+			w.a = w.net.A.Greseal(w.sideA(`address = ["10.255.0.2/24"]`))
+			w.a.WaitUp("t0", 20*time.Second)
+			r, steps := w.doctor(w.a)
+			w.Check(r.Faults == 0 && steps["esp"].Verdict == verdict, "with a peer at %s: %s\n%s", address, steps["esp"].text(), summary(r))
 		})
 	}
 }

@@ -78,6 +78,9 @@ func (x *exam) ping() *echoes {
 	if x.pinged != nil {
 		return x.pinged
 	}
+	if !x.target().IsValid() {
+		x.Target = x.neighbour()
+	}
 	e := &echoes{target: x.target()}
 	x.pinged = e
 	if !e.target.IsValid() {
@@ -158,6 +161,24 @@ func (x *exam) target() netip.Addr {
 		return x.Target
 	}
 	return Inside(x.Tunnel.Address)
+}
+
+// neighbour is the first other host of an inside network of many hosts, if it answers: a
+// peer most often has that address, and where it hasn't, silence means nothing.
+func (x *exam) neighbour() netip.Addr {
+	for _, p := range x.Tunnel.Address {
+		first := p.Masked().Addr().Next()
+		if first == p.Addr() {
+			first = first.Next()
+		}
+		if p.Addr().BitLen()-p.Bits() < 2 || !p.Contains(first) || x.isLocal(first) {
+			continue
+		}
+		if answered, err := Echo(x.name(), first); err == nil && answered {
+			return first
+		}
+	}
+	return netip.Addr{}
 }
 
 // Inside is the address of the other side inside the tunnel, as far as those of
