@@ -48,20 +48,19 @@ func install(file, root string) error {
 			return err
 		}
 	}
-	// Where OpenWrt's helper functions look for the package's files.
+	// Where OpenWrt's helper functions look for the package's files. apk has its scripts
+	// in an archive; here they lie beside the list.
+	info := filepath.Join(root, "lib/apk/packages", u.fields["name"])
 	if strings.HasSuffix(file, ".ipk") {
-		info := filepath.Join(root, "usr/lib/opkg/info")
-		if err := os.MkdirAll(info, 0o755); err != nil {
+		info = filepath.Join(root, "usr/lib/opkg/info", u.fields["Package"])
+		u.scripts["list"] = strings.Join(u.tree.files(), "\n") + "\n"
+	}
+	if err := os.MkdirAll(filepath.Dir(info), 0o755); err != nil {
+		return err
+	}
+	for script, text := range u.scripts {
+		if err := os.WriteFile(info+"."+script, []byte(text), 0o755); err != nil {
 			return err
-		}
-		name := filepath.Join(info, u.fields["Package"])
-		if err := os.WriteFile(name+".list", []byte(strings.Join(u.tree.files(), "\n")+"\n"), 0o644); err != nil {
-			return err
-		}
-		for script, text := range u.scripts {
-			if err := os.WriteFile(name+"."+script, []byte(text), 0o755); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
@@ -89,10 +88,13 @@ func (u *unpacked) put(n node, root string) error {
 			return nil
 		}
 	}
-	if err := os.WriteFile(to, n.data, n.mode.Perm()); err != nil {
+	if err := os.WriteFile(to+".new", n.data, n.mode.Perm()); err != nil {
 		return err
 	}
-	return os.Chmod(to, n.mode.Perm())
+	if err := os.Chmod(to+".new", n.mode.Perm()); err != nil {
+		return err
+	}
+	return os.Rename(to+".new", to) // the old one may be running
 }
 
 func unpack(data []byte) (*unpacked, error) {
