@@ -152,7 +152,7 @@ func (n *Network) auditLinkLocal(l *rtnl.Link, have []rtnl.Address) {
 func (n *Network) auditForeign(l *rtnl.Link, in *inside, have []rtnl.Address) {
 	for _, p := range in.addresses {
 		if l.Running() && !slices.ContainsFunc(have, func(a rtnl.Address) bool { return a.Prefix == p }) {
-			n.found = append(n.found, Deviation{Link: l.Name, Object: ObjectAddress, Name: p.String(), Text: "netifd has not laid it", Remedy: "ifup " + l.Name})
+			n.found = append(n.found, Deviation{Link: l.Name, Object: ObjectAddress, Name: p.String(), Text: "netifd has not added it", Remedy: "ifup " + l.Name})
 		}
 	}
 }
