@@ -145,9 +145,12 @@ SEED ?= 1
 kill: greseal
 	@CGO_ENABLED=0 go build -o out/lab/labtest ./build/lab/labtest
 	@LAB_KILLS=$(KILLS) LAB_SEED=$(SEED) out/lab/labtest run -greseal ./greseal -path userspace killed at random moments
+	@build/lab/sid libreswan >/dev/null
 	@for kernel in 6.1 6.12; do \
-		LAB_KILLS=$(KILLS) LAB_SEED=$(SEED) build/lab/vm run --kernel $$kernel --timeout 3600 -- \
-			out/lab/labtest run -greseal greseal -where vm -dir /tmp/lab killed at random moments || exit 1; \
+		for peers in "" -interop; do \
+			LAB_KILLS=$(KILLS) LAB_SEED=$(SEED) build/lab/vm run --kernel $$kernel --timeout 14400 -- \
+				out/lab/labtest run $$peers -greseal greseal -where vm -dir /tmp/lab killed at random moments || exit 1; \
+		done; \
 	done
 
 bench:

@@ -84,6 +84,7 @@ func (l *loop) takeOver() {
 	if err != nil {
 		l.log.Warn("finding what an earlier run left", "error", err)
 	}
+	l.net.Batch()
 	for i := range left {
 		t := l.tunnels[left[i].Link.Name]
 		if t == nil || !t.wanted {
@@ -93,6 +94,7 @@ func (l *loop) takeOver() {
 			l.event(t, slog.LevelInfo, "takeover", "the SAs of a daemon that was killed are not taken over: "+err.Error())
 		}
 	}
+	l.laid(l.net.Commit())
 }
 
 // inherit takes over a tunnel.
@@ -161,7 +163,7 @@ func (p *peer) keep(left *platform.Leftover, now ikev2.Time) {
 
 // mayInherit refuses SAs that the configuration of now would not make.
 func (l *loop) mayInherit(p *peer, left *platform.Leftover, child *ikev2.Child) error {
-	locals, err := l.net.LocalAddrs()
+	here, err := l.lookAtMachine()
 	if err != nil {
 		return err
 	}
@@ -177,7 +179,7 @@ func (l *loop) mayInherit(p *peer, left *platform.Leftover, child *ikev2.Child) 
 		{left.Link.HasKey != c.GRE.HasKey || left.Link.Key != c.GRE.Key, "they are for another gre.key"},
 		{differs(c.GRELocal, child.GRELocal) || differs(c.GRERemote, child.GRERemote), "their GRE endpoints are others"},
 		{!c.RemoteAny && literal && !slices.Contains(remotes, child.Remote.Addr()), "they lead to " + child.Remote.Addr().String()},
-		{differs(own, local) || !slices.Contains(locals, local), "their own address is " + local.String()},
+		{differs(own, local) || !here.Own[local], "their own address is " + local.String()},
 		{child.Transport != c.Transport(), "they are in " + mode(child.Transport) + " mode"},
 		{c.ChildLifetime != 0 && age > c.ChildLifetime, "they are " + age.String() + " old"},
 	} {

@@ -42,17 +42,18 @@ func (d *Datapath) Leftovers() ([]platform.Leftover, error) {
 	}
 	// Oldest first, as in a flow.
 	sort.SliceStable(states, func(i, j int) bool { return states[i].Added < states[j].Added })
+	there := sorted(policies, states)
 	var found []platform.Leftover
 	d.left = make(map[string]leftover)
 	for _, l := range links {
 		if !l.Ours() || !isGRE(l.Kind) || !l.Up() || rtnl.Alias(l.Name) != l.Alias || d.links[l.Name] != nil {
 			continue
 		}
-		f := flowOf(l, policies)
+		f := there.flowOf(l)
 		if f == nil {
 			continue
 		}
-		f.own(states)
+		f.own(there.states[f.reqid])
 		if len(f.in) == 0 || len(f.out) == 0 {
 			continue
 		}
@@ -63,8 +64,41 @@ func (d *Datapath) Leftovers() ([]platform.Leftover, error) {
 	return found, nil
 }
 
-// flowOf finds the policies of an interface, nil: it has none that lets it send.
-func flowOf(l *rtnl.Link, policies []xfrm.Policy) *flow {
+// marked are the allowing policies and SAs with our marks: a hub has thousands.
+type marked struct {
+	out    map[toRemote][]*xfrm.Policy
+	in     map[uint32]*xfrm.Policy // by reqid
+	states map[uint32][]*xfrm.Info // likewise
+}
+
+// toRemote is where an outbound policy leads to.
+type toRemote struct {
+	remote netip.Prefix
+	key    uint32
+}
+
+func sorted(policies []xfrm.Policy, states []xfrm.Info) marked {
+	m := marked{map[toRemote][]*xfrm.Policy{}, map[uint32]*xfrm.Policy{}, map[uint32][]*xfrm.Info{}}
+	for i := range policies {
+		p := &policies[i]
+		switch {
+		case p.Apart || p.Proto != xfrm.ProtoGRE || p.Priority != allowPriority || p.Action != xfrm.ActionAllow || !ourReqid(p.Reqid):
+		case p.Dir == xfrm.DirIn:
+			m.in[p.Reqid] = p
+		case p.Dir == xfrm.DirOut && p.Keyed:
+			to := toRemote{p.Dst, p.Key}
+			m.out[to] = append(m.out[to], p)
+		}
+	}
+	for i := range states {
+		s := &states[i]
+		m.states[s.Reqid] = append(m.states[s.Reqid], s)
+	}
+	return m
+}
+
+// flowOf finds the policies of an interface, nil: it has none in some direction.
+func (m *marked) flowOf(l *rtnl.Link) *flow {
 	local, remote, key, keyed := l.GRE()
 	if !remote.IsValid() {
 		return nil
@@ -72,38 +106,23 @@ func flowOf(l *rtnl.Link, policies []xfrm.Policy) *flow {
 	if !keyed {
 		key = 0 // as XFRM reads it
 	}
-	f := &flow{key: key}
-	ours := func(p *xfrm.Policy) bool {
-		return !p.Apart && p.Proto == xfrm.ProtoGRE && p.Priority == allowPriority && p.Action == xfrm.ActionAllow && ourReqid(p.Reqid)
-	}
-	for i := range policies {
-		p := &policies[i]
-		if ours(p) && p.Dir == xfrm.DirOut && p.Dst == inet.Host(remote) && p.Keyed && p.Key == key && (!local.IsValid() || p.Src == inet.Host(local)) {
-			f.reqid, f.allowOut = p.Reqid, p
-			f.endpoints = endpoints{l.Name, p.Src.Addr(), remote}
+	for _, p := range m.out[toRemote{inet.Host(remote), key}] {
+		if in := m.in[p.Reqid]; in != nil && (!local.IsValid() || p.Src == inet.Host(local)) {
+			return &flow{endpoints: endpoints{l.Name, p.Src.Addr(), remote}, key: key, reqid: p.Reqid, allowIn: in, allowOut: p}
 		}
 	}
-	for i := range policies {
-		if p := &policies[i]; ours(p) && p.Dir == xfrm.DirIn && p.Reqid == f.reqid && f.allowOut != nil {
-			f.allowIn = p
-		}
-	}
-	if f.allowIn == nil {
-		return nil
-	}
-	return f
+	return nil
 }
 
-// own finds the SAs of a flow among all: those that are as greseal installs them, between
+// own finds the SAs of a flow among those with its reqid: those that are as greseal installs them, between
 // the outer addresses that its packets take.
-func (f *flow) own(states []xfrm.Info) {
+func (f *flow) own(states []*xfrm.Info) {
 	local, remote := f.allowOut.TmplSrc, f.allowOut.TmplDst
-	for i := range states {
-		s := &states[i]
+	for _, s := range states {
 		out := s.Src == local && s.Dst == remote
 		in := s.Src == remote && s.Dst == local
 		switch {
-		case s.Reqid != f.reqid || s.Mode != f.allowOut.Mode || s.SPI == 0 || !in && !out:
+		case s.Mode != f.allowOut.Mode || s.SPI == 0 || !in && !out:
 			continue
 		case s.Dir != 0 && (s.Dir == xfrm.SADirOut) != out:
 			continue
