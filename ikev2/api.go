@@ -132,6 +132,11 @@ type Peer struct {
 	Certificates *Certificates
 	RawKeys      *RawKeys
 
+	// Earlier is how both sides authenticated before their settings were changed, nil: as
+	// they do now. The peer is let in by it too; it is asked by it when it refuses the
+	// present one and no IKE SA with it stands. Its settings may not have been changed yet.
+	Earlier *Credentials
+
 	// PPK is a post-quantum pre-shared key (RFC 8784) and PPKID its name; both
 	// empty: none. PPKRequired refuses a peer that does not use it.
 	PPKID       string
@@ -169,6 +174,14 @@ type Peer struct {
 	DPD     time.Duration // liveness check after this silence of IKE
 	Suspect time.Duration // without an answer for this long: Liveness{Suspect}
 	Dead    time.Duration // without an answer for this long: the IKE SA is given up
+}
+
+// Credentials are what two sides authenticate with: exactly one of the three is set.
+type Credentials struct {
+	LocalID      Identity
+	PSK          []byte
+	Certificates *Certificates
+	RawKeys      *RawKeys
 }
 
 // Certificates authenticates both sides by X.509 certificates (RFC 4945, RFC
@@ -275,6 +288,7 @@ type AuthInfo struct {
 	Issuer       string    // of the peer's certificate
 	Expires      time.Time // when the first certificate of the peer's path does
 	Key          string    // fingerprint of the peer's raw public key
+	Earlier      bool      // by the credentials from before the settings were changed (Peer.Earlier)
 }
 
 // Authenticated is who both sides are, and how it was proved.

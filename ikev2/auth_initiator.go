@@ -18,7 +18,7 @@ func (e *Engine) sendAuth(s *ikeSA) { e.ask(s, &saAuth{}) }
 // peer's half-open SA expires.
 func (x *saAuth) payloads(e *Engine, s *ikeSA) (wire.ExchangeType, []wire.Payload, bool) {
 	p := s.peer
-	s.LocalID = p.localID(s.local.Addr())
+	s.LocalID = p.settings(s).localID(s.local.Addr())
 	idi := idPayload(wire.TypeIDi, s.LocalID)
 	mine, f := e.prove(s, p, idi)
 	if f != nil {
@@ -87,6 +87,7 @@ func (x *saAuth) answer(e *Engine, s *ikeSA, r *request, c content, _ *Datagram)
 		if c.Notify(wire.TunnelInUse) != nil {
 			f = s.tunnelInUse()
 		}
+		s.peer.otherwise(s, f)
 		e.fail(s, f)
 		return
 	}
@@ -102,6 +103,7 @@ func (x *saAuth) answer(e *Engine, s *ikeSA, r *request, c content, _ *Datagram)
 		f = e.checkPeer(s, c.Contents)
 	}
 	if f != nil {
+		s.peer.otherwise(s, f)
 		e.giveUp(s, f, notify(wire.AuthenticationFailed))
 		return
 	}
@@ -156,7 +158,7 @@ func (x *saAuth) unreadable(s *ikeSA, c content) (*Failure, *wire.Notify) {
 func (e *Engine) checkPeer(s *ikeSA, c *wire.Contents) *Failure {
 	want := s.peer.cfg.RemoteID
 	// With a certificate, the expected name may be another of the peer's.
-	if !s.RemoteID.IsSet() || s.peer.cfg.Certificates == nil && !want.Matches(s.RemoteID) {
+	if !s.RemoteID.IsSet() || s.peer.settings(s).Certificates == nil && !want.Matches(s.RemoteID) {
 		f := s.failure(FailIdentity, "IKE_AUTH", "", "set local_id at the peer, or remote_id here, so that they are equal")
 		f.Ours, f.Theirs = "expected identity "+want.String(), "identity "+s.RemoteID.String()
 		return f

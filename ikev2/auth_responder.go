@@ -38,7 +38,7 @@ func (e *Engine) onAuthRequest(s *ikeSA, m *wire.Message, d *Datagram, c content
 		auth, f = s.acceptPPK(p, c.Contents)
 	}
 	if f == nil {
-		verify := func(a *wire.Auth) *Failure { return e.verify(s, p, c.Contents, a, c.IDi) }
+		verify := func(a *wire.Auth) *Failure { return e.verifyEither(s, p, c.Contents, a, c.IDi) }
 		if f = verify(auth); f != nil && f.Kind == FailAuthentication {
 			f = s.wrongPPK(f, c.Contents, func(a *wire.Auth) bool { return verify(a) == nil })
 		}
@@ -66,6 +66,20 @@ func (e *Engine) onAuthRequest(s *ikeSA, m *wire.Message, d *Datagram, c content
 	if !e.wait(s, p, m, d, c.Contents, answer) {
 		e.authenticated(s, p, m, d, c.Contents, answer)
 	}
+}
+
+// verifyEither is verify by the peer's credentials, or else the earlier ones.
+func (e *Engine) verifyEither(s *ikeSA, p *peer, c *wire.Contents, a *wire.Auth, id *wire.ID) *Failure {
+	f := e.verify(s, p, c, a, id)
+	if f == nil || p.earlier == nil {
+		return f
+	}
+	s.Auth.Earlier = true
+	if e.verify(s, p, c, a, id) == nil {
+		return nil
+	}
+	s.Auth = AuthInfo{}
+	return f
 }
 
 // checkSuite requires the suite agreed on before the tunnel was known to be one

@@ -3,6 +3,7 @@ package ikev2
 import (
 	"crypto/hmac"
 	"errors"
+	"iter"
 	"slices"
 
 	"greseal/crypto/sign"
@@ -50,12 +51,12 @@ func (c *Peer) wayRemedy() string {
 func hashPayload(ps ...*peer) wire.Payload {
 	signs, any := false, false
 	var keys []*sign.PublicKey
-	for _, p := range ps {
+	for c := range credentials(ps) {
 		switch {
-		case p.cfg.RawKeys != nil:
-			keys = append(keys, p.cfg.RawKeys.Peer)
+		case c.RawKeys != nil:
+			keys = append(keys, c.RawKeys.Peer)
 			signs = true
-		case p.cfg.Certificates != nil:
+		case c.Certificates != nil:
 			signs, any = true, true
 		}
 	}
@@ -66,6 +67,17 @@ func hashPayload(ps ...*peer) wire.Payload {
 		keys = nil
 	}
 	return wire.NewNotify(wire.SignatureHashAlgorithms, sign.AppendHashes(nil, sign.Announced(keys...)))
+}
+
+// credentials are all that peers may authenticate by.
+func credentials(ps []*peer) iter.Seq[*Peer] {
+	return func(yield func(*Peer) bool) {
+		for _, p := range ps {
+			if !yield(&p.cfg) || p.earlier != nil && !yield(p.earlier) {
+				return
+			}
+		}
+	}
 }
 
 // learn takes what the peer says of signatures and certificates in IKE_SA_INIT
@@ -86,13 +98,13 @@ func requests(ps ...*peer) []wire.Payload {
 	var hashes []byte
 	x509, raw := false, false
 	seen := map[string]bool{}
-	for _, p := range ps {
-		raw = raw || p.cfg.RawKeys != nil
-		if p.cfg.Certificates == nil {
+	for c := range credentials(ps) {
+		raw = raw || c.RawKeys != nil
+		if c.Certificates == nil {
 			continue
 		}
 		x509 = true
-		for all := p.cfg.Certificates.Anchors.Request(); len(all) >= wire.AuthorityLen; all = all[wire.AuthorityLen:] {
+		for all := c.Certificates.Anchors.Request(); len(all) >= wire.AuthorityLen; all = all[wire.AuthorityLen:] {
 			one := string(all[:wire.AuthorityLen])
 			if !seen[one] && len(seen) < maxAuthorities {
 				seen[one] = true
@@ -122,21 +134,22 @@ type proof struct {
 
 // prove makes our AUTH payload and the CERT payloads to go with it.
 func (e *Engine) prove(s *ikeSA, p *peer, id *wire.ID) (proof, *Failure) {
-	if !p.cfg.signs() {
+	cfg := p.settings(s)
+	if !cfg.signs() {
 		s.Auth.Ours = sharedKeyText
-		return proof{auth: &wire.Auth{Method: wire.AuthSharedKey, Data: s.authOf(s.Initiator, p.cfg.PSK, id)}}, nil
+		return proof{auth: &wire.Auth{Method: wire.AuthSharedKey, Data: s.authOf(s.Initiator, cfg.PSK, id)}}, nil
 	}
 	g := &s.handshake.signatures
 	var certs []wire.Payload
 	var key *sign.PrivateKey
-	if c := p.cfg.Certificates; c != nil {
+	if c := cfg.Certificates; c != nil {
 		key = c.Own.Key()
 		g.ownFault = c.Own.Check(e.wall.now(e.now), identityFrom(id))
 		for _, data := range c.Own.Payloads() {
 			certs = append(certs, &wire.Cert{Encoding: wire.CertX509, Data: data})
 		}
 	} else {
-		key = p.cfg.RawKeys.Own
+		key = cfg.RawKeys.Own
 		if g.wantsRaw {
 			certs = append(certs, &wire.Cert{Encoding: wire.CertRawKey, Data: key.Public().SPKI()})
 		}
@@ -163,8 +176,9 @@ func (s *ikeSA) wantsEAP(p *peer) *Failure {
 // verify authenticates the peer by the tunnel's way and no other: a is its AUTH
 // payload, id its identity, c the message with its certificates.
 func (e *Engine) verify(s *ikeSA, p *peer, c *wire.Contents, a *wire.Auth, id *wire.ID) *Failure {
-	if !p.cfg.signs() {
-		if !s.verifyAuth(a, p.cfg.PSK, id) {
+	cfg := p.settings(s)
+	if !cfg.signs() {
+		if !s.verifyAuth(a, cfg.PSK, id) {
 			return s.wrongAuth(p, a)
 		}
 		s.Auth.Theirs = sharedKeyText
@@ -175,10 +189,10 @@ func (e *Engine) verify(s *ikeSA, p *peer, c *wire.Contents, a *wire.Auth, id *w
 	}
 	var key *sign.PublicKey
 	var f *Failure
-	if p.cfg.Certificates != nil {
-		key, f = e.certified(s, p, c)
+	if cfg.Certificates != nil {
+		key, f = e.certified(s, cfg, c)
 	} else {
-		key, f = s.pinned(p, c)
+		key, f = s.pinned(cfg, c)
 	}
 	if f != nil {
 		return f

@@ -11,8 +11,8 @@ import (
 
 // certified finds the key that the peer's certificate gives to its identity: a
 // path to an anchor, and a name that is what the peer claims to be.
-func (e *Engine) certified(s *ikeSA, p *peer, c *wire.Contents) (*sign.PublicKey, *Failure) {
-	cs := p.cfg.Certificates
+func (e *Engine) certified(s *ikeSA, p *Peer, c *wire.Contents) (*sign.PublicKey, *Failure) {
+	cs := p.Certificates
 	leaf, others, err := received(c.Certs)
 	e.chargeSignatures(s, 1+len(others))
 	if err != nil {
@@ -22,11 +22,11 @@ func (e *Engine) certified(s *ikeSA, p *peer, c *wire.Contents) (*sign.PublicKey
 	if err == nil {
 		err = leaf.CheckIdentity(s.RemoteID, "the peer's")
 	}
-	if err == nil && !p.cfg.RemoteID.Matches(s.RemoteID) {
+	if err == nil && !p.RemoteID.Matches(s.RemoteID) {
 		// A peer may call itself by another of its names (RFC 7296 section
 		// 3.5, RFC 4945 section 3.1); the one we expect must be in its
 		// certificate.
-		err = leaf.CheckPattern(p.cfg.RemoteID)
+		err = leaf.CheckPattern(p.RemoteID)
 	}
 	var key *sign.PublicKey
 	if err == nil {

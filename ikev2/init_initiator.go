@@ -103,6 +103,7 @@ func (e *Engine) attempt(p *peer, local, remote netip.AddrPort) *ikeSA {
 		return nil
 	}
 	s := e.newSA(p, true, spi, 0, local, remote)
+	s.Auth.Earlier = p.before && len(p.established()) == 0
 	s.setEncap(p.cfg.Encap)
 	s.handshake = &handshake{ni: ni, deadline: e.now + attemptTime, recorded: 1}
 	group := groups[0].ID
@@ -236,7 +237,7 @@ func (saInit) answer(e *Engine, s *ikeSA, _ *request, c content, d *Datagram) {
 	s.natDetect(c.Contents, d, s.SPIr)
 	h.seen = seenAs(c.Contents)
 	s.Fragmentation = c.Notify(wire.FragmentationSupported) != nil
-	h.signatures.learn(c.Contents, s.peer.cfg.signs())
+	h.signatures.learn(c.Contents, s.peer.settings(s).signs())
 	e.floatPorts(s)
 	e.begin(s)
 	s.peer.group = chosen.KE.ID

@@ -23,12 +23,14 @@ const (
 // key exchanges for each IKE SA; maxOthers addresses; maxResponses answers for all
 // peers; what a message's own bounds allow; and how often it has new keys made.
 type peer struct {
-	cfg   Peer
-	sas   []*ikeSA // attempts and SAs being deleted among them, oldest first
-	outs  []*child // Child SAs whose outbound SA is installed, in that order: the last one's carries the traffic
-	group uint16   // key exchange method the peer last asked for, 0: none yet
-	gone  bool     // removed while SAs were still being closed
-	probe *probe   // to be sent
+	cfg     Peer
+	earlier *Peer    // cfg with its Earlier credentials, nil: it has none
+	before  bool     // they are what the next handshake of ours begins with
+	sas     []*ikeSA // attempts and SAs being deleted among them, oldest first
+	outs    []*child // Child SAs whose outbound SA is installed, in that order: the last one's carries the traffic
+	group   uint16   // key exchange method the peer last asked for, 0: none yet
+	gone    bool     // removed while SAs were still being closed
+	probe   *probe   // to be sent
 
 	innerMTU  uint16      // of our interface, to be sent to the peer; 0: not known
 	newcomer  *ikeSA      // waits for whether another peer, who has the tunnel, lives
@@ -42,17 +44,58 @@ type peer struct {
 }
 
 // localID is our identity towards the peer.
-func (p *peer) localID(local netip.Addr) Identity {
-	if p.cfg.LocalID.IsSet() {
-		if p.cfg.Certificates != nil {
-			return p.cfg.Certificates.Own.Certificate().Spelled(p.cfg.LocalID)
+func (p *peer) localID(local netip.Addr) Identity { return p.cfg.localID(local) }
+
+func (c *Peer) localID(local netip.Addr) Identity {
+	if c.LocalID.IsSet() {
+		if c.Certificates != nil {
+			return c.Certificates.Own.Certificate().Spelled(c.LocalID)
 		}
-		return p.cfg.LocalID
+		return c.LocalID
 	}
-	if p.cfg.Certificates != nil {
-		return p.cfg.Certificates.Own.Identity()
+	if c.Certificates != nil {
+		return c.Certificates.Own.Identity()
 	}
 	return AddrIdentity(local)
+}
+
+// settings are the peer's with the credentials by which s is authenticated.
+func (p *peer) settings(s *ikeSA) *Peer {
+	if s.Auth.Earlier && p.earlier != nil {
+		return p.earlier
+	}
+	return &p.cfg
+}
+
+// otherwise has the next handshake of ours begin with the other credentials, where there
+// are some, when an attempt with one of the two was refused.
+func (p *peer) otherwise(s *ikeSA, f *Failure) {
+	switch f.Kind {
+	case FailAuthentication, FailIdentity, FailCertificate:
+		p.before = p.earlier != nil && !s.Auth.Earlier
+	}
+}
+
+// withEarlier is c with its earlier credentials, nil: it has none.
+func (c *Peer) withEarlier() *Peer {
+	if c.Earlier == nil {
+		return nil
+	}
+	e := *c
+	e.LocalID, e.PSK, e.Certificates, e.RawKeys = c.Earlier.LocalID, bytes.Clone(c.Earlier.PSK), c.Earlier.Certificates, c.Earlier.RawKeys
+	e.Earlier = nil
+	return &e
+}
+
+// forgetKeys clears the secrets from memory.
+func (p *peer) forgetKeys() {
+	clear(p.cfg.PSK)
+	clear(p.cfg.PPK)
+	p.cfg.PSK, p.cfg.PPK = nil, nil
+	if p.earlier != nil {
+		clear(p.earlier.PSK)
+		p.earlier = nil
+	}
 }
 
 // established lists the peer's IKE SAs that are in use.
@@ -94,11 +137,12 @@ func (e *Engine) SetPeer(now Time, cfg Peer) []Action {
 		e.peers[cfg.ID] = p
 		e.order = append(e.order, p)
 	}
-	clear(p.cfg.PSK)
-	clear(p.cfg.PPK)
+	p.forgetKeys()
 	again := p.cfg.Reauth != cfg.Reauth
 	alone := len(p.cfg.Elsewhere) > 0 && len(cfg.Elsewhere) == 0
-	p.cfg = cfg
+	p.cfg, p.earlier = cfg, cfg.withEarlier()
+	p.before = p.before && p.earlier != nil
+	p.cfg.Earlier = nil
 	if alone && p.current() == nil {
 		if c := p.substitute(); c != nil {
 			e.carry(c) // it need not wait any more
@@ -120,9 +164,7 @@ func (e *Engine) RemovePeer(now Time, id PeerID) []Action {
 		e.byRemote = nil
 		e.order = slices.DeleteFunc(e.order, func(q *peer) bool { return q == p })
 		p.gone = true
-		clear(p.cfg.PSK)
-		clear(p.cfg.PPK)
-		p.cfg.PSK, p.cfg.PPK = nil, nil
+		p.forgetKeys()
 	})
 }
 

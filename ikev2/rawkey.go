@@ -10,8 +10,8 @@ import (
 // pinned is the peer's configured key. A key that the peer sends proves nothing
 // by itself; when it is another one, saying so helps more than a signature that
 // does not verify.
-func (s *ikeSA) pinned(p *peer, c *wire.Contents) (*sign.PublicKey, *Failure) {
-	key := p.cfg.RawKeys.Peer
+func (s *ikeSA) pinned(p *Peer, c *wire.Contents) (*sign.PublicKey, *Failure) {
+	key := p.RawKeys.Peer
 	for _, sent := range c.Certs {
 		if sent.Encoding != wire.CertRawKey || bytes.Equal(sent.Data, key.SPKI()) {
 			continue

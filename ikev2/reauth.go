@@ -77,6 +77,21 @@ func (e *Engine) reauthDue(s *ikeSA) {
 	}
 }
 
+// Reauthenticate makes a new IKE SA with the peer's present settings beside each one that
+// is in use, which goes when the new one stands, and stays when it does not come about.
+func (e *Engine) Reauthenticate(now Time, id PeerID) []Action {
+	return e.withPeer(now, id, func(p *peer) {
+		for _, s := range slices.Clone(p.sas) {
+			if s.state == stateInitiating && !s.reachability() {
+				e.drop(s, nil, false) // it was begun with other settings
+			}
+		}
+		for _, s := range p.established() {
+			e.reauthenticate(s)
+		}
+	})
+}
+
 // reauthenticate makes a new IKE SA beside the old one, unless one is under way,
 // it is not settled yet which of several stays, or the peer may not know yet that
 // this one stands.

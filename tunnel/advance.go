@@ -238,6 +238,7 @@ func (l *loop) register(p *peer) {
 		Dead:          c.DPDDead,
 		Encap:         p.encapMode(l.dp.Kind()),
 		Elsewhere:     p.elsewhere(),
+		Earlier:       p.changeover.earlier,
 	}
 	authenticate(&peer, c)
 	peer.PathMTU = p.ikeMTU()

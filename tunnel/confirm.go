@@ -266,7 +266,13 @@ func (l *loop) confirm(q *status.Query) status.Reply {
 		return status.Fail("run: greseal confirm", "the config file is not the one on trial")
 	}
 	l.settleTrial("")
-	return status.Done("confirmed: this is the config now")
+	lines := []string{"confirmed: this is the config now"}
+	for _, name := range l.order {
+		if l.tunnels[name].shown().changeover.due {
+			lines = append(lines, name+": the other side does not have the new settings yet; those from before stay in use until it has")
+		}
+	}
+	return status.Done(lines...)
 }
 
 func (l *loop) settleTrial(how string) {

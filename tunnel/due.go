@@ -34,6 +34,7 @@ func (l *loop) due(p *peer, now ikev2.Time) ikev2.Time {
 	earlier(l.askDue(p.tunnel))
 	earlier(p.esp.Wake())
 	earlier(p.inherited.at)
+	earlier(p.changeover.until)
 	return due
 }
 
@@ -107,6 +108,7 @@ func (l *loop) tickAll(now ikev2.Time) {
 		if at := p.inherited.at; at != 0 && at <= now {
 			l.lookAtInherited(p, now)
 		}
+		l.forgetEarlier(p, now)
 		l.searchTick(p, now)
 		l.agree(p, now)
 	}

@@ -36,6 +36,7 @@ func (l *loop) ikeUp(p *peer, i ikev2.IKEInfo) {
 		return
 	}
 	l.event(p.tunnel, slog.LevelInfo, "ike", fmt.Sprintf("IKE SA with %s established with %s as %s", i.Remote, i.Suite, role(i.Initiator)))
+	l.changedOver(p, i)
 }
 
 func (l *loop) ikeDown(p *peer, a ikev2.IKEDown) {
@@ -81,6 +82,9 @@ func (l *loop) failed(p *peer, f *ikev2.Failure) {
 	why := cause.Of(f)
 	l.strangerEvent(p, slog.LevelWarn, "failed", why.String())
 	if p.settled() {
+		if p.standby.Why() == standby.Settings {
+			p.cause.Set(time.Now(), notTaken(why))
+		}
 		p.standby.Failed()
 		if p.phase == phaseSuspect && why.Code != status.CodeNoAnswer {
 			p.cause.Set(time.Now(), why) // that a new IKE SA is refused says more than the silence on the old one
@@ -129,6 +133,7 @@ func (l *loop) liveness(p *peer, a ikev2.Liveness) {
 		if p.phase == phaseSuspect {
 			p.set(phaseUp, cause.Cause{})
 			p.standby.Alive()
+			l.changeOver(p)
 			l.event(p.tunnel, slog.LevelInfo, "alive", "the peer answers again")
 			l.setRunning(p.tunnel, true)
 		}
@@ -153,6 +158,8 @@ func (l *loop) carries(p *peer) {
 		if c.Replaces == 0 {
 			l.event(p.tunnel, slog.LevelInfo, "up", fmt.Sprintf("another Child SA now carries the traffic: %s, %s", c.Remote, c.Suite))
 			l.settleIn(p)
+			p.lookAtESP(l.now(), c)
+			l.changeOver(p)
 			return
 		}
 		p.childRekeys++
@@ -169,10 +176,16 @@ func (l *loop) carries(p *peer) {
 	l.event(p.tunnel, slog.LevelInfo, "up", fmt.Sprintf("up: %s with %s, %s, %s mode, MTU %d", how, c.Remote.Addr(), c.Suite, mode(c.Transport), p.tunnel.link.MTU))
 	p.arrive()
 	l.setRunning(p.tunnel, true)
-	i, known := p.currentIKE()
-	p.esp.Up(l.now(), esppath.FormOf(c.Encap), !known || i.Initiator)
+	p.lookAtESP(l.now(), c)
 	l.searchPath(p)
 	l.upAt = l.now()
+	l.changeOver(p)
+}
+
+// lookAtESP has it looked whether ESP passes in the form in which c carries it.
+func (p *peer) lookAtESP(now ikev2.Time, c *childSA) {
+	i, known := p.currentIKE()
+	p.esp.Up(now, esppath.FormOf(c.Encap), !known || i.Initiator)
 }
 
 // carriesNot is called when the last outbound SA is gone.

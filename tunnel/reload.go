@@ -147,13 +147,15 @@ func (l *loop) changed(t *tunnel, ch config.Change) {
 		if ch.Class > config.Hitless || slices.Contains(ch.Keys, "crl") {
 			p.forget()
 		}
-		l.changedFor(p, ch.Class)
+		l.changedFor(p, ch)
 	}
 }
 
 // changedFor applies a change of settings to one peer.
-func (l *loop) changedFor(p *peer, class config.Class) {
-	switch class {
+func (l *loop) changedFor(p *peer, ch config.Change) {
+	switch ch.Class {
+	case config.Beside:
+		l.changeBeside(p, p.tunnel.was, ch.Keys)
 	case config.Reestablish:
 		p.attempt.SetCandidates(l.now(), nil, nil)
 		p.esp.Forget()

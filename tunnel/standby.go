@@ -39,6 +39,12 @@ func (l *loop) makeStandby(p *peer) {
 	if !to.IsValid() {
 		return
 	}
+	if p.standby.Why() == standby.Settings && to == here && !l.moves(p) {
+		l.register(p)
+		l.tellTime()
+		l.do(l.engine.Reauthenticate(l.now(), p.id))
+		return
+	}
 	info, err := l.routeFor(p, to)
 	if err != nil {
 		return
@@ -49,6 +55,13 @@ func (l *loop) makeStandby(p *peer) {
 	l.register(p)
 	l.layRoutes(p.tunnel)
 	l.beginHandshake(p, info.Local, to)
+}
+
+// moves reports whether the settings want another own address than the one in use.
+func (l *loop) moves(p *peer) bool {
+	c := p.current()
+	info, err := l.routeFor(p, c.Remote.Addr())
+	return err == nil && info.Local != c.Local.Addr() && !p.cfg.RemoteAny
 }
 
 // beginHandshake has the engine make an IKE SA.

@@ -143,6 +143,8 @@ type peer struct {
 	total                  struct{ in, out platform.Counters }
 	ikeRekeys, childRekeys uint64 // since it came up
 
+	changeover changeover
+
 	esp        esppath.Path
 	contention contention
 	agreed     agreement

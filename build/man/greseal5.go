@@ -30,7 +30,7 @@ routes  = ["10.0.0.0/16"]
 		r.key(k)
 	}
 	r.macro("SH [[tunnel]] AND [defaults]")
-	r.text("For each key: its type, its default, and what a change of it costs when it is applied. Hitless loses nothing; rekey makes new SAs before the old ones go; re-establish takes the tunnel down and up again.")
+	r.text("For each key: its type, its default, and what a change of it costs when it is applied. Hitless loses nothing; rekey makes new SAs before the old ones go; beside makes a new IKE SA with the new settings and keeps the old one until the other side takes them; re-establish takes the tunnel down and up again.")
 	for _, k := range config.TunnelKeys() {
 		r.key(k)
 	}

@@ -116,7 +116,7 @@ func TestDiffSeesNewContentsOfCredentials(t *testing.T) {
 	}
 	pki(t, dir)
 	d := Diff(old, load())
-	if len(d.Tunnels) != 1 || !slices.Equal(d.Tunnels[0].Keys, []string{"cert", "key", "ca"}) || d.Tunnels[0].Class != Reestablish {
+	if len(d.Tunnels) != 1 || !slices.Equal(d.Tunnels[0].Keys, []string{"cert", "key", "ca"}) || d.Tunnels[0].Class != Beside {
 		t.Errorf("others: %+v", d)
 	}
 }

@@ -10,6 +10,7 @@ type Class uint8
 const (
 	Hitless     Class = iota + 1 // nothing is lost, no exchange with the peer
 	Rekey                        // new Child or IKE SAs are made before the old ones go
+	Beside                       // a new IKE SA is made before the old one goes, which stays until the peer has the new settings too
 	Reestablish                  // the tunnel goes down and comes up again
 )
 
@@ -19,6 +20,8 @@ func (c Class) String() string {
 		return "hitless"
 	case Rekey:
 		return "rekey"
+	case Beside:
+		return "beside"
 	case Reestablish:
 		return "re-establish"
 	}
@@ -118,6 +121,9 @@ func changeOf(before, t *Tunnel) Change {
 				c.Keys = append(c.Keys, k.Name)
 			}
 			c.Class = max(c.Class, k.Class)
+			if k.Name == "remote" && before.RemoteAny != t.RemoteAny {
+				c.Class = Reestablish // the interface has another kind of endpoint
+			}
 		}
 	}
 	return c

@@ -134,20 +134,20 @@ var endpointKeys = []Key{
 		field: func(t *Tunnel) any { return &t.Enabled },
 	},
 	{
-		Name: "remote", Kind: Texts, Class: Reestablish, check: checkRemote, Example: `"vpn.example.net"`,
+		Name: "remote", Kind: Texts, Class: Beside, check: checkRemote, Example: `"vpn.example.net"`,
 		Tab: TabGeneral, Title: "Remote",
 		Doc:  "The peer: an address, a host name, or a list of them in order of preference. \"any\" waits for peers from any address and never initiates.",
 		read: readRemote,
 		same: func(a, b *Tunnel) bool { return a.RemoteAny == b.RemoteAny && slices.Equal(a.Remotes, b.Remotes) },
 	},
 	{
-		Name: "remote_port", Kind: Number, Default: "500", Min: 1, Max: 65535, Class: Reestablish,
+		Name: "remote_port", Kind: Number, Default: "500", Min: 1, Max: 65535, Class: Beside,
 		Tab: TabGeneral, Title: "Remote port",
 		Doc:   "UDP port on which the peer answers. 4500 starts with UDP encapsulation at once, for peers behind a NAT that forwards only this port.",
 		field: func(t *Tunnel) any { return &t.RemotePort },
 	},
 	{
-		Name: "local", Kind: Text, Class: Reestablish, check: checkLocal, Example: `"wan"`,
+		Name: "local", Kind: Text, Class: Beside, check: checkLocal, Example: `"wan"`,
 		Tab: TabGeneral, Title: "Local", Unset: "by route",
 		Doc:   "Own address, or the interface whose address is used and through which alone the peer is reached. Without it, the route to the peer decides.",
 		field: func(t *Tunnel) any { return &t.Local },
@@ -156,7 +156,7 @@ var endpointKeys = []Key{
 
 var authKeys = []Key{
 	{
-		Name: "psk", Kind: SecretKey, Class: Reestablish, check: checkPSK, Example: `"…"`,
+		Name: "psk", Kind: SecretKey, Class: Beside, check: checkPSK, Example: `"…"`,
 		Tab: TabGeneral, Title: "Pre-shared key",
 		Doc:   "Pre-shared key, the same on both sides, used exactly as written, without any decoding.",
 		More:  "greseal genpsk makes a good one. The file that holds it must be readable by its owner only. Exactly one of psk, psk_file, cert and raw_key is given.",
@@ -164,7 +164,7 @@ var authKeys = []Key{
 		same:  func(a, b *Tunnel) bool { return inline(a.PSK, a.PSKFile).Equal(inline(b.PSK, b.PSKFile)) },
 	},
 	{
-		Name: "psk_file", Kind: Path, Class: Reestablish, Example: `"/etc/greseal/hq.psk"`,
+		Name: "psk_file", Kind: Path, Class: Beside, Example: `"/etc/greseal/hq.psk"`,
 		Tab: TabGeneral, Title: "Key file",
 		Doc:   "File that holds the pre-shared key, readable by its owner only.",
 		More:  "One newline at its end does not count.",
@@ -172,7 +172,7 @@ var authKeys = []Key{
 		same:  func(a, b *Tunnel) bool { return a.PSKFile == b.PSKFile && (a.PSKFile == "" || a.PSK.Equal(b.PSK)) },
 	},
 	{
-		Name: "cert", Kind: Path, Class: Reestablish, Example: `"/etc/greseal/router.crt"`,
+		Name: "cert", Kind: Path, Class: Beside, Example: `"/etc/greseal/router.crt"`,
 		Tab: TabGeneral, Title: "Certificate",
 		Doc:   "Own certificate and its intermediates in PEM form.",
 		More:  "Goes together with key and ca.",
@@ -180,14 +180,14 @@ var authKeys = []Key{
 		same:  sameFiles("cert", func(t *Tunnel) []string { return []string{t.Cert} }),
 	},
 	{
-		Name: "key", Kind: Path, Class: Reestablish, Example: `"/etc/greseal/router.key"`,
+		Name: "key", Kind: Path, Class: Beside, Example: `"/etc/greseal/router.key"`,
 		Tab: TabGeneral, Title: "Private key",
 		Doc:   "Private key of the certificate in PEM form, readable by its owner only.",
 		field: func(t *Tunnel) any { return &t.Key },
 		same:  sameFiles("key", func(t *Tunnel) []string { return []string{t.Key} }),
 	},
 	{
-		Name: "ca", Kind: Paths, Class: Reestablish, Example: `"/etc/greseal/ca.crt"`,
+		Name: "ca", Kind: Paths, Class: Beside, Example: `"/etc/greseal/ca.crt"`,
 		Tab: TabGeneral, Title: "CA certificates",
 		Doc:   "Certificates of the authorities that may have issued the peer's certificate.",
 		field: func(t *Tunnel) any { return &t.CA },
@@ -202,7 +202,7 @@ var authKeys = []Key{
 		same:  sameFiles("crl", func(t *Tunnel) []string { return t.CRL }),
 	},
 	{
-		Name: "raw_key", Kind: Path, Class: Reestablish, Example: `"/etc/greseal/router.key"`,
+		Name: "raw_key", Kind: Path, Class: Beside, Example: `"/etc/greseal/router.key"`,
 		Tab: TabGeneral, Title: "Own raw key",
 		Doc:   "Own private key for authentication by raw public keys, readable by its owner only.",
 		More:  "greseal genkey makes one. Used together with peer_raw_key.",
@@ -210,47 +210,47 @@ var authKeys = []Key{
 		same:  sameFiles("raw_key", func(t *Tunnel) []string { return []string{t.RawKey} }),
 	},
 	{
-		Name: "peer_raw_key", Kind: Path, Class: Reestablish, Example: `"/etc/greseal/hq.pub"`,
+		Name: "peer_raw_key", Kind: Path, Class: Beside, Example: `"/etc/greseal/hq.pub"`,
 		Tab: TabGeneral, Title: "Peer's public key",
 		Doc:   "File that holds the peer's public key.",
 		field: func(t *Tunnel) any { return &t.PeerRawKey },
 		same:  sameFiles("peer_raw_key", func(t *Tunnel) []string { return []string{t.PeerRawKey} }),
 	},
 	{
-		Name: "local_id", Kind: Text, Class: Reestablish, check: checkIdentity, Example: `"branch1.example.net"`,
+		Name: "local_id", Kind: Text, Class: Beside, check: checkIdentity, Example: `"branch1.example.net"`,
 		Tab: TabSecurity, Title: "Local identity",
 		Doc:   "Own identity: a domain name, mail address, IP address or distinguished name, or keyid: before any other text. Without it, the own address or the subject of the certificate.",
 		field: func(t *Tunnel) any { return &t.LocalID },
 	},
 	{
-		Name: "remote_id", Kind: Text, Class: Reestablish, check: checkPattern, Example: `"hq.example.net"`,
+		Name: "remote_id", Kind: Text, Class: Beside, check: checkPattern, Example: `"hq.example.net"`,
 		Tab: TabSecurity, Title: "Peer identity",
 		Doc:   "Identity the peer must prove. Without it, any is accepted from whoever knows the pre-shared key; with a certificate it is the host or address of the remote.",
 		More:  "A pattern admits several peers, one at a time, with an asterisk for what may differ: a domain or mail address beginning with one, or values of a distinguished name; also an address with a prefix length.",
 		field: func(t *Tunnel) any { return &t.RemoteID },
 	},
 	{
-		Name: "ppk_id", Kind: Text, Class: Reestablish, check: checkPPKID, Example: `"ppk1"`,
+		Name: "ppk_id", Kind: Text, Class: Beside, check: checkPPKID, Example: `"ppk1"`,
 		Tab: TabSecurity, Title: "Post-quantum key name",
 		Doc:   "Name of the post-quantum pre-shared key (RFC 8784) that both sides share.",
 		field: func(t *Tunnel) any { return &t.PPKID },
 	},
 	{
-		Name: "ppk", Kind: SecretKey, Class: Reestablish, check: checkPSK, Example: `"…"`,
+		Name: "ppk", Kind: SecretKey, Class: Beside, check: checkPSK, Example: `"…"`,
 		Tab: TabSecurity, Title: "Post-quantum key",
 		Doc:   "The post-quantum pre-shared key itself, mixed into the keys in addition to the authentication.",
 		field: func(t *Tunnel) any { return &t.PPK },
 		same:  func(a, b *Tunnel) bool { return inline(a.PPK, a.PPKFile).Equal(inline(b.PPK, b.PPKFile)) },
 	},
 	{
-		Name: "ppk_file", Kind: Path, Class: Reestablish, Example: `"/etc/greseal/hq.ppk"`,
+		Name: "ppk_file", Kind: Path, Class: Beside, Example: `"/etc/greseal/hq.ppk"`,
 		Tab: TabSecurity, Title: "Post-quantum key file",
 		Doc:   "File that holds the post-quantum pre-shared key, readable by its owner only.",
 		field: func(t *Tunnel) any { return &t.PPKFile },
 		same:  func(a, b *Tunnel) bool { return a.PPKFile == b.PPKFile && (a.PPKFile == "" || a.PPK.Equal(b.PPK)) },
 	},
 	{
-		Name: "ppk_required", Kind: Switch, Default: "false", Class: Reestablish,
+		Name: "ppk_required", Kind: Switch, Default: "false", Class: Beside,
 		Tab: TabSecurity, Title: "Require the post-quantum key",
 		Doc:   "Refuse a peer that does not use the post-quantum pre-shared key.",
 		field: func(t *Tunnel) any { return &t.PPKRequired },
@@ -259,13 +259,13 @@ var authKeys = []Key{
 
 var ikeKeys = []Key{
 	{
-		Name: "mode", Kind: Text, Default: `"tunnel"`, Choices: []string{ModeTunnel, ModeTransport}, Class: Reestablish,
+		Name: "mode", Kind: Text, Default: `"tunnel"`, Choices: []string{ModeTunnel, ModeTransport}, Class: Beside,
 		Tab: TabAdvanced, Title: "Mode",
 		Doc:   "\"tunnel\" hides the whole GRE packet, its IP header included. \"transport\" saves 20 bytes per packet (40 with IPv6) and is in use only when the peer confirms it.",
 		field: func(t *Tunnel) any { return &t.Mode },
 	},
 	{
-		Name: "encap", Kind: Text, Default: `"auto"`, Choices: []string{EncapAuto, EncapAlways, EncapNever}, Class: Reestablish,
+		Name: "encap", Kind: Text, Default: `"auto"`, Choices: []string{EncapAuto, EncapAlways, EncapNever}, Class: Beside,
 		Tab: TabAdvanced, Title: "UDP encapsulation",
 		Doc:   "When ESP travels in UDP port 4500: \"auto\" when a NAT is found or bare ESP does not get through, \"always\", or \"never\".",
 		More:  "In userspace, where UDP is faster, \"auto\" uses it unless UDP does not get through.",

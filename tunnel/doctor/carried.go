@@ -59,7 +59,7 @@ func checkGREKey(x *exam) Step {
 			fmt.Sprintf("%s came out of ESP with a wrong GRE checksum, out of sequence, or of an unknown protocol type", status.Plural(d.GRE, "packet")))
 	case !x.userspace() && !e.passes() && (e.inEver > 0 && e.inLinkEver == 0 || e.inSAs > 0 && e.inLink == 0):
 		// The kernel counts nowhere what fits none of its GRE interfaces.
-		return fault("set the same gre.key on both sides, or leave it out on both; and the same gre.checksum and gre.sequence",
+		return fault("set the same gre.key on both sides, or leave it out on both; and the same gre.type, gre.checksum and gre.sequence",
 			fmt.Sprintf("%s came out of ESP, and the interface took none of them: their GRE key differs from ours, or is missing or unexpected; this side is %s", status.Plural(max(e.inSAs, e.inEver), "packet"), key))
 	case d.Key > 0 || d.GRE > 0:
 		return warn("", fmt.Sprintf("%s had another key and %d a bad GRE header since the interface was made; others pass", status.Plural(d.Key, "packet"), d.GRE))

@@ -10,10 +10,13 @@
 //	  | +---------------------> PREFERRED   a remote of higher preference answers (failback)
 //	  |                           that address
 //	  |                           |
+//	  | +---------------------> SETTINGS    they were changed
+//	  |                         |   the address in use, while it is one of them
 //	  +---------------------------+
 //	   Carries: another IKE SA does; Alive: SUSPECT; Failed: PREFERRED; Stop
 //
-// In each of the three, Step says every five seconds whom to make it with.
+// In each of these, Step says every five seconds whom to make it with; in SETTINGS, which
+// may last until somebody changes the other side, every thirty.
 //
 // A peer that was restarted and waits for others to begin has forgotten the IKE
 // SA. What it says of that is not authenticated and proves nothing (RFC 7296
@@ -32,7 +35,8 @@ import (
 
 const (
 	// turn is how long one remote is tried before the next.
-	turn = 5 * time.Second
+	turn         = 5 * time.Second
+	settingsTurn = 30 * time.Second
 	// restartTime is longer than the pause between repetitions of a request.
 	restartTime = 12 * time.Second
 )
@@ -46,6 +50,7 @@ const (
 	Moved
 	Suspect
 	Preferred
+	Settings
 )
 
 // Standby is the making of a standby IKE SA. The zero value wants none.
@@ -87,6 +92,9 @@ func (s *Standby) Step(now time.Duration, here netip.Addr, candidates []netip.Ad
 		return to, false
 	}
 	s.at = now + turn // or when a name has another address
+	if s.why == Settings {
+		s.at = now + settingsTurn
+	}
 	if to = s.remote(here, candidates); to.IsValid() {
 		s.tries++
 	}
@@ -105,6 +113,11 @@ func (s *Standby) remote(here netip.Addr, candidates []netip.Addr) netip.Addr {
 	switch s.why {
 	case Preferred:
 		return s.to
+	case Settings:
+		if n == 0 || slices.Contains(candidates, here) {
+			return here
+		}
+		return candidates[s.tries%n]
 	case Moved:
 		if i := s.tries % (n + 1); i > 0 {
 			return candidates[i-1]
@@ -149,7 +162,7 @@ func (s *Standby) Carries(now time.Duration, ike uint64, pause time.Duration) {
 
 // Resolved takes that the peer has other addresses.
 func (s *Standby) Resolved(now time.Duration) {
-	if s.why == Suspect {
+	if s.why == Suspect || s.why == Settings {
 		s.at = now
 	}
 	if s.probeAt == 0 {

@@ -17,7 +17,7 @@ import (
 // whatever happens to the daemon. Seen: states, routes and the file's bytes.
 func init() {
 	addOnce(
-		Scenario{Name: "edit: a wrong key is taken back by itself", Peer: Greseal, Paths: both, Run: editWrongKey},
+		Scenario{Name: "edit: a wrong endpoint is taken back by itself", Peer: Greseal, Paths: both, Run: editWrongEndpoint},
 		Scenario{Name: "edit: a good change is confirmed and kept", Peer: Greseal, Paths: both, Run: editConfirmed},
 		Scenario{Name: "edit: without a confirmation the old config is back", Peer: Greseal, Paths: both, Run: editForgotten},
 		Scenario{Name: "edit: the SSH session's own way must stay", Peer: Greseal, Paths: both, Run: editSession},
@@ -54,11 +54,11 @@ func editFor(seconds int, n *labnet.NS, l *labnet.Lab, a *labnet.Greseal, script
 	return n.Run(append(argv, l.Binary, "edit", "--yes", "--seconds", strconv.Itoa(seconds), "--socket", a.Socket)...)
 }
 
-func editWrongKey(l *labnet.Lab) {
+func editWrongEndpoint(l *labnet.Lab) {
 	net, a, file := editPair(l)
-	r := edit(net.A, l, a, "s/lab-Tq4n/lab-xxxx/")
+	r := edit(net.A, l, a, `'s/^psk.*/psk = "lab-xxxx-Pq8Lm2VtRz"\ngre_remote = "203.0.113.7"/'`)
 	l.Check(r.Code == 0, "edit: exit code %d: %s", r.Code, r.Out())
-	l.Check(contains(r.Stdout, "t0: re-establish (psk)") && contains(r.Stdout, "greseal confirm"), "edit does not say what it does: %s", r.Stdout)
+	l.Check(contains(r.Stdout, "t0: re-establish (psk, gre_remote)") && contains(r.Stdout, "greseal confirm"), "edit does not say what it does: %s", r.Stdout)
 	l.Check(!contains(r.Out(), "lab-xxxx"), "edit shows the key: %s", r.Out())
 	l.Wait(5*time.Second, "the tunnel is down", func() bool { return a.Tunnel("t0").State != "up" })
 	l.Wait(3*time.Second, "what the trial waits for", func() bool {
@@ -152,7 +152,7 @@ func editSession(l *labnet.Lab) {
 
 func editKilled(l *labnet.Lab) {
 	net, a, file := editPair(l)
-	r := edit(net.A, l, a, "s/lab-Tq4n/lab-xxxx/")
+	r := edit(net.A, l, a, `'s/^psk.*/psk = "lab-xxxx-Pq8Lm2VtRz"\ngre_remote = "203.0.113.7"/'`)
 	l.Check(r.Code == 0, "edit: exit code %d: %s", r.Code, r.Out())
 	a.Kill()
 	a.Start()

@@ -324,7 +324,7 @@ func unpackAPK(data []byte) (u *unpacked, err error) {
 	// The identity counts the payload with zeroes in its place.
 	hash := r.blob(slot(r.slots(slot(root, 1)), 3))
 	bare := bytes.Replace(bytes.Clone(payload), hash, make([]byte, len(hash)), 1)
-	if sum := sha256.Sum256(bare); !bytes.Equal(hash, sum[:len(hash)]) {
+	if sum := sha256.Sum256(bare); len(hash) > len(sum) || !bytes.Equal(hash, sum[:len(hash)]) {
 		return nil, errors.New("the package's identity does not fit its content")
 	}
 	for i, name := range []string{"trigger", "pre-install", "post-install", "pre-deinstall", "post-deinstall", "pre-upgrade", "post-upgrade"} {
@@ -341,7 +341,7 @@ func unpackAPK(data []byte) (u *unpacked, err error) {
 		for j, v := range r.slots(slot(dir, 3)) {
 			file := r.slots(v)
 			n := node{path: path.Join(name, string(r.blob(slot(file, 1)))), mode: r.mode(slot(file, 2))}
-			if target := r.blob(slot(file, 6)); target != nil {
+			if target := r.blob(slot(file, 6)); len(target) >= 2 {
 				n.mode, n.link = n.mode|fs.ModeSymlink, string(target[2:])
 			} else {
 				if size := r.number(slot(file, 3)); size > 0 {
