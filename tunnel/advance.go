@@ -238,7 +238,7 @@ func (l *loop) register(p *peer) {
 		Dead:          c.DPDDead,
 		Encap:         p.encapMode(l.dp.Kind()),
 		Elsewhere:     p.elsewhere(),
-		Earlier:       p.changeover.earlier,
+		Earlier:       p.earlier(),
 	}
 	authenticate(&peer, c)
 	peer.PathMTU = p.ikeMTU()

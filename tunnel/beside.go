@@ -27,6 +27,7 @@ type changeover struct {
 	due     bool               // the IKE SA in use was made with earlier settings
 	earlier *ikev2.Credentials // that the peer may still have, nil: none
 	until   ikev2.Time         // then they are forgotten
+	taken   bool               // the peer has the present ones: psk_old is of no use any more
 }
 
 // authKeys are the settings that say how both sides authenticate.
@@ -35,7 +36,7 @@ var authKeys = []string{"psk", "psk_file", "cert", "key", "ca", "raw_key", "peer
 // changeBeside applies a change of that class.
 func (l *loop) changeBeside(p *peer, was *config.Tunnel, keys []string) {
 	if slices.ContainsFunc(keys, func(k string) bool { return slices.Contains(authKeys, k) }) {
-		p.changeover.earlier, p.changeover.until = credentials(was), l.now()+earlierLife
+		p.changeover.earlier, p.changeover.until, p.changeover.taken = credentials(was), l.now()+earlierLife, false
 	}
 	if slices.Contains(keys, "encap") {
 		p.esp.Forget()
@@ -78,8 +79,18 @@ func (l *loop) changedOver(p *peer, i ikev2.IKEInfo) {
 		p.cause.Set(time.Now(), cause.Cause{})
 		l.event(p.tunnel, slog.LevelInfo, "settings", "the peer has taken the new settings")
 	}
-	*o = changeover{}
+	*o = changeover{taken: true}
 	l.register(p) // without earlier credentials
+}
+
+// earlier are the credentials that the peer may still have, nil: none.
+func (p *peer) earlier() *ikev2.Credentials {
+	if p.changeover.earlier != nil || p.changeover.taken || !p.cfg.PSKOld.IsSet() {
+		return p.changeover.earlier
+	}
+	c := credentials(p.cfg)
+	c.PSK = p.cfg.PSKOld.Bytes()
+	return c
 }
 
 // notTaken is why the settings from before are still in use.

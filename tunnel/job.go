@@ -244,7 +244,7 @@ func (l *loop) subject(p *peer) doctor.Subject {
 
 func withoutSecrets(c *config.Tunnel) config.Tunnel {
 	bare := *c
-	bare.PSK, bare.PPK = config.Secret{}, config.Secret{}
+	bare.PSK, bare.PSKOld, bare.PPK = config.Secret{}, config.Secret{}, config.Secret{}
 	return bare
 }
 

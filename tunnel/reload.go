@@ -168,6 +168,9 @@ func (l *loop) changedFor(p *peer, ch config.Change) {
 		}
 		fallthrough
 	default:
+		if slices.Contains(ch.Keys, "psk_old") {
+			p.changeover.taken = false
+		}
 		l.register(p)
 		if p.tunnel.index != 0 {
 			l.report(p.tunnel, "machine", l.refresh(p))

@@ -90,6 +90,13 @@ func (r *reading) authentication() {
 	} else if r.has("psk") {
 		r.judge("psk", r.PSK.Bytes())
 	}
+	switch {
+	case !r.has("psk_old"):
+	case written("psk", "psk_file") == "":
+		r.mistake("psk_old", -1, fault{"is there without a new key", "write that as psk or psk_file, or leave psk_old out"})
+	case r.PSKOld.Equal(r.PSK):
+		r.warn("psk_old", -1, fault{"is the same key as the new one", "leave it out"})
+	}
 }
 
 // judge warns about a pre-shared key that is weak or not what was meant.

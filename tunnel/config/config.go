@@ -62,6 +62,7 @@ func (c *Config) byName() map[string]*Tunnel {
 func (c *Config) Wipe() {
 	for i := range c.Tunnels {
 		c.Tunnels[i].PSK.Wipe()
+		c.Tunnels[i].PSKOld.Wipe()
 		c.Tunnels[i].PPK.Wipe()
 	}
 }
@@ -127,6 +128,7 @@ type Tunnel struct {
 	// Exactly one of PSK, Cert and RawKey is the way to authenticate. PSK
 	// holds the secret, whether it was written as psk or read from psk_file.
 	PSK         Secret
+	PSKOld      Secret   // accepted until the peer has the new one
 	PSKFile     string   // absolute path, "" when the secret stands in the config
 	Cert        string   // absolute paths from here on
 	Key         string   // private key of Cert

@@ -134,6 +134,6 @@ func (t *Tunnel) usable() bool { return len(t.Mistakes) == 0 }
 // withoutSecrets is a copy that holds none, as one with mistakes does not.
 func (t *Tunnel) withoutSecrets() *Tunnel {
 	bare := *t
-	bare.PSK, bare.PPK, bare.Credentials = Secret{}, Secret{}, Credentials{}
+	bare.PSK, bare.PSKOld, bare.PPK, bare.Credentials = Secret{}, Secret{}, Secret{}, Credentials{}
 	return &bare
 }

@@ -172,6 +172,14 @@ var authKeys = []Key{
 		same:  func(a, b *Tunnel) bool { return a.PSKFile == b.PSKFile && (a.PSKFile == "" || a.PSK.Equal(b.PSK)) },
 	},
 	{
+		Name: "psk_old", Kind: SecretKey, Class: Hitless, check: checkPSK, Example: `"…"`,
+		Tab: TabSecurity, Title: "Earlier key",
+		Doc:   "The pre-shared key from before a change, accepted until the first handshake with the new one.",
+		More:  "It is needed only where the daemon may be restarted before both sides have the new key: a running one keeps the key from before a change for a day.",
+		field: func(t *Tunnel) any { return &t.PSKOld },
+		same:  func(a, b *Tunnel) bool { return a.PSKOld.Equal(b.PSKOld) },
+	},
+	{
 		Name: "cert", Kind: Path, Class: Beside, Example: `"/etc/greseal/router.crt"`,
 		Tab: TabGeneral, Title: "Certificate",
 		Doc:   "Own certificate and its intermediates in PEM form.",

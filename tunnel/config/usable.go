@@ -142,8 +142,9 @@ func (f *File) mistakesByTunnel() [][]Problem {
 func (r *reading) onlyCloses() {
 	r.Mistakes = r.wrong
 	r.PSK.Wipe()
+	r.PSKOld.Wipe()
 	r.PPK.Wipe()
-	r.PSK, r.PPK, r.Credentials = Secret{}, Secret{}, Credentials{}
+	r.PSK, r.PSKOld, r.PPK, r.Credentials = Secret{}, Secret{}, Secret{}, Credentials{}
 	if r.bad["fallback"] {
 		r.Fallback = false
 	}

@@ -75,6 +75,7 @@ const options = [
 	[ 'general', 'list', 'address', _('Address'), _('Addresses of the interface inside the tunnel, with prefix length.'), '10.255.0.2/30' ],
 	[ 'general', 'list', 'routes', _('Routes'), _('Networks behind the peer. While the tunnel is down, their traffic is rejected by an unreachable route instead of leaving another way.'), '10.0.0.0/16' ],
 
+	[ 'security', 'secret', 'psk_old', _('Earlier key'), _('The pre-shared key from before a change, accepted until the first handshake with the new one.') ],
 	[ 'security', 'text', 'local_id', _('Local identity'), _('Own identity: a domain name, mail address, IP address or distinguished name, or keyid: before any other text. Without it, the own address or the subject of the certificate.'), 'branch1.example.net' ],
 	[ 'security', 'text', 'remote_id', _('Peer identity'), _('Identity the peer must prove. Without it, any is accepted from whoever knows the pre-shared key; with a certificate it is the host or address of the remote.'), 'hq.example.net' ],
 	[ 'security', 'text', 'ppk_id', _('Post-quantum key name'), _('Name of the post-quantum pre-shared key (RFC 8784) that both sides share.'), 'ppk1' ],
