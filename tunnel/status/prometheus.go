@@ -9,7 +9,7 @@ import (
 
 // Prometheus writes a snapshot in Prometheus' text format: names begin with
 // greseal_, units are seconds and bytes, counters end in _total and start again
-// with the daemon. A nil snapshot says that no daemon answers.
+// with the daemon, but for its crashes. A nil snapshot says that no daemon answers.
 func Prometheus(w io.Writer, s *Snapshot) error {
 	var m metrics
 	m.family("greseal_up", gauge, "Whether the daemon answers.")
