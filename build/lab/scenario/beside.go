@@ -12,8 +12,10 @@ import (
 // lost, whichever side is changed first; what status says in between; the interface's
 // index; the wire.
 func init() {
-	add(
+	addOnce(
 		Scenario{Name: "a new key on one side, then on the other", Peer: Greseal, Paths: both, Run: rotateKey},
+		Scenario{Name: "a new key here, then at the peer, initiator", Peer: StrongSwan, Paths: both, Run: func(l *labnet.Lab) { rotateWithSwan(l, "initiator") }},
+		Scenario{Name: "a new key here, then at the peer, responder", Peer: StrongSwan, Paths: both, Run: func(l *labnet.Lab) { rotateWithSwan(l, "responder") }},
 		Scenario{Name: "settings change while packets flow", Peer: Greseal, Paths: both, Run: changeWhileFlowing},
 	)
 }
@@ -109,6 +111,33 @@ func rotateKey(l *labnet.Lab) {
 	f.change(f.a, config(labnet.AddrB, innerA, "lab-Xc6bNm3WqSe8Jr1YuTk4"))
 	l.Wait(l.Stretch(50*time.Second), "the new key", func() bool { return contains(f.b.Log(), "the peer has taken the new settings") })
 	l.Check(!contains(f.a.Log()+f.b.Log(), "lab-Zk2t") && !contains(f.a.Log()+f.b.Log(), "lab-Xc6b"), "a key is in the log")
+}
+
+// rotateWithSwan changes the key at greseal, and at strongSwan later.
+func rotateWithSwan(l *labnet.Lab, role string) {
+	w := newWorld(l, func(w *world) { w.responder = role == "responder" })
+	was := w.up()
+	w.pings()
+	ping := w.net.A.StartPing(innerB, 10*time.Millisecond)
+	const key = "lab-Rw8hYq2LxTz5Vn3KpJc7"
+	w.greseal.Write(strings.Replace(w.config(), psk, key, 1))
+	w.greseal.Must("apply", "-c", w.greseal.Config)
+	l.Wait(l.Stretch(80*time.Second), "why the old key is still in use", func() bool { return contains(w.greseal.Tunnel("t0").Reason, before) })
+	time.Sleep(l.Stretch(500 * time.Millisecond))
+	c := w.swan.Swan
+	c.PSK = key
+	w.swan.Load(c)
+	l.Wait(l.Stretch(50*time.Second), "an IKE SA with the new key", func() bool {
+		t := w.greseal.Tunnel("t0")
+		return t.State == "up" && t.IKE != nil && t.IKE.SPIi != was.IKE.SPIi && t.Reason == ""
+	})
+	w.oneSA()
+	time.Sleep(l.Stretch(500 * time.Millisecond))
+	got := ping.Stop()
+	l.Check(got.Received == got.Sent, "pings: %v, longest gap %v", got, ping.LongestGap())
+	l.Check(w.greseal.Tunnel("t0").UpCount == 1, "the tunnel was down for a moment")
+	w.net.Wire.MustBeSealed()
+	l.Fact("%v", got)
 }
 
 func changeWhileFlowing(l *labnet.Lab) {

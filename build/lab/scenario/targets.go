@@ -20,7 +20,7 @@ var ownersDay = []string{
 	"GRE ", "OSPF", "bridged Ethernet", "DSCP", "two tunnels", "packets of every size", "NAT before greseal",
 	"ESP is dropped", "edit:", "peer-config:", "reload touches", "started before",
 	"own address", "the peer's", "NAT mapping", "failover", "second WAN", "the WAN", "local names",
-	"hidden hop", "MTU follows",
+	"hidden hop", "MTU follows", "a new key", "settings change",
 }
 
 // decided are scenarios about what IKE or the daemon decides, by the same code on
@@ -34,6 +34,7 @@ var decided = []string{
 	"ESP in UDP carries nothing over IPv6", "ESP in UDP carries nothing, encap always", "ESP in UDP carries nothing behind",
 	"edit:", "peer-config:", "both ends have the same MTU", "outage of the path", "killed at random moments",
 	"local names", "the WAN that local names", "the peer's name", "own address changes, no MOBIKE", "OSPF through",
+	"a new key here", "settings change",
 }
 
 // alike are scenarios whose kernel work another one does too, with the other role, one
@@ -46,7 +47,7 @@ var alike = []string{
 }
 
 // long are scenarios that are begun first, lest the rest has to wait for them.
-var long = []string{"somebody changes what is laid", "other packets in ESP", "rekeying", "ESP in UDP carries nothing", "ESP is dropped"}
+var long = []string{"somebody changes what is laid", "other packets in ESP", "rekeying", "ESP in UDP carries nothing", "ESP is dropped", "a new key here", "settings change"}
 
 // PlayedBy tells whether a target plays a scenario on a datapath, on the virtual
 // machines' second kernel if second. Without a target everything is played.
