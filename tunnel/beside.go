@@ -36,7 +36,11 @@ var authKeys = []string{"psk", "psk_file", "cert", "key", "ca", "raw_key", "peer
 // changeBeside applies a change of that class.
 func (l *loop) changeBeside(p *peer, was *config.Tunnel, keys []string) {
 	if slices.ContainsFunc(keys, func(k string) bool { return slices.Contains(authKeys, k) }) {
-		p.changeover.earlier, p.changeover.until, p.changeover.taken = credentials(was), l.now()+earlierLife, false
+		o := &p.changeover
+		if o.earlier == nil { // else the peer has never had those that are changed now
+			o.earlier = credentials(was)
+		}
+		o.until, o.taken = l.now()+earlierLife, false
 	}
 	if slices.Contains(keys, "encap") {
 		p.esp.Forget()
@@ -79,8 +83,16 @@ func (l *loop) changedOver(p *peer, i ikev2.IKEInfo) {
 		p.cause.Set(time.Now(), cause.Cause{})
 		l.event(p.tunnel, slog.LevelInfo, "settings", "the peer has taken the new settings")
 	}
-	*o = changeover{taken: true}
+	o.forget()
 	l.register(p) // without earlier credentials
+}
+
+// forget ends it: the peer has the present settings, or is to have no others.
+func (o *changeover) forget() {
+	if o.earlier != nil {
+		clear(o.earlier.PSK)
+	}
+	*o = changeover{taken: true}
 }
 
 // earlier are the credentials that the peer may still have, nil: none.
@@ -104,6 +116,7 @@ func notTaken(why cause.Cause) cause.Cause {
 // forgetEarlier ends the time of earlier credentials.
 func (l *loop) forgetEarlier(p *peer, now ikev2.Time) {
 	if at := p.changeover.until; at != 0 && at <= now {
+		clear(p.changeover.earlier.PSK)
 		p.changeover.earlier, p.changeover.until = nil, 0
 		l.event(p.tunnel, slog.LevelWarn, "settings", "what the sides authenticated with before the change is not accepted any more")
 		l.register(p)

@@ -78,6 +78,7 @@ func (l *loop) request(t *tunnel, q *status.Query) (line string, refused *status
 	case q.Op == status.OpRestart:
 		l.event(t, slog.LevelInfo, "request", "restarted by request")
 		for _, p := range t.peers {
+			p.changeover.forget() // anew, with the present settings alone
 			l.restart(p, "restarted by request")
 		}
 	}
@@ -138,6 +139,7 @@ func (l *loop) down(t *tunnel, open bool, by string) {
 	for _, p := range t.peers {
 		p.attempt.Stop()
 		p.standby.Stop()
+		p.changeover.forget()
 		p.wait = wait{}
 		if !t.wrong() {
 			p.set(phaseClosed, cause.Cause{Text: "taken down by request", Remedy: "bring it up", Commands: []string{p.cfg.UpCommand()}})
