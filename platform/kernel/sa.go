@@ -57,7 +57,8 @@ func (d *Datapath) install(sa platform.SA) error {
 		what = "outbound"
 	}
 	if err := d.add(sa); err != nil {
-		return fmt.Errorf("install the %s SA %08x of %s: %w", what, sa.Params.SPI, sa.Link, err)
+		// Without the SPI: the next attempt fails for the same cause.
+		return fmt.Errorf("install the %s SA of %s: %w", what, sa.Link, err)
 	}
 	return nil
 }
