@@ -127,14 +127,25 @@ func (n *Network) way(remote, local netip.Addr, oif int, mark uint32) (RouteInfo
 		}
 		err = unix.ENETUNREACH
 	}
-	if oif == 0 && noWay(err) && forbids(err) == "" {
+	why := forbids(err)
+	if oif == 0 && noWay(err) && why == "" {
 		// One of our own routes may cover it: look below it.
-		if info, err2 := n.around(remote, local, mark); err2 == nil {
+		info, err2 := n.around(remote, local, mark)
+		if err2 == nil {
 			return info, nil
+		}
+		if errors.Is(err2, errUnreachable) {
+			why = err2.Error()
 		}
 	}
 	if noWay(err) {
-		return RouteInfo{}, fmt.Errorf("%w to %s%s: wait for the WAN or add one", ErrNoRoute, remote, because(err, remote))
+		if remote.Is6() && inet.Off6() {
+			why = "IPv6 is off here (net.ipv6.conf.all.disable_ipv6)"
+		}
+		if why != "" {
+			why = ", " + why
+		}
+		return RouteInfo{}, fmt.Errorf("%w to %s%s: wait for the WAN or add one", ErrNoRoute, remote, why)
 	}
 	return RouteInfo{}, fmt.Errorf("look up the route to %s: %w", remote, err)
 }
@@ -163,20 +174,8 @@ func forbids(err error) string {
 	return ""
 }
 
-// because says what stands in the way to remote, beginning with a comma.
-func because(err error, remote netip.Addr) string {
-	what := forbids(err)
-	switch {
-	case remote.Is6() && inet.Off6():
-		what = "IPv6 is off here (net.ipv6.conf.all.disable_ipv6)"
-	case errors.Is(err, unix.EHOSTUNREACH):
-		what = "an unreachable route or rule covers it"
-	}
-	if what == "" {
-		return ""
-	}
-	return ", " + what
-}
+// errUnreachable says that the best route to an address discards packets, and isn't ours.
+var errUnreachable = errors.New("an unreachable route covers it")
 
 func (n *Network) around(remote, localHint netip.Addr, mark uint32) (RouteInfo, error) {
 	all, err := rtnl.Links(n.nl)
@@ -194,7 +193,10 @@ func (n *Network) around(remote, localHint netip.Addr, mark uint32) (RouteInfo, 
 		return RouteInfo{}, err
 	}
 	r, ok := underlay(routes, remote)
-	if !ok {
+	switch {
+	case !ok && r.Type == unix.RTN_UNREACHABLE:
+		return RouteInfo{}, errUnreachable
+	case !ok:
 		return RouteInfo{}, ErrNoRoute
 	}
 	info, err := n.lookup(remote, localHint, r.Oif, mark)

@@ -70,7 +70,7 @@ func foreignRoutes(n *netlink.Conn, fam int, ours map[int]bool) ([]rtnl.Route, e
 }
 
 // underlay finds the best of the foreign routes to an address: longest prefix,
-// then lowest metric.
+// then lowest metric. One that discards packets is returned with false.
 func underlay(foreign []rtnl.Route, to netip.Addr) (rtnl.Route, bool) {
 	var best rtnl.Route
 	found := false
@@ -87,8 +87,5 @@ func underlay(foreign []rtnl.Route, to netip.Addr) (rtnl.Route, bool) {
 			best, found = r, true
 		}
 	}
-	if found && best.Type != unix.RTN_UNICAST {
-		return rtnl.Route{}, false // closed on purpose
-	}
-	return best, found
+	return best, found && best.Type == unix.RTN_UNICAST // else closed on purpose
 }

@@ -56,7 +56,7 @@ func (x *exam) down() (says []string) {
 	}
 	for _, l := range all {
 		switch {
-		case l.Ours() || l.Flags&unix.IFF_LOOPBACK != 0 || l.Kind != "" && l.Kind != "veth" && l.Kind != "vlan" && l.Kind != "ppp":
+		case l.Ours() || l.Flags&unix.IFF_LOOPBACK != 0 || virtual(l.Name) || l.Kind != "" && l.Kind != "veth" && l.Kind != "vlan" && l.Kind != "ppp":
 		case !l.Up():
 			says = append(says, l.Name+" is set down")
 		case !l.Carrier():

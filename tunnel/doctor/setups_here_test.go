@@ -2,6 +2,7 @@ package doctor_test
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"greseal/build/lab/labnet"
@@ -40,6 +41,18 @@ var setupsHere = []broken{
 		},
 		step: "route", says: "unreachable",
 		mend: func(w *world, _ finding) { w.net.A.MustRun("ip", "route", "del", "unreachable", labnet.AddrB+"/32") },
+	}, {
+		what: "the WAN's route is gone, and the tunnel takes all traffic",
+		fault: func(w *world) {
+			w.net.A.MustRun("ip", "route", "del", "default")
+			w.start(`routes = ["0.0.0.0/0"]`)
+			w.reason(w.a, 10*time.Second, "no route")
+		},
+		step: "route", says: "no route to " + labnet.AddrB,
+		mend: func(w *world, f finding) {
+			w.Check(!strings.Contains(f.text(), "unreachable"), "the tunnel's own route is blamed: %s", f.text())
+			w.net.A.Route("", labnet.RouterA, "wan")
+		},
 	}, {
 		what: "a rule that forbids the way to the peer",
 		fault: func(w *world) {
