@@ -26,6 +26,10 @@ func checkXfrmErrors(x *exam) Step {
 			return fine(append([]string{"none increased while the tunnel was pinged; since the examination began:"}, other...)...)
 		}
 		return fine("none increased")
+	case e.untaken() && len(says) == e.rose.blocked():
+		// Other programs' policies are judged before: the guards block what has another key,
+		// and the kernel's errors about what no GRE interface takes.
+		return warn(remedy, says...)
 	case e.target.IsValid() && !e.passes() && !x.userspace():
 		return fault(remedy, says...)
 	}
@@ -57,7 +61,7 @@ func checkGREKey(x *exam) Step {
 	case d.GRE > 0 && !e.passes():
 		return fault("set gre.type, gre.checksum and gre.sequence the same on both sides",
 			fmt.Sprintf("%s came out of ESP with a wrong GRE checksum, out of sequence, or of an unknown protocol type", status.Plural(d.GRE, "packet")))
-	case !x.userspace() && !e.passes() && (e.inEver > 0 && e.inLinkEver == 0 || e.inSAs > 0 && e.inLink == 0):
+	case !x.userspace() && e.untaken():
 		// The kernel counts nowhere what fits none of its GRE interfaces.
 		return fault("set the same gre.key on both sides, or leave it out on both; and the same gre.type, gre.checksum and gre.sequence",
 			fmt.Sprintf("%s came out of ESP, and the interface took none of them: their GRE key differs from ours, or is missing or unexpected; this side is %s", status.Plural(max(e.inSAs, e.inEver), "packet"), key))

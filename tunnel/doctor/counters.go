@@ -80,6 +80,16 @@ var xfrmMeanings = []struct{ counter, sentence, remedy string }{
 	{"XfrmAcquireError", "an SA that no one negotiates is missing", "see: ip xfrm policy"},
 }
 
+// blocked is how many of the counters are about policies that block.
+func (rose counters) blocked() (n int) {
+	for _, name := range []string{"XfrmInPolBlock", "XfrmOutPolBlock"} {
+		if rose[name] > 0 {
+			n++
+		}
+	}
+	return n
+}
+
 // explain says what the counters mean that rose, and what to do about the first.
 func (rose counters) explain() (sentences []string, remedy string) {
 	for _, m := range xfrmMeanings {

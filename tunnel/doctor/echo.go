@@ -154,6 +154,11 @@ func (x *exam) received() uint64 {
 // passes reports whether packets go both ways.
 func (e *echoes) passes() bool { return e.answered > 0 }
 
+// untaken reports whether packets came out of ESP and the interface took none of them.
+func (e *echoes) untaken() bool {
+	return !e.passes() && (e.inEver > 0 && e.inLinkEver == 0 || e.inSAs > 0 && e.inLink == 0)
+}
+
 // target is the address to ping inside: as asked for, or the only other host of
 // a network that the interface has an address in.
 func (x *exam) target() netip.Addr {
