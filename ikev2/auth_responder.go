@@ -74,7 +74,7 @@ func (e *Engine) verifyEither(s *ikeSA, p *peer, c *wire.Contents, a *wire.Auth,
 	if f == nil || p.earlier == nil {
 		return f
 	}
-	s.Auth.Earlier = true
+	s.Auth = AuthInfo{Earlier: true}
 	if e.verify(s, p, c, a, id) == nil {
 		return nil
 	}

@@ -39,6 +39,7 @@ func (l *loop) changeBeside(p *peer, was *config.Tunnel, keys []string) {
 		o := &p.changeover
 		if o.earlier == nil { // else the peer has never had those that are changed now
 			o.earlier = credentials(was)
+			o.earlier.PSK = bytes.Clone(o.earlier.PSK) // the configuration of before is wiped
 		}
 		o.until, o.taken = l.now()+earlierLife, false
 	}
@@ -54,6 +55,10 @@ func (l *loop) changeBeside(p *peer, was *config.Tunnel, keys []string) {
 	l.findCandidates(p)
 	l.register(p)
 	p.changeover.due = true
+	if !p.settled() {
+		l.retryChanged(p)
+		return
+	}
 	if p.standby.Why() == standby.Settings {
 		p.standby.Stop() // the change before this one has not been taken yet
 	}
@@ -63,12 +68,9 @@ func (l *loop) changeBeside(p *peer, was *config.Tunnel, keys []string) {
 // changeOver has another IKE SA made with the present settings, where the one in use was
 // made with others and nothing else is being made beside it.
 func (l *loop) changeOver(p *peer) {
-	c := p.current()
-	if !p.changeover.due || c == nil || p.standby.Why() != standby.None {
-		return
+	if p.changeover.due && p.standby.Why() == standby.None {
+		l.replace(p, standby.Settings, netip.Addr{})
 	}
-	p.standby.Replace(standby.Settings, uint64(c.IKE), netip.Addr{})
-	l.makeStandby(p)
 }
 
 // changedOver is called when an IKE SA was made that replaces none.
@@ -83,8 +85,11 @@ func (l *loop) changedOver(p *peer, i ikev2.IKEInfo) {
 		p.cause.Set(time.Now(), cause.Cause{})
 		l.event(p.tunnel, slog.LevelInfo, "settings", "the peer has taken the new settings")
 	}
+	had := p.earlier() != nil
 	o.forget()
-	l.register(p) // without earlier credentials
+	if had {
+		l.register(p) // without earlier credentials
+	}
 }
 
 // forget ends it: the peer has the present settings, or is to have no others.
@@ -100,9 +105,9 @@ func (p *peer) earlier() *ikev2.Credentials {
 	if p.changeover.earlier != nil || p.changeover.taken || !p.cfg.PSKOld.IsSet() {
 		return p.changeover.earlier
 	}
-	c := credentials(p.cfg)
-	c.PSK = p.cfg.PSKOld.Bytes()
-	return c
+	was := *p.cfg
+	was.PSK = was.PSKOld
+	return credentials(&was)
 }
 
 // notTaken is why the settings from before are still in use.
@@ -123,11 +128,11 @@ func (l *loop) forgetEarlier(p *peer, now ikev2.Time) {
 	}
 }
 
-// credentials are what a tunnel's sides authenticate with.
+// credentials are what a tunnel's sides authenticate with; the key is the configuration's.
 func credentials(c *config.Tunnel) *ikev2.Credentials {
 	var p ikev2.Peer
 	authenticate(&p, c)
-	own := &ikev2.Credentials{PSK: bytes.Clone(p.PSK), Certificates: p.Certificates, RawKeys: p.RawKeys}
+	own := &ikev2.Credentials{PSK: p.PSK, Certificates: p.Certificates, RawKeys: p.RawKeys}
 	if c.LocalID != "" {
 		own.LocalID, _ = ikev2.ParseIdentity(c.LocalID) // config has checked it
 	}

@@ -175,10 +175,16 @@ func (l *loop) changedFor(p *peer, ch config.Change) {
 		if p.tunnel.index != 0 {
 			l.report(p.tunnel, "machine", l.refresh(p))
 		}
-		if !p.settled() && p.attempt.State() != attempt.UnderWay {
-			p.attempt.Reset()
-			l.retryNow(p) // the change may have fixed it
-		}
+		l.retryChanged(p)
+	}
+}
+
+// retryChanged tries a peer at once that has no SAs of this life: a change may have
+// mended what kept it.
+func (l *loop) retryChanged(p *peer) {
+	if !p.settled() && p.attempt.State() != attempt.UnderWay {
+		p.attempt.Reset()
+		l.retryNow(p)
 	}
 }
 

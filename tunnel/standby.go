@@ -18,7 +18,7 @@ import (
 // standby.Preferred.
 func (l *loop) replace(p *peer, why standby.Why, to netip.Addr) {
 	c := p.current()
-	if c == nil || p.inherits() || p.cfg.RemoteAny {
+	if c == nil || p.inherits() || p.cfg.RemoteAny && why != standby.Settings {
 		return
 	}
 	p.standby.Replace(why, uint64(c.IKE), to)
@@ -39,14 +39,14 @@ func (l *loop) makeStandby(p *peer) {
 	if !to.IsValid() {
 		return
 	}
-	if p.standby.Why() == standby.Settings && to == here && !l.moves(p) {
-		l.register(p)
-		l.tellTime()
-		l.do(l.engine.Reauthenticate(l.now(), p.id))
-		return
-	}
 	info, err := l.routeFor(p, to)
 	if err != nil {
+		return
+	}
+	if p.standby.Why() == standby.Settings && to == here && (p.cfg.RemoteAny || info.Local == p.current().Local.Addr()) {
+		l.register(p)
+		l.tellTime()
+		l.do(l.engine.Reauthenticate(l.now(), p.id)) // between the same addresses and ports
 		return
 	}
 	if l.report(p.tunnel, "close", l.guard(p.tunnel, to)) {
@@ -55,13 +55,6 @@ func (l *loop) makeStandby(p *peer) {
 	l.register(p)
 	l.layRoutes(p.tunnel)
 	l.beginHandshake(p, info.Local, to)
-}
-
-// moves reports whether the settings want another own address than the one in use.
-func (l *loop) moves(p *peer) bool {
-	c := p.current()
-	info, err := l.routeFor(p, c.Remote.Addr())
-	return err == nil && info.Local != c.Local.Addr() && !p.cfg.RemoteAny
 }
 
 // beginHandshake has the engine make an IKE SA.
