@@ -439,14 +439,9 @@ func (e *Engine) newESPSPI() (uint32, error) {
 			return 0, errRandom
 		}
 		spi := uint32(n)
-		if spi >= 256 && e.bySPI[spi] == nil && !e.espReserved[spi] && !e.inherited(spi) {
+		if spi >= 256 && e.bySPI[spi] == nil && !e.espReserved[spi] {
 			return spi, nil
 		}
 	}
 	return 0, errRandom
-}
-
-// inherited reports whether a Child SA of an earlier run has an inbound SPI.
-func (e *Engine) inherited(spi uint32) bool {
-	return slices.ContainsFunc(e.order, func(p *peer) bool { return slices.Contains(p.cfg.Elsewhere, spi) })
 }

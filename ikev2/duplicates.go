@@ -42,7 +42,7 @@ func (e *Engine) initialContact(s *ikeSA, c *wire.Contents, first *child) {
 	if c.Notify(wire.InitialContact) == nil {
 		return
 	}
-	s.peer.cfg.Elsewhere = nil
+	e.reserveElsewhere(s.peer, nil)
 	for _, o := range slices.Clone(s.peer.sas) {
 		if o == s || !o.stands() && o.state != stateReplaced || overlapped(o, s) ||
 			!o.RemoteID.Equal(s.RemoteID) || !o.LocalID.Equal(s.LocalID) {

@@ -87,6 +87,18 @@ func (c *Peer) withEarlier() *Peer {
 	return &e
 }
 
+// reserveElsewhere keeps the inbound SPIs of Child SAs of an earlier run from being drawn,
+// instead of those before.
+func (e *Engine) reserveElsewhere(p *peer, spis []uint32) {
+	for _, spi := range p.cfg.Elsewhere {
+		delete(e.espReserved, spi)
+	}
+	p.cfg.Elsewhere = slices.Clone(spis)
+	for _, spi := range spis {
+		e.espReserved[spi] = true
+	}
+}
+
 // forgetKeys clears the secrets from memory.
 func (p *peer) forgetKeys() {
 	clear(p.cfg.PSK)
@@ -120,7 +132,6 @@ func (e *Engine) SetPeer(now Time, cfg Peer) []Action {
 	e.enter(now)
 	cfg.PSK, cfg.PPK = bytes.Clone(cfg.PSK), bytes.Clone(cfg.PPK)
 	cfg.Remotes, cfg.Local = slices.Clone(cfg.Remotes), slices.Clone(cfg.Local)
-	cfg.Elsewhere = slices.Clone(cfg.Elsewhere)
 	for i, a := range cfg.Remotes {
 		cfg.Remotes[i] = a.Unmap()
 	}
@@ -140,6 +151,8 @@ func (e *Engine) SetPeer(now Time, cfg Peer) []Action {
 	p.forgetKeys()
 	again := p.cfg.Reauth != cfg.Reauth
 	alone := len(p.cfg.Elsewhere) > 0 && len(cfg.Elsewhere) == 0
+	e.reserveElsewhere(p, cfg.Elsewhere)
+	cfg.Elsewhere = p.cfg.Elsewhere // a copy
 	p.cfg, p.earlier = cfg, cfg.withEarlier()
 	p.before = p.before && p.earlier != nil
 	p.cfg.Earlier = nil
@@ -164,6 +177,7 @@ func (e *Engine) RemovePeer(now Time, id PeerID) []Action {
 		e.byRemote = nil
 		e.order = slices.DeleteFunc(e.order, func(q *peer) bool { return q == p })
 		p.gone = true
+		e.reserveElsewhere(p, nil)
 		p.forgetKeys()
 	})
 }

@@ -84,21 +84,22 @@ func (l *loop) takeOver() {
 	if err != nil {
 		l.log.Warn("finding what an earlier run left", "error", err)
 	}
+	was := l.whereWere()
 	l.net.Batch()
 	for i := range left {
 		t := l.tunnels[left[i].Link.Name]
 		if t == nil || !t.wanted {
 			continue
 		}
-		if err := l.inherit(t.shown(), &left[i]); err != nil {
+		if err := l.inherit(t.shown(), &left[i], was[t.shown().id]); err != nil {
 			l.event(t, slog.LevelInfo, "takeover", "the SAs of a daemon that was killed are not taken over: "+err.Error())
 		}
 	}
 	l.laid(l.net.Commit())
 }
 
-// inherit takes over a tunnel.
-func (l *loop) inherit(p *peer, left *platform.Leftover) error {
+// inherit takes over a tunnel, whose peer was between the addresses was when the daemon was killed.
+func (l *loop) inherit(p *peer, left *platform.Leftover, was [2]netip.AddrPort) error {
 	t, now := p.tunnel, l.now()
 	if t.cfg.GRE.Ethernet != left.Link.Ethernet || len(left.SAs) == 0 && !left.Running {
 		return nil // there is nothing to go on with
@@ -113,7 +114,7 @@ func (l *loop) inherit(p *peer, left *platform.Leftover) error {
 	}
 	p.inherited = inheritance{at: now + inheritedLook, heard: now, limit: math.MaxInt64, mtu: left.Link.MTU}
 	if t.cfg.RemoteAny && child == nil {
-		p.inherited.from, p.inherited.to = l.whereWas(p)
+		p.inherited.from, p.inherited.to = was[0], was[1]
 	}
 	want := l.wantLink(p, child)
 	if err := l.dp.Inherit(want); err != nil {
@@ -338,14 +339,16 @@ func (l *loop) notePeers() {
 	}
 }
 
-// whereWas is where the peer was when the daemon was killed.
-func (l *loop) whereWas(p *peer) (from, to netip.AddrPort) {
+// whereWere is where peers were when the daemon was killed: our end and theirs.
+func (l *loop) whereWere() map[ikev2.PeerID][2]netip.AddrPort {
 	data, _ := status.ReadBeside(l.opt.Socket, peersFile) // nobody was there
+	were := map[ikev2.PeerID][2]netip.AddrPort{}
 	for line := range strings.Lines(string(data)) {
-		if w := strings.Fields(line); len(w) == 3 && w[0] == string(p.id) {
-			from, _ = netip.ParseAddrPort(w[1])
-			to, _ = netip.ParseAddrPort(w[2])
+		if w := strings.Fields(line); len(w) == 3 {
+			from, _ := netip.ParseAddrPort(w[1])
+			to, _ := netip.ParseAddrPort(w[2])
+			were[ikev2.PeerID(w[0])] = [2]netip.AddrPort{from, to}
 		}
 	}
-	return from, to
+	return were
 }

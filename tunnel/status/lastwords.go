@@ -14,22 +14,21 @@ import (
 // What a daemon says when it ends in a way it was not asked to is kept in a file beside
 // its socket, for those who ask when none answers any more. While it runs the file is
 // empty; one that is found so says that the daemon was killed.
-func lastWords(socket string) string { return socket + ".last" }
+const lastWords = ".last"
 
 // maxLastWords bounds what is shown of them, in bytes.
 const maxLastWords = 2000
 
-func openLastWords(socket string, flags int) (*os.File, error) {
-	return openOwn(lastWords(socket), flags)
-}
+// crashes is a file with the number of daemons that were killed or panicked.
+const crashes = ".crashes"
 
 // Crashes counts the daemons at a socket that were killed, or panicked, since the machine
 // was started; last tells whether the one before was. It is called once, before
 // AwaitLastWords.
 func Crashes(socket string) (n uint64, last bool, err error) {
-	words, err := ReadBeside(socket, ".last")
+	words, err := ReadBeside(socket, lastWords)
 	last = err == nil && (len(words) == 0 || strings.Contains(string(words), "\ngoroutine "))
-	before, err := ReadBeside(socket, ".crashes")
+	before, err := ReadBeside(socket, crashes)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return 0, last, err
 	}
@@ -38,14 +37,14 @@ func Crashes(socket string) (n uint64, last bool, err error) {
 		return n, false, nil
 	}
 	n++
-	return n, true, WriteBeside(socket, ".crashes", strconv.AppendUint(nil, n, 10))
+	return n, true, WriteBeside(socket, crashes, strconv.AppendUint(nil, n, 10))
 }
 
 // LivedBriefly tells how much of a second is left since the daemon at a socket began that
 // was killed, or ended that could not run. A service manager starts the next one at once,
 // which must not become a loop that takes all of the processor.
 func LivedBriefly(socket string) time.Duration {
-	st, err := os.Stat(lastWords(socket))
+	st, err := os.Stat(socket + lastWords)
 	if err != nil {
 		return 0
 	}
@@ -57,7 +56,7 @@ func LivedBriefly(socket string) time.Duration {
 
 // AwaitLastWords has the Go runtime write what a panic says beside the socket.
 func AwaitLastWords(socket string) error {
-	f, err := openLastWords(socket, os.O_WRONLY|os.O_CREATE|os.O_TRUNC)
+	f, err := openOwn(socket+lastWords, os.O_WRONLY|os.O_CREATE|os.O_TRUNC)
 	if err != nil {
 		return err
 	}
@@ -69,24 +68,19 @@ func AwaitLastWords(socket string) error {
 // to. An error that holds a secret must not come here.
 func LeaveLastWords(socket string, why error) error {
 	if why == nil {
-		return os.Remove(lastWords(socket))
+		return os.Remove(socket + lastWords)
 	}
 	if err := os.MkdirAll(filepath.Dir(socket), 0o755); err != nil {
 		return err
 	}
-	f, err := openLastWords(socket, os.O_WRONLY|os.O_CREATE|os.O_TRUNC)
-	if err != nil {
-		return err
-	}
 	text := why.Error()
-	_, err = f.WriteString(text[:min(len(text), maxLastWords)])
-	return errors.Join(err, f.Close())
+	return WriteBeside(socket, lastWords, []byte(text[:min(len(text), maxLastWords)]))
 }
 
 // LastWords are those of the daemon that was to answer at the socket, one sentence with
 // the time; "" when none died, or the caller may not read them.
 func LastWords(socket string) string {
-	f, err := openLastWords(socket, os.O_RDONLY)
+	f, err := openOwn(socket+lastWords, os.O_RDONLY)
 	if err != nil {
 		return ""
 	}
