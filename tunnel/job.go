@@ -11,7 +11,6 @@ import (
 
 	"greseal/ikev2"
 	"greseal/platform"
-	"greseal/tunnel/config"
 	"greseal/tunnel/doctor"
 	"greseal/tunnel/status"
 )
@@ -226,7 +225,7 @@ func onLoop[T any](l *loop, ctx context.Context, f func() T) (T, error) {
 func (l *loop) subject(p *peer) doctor.Subject {
 	o, why := l.proposalsOf(p)
 	s := doctor.Subject{
-		Tunnel: withoutSecrets(p.cfg), IKE: o.ike, ESP: o.esp, ESPWhy: why,
+		Tunnel: *p.cfg.WithoutSecrets(), IKE: o.ike, ESP: o.esp, ESPWhy: why,
 		Daemon: &watchedTunnel{l, p.id},
 	}
 	for _, w := range l.cfg.Warnings {
@@ -236,16 +235,10 @@ func (l *loop) subject(p *peer) doctor.Subject {
 	}
 	for _, name := range l.order {
 		if name != p.tunnel.name {
-			s.Others = append(s.Others, withoutSecrets(l.tunnels[name].cfg))
+			s.Others = append(s.Others, *l.tunnels[name].cfg.WithoutSecrets())
 		}
 	}
 	return s
-}
-
-func withoutSecrets(c *config.Tunnel) config.Tunnel {
-	bare := *c
-	bare.PSK, bare.PSKOld, bare.PPK = config.Secret{}, config.Secret{}, config.Secret{}
-	return bare
 }
 
 // watchedTunnel is one tunnel as doctor sees the daemon: each call is one turn of the

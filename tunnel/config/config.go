@@ -61,10 +61,22 @@ func (c *Config) byName() map[string]*Tunnel {
 // way in is beyond reach until the garbage collector reuses it.
 func (c *Config) Wipe() {
 	for i := range c.Tunnels {
-		c.Tunnels[i].PSK.Wipe()
-		c.Tunnels[i].PSKOld.Wipe()
-		c.Tunnels[i].PPK.Wipe()
+		for _, s := range c.Tunnels[i].secrets() {
+			s.Wipe()
+		}
 	}
+}
+
+// secrets are all keys that stand in a tunnel's settings, or in files that they name.
+func (t *Tunnel) secrets() []*Secret { return []*Secret{&t.PSK, &t.PSKOld, &t.PPK} }
+
+// WithoutSecrets is a copy that holds none of these; Credentials stay.
+func (t *Tunnel) WithoutSecrets() *Tunnel {
+	bare := *t
+	for _, s := range bare.secrets() {
+		*s = Secret{}
+	}
+	return &bare
 }
 
 // Values of Daemon.Datapath.

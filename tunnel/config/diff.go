@@ -113,7 +113,7 @@ func changeOf(before, t *Tunnel) Change {
 		for _, p := range slices.Concat(before.Mistakes, t.Mistakes) {
 			mistaken[p.Key] = true
 		}
-		before, t = before.withoutSecrets(), t.withoutSecrets() // one of them has none
+		before, t = before.bare(), t.bare() // one of them has none
 	}
 	for i := range tunnelKeys {
 		if k := &tunnelKeys[i]; mistaken[k.Name] || !k.sameKey(before, t) {
@@ -131,9 +131,9 @@ func changeOf(before, t *Tunnel) Change {
 
 func (t *Tunnel) usable() bool { return len(t.Mistakes) == 0 }
 
-// withoutSecrets is a copy that holds none, as one with mistakes does not.
-func (t *Tunnel) withoutSecrets() *Tunnel {
-	bare := *t
-	bare.PSK, bare.PSKOld, bare.PPK, bare.Credentials = Secret{}, Secret{}, Secret{}, Credentials{}
-	return &bare
+// bare is a copy that nothing can authenticate with, as one with mistakes is.
+func (t *Tunnel) bare() *Tunnel {
+	bare := t.WithoutSecrets()
+	bare.Credentials = Credentials{}
+	return bare
 }

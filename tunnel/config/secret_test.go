@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -257,4 +258,30 @@ func TestInvisibleCharactersInAKeyAreWarnedOf(t *testing.T) {
 // tomlQuoted writes a basic string with everything but ASCII letters as it is.
 func tomlQuoted(s string) string {
 	return `"` + strings.NewReplacer("\r", `\r`, "\t", `\t`, "\x1b", `\u001b`).Replace(s) + `"`
+}
+
+// Every key of a tunnel is wiped with its configuration, and left out of its copies.
+func TestEverySecretOfATunnelIsAmongItsSecrets(t *testing.T) {
+	c := Config{Tunnels: make([]Tunnel, 1)}
+	v := reflect.ValueOf(&c.Tunnels[0]).Elem()
+	held := map[string][]byte{}
+	for i := range v.NumField() {
+		if s, ok := v.Field(i).Addr().Interface().(*Secret); ok {
+			held[v.Type().Field(i).Name] = []byte("key")
+			s.bytes = held[v.Type().Field(i).Name]
+		}
+	}
+	bare := reflect.ValueOf(c.Tunnels[0].WithoutSecrets()).Elem()
+	c.Wipe()
+	for name, key := range held {
+		if bare.FieldByName(name).Interface().(Secret).IsSet() {
+			t.Errorf("a copy without secrets holds %s", name)
+		}
+		if string(key) == "key" {
+			t.Errorf("%s is not wiped", name)
+		}
+	}
+	if len(held) < 3 {
+		t.Errorf("only %d secrets were found", len(held))
+	}
 }

@@ -141,10 +141,11 @@ func (f *File) mistakesByTunnel() [][]Problem {
 // onlyCloses leaves of a tunnel what closes its networks.
 func (r *reading) onlyCloses() {
 	r.Mistakes = r.wrong
-	r.PSK.Wipe()
-	r.PSKOld.Wipe()
-	r.PPK.Wipe()
-	r.PSK, r.PSKOld, r.PPK, r.Credentials = Secret{}, Secret{}, Secret{}, Credentials{}
+	for _, s := range r.secrets() {
+		s.Wipe()
+		*s = Secret{}
+	}
+	r.Credentials = Credentials{}
 	if r.bad["fallback"] {
 		r.Fallback = false
 	}
