@@ -44,10 +44,9 @@ reload) reload_service ;;
 esac
 `
 
-// TestTheInstalledPackageBringsATunnelUpFromUCI builds the package, unpacks it
-// into a root folder, starts the init script there and has the tunnel of
-// /etc/config/greseal come up with a peer, in namespaces.
-func TestTheInstalledPackageBringsATunnelUpFromUCI(t *testing.T) {
+// canInstall skips where a package of this machine can't be installed and run.
+func canInstall(t *testing.T) {
+	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("needs root")
 	}
@@ -57,6 +56,52 @@ func TestTheInstalledPackageBringsATunnelUpFromUCI(t *testing.T) {
 	if _, err := os.Stat("/dev/net/tun"); err != nil {
 		t.Skip("there is no /dev/net/tun")
 	}
+}
+
+// tool runs a program that must succeed; Go builds static binaries.
+func tool(t *testing.T, args ...string) {
+	t.Helper()
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+// makeDevices makes those in a root folder that the daemon needs.
+func makeDevices(t *testing.T, root string) {
+	t.Helper()
+	os.MkdirAll(filepath.Join(root, "dev/net"), 0o755)
+	for _, dev := range []struct {
+		path         string
+		major, minor int
+	}{{"dev/net/tun", 10, 200}, {"dev/null", 1, 3}} {
+		os.Remove(filepath.Join(root, dev.path))
+		if err := syscall.Mknod(filepath.Join(root, dev.path), syscall.S_IFCHR|0o666, dev.major<<8|dev.minor); err != nil {
+			t.Skipf("devices cannot be made here: %v", err)
+		}
+	}
+}
+
+// snapshotAt asks the daemon at a socket, nil: none answers.
+func snapshotAt(socket string) *status.Snapshot {
+	c, err := status.Dial(socket)
+	if err != nil {
+		return nil
+	}
+	defer c.Close()
+	reply, err := c.Call(status.Request{Op: status.OpStatus})
+	if err != nil {
+		return nil
+	}
+	return reply.Snapshot
+}
+
+// TestTheInstalledPackageBringsATunnelUpFromUCI builds the package, unpacks it
+// into a root folder, starts the init script there and has the tunnel of
+// /etc/config/greseal come up with a peer, in namespaces.
+func TestTheInstalledPackageBringsATunnelUpFromUCI(t *testing.T) {
+	canInstall(t)
 	r := newRoot(t)
 	dir, err := os.MkdirTemp("", "gs") // short: a socket lies in it
 	if err != nil {
@@ -64,40 +109,23 @@ func TestTheInstalledPackageBringsATunnelUpFromUCI(t *testing.T) {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 
-	tool := func(env string, args ...string) {
-		cmd := exec.Command(args[0], args[1:]...)
-		cmd.Env = append(os.Environ(), strings.Fields(env)...)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out)
-		}
-	}
 	binary := filepath.Join(dir, "greseal-linux-amd64")
-	tool("CGO_ENABLED=0", "go", "build", "-ldflags", "-s -w", "-o", binary, "greseal")
+	tool(t, "go", "build", "-ldflags", "-s -w", "-o", binary, "greseal")
 	mkpkg := filepath.Join(dir, "mkpkg")
-	tool("", "go", "build", "-o", mkpkg, "./mkpkg")
-	tool("", mkpkg, "build", "-top", "../..", "-binaries", dir, "-out", dir, "-keys", filepath.Join(dir, "keys"),
+	tool(t, "go", "build", "-o", mkpkg, "./mkpkg")
+	tool(t, mkpkg, "build", "-top", "../..", "-binaries", dir, "-out", dir, "-keys", filepath.Join(dir, "keys"),
 		"-version", "v1.2.3", "-epoch", "1795452907", "-arch", "x86_64")
 	root := filepath.Join(dir, "root")
-	tool("", "cp", "-a", r.dir, root)
+	tool(t, "cp", "-a", r.dir, root)
 	os.RemoveAll(filepath.Join(root, "etc/init.d"))
 	os.RemoveAll(filepath.Join(root, "usr/sbin/greseal"))
 	os.Remove(filepath.Join(root, "etc/config/greseal")) // else it would be kept, as a conffile
-	tool("", mkpkg, "install", filepath.Join(dir, "x86_64/greseal_1.2.3-r1_x86_64.ipk"), root)
+	tool(t, mkpkg, "install", filepath.Join(dir, "x86_64/greseal_1.2.3-r1_x86_64.ipk"), root)
 
 	r = &rootfs{t, root}
 	r.put("etc/rc.common", procd, 0o644)
 	os.Symlink("busybox", filepath.Join(root, "bin/env"))
-	os.MkdirAll(filepath.Join(root, "dev/net"), 0o755)
-	for _, dev := range []struct {
-		path  string
-		major int
-		minor int
-	}{{"dev/net/tun", 10, 200}, {"dev/null", 1, 3}} {
-		os.Remove(filepath.Join(root, dev.path))
-		if err := syscall.Mknod(filepath.Join(root, dev.path), syscall.S_IFCHR|0o666, dev.major<<8|dev.minor); err != nil {
-			t.Skipf("devices cannot be made here: %v", err)
-		}
-	}
+	makeDevices(t, root)
 	r.put("etc/greseal/hq.psk", psk+"\n", 0o600)
 	uci := `config daemon
 	option datapath 'userspace'
@@ -116,18 +144,7 @@ config tunnel 'hq'
 		inside := func(script string) []string { return []string{"chroot", root, "/bin/sh", "-c", script} }
 		daemon := net.A.Start("daemon", inside("exec /etc/init.d/greseal start")...)
 		socket := filepath.Join(root, "var/run/greseal/status.sock")
-		look := func() *status.Snapshot {
-			c, err := status.Dial(socket)
-			if err != nil {
-				return nil
-			}
-			defer c.Close()
-			reply, err := c.Call(status.Request{Op: status.OpStatus})
-			if err != nil {
-				return nil
-			}
-			return reply.Snapshot
-		}
+		look := func() *status.Snapshot { return snapshotAt(socket) }
 		up := func(name string) *status.Tunnel {
 			if snap := look(); snap != nil {
 				for i := range snap.Tunnels {

@@ -5,40 +5,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"greseal/build/lab/labnet"
 	"greseal/tunnel/status"
 )
-
-// lifeHelpers are what OpenWrt's /lib/functions.sh does at the calls of a package's
-// scripts, for both package managers, as build/lab/router has it for one.
-const lifeHelpers = `
-files() { cat "/usr/lib/opkg/info/$pkgname.list" 2>/dev/null || cat "/lib/apk/packages/$pkgname.list"; }
-own() { [ ! -f "/usr/lib/opkg/info/$pkgname.$1-pkg" ] || (. "/usr/lib/opkg/info/$pkgname.$1-pkg"); }
-name() { [ -n "$pkgname" ] || { pkgname=${1##*/}; pkgname=${pkgname%.*}; }; }
-add_group_and_user() { :; }
-default_postinst() {
-	name "$1"
-	own postinst
-	for service in $(files | grep '^/etc/init.d/'); do
-		[ "$PKG_UPGRADE" = 1 ] || "$service" enable
-		"$service" start
-	done
-}
-default_prerm() {
-	name "$1"
-	own prerm
-	for service in $(files | grep '^/etc/init.d/'); do
-		[ "$PKG_UPGRADE" = 1 ] || "$service" disable
-		"$service" stop
-	done
-}
-`
 
 // lifeProcd is rc.common with a procd that starts an instance in the background, leaves
 // one alone that is the same as before, and replaces another.
@@ -112,34 +85,18 @@ var managers = map[string]manager{
 // TestThePackagesLife installs a package, upgrades it under a tunnel that is up, and
 // removes it, with its own scripts, as each package manager calls them.
 func TestThePackagesLife(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("needs root")
-	}
-	if runtime.GOARCH != "amd64" {
-		t.Skip("the package of this architecture has another name")
-	}
-	if _, err := os.Stat("/dev/net/tun"); err != nil {
-		t.Skip("there is no /dev/net/tun")
-	}
+	canInstall(t)
 	dir, err := os.MkdirTemp("", "gs") // short: a socket lies in it
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	tool := func(args ...string) {
-		t.Helper()
-		cmd := exec.Command(args[0], args[1:]...)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out)
-		}
-	}
 	mkpkg := filepath.Join(dir, "mkpkg")
-	tool("go", "build", "-o", mkpkg, "./mkpkg")
+	tool(t, "go", "build", "-o", mkpkg, "./mkpkg")
 	for _, version := range []string{"1.0.0", "1.1.0"} {
 		at := filepath.Join(dir, version)
-		tool("go", "build", "-ldflags", "-s -w -X main.version="+version, "-o", filepath.Join(at, "greseal-linux-amd64"), "greseal")
-		tool(mkpkg, "build", "-top", "../..", "-binaries", at, "-out", at, "-keys", filepath.Join(dir, "keys"),
+		tool(t, "go", "build", "-ldflags", "-s -w -X main.version="+version, "-o", filepath.Join(at, "greseal-linux-amd64"), "greseal")
+		tool(t, mkpkg, "build", "-top", "../..", "-binaries", at, "-out", at, "-keys", filepath.Join(dir, "keys"),
 			"-version", "v"+version, "-epoch", "1795452907", "-arch", "x86_64")
 	}
 	for name, m := range managers {
@@ -174,21 +131,17 @@ func bare(t *testing.T, dir, name string) *rootfs {
 	for _, applet := range strings.Fields("env kill ln md5sum sleep cut head") {
 		os.Symlink("busybox", filepath.Join(root, "bin", applet))
 	}
-	r.put("lib/functions.sh", lifeHelpers, 0o644)
+	functions, err := os.ReadFile("../lab/router/functions.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.put("lib/functions.sh", string(functions), 0o644)
 	r.put("etc/rc.common", lifeProcd, 0o644)
 	r.put("etc/init.d/rpcd", "#!/bin/sh\n. /stubs.sh\nrec rpcd \"$@\"\n", 0o755)
 	for _, d := range []string{"dev/net", "var/run", "tmp", "etc/config"} {
 		os.MkdirAll(filepath.Join(root, d), 0o755)
 	}
-	for _, dev := range []struct {
-		path         string
-		major, minor int
-	}{{"dev/net/tun", 10, 200}, {"dev/null", 1, 3}} {
-		os.Remove(filepath.Join(root, dev.path))
-		if err := syscall.Mknod(filepath.Join(root, dev.path), syscall.S_IFCHR|0o666, dev.major<<8|dev.minor); err != nil {
-			t.Skipf("devices cannot be made here: %v", err)
-		}
-	}
+	makeDevices(t, root)
 	return r
 }
 
@@ -232,18 +185,7 @@ func (f *life) play(l *labnet.Lab) {
 	there := func(path string) bool { _, err := os.Lstat(filepath.Join(f.root.dir, path)); return err == nil }
 	calls := func() string { c := f.root.file("calls"); f.root.put("calls", "", 0o666); return c }
 	socket := filepath.Join(f.root.dir, "var/run/greseal/status.sock")
-	look := func() *status.Snapshot {
-		c, err := status.Dial(socket)
-		if err != nil {
-			return nil
-		}
-		defer c.Close()
-		reply, err := c.Call(status.Request{Op: status.OpStatus})
-		if err != nil {
-			return nil
-		}
-		return reply.Snapshot
-	}
+	look := func() *status.Snapshot { return snapshotAt(socket) }
 	up := func(version string) func() bool {
 		return func() bool {
 			s := look()

@@ -58,6 +58,14 @@ func right(lines ...string) func(*world, finding) {
 	return func(w *world, _ finding) { w.set(lines...) }
 }
 
+// mtuOnBoth writes the MTU that the remedy names on both sides.
+func mtuOnBoth(w *world, f finding) {
+	line := w.quoted(f, "mtu")
+	w.b.Write(w.sideB(line))
+	w.b.Must("apply", "-c", w.b.Config)
+	w.set(line)
+}
+
 func passAgain(w *world, _ finding) { w.pass() }
 
 var setups = []broken{
@@ -440,14 +448,8 @@ var setups = []broken{
 		},
 	}, {
 		what: "another GRE key", either: true,
-		fault: func(w *world) {
-			w.start("gre.key = 7")
-			w.a.WaitUp("t0", 20*time.Second)
-			ping := w.net.B.StartPing(innerA, 50*time.Millisecond)
-			time.Sleep(300 * time.Millisecond)
-			ping.Stop()
-		},
-		step: "gre-key", says: "with key 7",
+		fault: func(w *world) { w.startPinged("gre.key = 7") },
+		step:  "gre-key", says: "with key 7",
 		mend: right(),
 	}, {
 		what: "policy routing and a strict filter inside", either: true,
@@ -564,12 +566,7 @@ var setups = []broken{
 			w.a.WaitUp("t0", 20*time.Second)
 		},
 		step: "mtu", says: "do not come back",
-		mend: func(w *world, f finding) {
-			line := w.quoted(f, "mtu")
-			w.b.Write(w.sideB(line))
-			w.b.Must("apply", "-c", w.b.Config)
-			w.set(line)
-		},
+		mend: mtuOnBoth,
 	},
 }
 
@@ -577,6 +574,15 @@ var setups = []broken{
 func (w *world) start(lines ...string) {
 	w.b = w.net.B.Greseal(w.sideB())
 	w.a = w.net.A.Greseal(w.sideA(lines...))
+}
+
+// startPinged is start, and B has pinged A through the tunnel.
+func (w *world) startPinged(lines ...string) {
+	w.start(lines...)
+	w.a.WaitUp("t0", 20*time.Second)
+	ping := w.net.B.StartPing(innerA, 50*time.Millisecond)
+	time.Sleep(300 * time.Millisecond)
+	ping.Stop()
 }
 
 // TestEachBrokenSetUpIsNamedAndItsRemedyWorks is the doctor's whole promise: one
@@ -609,7 +615,8 @@ func TestEachBrokenSetUpIsNamedAndItsRemedyWorks(t *testing.T) {
 				if !s.turns {
 					w.oneCause(f)
 				}
-				line := []string{s.what, f.ID, w.a.Tunnel("t0").Side, w.a.Tunnel("t0").Reason, f.Remedy}
+				said := w.a.Tunnel("t0")
+				line := []string{s.what, f.ID, said.Side, said.Reason, f.Remedy}
 				if s.mend == nil {
 					w.run(f)
 				} else {

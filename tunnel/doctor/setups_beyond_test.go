@@ -49,12 +49,7 @@ var setupsBeyond = []broken{
 			w.a.WaitUp("t0", 20*time.Second)
 		},
 		step: "mtu", says: "something on the way drops larger packets",
-		mend: func(w *world, f finding) {
-			line := w.quoted(f, "mtu")
-			w.b.Write(w.sideB(line))
-			w.b.Must("apply", "-c", w.b.Config)
-			w.set(line)
-		},
+		mend: mtuOnBoth,
 	}, {
 		what: "the peer waits for another identity of ours",
 		fault: func(w *world) {
@@ -135,36 +130,18 @@ var setupsBeyond = []broken{
 		mend: right(`gre_remote = "10.2.2.2"`),
 	}, {
 		what: "GRE checksums demanded by one side", kernel: true,
-		fault: func(w *world) {
-			w.start("gre.checksum = true")
-			w.a.WaitUp("t0", 20*time.Second)
-			ping := w.net.B.StartPing(innerA, 50*time.Millisecond)
-			time.Sleep(300 * time.Millisecond)
-			ping.Stop()
-		},
-		step: "gre-key", says: "came out of ESP with a wrong GRE checksum, out of sequence",
+		fault: func(w *world) { w.startPinged("gre.checksum = true") },
+		step:  "gre-key", says: "came out of ESP with a wrong GRE checksum, out of sequence",
 		mend: right(),
 	}, {
 		what: "GRE sequence numbers demanded by one side", kernel: true,
-		fault: func(w *world) {
-			w.start("gre.sequence = true")
-			w.a.WaitUp("t0", 20*time.Second)
-			ping := w.net.B.StartPing(innerA, 50*time.Millisecond)
-			time.Sleep(300 * time.Millisecond)
-			ping.Stop()
-		},
-		step: "gre-key", says: "came out of ESP with a wrong GRE checksum, out of sequence",
+		fault: func(w *world) { w.startPinged("gre.sequence = true") },
+		step:  "gre-key", says: "came out of ESP with a wrong GRE checksum, out of sequence",
 		mend: right(),
 	}, {
 		what: "Ethernet here and IP there", either: true,
-		fault: func(w *world) {
-			w.start(`gre.type = "ethernet"`)
-			w.a.WaitUp("t0", 20*time.Second)
-			ping := w.net.B.StartPing(innerA, 50*time.Millisecond)
-			time.Sleep(300 * time.Millisecond)
-			ping.Stop()
-		},
-		step: "gre-key", says: "came out of ESP",
+		fault: func(w *world) { w.startPinged(`gre.type = "ethernet"`) },
+		step:  "gre-key", says: "came out of ESP",
 		mend: right(),
 	}, {
 		what: "the peer answers no pings and has no routes",

@@ -20,7 +20,7 @@ func init() {
 	)
 }
 
-const before = "the settings from before are still in use"
+const oldInUse = "the settings from before are still in use"
 
 // flowing is a pair with pings through it.
 type flowing struct {
@@ -82,7 +82,7 @@ func rotateKey(l *labnet.Lab) {
 		}
 		time.Sleep(l.Stretch(500 * time.Millisecond))
 		f.change(first, one)
-		l.Wait(l.Stretch(20*time.Second), "why the old key is still in use", func() bool { return contains(first.Tunnel("t0").Reason, before) })
+		l.Wait(l.Stretch(20*time.Second), "why the old key is still in use", func() bool { return contains(first.Tunnel("t0").Reason, oldInUse) })
 		t := first.Tunnel("t0")
 		l.Check(t.State == "up" && t.Code == "AUTH_FAILED" && t.Remedy != "", "status: %s, %s, %s", t.State, t.Code, t.Remedy)
 		time.Sleep(l.Stretch(500 * time.Millisecond))
@@ -122,7 +122,7 @@ func rotateWithSwan(l *labnet.Lab, role string) {
 	const key = "lab-Rw8hYq2LxTz5Vn3KpJc7"
 	w.greseal.Write(strings.Replace(w.config(), psk, key, 1))
 	w.greseal.Must("apply", "-c", w.greseal.Config)
-	l.Wait(l.Stretch(80*time.Second), "why the old key is still in use", func() bool { return contains(w.greseal.Tunnel("t0").Reason, before) })
+	l.Wait(l.Stretch(80*time.Second), "why the old key is still in use", func() bool { return contains(w.greseal.Tunnel("t0").Reason, oldInUse) })
 	time.Sleep(l.Stretch(500 * time.Millisecond))
 	c := w.swan.Swan
 	c.PSK = key
@@ -146,7 +146,7 @@ func changeWhileFlowing(l *labnet.Lab) {
 
 	// Towards an address where nobody is: the tunnel stays.
 	f.change(f.a, side("203.0.113.9", innerA))
-	l.Wait(l.Stretch(90*time.Second), "why the old address is still in use", func() bool { return contains(f.a.Tunnel("t0").Reason, before) })
+	l.Wait(l.Stretch(90*time.Second), "why the old address is still in use", func() bool { return contains(f.a.Tunnel("t0").Reason, oldInUse) })
 	l.Check(f.a.Tunnel("t0").State == "up", "the tunnel is down")
 	f.change(f.a, side(labnet.AddrB, innerA))
 	spis = f.taken(spis)
